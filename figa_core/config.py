@@ -1,0 +1,242 @@
+"""The settings of one run: frozen sections of at most ten fields, read from TOML.
+
+A section reaches the task that needs it, plain values reach the functions below; nothing in the
+numerics takes a config object. Unknown names are errors, and the message names the nearest known one.
+"""
+
+import difflib
+import re
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from figa_core.errors import ConfigError
+from figa_core.records import Objective
+
+
+class Engine(StrEnum):
+    """Where a model runs. `auto` is vLLM where its environment exists, transformers elsewhere."""
+
+    AUTO = "auto"
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+
+
+def _quantile_or_number(value: float | str) -> float | str:
+    if isinstance(value, str):
+        match = re.fullmatch(r"q(0(?:\.\d+)?|1(?:\.0+)?)", value)
+        if match is None:
+            raise ValueError(f"{value!r} is neither a number nor a quantile such as 'q0.3' (between q0 and q1)")
+    return value
+
+
+Threshold = Annotated[float | str, AfterValidator(_quantile_or_number)]
+"""A raw reward, or "q0.3": that quantile of the run's own scores."""
+
+DType = Literal["float32", "bfloat16"]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkspaceConfig(Section):
+    """Where everything of this workspace is kept: database, journal, shards, trainings, report."""
+
+    path: Path = Field(description="Directory of the workspace; created when missing.")
+    name: str = Field("figa", description="Shown in flow-run names and in the report.")
+    lease_timeout_s: float = Field(0.0, ge=0, description="Seconds to wait for a workspace another run holds.")
+
+
+class PromptsConfig(Section):
+    """The file of prompts, and which of its fields mean what."""
+
+    path: Path = Field(description="JSONL or Parquet, one prompt a row.")
+    prompt_field: str = Field("prompt", description="Field with plain text, or a list of chat messages.")
+    reference_field: str | None = Field("reference", description="Field with the reference answer Y; may be absent.")
+    system_prompt: str | None = Field(None, description="Put before prompts that are plain text.")
+    held_out_share: float = Field(0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only.")
+    max_prompt_tokens: int = Field(2048, ge=1, description="Longer prompts are left out, with the reason.")
+    limit: int | None = Field(None, ge=1, description="Read only so many rows.")
+
+
+class GenerationConfig(Section):
+    """How the model to align is sampled."""
+
+    model: Path = Field(description="Hugging Face model directory of the model to align.")
+    engine: Engine = Field(Engine.AUTO, description="vllm, transformers, or auto.")
+    samples_per_prompt: int = Field(1, ge=1, le=64, description="Samples of every training prompt.")
+    temperature: float = Field(1.0, ge=0, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1, description="Longest response, in tokens.")
+    seed: int = Field(0, ge=0, description="Change it to sample anew.")
+    rows_per_shard: int = Field(2000, ge=1, description="Rows made durable together.")
+    gpu_memory_share: float = Field(0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU.")
+
+
+class RewardConfig(Section):
+    """The reward model: a sequence classifier with one label; its raw logit is the reward."""
+
+    model: Path = Field(description="Hugging Face model directory of the reward model.")
+    engine: Engine = Field(Engine.AUTO, description="vllm, transformers, or auto.")
+    max_length: int = Field(2048, ge=8, description="Longer texts lose their beginning, in tokens.")
+    tokens_per_batch: int = Field(16_384, ge=64, description="Padded tokens of one forward pass.")
+    gpu_memory_share: float = Field(0.9, gt=0, le=1)
+
+
+class FilterConfig(Section):
+    """Which responses are worth fixing (paper: R(Ŷ) < η1, R(Y) > η2, R(Y) − R(Ŷ) > η3)."""
+
+    response_reward_below: Threshold = Field(1.0, description="η1: a number, or a quantile of R(Ŷ) ('q0.7').")
+    reference_reward_above: Threshold = Field(3.0, description="η2: a number, or a quantile of R(Y).")
+    reward_gap_above: Threshold = Field(3.5, description="η3: a number, or a quantile of R(Y) − R(Ŷ).")
+    samples_kept: Literal["lowest", "all"] = Field("lowest", description="Of several samples that pass.")
+
+
+class RevisionConfig(Section):
+    """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
+
+    base_url: str = Field("https://api.openai.com/v1", description="Any OpenAI-compatible endpoint.")
+    model: str = Field(description="The provider's model name.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
+    requests_per_minute: float = Field(500, gt=0)
+    tokens_per_minute: float = Field(200_000, gt=0)
+    max_concurrency: int = Field(64, ge=1, le=4096)
+    max_attempts: int = Field(5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
+    timeout_s: float = Field(60, gt=0, description="Seconds for one request.")
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(1024, ge=1, description="Longest revision, in tokens.")
+
+
+class AdmissionConfig(Section):
+    """The guard on revisions: one that does not raise the reward is left out."""
+
+    reward_gain_above: float | None = Field(0.0, description="R(Ỹ) − R(Ŷ) must exceed it; null admits all.")
+
+
+class WeightingConfig(Section):
+    """How edits become token classes."""
+
+    scheme: Literal["levenshtein", "bag_of_words"] = "levenshtein"
+    max_length: int = Field(1024, ge=8, description="Longest training sequence (prompt and response), in tokens.")
+    pairs_per_shard: int = Field(10_000, ge=1)
+
+
+class LossConfig(Section):
+    """The objective and its token weights (paper eq. 6–8)."""
+
+    objective: Objective = Objective.FIGA
+    alpha: float = Field(1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ.")
+    beta: float = Field(0.5, ge=0, description="Weight of deleted and substituted tokens of Ŷ, counted negative.")
+    gamma: float = Field(0.0, ge=0, description="Weight of the unchanged tokens of Ỹ.")
+    negative_nll_max: float | None = Field(
+        0.6, gt=0, description="A negative token counts while its NLL is at most this; null for the bare formula."
+    )
+
+
+class TrainingConfig(Section):
+    """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
+
+    learning_rate: float = Field(1e-5, gt=0, description="Constant.")
+    epochs: int = Field(3, ge=1, description="Passes over the pairs, unless max_steps says less.")
+    max_steps: int | None = Field(None, ge=1)
+    pairs_per_step: int = Field(128, ge=1, description="Pairs of one optimizer step, over all ranks.")
+    tokens_per_batch: int = Field(8192, ge=64, description="Token budget of one forward pass.")
+    zero_stage: Literal[1, 2, 3] = 2
+    processes: int = Field(1, ge=1, description="Ranks on this machine (torchrun --nproc_per_node).")
+    dtype: DType = "bfloat16"
+    checkpoint_steps: int = Field(100, ge=1, description="Optimizer steps between checkpoints.")
+    seed: int = Field(0, ge=0)
+
+
+class EvaluationConfig(Section):
+    """How base and trained models are judged, on held-out prompts only."""
+
+    max_prompts: int = Field(500, ge=1)
+    temperature: float = Field(0.0, ge=0, description="Of the evaluated responses.")
+    verifier: str | None = Field(None, description="'module:function' taking (messages, text), returning 0 to 1.")
+    baselines: tuple[Objective, ...] = Field((), description="Objectives trained and judged beside the main one.")
+
+
+class PipelineConfig(Section):
+    """Everything one run needs."""
+
+    workspace: WorkspaceConfig
+    prompts: PromptsConfig
+    generation: GenerationConfig
+    reward: RewardConfig
+    filter: FilterConfig = FilterConfig.model_validate({})
+    revision: RevisionConfig
+    admission: AdmissionConfig = AdmissionConfig.model_validate({})
+    weighting: WeightingConfig = WeightingConfig.model_validate({})
+    loss: LossConfig = LossConfig.model_validate({})
+    training: TrainingConfig = TrainingConfig.model_validate({})
+    evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
+
+
+def load_config(path: Path, overrides: dict[str, Any] | None = None) -> PipelineConfig:
+    """Read a TOML file; relative paths in it are relative to the file.
+
+    `overrides` maps section to fields and wins over the file.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a field is missing, unknown or out of bounds.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config: {error.strerror}. Give the path of a TOML file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    for section, fields in (overrides or {}).items():
+        data.setdefault(section, {}).update(fields)
+    return parse_config(data, source=str(path), base=path.parent)
+
+
+def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineConfig:
+    """Validate a nested mapping; `source` is named in errors, `base` anchors relative paths.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    try:
+        config = PipelineConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [f"  {_explain(problem)}" for problem in error.errors()]
+        raise ConfigError(f"{source}: {len(lines)} setting(s) to mend:\n" + "\n".join(lines)) from error
+    return _anchor_paths(config, base)
+
+
+def _explain(problem: Any) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{location}: unknown setting{_nearest(problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{location}: missing; add it"
+    return f"{location}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _nearest(location: tuple[str | int, ...]) -> str:
+    model: type[BaseModel] = PipelineConfig
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        model = next((a for a in (annotation, *get_args(annotation)) if isinstance(a, type)), model)
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
+    def anchor(path: Path) -> Path:
+        return (base / path.expanduser()).resolve()
+
+    updates = {}
+    for section, field in (("workspace", "path"), ("prompts", "path"), ("generation", "model"), ("reward", "model")):
+        model = getattr(config, section)
+        updates[section] = model.model_copy(update={field: anchor(getattr(model, field))})
+    return config.model_copy(update=updates)

@@ -1,0 +1,58 @@
+"""The exception tree. Every message says what was wrong, where, and what to do.
+
+FigaError
+├── ConfigError            a setting is missing, unknown or out of bounds
+├── InputError             a file the user handed in cannot be used
+│   └── NothingToDoError   a stage was left without a single row
+├── WorkspaceError         the workspace directory or its database cannot be used
+│   ├── WorkspaceBusyError another run holds the lease
+│   └── StorageError       the database, the journal or a shard set is damaged or locked
+├── EngineError            an inference engine could not be started or died
+├── ReviserError           the revision endpoint refuses the whole run (key, quota, model, unreachable)
+├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
+└── EvaluationError        scores cannot be compared: not finite, or of different prompts
+"""
+
+
+class FigaError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class ConfigError(FigaError):
+    """A setting is missing, unknown or out of bounds."""
+
+
+class InputError(FigaError):
+    """A file the user handed in cannot be used."""
+
+
+class NothingToDoError(InputError):
+    """A stage was left without a single row; the message says which setting decided that."""
+
+
+class WorkspaceError(FigaError):
+    """The workspace directory cannot be used."""
+
+
+class WorkspaceBusyError(WorkspaceError):
+    """Another run holds the workspace's lease."""
+
+
+class StorageError(WorkspaceError):
+    """The database, the journal or a shard set is damaged, or stays locked."""
+
+
+class EngineError(FigaError):
+    """An inference engine could not be started, or died."""
+
+
+class ReviserError(FigaError):
+    """The revision endpoint refuses the whole run: key, quota, model name, or nobody answers."""
+
+
+class TrainingError(FigaError):
+    """Training stopped: a non-finite loss, a dead rank, or shards that do not fit the model."""
+
+
+class EvaluationError(FigaError):
+    """Scores cannot be averaged or compared: not finite, or of different prompts."""

@@ -1,0 +1,135 @@
+"""Content ids: equal work has equal ids, so that nothing paid or slow is ever done twice.
+
+An id hashes an explicit list of named fields and a recipe version, never a whole config object: a new
+setting with a default changes no id. `tests/figa_core/test_ids.py` pins every recipe. To change one
+on purpose, raise its version.
+
+Form: ``<kind>-s256-<32 hex digits>``; `s256` names the algorithm (SHA-256 over canonical JSON).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from figa_core.records import Message, Objective
+
+_HEX_DIGITS = 32
+
+
+def content_id(kind: str, recipe: int, **fields: object) -> str:
+    """Hash named fields into ``<kind>-s256-<hex>``; values must be JSON-serialisable and finite."""
+    body = json.dumps(
+        {"kind": kind, "recipe": recipe, "fields": fields},
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    return f"{kind}-s256-{hashlib.sha256(body.encode()).hexdigest()[:_HEX_DIGITS]}"
+
+
+def prompt_id(messages: Sequence[Message]) -> str:
+    """Recipe 1: the messages."""
+    return content_id("prompt", 1, messages=[[m.role, m.content] for m in messages])
+
+
+def reference_id(prompt: str, text: str) -> str:
+    """Recipe 1: prompt id and text."""
+    return content_id("reference", 1, prompt=prompt, text=text)
+
+
+def generator_id(
+    *, fingerprint: str, temperature: float, top_p: float, max_tokens: int, seed: int, template: str
+) -> str:
+    """Recipe 1: the model's fingerprint, sampling settings, seed and chat template hash."""
+    return content_id(
+        "generator",
+        1,
+        fingerprint=fingerprint,
+        temperature=float(temperature),
+        top_p=float(top_p),
+        max_tokens=max_tokens,
+        seed=seed,
+        template=template,
+    )
+
+
+def response_id(prompt: str, generator: str, sample_index: int) -> str:
+    """Recipe 1: prompt id, generator id, sample index."""
+    return content_id("response", 1, prompt=prompt, generator=generator, sample_index=sample_index)
+
+
+def scorer_id(fingerprint: str, max_length: int) -> str:
+    """Recipe 1: the reward model's fingerprint and the length at which its inputs are cut."""
+    return content_id("scorer", 1, fingerprint=fingerprint, max_length=max_length)
+
+
+def revision_id(
+    *,
+    response: str,
+    reference: str | None,
+    template: str,
+    model: str,
+    temperature: float,
+    max_tokens: int,
+) -> str:
+    """Recipe 1: response, reference, template text, model, decoding. Never limits, endpoints or prices."""
+    return content_id(
+        "revision",
+        1,
+        response=response,
+        reference=reference,
+        template=template,
+        model=model,
+        temperature=float(temperature),
+        max_tokens=max_tokens,
+    )
+
+
+def shard_set_id(*, pairs: Sequence[str], tokenizer: str, template: str, scheme: str, max_length: int) -> str:
+    """Recipe 1: the pairs' revision ids in order, tokenizer and template hashes, scheme, cut length."""
+    digest = hashlib.sha256("\n".join(pairs).encode()).hexdigest()
+    return content_id(
+        "shards", 1, pairs=digest, tokenizer=tokenizer, template=template, scheme=scheme, max_length=max_length
+    )
+
+
+def training_id(
+    *,
+    model: str,
+    shards: str,
+    objective: Objective,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    negative_nll_max: float | None,
+    learning_rate: float,
+    steps: int,
+    pairs_per_step: int,
+    dtype: str,
+    seed: int,
+) -> str:
+    """Recipe 1: what changes the result. ZeRO stage, ranks and micro-batch size do not, beyond rounding."""
+    return content_id(
+        "training",
+        1,
+        model=model,
+        shards=shards,
+        objective=str(objective),
+        alpha=float(alpha),
+        beta=float(beta),
+        gamma=float(gamma),
+        negative_nll_max=negative_nll_max,
+        learning_rate=float(learning_rate),
+        steps=steps,
+        pairs_per_step=pairs_per_step,
+        dtype=dtype,
+        seed=seed,
+    )
+
+
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 of one file's bytes, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

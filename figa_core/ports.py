@@ -1,0 +1,65 @@
+"""The three things the pipeline talks to, as Protocols: tasks depend on these, adapters satisfy them."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from figa_core.records import FinishReason, Message, Revision
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with (rows done, rows in all); may be called from another thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One sample to draw. `prompt_ids` come from the chat template, so every engine sees the same ids."""
+
+    request_id: str
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an engine drew: ids without the token that ended the turn, and why it ended."""
+
+    request_id: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """One text to score: prompt and answer in the reward model's own template, tokenized."""
+
+    subject_id: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRequest:
+    """One row for the reviser: the conversation, the weak answer Ŷ, and Y where there is one."""
+
+    revision_id: str
+    response_id: str
+    messages: tuple[Message, ...]
+    response: str
+    reference: str | None
+
+
+class Generator(Protocol):
+    """Draws samples of a model; yields each batch as soon as it is durable or computed."""
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[list[Generation]]: ...
+
+
+class Scorer(Protocol):
+    """Computes raw reward logits (no sigmoid); yields (subject id, value) batches."""
+
+    def score(self, requests: Sequence[ScoringRequest]) -> Iterator[list[tuple[str, float]]]: ...
+
+
+class Reviser(Protocol):
+    """Asks an LLM for minimal corrections. Yields each row's final state; order is not kept."""
+
+    def revise(self, requests: Sequence[RevisionRequest]) -> AsyncIterator[Revision]: ...

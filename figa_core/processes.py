@@ -1,0 +1,47 @@
+"""Child processes that never outlive the run that started them.
+
+Every long-lived child of ours (vLLM worker, torchrun and its ranks, Prefect server, teacher) calls
+`die_with_parent` first thing. On Linux the kernel then kills it when its parent ends, however the parent
+ends; elsewhere a thread watches the parent's pid. This is done in the child, not by a `preexec_fn`,
+which is unsafe in a process with threads.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+_PR_SET_PDEATHSIG = 1
+_WATCH_INTERVAL_S = 1.0
+PARENT_PID_VARIABLE = "FIGA_PARENT_PID"
+
+
+def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Arrange that this process gets `sent_signal` when its parent ends; exit now if it has ended already.
+
+    The parent's pid is read from FIGA_PARENT_PID, where the starter puts it: without it, a parent that died
+    before this call could not be told from the init process that adopted us.
+
+    On Linux the signal follows the *thread* that started the process, so the starter must wait for the
+    child in that same thread.
+    """
+    expected = int(os.environ.get(PARENT_PID_VARIABLE, os.getppid()))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sent_signal), 0, 0, 0)
+    else:
+        threading.Thread(target=_watch, args=(expected, sent_signal), daemon=True).start()
+    if os.getppid() != expected:
+        os.kill(os.getpid(), sent_signal)
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """This process's environment for a child that will call `die_with_parent`, plus `extra`."""
+    return {**os.environ, PARENT_PID_VARIABLE: str(os.getpid()), **extra}
+
+
+def _watch(parent: int, sent_signal: signal.Signals) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_INTERVAL_S)
+    os.kill(os.getpid(), sent_signal)

@@ -1,0 +1,152 @@
+"""What flows through the pipeline, one frozen record for each thing the design names.
+
+A row's path: `Prompt` → `Response` → `Score` → `Pair` → `Revision` → `Score` → `WeighedPair`.
+Ids are content hashes (`figa_core.ids`).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Stage(StrEnum):
+    """The stages in the order in which the flow runs them."""
+
+    IMPORT = "import"
+    GENERATE = "generate"
+    SCORE = "score"
+    FILTER = "filter"
+    REVISE = "revise"
+    ADMIT = "admit"
+    WEIGH = "weigh"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+
+
+class Split(StrEnum):
+    """Decided at import by the prompt's hash and stored; held-out prompts are never trained on."""
+
+    TRAIN = "train"
+    HELD_OUT = "held_out"
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended: on an end-of-turn token, or cut at the token limit."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class RevisionStatus(StrEnum):
+    """What became of a row in the revise stage."""
+
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    UNCHANGED = "unchanged"  # the reviser found nothing to change
+    REJECTED = "rejected"  # an answer came, and it is not fit to train on
+    REFUSED = "refused"  # content filter or refusal: final
+    FAILED = "failed"  # no usable answer; `retryable` says whether a later run may try again
+
+
+class EditClass(IntEnum):
+    """What the Levenshtein alignment of Ŷ and Ỹ makes of one token. Stored as int8 in the shards."""
+
+    KEPT = 0
+    INSERTED = 1  # only in Ỹ
+    SUBSTITUTED = 2  # in both
+    DELETED = 3  # only in Ŷ
+    END_OF_TURN = 4  # what the template puts after an assistant message
+
+
+class Objective(StrEnum):
+    """What a training optimises; they differ in token weights and per-token term only."""
+
+    FIGA = "figa"
+    SFT = "sft"  # on the reference Y
+    SFT_REVISED = "sft_revised"  # on the revision Ỹ
+    UNLIKELIHOOD = "unlikelihood"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The form chat templates and the OpenAI protocol take."""
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The conversation up to the assistant's turn, with the reference answer Y if there is one."""
+
+    prompt_id: str
+    messages: tuple[Message, ...]
+    split: Split
+    reference: str | None = None
+    reference_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Ŷ: one sample of a model. `token_ids` are the generated ids without the end-of-turn token."""
+
+    response_id: str
+    prompt_id: str
+    sample_index: int
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scorer's raw value for one text; `subject_id` is a response, reference or revision id."""
+
+    subject_id: str
+    scorer_id: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A yes or no about a row, with the reason in words and, for a no, the setting that decided it."""
+
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Ỹ, or what became of the attempt to get it."""
+
+    revision_id: str
+    response_id: str
+    status: RevisionStatus
+    text: str | None = None
+    reason: str | None = None
+    retryable: bool = False
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WeighedPair:
+    """Token ids and edit classes of one admitted pair, as the shards hold them.
+
+    `*_ids` exclude the prompt and include the end of turn where the response has one; `*_classes`
+    (values of `EditClass`) have the same length. `reference_ids` is empty without a reference.
+    """
+
+    pair_id: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    response_classes: tuple[int, ...]
+    revision_ids: tuple[int, ...]
+    revision_classes: tuple[int, ...]
+    reference_ids: tuple[int, ...]
+    response_reward: float
+    revision_reward: float

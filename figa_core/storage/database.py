@@ -1,0 +1,122 @@
+"""How the DuckDB file is opened: for one batch, then closed.
+
+A read-write open shuts out every other process, readers included, so the file is never held across a
+model or API call. An open that finds it locked waits with a bounded backoff, then names who waits for what.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from figa_core.errors import StorageError, WorkspaceError
+from figa_core.storage.migrations import migrate
+
+_FIRST_WAIT_S = 0.01
+_LONGEST_WAIT_S = 0.5
+
+
+class Database:
+    """A DuckDB file that is opened for each unit of work; safe to use from several threads."""
+
+    def __init__(self, path: Path, *, lock_timeout_s: float = 30.0, read_only: bool = False) -> None:
+        """`lock_timeout_s`: how long an open waits for another process that has the file."""
+        self.path = path
+        self._lock_timeout_s = lock_timeout_s
+        self._read_only = read_only
+        self._thread_lock = threading.RLock()
+
+    def create(self) -> None:
+        """Create the file and bring its schema up to date.
+
+        Raises:
+            WorkspaceError: the directory cannot be created or written.
+            StorageError: see `open` and `migrations.migrate`.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{self.path.parent}: cannot create the workspace: {error.strerror}. "
+                "Set workspace.path to a directory you may write to."
+            ) from error
+        with self.open() as connection:
+            migrate(connection)
+
+    @contextmanager
+    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for one short unit of work.
+
+        Raises:
+            StorageError: another process keeps the file longer than `lock_timeout_s`, or it is damaged.
+            WorkspaceError: the file cannot be written.
+        """
+        with self._thread_lock:
+            connection = self._connect()
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Like `open`, all or nothing."""
+        with self.open() as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self._lock_timeout_s
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=self._read_only)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise WorkspaceError(
+                        f"{self.path}: cannot open the workspace's database: {error}. "
+                        "Check the directory's permissions and free space, or set another workspace.path."
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise StorageError(
+                        f"{self.path}: another process has had the database open for "
+                        f"{self._lock_timeout_s:g} s ({error}). Close it, or wait for it to end."
+                    ) from error
+            except duckdb.Error as error:
+                raise StorageError(
+                    f"{self.path}: the database cannot be read: {error}. Restore it, or use a new workspace."
+                ) from error
+            time.sleep(wait_s * random.uniform(0.5, 1.5))
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
+) -> int:
+    """Insert rows through Arrow (fast in bulk); rows whose key exists already are left as they are.
+
+    `table` and the schema's names come from our code, never from data. Returns the number inserted.
+    """
+    if not rows:
+        return 0
+    incoming = pa.Table.from_pylist(list(rows), schema=schema)
+    connection.register("incoming", incoming)
+    try:
+        columns = ", ".join(schema.names)
+        result = connection.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming ON CONFLICT DO NOTHING"
+        ).fetchone()
+    finally:
+        connection.unregister("incoming")
+    return int(result[0]) if result else 0

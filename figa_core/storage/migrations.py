@@ -1,0 +1,113 @@
+"""The schema, as a list of migrations; each runs once, in one transaction with its own record.
+
+Never edit a migration that was released: append one. `SCHEMA_VERSION` is the number of migrations; a
+database that has more was written by a newer version, and is refused.
+
+Tables, in the order of a row's path: `prompts` and `reference_answers` (what was imported), `runs` and
+`run_prompts` (which of it a run works on), `bad_rows` (what could not be used, and why), `responses`,
+`scores` (of responses, references and revisions alike), `pairs` (each run's decisions), `revisions` and
+`calls` (what the reviser was asked, append-only), `trainings`, `models`, `evaluations`, `exclusions`
+(rows a person threw out), `marks` (how far the journal was taken in).
+"""
+
+import duckdb
+
+from figa_core.errors import StorageError
+
+_INITIAL = """
+CREATE TABLE prompts (
+    prompt_id TEXT PRIMARY KEY, messages TEXT NOT NULL, split TEXT NOT NULL,
+    imported_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+);
+CREATE TABLE reference_answers (reference_id TEXT PRIMARY KEY, prompt_id TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, name TEXT NOT NULL, config TEXT NOT NULL, status TEXT NOT NULL,
+    flow_run TEXT, message TEXT, settings TEXT NOT NULL DEFAULT '{}',
+    created_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp,
+    started_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp, ended_at TIMESTAMPTZ
+);
+CREATE TABLE run_prompts (
+    run_id TEXT NOT NULL, prompt_id TEXT NOT NULL, reference_id TEXT, PRIMARY KEY (run_id, prompt_id)
+);
+CREATE TABLE bad_rows (
+    run_id TEXT NOT NULL, source_row BIGINT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (run_id, source_row)
+);
+CREATE TABLE responses (
+    response_id TEXT PRIMARY KEY, prompt_id TEXT NOT NULL, generator_id TEXT NOT NULL,
+    sample_index INTEGER NOT NULL, text TEXT NOT NULL, token_ids INTEGER[] NOT NULL, finish_reason TEXT NOT NULL
+);
+CREATE INDEX responses_of_prompt ON responses (prompt_id);
+CREATE TABLE scores (
+    subject_id TEXT NOT NULL, scorer_id TEXT NOT NULL, value DOUBLE NOT NULL, PRIMARY KEY (subject_id, scorer_id)
+);
+CREATE TABLE revisions (
+    revision_id TEXT PRIMARY KEY, response_id TEXT NOT NULL, reference_id TEXT, model TEXT NOT NULL,
+    status TEXT NOT NULL, text TEXT, reason TEXT, retryable BOOLEAN NOT NULL DEFAULT false,
+    attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE pairs (
+    run_id TEXT NOT NULL, response_id TEXT NOT NULL, prompt_id TEXT NOT NULL, kept BOOLEAN NOT NULL,
+    keep_reason TEXT NOT NULL, revision_id TEXT, scorer_id TEXT NOT NULL, admitted BOOLEAN, admit_reason TEXT,
+    weighed BOOLEAN, weigh_reason TEXT,
+    PRIMARY KEY (run_id, response_id)
+);
+CREATE TABLE calls (
+    call_id TEXT PRIMARY KEY, revision_id TEXT NOT NULL, attempt INTEGER NOT NULL, sent_at TIMESTAMPTZ NOT NULL,
+    answered_at TIMESTAMPTZ, latency_s DOUBLE, outcome TEXT, message TEXT,
+    prompt_tokens BIGINT, completion_tokens BIGINT, estimated BOOLEAN NOT NULL
+);
+CREATE TABLE trainings (
+    training_id TEXT PRIMARY KEY, run_id TEXT NOT NULL, objective TEXT NOT NULL, shard_set_id TEXT NOT NULL,
+    parent_model TEXT NOT NULL, directory TEXT NOT NULL, steps INTEGER NOT NULL, seconds DOUBLE NOT NULL,
+    finished_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+);
+CREATE TABLE models (
+    fingerprint TEXT PRIMARY KEY, directory TEXT NOT NULL, training_id TEXT, parent TEXT,
+    promoted BOOLEAN NOT NULL DEFAULT false
+);
+CREATE TABLE evaluations (
+    run_id TEXT NOT NULL, label TEXT NOT NULL, generator_id TEXT NOT NULL, scorer_id TEXT NOT NULL,
+    metric TEXT NOT NULL, n BIGINT NOT NULL, mean DOUBLE NOT NULL, standard_error DOUBLE,
+    PRIMARY KEY (run_id, label, metric)
+);
+CREATE TABLE exclusions (
+    subject_id TEXT PRIMARY KEY, reason TEXT NOT NULL, excluded_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+);
+CREATE TABLE marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (("initial", _INITIAL),)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Bring the database up to date; returns the names of the migrations that ran.
+
+    Raises:
+        StorageError: the database was written by a newer version.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations "
+        "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ DEFAULT current_timestamp)"
+    )
+    row = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
+    applied = int(row[0]) if row else 0
+    if applied > SCHEMA_VERSION:
+        raise StorageError(
+            f"the workspace's database has schema {applied}, this version knows {SCHEMA_VERSION}. "
+            "Update figa, or use another workspace."
+        )
+    for number, (name, script) in enumerate(MIGRATIONS[applied:], start=applied + 1):
+        _apply(connection, number, name, script)
+    return [name for name, _ in MIGRATIONS[applied:]]
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, number: int, name: str, script: str) -> None:
+    connection.begin()
+    try:
+        connection.execute(script)
+        connection.execute("INSERT INTO migrations (number, name) VALUES (?, ?)", [number, name])
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

@@ -1,0 +1,530 @@
+"""What the stages read and write, a method for each; all SQL that changes rows is here.
+
+Every write is idempotent: ids are content hashes, an insert of a known id changes nothing. Every `iter_*`
+walks by key in pages, opening the file for one page at a time, so that memory stays flat and no stage holds
+the file while a model runs. What a stage has still to do is always asked of *one run*: rows of another
+config or of an abandoned run are invisible to it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from figa_core import ids
+from figa_core.filtering import Candidate
+from figa_core.ports import RevisionRequest
+from figa_core.prompts import BadRow
+from figa_core.records import (
+    Decision,
+    FinishReason,
+    Message,
+    Prompt,
+    Response,
+    RevisionStatus,
+    Score,
+    Split,
+)
+from figa_core.storage.database import Database, insert_rows
+
+DATABASE_NAME = "figa.duckdb"
+_PAGE_ROWS = 2000
+
+_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float64(), pa.bool_()
+_PROMPTS = pa.schema([("prompt_id", _TEXT), ("messages", _TEXT), ("split", _TEXT)])
+_REFERENCES = pa.schema([("reference_id", _TEXT), ("prompt_id", _TEXT), ("text", _TEXT)])
+_RUN_PROMPTS = pa.schema([("run_id", _TEXT), ("prompt_id", _TEXT), ("reference_id", _TEXT)])
+_BAD_ROWS = pa.schema([("run_id", _TEXT), ("source_row", pa.int64()), ("reason", _TEXT)])
+_RESPONSES = pa.schema(
+    [
+        ("response_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("generator_id", _TEXT),
+        ("sample_index", _INT),
+        ("text", _TEXT),
+        ("token_ids", pa.list_(_INT)),
+        ("finish_reason", _TEXT),
+    ]
+)
+_SCORES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("value", _FLOAT)])
+_REVISIONS = pa.schema(
+    [("revision_id", _TEXT), ("response_id", _TEXT), ("reference_id", _TEXT), ("model", _TEXT), ("status", _TEXT)]
+)
+_PAIRS = pa.schema(
+    [
+        ("run_id", _TEXT),
+        ("response_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("kept", _BOOL),
+        ("keep_reason", _TEXT),
+        ("revision_id", _TEXT),
+        ("scorer_id", _TEXT),
+    ]
+)
+_DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])
+
+_UNSETTLED = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A text to score, with the conversation it answers."""
+
+    subject_id: str
+    messages: tuple[Message, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample still to be drawn."""
+
+    prompt_id: str
+    messages: tuple[Message, ...]
+    sample_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admissible:
+    """A successful revision with both rewards, for the guard."""
+
+    response_id: str
+    response_reward: float
+    revision_reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedPair:
+    """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
+
+    pair_id: str
+    response_id: str
+    messages: tuple[Message, ...]
+    response_text: str
+    response_finish: FinishReason
+    response_token_ids: tuple[int, ...]
+    revision_text: str
+    reference_text: str | None
+    response_reward: float
+    revision_reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """A finished training, as the `trainings` table holds it."""
+
+    training_id: str
+    run_id: str
+    objective: str
+    shard_set_id: str
+    parent_model: str
+    directory: str
+    steps: int
+    seconds: float
+
+
+class Store:
+    """The workspace's database; see the module's docstring."""
+
+    def __init__(self, directory: Path, *, lock_timeout_s: float = 30.0, read_only: bool = False) -> None:
+        self.database = Database(
+            directory / DATABASE_NAME, lock_timeout_s=lock_timeout_s, read_only=read_only
+        )
+
+    def create(self) -> None:
+        """Create or migrate the database; see `Database.create`."""
+        self.database.create()
+
+    # --- import ---------------------------------------------------------------------------------------
+
+    def save_run(self, run_id: str, name: str, config: Mapping[str, Any], flow_run: str | None) -> None:
+        """Record that a run starts, or starts again."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO runs (run_id, name, config, status, flow_run) VALUES (?, ?, ?, 'running', ?) "
+                "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = 'running', "
+                "flow_run = excluded.flow_run, message = NULL, started_at = now(), ended_at = NULL",
+                [run_id, name, orjson.dumps(config).decode(), flow_run],
+            )
+
+    def end_run(self, run_id: str, status: str, message: str | None = None) -> None:
+        """Record how a run ended: completed or failed."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?", [status, message, run_id]
+            )
+
+    def save_run_settings(self, run_id: str, settings: Mapping[str, Any]) -> None:
+        """What a run found out and others need: generator and scorer ids, the thresholds as numbers."""
+        with self.database.transaction() as connection:
+            row = connection.execute("SELECT settings FROM runs WHERE run_id = ?", [run_id]).fetchone()
+            merged = {**orjson.loads(row[0] if row else "{}"), **settings}
+            connection.execute(
+                "UPDATE runs SET settings = ? WHERE run_id = ?", [orjson.dumps(merged).decode(), run_id]
+            )
+
+    def import_prompts(self, run_id: str, prompts: Sequence[Prompt]) -> None:
+        """Save a batch of prompts and make them this run's."""
+        with self.database.transaction() as connection:
+            insert_rows(connection, "prompts", [_prompt_row(p) for p in prompts], _PROMPTS)
+            references = [
+                {"reference_id": p.reference_id, "prompt_id": p.prompt_id, "text": p.reference}
+                for p in prompts
+                if p.reference is not None
+            ]
+            insert_rows(connection, "reference_answers", references, _REFERENCES)
+            links = [{"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id} for p in prompts]
+            insert_rows(connection, "run_prompts", links, _RUN_PROMPTS)
+
+    def save_bad_rows(self, run_id: str, rows: Sequence[BadRow]) -> None:
+        """Record rows that cannot be used, with their reasons."""
+        records = [{"run_id": run_id, "source_row": row.row, "reason": row.reason} for row in rows]
+        with self.database.transaction() as connection:
+            insert_rows(connection, "bad_rows", records, _BAD_ROWS)
+
+    # --- generate -------------------------------------------------------------------------------------
+
+    def iter_missing_samples(
+        self, run_id: str, generator_id: str, split: Split, samples: int, limit: int | None = None
+    ) -> Iterator[list[Sample]]:
+        """Samples of this run's prompts that `generator_id` has not drawn; `limit` prompts, by id order."""
+        query = f"""
+            WITH chosen AS (
+                SELECT p.prompt_id, p.messages FROM run_prompts rp JOIN prompts p USING (prompt_id)
+                WHERE rp.run_id = $run AND p.split = $split
+                  AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
+                ORDER BY p.prompt_id {"LIMIT $limit" if limit is not None else ""}
+            )
+            SELECT c.prompt_id, c.messages, s.i::INTEGER FROM chosen c CROSS JOIN range($samples) s(i)
+            WHERE (c.prompt_id, s.i) > ($after, $after_index)
+              AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
+                              AND r.generator_id = $generator AND r.sample_index = s.i)
+            ORDER BY c.prompt_id, s.i LIMIT {_PAGE_ROWS}"""
+        values = {"run": run_id, "split": str(split), "samples": samples, "generator": generator_id}
+        if limit is not None:
+            values["limit"] = limit
+        after = ("", -1)
+        while page := self._fetch(query, {**values, "after": after[0], "after_index": after[1]}):
+            yield [Sample(prompt_id, _messages(text), index) for prompt_id, text, index in page]
+            after = (page[-1][0], page[-1][2])
+
+    def save_responses(self, generator_id: str, responses: Sequence[Response]) -> int:
+        """Save a batch; returns how many were new."""
+        rows = [
+            {
+                "response_id": r.response_id,
+                "prompt_id": r.prompt_id,
+                "generator_id": generator_id,
+                "sample_index": r.sample_index,
+                "text": r.text,
+                "token_ids": r.token_ids,
+                "finish_reason": str(r.finish_reason),
+            }
+            for r in responses
+        ]
+        with self.database.transaction() as connection:
+            return insert_rows(connection, "responses", rows, _RESPONSES)
+
+    def count_responses(self, run_id: str, generator_id: str, split: Split) -> int:
+        """How many samples this run has from `generator_id`."""
+        rows = self._fetch(
+            "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
+            "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+            {"run": run_id, "generator": generator_id, "split": str(split)},
+        )
+        return rows[0][0]
+
+    # --- score ----------------------------------------------------------------------------------------
+
+    def iter_unscored_responses(
+        self, run_id: str, generator_id: str, split: Split, scorer_id: str
+    ) -> Iterator[list[Subject]]:
+        """Responses of this run without a value of this scorer."""
+        return self._iter_subjects(
+            "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
+            "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
+            "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+            {"run": run_id, "generator": generator_id, "split": str(split)},
+            scorer_id,
+        )
+
+    def iter_unscored_references(self, run_id: str, scorer_id: str) -> Iterator[list[Subject]]:
+        """References of this run's training prompts without a value of this scorer."""
+        return self._iter_subjects(
+            "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
+            "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
+            "WHERE rp.run_id = $run AND p.split = 'train'",
+            {"run": run_id},
+            scorer_id,
+        )
+
+    def iter_unscored_revisions(self, run_id: str, scorer_id: str) -> Iterator[list[Subject]]:
+        """Successful revisions of this run's kept pairs without a value of this scorer."""
+        return self._iter_subjects(
+            "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
+            "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
+            "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
+            {"run": run_id},
+            scorer_id,
+        )
+
+    def save_scores(self, scores: Sequence[Score]) -> int:
+        """Save a batch; returns how many were new."""
+        rows = [{"subject_id": s.subject_id, "scorer_id": s.scorer_id, "value": s.value} for s in scores]
+        with self.database.transaction() as connection:
+            return insert_rows(connection, "scores", rows, _SCORES)
+
+    def _iter_subjects(self, source: str, values: dict[str, Any], scorer_id: str) -> Iterator[list[Subject]]:
+        query = f"""
+            SELECT t.subject_id, t.messages, t.text FROM ({source}) t WHERE t.subject_id > $after AND NOT EXISTS (
+                SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
+            ORDER BY t.subject_id LIMIT {_PAGE_ROWS}"""
+        after = ""
+        while page := self._fetch(query, {**values, "scorer": scorer_id, "after": after}):
+            yield [Subject(subject_id, _messages(messages), text) for subject_id, messages, text in page]
+            after = page[-1][0]
+
+    # --- filter ---------------------------------------------------------------------------------------
+
+    def candidates(self, run_id: str, generator_id: str, scorer_id: str) -> list[Candidate]:
+        """Scored training responses of this run, with the reward of the prompt's reference."""
+        rows = self._fetch(
+            """SELECT r.response_id, r.prompt_id, s.value, y.value FROM responses r
+               JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
+               JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+               LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
+               WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
+                 AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
+               ORDER BY r.response_id""",
+            {"run": run_id, "generator": generator_id, "scorer": scorer_id},
+        )
+        return [Candidate(*row) for row in rows]
+
+    def save_keep_decisions(
+        self,
+        run_id: str,
+        scorer_id: str,
+        candidates: Sequence[Candidate],
+        decisions: Mapping[str, Decision],
+        revision_recipe: Mapping[str, Any],
+        templates: Mapping[bool, str],
+    ) -> None:
+        """Replace this run's pairs; kept ones get a revision row, pending unless the work is known.
+
+        `revision_recipe` is what `ids.revision_id` needs besides response, reference and template;
+        `templates` maps "has a reference" to the template's text.
+        """
+        kept = [c for c in candidates if decisions[c.response_id].accepted]
+        references = dict(self._fetch("SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run", {"run": run_id}))
+        revision_ids = {
+            c.response_id: ids.revision_id(
+                response=c.response_id,
+                reference=references[c.prompt_id],
+                template=templates[references[c.prompt_id] is not None],
+                **revision_recipe,
+            )
+            for c in kept
+        }
+        pairs = [
+            {
+                "run_id": run_id,
+                "response_id": c.response_id,
+                "prompt_id": c.prompt_id,
+                "kept": decisions[c.response_id].accepted,
+                "keep_reason": decisions[c.response_id].reason,
+                "revision_id": revision_ids.get(c.response_id),
+                "scorer_id": scorer_id,
+            }
+            for c in candidates
+        ]
+        revisions = [
+            {
+                "revision_id": revision_ids[c.response_id],
+                "response_id": c.response_id,
+                "reference_id": references[c.prompt_id],
+                "model": revision_recipe["model"],
+                "status": str(RevisionStatus.PENDING),
+            }
+            for c in kept
+        ]
+        with self.database.open() as connection:
+            # DuckDB checks a primary key against rows deleted in the same transaction, hence two of them;
+            # between the two the run has no pairs, and filter, which costs nothing, runs again.
+            connection.execute("DELETE FROM pairs WHERE run_id = ?", [run_id])
+            connection.begin()
+            insert_rows(connection, "revisions", revisions, _REVISIONS)
+            insert_rows(connection, "pairs", pairs, _PAIRS)
+            connection.commit()
+
+    # --- revise ---------------------------------------------------------------------------------------
+
+    def iter_unsettled_revisions(self, run_id: str, page_rows: int) -> Iterator[list[RevisionRequest]]:
+        """Kept pairs whose revision is pending, or failed in a way that may be tried again."""
+        query = f"""
+            SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
+            JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
+            JOIN prompts p ON p.prompt_id = r.prompt_id LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
+            WHERE pairs.run_id = $run AND pairs.kept AND {_UNSETTLED} AND v.revision_id > $after
+            ORDER BY v.revision_id LIMIT $page"""
+        after = ""
+        while page := self._fetch(query, {"run": run_id, "after": after, "page": page_rows}):
+            yield [RevisionRequest(row[0], row[1], _messages(row[2]), row[3], row[4]) for row in page]
+            after = page[-1][0]
+
+    def count_unsettled_revisions(self, run_id: str) -> int:
+        """How many rows `iter_unsettled_revisions` would give."""
+        return self._fetch(
+            "SELECT count(*) FROM pairs JOIN revisions v USING (revision_id) "
+            f"WHERE pairs.run_id = $run AND pairs.kept AND {_UNSETTLED}",
+            {"run": run_id},
+        )[0][0]
+
+    def revision_statuses(self, run_id: str) -> dict[str, int]:
+        """Kept pairs of this run by the status of their revision."""
+        return dict(
+            self._fetch(
+                "SELECT v.status, count(*) FROM pairs JOIN revisions v USING (revision_id) "
+                "WHERE pairs.run_id = $run AND pairs.kept GROUP BY 1 ORDER BY 2 DESC",
+                {"run": run_id},
+            )
+        )
+
+    # --- admit ----------------------------------------------------------------------------------------
+
+    def admissible(self, run_id: str, scorer_id: str) -> list[Admissible]:
+        """Successful revisions of this run with both rewards."""
+        rows = self._fetch(
+            """SELECT pairs.response_id, before.value, after.value FROM pairs
+               JOIN revisions v USING (revision_id)
+               JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
+               JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
+               WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded' ORDER BY pairs.response_id""",
+            {"run": run_id, "scorer": scorer_id},
+        )
+        return [Admissible(*row) for row in rows]
+
+    def save_admissions(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
+        """Store the guard's decision and reason per response of this run."""
+        self._save_decisions(run_id, decisions, "admitted", "admit_reason")
+
+    # --- weigh ----------------------------------------------------------------------------------------
+
+    def iter_admitted_pairs(self, run_id: str, scorer_id: str) -> Iterator[list[AdmittedPair]]:
+        """Everything the weigh stage needs, ordered by revision id."""
+        query = f"""
+            SELECT v.revision_id, r.response_id, p.messages, r.text, r.finish_reason, r.token_ids, v.text, a.text,
+                   before.value, after.value
+            FROM pairs JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = pairs.response_id
+            JOIN prompts p ON p.prompt_id = pairs.prompt_id
+            LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
+            JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
+            JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
+            WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train' AND v.revision_id > $after
+            ORDER BY v.revision_id LIMIT {_PAGE_ROWS}"""
+        after = ""
+        while page := self._fetch(query, {"run": run_id, "scorer": scorer_id, "after": after}):
+            yield [_admitted_pair(row) for row in page]
+            after = page[-1][0]
+
+    def save_weighings(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
+        """Store which admitted pairs went into the shards, and why the others did not."""
+        self._save_decisions(run_id, decisions, "weighed", "weigh_reason")
+
+    # --- train and evaluate ---------------------------------------------------------------------------
+
+    def save_training(self, training: TrainingRow, fingerprint: str) -> None:
+        """Record a finished training and the model it made."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO trainings (training_id, run_id, objective, shard_set_id, parent_model, directory, steps, "
+                "seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [
+                    training.training_id,
+                    training.run_id,
+                    training.objective,
+                    training.shard_set_id,
+                    training.parent_model,
+                    training.directory,
+                    training.steps,
+                    training.seconds,
+                ],
+            )
+            connection.execute(
+                "INSERT INTO models (fingerprint, directory, training_id, parent) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                [fingerprint, training.directory, training.training_id, training.parent_model],
+            )
+
+    def prompt_values(self, run_id: str, generator_id: str, scorer_id: str, split: Split, limit: int) -> dict[str, float]:
+        """prompt id → this scorer's value of sample 0, of the first `limit` prompts by id."""
+        rows = self._fetch(
+            """WITH chosen AS (
+                   SELECT p.prompt_id FROM run_prompts rp JOIN prompts p USING (prompt_id)
+                   WHERE rp.run_id = $run AND p.split = $split ORDER BY p.prompt_id LIMIT $limit)
+               SELECT r.prompt_id, s.value FROM chosen JOIN responses r USING (prompt_id)
+               JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+               WHERE r.generator_id = $generator AND r.sample_index = 0 ORDER BY r.prompt_id""",
+            {"run": run_id, "generator": generator_id, "scorer": scorer_id, "split": str(split), "limit": limit},
+        )
+        return dict(rows)
+
+    def save_evaluation(
+        self,
+        run_id: str,
+        label: str,
+        generator_id: str,
+        scorer_id: str,
+        metric: str,
+        estimate: tuple[int, float, float | None],
+    ) -> None:
+        """Save one model's mean of one metric; `estimate` is n, mean, standard error."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO evaluations "
+                "(run_id, label, generator_id, scorer_id, metric, n, mean, standard_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [run_id, label, generator_id, scorer_id, metric, *estimate],
+            )
+
+    # --- helpers --------------------------------------------------------------------------------------
+
+    def _save_decisions(self, run_id: str, decisions: Mapping[str, Decision], flag: str, reason: str) -> None:
+        rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
+        with self.database.transaction() as connection:
+            connection.register("incoming", pa.Table.from_pylist(rows, schema=_DECISIONS))
+            connection.execute(
+                f"UPDATE pairs SET {flag} = i.accepted, {reason} = i.reason FROM incoming i "
+                "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",
+                [run_id],
+            )
+            connection.unregister("incoming")
+
+    def _fetch(self, query: str, values: dict[str, Any]) -> list[Any]:
+        with self.database.open() as connection:
+            return connection.execute(query, values).fetchall()
+
+
+def _prompt_row(prompt: Prompt) -> dict[str, str]:
+    messages = orjson.dumps([m.as_dict() for m in prompt.messages]).decode()
+    return {"prompt_id": prompt.prompt_id, "messages": messages, "split": str(prompt.split)}
+
+
+def _messages(text: str) -> tuple[Message, ...]:
+    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
+
+
+def _admitted_pair(row: Sequence[Any]) -> AdmittedPair:
+    return AdmittedPair(
+        pair_id=row[0],
+        response_id=row[1],
+        messages=_messages(row[2]),
+        response_text=row[3],
+        response_finish=FinishReason(row[4]),
+        response_token_ids=tuple(row[5]),
+        revision_text=row[6],
+        reference_text=row[7],
+        response_reward=row[8],
+        revision_reward=row[9],
+    )
