@@ -35,11 +35,15 @@ def load_chat_format(model_dir: Path) -> "ChatFormat":
         ConfigError: there is no such directory, or no tokenizer in it.
     """
     if not model_dir.is_dir():
-        raise ConfigError(f"{model_dir}: no such model directory. Give the path of a Hugging Face model directory.")
+        raise ConfigError(
+            f"{model_dir}: no such model directory. Give the path of a Hugging Face model directory."
+        )
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(model_dir), local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{model_dir}: cannot load a tokenizer from it: {error}") from error
     return ChatFormat.from_tokenizer(tokenizer, stop_token_ids=_generation_stops(model_dir))
@@ -57,7 +61,9 @@ class ChatFormat:
         template: the template's Jinja text.
     """
 
-    def __init__(self, tokenizer: Any, template: str, stop_token_ids: Iterable[int], *, fallback: bool) -> None:
+    def __init__(
+        self, tokenizer: Any, template: str, stop_token_ids: Iterable[int], *, fallback: bool
+    ) -> None:
         self._tokenizer = tokenizer
         self.template = template
         self.fallback_template = fallback
@@ -79,8 +85,8 @@ class ChatFormat:
             stops.add(tokenizer.eos_token_id)
         if not stops:
             raise ConfigError(
-                f"{tokenizer.name_or_path or 'tokenizer'}: has no eos_token and generation_config.json names no "
-                "eos_token_id, so nothing would end a response. Set one of the two."
+                f"{tokenizer.name_or_path or 'tokenizer'}: has no eos_token and generation_config.json names "
+                "no eos_token_id, so nothing would end a response. Set one of the two."
             )
         fallback = not tokenizer.chat_template
         template = PLAIN_TEMPLATE if fallback else tokenizer.get_chat_template()
@@ -96,7 +102,9 @@ class ChatFormat:
 
     def prompt_ids_batch(self, conversations: Sequence[Sequence[Message]]) -> list[tuple[int, ...]]:
         """`prompt_ids` of many conversations at once."""
-        return self._encode_template([self.render(messages, for_generation=True) for messages in conversations])
+        return self._encode_template(
+            [self.render(messages, for_generation=True) for messages in conversations]
+        )
 
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a response by itself: no BOS, no end of turn, control-token strings as plain text."""
@@ -184,7 +192,9 @@ def _encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
         def encode_slowly(texts: Sequence[str]) -> list[tuple[int, ...]]:
             return [
                 tuple(
-                    tokenizer(text, add_special_tokens=False, split_special_tokens=control_tokens_as_text)["input_ids"]
+                    tokenizer(text, add_special_tokens=False, split_special_tokens=control_tokens_as_text)[
+                        "input_ids"
+                    ]
                 )
                 for text in texts
             ]
@@ -201,7 +211,9 @@ def _encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
     def encode(texts: Sequence[str]) -> list[tuple[int, ...]]:
         if not texts:
             return []
-        return [tuple(encoding.ids) for encoding in copy.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [
+            tuple(encoding.ids) for encoding in copy.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
 
     return encode
 

@@ -1,6 +1,6 @@
 """The three things the pipeline talks to, as Protocols: tasks depend on these, adapters satisfy them."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,13 +50,13 @@ class RevisionRequest:
 class Generator(Protocol):
     """Draws samples of a model; yields each batch as soon as it is durable or computed."""
 
-    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[list[Generation]]: ...
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]: ...
 
 
 class Scorer(Protocol):
     """Computes raw reward logits (no sigmoid); yields (subject id, value) batches."""
 
-    def score(self, requests: Sequence[ScoringRequest]) -> Iterator[list[tuple[str, float]]]: ...
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]: ...
 
 
 class Reviser(Protocol):

@@ -1,0 +1,45 @@
+"""What makes two model directories the same model: the hash of their files.
+
+Hashing gigabytes every night is slow, so a small JSON file remembers each file's hash by size and time.
+"""
+
+import hashlib
+from pathlib import Path
+
+import orjson
+
+from figa_core.errors import InputError
+from figa_core.ids import file_fingerprint
+
+_WEIGHTS = "*.safetensors"
+_PARTS = (_WEIGHTS, "*.json", "*.jinja", "*.model")
+
+
+def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
+    """SHA-256 (hex) over the names and hashes of weights, configuration and tokenizer files.
+
+    Raises:
+        InputError: no such directory, no config.json, or no safetensors in it.
+    """
+    if not (directory / "config.json").is_file():
+        raise InputError(f"{directory}: no Hugging Face model directory (config.json is missing). Mend the path in the config.")
+    if not any(directory.glob(_WEIGHTS)):
+        raise InputError(f"{directory}: no .safetensors weights; pickled weights are not loaded. Convert the model first.")
+    known: dict[str, str] = _read(cache)
+    digest = hashlib.sha256()
+    for path in sorted({p for pattern in _PARTS for p in directory.glob(pattern)}):
+        stat = path.stat()
+        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+        known[key] = known.get(key) or file_fingerprint(path)
+        digest.update(f"{path.name}:{known[key]}\n".encode())
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_bytes(orjson.dumps(known))
+    return digest.hexdigest()
+
+
+def _read(cache: Path | None) -> dict[str, str]:
+    try:
+        return orjson.loads(cache.read_bytes()) if cache else {}
+    except (OSError, orjson.JSONDecodeError):
+        return {}

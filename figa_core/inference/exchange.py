@@ -1,0 +1,75 @@
+"""The Parquet contract between this environment and vLLM's: what stands in which column.
+
+Imported on both sides, so it needs nothing but pyarrow and the standard library. A shard is written under
+a temporary name and renamed when whole: a file that can be seen is complete.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.records import FinishReason
+
+_T = TypeVar("_T")
+_IDS = pa.list_(pa.int32())
+GENERATION_REQUESTS = pa.schema([("request_id", pa.string()), ("prompt_ids", _IDS), ("seed", pa.int64())])
+GENERATIONS = pa.schema([("request_id", pa.string()), ("token_ids", _IDS), ("finish_reason", pa.string())])
+SCORING_REQUESTS = pa.schema([("subject_id", pa.string()), ("token_ids", _IDS)])
+SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64())])
+
+
+def shard_name(index: int) -> str:
+    """The file name of shard `index`, the same on both sides."""
+    return f"shard-{index:06d}.parquet"
+
+
+def write_shard(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema) -> None:
+    """Write columns (in the schema's order) and rename the file into place."""
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(arrays, schema=schema), temporary, compression="zstd")
+    temporary.rename(path)
+
+
+def read_shard(path: Path, schema: pa.Schema) -> list[list[Any]]:
+    """The columns of a shard as Python lists, in the schema's order."""
+    table = pq.read_table(path, schema=schema)
+    return [table.column(name).to_pylist() for name in schema.names]
+
+
+def write_generation_requests(path: Path, requests: Sequence[GenerationRequest]) -> None:
+    """One shard of prompts, tokenized."""
+    columns = [[r.request_id for r in requests], [r.prompt_ids for r in requests], [r.seed for r in requests]]
+    write_shard(path, columns, GENERATION_REQUESTS)
+
+
+def read_generations(path: Path) -> list[Generation]:
+    """One shard of samples."""
+    rows = zip(*read_shard(path, GENERATIONS), strict=True)
+    return [Generation(key, tuple(ids), FinishReason(finish)) for key, ids, finish in rows]
+
+
+def write_scoring_requests(path: Path, requests: Sequence[ScoringRequest]) -> None:
+    """One shard of texts to score, tokenized."""
+    write_shard(path, [[r.subject_id for r in requests], [r.token_ids for r in requests]], SCORING_REQUESTS)
+
+
+def read_scores(path: Path) -> list[tuple[str, float]]:
+    """One shard of (subject id, raw reward)."""
+    return list(zip(*read_shard(path, SCORES), strict=True))
+
+
+def in_shards(rows: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Cut a stream into lists of at most `size`."""
+    shard: list[_T] = []
+    for row in rows:
+        shard.append(row)
+        if len(shard) == size:
+            yield shard
+            shard = []
+    if shard:
+        yield shard

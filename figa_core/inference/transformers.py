@@ -1,0 +1,136 @@
+"""Generation and scoring by transformers, in this process: the fallback where vLLM cannot be installed.
+
+Requests are sorted by length within a window, so that a padded batch wastes little, and memory stays flat.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from figa_core.errors import EngineError
+from figa_core.inference.exchange import in_shards
+from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.records import FinishReason
+
+_WINDOW_ROWS = 2000
+_T = TypeVar("_T")
+
+
+class TransformersGenerator:
+    """ports.Generator on transformers' `generate`."""
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        temperature: float,
+        top_p: float,
+        max_tokens: int,
+        stop_token_ids: Iterable[int],
+        tokens_per_batch: int = 16_384,
+    ) -> None:
+        """`tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch."""
+        self._model = _load(AutoModelForCausalLM, model)
+        self._stops = sorted(stop_token_ids)
+        self._max_tokens, self._tokens_per_batch = max_tokens, tokens_per_batch
+        self._sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if temperature > 0:
+            self._sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
+        """See `ports.Generator`. Seeded per batch by its first request's seed: repeatable for equal batches."""
+        for batch in _batches(
+            requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
+        ):
+            yield self._generate_batch(batch)
+
+    @torch.inference_mode()
+    def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
+        # Generation pads on the left, so that every row continues at the same position.
+        ids_BT, mask_BT = _pad([r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device)
+        torch.manual_seed(batch[0].seed)
+        out_BT = self._model.generate(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            max_new_tokens=self._max_tokens,
+            eos_token_id=self._stops,
+            pad_token_id=self._stops[0],
+            **self._sampling,
+        )
+        rows = out_BT[:, ids_BT.shape[1] :].tolist()
+        return [self._cut(request, row) for request, row in zip(batch, rows, strict=True)]
+
+    def _cut(self, request: GenerationRequest, row: list[int]) -> Generation:
+        end = next((i for i, token in enumerate(row) if token in self._stops), None)
+        finish = FinishReason.LENGTH if end is None else FinishReason.STOP
+        return Generation(request.request_id, tuple(row[:end]), finish)
+
+
+class TransformersScorer:
+    """ports.Scorer on a sequence classifier with one label; raw logits."""
+
+    def __init__(self, model: Path, *, tokens_per_batch: int = 16_384) -> None:
+        """Raises EngineError when the model has another number of labels than one."""
+        self._model = _load(AutoModelForSequenceClassification, model)
+        labels = self._model.config.num_labels
+        if labels != 1:
+            raise EngineError(f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another.")
+        if self._model.config.pad_token_id is None:
+            # The classifier finds a row's last token by its padding; right padding makes any id do.
+            self._model.config.pad_token_id = self._model.config.eos_token_id or 0
+        self._tokens_per_batch = tokens_per_batch
+
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
+        """See `ports.Scorer`; batches are sorted by length."""
+        for batch in _batches(requests, lambda r: len(r.token_ids), self._tokens_per_batch, 0):
+            yield self._score_batch(batch)
+
+    @torch.inference_mode()
+    def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
+        ids_BT, mask_BT = _pad(
+            [r.token_ids for r in batch], self._model.config.pad_token_id, left=False, device=self._model.device
+        )
+        hidden_BTD = self._model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+        # Taken at the last real token by the mask: a pad id that also occurs in the text would mislead the model's own search.
+        last_B = mask_BT.sum(dim=1) - 1
+        values_B = self._model.score(hidden_BTD[torch.arange(len(batch)), last_B]).squeeze(-1).float()
+        return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
+
+
+def _load(kind: Any, path: Path) -> Any:
+    try:
+        model = kind.from_pretrained(path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path}: cannot load the model: {error}") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval()
+
+
+def _batches(
+    requests: Iterable[_T], length: Callable[[_T], int], tokens_per_batch: int, extra: int
+) -> Iterator[list[_T]]:
+    """Length-sorted batches of at most `tokens_per_batch` padded tokens (one row at least)."""
+    for window in in_shards(requests, _WINDOW_ROWS):
+        window.sort(key=length, reverse=True)
+        start = 0
+        while start < len(window):
+            rows = max(1, tokens_per_batch // (length(window[start]) + extra))
+            yield window[start : start + rows]
+            start += rows
+
+
+def _pad(
+    rows: Sequence[Sequence[int]], pad_id: int, *, left: bool, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """ids_BT and mask_BT, both int64 [B, T]."""
+    width = max(map(len, rows))
+    ids_BT = torch.full((len(rows), width), pad_id, dtype=torch.int64)
+    mask_BT = torch.zeros_like(ids_BT)
+    for i, row in enumerate(rows):
+        where = slice(width - len(row), width) if left else slice(0, len(row))
+        ids_BT[i, where] = torch.tensor(row, dtype=torch.int64)
+        mask_BT[i, where] = 1
+    return ids_BT.to(device), mask_BT.to(device)

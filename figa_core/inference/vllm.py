@@ -1,0 +1,182 @@
+"""Generation and scoring by vLLM, in its own interpreter, through Parquet shards.
+
+vLLM and Prefect cannot be installed together, so this side never imports vLLM: it writes shards of token
+ids, starts `vllm_worker` with the other environment's Python, and takes in each output shard as soon as it
+is whole. The worker dies with this process.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from figa_core.errors import EngineError
+from figa_core.inference import exchange
+from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.processes import child_environment
+
+PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
+_POLL_S = 0.05
+_STOP_WAIT_S = 5.0
+_LOG_LINES = 15
+_CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def find_vllm_python() -> Path | None:
+    """The interpreter that has vLLM: $FIGA_VLLM_PYTHON, or .venv-vllm here or above; None without one."""
+    named = os.environ.get(PYTHON_VARIABLE)
+    if named:
+        return Path(named)
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        python = folder / ".venv-vllm" / "bin" / "python"
+        if python.exists():
+            return python
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSettings:
+    """How an engine is started. `max_length` counts prompt and response, in tokens."""
+
+    model: str
+    max_length: int
+    dtype: str = "auto"
+    gpu_memory_share: float = 0.9
+    tensor_parallel: int = 1
+    rows_per_shard: int = 2000
+
+
+class VllmGenerator:
+    """ports.Generator on vLLM."""
+
+    def __init__(
+        self,
+        settings: VllmSettings,
+        *,
+        temperature: float,
+        top_p: float,
+        max_tokens: int,
+        stop_token_ids: Iterable[int],
+        scratch: Path,
+        python: Path,
+    ) -> None:
+        """`scratch` holds the shards while a generation runs, and the worker's log after it."""
+        self._settings = settings
+        self._sampling = {
+            "temperature": temperature,
+            "top_p": top_p,
+            "max_tokens": max_tokens,
+            "stop_token_ids": list(stop_token_ids),
+        }
+        self._scratch, self._python = scratch, python
+
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
+        """See `ports.Generator`. Raises EngineError when the worker fails."""
+        job = {"task": "generate", **asdict(self._settings), **self._sampling}
+        yield from _run(
+            job, requests, exchange.write_generation_requests, exchange.read_generations, self._scratch, self._python
+        )
+
+
+class VllmScorer:
+    """ports.Scorer on vLLM: raw logits, no sigmoid."""
+
+    def __init__(self, settings: VllmSettings, *, scratch: Path, python: Path) -> None:
+        """See `VllmGenerator`."""
+        self._settings, self._scratch, self._python = settings, scratch, python
+
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
+        """See `ports.Scorer`. Raises EngineError when the worker fails."""
+        job = {"task": "score", **asdict(self._settings)}
+        yield from _run(job, requests, exchange.write_scoring_requests, exchange.read_scores, self._scratch, self._python)
+
+
+def _run(
+    job: dict[str, object],
+    requests: Iterable[_T],
+    write: Callable[[Path, list[_T]], None],
+    read: Callable[[Path], list[_R]],
+    scratch: Path,
+    python: Path,
+) -> Iterator[list[_R]]:
+    source, target = scratch / "input", scratch / "output"
+    for folder in (source, target):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    names = []
+    for index, shard in enumerate(exchange.in_shards(requests, int(str(job["rows_per_shard"])))):
+        write(source / exchange.shard_name(index), shard)
+        names.append(exchange.shard_name(index))
+    if not names:
+        return
+    job_path = scratch / "job.json"
+    job_path.write_text(json.dumps({**job, "input": str(source), "output": str(target)}))
+    with (scratch / "worker.log").open("wb") as log:
+        worker = _start(python, job_path, log)
+        try:
+            for name in names:
+                _wait_for(target / name, worker, scratch / "worker.log")
+                yield read(target / name)
+                (target / name).unlink()
+            worker.wait()
+        finally:
+            _stop(worker)
+    shutil.rmtree(source)
+    shutil.rmtree(target)
+
+
+def _start(python: Path, job: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = child_environment(**_ENVIRONMENT)
+    for name, value in _CPU_ENVIRONMENT.items():
+        environment.setdefault(name, value)
+    try:
+        return subprocess.Popen(
+            [str(python), "-m", "figa_core.inference.vllm_worker", str(job)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"{python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, point {PYTHON_VARIABLE} at "
+            "an interpreter with vLLM, or set engine = \"transformers\"."
+        ) from error
+
+
+def _wait_for(path: Path, worker: subprocess.Popen[bytes], log: Path) -> None:
+    while not path.exists():
+        code = worker.poll()
+        if code is not None and not path.exists():
+            lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            raise EngineError(f"the vLLM worker ended with code {code}; its log is {log}. Its last lines:\n" + "\n".join(lines))
+        time.sleep(_POLL_S)
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is None:
+        worker.terminate()
+        try:
+            worker.wait(_STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()

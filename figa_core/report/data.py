@@ -1,0 +1,118 @@
+"""Everything the report shows, as plain frozen records: no database, model or config is needed to render.
+
+Every part may be missing (empty or None): the report then says in words why there is nothing to see.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from figa_core.records import EditClass, Message
+from figa_core.report.funnel import Funnel
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSamples:
+    """Raw reward logits of this run: all scored responses Ŷ, revisions Ỹ and references Y.
+
+    The two thresholds are the resolved numbers of the filter, drawn where they are given.
+    """
+
+    initial: tuple[float, ...] = ()
+    revised: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
+    response_below: float | None = None
+    reference_above: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of text whose tokens share one edit class; `tokens` is how many they are."""
+
+    text: str
+    edit: EditClass
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One admitted pair: Ŷ and Ỹ as coloured spans (`tokens.spans_of`), raw rewards, reference if any."""
+
+    messages: tuple[Message, ...]
+    initial: tuple[Span, ...]
+    revised: tuple[Span, ...]
+    initial_reward: float
+    revised_reward: float
+    reference: str | None = None
+    reference_reward: float | None = None
+
+    @property
+    def gain(self) -> float:
+        """R(Ỹ) − R(Ŷ)."""
+        return self.revised_reward - self.initial_reward
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCurve:
+    """One training: `series` maps a metric's name ("loss") to one value a step; None leaves a gap.
+
+    `facts` are shown as they are, such as {"pairs per step": "32", "wall time": "74 s"}.
+    """
+
+    label: str
+    steps: tuple[int, ...]
+    series: Mapping[str, tuple[float | None, ...]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """One model judged on held-out prompts: prompt id → raw reward, and prompt id → verifier (0 to 1)."""
+
+    label: str
+    rewards: Mapping[str, float]
+    verifier: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionCalls:
+    """What the reviser was asked and what came of it.
+
+    `outcomes` counts rows by status (succeeded, unchanged, …), `attempts` counts calls by kind (ok,
+    rate limited, timeout, …). `calls_this_run` counts what this run sent itself: the rest had been paid
+    for by earlier runs.
+    """
+
+    model: str
+    calls: int
+    outcomes: Mapping[str, int]
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    wall_time_s: float | None = None
+    cost: str | None = None
+    calls_this_run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """One run, ready to be rendered.
+
+    `base` is the model before training, `main` the one the run is about, `baselines` what it is compared
+    with. `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
+    to value (`configuration.configuration_sections`), `versions` maps library to version.
+    """
+
+    workspace: str
+    run_id: str
+    created_at: str
+    funnel: Funnel = field(default_factory=lambda: Funnel(()))
+    rewards: RewardSamples = field(default_factory=RewardSamples)
+    examples: tuple[Example, ...] = ()
+    curves: tuple[TrainingCurve, ...] = ()
+    base: ModelScores | None = None
+    main: ModelScores | None = None
+    baselines: tuple[ModelScores, ...] = ()
+    configuration: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    revision_calls: RevisionCalls | None = None
+    notes: tuple[str, ...] = ()

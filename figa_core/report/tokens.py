@@ -1,0 +1,109 @@
+"""Token ids and their edit classes as spans of text that can be coloured.
+
+Tokens cannot be decoded one by one: a character may take several of them, and tokenizers add or drop
+spaces at the start. So growing prefixes are decoded, and each token gets the text by which its prefix is
+longer than the one before, as far as that agrees with the whole text.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from figa_core.records import EditClass, Message, WeighedPair
+from figa_core.report.data import Example, Span
+
+Decode = Callable[[list[int]], str]
+"""Token ids → text, such as `lambda ids: tokenizer.decode(ids, skip_special_tokens=False)`."""
+
+Item = TypeVar("Item")
+
+
+def token_pieces(token_ids: Sequence[int], decode: Decode) -> list[str]:
+    """One text for each token; joined they are the decoded whole.
+
+    A token that ends inside a character has no text; the character belongs to the token that completes it.
+    Decodes len(token_ids) prefixes, so it is for the few examples of a report, not for a data set.
+    """
+    ids = list(token_ids)
+    whole = decode(ids)
+    pieces, start = [], 0
+    for length in range(1, len(ids) + 1):
+        end = len(whole) if length == len(ids) else _agreement(decode(ids[:length]), whole)
+        end = max(end, start)
+        pieces.append(whole[start:end])
+        start = end
+    return pieces
+
+
+def _agreement(prefix: str, whole: str) -> int:
+    """How many characters both begin with alike."""
+    if whole.startswith(prefix):
+        return len(prefix)
+    return next((i for i, (a, b) in enumerate(zip(prefix, whole, strict=False)) if a != b), len(whole))
+
+
+def merge_spans(pieces: Sequence[str], classes: Sequence[int]) -> tuple[Span, ...]:
+    """Join neighbours of one edit class. A character whose tokens differ counts as edited.
+
+    Raises:
+        ValueError: `pieces` and `classes` differ in length, or a class is unknown.
+    """
+    if len(pieces) != len(classes):
+        raise ValueError(
+            f"{len(pieces)} tokens but {len(classes)} edit classes; both must come from one pair"
+        )
+    spans: list[Span] = []
+    carried = EditClass.KEPT
+    carried_tokens = 0
+    for piece, number in zip(pieces, classes, strict=True):
+        edit = EditClass(number)
+        carried = edit if edit is not EditClass.KEPT else carried
+        carried_tokens += 1
+        if not piece:
+            continue
+        _append(spans, Span(piece, carried, carried_tokens))
+        carried, carried_tokens = EditClass.KEPT, 0
+    if carried is EditClass.END_OF_TURN:  # a decoder that skips special tokens gives it no text
+        _append(spans, Span("", carried, carried_tokens))
+    return tuple(spans)
+
+
+def _append(spans: list[Span], span: Span) -> None:
+    if spans and spans[-1].edit is span.edit:
+        last = spans.pop()
+        span = Span(last.text + span.text, span.edit, last.tokens + span.tokens)
+    spans.append(span)
+
+
+def spans_of(token_ids: Sequence[int], classes: Sequence[int], decode: Decode) -> tuple[Span, ...]:
+    """The spans of one side of a pair: `response_ids` with `response_classes`, or those of the revision."""
+    return merge_spans(token_pieces(token_ids, decode), classes)
+
+
+def example_of(
+    pair: WeighedPair,
+    decode: Decode,
+    *,
+    messages: Sequence[Message],
+    reference: str | None = None,
+    reference_reward: float | None = None,
+) -> Example:
+    """A weighed pair as an example; prompt and reference come from the prompt's own record."""
+    return Example(
+        messages=tuple(messages),
+        initial=spans_of(pair.response_ids, pair.response_classes, decode),
+        revised=spans_of(pair.revision_ids, pair.revision_classes, decode),
+        initial_reward=pair.response_reward,
+        revised_reward=pair.revision_reward,
+        reference=reference,
+        reference_reward=reference_reward,
+    )
+
+
+def evenly_spread(items: Sequence[Item], key: Callable[[Item], float], count: int = 10) -> list[Item]:
+    """`count` items at evenly spaced ranks of `key`, smallest and largest included: no cherry-picking."""
+    ranked = sorted(items, key=key)
+    if len(ranked) <= count:
+        return ranked
+    if count == 1:
+        return [ranked[len(ranked) // 2]]
+    return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]

@@ -1,0 +1,125 @@
+"""When to stop asking an endpoint: it is down, it answers nonsense, or it refuses everything.
+
+One bad moment breaks many calls at once. A failure therefore counts only if its call was sent after the
+failure counted last, so that sixty-four connections broken together are one failure in a row, not
+sixty-four. Only as long as the endpoint has never answered does every failed connection count: then it
+is most likely not there.
+
+Pure but for its own counters; times are any monotonic clock's, in seconds.
+"""
+
+import math
+from dataclasses import dataclass
+
+from figa_core.errors import ReviserError
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.replies import Reply
+
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 8.0
+
+_GOES_ON = "The rows not answered yet stay pending: run again to go on with them."
+_USELESS = {
+    CallOutcome.TIMEOUT,
+    CallOutcome.CONNECTION_LOST,
+    CallOutcome.SERVER_ERROR,
+    CallOutcome.MALFORMED,
+    CallOutcome.EMPTY_CHOICES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much is borne in a row before the run ends.
+
+    Attributes:
+        connection_failures: calls that reached nobody.
+        useless_calls: calls without a usable answer: timeouts, 5xx, broken or senseless bodies.
+        bad_requests: rows refused with a 4xx of their own before any row was answered.
+        rate_limited_s: seconds in which every call got a 429, the announced wait included.
+    """
+
+    connection_failures: int = 10
+    useless_calls: int = 50
+    bad_requests: int = 10
+    rate_limited_s: float = 900.0
+
+
+class EndpointHealth:
+    """Counts what went wrong in a row, and raises when that is enough."""
+
+    def __init__(self, url: str, patience: Patience) -> None:
+        self._url = url
+        self._patience = patience
+        self._answered_ever = False
+        self._connections = 0
+        self._useless = 0
+        self._bad_requests = 0
+        self._counted_at = -math.inf
+        self._limited_since: float | None = None
+
+    def note(self, reply: Reply, *, sent_at: float, now: float, pause_s: float = 0.0) -> float:
+        """Take in one reply; return for how many seconds all calls should pause.
+
+        `pause_s` is the wait that a 429 asked for.
+
+        Raises:
+            ReviserError: the patience is at an end; the message names the URL and the last words.
+        """
+        if reply.outcome is CallOutcome.RATE_LIMITED:
+            self._note_rate_limit(reply, now, pause_s)
+            return 0.0
+        self._limited_since = None
+        if reply.outcome is CallOutcome.CONNECTION_FAILED:
+            return self._note_connection_failure(reply, sent_at, now)
+        self._connections = 0
+        if reply.outcome in _USELESS:
+            self._note_useless(reply, sent_at, now)
+            return 0.0
+        self._useless = 0
+        if reply.outcome is CallOutcome.BAD_REQUEST:
+            self._note_bad_request(reply)
+        else:
+            self._answered_ever = True
+        return 0.0
+
+    def _note_connection_failure(self, reply: Reply, sent_at: float, now: float) -> float:
+        if self._answered_ever and sent_at <= self._counted_at:
+            return 0.0
+        self._connections += 1
+        self._counted_at = now
+        if self._connections >= self._patience.connection_failures:
+            raise ReviserError(
+                f"{self._url}: nobody answers ({self._connections} failed connections in a row, the last: "
+                f"{reply.message}). Check revision.base_url, and that the server runs. {_GOES_ON}"
+            )
+        return min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** (self._connections - 1))
+
+    def _note_useless(self, reply: Reply, sent_at: float, now: float) -> None:
+        if sent_at <= self._counted_at:
+            return
+        self._useless += 1
+        self._counted_at = now
+        if self._useless >= self._patience.useless_calls:
+            raise ReviserError(
+                f"{self._url}: no usable answer in {self._useless} calls in a row, the last one: "
+                f"{reply.outcome}, {reply.message}. Check revision.base_url and the server's log. {_GOES_ON}"
+            )
+
+    def _note_bad_request(self, reply: Reply) -> None:
+        self._bad_requests += 1
+        if not self._answered_ever and self._bad_requests >= self._patience.bad_requests:
+            raise ReviserError(
+                f"{self._url}: the first {self._bad_requests} rows were all refused, the last one with "
+                f"{reply.message}. Check the revision section against what the endpoint takes. {_GOES_ON}"
+            )
+
+    def _note_rate_limit(self, reply: Reply, now: float, pause_s: float) -> None:
+        if self._limited_since is None:
+            self._limited_since = now
+        if now + pause_s - self._limited_since > self._patience.rate_limited_s:
+            raise ReviserError(
+                f"{self._url}: refused every call for the rate, and asks to wait {pause_s:.0f} s more: "
+                f"{reply.message}. Lower revision.requests_per_minute and revision.tokens_per_minute, or "
+                f"wait until the provider's limit is reset. {_GOES_ON}"
+            )

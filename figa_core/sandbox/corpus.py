@@ -1,0 +1,42 @@
+"""Training text for the sandbox's tokenizer and base model."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from figa_core.records import Message
+from figa_core.sandbox.texts import mentions
+from figa_core.sandbox.world import Reply, faulty_reply, good_reply, sample_facts, write_request
+
+GOOD_SHARE = 0.5
+SHORT_SHARE = 0.35
+"""Shares of a base model's training: good replies come first, and the first of these are shortened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One request with one reply."""
+
+    messages: tuple[Message, ...]
+    text: str
+
+
+def weak_examples(rng: random.Random) -> Iterator[Example]:
+    """Endless requests with the weak writer's replies."""
+    while True:
+        facts = sample_facts(rng)
+        yield Example(write_request(facts, rng), faulty_reply(facts, rng).text)
+
+
+def curriculum_example(rng: random.Random, progress: float) -> Example:
+    """What the base model reads when `progress` (0 to 1) of its training is done."""
+    facts = sample_facts(rng)
+    messages = write_request(facts, rng)
+    reply = good_reply(facts, rng) if progress < GOOD_SHARE else faulty_reply(facts, rng)
+    return Example(messages, " ".join(fact_sentences(reply)) if progress < SHORT_SHARE else reply.text)
+
+
+def fact_sentences(reply: Reply) -> list[str]:
+    """Only what states facts: the salutation and the sentences of the body."""
+    salutation = reply.sentences[0].partition(",")[0]
+    return [salutation, *(sentence for sentence in reply.sentences[1:] if any(mentions(sentence)))]

@@ -1,0 +1,100 @@
+"""Muon for matrices and AdamW for the rest, with one schedule: the sandbox's models learn in a minute.
+
+Shape legend: N matrices of one shape stacked, R rows, C columns with R ≤ C.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+_MOMENTUM = 0.95
+_NEWTON_SCHULZ_STEPS = 4
+_MUON_RATE_FACTOR = 5.0
+_WARMUP_STEPS = 20
+_DECAY_FROM = 0.4
+_FLOOR = 0.02
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum orthogonalised by Newton–Schulz iterations (Jordan et al. 2024), in float32.
+
+    torch.optim.Muon iterates in bfloat16, matrix by matrix, which is slow on a CPU; here matrices of equal
+    shape are iterated together.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+        """`parameters` are matrices."""
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """One update of every matrix that has a gradient."""
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    update = self._momentum(parameter)
+                    by_shape.setdefault(tuple(sorted(update.shape)), []).append((parameter, update))
+            for updates in by_shape.values():
+                self._apply(updates, group["lr"])
+
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+        momentum.mul_(_MOMENTUM).add_(parameter.grad)
+        return parameter.grad + _MOMENTUM * momentum
+
+    def _apply(self, updates: list[tuple[nn.Parameter, Tensor]], lr: float) -> None:
+        wide = [update if update.shape[0] <= update.shape[1] else update.T for _, update in updates]
+        for (parameter, _), orthogonal in zip(updates, orthogonalise(torch.stack(wide)), strict=True):
+            rows, columns = parameter.shape
+            change = orthogonal if rows <= columns else orthogonal.T
+            parameter.add_(change, alpha=-lr * max(1.0, rows / columns) ** 0.5)
+
+
+def orthogonalise(matrices_NRC: Tensor) -> Tensor:
+    """Move the singular values of each matrix near 1 (quintic Newton–Schulz); R ≤ C."""
+    result_NRC = matrices_NRC / (matrices_NRC.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram_NRR = result_NRC @ result_NRC.mT
+        polynomial_NRR = -4.7750 * gram_NRR + 2.0315 * gram_NRR @ gram_NRR
+        result_NRC = 3.4445 * result_NRC + polynomial_NRR @ result_NRC
+    return result_NRC
+
+
+class Trainer:
+    """Both optimizers behind one step: clips the gradient, follows warm-up and linear decay."""
+
+    def __init__(self, model: nn.Module, extra: Iterable[nn.Parameter], *, lr: float, steps: int) -> None:
+        """`extra` are parameters beside the model's; `lr` is AdamW's, Muon's is a multiple of it."""
+        self.parameters = [*model.parameters(), *extra]
+        layers = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
+        chosen = {id(parameter) for parameter in layers}
+        rest = [parameter for parameter in self.parameters if id(parameter) not in chosen]
+        self._steps = steps
+        self._step = 0
+        self._rates = (lr * _MUON_RATE_FACTOR, lr)
+        self._optimizers = (
+            Muon(layers, self._rates[0]),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+        )
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps done, from 0 to 1."""
+        return self._step / self._steps
+
+    def step(self, loss: Tensor) -> None:
+        """Backward and update."""
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0, error_if_nonfinite=True)
+        warmup = min(1.0, (self._step + 1) / _WARMUP_STEPS)
+        decay = 1.0 - max(0.0, self.progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * warmup * max(_FLOOR, decay)
+            optimizer.step()
+            optimizer.zero_grad()
+        self._step += 1

@@ -1,0 +1,148 @@
+"""Synthetic preferences for the sandbox's reward model: graded replies, in pairs.
+
+A reply costs one for each fault that the world put into it and one for each piece of token noise, which is
+what a small model does to a text. The verifier has no part in this.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from figa_core.records import Message
+from figa_core.sandbox import vocabulary as v
+from figa_core.sandbox.corpus import fact_sentences
+from figa_core.sandbox.texts import mentions, sentence_key, sentences
+from figa_core.sandbox.world import (
+    SLOT_FAULTS,
+    Facts,
+    FaultKind,
+    draw_faults,
+    good_reply,
+    plan_reply,
+    sample_facts,
+    with_faults,
+    write_request,
+)
+
+REFERENCE_STYLE_SHARE = 0.4
+"""Share of the replies written in the references' style, so that the reward model knows both."""
+SINGLE_FAULT_SHARE = 0.5
+"""Share of the pairs in which the worse reply has exactly one fault more."""
+NOISE_SHARE = 0.2
+"""Share of the worse replies with token noise on top."""
+GOOD_SHARE = 0.5
+"""Share of the pairs whose better reply has no fault at all."""
+CUT_SHARE = 0.25
+"""Share of the noise that cuts a reply off instead of mixing up its words."""
+SHORT_WRONG_SHARE = 0.5
+SHORT_REPEATED_SHARE = 0.25
+SHORT_RUDE_SHARE = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A reply to a request with what it costs; `faulty_spans` are the (start, end) characters of faults."""
+
+    messages: tuple[Message, ...]
+    text: str
+    cost: float
+    faulty_spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two replies to one request; `better` costs less than `worse`."""
+
+    better: Graded
+    worse: Graded
+
+
+def preferences(rng: random.Random) -> Iterator[Preference]:
+    """Endless pairs: the worse reply has the better one's faults and some more, in other words."""
+    while True:
+        facts = sample_facts(rng)
+        shared = () if rng.random() < GOOD_SHARE else draw_faults(facts, rng)
+        missing = [kind for kind in FaultKind if kind not in shared]
+        if not missing:
+            continue
+        count = 1 if rng.random() < SINGLE_FAULT_SHARE else rng.randint(1, min(4, len(missing)))
+        added = rng.sample(missing, count)
+        messages = write_request(facts, rng)
+        better = _write(messages, facts, shared, rng)
+        worse = _write(messages, facts, (*shared, *added), rng)
+        yield Preference(better, _with_noise(worse, facts, rng) if rng.random() < NOISE_SHARE else worse)
+
+
+def single_fault_pairs(rng: random.Random, kind: FaultKind) -> Iterator[Preference]:
+    """Endless pairs of a good reply and one with a single fault: what each kind is judged by."""
+    while True:
+        facts = sample_facts(rng)
+        messages = write_request(facts, rng)
+        yield Preference(_write(messages, facts, (), rng), _write(messages, facts, (kind,), rng))
+
+
+def short_replies(rng: random.Random) -> Iterator[Graded]:
+    """Endless replies that only state facts, every second one wrong: what learning to read starts with."""
+    while True:
+        facts = sample_facts(rng)
+        written = facts
+        for slot in SLOT_FAULTS:
+            if rng.random() < SHORT_WRONG_SHARE:
+                written = written.with_value(slot, rng.choice(v.SLOT_VALUES[slot]))
+        parts = fact_sentences(good_reply(written, rng, _style(rng)))
+        cost = sum(facts.value(slot) != written.value(slot) for slot in SLOT_FAULTS)
+        if rng.random() < SHORT_REPEATED_SHARE:
+            index = rng.randrange(1, len(parts))
+            parts.insert(index, parts[index])
+            cost += 1
+        if rng.random() < SHORT_RUDE_SHARE:
+            parts.insert(rng.randint(1, len(parts)), rng.choice(v.RUDE_SENTENCES))
+            cost += 1
+        yield _grade(write_request(facts, rng), " ".join(parts), facts, cost)
+
+
+def _style(rng: random.Random) -> v.Style:
+    return v.REFERENCE_STYLE if rng.random() < REFERENCE_STYLE_SHARE else v.WRITER_STYLE
+
+
+def _write(
+    messages: tuple[Message, ...], facts: Facts, faults: Sequence[FaultKind], rng: random.Random
+) -> Graded:
+    reply = with_faults(facts, plan_reply(_style(rng), rng), tuple(faults), rng)
+    return _grade(messages, reply.text, facts, len(faults))
+
+
+def _grade(messages: tuple[Message, ...], text: str, facts: Facts, cost: float) -> Graded:
+    spans = [(word.start, word.end) for slot, word in mentions(text) if word.text != facts.value(slot)]
+    seen: set[str] = set()
+    for sentence in sentences(text):
+        key = sentence_key(sentence.text)
+        if key in seen or sentence.text in v.RUDE_SENTENCES:
+            spans.append((sentence.start, sentence.end))
+        seen.add(key)
+    return Graded(messages, text, cost, tuple(spans))
+
+
+def _with_noise(graded: Graded, facts: Facts, rng: random.Random) -> Graded:
+    """Words lost, doubled, misplaced or broken, or the end cut off."""
+    words = graded.text.split(" ")
+    edits = rng.randint(1, 3)
+    if rng.random() < CUT_SHARE:
+        del words[rng.randrange(len(words) // 3, len(words)) :]
+    else:
+        for _ in range(edits):
+            _disturb(words, rng)
+    return _grade(graded.messages, " ".join(words), facts, graded.cost + edits)
+
+
+def _disturb(words: list[str], rng: random.Random) -> None:
+    index = rng.randrange(len(words))
+    draw = rng.random()
+    if draw < 0.35:
+        del words[index]
+    elif draw < 0.6:
+        words.insert(index, words[index])
+    elif draw < 0.8:
+        words.insert(index, rng.choice(words))
+    else:
+        words[index] = words[index][: max(1, len(words[index]) // 2)]

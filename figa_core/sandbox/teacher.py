@@ -1,0 +1,252 @@
+"""The teacher: a local server that speaks the OpenAI chat-completions protocol and corrects by rule.
+
+    python -m figa_core.sandbox.teacher --port 0 --port-file F --log requests.jsonl --requests-per-minute 6000
+
+It stands where a provider's LLM would: `base_url`, `model` and a key replace it. Every request is written to
+the log before it is answered, so that the log tells what was asked even after a kill. Loopback only.
+"""
+
+import argparse
+import asyncio
+import hmac
+import json
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.sandbox import teacher_protocol as protocol
+from figa_core.sandbox import teacher_rules as rules
+from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFault
+
+DEFAULT_MODEL = "sandbox-teacher"
+_ANSWERED = "answered"
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """How one teacher behaves; `faults` are shares of all requests, times are in seconds."""
+
+    requests_per_minute: float = 60_000
+    tokens_per_minute: float = 60_000_000
+    window_s: float = 60.0
+    latency_s: float = 0.0
+    hang_s: float = 600.0
+    seed: int = 0
+    model: str = DEFAULT_MODEL
+    api_key: str | None = field(default=None, repr=False)
+    faults: Mapping[TeacherFault, float] = field(default_factory=dict)
+    log: Path | None = None
+
+
+class Teacher:
+    """The state behind the routes: the window, the fault plan, the log, the counts."""
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self._settings = settings
+        self._window = SlidingWindow(
+            settings.requests_per_minute, settings.tokens_per_minute, settings.window_s
+        )
+        self._plan = FaultPlan(settings.faults, settings.seed)
+        self._counts: Counter[str] = Counter()
+        self._log = None if settings.log is None else _open_log(settings.log)
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._complete, methods=["POST"]),
+                Route("/v1/models", self._models),
+                Route("/stats", self._stats),
+            ]
+        )
+
+    async def _models(self, request: Request) -> Response:
+        if not self._authorised(request):
+            return protocol.error(
+                401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
+            )
+        model = {"id": self._settings.model, "object": "model", "created": 0, "owned_by": "figa-sandbox"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def _stats(self, _: Request) -> Response:
+        return JSONResponse({"requests": self._counts.total(), "outcomes": dict(self._counts)})
+
+    async def _complete(self, request: Request) -> Response:
+        body, user_text = protocol.read_body(await request.body())
+        sha = rules.message_hash(user_text)
+        if not self._authorised(request):
+            self._record(sha, "401")
+            return protocol.error(
+                401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
+            )
+        if body is None:
+            self._record(sha, "400")
+            return protocol.error(
+                400, "Expected a JSON object with 'messages'.", "invalid_request_error", None
+            )
+        if body.get("model") != self._settings.model:
+            self._record(sha, "404")
+            text = f"The model {body.get('model')!r} does not exist."
+            return protocol.error(404, text, "invalid_request_error", "model_not_found")
+        return await self._answer(body, user_text, sha)
+
+    async def _answer(self, body: dict[str, Any], user_text: str, sha: str) -> Response:
+        text = rules.answer(user_text)
+        prompt_tokens = sum(rules.count_tokens(str(m.get("content", ""))) for m in body["messages"])
+        verdict = self._window.admit(time.monotonic(), prompt_tokens + rules.count_tokens(text))
+        headers = {
+            "x-ratelimit-limit-requests": str(self._window.max_requests),
+            "x-ratelimit-limit-tokens": str(self._window.max_tokens),
+            "x-ratelimit-remaining-requests": str(verdict.requests_left),
+            "x-ratelimit-remaining-tokens": str(verdict.tokens_left),
+        }
+        if verdict.wait_s > 0:
+            self._record(sha, "limited")
+            return protocol.rate_limited(verdict.wait_s, headers)
+        fault = self._plan.draw(sha)
+        self._record(sha, fault or _ANSWERED)
+        await asyncio.sleep(self._settings.latency_s)
+        if fault is not None and (failure := await self._fail(fault, headers)) is not None:
+            return failure
+        content, finish = self._content(text, fault, body, sha)
+        return JSONResponse(
+            protocol.completion(body["model"], sha, content, finish, prompt_tokens), headers=headers
+        )
+
+    async def _fail(self, fault: TeacherFault, headers: dict[str, str]) -> Response | None:
+        """The response of a fault that is no completion; None for the others."""
+        match fault:
+            case TeacherFault.RATE_LIMIT:
+                return protocol.rate_limited(1.0, headers)
+            case TeacherFault.QUOTA:
+                text = "You exceeded your current quota, please check your plan and billing details."
+                return protocol.error(429, text, "insufficient_quota", "insufficient_quota")
+            case TeacherFault.SERVER_ERROR:
+                return protocol.error(
+                    500, "The server had an error while processing your request.", "server_error", None
+                )
+            case TeacherFault.UNAVAILABLE:
+                return protocol.error(503, "The engine is currently overloaded.", "server_error", None)
+            case TeacherFault.TIMEOUT:
+                await asyncio.sleep(self._settings.hang_s)
+                return protocol.error(504, "Gateway timeout.", "server_error", None)
+            case TeacherFault.RESET:
+                promised = {"content-length": "1000"}
+                return StreamingResponse(
+                    protocol.broken_body(), headers=promised, media_type="application/json"
+                )
+            case TeacherFault.MALFORMED_JSON:
+                return Response('{"id": "chatcmpl-x", "choices": [{"mess', media_type="application/json")
+            case TeacherFault.EMPTY_CHOICES:
+                empty = {
+                    "id": "chatcmpl-x",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "x",
+                    "choices": [],
+                }
+                return JSONResponse(empty, headers=headers)
+            case _:
+                return None
+
+    def _content(
+        self, text: str, fault: TeacherFault | None, body: dict[str, Any], sha: str
+    ) -> tuple[str, str]:
+        if fault is TeacherFault.REFUSAL:
+            return rules.REFUSAL_TEXT, "content_filter"
+        if fault is TeacherFault.NONSENSE:
+            return rules.nonsense(sha, self._settings.seed), "stop"
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        if fault is TeacherFault.LENGTH:
+            limit = int(rules.count_tokens(text) * rules.CUT_SHARE)
+        if limit is not None and rules.count_tokens(text) > limit:
+            return " ".join(text.split()[: int(limit)]), "length"
+        return text, "stop"
+
+    def _authorised(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        key = self._settings.api_key
+        return key is None or hmac.compare_digest(given.encode(), key.encode())
+
+    def _record(self, sha: str, outcome: str) -> None:
+        self._counts[outcome] += 1
+        if self._log is not None:
+            line = {"time": time.time(), "message_sha256": sha, "outcome": outcome}
+            os.write(self._log, (json.dumps(line) + "\n").encode())
+
+
+def _open_log(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+def _parse_fault(text: str) -> tuple[TeacherFault, float]:
+    kind, _, share = text.partition("=")
+    return TeacherFault(kind), float(share)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    defaults = TeacherSettings()
+    parser = argparse.ArgumentParser(prog="figa_core.sandbox.teacher", description="A scripted reviser.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port-file", type=Path, help="gets the port once the server listens")
+    parser.add_argument("--log", type=Path, help="JSONL file, one line a request, written before answering")
+    for name in ("requests_per_minute", "tokens_per_minute", "window_s", "latency_s", "hang_s"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
+    parser.add_argument("--model", default=defaults.model, help="the one model name it answers to")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the injected faults")
+    parser.add_argument("--api-key-env", help="environment variable with the key it asks for; none: any key")
+    kinds = ", ".join(TeacherFault)
+    parser.add_argument(
+        "--fault", type=_parse_fault, action="append", default=[], metavar="KIND=SHARE", help=kinds
+    )
+    options = parser.parse_args(arguments)
+    if options.api_key_env and not os.environ.get(options.api_key_env):
+        parser.error(f"--api-key-env: the environment variable {options.api_key_env} is not set")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until killed."""
+    if PARENT_PID_VARIABLE in os.environ:
+        die_with_parent()
+    options = _parse(arguments)
+    settings = TeacherSettings(
+        requests_per_minute=options.requests_per_minute,
+        tokens_per_minute=options.tokens_per_minute,
+        window_s=options.window_s,
+        latency_s=options.latency_s,
+        hang_s=options.hang_s,
+        seed=options.seed,
+        model=options.model,
+        api_key=os.environ[options.api_key_env] if options.api_key_env else None,
+        faults=dict(options.fault),
+        log=options.log,
+    )
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=1024)
+    # Accepted sockets inherit it; without it every answer waits 40 ms for a delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    config = uvicorn.Config(
+        Teacher(settings).app(), log_config=None, log_level="critical", timeout_graceful_shutdown=1, ws="none"
+    )
+    if options.port_file is not None:
+        partial = options.port_file.with_name(options.port_file.name + ".part")
+        partial.write_text(str(listener.getsockname()[1]), encoding="ascii")
+        partial.replace(options.port_file)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

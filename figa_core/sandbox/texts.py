@@ -1,0 +1,62 @@
+"""Reading the world's texts: sentences with their places, and the slot values a text mentions."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from figa_core.sandbox.vocabulary import SLOT_OF_WORD, Slot
+
+_SENTENCE = re.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a text: its characters and where they stand."""
+
+    text: str
+    start: int
+    end: int
+
+
+def sentences(text: str) -> list[Span]:
+    """The sentences without the whitespace around them; an unfinished tail is the last one."""
+    spans = []
+    for match in _SENTENCE.finditer(text):
+        stripped = match.group().strip()
+        if stripped:
+            start = match.start() + match.group().index(stripped)
+            spans.append(Span(stripped, start, start + len(stripped)))
+    return spans
+
+
+def words(text: str) -> Iterator[Span]:
+    """Runs of letters, and runs of digits, in order."""
+    for match in _WORD.finditer(text):
+        yield Span(match.group(), match.start(), match.end())
+
+
+def mentions(text: str) -> Iterator[tuple[Slot, Span]]:
+    """Every slot value in the text. Case counts: names and cities are capitalised, the rest is not."""
+    for word in words(text):
+        slot = SLOT_OF_WORD.get(word.text)
+        if slot is not None:
+            yield slot, word
+
+
+def stated_facts(text: str) -> Mapping[Slot, str]:
+    """The value that a prompt states for each slot, the first where it states several."""
+    facts: dict[Slot, str] = {}
+    for slot, word in mentions(text):
+        facts.setdefault(slot, word.text)
+    return facts
+
+
+def sentence_key(sentence: str) -> str:
+    """What two sentences share when one repeats the other: their words, whatever the case."""
+    return " ".join(word.text.lower() for word in words(sentence))
+
+
+def is_finished(text: str) -> bool:
+    """Whether the text ends as a sentence does."""
+    return text.rstrip().endswith((".", "!", "?"))

@@ -1,0 +1,89 @@
+"""The sandbox's tokenizer: byte-level BPE trained on the world's text, with two chat templates.
+
+`<|end|>` ends a turn and is not `tokenizer.eos_token`, as in many chat models; both stop a generation.
+"""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from figa_core.sandbox.corpus import Example, weak_examples
+from figa_core.sandbox.vocabulary import REFERENCE_STYLE, SLOT_VALUES, SYSTEM_TEXTS
+from figa_core.sandbox.world import good_reply, sample_facts
+
+VOCABULARY_SIZE = 1024
+CORPUS_REPLIES = 3000
+BOS, EOS, PAD = "<|begin|>", "<|endoftext|>", "<|pad|>"
+END_OF_TURN = "<|end|>"
+ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
+
+_TURNS = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}%s{%% endfor %%}"
+    "{%% if add_generation_prompt %%}{{ '<|assistant|>' }}{%% endif %%}"
+)
+CHAT_TEMPLATE = _TURNS.replace("%s", "{{ '\\n' }}").replace("%%", "%")
+"""The base model's: a newline follows every turn, which no generation ever writes."""
+REWARD_TEMPLATE = _TURNS.replace("%s", "").replace("%%", "%")
+"""The reward model's own: a scored text ends with `<|end|>`."""
+
+
+def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the world's text; it carries `CHAT_TEMPLATE`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=[PAD, BOS, EOS, END_OF_TURN, *ROLE_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(random.Random(f"tokenizer/{seed}")), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        additional_special_tokens=[END_OF_TURN, *ROLE_TOKENS],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+    )
+
+
+def encode_example(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
+    """Ids of the templated prompt, and of the reply with its end of turn."""
+    prompt_ids = encode_prompt(tokenizer, example)
+    return prompt_ids, [*tokenizer.backend_tokenizer.encode(example.text).ids, end_of_turn_id(tokenizer)]
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerFast, example: Example) -> list[int]:
+    """Ids of the templated prompt. The template written out: rendering Jinja for every example is slow."""
+    turn_end = "\n" if tokenizer.chat_template == CHAT_TEMPLATE else ""
+    turns = "".join(f"<|{m.role}|>{m.content}{END_OF_TURN}{turn_end}" for m in example.messages)
+    return tokenizer.backend_tokenizer.encode(f"{BOS}{turns}<|assistant|>").ids
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The id of `<|end|>`."""
+    return token_id(tokenizer.backend_tokenizer.token_to_id(END_OF_TURN))
+
+
+def token_id(value: object) -> int:
+    """Narrow what transformers declares as any of several types to the one id that it is here."""
+    assert isinstance(value, int), f"expected one token id, got {value!r}"
+    return value
+
+
+def _texts(rng: random.Random) -> Iterator[str]:
+    # Every slot value often enough to become one token, whatever the vocabulary's size leaves for the rest.
+    yield from (f" {value}" for values in SLOT_VALUES.values() for value in values for _ in range(400))
+    yield from SYSTEM_TEXTS
+    for example in islice(weak_examples(rng), CORPUS_REPLIES):
+        yield "\n".join(message.content for message in example.messages)
+        yield example.text
+        yield good_reply(sample_facts(rng), rng, REFERENCE_STYLE).text

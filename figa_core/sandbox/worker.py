@@ -1,0 +1,134 @@
+"""One of the two processes that make a sandbox's models, each on one core.
+
+    python -m figa_core.sandbox.worker base|reward --directory DIR --recipe JSON
+
+The base worker also trains the tokenizer, and the reward worker waits for it. Progress goes to stdout, a
+line each; figures go to DIR/figures.<kind>.json, which is written last.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from figa_core.errors import EngineError
+from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.sandbox import vocabulary
+from figa_core.sandbox.base_model import sampled_score, save_model, train_base_model
+from figa_core.sandbox.recipe import SandboxRecipe
+from figa_core.sandbox.reward_model import held_out_accuracies, rewards, train_reward_model
+from figa_core.sandbox.tokenizer import REWARD_TEMPLATE, train_tokenizer
+from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
+
+_TOKENIZER_TIMEOUT_S = 120.0
+_POLL_S = 0.05
+_REPORTS = 8
+_TEMPERATURES = (0.0, 0.7, 1.0)
+
+
+def make_base(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dict[str, float]:
+    """Train and save tokenizer and base model; return its figures."""
+    tokenizer = train_tokenizer(recipe.seed)
+    _publish(tokenizer, directory)
+    started = time.monotonic()
+    model = train_base_model(
+        tokenizer, steps=recipe.base_steps, seed=recipe.seed, on_progress=_reporter("base model", progress_fd)
+    )
+    figures = {
+        "base_parameters": float(model.num_parameters()),
+        "base_training_seconds": time.monotonic() - started,
+    }
+    for temperature in _TEMPERATURES:
+        figures[f"base_score_at_{temperature:g}"] = sampled_score(
+            model, tokenizer, temperature=temperature, n=recipe.prompts_sampled, seed=recipe.seed
+        )
+    save_model(model, tokenizer, directory / "base")
+    return figures
+
+
+def make_reward(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dict[str, float]:
+    """Train and save the reward model; return its figures."""
+    tokenizer = _await_tokenizer(directory)
+    tokenizer.chat_template = REWARD_TEMPLATE
+    started = time.monotonic()
+    model = train_reward_model(
+        tokenizer,
+        steps=recipe.reward_steps,
+        seed=recipe.seed,
+        on_progress=_reporter("reward model", progress_fd),
+    )
+    figures = {
+        "reward_parameters": float(model.num_parameters()),
+        "reward_training_seconds": time.monotonic() - started,
+        **held_out_accuracies(model, tokenizer, n=recipe.pairs_judged, seed=recipe.seed),
+    }
+    rng = random.Random(f"reward-means/{recipe.seed}")
+    facts = [sample_facts(rng) for _ in range(recipe.prompts_sampled)]
+    messages = [write_request(one, rng) for one in facts]
+    kinds = {
+        "good": [good_reply(one, rng) for one in facts],
+        "weak": [faulty_reply(one, rng) for one in facts],
+        "reference": [good_reply(one, rng, vocabulary.REFERENCE_STYLE) for one in facts],
+    }
+    for kind, replies in kinds.items():
+        texts = [(request, reply.text) for request, reply in zip(messages, replies, strict=True)]
+        figures[f"reward_mean_{kind}"] = statistics.fmean(rewards(model, tokenizer, texts))
+    save_model(model, tokenizer, directory / "reward")
+    return figures
+
+
+def _publish(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    partial = directory / "tokenizer.part"
+    tokenizer.save_pretrained(partial)
+    partial.rename(directory / "tokenizer")
+
+
+def _await_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    deadline = time.monotonic() + _TOKENIZER_TIMEOUT_S
+    while not (directory / "tokenizer").exists():
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"{directory}: no tokenizer after {_TOKENIZER_TIMEOUT_S:.0f} s. "
+                "The base worker makes it; see its error."
+            )
+        time.sleep(_POLL_S)
+    return AutoTokenizer.from_pretrained(directory / "tokenizer")
+
+
+def _reporter(name: str, progress_fd: int) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        if done == total or done % -(-total // _REPORTS) == 0:
+            os.write(progress_fd, f"{name}: {done}/{total} steps\n".encode())
+
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make one model."""
+    if PARENT_PID_VARIABLE in os.environ:
+        die_with_parent()
+    parser = argparse.ArgumentParser(prog="figa_core.sandbox.worker")
+    parser.add_argument("kind", choices=("base", "reward"))
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--recipe", type=json.loads, required=True)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+    progress_fd = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no progress
+    make = make_base if options.kind == "base" else make_reward
+    figures = make(options.directory, SandboxRecipe(**options.recipe), progress_fd)
+    target = options.directory / f"figures.{options.kind}.json"
+    target.write_text(json.dumps(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

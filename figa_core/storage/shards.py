@@ -1,0 +1,239 @@
+"""Weighed pairs as Parquet shards: what a training reads, on this machine or on another.
+
+A shard set is a directory of ``pairs-00000.parquet`` … and ``manifest.json``. The manifest is written last:
+its existence means that the set is complete. It names tokenizer and chat template by their hashes, and a
+training with another tokenizer refuses the set. Classes, not weights, are stored (`figa_core.weighting`).
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from figa_core.errors import NothingToDoError, StorageError
+from figa_core.records import WeighedPair
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+
+_IDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+_CLASSES = pa.list_(pa.field("item", pa.int8(), nullable=False))
+SCHEMA = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("prompt_ids", _IDS, nullable=False),
+        pa.field("response_ids", _IDS, nullable=False),
+        pa.field("response_classes", _CLASSES, nullable=False),
+        pa.field("revision_ids", _IDS, nullable=False),
+        pa.field("revision_classes", _CLASSES, nullable=False),
+        pa.field("reference_ids", _IDS, nullable=False),
+        pa.field("response_reward", pa.float64(), nullable=False),
+        pa.field("revision_reward", pa.float64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a set: its name, rows and bytes."""
+
+    file: str
+    pairs: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardManifest:
+    """What a complete shard set says about itself.
+
+    `longest_sequence` is the most tokens of a prompt with one of its answers, `largest_id` the largest
+    token id.
+    """
+
+    shard_set_id: str
+    tokenizer_hash: str
+    template_hash: str
+    scheme: str
+    max_length: int
+    pairs: int
+    longest_sequence: int
+    largest_id: int
+    shards: tuple[Shard, ...]
+    version: int = FORMAT_VERSION
+
+
+def write_shards(
+    directory: Path,
+    pairs: Iterable[WeighedPair],
+    *,
+    shard_set_id: str,
+    tokenizer_hash: str,
+    template_hash: str,
+    scheme: str,
+    max_length: int,
+    pairs_per_shard: int,
+) -> ShardManifest:
+    """Stream `pairs` into shards of `pairs_per_shard` rows; memory holds one shard.
+
+    A complete set with the same id is returned as it is, without reading `pairs`.
+
+    Raises:
+        NothingToDoError: `pairs` is empty.
+        StorageError: the directory cannot be written, or holds another complete set.
+    """
+    present = read_manifest(directory)
+    if present is not None:
+        if present.shard_set_id != shard_set_id:
+            raise StorageError(
+                f"{directory}: holds shard set {present.shard_set_id}, not {shard_set_id}. "
+                "Write to another directory, or remove this one."
+            )
+        return present
+    try:
+        shards, longest, largest = _write_files(directory, pairs, pairs_per_shard)
+        manifest = ShardManifest(
+            shard_set_id=shard_set_id,
+            tokenizer_hash=tokenizer_hash,
+            template_hash=template_hash,
+            scheme=scheme,
+            max_length=max_length,
+            pairs=sum(shard.pairs for shard in shards),
+            longest_sequence=longest,
+            largest_id=largest,
+            shards=tuple(shards),
+        )
+        _write_durably(directory / MANIFEST_NAME, json.dumps(asdict(manifest), indent=2).encode())
+    except OSError as error:
+        raise StorageError(
+            f"{directory}: cannot write the shard set: {error}. Free space or mend the rights."
+        ) from error
+    return manifest
+
+
+def read_manifest(directory: Path) -> ShardManifest | None:
+    """The manifest of a complete set, None where the set is missing or unfinished.
+
+    Raises:
+        StorageError: the manifest is damaged, or a shard it names is missing or of another size.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
+        manifest = ShardManifest(**fields, shards=shards)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(
+            f"{path}: damaged manifest ({error}). Remove {directory} and weigh again."
+        ) from error
+    if manifest.version != FORMAT_VERSION:
+        raise StorageError(
+            f"{path}: format version {manifest.version}, this release reads {FORMAT_VERSION}. "
+            f"Remove {directory} and weigh again."
+        )
+    for shard in shards:
+        file = directory / shard.file
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard.size:
+            found = "is missing" if size is None else f"has {size} bytes, the manifest says {shard.size}"
+            raise StorageError(f"{file}: {found}. Remove {directory} and weigh again.")
+    return manifest
+
+
+def iter_pairs(directory: Path) -> Iterator[WeighedPair]:
+    """Stream the pairs of a complete set, in the order in which they were written.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    for table in iter_tables(directory):
+        columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+        for row in zip(*columns, strict=True):
+            fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+            yield WeighedPair(*fields)
+
+
+def iter_tables(directory: Path) -> Iterator[pa.Table]:
+    """Stream a complete set as Arrow tables, one a shard; columns as in `SCHEMA`.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise StorageError(
+            f"{directory}: no complete shard set here ({MANIFEST_NAME} is missing). Weigh first."
+        )
+    for shard in manifest.shards:
+        path = directory / shard.file
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(
+                f"{path}: damaged shard ({error}). Remove {directory} and weigh again."
+            ) from error
+        if table.schema.names != SCHEMA.names or table.num_rows != shard.pairs:
+            raise StorageError(
+                f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
+            )
+        yield table
+
+
+def _write_files(
+    directory: Path, pairs: Iterable[WeighedPair], pairs_per_shard: int
+) -> tuple[list[Shard], int, int]:
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob("pairs-*.parquet*"):
+        leftover.unlink()
+    shards: list[Shard] = []
+    longest = largest = 0
+    rows = iter(pairs)
+    while chunk := list(islice(rows, pairs_per_shard)):
+        table = _table(chunk)
+        longest = max(longest, _longest_sequence(chunk))
+        largest = max(largest, _largest_id(chunk))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        path = directory / f"pairs-{len(shards):05d}.parquet"
+        body = sink.getvalue()
+        _write_durably(path, body)
+        shards.append(Shard(path.name, len(chunk), body.size))
+    if not shards:
+        raise NothingToDoError(f"{directory}: no pair is left to weigh, so there is nothing to train on.")
+    return shards, longest, largest
+
+
+def _table(pairs: list[WeighedPair]) -> pa.Table:
+    return pa.table(
+        [pa.array([getattr(pair, field.name) for pair in pairs], type=field.type) for field in SCHEMA],
+        schema=SCHEMA,
+    )
+
+
+def _answers(pair: WeighedPair) -> tuple[tuple[int, ...], ...]:
+    return pair.response_ids, pair.revision_ids, pair.reference_ids
+
+
+def _longest_sequence(pairs: list[WeighedPair]) -> int:
+    return max(len(pair.prompt_ids) + max(map(len, _answers(pair))) for pair in pairs)
+
+
+def _largest_id(pairs: list[WeighedPair]) -> int:
+    return max(max(ids, default=0) for pair in pairs for ids in (pair.prompt_ids, *_answers(pair)))
+
+
+def _write_durably(path: Path, body: bytes | pa.Buffer) -> None:
+    """Write beside, flush to disk, rename: a reader sees the whole file or none."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

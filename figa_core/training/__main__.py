@@ -1,0 +1,85 @@
+"""One rank of a training: ``python -m figa_core.training --job job.json``, started by torchrun.
+
+On a cluster, start it with any launcher that sets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from figa_core.errors import TrainingError
+from figa_core.processes import die_with_parent
+from figa_core.training.failures import record_failure
+from figa_core.training.job import TrainingJob
+
+_VERSIONED = ("figa", "torch", "transformers", "deepspeed")
+
+
+def main() -> int:
+    """Train; 0 when done, 1 on an error, which is left in the output directory."""
+    die_with_parent()
+    parser = argparse.ArgumentParser(prog="figa_core.training")
+    parser.add_argument("--job", type=Path, required=True)
+    # The deepspeed launcher passes it; torchrun sets LOCAL_RANK instead.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=None)
+    arguments = parser.parse_args()
+    if arguments.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
+    try:
+        _run(job, time.perf_counter())
+    except Exception as error:
+        from figa_core.training.loop import OtherRankError
+
+        # A broken collective is how the others learn that one rank is gone.
+        secondary = isinstance(error, OtherRankError) or "Connection closed by peer" in str(error)
+        record_failure(job.output, int(os.environ.get("RANK", "0")), error, secondary=secondary)
+        if not isinstance(error, TrainingError):
+            raise
+        print(f"TrainingError: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _run(job: TrainingJob, started: float) -> None:
+    from figa_core.training import checkpoints
+    from figa_core.training.data import PairData
+    from figa_core.training.engine import ZeroEngine
+    from figa_core.training.loop import train
+
+    data = PairData(job.shards)
+    engine = ZeroEngine(job)
+    if engine.ranks != job.processes:
+        raise TrainingError(
+            f"{engine.ranks} ranks were started, the job says {job.processes}. Make the two agree."
+        )
+    before = checkpoints.last_whole(job)
+    skipped = train(job, engine, data)
+    state = engine.state_dict()
+    peak_rss = int(engine.total(_peak_rss_bytes())[0])
+    if engine.rank == 0:
+        assert state is not None
+        checkpoints.export_model(engine.model, state, job)
+        seconds = (before.seconds if before else 0.0) + time.perf_counter() - started
+        versions = {name: version(name) for name in _VERSIONED}
+        checkpoints.finish(
+            job,
+            checkpoints.TrainingManifest(
+                job.training_id, job.steps, skipped, round(seconds, 2), peak_rss, versions
+            ),
+        )
+    engine.barrier()
+    engine.close()
+
+
+def _peak_rss_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Which pairs make a step, and how a rank runs them: deterministic for a seed, equal work for every rank.
+
+Every rank plans the step of all ranks from the same shards, so that N and the number of micro-batches are
+known everywhere before the forward pass without a word exchanged.
+
+Shapes: B rows, T tokens of a row, K weighted tokens.
+"""
+
+# ruff: noqa: N815 — array fields end in their shape, as local names do
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from figa_core.training.data import PairData, TrainingSequence
+from figa_core.training.objectives import Recipe
+
+_IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MicroBatch:
+    """One forward pass. `rows_K` and `columns_K` say where in `ids_BT` the weighted targets are predicted.
+
+    `position_ids_BT` is None for padded rows: padding stands at the right, where causal attention hides it.
+    """
+
+    ids_BT: _IntArray
+    position_ids_BT: _IntArray | None
+    rows_K: _IntArray
+    columns_K: _IntArray
+    targets_K: _IntArray
+    weights_K: npt.NDArray[np.float32]
+    pairs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StepPlan:
+    """One rank's share of an optimizer step, and what holds for the whole step.
+
+    Attributes:
+        pairs: indices of the step's pairs, all ranks.
+        counted: N, the tokens of the whole step whose class carries α or β.
+        weighted: tokens of the whole step with a non-zero weight; 0 means there is nothing to learn.
+        tokens: tokens of the whole step that go through the model, without padding.
+        micro_batches: this rank's; as many on every rank, dummies included.
+    """
+
+    pairs: tuple[int, ...]
+    counted: int
+    weighted: int
+    tokens: int
+    micro_batches: tuple[MicroBatch, ...]
+
+
+def step_pairs(step: int, *, pairs: int, pairs_per_step: int, seed: int) -> tuple[int, ...]:
+    """Indices of the pairs of a step (from 1): the data in a new seeded order every epoch, without gaps."""
+    first = (step - 1) * pairs_per_step
+    return tuple(
+        int(_epoch_order(pairs, seed, place // pairs)[place % pairs])
+        for place in range(first, first + pairs_per_step)
+    )
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(pairs: int, seed: int, epoch: int) -> _IntArray:
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(pairs)
+
+
+def plan_step(
+    data: PairData,
+    pairs: Sequence[int],
+    recipe: Recipe,
+    *,
+    rank: int,
+    ranks: int,
+    tokens_per_batch: int,
+    packing: bool,
+    tail_cut: bool,
+) -> StepPlan:
+    """Deal the pairs to the ranks by length, and group this rank's sequences into micro-batches."""
+    by_pair = [data.sequences(pair, recipe, tail_cut=tail_cut) for pair in pairs]
+    group = group_packed if packing else group_rows
+    groups: list[list[list[TrainingSequence]]] = []
+    for share in deal([sum(len(s.inputs_T) for s in sequences) for sequences in by_pair], ranks):
+        mine = [sequence for place in share for sequence in by_pair[place]]
+        groups.append(group(mine, tokens_per_batch))
+    build = packed_batch if packing else padded_batch
+    batches = [build(sequences) for sequences in groups[rank]]
+    most = max(map(len, groups))
+    return StepPlan(
+        pairs=tuple(pairs),
+        counted=sum(data.counted(pair, recipe) for pair in pairs),
+        weighted=sum(len(s.weights_K) for sequences in by_pair for s in sequences),
+        tokens=sum(len(s.inputs_T) for sequences in by_pair for s in sequences),
+        micro_batches=(*batches, *([_DUMMY] * (most - len(batches)))),
+    )
+
+
+def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
+    """Indices of `lengths` for each rank: the longest first, each to the rank with the least so far."""
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        rank = loads.index(min(loads))
+        shares[rank].append(index)
+        loads[rank] += lengths[index]
+    return shares
+
+
+def group_rows(sequences: Sequence[TrainingSequence], tokens_per_batch: int) -> list[list[TrainingSequence]]:
+    """Groups of similar length, each within the budget when padded to its longest."""
+    groups: list[list[TrainingSequence]] = []
+    for sequence in sorted(sequences, key=lambda s: -len(s.inputs_T)):
+        if groups and (len(groups[-1]) + 1) * len(groups[-1][0].inputs_T) <= tokens_per_batch:
+            groups[-1].append(sequence)
+        else:
+            groups.append([sequence])
+    return groups
+
+
+def group_packed(
+    sequences: Sequence[TrainingSequence], tokens_per_batch: int
+) -> list[list[TrainingSequence]]:
+    """Groups within the budget without padding: the longest first, each into the first group with room."""
+    groups: list[list[TrainingSequence]] = []
+    room: list[int] = []
+    for sequence in sorted(sequences, key=lambda s: -len(s.inputs_T)):
+        length = len(sequence.inputs_T)
+        place = next((i for i, left in enumerate(room) if length <= left), None)
+        if place is None:
+            groups.append([sequence])
+            room.append(tokens_per_batch - length)
+        else:
+            groups[place].append(sequence)
+            room[place] -= length
+    return groups
+
+
+def padded_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
+    """One row per sequence, padded at the right with id 0."""
+    ids_BT = np.zeros((len(sequences), max(len(s.inputs_T) for s in sequences)), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        ids_BT[row, : len(sequence.inputs_T)] = sequence.inputs_T
+    rows_K = np.repeat(np.arange(len(sequences)), [len(s.columns_K) for s in sequences])
+    return _batch(sequences, ids_BT, None, rows_K, np.concatenate([s.columns_K for s in sequences]))
+
+
+def packed_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
+    """All sequences in one row; positions restart with each, which keeps attention from crossing them."""
+    lengths = [len(s.inputs_T) for s in sequences]
+    starts = np.cumsum([0, *lengths[:-1]])
+    ids_BT = np.concatenate([s.inputs_T for s in sequences]).astype(np.int64)[None]
+    position_ids_BT = np.concatenate([np.arange(length) for length in lengths])[None]
+    columns_K = np.concatenate([s.columns_K + start for s, start in zip(sequences, starts, strict=True)])
+    return _batch(sequences, ids_BT, position_ids_BT, np.zeros_like(columns_K), columns_K)
+
+
+def _batch(
+    sequences: Sequence[TrainingSequence],
+    ids_BT: _IntArray,
+    position_ids_BT: _IntArray | None,
+    rows_K: _IntArray,
+    columns_K: _IntArray,
+) -> MicroBatch:
+    return MicroBatch(
+        ids_BT=ids_BT,
+        position_ids_BT=position_ids_BT,
+        rows_K=rows_K,
+        columns_K=columns_K,
+        targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
+        weights_K=np.concatenate([s.weights_K for s in sequences]),
+        pairs=tuple(s.pair for s in sequences),
+    )
+
+
+_DUMMY = MicroBatch(
+    ids_BT=np.zeros((1, 1), dtype=np.int64),
+    position_ids_BT=None,
+    rows_K=np.zeros(1, dtype=np.int64),
+    columns_K=np.zeros(1, dtype=np.int64),
+    targets_K=np.zeros(1, dtype=np.int64),
+    weights_K=np.zeros(1, dtype=np.float32),
+    pairs=(),
+)
+"""A zero-loss forward and backward for a rank that has fewer: the collectives inside must match."""

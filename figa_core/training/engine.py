@@ -1,0 +1,220 @@
+"""DeepSpeed around a Hugging Face model: ZeRO 1, 2 or 3, exact gradients, constant learning rate.
+
+Shapes: B rows, T tokens of a row, D hidden size, K weighted tokens, V vocabulary.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from figa_core.errors import TrainingError
+from figa_core.training.batches import MicroBatch
+from figa_core.training.job import TrainingJob
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+
+
+def adamw(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """torch's AdamW without weight decay: DeepSpeed's own would be compiled for minutes first."""
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, fused=True)
+
+
+class WeightedTokenLogits(nn.Module):
+    """A causal language model that answers with the logits of chosen positions only: the sparse head.
+
+    The choice is made on the input of the model's own output projection, so that whatever the architecture
+    does around it (scaling, soft-capping, tied embeddings, ZeRO-3 gathering the weight) stays as it is.
+    """
+
+    def __init__(self, model: Any, *, sparse_head: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._sparse_head = sparse_head
+        self._rows_K = self._columns_K = torch.zeros(0, dtype=torch.long)
+        head = model.get_output_embeddings()
+        if sparse_head and head is not None:
+            head.register_forward_pre_hook(self._choose)
+
+    def forward(
+        self,
+        ids_BT: torch.Tensor,
+        rows_K: torch.Tensor,
+        columns_K: torch.Tensor,
+        position_ids_BT: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits (K, V) at ``(rows_K, columns_K)``."""
+        self._rows_K, self._columns_K = rows_K, columns_K
+        # No attention mask, and no cache: either would let a packed sequence see its neighbour.
+        output = self.model(input_ids=ids_BT, position_ids=position_ids_BT, use_cache=False)
+        if self._sparse_head:
+            return output.logits[0]
+        return output.logits[rows_K, columns_K]
+
+    def _choose(self, _module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden_BTD, *rest = arguments
+        return (hidden_BTD[self._rows_K, self._columns_K][None], *rest)
+
+
+def zero_config(job: TrainingJob) -> dict[str, Any]:
+    """DeepSpeed's configuration of a job.
+
+    The number of micro-batches varies from step to step, so `step()` and not DeepSpeed's own counter says
+    where a step ends (``managed_gradient_accumulation``).
+    """
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "zero_optimization": {
+            "stage": job.zero_stage,
+            "overlap_comm": False,
+            "contiguous_gradients": True,
+            "stage3_param_persistence_threshold": 10_000,
+        },
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": job.dtype == "bfloat16"},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
+        "gradient_clipping": 0.0,
+        "steps_per_print": 2**31 - 1,
+        "wall_clock_breakdown": False,
+    }
+
+
+class ZeroEngine:
+    """One rank of a distributed training. Creating it joins the process group and loads the model."""
+
+    def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory = adamw) -> None:
+        self.job = job
+        self._start_distributed()
+        self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if _cuda() else torch.device("cpu")
+        self.model = _load_model(job.model)
+        self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
+        self.max_positions: int | None = getattr(
+            self.model.config.get_text_config(), "max_position_embeddings", None
+        )
+        import deepspeed
+
+        module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
+        optimizer = make_optimizer(module.parameters(), job.learning_rate)
+        self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=zero_config(job))[
+            0
+        ]
+        self._engine.train()
+
+    def logits(self, batch: MicroBatch) -> torch.Tensor:
+        """Logits (K, V) of the batch's weighted tokens."""
+        position_ids_BT = None if batch.position_ids_BT is None else self.tensor(batch.position_ids_BT)
+        return self._engine(
+            self.tensor(batch.ids_BT),
+            self.tensor(batch.rows_K),
+            self.tensor(batch.columns_K),
+            position_ids_BT,
+        )
+
+    def tensor(self, array: Any) -> torch.Tensor:
+        """A numpy array on this rank's device."""
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of this rank's part of a loss that is summed over ranks and micro-batches."""
+        # DeepSpeed averages over the ranks; what we want is their sum.
+        self._engine.backward(loss * self.ranks, scale_wrt_gas=False)
+
+    def step(self) -> float | None:
+        """Update the weights; the gradient's norm."""
+        self._engine.step()
+        norm = self._engine.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    def total(self, *values: float) -> list[float]:
+        """Each value summed over all ranks."""
+        totals = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(totals)
+        return totals.tolist()
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        dist.barrier()
+
+    def save_state(self, directory: Path, tag: str) -> None:
+        """Write weights and optimizer state of all ranks below ``directory/tag``."""
+        self._engine.save_checkpoint(str(directory), tag=tag, save_latest=False)
+
+    def load_state(self, directory: Path, tag: str) -> None:
+        """Read what `save_state` wrote with as many ranks."""
+        loaded, _ = self._engine.load_checkpoint(str(directory), tag=tag)
+        if loaded is None:
+            raise TrainingError(
+                f"{directory / tag}: DeepSpeed cannot load this checkpoint. Remove it to start anew."
+            )
+
+    def state_dict(self) -> dict[str, torch.Tensor] | None:
+        """The model's whole weights on the CPU, on rank 0; None elsewhere. All ranks must call it."""
+        if self.job.zero_stage == 3:
+            return self._gathered()
+        if self.rank != 0:
+            return None
+        return {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()}
+
+    def close(self) -> None:
+        """Leave the process group."""
+        self._engine.destroy()
+        dist.destroy_process_group()
+
+    def _gathered(self) -> dict[str, torch.Tensor] | None:
+        import deepspeed
+
+        state: dict[str, torch.Tensor] = {}
+        # One parameter at a time: the whole model need not fit on one device.
+        for name, parameter in self.model.named_parameters(remove_duplicate=False):
+            with deepspeed.zero.GatheredParameters([parameter]):
+                if self.rank == 0:
+                    state[name] = parameter.detach().cpu().clone()
+        if self.rank != 0:
+            return None
+        persistent = self.model.state_dict().keys()
+        return state | {
+            name: b.detach().cpu() for name, b in self.model.named_buffers() if name in persistent
+        }
+
+    def _start_distributed(self) -> None:
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        import deepspeed
+        import deepspeed.comm
+        from deepspeed import ops
+
+        if not _cuda():
+            # Only inference uses it, and compiling it takes a minute and a compiler. The switch is private.
+            compatible: Any = getattr(ops, "__compatible_ops__", None)
+            if isinstance(compatible, dict):
+                compatible["deepspeed_shm_comm"] = False
+        deepspeed.comm.init_distributed("nccl" if _cuda() else "gloo", verbose=False)
+
+
+def _cuda() -> bool:
+    return torch.cuda.is_available()
+
+
+def _load_model(directory: Path) -> Any:
+    disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(directory),
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error

@@ -1,0 +1,163 @@
+"""Start a training and follow it: what the train stage calls. This module imports no torch."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from figa_core.chat import load_chat_format
+from figa_core.errors import TrainingError
+from figa_core.processes import child_environment
+from figa_core.storage import shards
+from figa_core.training import checkpoints
+from figa_core.training.failures import clear_failures, root_failure
+from figa_core.training.job import TrainingJob
+from figa_core.training.metrics import StepMetrics, from_line, keep_until
+
+StepCallback = Callable[[StepMetrics], None]
+
+_POLL_S = 0.1
+_LOG_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished training; `wall_seconds` and `peak_rss_bytes` as in `checkpoints.TrainingManifest`."""
+
+    training_id: str
+    model_dir: Path
+    steps: int
+    skipped_steps: int
+    wall_seconds: float
+    peak_rss_bytes: int
+    metrics_path: Path
+
+
+def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_path: Path) -> TrainingResult:
+    """Train, or resume, or return what a finished training left; blocks until it is done.
+
+    The ranks' output is appended to `log_path`. `on_step` gets every step once, those done before a
+    resumption included. The calling thread must stay until the end: the ranks die with it.
+
+    Raises:
+        TrainingError: the shards do not fit the model, or the training stopped; the message holds the cause.
+    """
+    finished = checkpoints.read_manifest(job.output)
+    if finished is None:
+        check_shards(job)
+        _run(job, on_step or (lambda _: None), log_path)
+        finished = checkpoints.read_manifest(job.output)
+    if finished is None:
+        raise _error(job, log_path, "the ranks ended without a result")
+    if finished.training_id != job.training_id:
+        raise TrainingError(
+            f"{job.output}: holds training {finished.training_id}, not {job.training_id}. "
+            "Give another directory."
+        )
+    return TrainingResult(
+        training_id=finished.training_id,
+        model_dir=job.model_dir,
+        steps=finished.steps,
+        skipped_steps=finished.skipped_steps,
+        wall_seconds=finished.wall_seconds,
+        peak_rss_bytes=finished.peak_rss_bytes,
+        metrics_path=job.metrics_path,
+    )
+
+
+def check_shards(job: TrainingJob) -> None:
+    """Refuse, before anything is started, shards of another tokenizer or chat template.
+
+    Raises:
+        TrainingError: they differ, or the shard set is incomplete.
+    """
+    manifest = shards.read_manifest(job.shards)
+    if manifest is None:
+        raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
+    chat = load_chat_format(job.model)
+    for what, ours, theirs in (
+        ("tokenizer", chat.tokenizer_hash, manifest.tokenizer_hash),
+        ("chat template", chat.template_hash, manifest.template_hash),
+    ):
+        if ours != theirs:
+            raise TrainingError(
+                f"{job.shards}: its token ids were made with another {what} than that of {job.model} "
+                f"({theirs[:12]}, not {ours[:12]}). Weigh again with this model."
+            )
+
+
+def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
+    job.output.mkdir(parents=True, exist_ok=True)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    clear_failures(job.output)
+    checkpoints.remove_unfinished(job)
+    resumed = checkpoints.last_whole(job)
+    keep_until(job.metrics_path, resumed.step if resumed else 0)
+    job_path = job.output / "job.json"
+    job_path.write_text(job.to_json(), encoding="utf-8")
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
+            start_new_session=True,
+        )
+        try:
+            code = _follow(process, job.metrics_path, on_step)
+        except BaseException:
+            _kill(process)
+            raise
+    if code != 0:
+        raise _error(job, log_path, f"the launcher ended with code {code}")
+
+
+def _follow(process: subprocess.Popen[bytes], metrics_path: Path, on_step: StepCallback) -> int:
+    """Report steps until the process ends; its exit code."""
+    offset = last_step = 0
+    while True:
+        code = process.poll()
+        if metrics_path.is_file():
+            with metrics_path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    offset += len(line)
+                    metrics = from_line(line.decode())
+                    if metrics.step > last_step:
+                        last_step = metrics.step
+                        on_step(metrics)
+        if code is not None:
+            return code
+        time.sleep(_POLL_S)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The launcher's whole process group; its ranks, in sessions of their own, die with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:
+    failure = root_failure(job.output)
+    if failure is not None:
+        what = failure.message if failure.kind == "TrainingError" else f"{failure.kind}: {failure.message}"
+        return TrainingError(
+            f"training {job.training_id} stopped, rank {failure.rank}: {what}\nFull log: {log_path}"
+        )
+    lines = [
+        line for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    ]
+    tail = "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+    return TrainingError(
+        f"training {job.training_id} stopped: {otherwise}. A rank killed without a word is often out of "
+        f"memory. Last lines of {log_path}:\n{tail}"
+    )

@@ -1,0 +1,39 @@
+"""Starts the ranks of one machine with torchrun: ``python -m figa_core.training.launcher --job job.json``.
+
+A process of its own, between the run and its ranks, so that the ranks die with it and it with the run.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.training.job import TrainingJob
+
+
+def main() -> None:
+    """Run until all ranks have ended; exit code 1 when one of them failed."""
+    die_with_parent()
+    os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
+    parser = argparse.ArgumentParser(prog="figa_core.training.launcher")
+    parser.add_argument("--job", type=Path, required=True)
+    path: Path = parser.parse_args().job
+    job = TrainingJob.from_json(path.read_text(encoding="utf-8"), source=str(path))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.processes)))
+    if sys.platform == "linux":
+        # All ranks are on this machine: talk over loopback, whatever the host's name resolves to.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.processes}"]
+    try:
+        run.main([*arguments, "--module", "figa_core.training", "--job", str(path)])
+    except ChildFailedError as error:
+        sys.exit(f"training ended early: {len(error.failures)} rank(s) failed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The training loop of one rank: plan, forward and backward, look at the sums, update.
+
+The loss of a step is Σ w·term / N over all ranks and micro-batches. N comes from the plan, which every rank
+makes of the whole step, and this file is the one place that divides by it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from figa_core.errors import TrainingError
+from figa_core.training import checkpoints
+from figa_core.training.batches import MicroBatch, StepPlan, plan_step, step_pairs
+from figa_core.training.checkpoints import Checkpoint
+from figa_core.training.data import PairData
+from figa_core.training.engine import ZeroEngine
+from figa_core.training.job import TrainingJob
+from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
+from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
+from figa_core.training.objectives import Recipe, recipe
+
+Clock = Callable[[], float]
+
+
+class OtherRankError(TrainingError):
+    """This rank stops because of another one, whose error says more."""
+
+
+def train(job: TrainingJob, engine: ZeroEngine, data: PairData, *, clock: Clock = time.perf_counter) -> int:
+    """Run the job's steps, from the last whole checkpoint if there is one; the number of skipped steps.
+
+    Raises:
+        TrainingError: shards that do not fit the model or the budget, or a loss that is not finite.
+    """
+    settings = recipe_of(job)
+    _check(job, engine, data, settings)
+    started = clock()
+    resumed = checkpoints.last_whole(job)
+    if resumed is not None:
+        engine.load_state(checkpoints.checkpoints_dir(job), resumed.tag)
+    first, seconds_before = (resumed.step + 1, resumed.seconds) if resumed else (1, 0.0)
+    engine.barrier()
+    log = _MetricsLog(job.metrics_path, after_step=first - 1, active=engine.rank == 0)
+    for step in range(first, job.steps + 1):
+        begun = clock()
+        plan = _plan(job, engine, data, settings, step)
+        log.write(_run_step(job, engine, data, settings, plan, step, begun, clock))
+        if step % job.checkpoint_steps == 0 and step < job.steps:
+            _save(job, engine, step, seconds_before + clock() - started)
+    return log.skipped
+
+
+def recipe_of(job: TrainingJob) -> Recipe:
+    """The job's objective with its settings."""
+    return recipe(
+        job.objective,
+        alpha=job.alpha,
+        beta=job.beta,
+        gamma=job.gamma,
+        negative_nll_max=job.negative_nll_max,
+    )
+
+
+def accumulate(
+    engine: ZeroEngine, batches: Sequence[MicroBatch], settings: Recipe, counted: int
+) -> list[LossSums]:
+    """Forward and backward of one rank's micro-batches; the gradient is that of Σ w·term / `counted`."""
+    sums: list[LossSums] = []
+    for batch in batches:
+        logits_KV = engine.logits(batch)
+        targets_K, weights_K = engine.tensor(batch.targets_K), engine.tensor(batch.weights_K)
+        if settings.unlikelihood:
+            result = weighted_unlikelihood(logits_KV, targets_K, weights_K)
+        else:
+            result = weighted_nll(logits_KV, targets_K, weights_K, settings.negative_nll_max)
+        engine.backward(result.weighted_sum / counted)
+        sums.append(LossSums(*(value.detach() for value in result)))
+    return sums
+
+
+def _run_step(
+    job: TrainingJob,
+    engine: ZeroEngine,
+    data: PairData,
+    settings: Recipe,
+    plan: StepPlan,
+    step: int,
+    begun: float,
+    clock: Clock,
+) -> StepMetrics:
+    if plan.weighted == 0:
+        return _metrics(job, plan, step, (0.0,) * 5, None, clock() - begun, skipped=True)
+    # Seeded by step and rank, so that dropout is the same after a resumption.
+    torch.manual_seed((job.seed << 32) + step * engine.ranks + engine.rank)
+    sums = accumulate(engine, plan.micro_batches, settings, max(plan.counted, 1))
+    rank_totals = (
+        torch.stack([torch.stack([value.double() for value in one]) for one in sums]).sum(dim=0).tolist()
+    )
+    totals = engine.total(*rank_totals)
+    _check_finite(data, plan, sums, totals[0], step)
+    grad_norm = engine.step()
+    return _metrics(job, plan, step, totals, grad_norm, clock() - begun, skipped=False)
+
+
+def _metrics(
+    job: TrainingJob,
+    plan: StepPlan,
+    step: int,
+    totals: Sequence[float],
+    grad_norm: float | None,
+    seconds: float,
+    *,
+    skipped: bool,
+) -> StepMetrics:
+    weighted_sum, positive_nll, positives, negatives, gated = totals
+    return StepMetrics(
+        step=step,
+        loss=weighted_sum / max(plan.counted, 1),
+        positive_nll=positive_nll / positives if positives else None,
+        negatives_gated_share=gated / negatives if negatives else None,
+        counted=plan.counted,
+        tokens=plan.tokens,
+        pairs=len(plan.pairs),
+        seconds=round(seconds, 4),
+        learning_rate=job.learning_rate,
+        grad_norm=grad_norm,
+        skipped=skipped,
+    )
+
+
+def _plan(job: TrainingJob, engine: ZeroEngine, data: PairData, settings: Recipe, step: int) -> StepPlan:
+    return plan_step(
+        data,
+        step_pairs(step, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.seed),
+        settings,
+        rank=engine.rank,
+        ranks=engine.ranks,
+        tokens_per_batch=job.tokens_per_batch,
+        packing=job.levers.packing,
+        tail_cut=job.levers.tail_cut,
+    )
+
+
+def _check(job: TrainingJob, engine: ZeroEngine, data: PairData, settings: Recipe) -> None:
+    data.check_vocabulary(engine.vocabulary)
+    data.check_length(settings, job.tokens_per_batch, "training.tokens_per_batch")
+    if engine.max_positions is not None:
+        data.check_length(settings, engine.max_positions, "the model's max_position_embeddings")
+
+
+def _check_finite(data: PairData, plan: StepPlan, sums: Sequence[LossSums], total: float, step: int) -> None:
+    """Stop before the optimizer step; the rank at fault names the pairs."""
+    if abs(total) < float("inf"):
+        return
+    for batch, result in zip(plan.micro_batches, sums, strict=True):
+        if not torch.isfinite(result.weighted_sum):
+            names = ", ".join(data.pair_id(pair) for pair in dict.fromkeys(batch.pairs))
+            raise TrainingError(
+                f"step {step}: the loss is {float(result.weighted_sum)} in the micro-batch of pairs {names}. "
+                "Nothing was updated. Lower the learning rate, keep the gate on, or exclude these pairs."
+            )
+    raise OtherRankError(f"step {step}: the loss is {total}; another rank names the pairs.")
+
+
+def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> None:
+    tag = checkpoints.tag_of(step)
+    engine.save_state(checkpoints.checkpoints_dir(job), tag)
+    engine.barrier()
+    if engine.rank == 0:
+        checkpoints.mark_whole(
+            job, Checkpoint(step, engine.ranks, job.zero_stage, job.dtype, round(seconds, 3), tag)
+        )
+
+
+class _MetricsLog:
+    """Appends to metrics.jsonl on rank 0 and counts the skipped steps, those before a resumption included."""
+
+    def __init__(self, path: Path, *, after_step: int, active: bool) -> None:
+        self._path = path
+        self._active = active
+        self.skipped = 0
+        if active:
+            keep_until(path, after_step)
+            self.skipped = sum(metrics.skipped for metrics in read_metrics(path))
+
+    def write(self, metrics: StepMetrics) -> None:
+        self.skipped += metrics.skipped
+        if self._active:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(to_line(metrics))

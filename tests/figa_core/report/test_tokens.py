@@ -1,0 +1,83 @@
+"""Spans hold the whole text, whatever the tokenizer does to characters."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.records import EditClass, Message, WeighedPair
+from figa_core.report.data import Span
+from figa_core.report.tokens import evenly_spread, example_of, merge_spans, spans_of, token_pieces
+
+K, I, S, D = EditClass.KEPT, EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED  # noqa: E741
+
+
+def decode_bytes(ids: list[int]) -> str:
+    return bytes(ids).decode("utf-8", errors="replace")
+
+
+@given(st.text(max_size=30), st.data())
+def test_spans_joined_are_the_decoded_text(text: str, data: st.DataObject) -> None:
+    ids = list(text.encode())
+    classes = data.draw(st.lists(st.sampled_from([K, I, S]), min_size=len(ids), max_size=len(ids)))
+    spans = spans_of(ids, classes, decode_bytes)
+    assert "".join(span.text for span in spans) == text
+    assert sum(span.tokens for span in spans) == len(ids)
+    assert all(a.edit is not b.edit for a, b in pairwise(spans))
+
+
+@given(st.binary(max_size=20))
+def test_bytes_that_are_no_text_are_shown_as_the_decoder_shows_them(raw: bytes) -> None:
+    assert "".join(token_pieces(raw, decode_bytes)) == decode_bytes(list(raw))
+
+
+def test_a_character_of_which_any_token_was_edited_counts_as_edited() -> None:
+    ids = list("aéb".encode())
+    assert spans_of(ids, [K, S, K, K], decode_bytes) == (Span("a", K, 1), Span("é", S, 2), Span("b", K, 1))
+
+
+def test_a_leading_space_belongs_to_the_token_that_brings_it() -> None:
+    words = ["Hello", " world", "!"]
+    assert token_pieces([0, 1, 2], lambda ids: "".join(words[i] for i in ids)) == words
+
+
+def test_a_decoder_that_cleans_up_spaces_loses_no_text() -> None:
+    words = ["do", " n't", " go"]
+
+    def decode(ids: list[int]) -> str:
+        return "".join(words[i] for i in ids).replace(" n't", "n't")
+
+    assert "".join(token_pieces([0, 1, 2], decode)) == "don't go"
+
+
+def test_an_end_of_turn_without_text_is_still_a_span() -> None:
+    assert merge_spans(["a", ""], [K, EditClass.END_OF_TURN])[1] == Span("", EditClass.END_OF_TURN, 1)
+
+
+def test_tokens_and_classes_of_different_pairs_are_an_error() -> None:
+    with pytest.raises(ValueError, match="2 tokens but 1 edit classes"):
+        merge_spans(["a", "b"], [0])
+
+
+def test_an_empty_response_has_no_spans() -> None:
+    assert spans_of([], [], decode_bytes) == ()
+
+
+def test_an_example_takes_both_sides_and_the_rewards_of_its_pair() -> None:
+    pair = WeighedPair("p", (), tuple(b"ab"), (K, D), tuple(b"ac"), (K, I), (), -1.0, 2.5)
+    example = example_of(
+        pair, decode_bytes, messages=[Message("user", "hi")], reference="r", reference_reward=3.0
+    )
+    assert example.initial == (Span("a", K, 1), Span("b", D, 1))
+    assert example.revised == (Span("a", K, 1), Span("c", I, 1))
+    assert example.gain == 3.5
+
+
+def test_examples_are_spread_from_the_smallest_to_the_largest() -> None:
+    items = [float(value) for value in (5, 3, 9, 1, 7, 2, 8, 0, 6, 4, 10)]
+    assert evenly_spread(items, float, 3) == [0, 5, 10]
+    assert evenly_spread(items, float, 1) == [5]
+    assert evenly_spread(items[:2], float, 10) == [3, 5]
+    assert evenly_spread([], float) == []
+    assert items[0] == 5

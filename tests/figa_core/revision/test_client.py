@@ -1,0 +1,463 @@
+"""The reviser against a server that misbehaves: every row accounted for, every call journalled."""
+
+import asyncio
+import itertools
+import logging
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.errors import ReviserError
+from figa_core.ports import RevisionRequest
+from figa_core.records import Message, Revision, RevisionStatus
+from figa_core.revision.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
+from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.revision.health import Patience
+from figa_core.storage.journal import AnswerJournal, read
+
+KEY = "sk-this-must-never-be-seen-anywhere"
+
+
+class Runner:
+    """One journal, and revisions through it."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path = path
+        self.settings = ReviserSettings(
+            url,
+            "m",
+            requests_per_minute=600_000,
+            tokens_per_minute=1e9,
+            timeout_s=5,
+            backoff_s=0.005,
+            drain_s=3,
+        )
+
+    @asynccontextmanager
+    async def reviser(self, **changes: Any) -> AsyncIterator[OpenAIReviser]:
+        async with (
+            AnswerJournal(self.path, linger_s=0.002) as journal,
+            OpenAIReviser(replace(self.settings, **changes), journal=journal, api_key=KEY) as reviser,
+        ):
+            yield reviser
+
+    async def revise(self, rows: list[RevisionRequest], **changes: Any) -> list[Revision]:
+        async with self.reviser(**changes) as reviser:
+            return [revision async for revision in reviser.revise(rows)]
+
+    def records(self) -> list[CallRecord]:
+        return [record for record, _ in read(self.path)]
+
+    def answers(self) -> list[CallAnswered]:
+        return [record for record in self.records() if isinstance(record, CallAnswered)]
+
+    def outcomes(self) -> list[CallOutcome]:
+        return [record.outcome for record in self.answers()]
+
+
+@pytest.fixture
+def runner(server: Any, tmp_path: Path) -> Runner:
+    return Runner(tmp_path / "journal.jsonl", server.url)
+
+
+Rows = Callable[..., list[RevisionRequest]]
+
+
+async def test_every_row_comes_back_once_and_its_calls_are_journalled(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    rows = make_rows(200)
+    revisions = await runner.revise(rows)
+    assert sorted(r.revision_id for r in revisions) == sorted(r.revision_id for r in rows)
+    assert {(r.status, r.text, r.attempts) for r in revisions} == {(RevisionStatus.SUCCEEDED, revised, 1)}
+    records = runner.records()
+    assert sum(isinstance(record, CallSent) for record in records) == len(server.received) == 200
+    assert {a.revision for a in runner.answers()} == set(revisions)
+    assert {(a.prompt_tokens, a.completion_tokens) for a in runner.answers()} == {(100, 20)}
+
+
+async def test_a_call_is_durable_before_it_is_sent(server, runner: Runner, make_rows: Rows, revised):
+    seen: list[int] = []
+
+    def script(number, request):
+        seen.append(sum(isinstance(record, CallSent) for record in runner.records()))
+        return server.completion(revised)
+
+    server.script = script
+    await runner.revise(make_rows(5), max_concurrency=1)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_no_rows_make_no_calls(server, runner: Runner):
+    assert await runner.revise([]) == []
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (lambda s: s.error(500), CallOutcome.SERVER_ERROR),
+        (lambda s: s.error(503), CallOutcome.SERVER_ERROR),
+        (lambda s: s.cut(20), CallOutcome.CONNECTION_LOST),
+        (lambda s: replace(s.completion("x"), body=b'{"choices": [{"mess'), CallOutcome.MALFORMED),
+        (lambda s: replace(s.completion("x"), body=b"<html>gateway</html>"), CallOutcome.MALFORMED),
+        (lambda s: s.json({"choices": []}), CallOutcome.EMPTY_CHOICES),
+        (lambda s: s.json({"choices": [{"message": 7}]}), CallOutcome.MALFORMED),
+        (lambda s: s.json({"error": {"message": "upstream", "code": 502}}), CallOutcome.SERVER_ERROR),
+        (lambda s: s.completion("x", delay_s=0.6), CallOutcome.TIMEOUT),
+    ],
+)
+async def test_a_passing_fault_is_tried_again(server, runner: Runner, make_rows: Rows, fault, outcome):
+    server.in_turn(fault(server), fault(server))
+    (revision,) = await runner.revise(make_rows(1), timeout_s=0.3)
+    assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 3)
+    assert runner.outcomes() == [outcome, outcome, CallOutcome.ANSWERED]
+    assert [a.attempt for a in runner.answers()] == [1, 2, 3]
+
+
+async def test_a_row_whose_attempts_are_used_up_fails_and_may_be_retried(
+    server, runner: Runner, make_rows: Rows
+):
+    server.script = lambda number, request: server.error(500, "the cat sat on the server")
+    (revision,) = await runner.revise(make_rows(1), max_attempts=3)
+    assert (revision.status, revision.retryable, revision.attempts) == (RevisionStatus.FAILED, True, 3)
+    assert "3 attempts" in str(revision.reason)
+    assert "the cat sat on the server" in str(revision.reason)
+    assert runner.answers()[-1].revision == revision
+    assert len(server.received) == 3
+
+
+async def test_a_429_uses_up_no_attempt_and_its_retry_after_is_obeyed(
+    server, runner: Runner, make_rows: Rows
+):
+    limited = [server.error(429, headers={"retry-after-ms": "200"}) for _ in range(6)]
+    server.in_turn(*limited)
+    (revision,) = await runner.revise(make_rows(1), max_attempts=2)
+    assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 1)
+    assert runner.outcomes() == [CallOutcome.RATE_LIMITED] * 6 + [CallOutcome.ANSWERED]
+    times = [request.at for request in server.received]
+    assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(times))
+
+
+async def test_one_429_holds_back_all_rows(server, runner: Runner, make_rows: Rows):
+    server.in_turn(server.error(429, headers={"retry-after": "1"}))
+    await runner.revise(make_rows(30), max_concurrency=1)
+    assert server.received[1].at - server.received[0].at >= 0.99
+    assert len(server.received) == 31
+
+
+async def test_endless_429s_end_the_run(server, runner: Runner, make_rows: Rows):
+    server.script = lambda number, request: server.error(429, "daily limit", headers={"retry-after": "40000"})
+    with pytest.raises(ReviserError, match=r"requests_per_minute.*stay pending"):
+        await runner.revise(make_rows(3))
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        (lambda s: s.completion(None, refusal="I will not"), RevisionStatus.REFUSED, "I will not"),
+        (lambda s: s.completion("", "content_filter"), RevisionStatus.REFUSED, "content filter"),
+        (lambda s: s.error(400, "flagged", code="content_filter"), RevisionStatus.REFUSED, "flagged"),
+        (
+            lambda s: s.error(400, "maximum context length is 8 tokens", code="context_length_exceeded"),
+            RevisionStatus.FAILED,
+            "maximum context length",
+        ),
+        (lambda s: s.error(400, "bad row"), RevisionStatus.FAILED, "bad row"),
+        (lambda s: s.completion(""), RevisionStatus.REJECTED, "empty"),
+        (lambda s: s.completion(None), RevisionStatus.REJECTED, "empty"),
+    ],
+)
+async def test_an_end_of_one_row_is_final_and_stops_no_other(
+    server, runner: Runner, make_rows: Rows, fault, status, reason
+):
+    server.in_turn(fault(server))
+    revisions = await runner.revise(make_rows(3), max_concurrency=1)
+    assert (revisions[0].status, revisions[0].retryable, revisions[0].attempts) == (status, False, 1)
+    assert reason in str(revisions[0].reason)
+    assert [r.status for r in revisions[1:]] == [RevisionStatus.SUCCEEDED] * 2
+    assert len(server.received) == 3
+
+
+async def test_an_answer_cut_by_length_is_asked_for_once_more_with_more_tokens(
+    server, runner: Runner, make_rows: Rows
+):
+    server.in_turn(server.completion("Hello", "length"))
+    (revision,) = await runner.revise(make_rows(1), max_tokens=10)
+    assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 2)
+    assert [r.body["max_tokens"] for r in server.received] == [10, 20]
+
+    server.received.clear()
+    server.script = lambda number, request: server.completion("Hello", "length")
+    (revision,) = await runner.revise(make_rows(1), max_tokens=10)
+    assert (revision.status, revision.retryable) == (RevisionStatus.REJECTED, False)
+    assert "max_tokens" in str(revision.reason)
+    assert len(server.received) == 2
+
+
+async def test_a_model_that_wants_the_limit_under_its_new_name_gets_it(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    def script(number, request):
+        if "max_tokens" in request.body:
+            return server.error(
+                400, "use max_completion_tokens", param="max_tokens", code="unsupported_parameter"
+            )
+        return server.completion(revised)
+
+    server.script = script
+    revisions = await runner.revise(make_rows(20), max_concurrency=4)
+    assert {(r.status, r.attempts) for r in revisions} == {(RevisionStatus.SUCCEEDED, 1)}
+    assert len(server.received) <= 24
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (lambda s: s.error(401, f"Incorrect API key provided: {KEY}"), "api_key_env"),
+        (lambda s: s.error(403, "not allowed"), "api_key_env"),
+        (lambda s: s.error(404, "no such model", code="model_not_found"), "revision.model"),
+        (lambda s: s.error(429, "pay first", code="insufficient_quota"), "Top up"),
+        (lambda s: s.error(400, "no temperature", param="temperature", code="unsupported_value"), "setting"),
+    ],
+)
+async def test_what_refuses_every_row_ends_the_run_at_the_first(
+    server, runner: Runner, make_rows: Rows, caplog: pytest.LogCaptureFixture, fault, advice
+):
+    caplog.set_level(logging.DEBUG)
+    server.script = lambda number, request: fault(server)
+    async with runner.reviser(max_concurrency=4) as reviser:
+        with pytest.raises(ReviserError, match=advice) as caught:
+            _ = [r async for r in reviser.revise(make_rows(1000))]
+        shown = repr(reviser) + str(reviser.settings)
+    assert server.url in str(caught.value)
+    assert len(server.received) <= 8
+    assert len(runner.answers()) == len(server.received)
+    assert not any(answer.revision for answer in runner.answers())
+    shown += "".join(traceback.format_exception(caught.value)) + caplog.text + runner.path.read_text()
+    assert KEY not in shown
+
+
+async def test_the_calls_under_way_when_the_run_ends_are_journalled_and_yielded(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    def script(number, request):
+        return server.error(401) if number == 3 else server.completion(revised, delay_s=0.4)
+
+    server.script = script
+    revisions: list[Revision] = []
+
+    async def collect(reviser: OpenAIReviser) -> None:
+        async for revision in reviser.revise(make_rows(100)):
+            revisions.append(revision)  # noqa: PERF401 - the list must survive the exception
+
+    async with runner.reviser(max_concurrency=4) as reviser:
+        with pytest.raises(ReviserError):
+            await collect(reviser)
+    assert len(revisions) == 3
+    assert {a.revision for a in runner.answers() if a.revision} == set(revisions)
+
+
+async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
+    runner: Runner, make_rows: Rows, server
+):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        with pytest.raises(ReviserError, match=url):
+            await runner.revise(make_rows(10_000), base_url=url, max_concurrency=16)
+    assert 10 <= len(runner.answers()) <= 26
+    assert set(runner.outcomes()) == {CallOutcome.CONNECTION_FAILED}
+    assert not any(answer.revision for answer in runner.answers())
+
+
+async def test_a_server_that_only_talks_nonsense_ends_the_run(server, runner: Runner, make_rows: Rows):
+    server.script = lambda number, request: replace(server.completion("x"), body=b"hello")
+    with pytest.raises(ReviserError, match="no usable answer"):
+        await runner.revise(make_rows(1000), patience=Patience(useless_calls=5), max_concurrency=2)
+    assert len(server.received) < 20
+
+
+async def test_a_server_that_refuses_the_first_rows_all_alike_ends_the_run(
+    server, runner: Runner, make_rows: Rows
+):
+    server.script = lambda number, request: server.error(400, "unknown field: messages")
+    with pytest.raises(ReviserError, match="unknown field: messages"):
+        await runner.revise(make_rows(1000), max_concurrency=2)
+    assert len(server.received) <= 12
+
+
+async def test_cancelling_lets_the_calls_under_way_finish_and_journals_them(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.script = lambda number, request: server.completion(revised, delay_s=0.4)
+    task = asyncio.create_task(runner.revise(make_rows(100), max_concurrency=8))
+    while len(server.received) < 8:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(server.received) == 8
+    assert runner.outcomes() == [CallOutcome.ANSWERED] * 8
+
+
+async def test_leaving_the_loop_early_leaves_nothing_behind(server, runner: Runner, make_rows: Rows):
+    async with runner.reviser(max_concurrency=4) as reviser:
+        revisions = reviser.revise(make_rows(100))
+        await anext(revisions)
+        await revisions.aclose()  # type: ignore[attr-defined]
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert not any(name.startswith("reviser") for name in names)
+    assert len(runner.answers()) == len(server.received) < 30
+
+
+async def test_closing_the_reviser_journals_the_calls_of_a_loop_left_by_break(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.script = lambda number, request: server.completion(revised, delay_s=0.1 + 0.2 * (number > 0))
+    async with runner.reviser(max_concurrency=4) as reviser:
+        revisions = reviser.revise(make_rows(100))
+        async for _ in revisions:
+            break
+    assert len(server.received) >= 4
+    assert runner.outcomes() == [CallOutcome.ANSWERED] * len(server.received)
+    await revisions.aclose()  # type: ignore[attr-defined]
+
+
+async def test_the_drain_is_bounded(server, runner: Runner, make_rows: Rows, revised):
+    server.script = lambda number, request: server.completion(revised, delay_s=30)
+    task = asyncio.create_task(runner.revise(make_rows(10), max_concurrency=2, timeout_s=60, drain_s=0.2))
+    while len(server.received) < 2:
+        await asyncio.sleep(0.01)
+    start = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - start < 2
+    sent = [record for record in runner.records() if isinstance(record, CallSent)]
+    assert (len(sent), runner.answers()) == (2, [])
+
+
+async def test_a_text_that_no_request_can_carry_is_recorded_with_its_reason(
+    server, runner: Runner, make_rows: Rows
+):
+    broken = replace(make_rows(1)[0], messages=(Message("user", "half a pair \ud800"),))
+    revisions = await runner.revise([broken, *make_rows(2)[1:]], max_concurrency=1)
+    assert [r.status for r in revisions] == [RevisionStatus.FAILED, RevisionStatus.SUCCEEDED]
+    assert "surrogates" in str(revisions[0].reason)
+    assert [r.revision for r in runner.records() if isinstance(r, RowSettled)] == [revisions[0]]
+
+
+async def test_white_space_at_the_ends_is_no_edit(server, runner: Runner, make_rows: Rows, draft, revised):
+    (revision,) = await runner.revise(make_rows(1, draft=f"{draft}\n\n"))
+    assert revision.text == f"{revised}\n\n"
+    server.script = lambda number, request: server.completion(draft)
+    (revision,) = await runner.revise(make_rows(1, draft=f" {draft}\n"))
+    assert revision.status is RevisionStatus.UNCHANGED
+
+
+async def test_the_permitted_rate_is_reached_and_never_exceeded(server, runner: Runner, make_rows: Rows):
+    await runner.revise(make_rows(150), requests_per_minute=3000)
+    times = [request.at for request in server.received]
+    assert times[-1] - times[0] < 150 / (3000 / 60) + 0.5
+    assert times[-1] - times[0] > (150 - 12.5) / (3000 / 60) - 0.5
+    for i, start in enumerate(
+        times
+    ):  # a second's worth, the burst, and as much again for a busy machine's jitter
+        assert sum(start <= other < start + 1 for other in times[i:]) <= 50 + 12.5 + 12.5
+
+
+async def test_half_of_the_calls_failing_in_every_way_lose_no_row(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    faults = [
+        server.error(429, headers={"retry-after-ms": "5"}),
+        server.error(500),
+        server.error(503),
+        server.cut(30),
+        server.cut(0),
+        replace(server.completion("x"), body=b'{"choices": '),
+        server.json({"choices": []}),
+    ]
+
+    def script(number, request):
+        return faults[number // 2 % len(faults)] if number % 2 else server.completion(revised)
+
+    server.script = script
+    rows = make_rows(150)
+    revisions = await runner.revise(rows, max_attempts=20, requests_per_minute=6e7)
+    assert {r.revision_id for r in revisions} == {r.revision_id for r in rows}
+    assert {r.status for r in revisions} == {RevisionStatus.SUCCEEDED}
+    calls = runner.answers()
+    assert len(calls) == len(server.received)
+    for revision in revisions:
+        own = [c for c in calls if c.revision_id == revision.revision_id]
+        counted = [c for c in own if c.outcome is not CallOutcome.RATE_LIMITED]
+        assert revision.attempts == len(counted) == own[-1].attempt
+
+
+async def test_two_batches_at_once_share_one_reviser(server, runner: Runner, make_rows: Rows):
+    rows = make_rows(60)
+
+    async def collect(reviser: OpenAIReviser, part: list[RevisionRequest]) -> set[str]:
+        return {revision.revision_id async for revision in reviser.revise(part)}
+
+    async with runner.reviser(max_concurrency=4) as reviser:
+        first, second = await asyncio.gather(collect(reviser, rows[:30]), collect(reviser, rows[30:]))
+    assert first == {r.revision_id for r in rows[:30]}
+    assert second == {r.revision_id for r in rows[30:]}
+
+
+@pytest.mark.parametrize("key", ["", " sk-secret", "sk-secret\n", "sk-sécret"])
+async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(runner: Runner, key: str):
+    async with AnswerJournal(runner.path) as journal:
+        with pytest.raises(ReviserError, match="api_key_env") as caught:
+            OpenAIReviser(runner.settings, journal=journal, api_key=key)
+    assert not key.strip() or key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "api.example.com/v1", "ftp://example.com", "http://[broken"])
+async def test_an_address_that_is_none_is_refused(runner: Runner, url: str):
+    async with AnswerJournal(runner.path) as journal:
+        with pytest.raises(ReviserError, match="base_url"):
+            OpenAIReviser(replace(runner.settings, base_url=url), journal=journal, api_key=KEY)
+
+
+async def test_a_password_in_the_address_is_not_shown(runner: Runner):
+    settings = replace(runner.settings, base_url="https://me:secret@example.com/v1?key=secret")
+    async with (
+        AnswerJournal(runner.path) as journal,
+        OpenAIReviser(settings, journal=journal, api_key=KEY) as reviser,
+    ):
+        assert repr(reviser) == "OpenAIReviser(ChatEndpoint(url='https://example.com/v1', model='m'))"
+
+
+async def test_a_server_that_is_started_anew_costs_the_rows_at_most_one_attempt(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.script = lambda number, request: server.completion(revised, delay_s=0.02)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    task = asyncio.create_task(
+        runner.revise(
+            make_rows(300), base_url=f"http://127.0.0.1:{port}/v1", max_attempts=3, max_concurrency=32
+        )
+    )
+    while len(server.received) < 60:
+        await asyncio.sleep(0.005)
+    listener.close()
+    server.hang_up()
+    await asyncio.sleep(0.6)
+    async with await asyncio.start_server(server.serve, "127.0.0.1", port):
+        revisions = await task
+    assert CallOutcome.CONNECTION_FAILED in runner.outcomes()
+    assert {r.status for r in revisions} == {RevisionStatus.SUCCEEDED}
+    assert len(revisions) == 300
+    assert max(r.attempts for r in revisions) <= 2

@@ -1,0 +1,62 @@
+"""When an endpoint is given up."""
+
+import pytest
+
+from figa_core.errors import ReviserError
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.health import EndpointHealth, Patience
+from figa_core.revision.replies import Reply
+
+URL = "http://server/v1"
+ANSWERED = Reply(CallOutcome.ANSWERED, text="x")
+FAILED = Reply(CallOutcome.CONNECTION_FAILED, "refused")
+LOST = Reply(CallOutcome.CONNECTION_LOST, "reset")
+
+
+def health(**patience: float) -> EndpointHealth:
+    return EndpointHealth(URL, Patience(**patience))  # type: ignore[arg-type]
+
+
+def test_connections_broken_together_are_one_failure():
+    endpoint = health(connection_failures=3)
+    endpoint.note(ANSWERED, sent_at=0.0, now=1.0)
+    pauses = [endpoint.note(FAILED, sent_at=1.0, now=2.0) for _ in range(64)]
+    assert pauses == [0.1] + [0.0] * 63
+    assert endpoint.note(FAILED, sent_at=3.0, now=4.0) == 0.2
+    with pytest.raises(ReviserError, match=URL):
+        endpoint.note(FAILED, sent_at=5.0, now=6.0)
+
+
+def test_before_the_first_answer_every_failed_connection_counts():
+    endpoint = health(connection_failures=3)
+    endpoint.note(FAILED, sent_at=0.0, now=1.0)
+    endpoint.note(FAILED, sent_at=0.0, now=1.0)
+    with pytest.raises(ReviserError, match="stay pending"):
+        endpoint.note(FAILED, sent_at=0.0, now=1.0)
+
+
+def test_an_answer_sets_the_counts_back():
+    endpoint = health(connection_failures=2, useless_calls=2)
+    for second in range(20):
+        endpoint.note((FAILED, LOST)[second % 2], sent_at=second + 0.1, now=second + 0.2)
+        endpoint.note(ANSWERED, sent_at=second + 0.3, now=second + 0.4)
+
+
+def test_calls_without_a_usable_answer_end_the_run_in_the_end():
+    endpoint = health(useless_calls=3)
+    endpoint.note(LOST, sent_at=1.0, now=1.5)
+    endpoint.note(LOST, sent_at=1.0, now=1.6)
+    endpoint.note(LOST, sent_at=2.0, now=2.5)
+    with pytest.raises(ReviserError, match="3 calls in a row"):
+        endpoint.note(LOST, sent_at=3.0, now=3.5)
+
+
+def test_a_429_is_borne_as_long_as_others_are_answered():
+    endpoint = health(rate_limited_s=100)
+    limited = Reply(CallOutcome.RATE_LIMITED, "slow down")
+    for minute in range(10):
+        endpoint.note(limited, sent_at=0.0, now=60.0 * minute, pause_s=50)
+        endpoint.note(ANSWERED, sent_at=0.0, now=60.0 * minute + 1)
+    endpoint.note(limited, sent_at=0.0, now=1000.0, pause_s=50)
+    with pytest.raises(ReviserError, match="requests_per_minute"):
+        endpoint.note(limited, sent_at=0.0, now=1060.0, pause_s=50)

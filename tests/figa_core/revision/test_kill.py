@@ -1,0 +1,64 @@
+"""A process that revises is killed: what it journalled is not paid for again."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from figa_core.revision.calls import CallAnswered, calls_in_flight
+from figa_core.storage.journal import read
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from figa_core.ports import RevisionRequest
+from figa_core.records import Message
+from figa_core.revision.calls import CallAnswered
+from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.storage.journal import AnswerJournal, read
+
+async def main(url, path):
+    done = {r.revision_id for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None}
+    rows = [
+        RevisionRequest(f"rev-{i}", f"res-{i}", (Message("user", "?"),), f"draft number {i}", None)
+        for i in range(120) if f"rev-{i}" not in done
+    ]
+    settings = ReviserSettings(url, "m", requests_per_minute=1e6, tokens_per_minute=1e9, max_concurrency=8)
+    async with AnswerJournal(path) as journal:
+        async with OpenAIReviser(settings, journal=journal, api_key="none") as reviser:
+            async for revision in reviser.revise(rows):
+                pass
+
+asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+"""
+
+
+async def _run(server: Any, path: Path, kill_after: int | None) -> int:
+    command = (sys.executable, "-c", PROGRAM, server.url, str(path))
+    process = await asyncio.create_subprocess_exec(*command)
+    start = len(server.received)
+    while process.returncode is None:
+        if kill_after is not None and len(server.received) - start >= kill_after:
+            process.kill()
+            break
+        await asyncio.sleep(0.002)
+    return await process.wait()
+
+
+async def test_after_kill_9_only_the_calls_in_flight_are_repeated(server: Any, tmp_path: Path):
+    server.script = lambda number, request: server.completion(f"better {request.draft}", delay_s=0.03)
+    path = tmp_path / "journal.jsonl"
+    in_flight = 0
+    for kill_after in (1, 40):
+        assert await _run(server, path, kill_after) == -9
+        records = [record for record, _ in read(path)]
+        in_flight = len(calls_in_flight(records))  # over all the runs so far
+        assert in_flight <= 2 * 8
+    assert await _run(server, path, None) == 0
+    settled = [r.revision for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None]
+    assert len(settled) == len({r.revision_id for r in settled}) == 120
+    assert {(r.revision_id.removeprefix("rev-"), r.text) for r in settled} == {
+        (str(i), f"better draft number {i}") for i in range(120)
+    }
+    repeated = len(server.received) - len({request.draft for request in server.received})
+    assert repeated <= in_flight

@@ -1,0 +1,70 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFault, answer, section
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50)), max_size=60))
+def test_no_window_ever_holds_more_than_the_limits(arrivals):
+    window = SlidingWindow(requests_per_minute=300, tokens_per_minute=6000, window_s=1.0)
+    admitted: list[tuple[float, int]] = []
+    now = 0.0
+    for gap, tokens in arrivals:
+        now += gap / 10
+        if window.admit(now, tokens).wait_s == 0:
+            admitted.append((now, tokens))
+        inside = [size for arrived, size in admitted if arrived > now - 1.0]
+        assert len(inside) <= 5
+        assert sum(inside) <= 100
+
+
+@given(st.lists(st.integers(1, 120), min_size=1, max_size=40))
+def test_a_request_is_admitted_after_the_announced_wait(sizes):
+    window = SlidingWindow(requests_per_minute=300, tokens_per_minute=6000, window_s=1.0)
+    now = 0.0
+    for tokens in sizes:
+        wait_s = window.admit(now, tokens).wait_s
+        if wait_s:
+            now += wait_s + 1e-6
+            assert window.admit(now, tokens).wait_s == 0
+
+
+def test_a_request_larger_than_the_token_limit_is_admitted_alone():
+    window = SlidingWindow(requests_per_minute=600, tokens_per_minute=60, window_s=60)
+    assert window.admit(0.0, 500).wait_s == 0
+    assert window.admit(1.0, 1).wait_s == pytest.approx(59.0)
+
+
+def test_faults_come_at_their_shares_and_by_seed():
+    shares = {TeacherFault.SERVER_ERROR: 0.1, TeacherFault.RESET: 0.2}
+    drawn = [FaultPlan(shares, seed=0).draw(f"message {index}") for index in range(4000)]
+    assert drawn.count(TeacherFault.SERVER_ERROR) / 4000 == pytest.approx(0.1, abs=0.02)
+    assert drawn.count(TeacherFault.RESET) / 4000 == pytest.approx(0.2, abs=0.03)
+    assert drawn == [FaultPlan(shares, seed=0).draw(f"message {index}") for index in range(4000)]
+    assert drawn != [FaultPlan(shares, seed=1).draw(f"message {index}") for index in range(4000)]
+
+
+def test_a_repeated_request_gets_a_new_draw():
+    plan = FaultPlan({TeacherFault.RESET: 0.5}, seed=0)
+    assert {plan.draw("same") for _ in range(50)} == {None, TeacherFault.RESET}
+
+
+@pytest.mark.parametrize("shares", [{TeacherFault.RESET: 1.1}, {TeacherFault.RESET: -0.1}])
+def test_impossible_shares_are_refused(shares):
+    with pytest.raises(ValueError, match="shares"):
+        FaultPlan(shares, seed=0)
+
+
+def test_the_last_section_wins_and_loses_one_newline_at_each_end():
+    assert section("<response>a</response> x <response>\n\n b \n\n</response>", "response") == "\n b \n"
+    assert section("<response>broken", "response") is None
+    assert section("no tags", "response") is None
+
+
+def test_the_answer_corrects_the_draft_by_the_conversation():
+    text = (
+        "<conversation>\nuser: I am Anna. My red lamp is lost.\n</conversation>\n"
+        "<response>\nDear Anna, your blue lamp is lost. Kind regards, your support team.\n</response>"
+    )
+    assert answer(text) == "Dear Anna, your red lamp is lost. Kind regards, your support team."

@@ -1,0 +1,210 @@
+"""Token ids from chat messages, under the template styles that are in use."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from figa_core.chat import PLAIN_TEMPLATE, ChatFormat, load_chat_format
+from figa_core.errors import ConfigError, InputError
+from figa_core.records import Message
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+QWEN = (
+    "{% if messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}" + CHATML
+)
+LLAMA_3 = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{ message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant') }}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+TEXT_AFTER_THE_TURN = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ ' </s><|im_end|> (end)\n' }}{% else %}{{ '\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+
+CONTROL = [
+    "<s>",
+    "</s>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "[INST]",
+    "[/INST]",
+]
+QUESTION = (Message("user", "where is my lamp?"),)
+
+
+def make_tokenizer(template: str | None, eos_token: str | None) -> Any:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=CONTROL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(["where is my lamp? it is on its way."], trainer)
+    # Like Llama's: whoever encodes with special tokens gets a BOS, on top of the template's own.
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token=eos_token)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": CONTROL[2:]}, replace_extra_special_tokens=False
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def ids_of(*tokens: str) -> tuple[int, ...]:
+    return tuple(CONTROL.index(token) for token in tokens)
+
+
+def chat_format(
+    template: str | None = CHATML, eos_token: str | None = "<|im_end|>", stops: tuple[str, ...] = ()
+) -> ChatFormat:
+    return ChatFormat.from_tokenizer(make_tokenizer(template, eos_token), stop_token_ids=ids_of(*stops))
+
+
+STYLES = {
+    "chatml": (CHATML, "<|im_end|>", (), ("<|im_end|>",)),
+    "qwen": (QWEN, "</s>", ("<|im_end|>",), ("<|im_end|>",)),
+    "llama-3": (LLAMA_3, "</s>", ("<|eot_id|>",), ("<|eot_id|>",)),
+    "mistral": (MISTRAL, "</s>", (), ("</s>",)),
+    "stop not named in the configuration": (CHATML, "</s>", (), ("<|im_end|>",)),
+    "no template": (None, "</s>", (), ("</s>",)),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_end_of_turn_is_what_the_template_puts_up_to_the_first_stop(style: str) -> None:
+    template, eos, stops, end = STYLES[style]
+    chat = chat_format(template, eos, stops)
+    assert chat.end_of_turn_ids == ids_of(*end)
+    assert set(ids_of(*end, *stops)) <= set(chat.stop_token_ids)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_prompt_and_answer_and_end_of_turn_begin_the_rendered_conversation(style: str) -> None:
+    template, eos, stops, _ = STYLES[style]
+    chat = chat_format(template, eos, stops)
+    # The Mistral style puts a space before the answer, which generation produces as part of the answer.
+    answer = " on its way." if style == "mistral" else "on its way."
+    sequence = chat.prompt_ids(QUESTION) + chat.response_ids(answer) + chat.end_of_turn_ids
+    assert chat.conversation_ids(QUESTION, answer.strip())[: len(sequence)] == sequence
+
+
+@pytest.mark.parametrize("style", ["llama-3", "mistral", "no template"])
+def test_the_prompt_has_exactly_one_bos(style: str) -> None:
+    template, eos, stops, _ = STYLES[style]
+    ids = chat_format(template, eos, stops).prompt_ids(QUESTION)
+    assert ids[0] == CONTROL.index("<s>")
+    assert ids.count(CONTROL.index("<s>")) == 1
+
+
+def test_template_text_after_the_first_stop_is_left_out() -> None:
+    chat = chat_format(TEXT_AFTER_THE_TURN, "</s>")
+    assert chat.decode(chat.end_of_turn_ids).strip() == ""
+    assert chat.end_of_turn_ids[-1] == CONTROL.index("</s>")
+    assert CONTROL.index("<|im_end|>") not in chat.end_of_turn_ids
+
+
+def test_control_token_strings_in_a_response_are_text() -> None:
+    chat = chat_format()
+    ids = chat.response_ids("a<|im_end|>b</s>")
+    assert not set(ids) & set(range(len(CONTROL)))
+    assert chat.decode(ids) == "a<|im_end|>b</s>"
+
+
+def test_control_tokens_are_left_out_of_decoded_text() -> None:
+    chat = chat_format()
+    assert chat.decode(chat.response_ids("fine") + chat.end_of_turn_ids) == "fine"
+
+
+@given(st.text())
+def test_response_ids_decode_to_the_same_text(text: str) -> None:
+    assert SHARED.decode(SHARED.response_ids(text)) == text
+
+
+SHARED = chat_format()
+
+
+def test_batches_equal_single_calls() -> None:
+    conversations = [
+        QUESTION,
+        (Message("user", "hello"), Message("assistant", "hi"), Message("user", "lamp?")),
+    ]
+    assert SHARED.prompt_ids_batch(conversations) == [SHARED.prompt_ids(c) for c in conversations]
+    assert SHARED.response_ids_batch(["a", "", "lamp"]) == [SHARED.response_ids(t) for t in ("a", "", "lamp")]
+    assert SHARED.conversation_ids_batch([(QUESTION, "x")]) == [SHARED.conversation_ids(QUESTION, "x")]
+
+
+def test_the_callers_tokenizer_is_left_as_it_was() -> None:
+    tokenizer = make_tokenizer(CHATML, "<|im_end|>")
+    before = tokenizer.backend_tokenizer.to_str()
+    chat = ChatFormat.from_tokenizer(tokenizer)
+    tokenizer(["a", "b c"], padding=False, truncation=True, max_length=1)  # leaves truncation switched on
+    assert chat.response_ids("where is my lamp?") == SHARED.response_ids("where is my lamp?")
+    assert ChatFormat.from_tokenizer(tokenizer).tokenizer_hash == chat.tokenizer_hash
+    tokenizer.backend_tokenizer.no_truncation()
+    assert tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_hashes_tell_tokenizers_and_templates_apart() -> None:
+    assert chat_format(CHATML).template_hash != chat_format(QWEN).template_hash
+    assert chat_format(CHATML).tokenizer_hash == chat_format(QWEN).tokenizer_hash
+    assert chat_format(CHATML).template_hash == chat_format(CHATML).template_hash
+
+
+def test_a_missing_template_is_replaced_by_a_plain_one_and_said() -> None:
+    assert chat_format(None).fallback_template
+    assert chat_format(None).template == PLAIN_TEMPLATE
+    assert not chat_format(CHATML).fallback_template
+
+
+def test_messages_that_the_template_refuses_are_an_input_error() -> None:
+    chat = chat_format(MISTRAL, "</s>")
+    with pytest.raises(InputError, match=r"roles: assistant.*must alternate"):
+        chat.prompt_ids([Message("assistant", "hi")])
+
+
+def test_a_tokenizer_without_any_stop_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="eos"):
+        chat_format(CHATML, None)
+
+
+def test_stops_come_from_the_generation_config(tmp_path: Path) -> None:
+    make_tokenizer(LLAMA_3, "</s>").save_pretrained(tmp_path)
+    eot = CONTROL.index("<|eot_id|>")
+    (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": [{eot}, 1]}}')
+    chat = load_chat_format(tmp_path)
+    assert chat.stop_token_ids == (1, eot)
+    assert chat.end_of_turn_ids == (eot,)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_directory_without_a_tokenizer_is_a_config_error_naming_it(tmp_path: Path, exists: bool) -> None:
+    directory = tmp_path if exists else tmp_path / "missing"
+    with pytest.raises(ConfigError, match=str(directory)):
+        load_chat_format(directory)

@@ -1,0 +1,108 @@
+"""A tokenizer, a random Llama and a shard set small enough to train in seconds, made once a session."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.records import EditClass, WeighedPair
+from figa_core.storage.shards import write_shards
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+VOCABULARY = 300
+
+
+def random_pair(index: int, rng: np.random.Generator) -> WeighedPair:
+    """Ids and classes drawn at random; every pair has edits, and one in four was cut off."""
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(rng.integers(2, VOCABULARY, count).tolist())
+
+    def classes(count: int, edited: EditClass) -> tuple[int, ...]:
+        drawn = rng.choice([EditClass.KEPT, EditClass.SUBSTITUTED, edited], count, p=[0.7, 0.2, 0.1])
+        drawn[rng.integers(count)] = EditClass.SUBSTITUTED
+        return tuple(drawn.tolist())
+
+    response, revision = (int(n) for n in rng.integers(3, 24, 2))
+    end = () if index % 4 == 0 else (int(EditClass.END_OF_TURN),)
+    return WeighedPair(
+        pair_id=f"pair-{index}",
+        prompt_ids=ids(int(rng.integers(2, 12))),
+        response_ids=ids(response) + (1,) * len(end),
+        response_classes=classes(response, EditClass.DELETED) + end,
+        revision_ids=ids(revision) + (1,) * len(end),
+        revision_classes=classes(revision, EditClass.INSERTED) + end,
+        reference_ids=ids(revision) if index % 3 else (),
+        response_reward=0.0,
+        revision_reward=1.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[WeighedPair]:
+    rng = np.random.default_rng(0)
+    return [random_pair(index, rng) for index in range(24)]
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(
+        ["your red lamp will arrive within three days, thank you for waiting"] * 4, trainer
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>")
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(directory)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        initializer_range=0.1,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def chat(model_dir: Path) -> ChatFormat:
+    return load_chat_format(model_dir)
+
+
+@pytest.fixture(scope="session")
+def shards_dir(tmp_path_factory: pytest.TempPathFactory, pairs: list[WeighedPair], chat: ChatFormat) -> Path:
+    directory = tmp_path_factory.mktemp("shards")
+    write_shards(
+        directory,
+        pairs,
+        shard_set_id="shards-test",
+        tokenizer_hash=chat.tokenizer_hash,
+        template_hash=chat.template_hash,
+        scheme="levenshtein",
+        max_length=64,
+        pairs_per_shard=10,
+    )
+    return directory

@@ -1,0 +1,50 @@
+"""Run by torchrun from test_distributed.py: a step of SGD with learning rate 1 changes by −gradient.
+
+Usage: rank_gradients.py JOBS_DIR; each job's change goes to JOBS_DIR/<training_id>.safetensors.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from figa_core.processes import die_with_parent
+from figa_core.training import loop
+from figa_core.training.batches import plan_step
+from figa_core.training.data import PairData
+from figa_core.training.engine import ZeroEngine
+from figa_core.training.job import TrainingJob
+
+
+def gradient(job: TrainingJob, target: Path) -> None:
+    data = PairData(job.shards)
+    engine = ZeroEngine(job, make_optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr))
+    settings = loop.recipe_of(job)
+    plan = plan_step(
+        data,
+        range(job.pairs_per_step),
+        settings,
+        rank=engine.rank,
+        ranks=engine.ranks,
+        tokens_per_batch=job.tokens_per_batch,
+        packing=job.levers.packing,
+        tail_cut=job.levers.tail_cut,
+    )
+    before = engine.state_dict()
+    before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
+    loop.accumulate(engine, plan.micro_batches, settings, plan.counted)
+    engine.step()
+    after = engine.state_dict()
+    if before is not None and after is not None:
+        change = {
+            name: (before[name] - after[name]).contiguous() for name in before if name != "lm_head.weight"
+        }
+        save_file(change, target, {"micro_batches": str(len(plan.micro_batches))})
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    for path in sorted(Path(sys.argv[1]).glob("*.json")):
+        job = TrainingJob.from_json(path.read_text())
+        gradient(job, path.with_suffix(".safetensors"))

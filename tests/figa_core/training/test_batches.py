@@ -1,0 +1,196 @@
+"""Which pairs make a step and how they are grouped; packed or padded, the gradient is the same."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from figa_core.chat import ChatFormat
+from figa_core.errors import TrainingError
+from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.storage.shards import write_shards
+from figa_core.training.batches import StepPlan, deal, group_packed, group_rows, plan_step, step_pairs
+from figa_core.training.data import PairData, TrainingSequence
+from figa_core.training.engine import WeightedTokenLogits
+from figa_core.training.loss import weighted_nll
+from figa_core.training.objectives import Recipe, recipe
+
+FIGA = recipe(Objective.FIGA, alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=0.6)
+FIGA_GAMMA = recipe(Objective.FIGA, alpha=1.0, beta=0.5, gamma=0.1, negative_nll_max=None)
+
+
+@pytest.fixture
+def data(shards_dir: Path) -> PairData:
+    return PairData(shards_dir)
+
+
+def plan(data: PairData, settings: Recipe = FIGA, *, pairs: range = range(9), **changes: Any) -> StepPlan:
+    arguments: dict[str, Any] = {
+        "rank": 0,
+        "ranks": 1,
+        "tokens_per_batch": 70,
+        "packing": False,
+        "tail_cut": True,
+    } | changes
+    return plan_step(data, pairs, settings, **arguments)
+
+
+@given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 5))
+def test_every_epoch_takes_every_pair_once(pairs: int, pairs_per_step: int, seed: int) -> None:
+    steps = range(1, 2 * pairs + 1)
+    stream = [
+        pair
+        for step in steps
+        for pair in step_pairs(step, pairs=pairs, pairs_per_step=pairs_per_step, seed=seed)
+    ]
+    for epoch in range(len(stream) // pairs):
+        assert sorted(stream[epoch * pairs : (epoch + 1) * pairs]) == list(range(pairs))
+
+
+def test_epochs_differ_and_a_seed_repeats() -> None:
+    def epoch(number: int, seed: int) -> tuple[int, ...]:
+        return step_pairs(number, pairs=50, pairs_per_step=50, seed=seed)
+
+    assert epoch(1, 0) == epoch(1, 0)
+    assert len({epoch(1, 0), epoch(2, 0), epoch(1, 1)}) == 3
+
+
+@given(st.lists(st.integers(0, 100), max_size=30), st.integers(1, 8))
+def test_pairs_are_dealt_once_and_evenly(lengths: list[int], ranks: int) -> None:
+    shares = deal(lengths, ranks)
+    assert sorted(index for share in shares for index in share) == list(range(len(lengths)))
+    loads = [sum(lengths[index] for index in share) for share in shares]
+    assert max(loads) - min(loads) <= max(lengths, default=0)
+
+
+def sequence_of(length: int) -> TrainingSequence:
+    empty = np.zeros(0, dtype=np.int64)
+    return TrainingSequence(0, np.zeros(length, dtype=np.int64), empty, empty, empty.astype(np.float32))
+
+
+@given(st.lists(st.integers(1, 64), max_size=30), st.integers(64, 300))
+def test_groups_hold_every_sequence_within_the_budget(lengths: list[int], budget: int) -> None:
+    sequences = [sequence_of(length) for length in lengths]
+    for grouped, cost in (
+        (group_rows(sequences, budget), lambda sizes: len(sizes) * max(sizes)),
+        (group_packed(sequences, budget), sum),
+    ):
+        sizes = [[len(s.inputs_T) for s in group] for group in grouped]
+        assert sorted(size for group in sizes for size in group) == sorted(lengths)
+        assert all(cost(group) <= budget for group in sizes)
+
+
+def test_n_counts_the_tokens_whose_class_carries_alpha_or_beta(
+    data: PairData, pairs: list[WeighedPair]
+) -> None:
+    edited = {EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED}
+    expected = sum(
+        sum(c in edited for c in pair.response_classes)
+        + sum(c in edited | {EditClass.END_OF_TURN} for c in pair.revision_classes)
+        for pair in pairs[:9]
+    )
+    without_beta = recipe(Objective.FIGA, alpha=1.0, beta=0.0, gamma=0.0, negative_nll_max=None)
+    assert (
+        plan(data).counted == plan(data, FIGA_GAMMA).counted == plan(data, without_beta).counted == expected
+    )
+
+
+def test_sft_counts_target_tokens(data: PairData, pairs: list[WeighedPair]) -> None:
+    zeros: dict[str, Any] = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "negative_nll_max": None}
+    on_reference, on_revision = (
+        plan(data, recipe(objective, **zeros)) for objective in (Objective.SFT, Objective.SFT_REVISED)
+    )
+    assert on_reference.counted == on_reference.weighted == sum(len(pair.reference_ids) for pair in pairs[:9])
+    assert on_revision.counted == on_revision.weighted == sum(len(pair.revision_ids) for pair in pairs[:9])
+
+
+def test_all_ranks_agree_and_run_as_many_micro_batches(data: PairData) -> None:
+    plans = [plan(data, pairs=range(5), rank=rank, ranks=3) for rank in range(3)]
+    assert len({(p.counted, p.weighted, p.tokens, len(p.micro_batches)) for p in plans}) == 1
+    assert (
+        sum(int(np.count_nonzero(b.weights_K)) for p in plans for b in p.micro_batches) == plans[0].weighted
+    )
+    assert {pair for p in plans for b in p.micro_batches for pair in b.pairs} == set(range(5))
+
+
+def test_a_step_without_any_weight_says_so(data: PairData) -> None:
+    nothing = recipe(Objective.FIGA, alpha=0.0, beta=0.0, gamma=0.0, negative_nll_max=None)
+    empty = plan(data, nothing)
+    assert (empty.weighted, empty.micro_batches) == (0, ())
+
+
+def test_the_tail_cut_runs_fewer_tokens(data: PairData) -> None:
+    assert plan(data).tokens < plan(data, tail_cut=False).tokens
+    assert plan(data).weighted == plan(data, tail_cut=False).weighted
+
+
+def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[torch.Tensor]:
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float64)
+    module = WeightedTokenLogits(model, sparse_head=sparse_head)
+    for batch in step.micro_batches:
+        positions = None if batch.position_ids_BT is None else torch.from_numpy(batch.position_ids_BT)
+        ids, rows, columns = (torch.from_numpy(a) for a in (batch.ids_BT, batch.rows_K, batch.columns_K))
+        logits = module(ids, rows, columns, positions)
+        sums = weighted_nll(
+            logits, torch.from_numpy(batch.targets_K), torch.from_numpy(batch.weights_K), None
+        )
+        (sums.weighted_sum / step.counted).backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("settings", [FIGA, FIGA_GAMMA], ids=["gamma 0", "gamma 0.1"])
+@pytest.mark.parametrize(
+    ("changes", "sparse_head"),
+    [
+        ({"packing": True}, True),
+        ({"tokens_per_batch": 4096}, True),
+        ({"packing": True, "tokens_per_batch": 4096}, False),
+        ({"tail_cut": False}, True),
+        ({"tail_cut": False, "packing": True}, True),
+    ],
+    ids=["packed", "one batch", "packed in one row, full head", "uncut", "packed uncut"],
+)
+def test_levers_leave_the_gradient_as_it_is(
+    settings: Recipe, changes: dict[str, Any], sparse_head: bool, model_dir: Path, data: PairData
+) -> None:
+    expected = gradients(model_dir, plan(data, settings, tokens_per_batch=36), sparse_head=False)
+    found = gradients(model_dir, plan(data, settings, **changes), sparse_head=sparse_head)
+    largest = max(float(gradient.abs().max()) for gradient in expected)
+    # The model norms and rotates in fp32 whatever its dtype, so not every digit of fp64 is there.
+    assert all(float((a - b).abs().max()) <= 1e-6 * largest for a, b in zip(found, expected, strict=True))
+
+
+def write_one(directory: Path, pair: WeighedPair, chat: ChatFormat) -> PairData:
+    write_shards(
+        directory,
+        [pair],
+        shard_set_id="one",
+        tokenizer_hash=chat.tokenizer_hash,
+        template_hash=chat.template_hash,
+        scheme="levenshtein",
+        max_length=64,
+        pairs_per_shard=1,
+    )
+    return PairData(directory)
+
+
+def test_what_does_not_fit_is_refused_naming_the_pair(
+    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
+) -> None:
+    pair = dataclasses.replace(pairs[1], pair_id="culprit", revision_ids=(999, *pairs[1].revision_ids[1:]))
+    data = write_one(tmp_path / "vocabulary", pair, chat)
+    with pytest.raises(TrainingError, match="pair culprit has token id 999 in its revision"):
+        data.check_vocabulary(300)
+    with pytest.raises(TrainingError, match=r"pair culprit has \d+ tokens .* training.tokens_per_batch is 5"):
+        data.check_length(FIGA, 5, "training.tokens_per_batch")
+    short = dataclasses.replace(pair, response_classes=(0,))
+    with pytest.raises(TrainingError, match="pair culprit has 1 classes"):
+        write_one(tmp_path / "classes", short, chat)
+    with pytest.raises(TrainingError, match="pair culprit has an empty prompt"):
+        write_one(tmp_path / "prompt", dataclasses.replace(pair, prompt_ids=()), chat)

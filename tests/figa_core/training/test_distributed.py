@@ -1,0 +1,269 @@
+"""Real ranks under torchrun: gradients equal one process, a killed training resumes to the same weights."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from figa_core.errors import TrainingError
+from figa_core.processes import child_environment
+from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.training.job import Levers, TrainingJob
+from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.metrics import StepMetrics, read_metrics
+
+pytestmark = pytest.mark.distributed
+
+PAIRS = 9
+ALPHA, BETA, GAMMA, GATE = 1.0, 0.5, 0.1, 6.0
+STEPS = 60
+
+
+def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object) -> TrainingJob:
+    job = TrainingJob(
+        training_id=name,
+        model=model_dir,
+        shards=shards_dir,
+        output=shards_dir / "unused",
+        objective=Objective.FIGA,
+        alpha=ALPHA,
+        beta=BETA,
+        gamma=GAMMA,
+        negative_nll_max=GATE,
+        learning_rate=1.0,
+        steps=1,
+        pairs_per_step=PAIRS,
+        tokens_per_batch=70,
+        processes=2,
+    )
+    return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "zero1": {"zero_stage": 1},
+    "zero2": {"zero_stage": 2},
+    "zero3": {"zero_stage": 3},
+    "one-micro-batch": {"tokens_per_batch": 4096},
+    "packed": {"levers": Levers(packing=True)},
+    "packed-zero3": {"levers": Levers(packing=True), "zero_stage": 3},
+    "full-head": {"levers": Levers(sparse_head=False)},
+    "uncut": {"levers": Levers(tail_cut=False)},
+    "fewer-pairs-than-ranks": {"pairs_per_step": 1, "tokens_per_batch": 40},
+    "no-gamma": {"gamma": 0.0, "negative_nll_max": None},
+    "unlikelihood": {"objective": Objective.UNLIKELIHOOD},
+    "sft": {"objective": Objective.SFT},
+}
+
+
+def slow_loss(model: torch.nn.Module, pairs: list[WeighedPair], job: TrainingJob) -> torch.Tensor:
+    """The formula, token by token, one sequence at a time, with whole logits."""
+    total = torch.zeros(())
+    counted = 0
+    alpha_classes = {EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.END_OF_TURN}
+    beta_classes = {EditClass.DELETED, EditClass.SUBSTITUTED}
+
+    def nlls(prompt: tuple[int, ...], answer: tuple[int, ...]) -> torch.Tensor:
+        logits = model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
+        log_probabilities = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        return -log_probabilities[torch.arange(len(answer)), torch.tensor(answer)]
+
+    for pair in pairs:
+        if job.objective is Objective.SFT:
+            if pair.reference_ids:
+                total = total + nlls(pair.prompt_ids, pair.reference_ids).sum()
+                counted += len(pair.reference_ids)
+            continue
+        for nll, token_class in zip(
+            nlls(pair.prompt_ids, pair.revision_ids), pair.revision_classes, strict=True
+        ):
+            total = total + (job.alpha if token_class in alpha_classes else job.gamma) * nll
+            counted += token_class in alpha_classes
+        for nll, token_class in zip(
+            nlls(pair.prompt_ids, pair.response_ids), pair.response_classes, strict=True
+        ):
+            if token_class in beta_classes:
+                counted += 1
+                if job.objective is Objective.UNLIKELIHOOD:
+                    total = total - job.beta * torch.log(1 - torch.exp(-nll).clamp(max=1 - 1e-4))
+                elif job.negative_nll_max is None or nll <= job.negative_nll_max:
+                    total = total - job.beta * nll
+    return total / counted
+
+
+@pytest.fixture(scope="session")
+def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Path:
+    """All variants in one start of two ranks, which is what takes the time."""
+    directory = tmp_path_factory.mktemp("gradients")
+    for name, changes in VARIANTS.items():
+        (directory / f"{name}.json").write_text(
+            gradient_job(model_dir, shards_dir, name, **changes).to_json()
+        )
+    script = Path(__file__).with_name("rank_gradients.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    process = subprocess.Popen(
+        [*torchrun, "--nproc-per-node=2", str(script), str(directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo"),
+    )
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output.decode()[-4000:]
+    return directory
+
+
+def without_parent_pid(**extra: str) -> dict[str, str]:
+    """torchrun itself is the ranks' parent here, and its pid is not known before it starts."""
+    environment = child_environment(**extra)
+    del environment["FIGA_PARENT_PID"]
+    return environment
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_two_ranks_have_the_gradient_of_one_process(
+    name: str, rank_gradients: Path, model_dir: Path, shards_dir: Path, pairs: list[WeighedPair]
+) -> None:
+    job = gradient_job(model_dir, shards_dir, name, **VARIANTS[name])
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    slow_loss(model, pairs[: job.pairs_per_step], job).backward()
+    expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
+    found = load_file(rank_gradients / f"{name}.safetensors")
+    assert found.keys() == expected.keys()
+    largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
+    assert largest > 0.01
+    for parameter, gradient in expected.items():
+        assert gradient is not None
+        difference = float((found[parameter] - gradient).abs().max())
+        assert difference <= 1e-5 * largest, (
+            f"{parameter}: {difference / largest:.2e} of the largest gradient"
+        )
+
+
+def test_the_variants_do_accumulate_over_several_micro_batches(rank_gradients: Path) -> None:
+    with safe_open(rank_gradients / "zero2.safetensors", "pt") as file:
+        assert int(file.metadata()["micro_batches"]) >= 3
+
+
+def training_job(model_dir: Path, shards_dir: Path, output: Path, **changes: object) -> TrainingJob:
+    base = gradient_job(model_dir, shards_dir, "training-test", **changes)
+    return dataclasses.replace(
+        base, output=output, learning_rate=1e-3, steps=STEPS, pairs_per_step=4, checkpoint_steps=10
+    )
+
+
+Finished = tuple[TrainingJob, TrainingResult, list[StepMetrics]]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Finished:
+    output = tmp_path_factory.mktemp("training")
+    job = training_job(model_dir, shards_dir, output / "one")
+    seen: list[StepMetrics] = []
+    result = run_training(job, on_step=seen.append, log_path=output / "one.log")
+    return job, result, seen
+
+
+def test_a_training_reports_every_step_once_and_lowers_the_nll(finished: Finished) -> None:
+    _, result, seen = finished
+    assert [metrics.step for metrics in seen] == list(range(1, STEPS + 1))
+    assert list(read_metrics(result.metrics_path)) == seen
+    first, last = seen[0].positive_nll, seen[-1].positive_nll
+    assert first is not None
+    assert last is not None
+    assert last < first - 1
+    assert result.peak_rss_bytes > 100 * 2**20
+
+
+def test_the_exported_model_loads_with_its_tokenizer_and_has_changed(
+    finished: Finished, model_dir: Path
+) -> None:
+    _, result, _ = finished
+    trained = AutoModelForCausalLM.from_pretrained(result.model_dir)
+    base = AutoModelForCausalLM.from_pretrained(model_dir)
+    assert trained.state_dict().keys() == base.state_dict().keys()
+    assert not torch.equal(trained.lm_head.weight, base.lm_head.weight)
+    assert torch.equal(trained.lm_head.weight, trained.model.embed_tokens.weight)
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        assert (result.model_dir / name).read_bytes() == (model_dir / name).read_bytes()
+
+
+def test_a_finished_training_is_returned_without_running(finished: Finished, tmp_path: Path) -> None:
+    job, result, _ = finished
+    assert run_training(job, log_path=tmp_path / "log") == result
+    assert not (tmp_path / "log").exists()
+
+
+def launcher_of(job: TrainingJob) -> psutil.Process:
+    return next(
+        child for child in psutil.Process().children() if str(job.output / "job.json") in child.cmdline()
+    )
+
+
+def ranks_of(job: TrainingJob) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if str(job.output / "job.json") in (process.info["cmdline"] or [])
+    ]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_a_killed_training_leaves_no_orphan_and_resumes_to_the_same_weights(
+    finished: Finished, model_dir: Path, shards_dir: Path, tmp_path: Path
+) -> None:
+    _, undisturbed, seen = finished
+    job = training_job(model_dir, shards_dir, tmp_path / "killed")
+
+    def kill_midway(metrics: StepMetrics) -> None:
+        if metrics.step == 15:
+            os.kill(launcher_of(job).pid, signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"killed\.log"):
+        run_training(job, on_step=kill_midway, log_path=tmp_path / "killed.log")
+    assert wait_until(lambda: not ranks_of(job), 5), ranks_of(job)
+    assert not (job.output / "manifest.json").exists()
+    assert list((job.output / "checkpoints").glob("step-*/whole.json"))
+    resumed = run_training(job, log_path=tmp_path / "resumed.log")
+
+    metrics = list(read_metrics(resumed.metrics_path))
+    assert [m.step for m in metrics] == list(range(1, STEPS + 1))
+    assert [m.loss for m in metrics] == pytest.approx([m.loss for m in seen], abs=1e-5)
+    expected = load_file(undisturbed.model_dir / "model.safetensors")
+    found = load_file(resumed.model_dir / "model.safetensors")
+    assert max(float((found[name] - expected[name]).abs().max()) for name in expected) <= 1e-6
+    assert not (job.output / "checkpoints").exists()
+
+
+def test_bfloat16_starts_like_fp32_and_a_loss_that_is_not_finite_stops_naming_the_pairs(
+    finished: Finished, model_dir: Path, shards_dir: Path, tmp_path: Path
+) -> None:
+    _, _, seen = finished
+    job = training_job(
+        model_dir, shards_dir, tmp_path / "diverging", processes=1, zero_stage=3, dtype="bfloat16"
+    )
+    job = dataclasses.replace(job, learning_rate=1e15)  # overflows attention, not AdamW
+    with pytest.raises(
+        TrainingError, match=r"step 2: the loss is nan in the micro-batch of pairs pair-"
+    ) as caught:
+        run_training(job, log_path=tmp_path / "log")
+    assert str(tmp_path / "log") in str(caught.value)
+    assert not (job.output / "model").exists()
+    (only_step,) = read_metrics(job.metrics_path)
+    assert only_step.loss == pytest.approx(seen[0].loss, rel=0.02)
+    assert only_step.counted == seen[0].counted

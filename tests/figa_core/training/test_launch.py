@@ -1,0 +1,121 @@
+"""What a training refuses before it starts, and its small files."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from figa_core.chat import ChatFormat
+from figa_core.errors import TrainingError
+from figa_core.records import Objective, WeighedPair
+from figa_core.storage.shards import write_shards
+from figa_core.training.checkpoints import (
+    Checkpoint,
+    checkpoints_dir,
+    last_whole,
+    mark_whole,
+    remove_unfinished,
+    tag_of,
+)
+from figa_core.training.failures import record_failure, root_failure
+from figa_core.training.job import Levers, TrainingJob
+from figa_core.training.launch import run_training
+from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
+
+
+@pytest.fixture
+def job(tmp_path: Path, model_dir: Path, shards_dir: Path) -> TrainingJob:
+    return TrainingJob(
+        training_id="training",
+        model=model_dir,
+        shards=shards_dir,
+        output=tmp_path / "out",
+        objective=Objective.FIGA,
+        alpha=1.0,
+        beta=0.5,
+        gamma=0.0,
+        negative_nll_max=None,
+        learning_rate=1e-3,
+        steps=10,
+        pairs_per_step=4,
+        tokens_per_batch=512,
+        levers=Levers(packing=True),
+    )
+
+
+def metrics(step: int) -> StepMetrics:
+    return StepMetrics(step, -0.5, None, 0.25, 10, 100, 4, 0.1, 1e-3, None)
+
+
+def test_a_job_survives_its_json(job: TrainingJob) -> None:
+    assert TrainingJob.from_json(job.to_json()) == job
+    with pytest.raises(TrainingError, match=r"job.json: not a training job"):
+        TrainingJob.from_json('{"model": "x"}', source="job.json")
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"), [("tokenizer_hash", "another tokenizer"), ("template_hash", "another chat template")]
+)
+def test_shards_of_another_tokenizer_or_template_are_refused_before_anything_starts(
+    job: TrainingJob, chat: ChatFormat, pairs: list[WeighedPair], tmp_path: Path, changed: str, what: str
+) -> None:
+    hashes = {"tokenizer_hash": chat.tokenizer_hash, "template_hash": chat.template_hash, changed: "0" * 64}
+    foreign = tmp_path / "foreign"
+    write_shards(
+        foreign, pairs, shard_set_id="s", scheme="levenshtein", max_length=64, pairs_per_shard=100, **hashes
+    )
+    with pytest.raises(TrainingError, match=f"made with {what}"):
+        run_training(dataclasses.replace(job, shards=foreign), log_path=tmp_path / "log")
+    assert not job.output.exists()
+
+
+def test_missing_shards_are_refused(job: TrainingJob, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no complete shard set"):
+        run_training(dataclasses.replace(job, shards=tmp_path), log_path=tmp_path / "log")
+
+
+def test_the_result_of_another_training_is_refused(job: TrainingJob, tmp_path: Path) -> None:
+    job.output.mkdir()
+    (job.output / "manifest.json").write_text(
+        '{"training_id": "else", "steps": 1, "skipped_steps": 0, "wall_seconds": 1, "peak_rss_bytes": 1, '
+        '"versions": {}}'
+    )
+    with pytest.raises(TrainingError, match="holds training else, not training"):
+        run_training(job, log_path=tmp_path / "log")
+
+
+def test_metrics_behind_a_checkpoint_and_half_lines_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(to_line(metrics(step)) for step in range(1, 6)) + '{"step": 6, "lo')
+    assert [m.step for m in read_metrics(path)] == [1, 2, 3, 4, 5]
+    keep_until(path, 3)
+    assert list(read_metrics(path)) == [metrics(step) for step in (1, 2, 3)]
+
+
+def save(job: TrainingJob, step: int, *, ranks: int = 1) -> None:
+    (checkpoints_dir(job) / tag_of(step)).mkdir(parents=True)
+    mark_whole(job, Checkpoint(step, ranks, job.zero_stage, job.dtype, 1.0, tag_of(step)))
+
+
+def test_the_last_two_whole_checkpoints_are_kept(job: TrainingJob) -> None:
+    for step in (2, 4, 6):
+        save(job, step)
+    (checkpoints_dir(job) / tag_of(8)).mkdir()  # killed while writing
+    latest = last_whole(job)
+    assert latest is not None
+    assert latest.step == 6
+    remove_unfinished(job)
+    assert sorted(path.name for path in checkpoints_dir(job).iterdir()) == [tag_of(4), tag_of(6)]
+
+
+def test_a_checkpoint_of_other_ranks_is_not_resumed(job: TrainingJob) -> None:
+    save(job, 2, ranks=4)
+    assert last_whole(job) is None
+
+
+def test_the_error_that_the_others_followed_from_is_told(tmp_path: Path) -> None:
+    record_failure(tmp_path, 0, RuntimeError("Connection closed by peer"), secondary=True)
+    record_failure(tmp_path, 1, TrainingError("token id 999"), secondary=False)
+    failure = root_failure(tmp_path)
+    assert failure is not None
+    assert (failure.rank, failure.kind, failure.message) == (1, "TrainingError", "token id 999")

@@ -1,0 +1,101 @@
+"""The loss against a slow, obviously right implementation."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from figa_core.training.loss import weighted_nll, weighted_unlikelihood
+
+logits_lists = st.lists(st.lists(st.floats(-6, 6), min_size=4, max_size=4), min_size=1, max_size=6)
+weight = st.sampled_from([-2.0, -0.5, 0.1, 1.0, 3.0])
+
+
+def slow_nll(logits: list[float], target: int) -> float:
+    return math.log(sum(math.exp(value) for value in logits)) - logits[target]
+
+
+@given(logits_lists, st.data(), st.sampled_from([None, 0.2, 0.6, 3.0]))
+def test_weighted_nll_is_the_formula(
+    rows: list[list[float]], data: st.DataObject, gate: float | None
+) -> None:
+    targets = [data.draw(st.integers(0, 3)) for _ in rows]
+    weights = [data.draw(weight) for _ in rows]
+    nlls = [slow_nll(row, target) for row, target in zip(rows, targets, strict=True)]
+    assume(gate is None or all(abs(nll - gate) > 1e-3 for nll in nlls))
+    expected, gated = 0.0, 0
+    for w, nll in zip(weights, nlls, strict=True):
+        if w < 0 and gate is not None and nll > gate:
+            gated += 1
+        else:
+            expected += w * nll
+
+    sums = weighted_nll(
+        torch.tensor(rows, dtype=torch.float64),
+        torch.tensor(targets),
+        torch.tensor(weights, dtype=torch.float64),
+        gate,
+    )
+    assert float(sums.weighted_sum) == pytest.approx(expected, abs=1e-9)
+    assert (int(sums.negatives), int(sums.gated)) == (sum(w < 0 for w in weights), gated)
+    assert int(sums.positives) == sum(w > 0 for w in weights)
+    positive = sum(nll for w, nll in zip(weights, nlls, strict=True) if w > 0)
+    assert float(sums.positive_nll) == pytest.approx(positive, abs=1e-9)
+
+
+@given(logits_lists, st.data())
+def test_unlikelihood_is_the_formula(rows: list[list[float]], data: st.DataObject) -> None:
+    targets = [data.draw(st.integers(0, 3)) for _ in rows]
+    weights = [data.draw(weight) for _ in rows]
+    expected = 0.0
+    for row, target, w in zip(rows, targets, weights, strict=True):
+        nll = slow_nll(row, target)
+        expected += w * nll if w > 0 else -w * -math.log(1 - min(math.exp(-nll), 1 - 1e-4))
+    sums = weighted_unlikelihood(
+        torch.tensor(rows, dtype=torch.float64),
+        torch.tensor(targets),
+        torch.tensor(weights, dtype=torch.float64),
+    )
+    assert float(sums.weighted_sum) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_a_worked_example() -> None:
+    """p = 1/2 for both tokens, so every NLL is ln 2 = 0.693: a gate at 0.6 closes, one at 0.7 opens."""
+    logits, targets, weights = torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([1.0, -0.5])
+    assert float(weighted_nll(logits, targets, weights, 0.6).weighted_sum) == pytest.approx(math.log(2))
+    assert float(weighted_nll(logits, targets, weights, 0.7).weighted_sum) == pytest.approx(0.5 * math.log(2))
+    assert float(weighted_unlikelihood(logits, targets, weights).weighted_sum) == pytest.approx(
+        1.5 * math.log(2)
+    )
+
+
+def test_a_gated_token_has_no_gradient_and_an_open_one_raises_the_nll() -> None:
+    logits = torch.tensor([[0.0, 3.0], [3.0, 0.0]], requires_grad=True)
+    weighted_nll(logits, torch.tensor([0, 0]), torch.tensor([-1.0, -1.0]), 0.6).weighted_sum.backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad[0], torch.zeros(2))
+    assert logits.grad[1, 0] > 0  # descending lowers the logit of a token that was likely
+
+
+def test_a_token_ruled_out_entirely_is_gated_without_nan() -> None:
+    logits = torch.tensor([[-math.inf, 0.0], [0.0, 0.0]], requires_grad=True)
+    sums = weighted_nll(logits, torch.tensor([0, 0]), torch.tensor([-1.0, 1.0]), 0.6)
+    sums.weighted_sum.backward()
+    assert torch.isfinite(sums.weighted_sum)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_half_precision_logits_are_summed_in_fp32() -> None:
+    sums = weighted_nll(torch.zeros(1, 3, dtype=torch.bfloat16), torch.tensor([0]), torch.ones(1), None)
+    assert sums.weighted_sum.dtype == torch.float32
+
+
+def test_arguments_are_left_as_they_were() -> None:
+    logits, targets, weights = torch.randn(3, 4), torch.tensor([0, 1, 2]), torch.tensor([1.0, -1.0, 0.5])
+    copies = logits.clone(), targets.clone(), weights.clone()
+    weighted_nll(logits, targets, weights, 0.6)
+    weighted_unlikelihood(logits, targets, weights)
+    assert all(torch.equal(a, b) for a, b in zip((logits, targets, weights), copies, strict=True))
