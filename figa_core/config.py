@@ -29,7 +29,9 @@ def _quantile_or_number(value: float | str) -> float | str:
     if isinstance(value, str):
         match = re.fullmatch(r"q(0(?:\.\d+)?|1(?:\.0+)?)", value)
         if match is None:
-            raise ValueError(f"{value!r} is neither a number nor a quantile such as 'q0.3' (between q0 and q1)")
+            raise ValueError(
+                f"{value!r} is neither a number nor a quantile such as 'q0.3' (between q0 and q1)"
+            )
     return value
 
 
@@ -50,7 +52,9 @@ class WorkspaceConfig(Section):
 
     path: Path = Field(description="Directory of the workspace; created when missing.")
     name: str = Field("figa", description="Shown in flow-run names and in the report.")
-    lease_timeout_s: float = Field(0.0, ge=0, description="Seconds to wait for a workspace another run holds.")
+    lease_timeout_s: float = Field(
+        0.0, ge=0, description="Seconds to wait for a workspace another run holds."
+    )
 
 
 class PromptsConfig(Section):
@@ -58,7 +62,9 @@ class PromptsConfig(Section):
 
     path: Path = Field(description="JSONL or Parquet, one prompt a row.")
     prompt_field: str = Field("prompt", description="Field with plain text, or a list of chat messages.")
-    reference_field: str | None = Field("reference", description="Field with the reference answer Y; may be absent.")
+    reference_field: str | None = Field(
+        "reference", description="Field with the reference answer Y; may be absent."
+    )
     system_prompt: str | None = Field(None, description="Put before prompts that are plain text.")
     held_out_share: float = Field(0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only.")
     max_prompt_tokens: int = Field(2048, ge=1, description="Longer prompts are left out, with the reason.")
@@ -123,7 +129,9 @@ class WeightingConfig(Section):
     """How edits become token classes."""
 
     scheme: Literal["levenshtein", "bag_of_words"] = "levenshtein"
-    max_length: int = Field(1024, ge=8, description="Longest training sequence (prompt and response), in tokens.")
+    max_length: int = Field(
+        1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
+    )
     pairs_per_shard: int = Field(10_000, ge=1)
 
 
@@ -131,11 +139,17 @@ class LossConfig(Section):
     """The objective and its token weights (paper eq. 6–8)."""
 
     objective: Objective = Objective.FIGA
-    alpha: float = Field(1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ.")
-    beta: float = Field(0.5, ge=0, description="Weight of deleted and substituted tokens of Ŷ, counted negative.")
+    alpha: float = Field(
+        1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ."
+    )
+    beta: float = Field(
+        0.5, ge=0, description="Weight of deleted and substituted tokens of Ŷ, counted negative."
+    )
     gamma: float = Field(0.0, ge=0, description="Weight of the unchanged tokens of Ỹ.")
     negative_nll_max: float | None = Field(
-        0.6, gt=0, description="A negative token counts while its NLL is at most this; null for the bare formula."
+        0.6,
+        gt=0,
+        description="A negative token counts while its NLL is at most this; null for the bare formula.",
     )
 
 
@@ -159,8 +173,12 @@ class EvaluationConfig(Section):
 
     max_prompts: int = Field(500, ge=1)
     temperature: float = Field(0.0, ge=0, description="Of the evaluated responses.")
-    verifier: str | None = Field(None, description="'module:function' taking (messages, text), returning 0 to 1.")
-    baselines: tuple[Objective, ...] = Field((), description="Objectives trained and judged beside the main one.")
+    verifier: str | None = Field(
+        None, description="'module:function' taking (messages, text), returning 0 to 1."
+    )
+    baselines: tuple[Objective, ...] = Field(
+        (), description="Objectives trained and judged beside the main one."
+    )
 
 
 class PipelineConfig(Section):
@@ -190,7 +208,9 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Pipeline
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the config: {error.strerror}. Give the path of a TOML file.") from error
+        raise ConfigError(
+            f"{path}: cannot read the config: {error.strerror}. Give the path of a TOML file."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for section, fields in (overrides or {}).items():
@@ -236,7 +256,12 @@ def _anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
         return (base / path.expanduser()).resolve()
 
     updates = {}
-    for section, field in (("workspace", "path"), ("prompts", "path"), ("generation", "model"), ("reward", "model")):
+    for section, field in (
+        ("workspace", "path"),
+        ("prompts", "path"),
+        ("generation", "model"),
+        ("reward", "model"),
+    ):
         model = getattr(config, section)
         updates[section] = model.model_copy(update={field: anchor(getattr(model, field))})
     return config.model_copy(update=updates)

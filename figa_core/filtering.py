@@ -89,7 +89,9 @@ def keep(
         best.setdefault(candidate.prompt_id, candidate)
     for candidate in passed:
         if best[candidate.prompt_id] is not candidate:
-            decisions[candidate.response_id] = Decision(False, "another sample of the prompt scored lower (samples_kept)")
+            decisions[candidate.response_id] = Decision(
+                False, "another sample of the prompt scored lower (samples_kept)"
+            )
     return decisions
 
 

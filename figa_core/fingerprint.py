@@ -22,9 +22,14 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
         InputError: no such directory, no config.json, or no safetensors in it.
     """
     if not (directory / "config.json").is_file():
-        raise InputError(f"{directory}: no Hugging Face model directory (config.json is missing). Mend the path in the config.")
+        raise InputError(
+            f"{directory}: no Hugging Face model directory (config.json is missing). "
+            "Mend the path in the config."
+        )
     if not any(directory.glob(_WEIGHTS)):
-        raise InputError(f"{directory}: no .safetensors weights; pickled weights are not loaded. Convert the model first.")
+        raise InputError(
+            f"{directory}: no .safetensors weights; pickled weights are not loaded. Convert the model first."
+        )
     known: dict[str, str] = _read(cache)
     digest = hashlib.sha256()
     for path in sorted({p for pattern in _PARTS for p in directory.glob(pattern)}):

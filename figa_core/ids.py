@@ -91,7 +91,13 @@ def shard_set_id(*, pairs: Sequence[str], tokenizer: str, template: str, scheme:
     """Recipe 1: the pairs' revision ids in order, tokenizer and template hashes, scheme, cut length."""
     digest = hashlib.sha256("\n".join(pairs).encode()).hexdigest()
     return content_id(
-        "shards", 1, pairs=digest, tokenizer=tokenizer, template=template, scheme=scheme, max_length=max_length
+        "shards",
+        1,
+        pairs=digest,
+        tokenizer=tokenizer,
+        template=template,
+        scheme=scheme,
+        max_length=max_length,
     )
 
 

@@ -37,7 +37,9 @@ class RowFormat:
     held_out_share: float
 
 
-def read_prompts(path: Path, row_format: RowFormat, limit: int | None = None) -> Iterator[tuple[int, Prompt | BadRow]]:
+def read_prompts(
+    path: Path, row_format: RowFormat, limit: int | None = None
+) -> Iterator[tuple[int, Prompt | BadRow]]:
     """Stream (row number, prompt or bad row), numbers from 1, at most `limit` rows.
 
     Raises:
@@ -63,7 +65,9 @@ def _rows(path: Path, row_format: RowFormat) -> Iterator[tuple[int, Mapping[str,
         return _jsonl_rows(path)
     if path.suffix == ".parquet":
         return _parquet_rows(path, row_format)
-    raise InputError(f"{path}: unknown kind of file {path.suffix!r}. Prompts are read from .jsonl or .parquet.")
+    raise InputError(
+        f"{path}: unknown kind of file {path.suffix!r}. Prompts are read from .jsonl or .parquet."
+    )
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
@@ -134,7 +138,11 @@ def _parse_messages(value: object, system_prompt: str | None) -> tuple[Message, 
         return "the prompt is neither text nor a list of chat messages"
     messages = []
     for item in value:
-        if not isinstance(item, dict) or not isinstance(item.get("content"), str) or item.get("role") not in _ROLES:
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("content"), str)
+            or item.get("role") not in _ROLES
+        ):
             return "a chat message needs a role (system, user, assistant, tool) and a text content"
         messages.append(Message(item["role"], item["content"]))
     if messages[-1].role == "assistant":

@@ -36,12 +36,17 @@ class TransformersGenerator:
         self._model = _load(AutoModelForCausalLM, model)
         self._stops = sorted(stop_token_ids)
         self._max_tokens, self._tokens_per_batch = max_tokens, tokens_per_batch
-        self._sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        self._sampling: dict[str, Any] = {
+            "do_sample": False,
+            "temperature": None,
+            "top_p": None,
+            "top_k": None,
+        }
         if temperature > 0:
             self._sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
-        """See `ports.Generator`. Seeded per batch by its first request's seed: repeatable for equal batches."""
+        """See `ports.Generator`. Seeded per batch by its first request: repeatable for equal batches."""
         for batch in _batches(
             requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
         ):
@@ -50,7 +55,9 @@ class TransformersGenerator:
     @torch.inference_mode()
     def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
         # Generation pads on the left, so that every row continues at the same position.
-        ids_BT, mask_BT = _pad([r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device)
+        ids_BT, mask_BT = _pad(
+            [r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device
+        )
         torch.manual_seed(batch[0].seed)
         out_BT = self._model.generate(
             input_ids=ids_BT,
@@ -77,7 +84,9 @@ class TransformersScorer:
         self._model = _load(AutoModelForSequenceClassification, model)
         labels = self._model.config.num_labels
         if labels != 1:
-            raise EngineError(f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another.")
+            raise EngineError(
+                f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
+            )
         if self._model.config.pad_token_id is None:
             # The classifier finds a row's last token by its padding; right padding makes any id do.
             self._model.config.pad_token_id = self._model.config.eos_token_id or 0
@@ -91,10 +100,16 @@ class TransformersScorer:
     @torch.inference_mode()
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
         ids_BT, mask_BT = _pad(
-            [r.token_ids for r in batch], self._model.config.pad_token_id, left=False, device=self._model.device
+            [r.token_ids for r in batch],
+            self._model.config.pad_token_id,
+            left=False,
+            device=self._model.device,
         )
-        hidden_BTD = self._model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
-        # Taken at the last real token by the mask: a pad id that also occurs in the text would mislead the model's own search.
+        hidden_BTD = self._model.base_model(
+            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False
+        ).last_hidden_state
+        # The last real token is found by the mask: a pad id that also occurs in the text would mislead the
+        # model's own search for it.
         last_B = mask_BT.sum(dim=1) - 1
         values_B = self._model.score(hidden_BTD[torch.arange(len(batch)), last_B]).squeeze(-1).float()
         return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
@@ -102,7 +117,9 @@ class TransformersScorer:
 
 def _load(kind: Any, path: Path) -> Any:
     try:
-        model = kind.from_pretrained(path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True)
+        model = kind.from_pretrained(
+            path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
     except (OSError, ValueError) as error:
         raise EngineError(f"{path}: cannot load the model: {error}") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"

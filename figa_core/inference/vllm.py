@@ -92,7 +92,12 @@ class VllmGenerator:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
         job = {"task": "generate", **asdict(self._settings), **self._sampling}
         yield from _run(
-            job, requests, exchange.write_generation_requests, exchange.read_generations, self._scratch, self._python
+            job,
+            requests,
+            exchange.write_generation_requests,
+            exchange.read_generations,
+            self._scratch,
+            self._python,
         )
 
 
@@ -106,7 +111,9 @@ class VllmScorer:
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
         job = {"task": "score", **asdict(self._settings)}
-        yield from _run(job, requests, exchange.write_scoring_requests, exchange.read_scores, self._scratch, self._python)
+        yield from _run(
+            job, requests, exchange.write_scoring_requests, exchange.read_scores, self._scratch, self._python
+        )
 
 
 def _run(
@@ -158,8 +165,9 @@ def _start(python: Path, job: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
         )
     except OSError as error:
         raise EngineError(
-            f"{python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, point {PYTHON_VARIABLE} at "
-            "an interpreter with vLLM, or set engine = \"transformers\"."
+            f"{python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, "
+            f"point {PYTHON_VARIABLE} at "
+            'an interpreter with vLLM, or set engine = "transformers".'
         ) from error
 
 
@@ -168,7 +176,10 @@ def _wait_for(path: Path, worker: subprocess.Popen[bytes], log: Path) -> None:
         code = worker.poll()
         if code is not None and not path.exists():
             lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            raise EngineError(f"the vLLM worker ended with code {code}; its log is {log}. Its last lines:\n" + "\n".join(lines))
+            raise EngineError(
+                f"the vLLM worker ended with code {code}; its log is {log}. Its last lines:\n"
+                + "\n".join(lines)
+            )
         time.sleep(_POLL_S)
 
 

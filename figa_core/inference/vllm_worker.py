@@ -26,7 +26,9 @@ def main(job_path: Path) -> None:
 
 
 def _pending(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    return [(p, target / p.name) for p in sorted(source.glob("shard-*.parquet")) if not (target / p.name).exists()]
+    return [
+        (p, target / p.name) for p in sorted(source.glob("shard-*.parquet")) if not (target / p.name).exists()
+    ]
 
 
 def _engine(job: dict[str, Any], **extra: Any) -> Any:

@@ -1,4 +1,3 @@
-# ruff: noqa: N815 (tensor names end in their shape)
 """Graded replies as tensors: ids, and what each token of a reply teaches the reward model.
 
 Shape legend: B replies, T positions.

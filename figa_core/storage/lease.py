@@ -40,7 +40,8 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
         ) from error
     except OSError as error:
         raise WorkspaceError(
-            f"{directory}: cannot write to the workspace: {error.strerror}. Set workspace.path to a directory you may write to."
+            f"{directory}: cannot write to the workspace: {error.strerror}. "
+            "Set workspace.path to a directory you may write to."
         ) from error
     stopped = threading.Event()
     note = _note(directory)

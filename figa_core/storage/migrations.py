@@ -34,11 +34,13 @@ CREATE TABLE bad_rows (
 );
 CREATE TABLE responses (
     response_id TEXT PRIMARY KEY, prompt_id TEXT NOT NULL, generator_id TEXT NOT NULL,
-    sample_index INTEGER NOT NULL, text TEXT NOT NULL, token_ids INTEGER[] NOT NULL, finish_reason TEXT NOT NULL
+    sample_index INTEGER NOT NULL, text TEXT NOT NULL, token_ids INTEGER[] NOT NULL,
+    finish_reason TEXT NOT NULL
 );
 CREATE INDEX responses_of_prompt ON responses (prompt_id);
 CREATE TABLE scores (
-    subject_id TEXT NOT NULL, scorer_id TEXT NOT NULL, value DOUBLE NOT NULL, PRIMARY KEY (subject_id, scorer_id)
+    subject_id TEXT NOT NULL, scorer_id TEXT NOT NULL, value DOUBLE NOT NULL,
+    PRIMARY KEY (subject_id, scorer_id)
 );
 CREATE TABLE revisions (
     revision_id TEXT PRIMARY KEY, response_id TEXT NOT NULL, reference_id TEXT, model TEXT NOT NULL,
@@ -52,8 +54,8 @@ CREATE TABLE pairs (
     PRIMARY KEY (run_id, response_id)
 );
 CREATE TABLE calls (
-    call_id TEXT PRIMARY KEY, revision_id TEXT NOT NULL, attempt INTEGER NOT NULL, sent_at TIMESTAMPTZ NOT NULL,
-    answered_at TIMESTAMPTZ, latency_s DOUBLE, outcome TEXT, message TEXT,
+    call_id TEXT PRIMARY KEY, revision_id TEXT NOT NULL, attempt INTEGER NOT NULL,
+    sent_at TIMESTAMPTZ NOT NULL, answered_at TIMESTAMPTZ, latency_s DOUBLE, outcome TEXT, message TEXT,
     prompt_tokens BIGINT, completion_tokens BIGINT, estimated BOOLEAN NOT NULL
 );
 CREATE TABLE trainings (
@@ -71,7 +73,8 @@ CREATE TABLE evaluations (
     PRIMARY KEY (run_id, label, metric)
 );
 CREATE TABLE exclusions (
-    subject_id TEXT PRIMARY KEY, reason TEXT NOT NULL, excluded_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+    subject_id TEXT PRIMARY KEY, reason TEXT NOT NULL,
+    excluded_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
 );
 CREATE TABLE marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
 """

@@ -51,7 +51,13 @@ _RESPONSES = pa.schema(
 )
 _SCORES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("value", _FLOAT)])
 _REVISIONS = pa.schema(
-    [("revision_id", _TEXT), ("response_id", _TEXT), ("reference_id", _TEXT), ("model", _TEXT), ("status", _TEXT)]
+    [
+        ("revision_id", _TEXT),
+        ("response_id", _TEXT),
+        ("reference_id", _TEXT),
+        ("model", _TEXT),
+        ("status", _TEXT),
+    ]
 )
 _PAIRS = pa.schema(
     [
@@ -154,7 +160,8 @@ class Store:
         """Record how a run ended: completed or failed."""
         with self.database.transaction() as connection:
             connection.execute(
-                "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?", [status, message, run_id]
+                "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?",
+                [status, message, run_id],
             )
 
     def save_run_settings(self, run_id: str, settings: Mapping[str, Any]) -> None:
@@ -176,7 +183,9 @@ class Store:
                 if p.reference is not None
             ]
             insert_rows(connection, "reference_answers", references, _REFERENCES)
-            links = [{"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id} for p in prompts]
+            links = [
+                {"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id} for p in prompts
+            ]
             insert_rows(connection, "run_prompts", links, _RUN_PROMPTS)
 
     def save_bad_rows(self, run_id: str, rows: Sequence[BadRow]) -> None:
@@ -231,8 +240,8 @@ class Store:
     def count_responses(self, run_id: str, generator_id: str, split: Split) -> int:
         """How many samples this run has from `generator_id`."""
         rows = self._fetch(
-            "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
-            "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+            "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) "
+            "JOIN prompts p USING (prompt_id) WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
             {"run": run_id, "generator": generator_id, "split": str(split)},
         )
         return rows[0][0]
@@ -279,7 +288,8 @@ class Store:
 
     def _iter_subjects(self, source: str, values: dict[str, Any], scorer_id: str) -> Iterator[list[Subject]]:
         query = f"""
-            SELECT t.subject_id, t.messages, t.text FROM ({source}) t WHERE t.subject_id > $after AND NOT EXISTS (
+            SELECT t.subject_id, t.messages, t.text FROM ({source}) t
+            WHERE t.subject_id > $after AND NOT EXISTS (
                 SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
             ORDER BY t.subject_id LIMIT {_PAGE_ROWS}"""
         after = ""
@@ -318,7 +328,11 @@ class Store:
         `templates` maps "has a reference" to the template's text.
         """
         kept = [c for c in candidates if decisions[c.response_id].accepted]
-        references = dict(self._fetch("SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run", {"run": run_id}))
+        references = dict(
+            self._fetch(
+                "SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run", {"run": run_id}
+            )
+        )
         revision_ids = {
             c.response_id: ids.revision_id(
                 response=c.response_id,
@@ -366,7 +380,8 @@ class Store:
         query = f"""
             SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
             JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
-            JOIN prompts p ON p.prompt_id = r.prompt_id LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
+            JOIN prompts p ON p.prompt_id = r.prompt_id
+            LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
             WHERE pairs.run_id = $run AND pairs.kept AND {_UNSETTLED} AND v.revision_id > $after
             ORDER BY v.revision_id LIMIT $page"""
         after = ""
@@ -401,7 +416,8 @@ class Store:
                JOIN revisions v USING (revision_id)
                JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
                JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
-               WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded' ORDER BY pairs.response_id""",
+               WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'
+               ORDER BY pairs.response_id""",
             {"run": run_id, "scorer": scorer_id},
         )
         return [Admissible(*row) for row in rows]
@@ -415,9 +431,10 @@ class Store:
     def iter_admitted_pairs(self, run_id: str, scorer_id: str) -> Iterator[list[AdmittedPair]]:
         """Everything the weigh stage needs, ordered by revision id."""
         query = f"""
-            SELECT v.revision_id, r.response_id, p.messages, r.text, r.finish_reason, r.token_ids, v.text, a.text,
-                   before.value, after.value
-            FROM pairs JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = pairs.response_id
+            SELECT v.revision_id, r.response_id, p.messages, r.text, r.finish_reason, r.token_ids, v.text,
+                   a.text, before.value, after.value
+            FROM pairs JOIN revisions v USING (revision_id)
+            JOIN responses r ON r.response_id = pairs.response_id
             JOIN prompts p ON p.prompt_id = pairs.prompt_id
             LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
             JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
@@ -439,8 +456,8 @@ class Store:
         """Record a finished training and the model it made."""
         with self.database.transaction() as connection:
             connection.execute(
-                "INSERT INTO trainings (training_id, run_id, objective, shard_set_id, parent_model, directory, steps, "
-                "seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO trainings (training_id, run_id, objective, shard_set_id, parent_model, "
+                "directory, steps, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [
                     training.training_id,
                     training.run_id,
@@ -458,7 +475,9 @@ class Store:
                 [fingerprint, training.directory, training.training_id, training.parent_model],
             )
 
-    def prompt_values(self, run_id: str, generator_id: str, scorer_id: str, split: Split, limit: int) -> dict[str, float]:
+    def prompt_values(
+        self, run_id: str, generator_id: str, scorer_id: str, split: Split, limit: int
+    ) -> dict[str, float]:
         """prompt id → this scorer's value of sample 0, of the first `limit` prompts by id."""
         rows = self._fetch(
             """WITH chosen AS (
@@ -467,7 +486,13 @@ class Store:
                SELECT r.prompt_id, s.value FROM chosen JOIN responses r USING (prompt_id)
                JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
                WHERE r.generator_id = $generator AND r.sample_index = 0 ORDER BY r.prompt_id""",
-            {"run": run_id, "generator": generator_id, "scorer": scorer_id, "split": str(split), "limit": limit},
+            {
+                "run": run_id,
+                "generator": generator_id,
+                "scorer": scorer_id,
+                "split": str(split),
+                "limit": limit,
+            },
         )
         return dict(rows)
 
@@ -484,7 +509,8 @@ class Store:
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO evaluations "
-                "(run_id, label, generator_id, scorer_id, metric, n, mean, standard_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "(run_id, label, generator_id, scorer_id, metric, n, mean, standard_error) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [run_id, label, generator_id, scorer_id, metric, *estimate],
             )
 

@@ -6,8 +6,6 @@ known everywhere before the forward pass without a word exchanged.
 Shapes: B rows, T tokens of a row, K weighted tokens.
 """
 
-# ruff: noqa: N815 — array fields end in their shape, as local names do
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

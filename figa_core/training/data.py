@@ -3,8 +3,6 @@
 No Python object exists per row: a column of lists is one array of values and one of offsets.
 """
 
-# ruff: noqa: N815 — array fields end in their shape, as local names do
-
 from dataclasses import dataclass
 from pathlib import Path
 

