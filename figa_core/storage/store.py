@@ -241,7 +241,8 @@ class Store:
         """How many samples this run has from `generator_id`."""
         rows = self._fetch(
             "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) "
-            "JOIN prompts p USING (prompt_id) WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+            "JOIN prompts p USING (prompt_id) WHERE rp.run_id = $run AND r.generator_id = $generator "
+            "AND p.split = $split",
             {"run": run_id, "generator": generator_id, "split": str(split)},
         )
         return rows[0][0]
