@@ -51,9 +51,9 @@ class WorkspaceConfig(Section):
     """Where everything of this workspace is kept: database, journal, shards, trainings, report."""
 
     path: Path = Field(description="Directory of the workspace; created when missing.")
-    name: str = Field("figa", description="Shown in flow-run names and in the report.")
+    name: str = Field(default="figa", description="Shown in flow-run names and in the report.")
     lease_timeout_s: float = Field(
-        0.0, ge=0, description="Seconds to wait for a workspace another run holds."
+        default=0.0, ge=0, description="Seconds to wait for a workspace another run holds."
     )
 
 
@@ -61,68 +61,84 @@ class PromptsConfig(Section):
     """The file of prompts, and which of its fields mean what."""
 
     path: Path = Field(description="JSONL or Parquet, one prompt a row.")
-    prompt_field: str = Field("prompt", description="Field with plain text, or a list of chat messages.")
-    reference_field: str | None = Field(
-        "reference", description="Field with the reference answer Y; may be absent."
+    prompt_field: str = Field(
+        default="prompt", description="Field with plain text, or a list of chat messages."
     )
-    system_prompt: str | None = Field(None, description="Put before prompts that are plain text.")
-    held_out_share: float = Field(0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only.")
-    max_prompt_tokens: int = Field(2048, ge=1, description="Longer prompts are left out, with the reason.")
-    limit: int | None = Field(None, ge=1, description="Read only so many rows.")
+    reference_field: str | None = Field(
+        default="reference", description="Field with the reference answer Y; may be absent."
+    )
+    system_prompt: str | None = Field(default=None, description="Put before prompts that are plain text.")
+    held_out_share: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only."
+    )
+    max_prompt_tokens: int = Field(
+        default=2048, ge=1, description="Longer prompts are left out, with the reason."
+    )
+    limit: int | None = Field(default=None, ge=1, description="Read only so many rows.")
 
 
 class GenerationConfig(Section):
     """How the model to align is sampled."""
 
     model: Path = Field(description="Hugging Face model directory of the model to align.")
-    engine: Engine = Field(Engine.AUTO, description="vllm, transformers, or auto.")
-    samples_per_prompt: int = Field(1, ge=1, le=64, description="Samples of every training prompt.")
-    temperature: float = Field(1.0, ge=0, description="0 is greedy.")
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1, description="Longest response, in tokens.")
-    seed: int = Field(0, ge=0, description="Change it to sample anew.")
-    rows_per_shard: int = Field(2000, ge=1, description="Rows made durable together.")
-    gpu_memory_share: float = Field(0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU.")
+    engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
+    samples_per_prompt: int = Field(default=1, ge=1, le=64, description="Samples of every training prompt.")
+    temperature: float = Field(default=1.0, ge=0, description="0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, ge=1, description="Longest response, in tokens.")
+    seed: int = Field(default=0, ge=0, description="Change it to sample anew.")
+    rows_per_shard: int = Field(default=2000, ge=1, description="Rows made durable together.")
+    gpu_memory_share: float = Field(
+        default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
+    )
 
 
 class RewardConfig(Section):
     """The reward model: a sequence classifier with one label; its raw logit is the reward."""
 
     model: Path = Field(description="Hugging Face model directory of the reward model.")
-    engine: Engine = Field(Engine.AUTO, description="vllm, transformers, or auto.")
-    max_length: int = Field(2048, ge=8, description="Longer texts lose their beginning, in tokens.")
-    tokens_per_batch: int = Field(16_384, ge=64, description="Padded tokens of one forward pass.")
-    gpu_memory_share: float = Field(0.9, gt=0, le=1)
+    engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
+    max_length: int = Field(default=2048, ge=8, description="Longer texts lose their beginning, in tokens.")
+    tokens_per_batch: int = Field(default=16_384, ge=64, description="Padded tokens of one forward pass.")
+    gpu_memory_share: float = Field(default=0.9, gt=0, le=1)
 
 
 class FilterConfig(Section):
     """Which responses are worth fixing (paper: R(Ŷ) < η1, R(Y) > η2, R(Y) − R(Ŷ) > η3)."""
 
-    response_reward_below: Threshold = Field(1.0, description="η1: a number, or a quantile of R(Ŷ) ('q0.7').")
-    reference_reward_above: Threshold = Field(3.0, description="η2: a number, or a quantile of R(Y).")
-    reward_gap_above: Threshold = Field(3.5, description="η3: a number, or a quantile of R(Y) − R(Ŷ).")
-    samples_kept: Literal["lowest", "all"] = Field("lowest", description="Of several samples that pass.")
+    response_reward_below: Threshold = Field(
+        default=1.0, description="η1: a number, or a quantile of R(Ŷ) ('q0.7')."
+    )
+    reference_reward_above: Threshold = Field(default=3.0, description="η2: a number, or a quantile of R(Y).")
+    reward_gap_above: Threshold = Field(
+        default=3.5, description="η3: a number, or a quantile of R(Y) − R(Ŷ)."
+    )
+    samples_kept: Literal["lowest", "all"] = Field(
+        default="lowest", description="Of several samples that pass."
+    )
 
 
 class RevisionConfig(Section):
     """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
 
-    base_url: str = Field("https://api.openai.com/v1", description="Any OpenAI-compatible endpoint.")
+    base_url: str = Field(default="https://api.openai.com/v1", description="Any OpenAI-compatible endpoint.")
     model: str = Field(description="The provider's model name.")
-    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
-    requests_per_minute: float = Field(500, gt=0)
-    tokens_per_minute: float = Field(200_000, gt=0)
-    max_concurrency: int = Field(64, ge=1, le=4096)
-    max_attempts: int = Field(5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
-    timeout_s: float = Field(60, gt=0, description="Seconds for one request.")
-    temperature: float = Field(0.0, ge=0, le=2)
-    max_tokens: int = Field(1024, ge=1, description="Longest revision, in tokens.")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key.")
+    requests_per_minute: float = Field(default=500, gt=0)
+    tokens_per_minute: float = Field(default=200_000, gt=0)
+    max_concurrency: int = Field(default=64, ge=1, le=4096)
+    max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
+    timeout_s: float = Field(default=60, gt=0, description="Seconds for one request.")
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=1024, ge=1, description="Longest revision, in tokens.")
 
 
 class AdmissionConfig(Section):
     """The guard on revisions: one that does not raise the reward is left out."""
 
-    reward_gain_above: float | None = Field(0.0, description="R(Ỹ) − R(Ŷ) must exceed it; null admits all.")
+    reward_gain_above: float | None = Field(
+        default=0.0, description="R(Ỹ) − R(Ŷ) must exceed it; null admits all."
+    )
 
 
 class WeightingConfig(Section):
@@ -130,9 +146,9 @@ class WeightingConfig(Section):
 
     scheme: Literal["levenshtein", "bag_of_words"] = "levenshtein"
     max_length: int = Field(
-        1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
+        default=1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
     )
-    pairs_per_shard: int = Field(10_000, ge=1)
+    pairs_per_shard: int = Field(default=10_000, ge=1)
 
 
 class LossConfig(Section):
@@ -140,14 +156,14 @@ class LossConfig(Section):
 
     objective: Objective = Objective.FIGA
     alpha: float = Field(
-        1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ."
+        default=1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ."
     )
     beta: float = Field(
-        0.5, ge=0, description="Weight of deleted and substituted tokens of Ŷ, counted negative."
+        default=0.5, ge=0, description="Weight of deleted and substituted tokens of Ŷ, counted negative."
     )
-    gamma: float = Field(0.0, ge=0, description="Weight of the unchanged tokens of Ỹ.")
+    gamma: float = Field(default=0.0, ge=0, description="Weight of the unchanged tokens of Ỹ.")
     negative_nll_max: float | None = Field(
-        0.6,
+        default=0.6,
         gt=0,
         description="A negative token counts while its NLL is at most this; null for the bare formula.",
     )
@@ -156,28 +172,28 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
 
-    learning_rate: float = Field(1e-5, gt=0, description="Constant.")
-    epochs: int = Field(3, ge=1, description="Passes over the pairs, unless max_steps says less.")
-    max_steps: int | None = Field(None, ge=1)
-    pairs_per_step: int = Field(128, ge=1, description="Pairs of one optimizer step, over all ranks.")
-    tokens_per_batch: int = Field(8192, ge=64, description="Token budget of one forward pass.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Constant.")
+    epochs: int = Field(default=3, ge=1, description="Passes over the pairs, unless max_steps says less.")
+    max_steps: int | None = Field(default=None, ge=1)
+    pairs_per_step: int = Field(default=128, ge=1, description="Pairs of one optimizer step, over all ranks.")
+    tokens_per_batch: int = Field(default=8192, ge=64, description="Token budget of one forward pass.")
     zero_stage: Literal[1, 2, 3] = 2
-    processes: int = Field(1, ge=1, description="Ranks on this machine (torchrun --nproc_per_node).")
+    processes: int = Field(default=1, ge=1, description="Ranks on this machine (torchrun --nproc_per_node).")
     dtype: DType = "bfloat16"
-    checkpoint_steps: int = Field(100, ge=1, description="Optimizer steps between checkpoints.")
-    seed: int = Field(0, ge=0)
+    checkpoint_steps: int = Field(default=100, ge=1, description="Optimizer steps between checkpoints.")
+    seed: int = Field(default=0, ge=0)
 
 
 class EvaluationConfig(Section):
     """How base and trained models are judged, on held-out prompts only."""
 
-    max_prompts: int = Field(500, ge=1)
-    temperature: float = Field(0.0, ge=0, description="Of the evaluated responses.")
+    max_prompts: int = Field(default=500, ge=1)
+    temperature: float = Field(default=0.0, ge=0, description="Of the evaluated responses.")
     verifier: str | None = Field(
-        None, description="'module:function' taking (messages, text), returning 0 to 1."
+        default=None, description="'module:function' taking (messages, text), returning 0 to 1."
     )
     baselines: tuple[Objective, ...] = Field(
-        (), description="Objectives trained and judged beside the main one."
+        default=(), description="Objectives trained and judged beside the main one."
     )
 
 

@@ -45,7 +45,8 @@ def filter_responses(
         rewards = sorted(c.response_reward for c in candidates)
         middle = f"{rewards[len(rewards) // 2]:.2f}" if rewards else "none"
         raise NothingToDoError(
-            f"filter: none of {len(candidates)} responses passes {thresholds}; reasons: {reasons}; the median reward "
+            f"filter: none of {len(candidates)} responses passes {thresholds}; reasons: {reasons}; "
+            f"the median reward "
             f'of the responses is {middle}. Widen [filter], or use quantiles such as "q0.7".'
         )
     return StageResult(Stage.FILTER, len(candidates), kept, reasons)
