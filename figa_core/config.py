@@ -52,6 +52,7 @@ class WorkspaceConfig(Section):
 
     path: Path = Field(description="Directory of the workspace; created when missing.")
     name: str = Field(default="figa", description="Shown in flow-run names and in the report.")
+    note: str = Field(default="", description="Shown in the report; what a reader should know.")
     lease_timeout_s: float = Field(
         default=0.0, ge=0, description="Seconds to wait for a workspace another run holds."
     )

@@ -9,7 +9,7 @@ Form: ``<kind>-s256-<32 hex digits>``; `s256` names the algorithm (SHA-256 over 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from figa_core.records import Message, Objective
@@ -65,6 +65,35 @@ def scorer_id(fingerprint: str, max_length: int) -> str:
     return content_id("scorer", 1, fingerprint=fingerprint, max_length=max_length)
 
 
+def verifier_id(name: str, source: str) -> str:
+    """Recipe 1: a verifier's "module:function" and the hash of its source file."""
+    return content_id("verifier", 1, name=name, source=source)
+
+
+def run_id(
+    *,
+    prompts: str,
+    generator: str,
+    scorer: str,
+    reviser: Mapping[str, object],
+    settings: Mapping[str, object],
+) -> str:
+    """Recipe 1: the prompts file's hash, generator, scorer, what decides a revision, and the settings
+    that decide which rows are kept, how they are trained on and how the models are judged.
+
+    Another learning rate is another run on the same stored responses and revisions.
+    """
+    return content_id(
+        "run",
+        1,
+        prompts=prompts,
+        generator=generator,
+        scorer=scorer,
+        reviser=dict(reviser),
+        settings=dict(settings),
+    )
+
+
 def revision_id(
     *,
     response: str,
@@ -87,13 +116,15 @@ def revision_id(
     )
 
 
-def shard_set_id(*, pairs: Sequence[str], tokenizer: str, template: str, scheme: str, max_length: int) -> str:
+def shard_set_id(*, pairs: Iterable[str], tokenizer: str, template: str, scheme: str, max_length: int) -> str:
     """Recipe 1: the pairs' revision ids in order, tokenizer and template hashes, scheme, cut length."""
-    digest = hashlib.sha256("\n".join(pairs).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for index, pair in enumerate(pairs):
+        digest.update(f"\n{pair}".encode() if index else pair.encode())
     return content_id(
         "shards",
         1,
-        pairs=digest,
+        pairs=digest.hexdigest(),
         tokenizer=tokenizer,
         template=template,
         scheme=scheme,

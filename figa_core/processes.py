@@ -45,3 +45,23 @@ def _watch(parent: int, sent_signal: signal.Signals) -> None:
     while os.getppid() == parent:
         time.sleep(_WATCH_INTERVAL_S)
     os.kill(os.getpid(), sent_signal)
+
+
+def end_leftovers() -> list[str]:
+    """Kill children of ours whose parent is gone; returns "name (pid)" of each.
+
+    There are none where `die_with_parent` could do its work. It looks at this user's processes that carry
+    FIGA_PARENT_PID with the pid of no living process, so children of other runs are left alone.
+    """
+    import psutil  # only the start of a run needs it
+
+    ended = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            parent = process.environ().get(PARENT_PID_VARIABLE)
+            if parent and parent.isdigit() and not psutil.pid_exists(int(parent)):
+                ended.append(f"{process.info['name']} ({process.pid})")
+                process.kill()
+        except psutil.Error:
+            continue
+    return ended

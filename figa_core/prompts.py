@@ -51,6 +51,15 @@ def read_prompts(
         yield number, row if isinstance(row, BadRow) else _parse_row(number, row, row_format)
 
 
+def reason_kind(reason: str) -> str:
+    """A bad row's reason without what is the row's own, so that rows can be counted by it."""
+    if reason.startswith("duplicate"):
+        return "duplicate"
+    if "max_prompt_tokens" in reason:
+        return "longer than prompts.max_prompt_tokens"
+    return reason.split(":")[0]
+
+
 def split_of(prompt_id: str, held_out_share: float) -> Split:
     """Decided by the id's hash: stable however often and in whatever company the prompt is imported."""
     digest = hashlib.sha256(f"split:{prompt_id}".encode()).digest()

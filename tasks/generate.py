@@ -11,12 +11,14 @@ from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.fingerprint import model_fingerprint
-from figa_core.ports import Generation, GenerationRequest
+from figa_core.ports import Generation, GenerationRequest, ProgressCallback
 from figa_core.records import Response, Split, Stage
 from figa_core.storage.store import Sample
 from tasks.engines import make_generator
-from tasks.results import StageResult
+from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
+
+_SEPARATOR = "#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,26 @@ def generator_id(workspace: Workspace, config: GenerationConfig, sampling: Sampl
     )
 
 
-@task(name="generate", cache_policy=NO_CACHE)
+@task(
+    name="generate",
+    task_run_name="generate {sampling.split} responses by {sampling.model.name}",
+    cache_policy=NO_CACHE,
+)
 def generate(
-    workspace: Workspace, run_id: str, config: GenerationConfig, sampling: Sampling, max_prompt_tokens: int
+    workspace: Workspace,
+    run_id: str,
+    config: GenerationConfig,
+    sampling: Sampling,
+    max_prompt_tokens: int,
+    *,
+    on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing."""
     store = workspace.store
     generator = generator_id(workspace, config, sampling)
-    pages = store.iter_missing_samples(
-        run_id, generator, sampling.split, sampling.samples, sampling.max_prompts
-    )
-    first = next(pages, None)
-    if first is None:
+    wanted = (run_id, generator, sampling.split, sampling.samples, sampling.max_prompts)
+    missing = store.count_missing_samples(*wanted)
+    if not missing:
         return StageResult(Stage.GENERATE, 0, 0)
     chat = load_chat_format(sampling.model)
     engine = make_generator(
@@ -64,43 +74,43 @@ def generate(
         max_prompt_tokens=max_prompt_tokens,
         scratch=workspace.scratch("generate"),
     )
-    asked: dict[str, Sample] = {}
     drawn = 0
-    for batch in engine.generate(_requests(chat, first, pages, generator, config.seed, asked)):
-        responses = [_response(chat, asked.pop(g.request_id), g) for g in batch]
-        drawn += store.save_responses(generator, responses)
-    return StageResult(Stage.GENERATE, drawn + len(asked), drawn)
+    pages = store.iter_missing_samples(*wanted)
+    for batch in engine.generate(_requests(chat, pages, generator, config.seed)):
+        drawn += store.save_responses(generator, _responses(chat, batch, generator))
+        on_progress(drawn, missing)
+    return StageResult(Stage.GENERATE, missing, drawn)
 
 
 def _requests(
-    chat: ChatFormat,
-    first: list[Sample],
-    pages: Iterator[list[Sample]],
-    generator: str,
-    seed: int,
-    asked: dict[str, Sample],
+    chat: ChatFormat, pages: Iterator[list[Sample]], generator: str, seed: int
 ) -> Iterator[GenerationRequest]:
-    page: list[Sample] | None = first
-    while page is not None:
+    for page in pages:
         prompts = chat.prompt_ids_batch([sample.messages for sample in page])
         for sample, prompt_ids in zip(page, prompts, strict=True):
-            request_id = ids.response_id(sample.prompt_id, generator, sample.sample_index)
-            asked[request_id] = sample
-            yield GenerationRequest(request_id, prompt_ids, _seed_of(request_id, seed))
-        page = next(pages, None)
+            # The request's id says which sample it is, so that no table of open requests has to be kept.
+            request_id = f"{sample.prompt_id}{_SEPARATOR}{sample.sample_index}"
+            yield GenerationRequest(request_id, prompt_ids, _seed_of(sample, generator, seed))
 
 
-def _seed_of(request_id: str, seed: int) -> int:
+def _seed_of(sample: Sample, generator: str, seed: int) -> int:
     # Every row has its own seed, taken from its id: a row's sample does not depend on its company.
-    return (int(request_id[-7:], 16) + seed) % 2**31
+    response_id = ids.response_id(sample.prompt_id, generator, sample.sample_index)
+    return (int(response_id[-7:], 16) + seed) % 2**31
 
 
-def _response(chat: ChatFormat, sample: Sample, generation: Generation) -> Response:
+def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> list[Response]:
+    texts = chat.decode_batch([generation.token_ids for generation in batch])
+    return [_response(generation, text, generator) for generation, text in zip(batch, texts, strict=True)]
+
+
+def _response(generation: Generation, text: str, generator: str) -> Response:
+    prompt_id, _, index = generation.request_id.rpartition(_SEPARATOR)
     return Response(
-        response_id=generation.request_id,
-        prompt_id=sample.prompt_id,
-        sample_index=sample.sample_index,
-        text=chat.decode(generation.token_ids),
+        response_id=ids.response_id(prompt_id, generator, int(index)),
+        prompt_id=prompt_id,
+        sample_index=int(index),
+        text=text,
         token_ids=generation.token_ids,
         finish_reason=generation.finish_reason,
     )

@@ -9,16 +9,24 @@ from figa_core.chat import load_chat_format
 from figa_core.config import PromptsConfig
 from figa_core.errors import NothingToDoError
 from figa_core.inference.exchange import in_shards
-from figa_core.prompts import BadRow, RowFormat, read_prompts
+from figa_core.ports import ProgressCallback
+from figa_core.prompts import BadRow, RowFormat, read_prompts, reason_kind
 from figa_core.records import Prompt, Stage
-from tasks.results import StageResult
+from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
 _BATCH_ROWS = 1000
 
 
-@task(name="import", cache_policy=NO_CACHE)
-def import_prompts(workspace: Workspace, run_id: str, config: PromptsConfig, model: Path) -> StageResult:
+@task(name="import", task_run_name="import {config.path.name}", cache_policy=NO_CACHE)
+def import_prompts(
+    workspace: Workspace,
+    run_id: str,
+    config: PromptsConfig,
+    model: Path,
+    *,
+    on_progress: ProgressCallback = no_progress,
+) -> StageResult:
     """Read the file once, in batches. `model` is the model whose tokenizer measures the prompts.
 
     Raises:
@@ -54,18 +62,11 @@ def import_prompts(workspace: Workspace, run_id: str, config: PromptsConfig, mod
         workspace.store.import_prompts(run_id, good)
         workspace.store.save_bad_rows(run_id, bad)
         for row in bad:
-            kind = _kind(row.reason)
+            kind = reason_kind(row.reason)
             reasons[kind] = reasons.get(kind, 0) + 1
+        on_progress(rows, rows)  # how many the file holds is only known at its end
     if rows == sum(reasons.values()):
         raise NothingToDoError(
             f"{config.path}: none of its {rows} rows can be used: {reasons}. Mend the file."
         )
     return StageResult(Stage.IMPORT, rows, rows - sum(reasons.values()), reasons)
-
-
-def _kind(reason: str) -> str:
-    if reason.startswith("duplicate"):
-        return "duplicate"
-    if "max_prompt_tokens" in reason:
-        return "longer than prompts.max_prompt_tokens"
-    return reason.split(":")[0]

@@ -1,4 +1,4 @@
-"""What every stage returns: counts and reasons, never rows."""
+"""What every stage returns and reports: counts and reasons, never rows."""
 
 from dataclasses import dataclass, field
 
@@ -13,3 +13,7 @@ class StageResult:
     n_in: int
     n_out: int
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """The ProgressCallback of who does not want to know."""

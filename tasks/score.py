@@ -9,11 +9,11 @@ from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import RewardConfig
 from figa_core.fingerprint import model_fingerprint
-from figa_core.ports import ScoringRequest
+from figa_core.ports import ProgressCallback, ScoringRequest
 from figa_core.records import Score, Split, Stage
-from figa_core.storage.store import Subject
+from figa_core.storage.store import Source, Subject, references_of, responses_of, revisions_of
 from tasks.engines import make_scorer
-from tasks.results import StageResult
+from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
 
@@ -22,50 +22,56 @@ def scorer_id(workspace: Workspace, config: RewardConfig) -> str:
     return ids.scorer_id(model_fingerprint(config.model, workspace.fingerprints), config.max_length)
 
 
-@task(name="score-responses", cache_policy=NO_CACHE)
+@task(name="score-responses", task_run_name="score {split} responses", cache_policy=NO_CACHE)
 def score_responses(
-    workspace: Workspace, run_id: str, config: RewardConfig, generator: str, split: Split
+    workspace: Workspace,
+    run_id: str,
+    config: RewardConfig,
+    generator: str,
+    split: Split,
+    *,
+    on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Score the responses of one generator in one split."""
-    scorer = scorer_id(workspace, config)
-    pages = workspace.store.iter_unscored_responses(run_id, generator, split, scorer)
-    return _score(workspace, config, scorer, pages)
+    return _score(workspace, config, responses_of(run_id, generator, split), on_progress)
 
 
-@task(name="score-references", cache_policy=NO_CACHE)
-def score_references(workspace: Workspace, run_id: str, config: RewardConfig) -> StageResult:
+@task(name="score-references", task_run_name="score references", cache_policy=NO_CACHE)
+def score_references(
+    workspace: Workspace, run_id: str, config: RewardConfig, *, on_progress: ProgressCallback = no_progress
+) -> StageResult:
     """Score the references of the training prompts."""
-    scorer = scorer_id(workspace, config)
-    return _score(workspace, config, scorer, workspace.store.iter_unscored_references(run_id, scorer))
+    return _score(workspace, config, references_of(run_id), on_progress)
 
 
-@task(name="score-revisions", cache_policy=NO_CACHE)
-def score_revisions(workspace: Workspace, run_id: str, config: RewardConfig) -> StageResult:
+@task(name="score-revisions", task_run_name="score revisions", cache_policy=NO_CACHE)
+def score_revisions(
+    workspace: Workspace, run_id: str, config: RewardConfig, *, on_progress: ProgressCallback = no_progress
+) -> StageResult:
     """Score the successful revisions."""
-    scorer = scorer_id(workspace, config)
-    return _score(workspace, config, scorer, workspace.store.iter_unscored_revisions(run_id, scorer))
+    return _score(workspace, config, revisions_of(run_id), on_progress)
 
 
 def _score(
-    workspace: Workspace, config: RewardConfig, scorer: str, pages: Iterator[list[Subject]]
+    workspace: Workspace, config: RewardConfig, source: Source, on_progress: ProgressCallback
 ) -> StageResult:
-    first = next(pages, None)
-    if first is None:
+    store, scorer = workspace.store, scorer_id(workspace, config)
+    missing = store.count_unscored(source, scorer)
+    if not missing:
         return StageResult(Stage.SCORE, 0, 0)
     engine = make_scorer(config, scratch=workspace.scratch("score"))
-    requests = _requests(load_chat_format(config.model), first, pages, config.max_length)
+    requests = _requests(
+        load_chat_format(config.model), store.iter_unscored(source, scorer), config.max_length
+    )
     scored = 0
     for batch in engine.score(requests):
-        scored += workspace.store.save_scores([Score(subject, scorer, value) for subject, value in batch])
-    return StageResult(Stage.SCORE, scored, scored)
+        scored += store.save_scores([Score(subject, scorer, value) for subject, value in batch])
+        on_progress(scored, missing)
+    return StageResult(Stage.SCORE, missing, scored)
 
 
-def _requests(
-    chat: ChatFormat, first: list[Subject], pages: Iterator[list[Subject]], max_length: int
-) -> Iterator[ScoringRequest]:
-    page: list[Subject] | None = first
-    while page is not None:
+def _requests(chat: ChatFormat, pages: Iterator[list[Subject]], max_length: int) -> Iterator[ScoringRequest]:
+    for page in pages:
         texts = chat.conversation_ids_batch([(subject.messages, subject.text) for subject in page])
         for subject, token_ids in zip(page, texts, strict=True):
             yield ScoringRequest(subject.subject_id, token_ids[-max_length:])
-        page = next(pages, None)

@@ -1,7 +1,8 @@
 """Stage weigh: admitted pairs → Parquet shards of token ids and edit classes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -12,13 +13,16 @@ from figa_core.chat import load_chat_format
 from figa_core.config import WeightingConfig
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import count_reasons
+from figa_core.ports import ProgressCallback
 from figa_core.records import Decision, Stage, WeighedPair
-from figa_core.storage.shards import read_manifest, write_shards
+from figa_core.storage.shards import write_shards
 from figa_core.storage.store import AdmittedPair
 from figa_core.weighting.schemes import scheme_named
-from figa_core.weighting.weigh import PairTexts, weigh_pairs
-from tasks.results import StageResult
+from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
+from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
+
+_Weigh = Callable[[Sequence[PairTexts]], Iterator[WeighedPair | SkippedPair]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,15 @@ class WeighResult:
     result: StageResult
 
 
-@task(name="weigh", cache_policy=NO_CACHE)
+@task(name="weigh", task_run_name="weigh by {config.scheme}", cache_policy=NO_CACHE)
 def weigh(
-    workspace: Workspace, run_id: str, config: WeightingConfig, model: Path, scorer: str
+    workspace: Workspace,
+    run_id: str,
+    config: WeightingConfig,
+    model: Path,
+    scorer: str,
+    *,
+    on_progress: ProgressCallback = no_progress,
 ) -> WeighResult:
     """Align every admitted pair once; a complete shard set with the same content is taken as it is.
 
@@ -41,53 +51,69 @@ def weigh(
     """
     store = workspace.store
     chat = load_chat_format(model)
-    pair_ids = [pair.pair_id for page in store.iter_admitted_pairs(run_id, scorer) for pair in page]
+    weigh_texts = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
+    admitted = store.count_admitted_pairs(run_id)
     shard_set_id = ids.shard_set_id(
-        pairs=pair_ids,
+        pairs=(pair.pair_id for page in store.iter_admitted_pairs(run_id, scorer) for pair in page),
         tokenizer=chat.tokenizer_hash,
         template=chat.template_hash,
         scheme=config.scheme,
         max_length=config.max_length,
     )
     directory = workspace.shards(shard_set_id)
-    manifest = read_manifest(directory)
-    if manifest is not None:
-        result = StageResult(Stage.WEIGH, len(pair_ids), manifest.pairs)
-        return WeighResult(shard_set_id, directory, result)
-    decisions: dict[str, Decision] = {}
-
-    def weighed() -> Iterator[WeighedPair]:
-        scheme = scheme_named(config.scheme)
-        for page in store.iter_admitted_pairs(run_id, scorer):
-            responses = {pair.pair_id: pair.response_id for pair in page}
-            for outcome in weigh_pairs(
-                chat, [_texts(pair) for pair in page], scheme=scheme, max_length=config.max_length
-            ):
-                if isinstance(outcome, WeighedPair):
-                    decisions[responses[outcome.pair_id]] = Decision(True, "weighed")
-                    yield outcome
-                else:
-                    decisions[responses[outcome.pair_id]] = Decision(False, outcome.reason)
-
-    manifest = write_shards(
-        directory,
-        weighed(),
-        shard_set_id=shard_set_id,
-        tokenizer_hash=chat.tokenizer_hash,
-        template_hash=chat.template_hash,
-        scheme=config.scheme,
-        max_length=config.max_length,
-        pairs_per_shard=config.pairs_per_shard,
-    )
-    store.save_weighings(run_id, decisions)
-    reasons = count_reasons(decisions)
-    if manifest.pairs == 0:
-        raise NothingToDoError(
-            f"weigh: none of {len(pair_ids)} pairs can be trained on: {reasons}. Raise weighting.max_length."
+    pages = store.iter_admitted_pairs(run_id, scorer)
+    try:
+        manifest = write_shards(
+            directory,
+            _weighed(pages, weigh_texts, lambda done: on_progress(done, admitted)),
+            shard_set_id=shard_set_id,
+            tokenizer_hash=chat.tokenizer_hash,
+            template_hash=chat.template_hash,
+            scheme=config.scheme,
+            max_length=config.max_length,
+            pairs_per_shard=config.pairs_per_shard,
         )
-    return WeighResult(
-        shard_set_id, directory, StageResult(Stage.WEIGH, len(pair_ids), manifest.pairs, reasons)
-    )
+    except NothingToDoError as error:
+        reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
+        raise NothingToDoError(
+            f"weigh: none of {admitted} pairs can be trained on: {reasons}. Raise weighting.max_length."
+        ) from error
+    store.save_weighed_shards(run_id, [directory / shard.file for shard in manifest.shards])
+    reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
+    store.save_run_settings(run_id, {"shards": shard_set_id})
+    return WeighResult(shard_set_id, directory, StageResult(Stage.WEIGH, admitted, manifest.pairs, reasons))
+
+
+def _weighed(
+    pages: Iterator[list[AdmittedPair]], weigh_texts: _Weigh, on_done: Callable[[int], None]
+) -> Iterator[WeighedPair]:
+    done = 0
+    for page in pages:
+        for outcome in weigh_texts([_texts(pair) for pair in page]):
+            if isinstance(outcome, WeighedPair):
+                yield outcome
+        done += len(page)
+        on_done(done)
+
+
+def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_texts: _Weigh) -> dict[str, int]:
+    """Why pairs are not in the shard set; counted by reason.
+
+    The set may be another run's, or this run may have been killed right after writing it: weighing just
+    the pairs that are not in it finds the same reasons every way.
+    """
+    counts: dict[str, int] = {}
+    for page in workspace.store.iter_admitted_pairs(run_id, scorer, only_undecided=True):
+        outcomes = zip(page, weigh_texts([_texts(pair) for pair in page]), strict=True)
+        decisions = {
+            pair.response_id: Decision(False, outcome.reason)
+            for pair, outcome in outcomes
+            if isinstance(outcome, SkippedPair)
+        }
+        workspace.store.save_weighings(run_id, decisions)
+        for reason, count in count_reasons(decisions).items():
+            counts[reason] = counts.get(reason, 0) + count
+    return counts
 
 
 def _texts(pair: AdmittedPair) -> PairTexts:

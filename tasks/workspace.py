@@ -27,10 +27,28 @@ class Workspace:
         """File hashes already computed."""
         return self.directory / "fingerprints.json"
 
+    @property
+    def logs(self) -> Path:
+        """What child processes wrote."""
+        return self.directory / "logs"
+
+    @property
+    def prefect(self) -> Path:
+        """State of a Prefect server of our own, where none is configured."""
+        return self.directory / "prefect"
+
     def scratch(self, stage: str) -> Path:
-        """Exchange files and logs of one stage."""
+        """Exchange files of one stage; nothing in it outlives the stage."""
         return self.directory / "scratch" / stage
 
     def shards(self, shard_set_id: str) -> Path:
         """The directory of one shard set."""
         return self.directory / "shards" / shard_set_id
+
+    def training(self, training_id: str) -> Path:
+        """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""
+        return self.directory / "trainings" / training_id
+
+    def report(self, run_id: str) -> Path:
+        """The report of one run."""
+        return self.directory / "reports" / f"{run_id}.html"

@@ -59,6 +59,19 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
         lock.release()
 
 
+def is_held(directory: Path) -> bool:
+    """Whether some process holds the lease at this moment."""
+    lock = FileLock(directory / "lease.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False  # a directory we may not write to: we cannot hold it either
+    lock.release()
+    return False
+
+
 def describe_holder(directory: Path) -> str:
     """Who wrote the note, in words; says so when there is none."""
     try:

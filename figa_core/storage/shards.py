@@ -7,7 +7,7 @@ training with another tokenizer refuses the set. Classes, not weights, are store
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -154,10 +154,21 @@ def iter_pairs(directory: Path) -> Iterator[WeighedPair]:
         StorageError: the set is incomplete or damaged.
     """
     for table in iter_tables(directory):
-        columns = [table.column(name).to_pylist() for name in SCHEMA.names]
-        for row in zip(*columns, strict=True):
-            fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
-            yield WeighedPair(*fields)
+        yield from _pairs_of(table)
+
+
+def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
+    """The pairs with these ids, in the order asked for; those that are not there are left out.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    wanted = set(pair_ids)
+    found: dict[str, WeighedPair] = {}
+    for table in iter_tables(directory):
+        mask = pa.array([pair_id in wanted for pair_id in table.column("pair_id").to_pylist()])
+        found |= {pair.pair_id: pair for pair in _pairs_of(table.filter(mask))}
+    return [found[pair_id] for pair_id in pair_ids if pair_id in found]
 
 
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
@@ -184,6 +195,13 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
                 f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
             )
         yield table
+
+
+def _pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
+    columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+    for row in zip(*columns, strict=True):
+        fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+        yield WeighedPair(*fields)
 
 
 def _write_files(

@@ -72,6 +72,17 @@ _PAIRS = pa.schema(
 )
 _DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])
 
+# What later stages decided about a pair stays as long as its revision is the same.
+_REPLACE_PAIRS = f"""
+    INSERT INTO pairs ({", ".join(_PAIRS.names)}) SELECT {", ".join(_PAIRS.names)} FROM incoming
+    ON CONFLICT (run_id, response_id) DO UPDATE SET
+        kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
+        admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
+        admit_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admit_reason END,
+        weighed = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weighed END,
+        weigh_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weigh_reason END,
+        revision_id = excluded.revision_id"""
+
 _UNSETTLED = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 
 
@@ -82,6 +93,44 @@ class Subject:
     subject_id: str
     messages: tuple[Message, ...]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Texts of one run that a scorer may look at: `responses_of`, `references_of` or `revisions_of`."""
+
+    query: str
+    values: Mapping[str, Any]
+
+
+def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
+    """The responses of one generator to this run's prompts of one split."""
+    return Source(
+        "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
+        "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
+        "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+        {"run": run_id, "generator": generator_id, "split": str(split)},
+    )
+
+
+def references_of(run_id: str) -> Source:
+    """The references of this run's training prompts."""
+    return Source(
+        "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
+        "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
+        "WHERE rp.run_id = $run AND p.split = 'train'",
+        {"run": run_id},
+    )
+
+
+def revisions_of(run_id: str) -> Source:
+    """The successful revisions of this run's kept pairs."""
+    return Source(
+        "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
+        "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
+        "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
+        {"run": run_id},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +249,22 @@ class Store:
         self, run_id: str, generator_id: str, split: Split, samples: int, limit: int | None = None
     ) -> Iterator[list[Sample]]:
         """Samples of this run's prompts that `generator_id` has not drawn; `limit` prompts, by id order."""
+        query, values = _missing_samples(run_id, generator_id, split, samples, limit)
         query = f"""
-            WITH chosen AS (
-                SELECT p.prompt_id, p.messages FROM run_prompts rp JOIN prompts p USING (prompt_id)
-                WHERE rp.run_id = $run AND p.split = $split
-                  AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
-                ORDER BY p.prompt_id {"LIMIT $limit" if limit is not None else ""}
-            )
-            SELECT c.prompt_id, c.messages, s.i::INTEGER FROM chosen c CROSS JOIN range($samples) s(i)
-            WHERE (c.prompt_id, s.i) > ($after, $after_index)
-              AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
-                              AND r.generator_id = $generator AND r.sample_index = s.i)
-            ORDER BY c.prompt_id, s.i LIMIT {_PAGE_ROWS}"""
-        values = {"run": run_id, "split": str(split), "samples": samples, "generator": generator_id}
-        if limit is not None:
-            values["limit"] = limit
+            SELECT prompt_id, messages, sample_index FROM ({query})
+            WHERE (prompt_id, sample_index) > ($after, $after_index)
+            ORDER BY prompt_id, sample_index LIMIT {_PAGE_ROWS}"""
         after = ("", -1)
         while page := self._fetch(query, {**values, "after": after[0], "after_index": after[1]}):
             yield [Sample(prompt_id, _messages(text), index) for prompt_id, text, index in page]
             after = (page[-1][0], page[-1][2])
+
+    def count_missing_samples(
+        self, run_id: str, generator_id: str, split: Split, samples: int, limit: int | None = None
+    ) -> int:
+        """How many samples `iter_missing_samples` would give."""
+        query, values = _missing_samples(run_id, generator_id, split, samples, limit)
+        return self._fetch(f"SELECT count(*) FROM ({query})", values)[0][0]
 
     def save_responses(self, generator_id: str, responses: Sequence[Response]) -> int:
         """Save a batch; returns how many were new."""
@@ -249,54 +295,25 @@ class Store:
 
     # --- score ----------------------------------------------------------------------------------------
 
-    def iter_unscored_responses(
-        self, run_id: str, generator_id: str, split: Split, scorer_id: str
-    ) -> Iterator[list[Subject]]:
-        """Responses of this run without a value of this scorer."""
-        return self._iter_subjects(
-            "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
-            "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
-            "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
-            {"run": run_id, "generator": generator_id, "split": str(split)},
-            scorer_id,
-        )
+    def iter_unscored(self, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
+        """Texts of `source` without a value of this scorer."""
+        query, values = _unscored(source, scorer_id)
+        query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {_PAGE_ROWS}"
+        after = ""
+        while page := self._fetch(query, {**values, "after": after}):
+            yield [Subject(subject_id, _messages(messages), text) for subject_id, messages, text in page]
+            after = page[-1][0]
 
-    def iter_unscored_references(self, run_id: str, scorer_id: str) -> Iterator[list[Subject]]:
-        """References of this run's training prompts without a value of this scorer."""
-        return self._iter_subjects(
-            "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
-            "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
-            "WHERE rp.run_id = $run AND p.split = 'train'",
-            {"run": run_id},
-            scorer_id,
-        )
-
-    def iter_unscored_revisions(self, run_id: str, scorer_id: str) -> Iterator[list[Subject]]:
-        """Successful revisions of this run's kept pairs without a value of this scorer."""
-        return self._iter_subjects(
-            "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
-            "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
-            "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
-            {"run": run_id},
-            scorer_id,
-        )
+    def count_unscored(self, source: Source, scorer_id: str) -> int:
+        """How many texts `iter_unscored` would give."""
+        query, values = _unscored(source, scorer_id)
+        return self._fetch(f"SELECT count(*) FROM ({query})", values)[0][0]
 
     def save_scores(self, scores: Sequence[Score]) -> int:
         """Save a batch; returns how many were new."""
         rows = [{"subject_id": s.subject_id, "scorer_id": s.scorer_id, "value": s.value} for s in scores]
         with self.database.transaction() as connection:
             return insert_rows(connection, "scores", rows, _SCORES)
-
-    def _iter_subjects(self, source: str, values: dict[str, Any], scorer_id: str) -> Iterator[list[Subject]]:
-        query = f"""
-            SELECT t.subject_id, t.messages, t.text FROM ({source}) t
-            WHERE t.subject_id > $after AND NOT EXISTS (
-                SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
-            ORDER BY t.subject_id LIMIT {_PAGE_ROWS}"""
-        after = ""
-        while page := self._fetch(query, {**values, "scorer": scorer_id, "after": after}):
-            yield [Subject(subject_id, _messages(messages), text) for subject_id, messages, text in page]
-            after = page[-1][0]
 
     # --- filter ---------------------------------------------------------------------------------------
 
@@ -365,14 +382,16 @@ class Store:
             }
             for c in kept
         ]
-        with self.database.open() as connection:
-            # DuckDB checks a primary key against rows deleted in the same transaction, hence two of them;
-            # between the two the run has no pairs, and filter, which costs nothing, runs again.
-            connection.execute("DELETE FROM pairs WHERE run_id = ?", [run_id])
-            connection.begin()
+        with self.database.transaction() as connection:
             insert_rows(connection, "revisions", revisions, _REVISIONS)
-            insert_rows(connection, "pairs", pairs, _PAIRS)
-            connection.commit()
+            connection.register("incoming", pa.Table.from_pylist(pairs, schema=_PAIRS))
+            connection.execute(_REPLACE_PAIRS)
+            connection.execute(
+                "DELETE FROM pairs WHERE run_id = ? "
+                "AND response_id NOT IN (SELECT response_id FROM incoming)",
+                [run_id],
+            )
+            connection.unregister("incoming")
 
     # --- revise ---------------------------------------------------------------------------------------
 
@@ -429,8 +448,13 @@ class Store:
 
     # --- weigh ----------------------------------------------------------------------------------------
 
-    def iter_admitted_pairs(self, run_id: str, scorer_id: str) -> Iterator[list[AdmittedPair]]:
-        """Everything the weigh stage needs, ordered by revision id."""
+    def iter_admitted_pairs(
+        self, run_id: str, scorer_id: str, *, only_undecided: bool = False
+    ) -> Iterator[list[AdmittedPair]]:
+        """Everything the weigh stage needs, ordered by revision id.
+
+        `only_undecided`: those of which no shard set and no reason is recorded yet.
+        """
         query = f"""
             SELECT v.revision_id, r.response_id, p.messages, r.text, r.finish_reason, r.token_ids, v.text,
                    a.text, before.value, after.value
@@ -441,15 +465,35 @@ class Store:
             JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
             JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
             WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train' AND v.revision_id > $after
+              AND (NOT $undecided OR pairs.weighed IS NULL)
             ORDER BY v.revision_id LIMIT {_PAGE_ROWS}"""
         after = ""
-        while page := self._fetch(query, {"run": run_id, "scorer": scorer_id, "after": after}):
+        values = {"run": run_id, "scorer": scorer_id, "undecided": only_undecided}
+        while page := self._fetch(query, {**values, "after": after}):
             yield [_admitted_pair(row) for row in page]
             after = page[-1][0]
+
+    def count_admitted_pairs(self, run_id: str) -> int:
+        """How many pairs `iter_admitted_pairs` gives."""
+        return self._fetch(
+            "SELECT count(*) FROM pairs JOIN prompts p USING (prompt_id) "
+            "WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'",
+            {"run": run_id},
+        )[0][0]
 
     def save_weighings(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
         """Store which admitted pairs went into the shards, and why the others did not."""
         self._save_decisions(run_id, decisions, "weighed", "weigh_reason")
+
+    def save_weighed_shards(self, run_id: str, files: Sequence[Path]) -> None:
+        """Mark as weighed the pairs of this run that stand in these shard files."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "UPDATE pairs SET weighed = true, weigh_reason = 'weighed' "
+                "FROM read_parquet($files) shard "
+                "WHERE pairs.run_id = $run AND pairs.admitted AND pairs.revision_id = shard.pair_id",
+                {"files": [str(path) for path in files], "run": run_id},
+            )
 
     # --- train and evaluate ---------------------------------------------------------------------------
 
@@ -483,7 +527,9 @@ class Store:
         rows = self._fetch(
             """WITH chosen AS (
                    SELECT p.prompt_id FROM run_prompts rp JOIN prompts p USING (prompt_id)
-                   WHERE rp.run_id = $run AND p.split = $split ORDER BY p.prompt_id LIMIT $limit)
+                   WHERE rp.run_id = $run AND p.split = $split
+                     AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
+                   ORDER BY p.prompt_id LIMIT $limit)
                SELECT r.prompt_id, s.value FROM chosen JOIN responses r USING (prompt_id)
                JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
                WHERE r.generator_id = $generator AND r.sample_index = 0 ORDER BY r.prompt_id""",
@@ -536,6 +582,32 @@ class Store:
 def _prompt_row(prompt: Prompt) -> dict[str, str]:
     messages = orjson.dumps([m.as_dict() for m in prompt.messages]).decode()
     return {"prompt_id": prompt.prompt_id, "messages": messages, "split": str(prompt.split)}
+
+
+def _missing_samples(
+    run_id: str, generator_id: str, split: Split, samples: int, limit: int | None
+) -> tuple[str, dict[str, Any]]:
+    query = f"""
+        WITH chosen AS (
+            SELECT p.prompt_id, p.messages FROM run_prompts rp JOIN prompts p USING (prompt_id)
+            WHERE rp.run_id = $run AND p.split = $split
+              AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
+            ORDER BY p.prompt_id {"LIMIT $limit" if limit is not None else ""}
+        )
+        SELECT c.prompt_id, c.messages, s.i::INTEGER AS sample_index
+        FROM chosen c CROSS JOIN range($samples) s(i)
+        WHERE NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
+                          AND r.generator_id = $generator AND r.sample_index = s.i)"""
+    values = {"run": run_id, "split": str(split), "samples": samples, "generator": generator_id}
+    return query, values if limit is None else {**values, "limit": limit}
+
+
+def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
+    query = f"""
+        SELECT t.subject_id, t.messages, t.text FROM ({source.query}) t
+        WHERE NOT EXISTS (
+            SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)"""
+    return query, {**source.values, "scorer": scorer_id}
 
 
 def _messages(text: str) -> tuple[Message, ...]:

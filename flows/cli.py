@@ -1,0 +1,145 @@
+"""The `figa` command. Heavy imports happen inside the commands: `figa --help` answers at once."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from figa_core.errors import FigaError
+
+if TYPE_CHECKING:
+    from figa_core.report.data import ReportData
+    from flows.progress import Progress
+
+DEMO_WORKSPACE = Path("build/demo")
+SANDBOX_ROOT = Path("build/sandbox")
+
+app = typer.Typer(
+    help="Align a language model by minimal revisions of its own answers (FIGA, arXiv 2311.04072).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_console = Console(soft_wrap=True)
+_errors = Console(stderr=True, soft_wrap=True)
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors of ours end it with their message and code 1."""
+    try:
+        app()
+    except FigaError as error:
+        _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise SystemExit(1) from error
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    sandbox: Annotated[Path, typer.Option(help="Directory that keeps the sandbox's models.")] = SANDBOX_ROOT,
+) -> None:
+    """Run everything on a small embedded world: no network, no key, no GPU."""
+    with _progress() as progress:
+        from flows.demo import run_demo
+
+        result = run_demo(workspace, sandbox, progress)
+    _show(result.run.data, result.run.report)
+    _console.print(
+        f"\nThe whole demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it the sandbox), "
+        f"at most {result.peak_memory_bytes / 2**30:.1f} GiB of memory, and {result.teacher_requests:,} "
+        "requests to the sandbox's scripted teacher.",
+        highlight=False,
+    )
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
+) -> None:
+    """Run the pipeline on your own prompts, model, reward model and reviser."""
+    import asyncio
+
+    from figa_core.config import load_config
+
+    settings = load_config(config)
+    with _progress() as progress:
+        from flows.preflight import check
+        from flows.progress import showing
+        from flows.server import prefect_api
+        from tasks.workspace import Workspace
+
+        check(settings)
+        with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
+            if server is not None:
+                with progress.stage("starting a Prefect server"):
+                    server.wait()
+            from flows.figa import figa
+
+            result = asyncio.run(figa(settings))
+    _show(result.data, result.report)
+
+
+@app.command()
+def status(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the workspace's runs: what came of their rows, and which revisions are still open."""
+    from flows.status import status_lines, workspace_status
+
+    found = workspace_status(workspace)
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    for line in status_lines(found):
+        _console.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def report(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write a run's report again from what is stored, and print its main lines."""
+    from flows.status import existing_workspace, write_report
+
+    data, path = write_report(existing_workspace(workspace), run_id)
+    _show(data, path)
+    if show:
+        typer.launch(path.as_uri())
+
+
+@contextmanager
+def _progress() -> Iterator["Progress"]:
+    """Bars in a terminal, lines elsewhere; Prefect's own log lines stay out of both."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    from flows.progress import Bars, Lines
+
+    yield Bars(_console) if _console.is_terminal else Lines(_plain)
+
+
+def _plain(line: str) -> None:
+    typer.echo(line)
+
+
+def _show(data: "ReportData", path: Path) -> None:
+    from figa_core.report.funnel import funnel_lines
+    from figa_core.report.sentences import comparison_sentences, result_sentence
+
+    lines: list[Any] = ["", *funnel_lines(data.funnel), ""]
+    lines += [result_sentence(data), *comparison_sentences(data), "", f"Report: {path.resolve().as_uri()}"]
+    for line in lines:
+        _console.print(line, markup=False, highlight=False)

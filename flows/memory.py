@@ -1,0 +1,43 @@
+"""How much memory a run and its children take at most, measured while they run."""
+
+import threading
+from types import TracebackType
+
+import psutil
+
+_EVERY_S = 1.0
+
+
+class PeakMemory:
+    """The largest sum of resident memory of this process and its descendants, looked at every second.
+
+    Pages that processes share are counted in each of them, so the figure is an upper bound.
+    """
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        this = psutil.Process()
+        while True:
+            total = 0
+            for process in (this, *this.children(recursive=True)):
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:
+                    continue  # it ended while we looked
+            self.peak_bytes = max(self.peak_bytes, total)
+            if self._stopped.wait(_EVERY_S):
+                return
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()

@@ -1,0 +1,113 @@
+"""Around a run: its checks, the workspace's lease, its row in `runs`, and how it ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from figa_core import ids
+from figa_core.config import PipelineConfig
+from figa_core.processes import end_leftovers
+from figa_core.records import Split
+from figa_core.revision.prompt import template_text
+from figa_core.storage.lease import workspace_lease
+from flows.preflight import check
+from flows.progress import Progress
+from tasks.generate import Sampling, generator_id
+from tasks.score import scorer_id
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that holds its workspace. `sampling` is how the model to align is sampled."""
+
+    run_id: str
+    workspace: Workspace
+    sampling: Sampling
+    generator: str
+    scorer: str
+
+
+@contextmanager
+def open_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iterator[OpenRun]:
+    """Check the config, take the workspace, and record the run and its end.
+
+    Raises:
+        ConfigError, InputError, EngineError: see `preflight.check`; nothing was started.
+        WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
+    """
+    check(config)
+    directory = config.workspace.path
+    with workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s):
+        for process in end_leftovers():
+            progress.line(f"ended {process}, which an earlier run that was killed had left")
+        workspace = Workspace(directory)
+        workspace.store.create()
+        run = _identify(workspace, config)
+        workspace.store.save_run(run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
+        workspace.store.save_run_settings(run.run_id, {"generator": run.generator, "scorer": run.scorer})
+        try:
+            yield run
+        except BaseException as error:
+            workspace.store.end_run(run.run_id, "failed", str(error) or type(error).__name__)
+            raise
+        workspace.store.end_run(run.run_id, "completed")
+
+
+def _identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
+    generation = config.generation
+    sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)
+    generator = generator_id(workspace, generation, sampling)
+    scorer = scorer_id(workspace, config.reward)
+    run_id = ids.run_id(
+        prompts=ids.file_fingerprint(config.prompts.path),
+        generator=generator,
+        scorer=scorer,
+        reviser={
+            "model": config.revision.model,
+            "temperature": config.revision.temperature,
+            "max_tokens": config.revision.max_tokens,
+            "templates": [template_text(with_reference) for with_reference in (False, True)],
+        },
+        settings=_deciding_settings(config),
+    )
+    return OpenRun(run_id, workspace, sampling, generator, scorer)
+
+
+def _deciding_settings(config: PipelineConfig) -> dict[str, object]:
+    """What else decides a run's rows and models; speed, limits, paths and processes do not.
+
+    A new setting belongs here only with its value at the default left out, so that no run changes its id.
+    """
+    prompts, training, evaluation = config.prompts, config.training, config.evaluation
+    return {
+        "prompt_field": prompts.prompt_field,
+        "reference_field": prompts.reference_field,
+        "system_prompt": prompts.system_prompt,
+        "held_out_share": prompts.held_out_share,
+        "max_prompt_tokens": prompts.max_prompt_tokens,
+        "limit": prompts.limit,
+        "samples_per_prompt": config.generation.samples_per_prompt,
+        "response_reward_below": config.filter.response_reward_below,
+        "reference_reward_above": config.filter.reference_reward_above,
+        "reward_gap_above": config.filter.reward_gap_above,
+        "samples_kept": config.filter.samples_kept,
+        "reward_gain_above": config.admission.reward_gain_above,
+        "scheme": config.weighting.scheme,
+        "max_length": config.weighting.max_length,
+        "objective": str(config.loss.objective),
+        "alpha": config.loss.alpha,
+        "beta": config.loss.beta,
+        "gamma": config.loss.gamma,
+        "negative_nll_max": config.loss.negative_nll_max,
+        "learning_rate": training.learning_rate,
+        "epochs": training.epochs,
+        "max_steps": training.max_steps,
+        "pairs_per_step": training.pairs_per_step,
+        "dtype": training.dtype,
+        "seed": training.seed,
+        "evaluation_prompts": evaluation.max_prompts,
+        "evaluation_temperature": evaluation.temperature,
+        "verifier": evaluation.verifier,
+        "baselines": [str(objective) for objective in evaluation.baselines],
+    }

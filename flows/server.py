@@ -1,0 +1,153 @@
+"""A Prefect server of our own where none is configured; it dies with the run that started it.
+
+Prefect's own ephemeral server is a plain child process that outlives a killed parent, and gives up after
+twenty seconds, which a busy laptop needs to start it. This one runs the same application.
+
+    python -m flows.server --port 4321      (only as a child of a run)
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from figa_core.errors import WorkspaceError
+from figa_core.processes import child_environment, die_with_parent
+
+API_URL_VARIABLE = "PREFECT_API_URL"
+_START_TIMEOUT_S = 180.0
+_STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.1
+
+
+class PrefectServer:
+    """Starts at once, is waited for when it is needed: the start takes 10 to 30 seconds.
+
+    Start and keep it in one thread that lives as long: on Linux the child dies with that thread.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` keeps the server's database, so that a workspace keeps its history of runs."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log = directory / "server.log"
+        self._port = _free_port()
+        environment = child_environment(
+            PREFECT_HOME=str(directory),
+            PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{directory / 'prefect.db'}",
+            PREFECT_UI_ENABLED="0",
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_LOGGING_SERVER_LEVEL="WARNING",
+            DO_NOT_TRACK="1",
+        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", "--port", str(self._port)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def api_url(self) -> str:
+        """What clients take as PREFECT_API_URL."""
+        return f"http://127.0.0.1:{self._port}/api"
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            WorkspaceError: it ended, or does not answer in three minutes; the message holds its last lines.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+                raise WorkspaceError(
+                    f"the Prefect server did not start; its log is {self._log}. Start one yourself "
+                    f"(`prefect server start`) and set {API_URL_VARIABLE}. Last lines:\n" + "\n".join(lines)
+                )
+            time.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """End the server."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as response:
+                return response.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def __enter__(self) -> "PrefectServer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
+    """The API that flows of this process talk to: the configured one (then None), or our own server.
+
+    Call `wait` on what comes back before the first flow runs.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is not None:
+        yield None
+        return
+    with PrefectServer(directory) as server:
+        os.environ[API_URL_VARIABLE] = server.api_url
+        refresh_global_settings_context()
+        try:
+            yield server
+        finally:
+            del os.environ[API_URL_VARIABLE]
+            refresh_global_settings_context()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _serve(port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    parser = argparse.ArgumentParser(prog="flows.server")
+    parser.add_argument("--port", type=int, required=True)
+    _serve(parser.parse_args().port)

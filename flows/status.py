@@ -1,0 +1,109 @@
+"""What `figa status` and `figa report` read from a workspace; nothing here changes a row."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from figa_core.errors import InputError
+from figa_core.report.data import ReportData
+from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
+from figa_core.storage import summary
+from figa_core.storage.lease import describe_holder, is_held
+from tasks.report import collect, funnel_of, write
+from tasks.workspace import Workspace
+
+
+def existing_workspace(directory: Path) -> Workspace:
+    """The workspace in `directory`.
+
+    Raises:
+        InputError: there is none.
+    """
+    workspace = Workspace(directory)
+    if not workspace.store.database.path.is_file():
+        raise InputError(
+            f"{directory}: no workspace here (no {workspace.store.database.path.name}). "
+            "Name one with --workspace, or make one with `figa demo` or `figa run`."
+        )
+    return workspace
+
+
+def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, Path]:
+    """Write the report of a run (the latest without an id) again.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    run = summary.run(workspace.store.database, run_id)
+    data = collect(workspace, run.run_id, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    path = workspace.report(run.run_id)
+    write(data, path)
+    return data, path
+
+
+def workspace_status(directory: Path) -> dict[str, Any]:
+    """Holder, runs with their steps, and open revisions, ready for JSON.
+
+    Raises:
+        InputError: there is no workspace.
+    """
+    workspace = existing_workspace(directory)
+    return {
+        "workspace": str(directory.resolve()),
+        "held_by": describe_holder(directory) if is_held(directory) else None,
+        "runs": [_run_status(workspace, run) for run in summary.runs(workspace.store.database)],
+    }
+
+
+def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
+    database = workspace.store.database
+    funnel = funnel_of(summary.counts(database, run.run_id, run.settings.get("generator", "")))
+    report = workspace.report(run.run_id)
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "message": run.message,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "ended_at": run.ended_at and run.ended_at.isoformat(timespec="seconds"),
+        "steps": [
+            {"name": s.name, "rows": s.count, "left_out": {d.reason: d.count for d in s.drops}}
+            for s in funnel.steps
+        ],
+        "open_revisions": workspace.store.count_unsettled_revisions(run.run_id),
+        "evaluations": [
+            {
+                "label": row.label,
+                "metric": row.metric,
+                "n": row.n,
+                "mean": row.mean,
+                "standard_error": row.standard_error,
+            }
+            for row in summary.evaluations(database, run.run_id)
+        ],
+        "report": str(report.resolve()) if report.is_file() else None,
+    }
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """`workspace_status` for people."""
+    yield f"workspace {found['workspace']}"
+    if found["held_by"]:
+        yield f"held by {found['held_by']}"
+    if not found["runs"]:
+        yield "no run yet"
+    for run in found["runs"]:
+        yield ""
+        yield f"{run['name']}: {run['status']}, started {run['started_at']}   {run['run_id']}"
+        if run["message"]:
+            yield f"  {run['message']}"
+        steps = Funnel(tuple(FunnelStep(step["name"], step["rows"]) for step in run["steps"]))
+        yield from (f"  {line}" for line in funnel_lines(steps) if "no reason recorded" not in line)
+        if run["open_revisions"]:
+            yield f"  {run['open_revisions']:,} revisions are open; run it again to ask for them"
+        for row in run["evaluations"]:
+            error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
+            yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} (n = {row['n']:,})"
+        if run["report"]:
+            yield f"  report: {run['report']}"

@@ -1,0 +1,203 @@
+"""Stage report: everything stored about a run → one self-contained HTML file."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from figa_core.chat import load_chat_format
+from figa_core.config import PipelineConfig
+from figa_core.records import Objective, Split
+from figa_core.report.configuration import configuration_sections, library_versions
+from figa_core.report.data import (
+    Example,
+    ModelScores,
+    ReportData,
+    RevisionCalls,
+    RewardSamples,
+    TrainingCurve,
+)
+from figa_core.report.funnel import Drop, Funnel, FunnelStep
+from figa_core.report.tokens import example_of
+from figa_core.storage import summary
+from figa_core.storage.shards import find_pairs
+from figa_core.storage.summary import Counts, EvaluationRow, RunRow
+from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
+from figa_core.training.metrics import StepMetrics, read_metrics
+from tasks.engines import vllm_version
+from tasks.train import BASE_LABEL, label_of
+from tasks.workspace import Workspace
+
+_EXAMPLES = 10
+_STEPS_DRAWN = 2000
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
+def report(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
+    """Write the run's report to `workspace.report(run_id)`; returns what it shows."""
+    data = collect(workspace, run_id, created_at)
+    write(data, workspace.report(run_id))
+    return data
+
+
+def write(data: ReportData, path: Path) -> None:
+    """Render into `path`."""
+    from figa_core.report.html import write_report  # matplotlib, a second to import
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_report(data, path)
+
+
+def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
+    """Everything the report shows, from the database, the shards and the trainings of the workspace.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    database = workspace.store.database
+    run = summary.run(database, run_id)
+    config = PipelineConfig.model_validate(run.config)
+    generator, scorer = run.settings.get("generator", ""), run.settings.get("scorer", "")
+    counts = summary.counts(database, run_id, generator)
+    rows = summary.evaluations(database, run_id)
+    objectives = (config.loss.objective, *config.evaluation.baselines)
+    return ReportData(
+        workspace=config.workspace.name,
+        run_id=run_id,
+        created_at=created_at,
+        funnel=funnel_of(counts),
+        rewards=_rewards(workspace, run, generator, scorer),
+        examples=_examples(workspace, run, config, scorer),
+        curves=tuple(_curves(workspace, run, objectives)),
+        base=_scores(workspace, run_id, rows, BASE_LABEL, config),
+        main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config),
+        baselines=tuple(
+            scores
+            for objective in config.evaluation.baselines
+            if (scores := _scores(workspace, run_id, rows, label_of(objective), config)) is not None
+        ),
+        configuration=configuration_sections(config),
+        versions=library_versions() | vllm_version(),
+        revision_calls=_calls(workspace, run, config, counts),
+        notes=(config.workspace.note,) if config.workspace.note else (),
+    )
+
+
+def funnel_of(counts: Counts) -> Funnel:
+    """The funnel of a run: rows, prompts, responses, kept, revised, admitted, weighted."""
+    rows = counts.training_prompts + counts.held_out_prompts + sum(counts.bad_rows.values())
+    out_of_file = {**counts.bad_rows, "held out, for evaluation only": counts.held_out_prompts}
+    steps = (
+        ("rows", rows, {}),
+        ("prompts", counts.training_prompts, out_of_file),
+        ("responses", counts.responses, {}),
+        ("kept", counts.kept, counts.not_kept),
+        ("revised", counts.revised, counts.not_revised),
+        ("admitted", counts.admitted, counts.not_admitted),
+        ("weighted", counts.weighted, counts.not_weighted),
+    )
+    return Funnel(tuple(FunnelStep(name, count, _drops(reasons)) for name, count, reasons in steps))
+
+
+def _drops(reasons: Mapping[str, int]) -> tuple[Drop, ...]:
+    return tuple(Drop(reason, count) for reason, count in reasons.items() if count)
+
+
+def _rewards(workspace: Workspace, run: RunRow, generator: str, scorer: str) -> RewardSamples:
+    found = summary.rewards(workspace.store.database, run.run_id, generator, scorer)
+    thresholds = run.settings.get("thresholds", {})
+    return RewardSamples(
+        initial=tuple(found["initial"]),
+        revised=tuple(found["revised"]),
+        reference=tuple(found["reference"]),
+        response_below=thresholds.get("response_reward_below"),
+        reference_above=thresholds.get("reference_reward_above") if found["reference"] else None,
+    )
+
+
+def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer: str) -> tuple[Example, ...]:
+    shard_set_id = run.settings.get("shards")
+    if shard_set_id is None:
+        return ()
+    spread = summary.spread_pairs(workspace.store.database, run.run_id, scorer, _EXAMPLES)
+    rows = {row.pair_id: row for row in spread}
+    pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
+    decode = load_chat_format(config.generation.model).decode
+    return tuple(
+        example_of(
+            pair,
+            decode,
+            messages=rows[pair.pair_id].messages,
+            reference=rows[pair.pair_id].reference,
+            reference_reward=rows[pair.pair_id].reference_reward,
+        )
+        for pair in pairs
+    )
+
+
+def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[Objective]) -> Iterable[TrainingCurve]:
+    for objective in objectives:
+        training_id = run.settings.get(f"training.{objective}")
+        if training_id is None:
+            continue
+        directory = workspace.training(training_id)
+        steps = list(read_metrics(directory / "metrics.jsonl"))
+        manifest = read_manifest(directory) if (directory / MANIFEST_NAME).is_file() else None
+        yield _curve(label_of(objective), steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
+
+
+def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | None) -> TrainingCurve:
+    facts = {}
+    if steps:
+        facts["pairs per step"] = str(steps[0].pairs)
+        facts["learning rate"] = f"{steps[0].learning_rate:g}"
+    if manifest is not None:
+        facts["steps"] = str(manifest.steps)
+        facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
+        facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
+    return TrainingCurve(
+        label=label,
+        steps=tuple(step.step for step in steps),
+        series={
+            "loss": tuple(step.loss for step in steps),
+            "NLL of positive tokens": tuple(step.positive_nll for step in steps),
+            "share of negative tokens gated": tuple(step.negatives_gated_share for step in steps),
+        },
+        facts=facts,
+    )
+
+
+def _scores(
+    workspace: Workspace,
+    run_id: str,
+    rows: Iterable[EvaluationRow],
+    label: str,
+    config: PipelineConfig,
+) -> ModelScores | None:
+    values = {
+        row.metric: workspace.store.prompt_values(
+            run_id, row.generator_id, row.scorer_id, Split.HELD_OUT, config.evaluation.max_prompts
+        )
+        for row in rows
+        if row.label == label
+    }
+    if not values:
+        return None
+    return ModelScores(label, values.get("reward", {}), values.get("verifier", {}))
+
+
+def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:
+    calls = summary.calls(workspace.store.database, run.run_id, run.started_at)
+    if not calls.calls:
+        return None
+    return RevisionCalls(
+        model=config.revision.model,
+        calls=calls.calls,
+        outcomes={"succeeded": counts.revised, **counts.not_revised},
+        attempts=calls.by_outcome,
+        prompt_tokens=calls.prompt_tokens,
+        completion_tokens=calls.completion_tokens,
+        wall_time_s=calls.seconds_since_start,
+        calls_this_run=calls.since_start,
+    )
