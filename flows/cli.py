@@ -143,3 +143,7 @@ def _show(data: "ReportData", path: Path) -> None:
     lines += [result_sentence(data), *comparison_sentences(data), "", f"Report: {path.resolve().as_uri()}"]
     for line in lines:
         _console.print(line, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""A micro sandbox, one real Prefect server, and `figa` as a subprocess: what a user would start."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.processes import child_environment
+from figa_core.sandbox.build import Sandbox, build_recipe
+from figa_core.sandbox.recipe import SandboxRecipe
+from figa_core.sandbox.teacher_process import TeacherProcess
+from flows.server import API_URL_VARIABLE, PrefectServer
+
+MICRO = SandboxRecipe(seed=3, n_prompts=60, base_steps=6, reward_steps=6, pairs_judged=12, prompts_sampled=6)
+KEY_VARIABLE = "FIGA_TEST_KEY"
+KEY = "a-key-that-must-appear-nowhere"
+RUN_TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    return build_recipe(tmp_path_factory.mktemp("sandbox"), MICRO)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
+        server.wait()
+        yield server
+
+
+@pytest.fixture
+def teacher() -> Iterator[TeacherProcess]:
+    with TeacherProcess() as process:
+        yield process
+
+
+@dataclass
+class Project:
+    """A user's directory: a config, a workspace, and the means to run `figa` on them."""
+
+    directory: Path
+    settings: dict[str, dict[str, Any]]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def workspace(self) -> Path:
+        return self.directory / "workspace"
+
+    @property
+    def config(self) -> Path:
+        path = self.directory / "config.toml"
+        lines = []
+        for section, fields in self.settings.items():
+            # JSON's strings, numbers, booleans and lists are TOML's too.
+            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in fields.items())]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=self.directory,
+            env=child_environment(**self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def figa(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        try:
+            output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(arguments, process.returncode, output)
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        return self.figa("run", "--config", str(self.config))
+
+
+def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[str, dict[str, Any]]:
+    """A small run: few prompts, short responses, every response revised, four steps on two ranks."""
+    return {
+        "workspace": {"path": str(directory / "workspace"), "name": "test"},
+        "prompts": {"path": str(sandbox.prompts), "held_out_share": 0.3, "max_prompt_tokens": 200},
+        "generation": {"model": str(sandbox.base_model), "engine": "transformers", "max_tokens": 24},
+        "reward": {"model": str(sandbox.reward_model), "engine": "transformers", "max_length": 384},
+        "filter": {
+            "response_reward_below": "q1",
+            "reference_reward_above": "q0",
+            "reward_gap_above": "q0",
+        },
+        "revision": {
+            "base_url": base_url,
+            "model": "sandbox-teacher",
+            "api_key_env": KEY_VARIABLE,
+            "requests_per_minute": 60_000,
+            "tokens_per_minute": 60_000_000,
+        },
+        "admission": {"reward_gain_above": -1e9},
+        "weighting": {"max_length": 384},
+        "training": {
+            "learning_rate": 1e-4,
+            "epochs": 1000,
+            "max_steps": 4,
+            "pairs_per_step": 4,
+            "tokens_per_batch": 4096,
+            "processes": 2,
+            "dtype": "float32",
+            "checkpoint_steps": 2,
+        },
+        "evaluation": {"verifier": "figa_core.sandbox.verifier:verify"},
+    }
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, sandbox: Sandbox, prefect_server: PrefectServer, teacher: TeacherProcess
+) -> Project:
+    return Project(
+        tmp_path,
+        project_settings(tmp_path, sandbox, teacher.base_url),
+        {API_URL_VARIABLE: prefect_server.api_url, KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def environment_without(*names: str) -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in names}

@@ -1,0 +1,71 @@
+"""The whole flow through the command line, on a real Prefect server, with two real training ranks."""
+
+import json
+import sqlite3
+from typing import Any
+
+import httpx2
+import pytest
+
+from figa_core.sandbox.teacher_process import TeacherProcess
+from flows.server import PrefectServer
+
+pytestmark = pytest.mark.distributed
+
+
+def _post(server: PrefectServer, route: str) -> list[dict[str, Any]]:
+    response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 100})
+    response.raise_for_status()
+    return response.json()
+
+
+def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
+    project: Any, teacher: TeacherProcess, prefect_server: PrefectServer
+) -> None:
+    first = project.run()
+
+    assert first.returncode == 0, first.stdout
+    assert "FIGA" in first.stdout and "Report: file://" in first.stdout
+    [report] = (project.workspace / "reports").iterdir()
+    assert "<html" in report.read_text(encoding="utf-8")
+    calls = teacher.requests()
+    assert calls > 0
+
+    # Prefect shows the run under a readable name, its stages, and the artifact with report and funnel.
+    names = {run["name"] for run in _post(prefect_server, "flow_runs")}
+    assert "test: prompts.jsonl for base" in names
+    tasks = {run["name"] for run in _post(prefect_server, "task_runs")}
+    assert {"generate train responses by base", "train figa", "evaluate FIGA", "report"} <= tasks
+    artifacts = [a for a in _post(prefect_server, "artifacts") if a["key"] == "figa-report"]
+    assert report.as_uri() in artifacts[0]["data"] and "weighted" in artifacts[0]["data"]
+
+    second = project.run()
+    assert second.returncode == 0, second.stdout
+    assert teacher.requests() == calls
+    assert "nothing left to do" in second.stdout
+
+    status = json.loads(project.figa("status", "-w", str(project.workspace), "--json").stdout)
+    [run] = status["runs"]
+    steps = {step["name"]: step["rows"] for step in run["steps"]}
+    assert run["status"] == "completed" and run["open_revisions"] == 0
+    assert 0 < steps["weighted"] <= steps["revised"] <= steps["kept"] == calls < steps["rows"] == 60
+    assert {row["label"] for row in run["evaluations"]} == {"base", "FIGA"}
+    assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}
+
+    # The key is in nothing that the run left.
+    for path in project.workspace.rglob("*"):
+        assert not path.is_file() or project.environment["FIGA_TEST_KEY"].encode() not in path.read_bytes()
+
+
+def test_without_a_configured_api_a_run_starts_its_own_server_and_ends_it(project: Any) -> None:
+    del project.environment["PREFECT_API_URL"]
+    project.settings["filter"]["response_reward_below"] = -1e9
+
+    result = project.run()
+
+    assert result.returncode == 1
+    assert "response_reward_below" in result.stdout  # the run came as far as its filter
+    with sqlite3.connect(project.workspace / "prefect" / "prefect.db") as database:
+        [(name, state)] = database.execute("SELECT name, state_type FROM flow_run").fetchall()
+    database.close()
+    assert (name, state) == ("test: prompts.jsonl for base", "FAILED")

@@ -1,0 +1,97 @@
+"""`kill -9` of the flow process: nothing paid is paid again, and nothing is left running."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from figa_core.revision.calls import CallAnswered, CallSent
+from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.storage import journal
+
+pytestmark = pytest.mark.distributed
+_WAIT_S = 120.0
+
+
+def _wait_until(happened: Callable[[], object], process: Any) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while not happened():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "the run did not get that far"
+        time.sleep(0.02)
+
+
+def _kill(process: Any) -> list[psutil.Process]:
+    """Kill the run; returns what were its children."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return children
+
+
+def _survivors(children: list[psutil.Process], workspace: Path) -> list[str]:
+    _, alive = psutil.wait_procs(children, timeout=10)
+    named = [p for p in psutil.process_iter(["cmdline"]) if str(workspace) in " ".join(p.info["cmdline"] or [])]
+    return [" ".join(p.cmdline()) for p in {*alive, *named} if p.is_running() and p.pid != os.getpid()]
+
+
+def _in_flight(path: Path) -> int:
+    sent, answered = set(), set()
+    for record, _ in journal.read(path):
+        if isinstance(record, CallSent):
+            sent.add(record.call_id)
+        elif isinstance(record, CallAnswered):
+            answered.add(record.call_id)
+    return len(sent - answered)
+
+
+@pytest.fixture
+def teacher():  # noqa: ANN201 - a slower teacher than the other tests': there must be calls in flight
+    with TeacherProcess(latency_s=0.3) as process:
+        yield process
+
+
+def test_killed_while_revising_a_second_run_repeats_no_more_than_was_in_flight(
+    project: Any, teacher: TeacherProcess
+) -> None:
+    project.settings["revision"]["max_concurrency"] = 4
+    process = project.start("run", "--config", str(project.config))
+    _wait_until(lambda: teacher.requests() >= 12, process)
+    children = _kill(process)
+
+    assert _survivors(children, project.workspace) == []
+    in_flight = _in_flight(project.workspace / "journal" / "revise.jsonl")
+    assert 0 < in_flight <= 4
+
+    second = project.run()
+    assert second.returncode == 0, second.stdout
+    asked = [record for record, _ in journal.read(project.workspace / "journal" / "revise.jsonl")]
+    revised = {record.revision_id for record in asked if isinstance(record, CallSent)}
+    assert teacher.requests() <= len(revised) + in_flight
+
+
+def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_no_process(
+    project: Any, teacher: TeacherProcess
+) -> None:
+    project.settings["training"] |= {"max_steps": 40, "checkpoint_steps": 5}
+    process = project.start("run", "--config", str(project.config))
+    _wait_until(lambda: list(project.workspace.glob("trainings/*/checkpoints/*/whole.json")), process)
+    children = _kill(process)
+
+    assert _survivors(children, project.workspace) == []
+    calls = teacher.requests()
+    [metrics] = project.workspace.glob("trainings/*/metrics.jsonl")
+    before = metrics.read_text(encoding="utf-8").splitlines()[:5]
+    assert len(before) == 5
+
+    second = project.run()
+    assert second.returncode == 0, second.stdout
+    assert teacher.requests() == calls
+    # The steps before the checkpoint were not done again: their lines, wall times included, still stand.
+    after = metrics.read_text(encoding="utf-8").splitlines()
+    assert after[:5] == before and len(after) == 40
