@@ -7,7 +7,7 @@ STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
 
-.PHONY: setup sandbox test test-slow lint format clean
+.PHONY: setup demo sandbox test test-slow lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -33,6 +33,9 @@ else
 	@echo "vLLM has no build for this platform; the transformers engine takes its place."
 endif
 	@touch $@
+
+demo: setup  ## the whole chain on the sandbox; ends with a report to open in a browser
+	@$(BIN)/figa demo
 
 sandbox: setup  ## the embedded world: base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox

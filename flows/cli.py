@@ -1,6 +1,7 @@
 """The `figa` command. Heavy imports happen inside the commands: `figa --help` answers at once."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,11 +35,24 @@ WorkspaceOption = Annotated[
 
 def main() -> None:
     """Run the command line; errors of ours end it with their message and code 1."""
+    code: object = 0
     try:
         app()
+    except SystemExit as end:
+        code = end.code
     except FigaError as error:
         _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise SystemExit(1) from error
+        code = 1
+    _leave(code if isinstance(code, int) else int(code is not None))
+
+
+def _leave(code: int) -> None:
+    """End here. Taking the interpreter down while Prefect's threads live makes DuckDB's binding print a page
+    of warnings about leaks that are none; everything that must be closed has been by now.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command()
@@ -76,7 +90,7 @@ def run(
         from flows.server import prefect_api
         from tasks.workspace import Workspace
 
-        check(settings)
+        check(settings)  # before a server is started, and while nothing is held
         with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
             if server is not None:
                 with progress.stage("starting a Prefect server"):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from figa_core.chat import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError
 from figa_core.fingerprint import model_fingerprint
@@ -22,6 +23,7 @@ def check(config: PipelineConfig) -> None:
     """
     for model in (config.generation.model, config.reward.model):
         model_fingerprint(model)
+        load_chat_format(model)
     for engine in (config.generation.engine, config.reward.engine):
         check_engine(engine)
     prompts = config.prompts

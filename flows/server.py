@@ -35,8 +35,18 @@ class PrefectServer:
     """
 
     def __init__(self, directory: Path) -> None:
-        """`directory` keeps the server's database, so that a workspace keeps its history of runs."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """`directory` keeps the server's database, so that a workspace keeps its history of runs.
+
+        Raises:
+            WorkspaceError: the directory cannot be created.
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{directory}: cannot create it for the Prefect server: {error.strerror}. "
+                "Set workspace.path to a directory you may write to."
+            ) from error
         self._log = directory / "server.log"
         self._port = _free_port()
         environment = child_environment(
@@ -114,7 +124,10 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
     from prefect.settings import get_current_settings
 
     if get_current_settings().api.url is not None:
-        yield None
+        try:
+            yield None
+        finally:
+            _drain()
         return
     with PrefectServer(directory) as server:
         os.environ[API_URL_VARIABLE] = server.api_url
@@ -122,8 +135,18 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
         try:
             yield server
         finally:
+            _drain()
             del os.environ[API_URL_VARIABLE]
             refresh_global_settings_context()
+
+
+def _drain() -> None:
+    """Send what Prefect's threads have still to send: at exit they would look for a stopped server for long."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.instance().drain()
+    EventsWorker.drain_all()
 
 
 def _free_port() -> int:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError
 from figa_core.inference.exchange import in_shards
@@ -116,6 +117,7 @@ class TransformersScorer:
 
 
 def _load(kind: Any, path: Path) -> Any:
+    transformers_logging.disable_progress_bar()  # who runs us has a progress display of their own
     try:
         model = kind.from_pretrained(
             path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True

@@ -25,7 +25,8 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     first = project.run()
 
     assert first.returncode == 0, first.stdout
-    assert "FIGA" in first.stdout and "Report: file://" in first.stdout
+    assert "FIGA" in first.stdout
+    assert "Report: file://" in first.stdout
     [report] = (project.workspace / "reports").iterdir()
     assert "<html" in report.read_text(encoding="utf-8")
     calls = teacher.requests()
@@ -37,7 +38,8 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     tasks = {run["name"] for run in _post(prefect_server, "task_runs")}
     assert {"generate train responses by base", "train figa", "evaluate FIGA", "report"} <= tasks
     artifacts = [a for a in _post(prefect_server, "artifacts") if a["key"] == "figa-report"]
-    assert report.as_uri() in artifacts[0]["data"] and "weighted" in artifacts[0]["data"]
+    assert report.as_uri() in artifacts[0]["data"]
+    assert "weighted" in artifacts[0]["data"]
 
     second = project.run()
     assert second.returncode == 0, second.stdout
@@ -47,7 +49,8 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     status = json.loads(project.figa("status", "-w", str(project.workspace), "--json").stdout)
     [run] = status["runs"]
     steps = {step["name"]: step["rows"] for step in run["steps"]}
-    assert run["status"] == "completed" and run["open_revisions"] == 0
+    assert run["status"] == "completed"
+    assert run["open_revisions"] == 0
     assert 0 < steps["weighted"] <= steps["revised"] <= steps["kept"] == calls < steps["rows"] == 60
     assert {row["label"] for row in run["evaluations"]} == {"base", "FIGA"}
     assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}

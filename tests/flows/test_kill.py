@@ -36,7 +36,9 @@ def _kill(process: Any) -> list[psutil.Process]:
 
 def _survivors(children: list[psutil.Process], workspace: Path) -> list[str]:
     _, alive = psutil.wait_procs(children, timeout=10)
-    named = [p for p in psutil.process_iter(["cmdline"]) if str(workspace) in " ".join(p.info["cmdline"] or [])]
+    named = [
+        p for p in psutil.process_iter(["cmdline"]) if str(workspace) in " ".join(p.info["cmdline"] or [])
+    ]
     return [" ".join(p.cmdline()) for p in {*alive, *named} if p.is_running() and p.pid != os.getpid()]
 
 
@@ -51,7 +53,7 @@ def _in_flight(path: Path) -> int:
 
 
 @pytest.fixture
-def teacher():  # noqa: ANN201 - a slower teacher than the other tests': there must be calls in flight
+def teacher():
     with TeacherProcess(latency_s=0.3) as process:
         yield process
 
@@ -94,4 +96,5 @@ def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_n
     assert teacher.requests() == calls
     # The steps before the checkpoint were not done again: their lines, wall times included, still stand.
     after = metrics.read_text(encoding="utf-8").splitlines()
-    assert after[:5] == before and len(after) == 40
+    assert after[:5] == before
+    assert len(after) == 40

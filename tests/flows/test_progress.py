@@ -1,0 +1,33 @@
+"""Progress in words."""
+
+from figa_core.records import Stage
+from flows.progress import Lines, current, eta_text, result_line, showing
+from tasks.results import StageResult
+
+
+def test_an_eta_extrapolates_the_speed_so_far() -> None:
+    assert eta_text(10.0, 50, 100) == ", 20 s left"
+    assert eta_text(60.0, 10, 300) == ", 30 min left"
+
+
+def test_nothing_is_said_before_the_first_row_or_after_the_last() -> None:
+    assert eta_text(10.0, 0, 100) == ""
+    assert eta_text(10.0, 100, 0) == ""
+
+
+def test_a_finished_stage_says_what_came_in_went_out_and_why_rows_stayed_behind() -> None:
+    line = result_line("filter", StageResult(Stage.FILTER, 1200, 1000, {"too good": 150, "no": 50}), 2.04)
+    assert line.split() == ["filter", "1,200", "→", "1,000", "2.0", "s", "150", "too", "good,", "50", "no"]
+
+
+def test_a_stage_without_work_says_so() -> None:
+    assert "nothing left to do" in result_line("revise", StageResult(Stage.REVISE, 0, 0), 0.1)
+
+
+def test_a_flow_shows_itself_on_what_was_chosen() -> None:
+    lines: list[str] = []
+    chosen = Lines(lines.append)
+    with showing(chosen), current().stage("generate") as on_progress:
+        on_progress(1, 2)  # sooner than the first line is due
+        current().line("done")
+    assert lines == ["done"]
