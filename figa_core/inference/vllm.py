@@ -24,9 +24,10 @@ PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 _POLL_S = 0.05
 _STOP_WAIT_S = 5.0
 _LOG_LINES = 15
+# Only read by the CPU build; a variable that is set already wins.
 _CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    "OMP_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 _ENVIRONMENT = {
@@ -54,11 +55,15 @@ def find_vllm_python() -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """How an engine is started. `max_length` counts prompt and response, in tokens."""
+    """How an engine is started. `max_length` counts prompt and response, in tokens.
+
+    `dtype` None is the checkpoint's own, as with transformers: vLLM's "auto" makes bfloat16 of float32, and
+    then neither tokens nor rewards equal those of the other engine.
+    """
 
     model: str
     max_length: int
-    dtype: str = "auto"
+    dtype: str | None = None
     gpu_memory_share: float = 0.9
     tensor_parallel: int = 1
     rows_per_shard: int = 2000
@@ -90,7 +95,7 @@ class VllmGenerator:
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
-        job = {"task": "generate", **asdict(self._settings), **self._sampling}
+        job = {"task": "generate", **_engine_settings(self._settings), **self._sampling}
         yield from _run(
             job,
             requests,
@@ -110,10 +115,18 @@ class VllmScorer:
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
-        job = {"task": "score", **asdict(self._settings)}
+        job = {"task": "score", **_engine_settings(self._settings)}
         yield from _run(
             job, requests, exchange.write_scoring_requests, exchange.read_scores, self._scratch, self._python
         )
+
+
+def _engine_settings(settings: VllmSettings) -> dict[str, object]:
+    fields = asdict(settings)
+    if settings.dtype is None:
+        config = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
+        fields["dtype"] = config.get("dtype") or config.get("torch_dtype") or "auto"
+    return fields
 
 
 def _run(
@@ -143,7 +156,6 @@ def _run(
                 _wait_for(target / name, worker, scratch / "worker.log")
                 yield read(target / name)
                 (target / name).unlink()
-            worker.wait()
         finally:
             _stop(worker)
     shutil.rmtree(source)

@@ -1,0 +1,88 @@
+"""Generation and scoring in this process."""
+
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from figa_core.chat import ChatFormat
+from figa_core.errors import EngineError
+from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
+from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.records import FinishReason
+from figa_core.sandbox.build import Sandbox
+
+
+def _generate(
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    requests: list[GenerationRequest],
+    tokens_per_batch: int,
+    **settings: float,
+) -> dict[str, Generation]:
+    generator = TransformersGenerator(
+        sandbox.base_model,
+        temperature=settings.get("temperature", 0.0),
+        top_p=1.0,
+        max_tokens=20,
+        stop_token_ids=chat.stop_token_ids,
+        tokens_per_batch=tokens_per_batch,
+    )
+    return {g.request_id: g for batch in generator.generate(requests) for g in batch}
+
+
+def test_greedy_samples_do_not_depend_on_the_company_a_row_is_batched_with(
+    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
+) -> None:
+    requests = generation_requests[:12]
+    assert _generate(sandbox, chat, requests, 1) == _generate(sandbox, chat, requests, 16_384)
+
+
+def test_a_sample_ends_before_the_stop_token_or_at_the_limit(
+    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
+) -> None:
+    samples = _generate(sandbox, chat, generation_requests[:40], 16_384, temperature=1.0)
+    assert samples.keys() == {r.request_id for r in generation_requests[:40]}
+    for sample in samples.values():
+        assert not set(sample.token_ids) & set(chat.stop_token_ids)
+        assert (len(sample.token_ids) == 20) == (sample.finish_reason is FinishReason.LENGTH)
+
+
+def test_rewards_do_not_depend_on_the_batch(sandbox: Sandbox, scoring_requests: list[ScoringRequest]) -> None:
+    requests = scoring_requests[:20]
+    alone = dict(
+        pair
+        for b in TransformersScorer(sandbox.reward_model, tokens_per_batch=1).score(requests)
+        for pair in b
+    )
+    together = dict(pair for b in TransformersScorer(sandbox.reward_model).score(requests) for pair in b)
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_batches_hold_texts_of_similar_length(
+    sandbox: Sandbox, scoring_requests: list[ScoringRequest]
+) -> None:
+    length = {r.subject_id: len(r.token_ids) for r in scoring_requests}
+    batches = list(TransformersScorer(sandbox.reward_model, tokens_per_batch=1024).score(scoring_requests))
+    lengths = [[length[subject] for subject, _ in batch] for batch in batches]
+    assert all(max(later) <= min(earlier) for earlier, later in zip(lengths, lengths[1:], strict=False))
+    assert all(len(batch) * max(batch) <= 1024 for batch in lengths)
+
+
+def test_a_directory_without_a_model_is_named(no_model: Path) -> None:
+    with pytest.raises(EngineError, match="no-model"):
+        TransformersScorer(no_model)
+
+
+def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_labels=2,
+    )
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(EngineError, match="has 2"):
+        TransformersScorer(tmp_path)
