@@ -1,6 +1,7 @@
 """The train stage's ids: equal work has equal ids, whatever its speed settings are."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tasks.workspace import Workspace
 WEIGHED = WeighResult("shards-s256-0", Path("shards"), StageResult(Stage.WEIGH, 100, 100))
 
 
-def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: object) -> str:
+def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> str:
     config = TrainingConfig.model_validate(settings)
     job = training_job(Workspace(tmp_path), WEIGHED, Path("base"), "hash", loss or LossConfig(), config)
     return job.training_id
@@ -28,7 +29,7 @@ def test_epochs_become_steps_and_the_last_one_may_be_smaller() -> None:
 @pytest.mark.parametrize(
     "settings", [{"zero_stage": 3}, {"processes": 2}, {"tokens_per_batch": 64}, {"checkpoint_steps": 7}]
 )
-def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[str, object]) -> None:
+def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert training_id(tmp_path, **settings) == training_id(tmp_path)
 
 
@@ -36,7 +37,7 @@ def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[st
     "settings",
     [{"learning_rate": 1.0}, {"epochs": 7}, {"seed": 1}, {"dtype": "float32"}, {"pairs_per_step": 3}],
 )
-def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[str, object]) -> None:
+def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert training_id(tmp_path, **settings) != training_id(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Generation and scoring in this process."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ def _generate(
     chat: ChatFormat,
     requests: list[GenerationRequest],
     tokens_per_batch: int,
-    **settings: float,
+    temperature: float = 0.0,
 ) -> dict[str, Generation]:
     generator = TransformersGenerator(
         sandbox.base_model,
-        temperature=settings.get("temperature", 0.0),
+        temperature=temperature,
         top_p=1.0,
         max_tokens=20,
         stop_token_ids=chat.stop_token_ids,
@@ -65,7 +66,7 @@ def test_batches_hold_texts_of_similar_length(
     length = {r.subject_id: len(r.token_ids) for r in scoring_requests}
     batches = list(TransformersScorer(sandbox.reward_model, tokens_per_batch=1024).score(scoring_requests))
     lengths = [[length[subject] for subject, _ in batch] for batch in batches]
-    assert all(max(later) <= min(earlier) for earlier, later in zip(lengths, lengths[1:], strict=False))
+    assert all(max(later) <= min(earlier) for earlier, later in pairwise(lengths))
     assert all(len(batch) * max(batch) <= 1024 for batch in lengths)
 
 
@@ -81,7 +82,7 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=1,
-        num_labels=2,
+        id2label={0: "bad", 1: "good"},
     )
     LlamaForSequenceClassification(config).save_pretrained(tmp_path)
     with pytest.raises(EngineError, match="has 2"):
