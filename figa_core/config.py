@@ -10,6 +10,7 @@ import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -119,10 +120,21 @@ class FilterConfig(Section):
     )
 
 
+def _url_without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https URL, such as https://api.openai.com/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must hold no user, password or query; the key comes from the environment")
+    return url
+
+
 class RevisionConfig(Section):
     """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
 
-    base_url: str = Field(default="https://api.openai.com/v1", description="Any OpenAI-compatible endpoint.")
+    base_url: Annotated[str, AfterValidator(_url_without_credentials)] = Field(
+        default="https://api.openai.com/v1", description="Any OpenAI-compatible endpoint."
+    )
     model: str = Field(description="The provider's model name.")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key.")
     requests_per_minute: float = Field(default=500, gt=0)
@@ -255,7 +267,9 @@ def _explain(problem: Any) -> str:
         return f"{location}: unknown setting{_nearest(problem['loc'])}"
     if problem["type"] == "missing":
         return f"{location}: missing; add it"
-    return f"{location}: {problem['msg']} (got {problem['input']!r})"
+    # A URL may hold a password, and a message is logged.
+    got = "" if location.endswith("url") else f" (got {problem['input']!r})"
+    return f"{location}: {problem['msg']}{got}"
 
 
 def _nearest(location: tuple[str | int, ...]) -> str:

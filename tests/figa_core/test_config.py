@@ -1,0 +1,104 @@
+"""Settings: what a file says, what is refused, and how the refusal reads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from figa_core.config import PipelineConfig, load_config
+from figa_core.errors import ConfigError
+
+MINIMAL = """
+[workspace]
+path = "work"
+[prompts]
+path = "prompts.jsonl"
+[generation]
+model = "models/base"
+[reward]
+model = "/models/reward"
+[revision]
+model = "a-model"
+"""
+
+
+def load(tmp_path: Path, text: str = MINIMAL, overrides: dict[str, Any] | None = None) -> PipelineConfig:
+    path = tmp_path / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert config.workspace.path == tmp_path / "work"
+    assert config.generation.model == tmp_path / "models" / "base"
+    assert config.reward.model == Path("/models/reward")
+
+
+def test_the_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (1.0, 0.5, 0.0)
+    assert config.loss.negative_nll_max == 0.6
+    assert config.filter.response_reward_below == 1.0
+    assert (config.filter.reference_reward_above, config.filter.reward_gap_above) == (3.0, 3.5)
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    config = load(tmp_path, overrides={"revision": {"model": "another"}, "loss": {"gamma": 0.1}})
+    assert (config.revision.model, config.loss.gamma) == ("another", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            "[training]\nlearning_rat = 1.0",
+            "training.learning_rat: unknown setting; did you mean 'learning_rate'?",
+        ),
+        ("[trainin]\nseed = 1", "trainin: unknown setting; did you mean 'training'?"),
+        ("[loss]\nzzz = 1", "loss.zzz: unknown setting; known here: objective, alpha"),
+        ("[loss]\nalpha = -1", "loss.alpha: Input should be greater than or equal to 0 (got -1)"),
+        ("[filter]\nreward_gap_above = 'q2'", "'q2' is neither a number nor a quantile"),
+        ("[training]\nzero_stage = 4", "training.zero_stage"),
+        ("[evaluation]\nbaselines = ['dpo']", "evaluation.baselines.0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_do(tmp_path: Path, wrong: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, MINIMAL + wrong)
+    assert message in str(caught.value)
+    assert str(tmp_path / "run.toml") in str(caught.value)
+
+
+def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)3 setting\(s\) to mend.*prompts: missing.*revision: missing"):
+        load(tmp_path, "[workspace]\npath='w'\n[generation]\nmodel='m'\n[reward]\nmodel='r'\n[loss]\nbet = 1")
+
+
+def test_a_missing_file_and_text_that_is_no_toml_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot read"):
+        load_config(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path, "[workspace")
+
+
+@pytest.mark.parametrize("threshold", [-3, 0.5, "q0", "q0.25", "q1", "q1.0"])
+def test_a_threshold_is_a_number_or_a_quantile(tmp_path: Path, threshold: float | str) -> None:
+    config = load(tmp_path, overrides={"filter": {"response_reward_below": threshold}})
+    assert config.filter.response_reward_below == threshold
+
+
+def test_a_base_url_with_credentials_is_refused_without_repeating_them(tmp_path: Path) -> None:
+    url = "https://user:hunter2@provider.example/v1"
+    with pytest.raises(ConfigError, match=r"revision\.base_url") as caught:
+        load(tmp_path, overrides={"revision": {"model": "m", "base_url": url}})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_sections_are_frozen_and_small(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    with pytest.raises(ValidationError):
+        config.loss.alpha = 2.0  # pyright: ignore[reportAttributeAccessIssue]
+    for name in PipelineConfig.model_fields:
+        assert len(type(getattr(config, name)).model_fields) <= 10, name

@@ -1,0 +1,98 @@
+"""The paper's three tests, quantiles, and the guard on revisions."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.filtering import (
+    Candidate,
+    Thresholds,
+    admit,
+    count_reasons,
+    decide,
+    keep,
+    resolve_threshold,
+    resolve_thresholds,
+)
+from figa_core.records import Decision
+
+DEFAULTS = Thresholds(1.0, 3.0, 3.5)
+reward = st.floats(-10, 10)
+candidates = st.lists(
+    st.builds(Candidate, st.uuids().map(str), st.sampled_from("abc"), reward, reward | st.none()),
+    unique_by=lambda c: c.response_id,
+)
+
+
+@pytest.mark.parametrize(
+    ("response", "reference", "reason"),
+    [
+        (0.9, 4.5, "weak and the reference is better"),
+        (1.0, 9.0, "response_reward_below"),
+        (0.0, 3.0, "reference_reward_above"),
+        (0.5, 4.0, "reward_gap_above"),
+        (0.9, None, "no reference"),
+        (1.1, None, "response_reward_below"),
+    ],
+)
+def test_the_reason_names_the_first_test_that_fails(
+    response: float, reference: float | None, reason: str
+) -> None:
+    decision = decide(Candidate("r", "p", response, reference), DEFAULTS)
+    assert reason in decision.reason
+    assert decision.accepted == (not decision.reason.endswith(")"))
+
+
+@given(candidates, reward, reward, reward)
+def test_what_is_kept_passes_all_tests_and_every_row_gets_a_decision(
+    rows: list[Candidate], below: float, above: float, gap: float
+) -> None:
+    decisions = keep(rows, Thresholds(below, above, gap), lowest_only=False)
+    assert decisions.keys() == {c.response_id for c in rows}
+    for c in rows:
+        passes = c.response_reward < below and (
+            c.reference_reward is None
+            or (c.reference_reward > above and c.reference_reward - c.response_reward > gap)
+        )
+        assert decisions[c.response_id].accepted == passes
+
+
+@given(candidates, reward)
+def test_lowest_only_keeps_the_lowest_scored_sample_of_each_prompt_that_passes(
+    rows: list[Candidate], below: float
+) -> None:
+    thresholds, before = Thresholds(below, -math.inf, -math.inf), list(rows)
+    every = keep(rows, thresholds, lowest_only=False)
+    lowest = keep(rows, thresholds, lowest_only=True)
+    for prompt in {c.prompt_id for c in rows}:
+        passed = [c for c in rows if c.prompt_id == prompt and every[c.response_id].accepted]
+        kept = [c for c in passed if lowest[c.response_id].accepted]
+        assert len(kept) == (1 if passed else 0)
+        assert all(kept[0].response_reward <= c.response_reward for c in passed)
+    assert rows == before
+
+
+def test_a_quantile_is_taken_of_the_runs_own_scores() -> None:
+    assert resolve_threshold("q0.5", [1.0, 2.0, 10.0]) == 2.0
+    assert resolve_threshold("q0.25", [0.0, 1.0]) == 0.25
+    assert resolve_threshold(3, [0.0]) == 3.0
+    assert math.isnan(resolve_threshold("q0.5", []))
+
+
+def test_gaps_and_references_are_those_of_rows_that_have_a_reference() -> None:
+    rows = [Candidate("a", "p", 0.0, 4.0), Candidate("b", "q", 8.0, None)]
+    assert resolve_thresholds("q1", "q0", "q1", rows) == Thresholds(8.0, 4.0, 4.0)
+
+
+def test_a_revision_must_raise_the_reward_by_more_than_the_setting() -> None:
+    assert admit(1.0, 1.1, 0.0).accepted
+    assert not admit(1.0, 1.0, 0.0).accepted
+    assert not admit(1.0, 1.4, 0.5).accepted
+    assert admit(1.0, -5.0, None).accepted
+
+
+def test_reasons_are_counted_for_rejected_rows_only_most_frequent_first() -> None:
+    no, other, yes = Decision(False, "no"), Decision(False, "other"), Decision(True, "yes")
+    assert list(count_reasons({"1": other, "2": no, "3": yes, "4": no}).items()) == [("no", 2), ("other", 1)]

@@ -1,0 +1,120 @@
+"""Every recipe is pinned: a new setting with a default must change no id, or work is paid for twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from figa_core import ids
+from figa_core.records import Message, Objective
+
+MESSAGES = (Message("system", "Be brief."), Message("user", "Où est mon colis ?"))
+FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
+    "prompt": (ids.prompt_id, {"messages": MESSAGES}),
+    "reference": (ids.reference_id, {"prompt": "prompt-1", "text": "à Oslo"}),
+    "generator": (
+        ids.generator_id,
+        {
+            "fingerprint": "f",
+            "temperature": 1.0,
+            "top_p": 0.9,
+            "max_tokens": 100,
+            "seed": 3,
+            "template": "t",
+        },
+    ),
+    "response": (ids.response_id, {"prompt": "prompt-1", "generator": "generator-1", "sample_index": 2}),
+    "scorer": (ids.scorer_id, {"fingerprint": "f", "max_length": 512}),
+    "verifier": (ids.verifier_id, {"name": "module:function", "source": "s"}),
+    "run": (
+        ids.run_id,
+        {
+            "prompts": "p",
+            "generator": "g",
+            "scorer": "s",
+            "reviser": {"model": "m"},
+            "settings": {"a": 1},
+        },
+    ),
+    "revision": (
+        ids.revision_id,
+        {
+            "response": "response-1",
+            "reference": None,
+            "template": "text",
+            "model": "m",
+            "temperature": 0.0,
+            "max_tokens": 256,
+        },
+    ),
+    "shards": (
+        ids.shard_set_id,
+        {
+            "pairs": ("revision-1", "revision-2"),
+            "tokenizer": "k",
+            "template": "t",
+            "scheme": "levenshtein",
+            "max_length": 64,
+        },
+    ),
+    "training": (
+        ids.training_id,
+        {
+            "model": "m",
+            "shards": "s",
+            "objective": Objective.FIGA,
+            "alpha": 1.0,
+            "beta": 0.5,
+            "gamma": 0.0,
+            "negative_nll_max": 0.6,
+            "learning_rate": 1e-5,
+            "steps": 10,
+            "pairs_per_step": 8,
+            "dtype": "float32",
+            "seed": 0,
+        },
+    ),
+}
+GOLDEN = {
+    "prompt": "prompt-s256-905a433738da1d5747b97a49474771fe",
+    "reference": "reference-s256-f2bc0beec98292c57f95a6cf3f1ee6d7",
+    "generator": "generator-s256-8f50ff69c862d70ab22f1dbbcdab639d",
+    "response": "response-s256-0bbfc56aafd6051d4471a157cfc36213",
+    "scorer": "scorer-s256-7e36cdd5257278fa628df49699dcaa53",
+    "verifier": "verifier-s256-34a93f602d98b246f1c39d78f76b87e7",
+    "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
+    "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
+    "shards": "shards-s256-7d258ef992cc178ef279ee55467638f3",
+    "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_recipe_gives_the_id_it_always_gave(kind: str) -> None:
+    recipe, fields = FIELDS[kind]
+    assert recipe(**fields) == GOLDEN[kind]
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, (_, f) in FIELDS.items() for field in f])
+def test_every_named_field_changes_the_id(kind: str, field: str) -> None:
+    recipe, fields = FIELDS[kind]
+    others: dict[type, Any] = {str: "another", int: 77, float: 0.125, type(None): "another"}
+    other = others.get(type(fields[field]))
+    if isinstance(fields[field], Objective):
+        other = Objective.SFT
+    elif isinstance(fields[field], dict):
+        other = {"another": 1}
+    elif isinstance(fields[field], tuple):
+        other = fields[field][:1]
+    assert recipe(**{**fields, field: other}) != recipe(**fields)
+
+
+def test_a_whole_number_is_the_same_temperature_as_its_float() -> None:
+    _, fields = FIELDS["generator"]
+    assert ids.generator_id(**{**fields, "temperature": 1}) == GOLDEN["generator"]
+
+
+def test_ids_name_their_kind_and_algorithm() -> None:
+    for kind, golden in GOLDEN.items():
+        assert golden.startswith(f"{kind}-s256-")
+        assert len(golden.rpartition("-")[2]) == 32

@@ -1,0 +1,125 @@
+"""A user's file of prompts: what is read, and what becomes of rows that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.errors import InputError
+from figa_core.prompts import BadRow, RowFormat, read_prompts, reason_kind, split_of
+from figa_core.records import Message, Prompt, Split
+
+FORMAT = RowFormat("prompt", "reference", None, 0.0)
+
+
+def read(path: Path, row_format: RowFormat = FORMAT, limit: int | None = None) -> list[Prompt | BadRow]:
+    return [row for _, row in read_prompts(path, row_format, limit)]
+
+
+def jsonl(tmp_path: Path, *rows: Any) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+def prompt(row: Prompt | BadRow) -> Prompt:
+    assert isinstance(row, Prompt), row
+    return row
+
+
+def test_text_and_chat_messages_are_both_prompts(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    text, chat = map(prompt, read(jsonl(tmp_path, {"prompt": "Hello"}, {"prompt": messages})))
+    assert text.messages == (Message("user", "Hello"),)
+    assert chat.messages == (Message("system", "Be brief."), Message("user", "Hello"))
+    assert text.prompt_id != chat.prompt_id
+
+
+def test_a_system_prompt_is_put_before_plain_text_only(tmp_path: Path) -> None:
+    row_format = RowFormat("prompt", None, "Be brief.", 0.0)
+    chat = [{"role": "user", "content": "Hello"}]
+    text, messages = map(prompt, read(jsonl(tmp_path, {"prompt": "Hello"}, {"prompt": chat}), row_format))
+    assert text.messages[0] == Message("system", "Be brief.")
+    assert messages.messages == (Message("user", "Hello"),)
+
+
+def test_field_names_are_those_of_the_config_and_a_reference_may_be_absent(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"q": "One?", "a": "1"}, {"q": "Two?"}, {"q": "Three?", "a": None})
+    one, two, three = map(prompt, read(path, RowFormat("q", "a", None, 0.0)))
+    assert (one.reference, two.reference, three.reference) == ("1", None, None)
+    assert one.reference_id is not None
+    assert two.reference_id is None
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{broken", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ({"question": "Hello"}, "field 'prompt' is missing; the row has: question"),
+        ({"prompt": "  "}, "the prompt is empty"),
+        ({"prompt": []}, "neither text nor a list"),
+        ({"prompt": 7}, "neither text nor a list"),
+        ({"prompt": [{"role": "user"}]}, "needs a role"),
+        ({"prompt": [{"role": "robot", "content": "x"}]}, "needs a role"),
+        ({"prompt": [{"role": "assistant", "content": "x"}]}, "the last chat message is the assistant's"),
+        ({"prompt": "x", "reference": " "}, "'reference' is not a text with content"),
+        ({"prompt": "x", "reference": 3}, "'reference' is not a text with content"),
+    ],
+)
+def test_a_bad_row_is_kept_with_its_reason_and_stops_no_other(tmp_path: Path, row: Any, reason: str) -> None:
+    first, bad, last = read(jsonl(tmp_path, {"prompt": "before"}, row, {"prompt": "after"}))
+    assert isinstance(bad, BadRow)
+    assert bad.row == 2
+    assert reason in bad.reason
+    assert prompt(first).messages[0].content == "before"
+    assert prompt(last).messages[0].content == "after"
+
+
+def test_parquet_reads_like_jsonl(tmp_path: Path) -> None:
+    rows = [{"prompt": "One?", "reference": "1"}, {"prompt": "Two?", "reference": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "prompts.parquet")
+    assert read(tmp_path / "prompts.parquet") == read(jsonl(tmp_path, *rows))
+
+
+def test_a_limit_ends_the_reading(tmp_path: Path) -> None:
+    assert len(read(jsonl(tmp_path, *({"prompt": str(i)} for i in range(9))), limit=4)) == 4
+
+
+def test_a_file_that_cannot_be_used_at_all_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text("prompt\n")
+    (tmp_path / "broken.parquet").write_text("no parquet")
+    pq.write_table(pa.Table.from_pylist([{"q": "x"}]), tmp_path / "other.parquet")
+    for name, message in (
+        ("missing.jsonl", "no such file"),
+        ("prompts.csv", "unknown kind of file"),
+        ("broken.parquet", "not a readable Parquet file"),
+        ("other.parquet", "no column 'prompt'; it has q"),
+    ):
+        with pytest.raises(InputError, match=name) as caught:
+            read(tmp_path / name)
+        assert message in str(caught.value)
+
+
+@given(st.text())
+def test_the_split_depends_on_the_prompt_alone_and_grows_with_the_share(prompt_id: str) -> None:
+    assert split_of(prompt_id, 0.0) is Split.TRAIN
+    if split_of(prompt_id, 0.2) is Split.HELD_OUT:
+        assert split_of(prompt_id, 0.5) is Split.HELD_OUT
+
+
+def test_about_the_share_is_held_out() -> None:
+    held_out = sum(split_of(f"prompt-{i}", 0.25) is Split.HELD_OUT for i in range(4000))
+    assert 900 < held_out < 1100
+
+
+def test_reasons_are_counted_without_what_is_the_rows_own() -> None:
+    assert reason_kind("duplicate of row 7") == reason_kind("duplicate of row 9")
+    assert reason_kind("not valid JSON: x at column 3") == "not valid JSON"
