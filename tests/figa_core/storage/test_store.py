@@ -1,0 +1,220 @@
+"""What a stage is given to do: rows of its own run that are not done, never held-out ones for training."""
+
+from pathlib import Path
+
+import pytest
+
+from figa_core import ids
+from figa_core.filtering import Candidate
+from figa_core.prompts import BadRow
+from figa_core.records import (
+    Decision,
+    FinishReason,
+    Message,
+    Prompt,
+    Response,
+    RevisionStatus,
+    Score,
+    Split,
+)
+from figa_core.storage import summary
+from figa_core.storage.store import Sample, Store, references_of, responses_of, revisions_of
+
+RUN, OTHER = "run-1", "run-2"
+GENERATOR, SCORER = "generator", "scorer"
+RECIPE = {"model": "m", "temperature": 0.0, "max_tokens": 64}
+TEMPLATES = {True: "with reference", False: "without"}
+KEEP, LEAVE = Decision(True, "weak"), Decision(False, "good enough")
+
+
+def prompt(index: int, split: Split = Split.TRAIN, reference: str | None = None) -> Prompt:
+    messages = (Message("user", f"question {index}"),)
+    prompt_id = ids.prompt_id(messages)
+    reference_id = None if reference is None else ids.reference_id(prompt_id, reference)
+    return Prompt(prompt_id, messages, split, reference, reference_id)
+
+
+TRAIN = [prompt(i, reference=f"good {i}" if i % 2 else None) for i in range(6)]
+HELD_OUT = [prompt(i, Split.HELD_OUT, "good") for i in range(10, 13)]
+
+
+def response(of: Prompt, sample: int = 0) -> Response:
+    response_id = ids.response_id(of.prompt_id, GENERATOR, sample)
+    return Response(response_id, of.prompt_id, sample, "an answer", (1, 2, 3), FinishReason.STOP)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    store.create()
+    for run in (RUN, OTHER):
+        store.save_run(run, "test", {"a": 1}, "flow-run")
+    store.import_prompts(RUN, [*TRAIN, *HELD_OUT])
+    return store
+
+
+def missing(
+    store: Store, run: str = RUN, split: Split = Split.TRAIN, samples: int = 1, limit: int | None = None
+) -> list[Sample]:
+    pages = store.iter_missing_samples(run, GENERATOR, split, samples, limit)
+    found = [sample for page in pages for sample in page]
+    assert store.count_missing_samples(run, GENERATOR, split, samples, limit) == len(found)
+    return found
+
+
+def scored(store: Store) -> list[Candidate]:
+    """Every prompt has a response; responses, references and revisions are scored by their number."""
+    responses = [response(p) for p in (*TRAIN, *HELD_OUT)]
+    store.save_responses(GENERATOR, responses)
+    store.save_scores([Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
+    store.save_scores([Score(p.reference_id, SCORER, 9.0) for p in TRAIN if p.reference_id is not None])
+    return store.candidates(RUN, GENERATOR, SCORER)
+
+
+def kept(store: Store, run: str = RUN) -> list[str]:
+    """All candidates kept; returns the revision ids."""
+    candidates = scored(store)
+    decisions = {c.response_id: KEEP for c in candidates}
+    store.save_keep_decisions(run, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    return [request.revision_id for page in store.iter_unsettled_revisions(run, 2) for request in page]
+
+
+def settle(store: Store, revision_id: str, status: RevisionStatus, *, retryable: bool = False) -> None:
+    with store.database.transaction() as connection:
+        connection.execute(
+            "UPDATE revisions SET status = ?, retryable = ?, text = 'better' WHERE revision_id = ?",
+            [str(status), retryable, revision_id],
+        )
+
+
+def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_nothing(store: Store) -> None:
+    assert {s.prompt_id for s in missing(store)} == {p.prompt_id for p in TRAIN}
+    assert store.save_responses(GENERATOR, [response(TRAIN[0])]) == 1
+    assert store.save_responses(GENERATOR, [response(TRAIN[0])]) == 0
+    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(store)}
+    assert len(missing(store, samples=3)) == 3 * len(TRAIN) - 1
+
+
+def test_samples_are_asked_of_one_split_and_at_most_so_many_prompts(store: Store) -> None:
+    assert {s.prompt_id for s in missing(store, split=Split.HELD_OUT)} == {p.prompt_id for p in HELD_OUT}
+    assert len({s.prompt_id for s in missing(store, samples=2, limit=2)}) == 2
+
+
+def test_prompts_of_another_run_are_invisible(store: Store) -> None:
+    assert missing(store, run=OTHER) == []
+    store.import_prompts(OTHER, TRAIN[:1])
+    assert [s.prompt_id for s in missing(store, run=OTHER)] == [TRAIN[0].prompt_id]
+
+
+def test_importing_again_changes_nothing(store: Store) -> None:
+    store.import_prompts(RUN, TRAIN)
+    assert len(missing(store)) == len(TRAIN)
+
+
+def test_what_a_person_excluded_stays_out(store: Store) -> None:
+    scored(store)
+    with store.database.transaction() as connection:
+        for subject in (TRAIN[0].prompt_id, response(TRAIN[1]).response_id):
+            connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES (?, 'no')", [subject])
+    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(store, samples=2)}
+    candidates = store.candidates(RUN, GENERATOR, SCORER)
+    assert response(TRAIN[1]).response_id not in {c.response_id for c in candidates}
+
+
+def test_a_text_is_unscored_until_this_scorer_has_a_value(store: Store) -> None:
+    store.save_responses(GENERATOR, [response(p) for p in TRAIN])
+    for source, n in ((responses_of(RUN, GENERATOR, Split.TRAIN), 6), (references_of(RUN), 3)):
+        subjects = [s for page in store.iter_unscored(source, SCORER) for s in page]
+        assert len(subjects) == n == store.count_unscored(source, SCORER)
+        assert store.save_scores([Score(s.subject_id, SCORER, 0.0) for s in subjects]) == n
+        assert store.count_unscored(source, SCORER) == 0
+        assert store.count_unscored(source, "another scorer") == n
+
+
+def test_candidates_are_training_rows_with_the_reward_of_their_reference(store: Store) -> None:
+    candidates = {c.prompt_id: c for c in scored(store)}
+    assert candidates.keys() == {p.prompt_id for p in TRAIN}
+    assert candidates[TRAIN[1].prompt_id].reference_reward == 9.0
+    assert candidates[TRAIN[2].prompt_id].reference_reward is None
+
+
+def test_a_kept_pair_is_asked_for_until_its_state_is_final(store: Store) -> None:
+    first, second, third, *others = kept(store)
+    settle(store, first, RevisionStatus.SUCCEEDED)
+    settle(store, second, RevisionStatus.FAILED, retryable=True)
+    settle(store, third, RevisionStatus.REFUSED)
+    open_rows = {r.revision_id for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    assert open_rows == {second, *others}
+    assert store.count_unsettled_revisions(RUN) == len(open_rows)
+    assert store.count_unsettled_revisions(OTHER) == 0
+
+
+def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(store: Store) -> None:
+    first, *_ = kept(store)
+    settle(store, first, RevisionStatus.SUCCEEDED)
+    store.import_prompts(OTHER, TRAIN)
+    assert first not in kept(store, OTHER)
+    assert store.revision_statuses(OTHER) == {"pending": 5, "succeeded": 1}
+
+
+def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(store: Store) -> None:
+    revisions = kept(store)
+    candidates = store.candidates(RUN, GENERATOR, SCORER)
+    store.save_admissions(RUN, {c.response_id: Decision(True, "better") for c in candidates})
+    decisions = {c.response_id: KEEP for c in candidates} | {candidates[0].response_id: LEAVE}
+    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+
+    counts = summary.counts(store.database, RUN, GENERATOR)
+    assert (counts.kept, counts.not_kept) == (len(revisions) - 1, {"good enough": 1})
+    assert counts.admitted == len(revisions) - 1
+
+    store.save_keep_decisions(RUN, SCORER, candidates[1:], decisions, RECIPE, TEMPLATES)
+    assert sum(summary.counts(store.database, RUN, GENERATOR).not_kept.values()) == 0
+
+
+def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(store: Store) -> None:
+    for revision in kept(store):
+        settle(store, revision, RevisionStatus.SUCCEEDED)
+        store.save_scores([Score(revision, SCORER, 5.5)])
+    source = revisions_of(RUN)
+    assert store.count_unscored(source, SCORER) == 0
+    rows = store.admissible(RUN, SCORER)
+    assert {row.revision_reward for row in rows} == {5.5}
+    store.save_admissions(RUN, {row.response_id: Decision(True, "better") for row in rows})
+
+    pairs = [pair for page in store.iter_admitted_pairs(RUN, SCORER) for pair in page]
+
+    assert len(pairs) == len(TRAIN) == store.count_admitted_pairs(RUN)
+    assert {p.messages for p in pairs} == {p.messages for p in TRAIN}
+    assert all((p.response_text, p.revision_text) == ("an answer", "better") for p in pairs)
+    assert [p.pair_id for p in pairs] == sorted(p.pair_id for p in pairs)
+    assert list(store.iter_admitted_pairs(OTHER, SCORER)) == []
+
+
+def test_values_of_a_split_are_those_of_sample_zero(store: Store) -> None:
+    scored(store)
+    store.save_responses(GENERATOR, [response(HELD_OUT[0], sample=1)])
+    values = store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 10)
+    assert values == {p.prompt_id: float(len(TRAIN) + i) for i, p in enumerate(HELD_OUT)}
+    assert len(store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 2)) == 2
+
+
+def test_a_run_that_starts_again_keeps_its_settings_and_drops_its_old_end(store: Store) -> None:
+    store.save_run_settings(RUN, {"generator": GENERATOR})
+    store.end_run(RUN, "failed", "a reason")
+    store.save_run(RUN, "test", {"a": 2}, "another flow run")
+    store.save_run_settings(RUN, {"scorer": SCORER})
+    run = summary.run(store.database, RUN)
+    assert (run.status, run.message, run.ended_at) == ("running", None, None)
+    assert run.settings == {"generator": GENERATOR, "scorer": SCORER}
+    assert run.config == {"a": 2}
+
+
+def test_bad_rows_are_counted_by_kind(store: Store) -> None:
+    reasons = ("duplicate of row 1", "duplicate of row 2", "the prompt is empty")
+    rows = [BadRow(number, reason) for number, reason in enumerate(reasons)]
+    store.save_bad_rows(RUN, rows)
+    store.save_bad_rows(RUN, rows)
+    counts = summary.counts(store.database, RUN, GENERATOR)
+    assert counts.bad_rows == {"duplicate": 2, "the prompt is empty": 1}
+    assert (counts.training_prompts, counts.held_out_prompts) == (len(TRAIN), len(HELD_OUT))

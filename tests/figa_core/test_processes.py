@@ -1,0 +1,59 @@
+"""Children never outlive the run that started them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+from figa_core.processes import PARENT_PID_VARIABLE, child_environment, end_leftovers
+
+CHILD = "from figa_core.processes import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
+PARENT = (
+    "import subprocess, sys, time\nfrom figa_core.processes import child_environment\n"
+    f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], env=child_environment())\n"
+    "print(child.pid, flush=True)\ntime.sleep(60)"
+)
+
+
+def test_a_child_dies_with_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    psutil.wait_procs([child], timeout=20)
+    assert not child.is_running()
+
+
+def test_a_child_whose_parent_was_gone_before_it_looked_ends_at_once() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    environment = {**os.environ, PARENT_PID_VARIABLE: str(gone.pid)}
+    child = subprocess.Popen([sys.executable, "-c", CHILD], env=environment)
+    assert child.wait(timeout=20) == -signal.SIGKILL
+
+
+def test_leftovers_of_a_dead_run_are_ended_and_those_of_living_runs_are_not() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    sleep = [sys.executable, "-c", "print('ready', flush=True)\nimport time\ntime.sleep(60)"]
+    orphan = subprocess.Popen(
+        sleep, env={**os.environ, PARENT_PID_VARIABLE: str(gone.pid)}, stdout=subprocess.PIPE
+    )
+    ours = subprocess.Popen(sleep, env=child_environment(), stdout=subprocess.PIPE)
+    try:
+        for process in (orphan, ours):
+            assert process.stdout is not None
+            process.stdout.readline()
+        ended = end_leftovers()
+        assert any(f"({orphan.pid})" in name for name in ended)
+        assert orphan.wait(timeout=20) == -signal.SIGKILL
+        time.sleep(0.1)
+        assert ours.poll() is None
+    finally:
+        for process in (orphan, ours):
+            process.kill()
+            process.communicate()
