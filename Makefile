@@ -40,8 +40,9 @@ demo: setup  ## the whole chain on the sandbox; ends with a report to open in a 
 sandbox: setup  ## the embedded world: base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
 
+# Two workers, a file each at a time: most of the time goes to waiting for processes that start.
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile $(TESTS)
 
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)

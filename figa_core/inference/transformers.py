@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError
+from figa_core.inference.checkpoint import require_one_label
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 
 _WINDOW_ROWS = 2000
+_NAMES_SHOWN = 3
 _T = TypeVar("_T")
 
 
@@ -35,6 +38,8 @@ class TransformersGenerator:
     ) -> None:
         """`tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch."""
         self._model = _load(AutoModelForCausalLM, model)
+        # The checkpoint's own (a repetition penalty, say) would apply besides the arguments below.
+        self._model.generation_config = GenerationConfig()
         self._stops = sorted(stop_token_ids)
         self._max_tokens, self._tokens_per_batch = max_tokens, tokens_per_batch
         self._sampling: dict[str, Any] = {
@@ -59,15 +64,17 @@ class TransformersGenerator:
         ids_BT, mask_BT = _pad(
             [r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device
         )
-        torch.manual_seed(batch[0].seed)
-        out_BT = self._model.generate(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            max_new_tokens=self._max_tokens,
-            eos_token_id=self._stops,
-            pad_token_id=self._stops[0],
-            **self._sampling,
-        )
+        device = self._model.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(batch[0].seed)
+            out_BT = self._model.generate(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                max_new_tokens=self._max_tokens,
+                eos_token_id=self._stops,
+                pad_token_id=self._stops[0],
+                **self._sampling,
+            )
         rows = out_BT[:, ids_BT.shape[1] :].tolist()
         return [self._cut(request, row) for request, row in zip(batch, rows, strict=True)]
 
@@ -81,13 +88,16 @@ class TransformersScorer:
     """ports.Scorer on a sequence classifier with one label; raw logits."""
 
     def __init__(self, model: Path, *, tokens_per_batch: int = 16_384) -> None:
-        """Raises EngineError when the model has another number of labels than one."""
+        """Raises EngineError when the model has another number of labels than one, or no linear head."""
+        require_one_label(model)
         self._model = _load(AutoModelForSequenceClassification, model)
-        labels = self._model.config.num_labels
-        if labels != 1:
+        head = getattr(self._model, "score", None)
+        if not isinstance(head, torch.nn.Module):
             raise EngineError(
-                f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
+                f'{model}: the transformers engine knows decoders with a head named "score"; this is a '
+                f'{type(self._model).__name__}. Set engine = "vllm".'
             )
+        self._head = head.float()  # as vLLM does: bfloat16 would round the rewards to steps of 1/64
         if self._model.config.pad_token_id is None:
             # The classifier finds a row's last token by its padding; right padding makes any id do.
             self._model.config.pad_token_id = self._model.config.eos_token_id or 0
@@ -112,18 +122,26 @@ class TransformersScorer:
         # The last real token is found by the mask: a pad id that also occurs in the text would mislead the
         # model's own search for it.
         last_B = mask_BT.sum(dim=1) - 1
-        values_B = self._model.score(hidden_BTD[torch.arange(len(batch)), last_B]).squeeze(-1).float()
+        values_B = self._head(hidden_BTD[torch.arange(len(batch)), last_B].float()).squeeze(-1)
         return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
 
 
 def _load(kind: Any, path: Path) -> Any:
     transformers_logging.disable_progress_bar()  # who runs us has a progress display of their own
     try:
-        model = kind.from_pretrained(
-            path, dtype="auto", local_files_only=True, trust_remote_code=False, use_safetensors=True
+        model, loading = kind.from_pretrained(
+            path,
+            dtype="auto",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(f"{path}: cannot load the model: {error}") from error
+    if loading["missing_keys"]:  # transformers makes them up at random
+        missing = ", ".join(sorted(loading["missing_keys"])[:_NAMES_SHOWN])
+        raise EngineError(f"{path}: the checkpoint lacks weights ({missing}). Give a complete one.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval()
 

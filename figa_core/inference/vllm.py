@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from typing import IO, TypeVar
 
 from figa_core.errors import EngineError
 from figa_core.inference import exchange
+from figa_core.inference.checkpoint import checkpoint_dtype, require_one_label
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.processes import child_environment
 
@@ -42,11 +44,22 @@ _R = TypeVar("_R")
 
 
 def find_vllm_python() -> Path | None:
-    """The interpreter that has vLLM: $FIGA_VLLM_PYTHON, or .venv-vllm here or above; None without one."""
+    """The interpreter that has vLLM; None without one.
+
+    It is the one that $FIGA_VLLM_PYTHON names, or that of a `.venv-vllm` beside this environment, in the
+    working directory or above it.
+
+    Raises:
+        EngineError: $FIGA_VLLM_PYTHON names no file.
+    """
     named = os.environ.get(PYTHON_VARIABLE)
     if named:
+        if not Path(named).is_file():
+            raise EngineError(
+                f"{PYTHON_VARIABLE} = {named}: no such interpreter. Mend or unset the variable."
+            )
         return Path(named)
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
         python = folder / ".venv-vllm" / "bin" / "python"
         if python.exists():
             return python
@@ -110,7 +123,8 @@ class VllmScorer:
     """ports.Scorer on vLLM: raw logits, no sigmoid."""
 
     def __init__(self, settings: VllmSettings, *, scratch: Path, python: Path) -> None:
-        """See `VllmGenerator`."""
+        """See `VllmGenerator`. Raises EngineError when the model has another number of labels than one."""
+        require_one_label(Path(settings.model))
         self._settings, self._scratch, self._python = settings, scratch, python
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
@@ -122,11 +136,7 @@ class VllmScorer:
 
 
 def _engine_settings(settings: VllmSettings) -> dict[str, object]:
-    fields = asdict(settings)
-    if settings.dtype is None:
-        config = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
-        fields["dtype"] = config.get("dtype") or config.get("torch_dtype") or "auto"
-    return fields
+    return {**asdict(settings), "dtype": settings.dtype or checkpoint_dtype(Path(settings.model))}
 
 
 def _run(

@@ -15,6 +15,7 @@ from figa_core.inference import exchange
 from figa_core.processes import die_with_parent
 
 _CPU_ROWS = 1024
+_CPU_TOKENS = 16_384
 
 
 def main(job_path: Path) -> None:
@@ -39,21 +40,32 @@ def _engine(job: dict[str, Any], **extra: Any) -> Any:
     from vllm.platforms import current_platform
 
     if current_platform.is_cpu():
-        # With small models a step costs the same for many rows as for few: more rows, fewer steps.
-        extra |= {"enforce_eager": True, "distributed_executor_backend": "uni", "max_num_seqs": _CPU_ROWS}
+        extra |= _cpu_settings(job["max_length"])
     return LLM(
         model=job["model"],
         dtype=job["dtype"],
         max_model_len=job["max_length"],
         gpu_memory_utilization=job["gpu_memory_share"],
         tensor_parallel_size=job["tensor_parallel"],
-        # A per-request seed kills the CPU engine when prefill is chunked.
-        enable_chunked_prefill=False,
-        max_num_batched_tokens=max(job["max_length"], 16_384),
+        generation_config="vllm",  # what generation_config.json says is in the job, or not wanted
         disable_log_stats=True,
         trust_remote_code=False,
         **extra,
     )
+
+
+def _cpu_settings(max_length: int) -> dict[str, Any]:
+    return {
+        "enforce_eager": True,
+        "distributed_executor_backend": "uni",
+        # With small models a step costs the same for many rows as for few: more rows, fewer steps.
+        "max_num_seqs": _CPU_ROWS,
+        # A per-request seed kills the CPU engine when prefill is chunked.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(max_length, _CPU_TOKENS),
+        # Named outright, or vLLM demands that gpu_memory_utilization of the machine's memory be free.
+        "kv_cache_memory_bytes": int(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "0")) * 2**30 or None,
+    }
 
 
 def _generator(job: dict[str, Any]) -> Any:
@@ -71,6 +83,7 @@ def _generator(job: dict[str, Any]) -> Any:
                 max_tokens=job["max_tokens"],
                 seed=seed,
                 stop_token_ids=job["stop_token_ids"],
+                ignore_eos=True,  # the job's stop tokens are all there are, as with transformers
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )

@@ -1,10 +1,9 @@
 """A micro sandbox, one real Prefect server, and `figa` as a subprocess: what a user would start."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,14 @@ from typing import Any
 import pytest
 
 from figa_core.processes import child_environment
-from figa_core.sandbox.build import Sandbox, build_recipe
-from figa_core.sandbox.recipe import SandboxRecipe
+from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server import API_URL_VARIABLE, PrefectServer
 
-MICRO = SandboxRecipe(seed=3, n_prompts=60, base_steps=6, reward_steps=6, pairs_judged=12, prompts_sampled=6)
 KEY_VARIABLE = "FIGA_TEST_KEY"
 KEY = "a-key-that-must-appear-nowhere"
 RUN_TIMEOUT_S = 240
-
-
-@pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    return build_recipe(tmp_path_factory.mktemp("sandbox"), MICRO)
+NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +83,12 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
     """A small run: few prompts, short responses, every response revised, four steps on two ranks."""
     return {
         "workspace": {"path": str(directory / "workspace"), "name": "test"},
-        "prompts": {"path": str(sandbox.prompts), "held_out_share": 0.3, "max_prompt_tokens": 200},
+        "prompts": {
+            "path": str(sandbox.prompts),
+            "held_out_share": 0.3,
+            "max_prompt_tokens": 200,
+            "limit": 60,
+        },
         "generation": {"model": str(sandbox.base_model), "engine": "transformers", "max_tokens": 24},
         "reward": {"model": str(sandbox.reward_model), "engine": "transformers", "max_length": 384},
         "filter": {
@@ -122,15 +120,14 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, sandbox: Sandbox, prefect_server: PrefectServer, teacher: TeacherProcess
-) -> Project:
-    return Project(
-        tmp_path,
-        project_settings(tmp_path, sandbox, teacher.base_url),
-        {API_URL_VARIABLE: prefect_server.api_url, KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"},
-    )
+def project(tmp_path: Path, sandbox: Sandbox) -> Project:
+    """A project whose reviser and Prefect API nobody serves: for what must end before it needs them."""
+    environment = {API_URL_VARIABLE: f"{NOBODY}/api", KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"}
+    return Project(tmp_path, project_settings(tmp_path, sandbox, f"{NOBODY}/v1"), environment)
 
 
-def environment_without(*names: str) -> Mapping[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in names}
+@pytest.fixture
+def served_project(project: Project, prefect_server: PrefectServer, teacher: TeacherProcess) -> Project:
+    project.environment[API_URL_VARIABLE] = prefect_server.api_url
+    project.settings["revision"]["base_url"] = teacher.base_url
+    return project

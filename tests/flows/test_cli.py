@@ -3,16 +3,17 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from figa_core.errors import FigaError
-from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.cli import app
 from tasks.workspace import Workspace
+
+from .conftest import KEY_VARIABLE, Project
 
 runner = CliRunner()
 
@@ -45,64 +46,71 @@ def test_a_new_workspace_has_no_runs(tmp_path: Path) -> None:
     assert found["held_by"] is None
 
 
-def _fails(project: Any, *, naming: str, calls: TeacherProcess) -> str:
-    """The run ends with code 1 and one message without a traceback, and nothing was asked of the teacher."""
-    result = project.run()
-    assert result.returncode == 1, result.stdout
-    assert naming in result.stdout
-    assert "Traceback" not in result.stdout
-    assert calls.requests() == 0
-    return result.stdout
-
-
-def test_an_unknown_setting_is_named_with_the_one_that_was_meant(
-    project: Any, teacher: TeacherProcess
-) -> None:
+def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project) -> None:
     project.settings["training"]["learning_rat"] = 1.0
-    output = _fails(project, naming="training.learning_rat", calls=teacher)
-    assert "did you mean 'learning_rate'?" in output
+    result = project.run()
+    assert result.returncode == 1
+    assert "training.learning_rat: unknown setting; did you mean 'learning_rate'?" in result.stdout
+    assert "Traceback" not in result.stdout
     assert not project.workspace.exists()
 
 
-def test_a_missing_model_directory_is_named_before_anything_starts(
-    project: Any, teacher: TeacherProcess
-) -> None:
+@pytest.fixture
+def refusal(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Runs the project in this process and returns why it was refused; nothing may have been started."""
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run() -> str:
+        result = runner.invoke(app, ["run", "--config", str(project.config)])
+        assert isinstance(result.exception, FigaError), result.output
+        assert not project.workspace.exists()
+        return str(result.exception)
+
+    return run
+
+
+def test_a_missing_model_directory_is_named(project: Project, refusal: Callable[[], str]) -> None:
     project.settings["generation"]["model"] = str(project.directory / "no-model")
-    _fails(project, naming="no-model", calls=teacher)
-    assert not project.workspace.exists()
+    assert "no-model: no Hugging Face model directory" in refusal()
 
 
-def test_a_missing_key_is_named_before_anything_starts(project: Any, teacher: TeacherProcess) -> None:
-    del project.environment["FIGA_TEST_KEY"]
-    _fails(project, naming="FIGA_TEST_KEY", calls=teacher)
-    assert not project.workspace.exists()
+def test_a_missing_key_is_named(
+    project: Project, refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert f"{KEY_VARIABLE} is empty" in refusal()
 
 
-def test_settings_that_do_not_fit_the_model_are_named(project: Any, teacher: TeacherProcess) -> None:
-    project.settings["generation"]["max_tokens"] = 4000
-    output = _fails(project, naming="prompts.max_prompt_tokens + generation.max_tokens", calls=teacher)
-    assert "max_position_embeddings" in output
+@pytest.mark.parametrize(
+    ("section", "field", "value", "named"),
+    [
+        ("generation", "max_tokens", 4000, "prompts.max_prompt_tokens + generation.max_tokens is 4200"),
+        ("weighting", "max_length", 4000, "weighting.max_length is 4000"),
+        ("reward", "max_length", 4000, "reward.max_length is 4000"),
+        ("training", "tokens_per_batch", 128, "training.tokens_per_batch = 128"),
+        ("evaluation", "verifier", "no_such_module:verify", "evaluation.verifier = 'no_such_module:verify'"),
+        ("evaluation", "baselines", ["figa"], "figa is the main objective already"),
+        ("prompts", "path", "no-prompts.jsonl", "no-prompts.jsonl: no such file of prompts"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(
+    project: Project, refusal: Callable[[], str], section: str, field: str, value: object, named: str
+) -> None:
+    project.settings[section][field] = value
+    assert named in refusal()
 
 
-def test_a_verifier_that_cannot_be_imported_is_named(project: Any, teacher: TeacherProcess) -> None:
-    project.settings["evaluation"]["verifier"] = "no_such_module:verify"
-    _fails(project, naming="evaluation.verifier", calls=teacher)
+def test_an_engine_that_is_not_there_is_named(
+    project: Project, refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project.settings["generation"]["engine"] = "vllm"
+    monkeypatch.setenv("FIGA_VLLM_PYTHON", str(tmp_path / "no-python"))
+    assert "FIGA_VLLM_PYTHON" in refusal()
 
 
-def test_a_missing_prompts_file_is_named(project: Any, teacher: TeacherProcess) -> None:
-    project.settings["prompts"]["path"] = str(project.directory / "no-prompts.jsonl")
-    _fails(project, naming="no-prompts.jsonl", calls=teacher)
-
-
-def test_a_workspace_that_cannot_be_made_is_named(project: Any, teacher: TeacherProcess) -> None:
+def test_a_workspace_that_cannot_be_made_is_named(project: Project, refusal: Callable[[], str]) -> None:
     blocked = project.directory / "a-file"
     blocked.write_text("in the way")
     project.settings["workspace"]["path"] = str(blocked / "workspace")
-    _fails(project, naming="a-file", calls=teacher)
-
-
-@pytest.mark.parametrize("engine", ["vllm"])
-def test_an_engine_that_is_not_there_is_named(project: Any, teacher: TeacherProcess, engine: str) -> None:
-    project.settings["generation"]["engine"] = engine  # the project's directory holds no .venv-vllm
-    output = _fails(project, naming="no environment with vLLM", calls=teacher)
-    assert 'engine = "transformers"' in output
+    assert str(blocked / "workspace") in refusal()

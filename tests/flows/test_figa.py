@@ -10,6 +10,8 @@ import pytest
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server import PrefectServer
 
+from .conftest import KEY, Project
+
 pytestmark = pytest.mark.distributed
 
 
@@ -20,14 +22,14 @@ def _post(server: PrefectServer, route: str) -> list[dict[str, Any]]:
 
 
 def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
-    project: Any, teacher: TeacherProcess, prefect_server: PrefectServer
+    served_project: Project, teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
-    first = project.run()
+    first = served_project.run()
 
     assert first.returncode == 0, first.stdout
     assert "FIGA" in first.stdout
     assert "Report: file://" in first.stdout
-    [report] = (project.workspace / "reports").iterdir()
+    [report] = (served_project.workspace / "reports").iterdir()
     assert "<html" in report.read_text(encoding="utf-8")
     calls = teacher.requests()
     assert calls > 0
@@ -41,12 +43,12 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert report.as_uri() in artifacts[0]["data"]
     assert "weighted" in artifacts[0]["data"]
 
-    second = project.run()
+    second = served_project.run()
     assert second.returncode == 0, second.stdout
     assert teacher.requests() == calls
     assert "nothing left to do" in second.stdout
 
-    status = json.loads(project.figa("status", "-w", str(project.workspace), "--json").stdout)
+    status = json.loads(served_project.figa("status", "-w", str(served_project.workspace), "--json").stdout)
     [run] = status["runs"]
     steps = {step["name"]: step["rows"] for step in run["steps"]}
     assert run["status"] == "completed"
@@ -56,11 +58,11 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}
 
     # The key is in nothing that the run left.
-    for path in project.workspace.rglob("*"):
-        assert not path.is_file() or project.environment["FIGA_TEST_KEY"].encode() not in path.read_bytes()
+    for path in served_project.workspace.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_without_a_configured_api_a_run_starts_its_own_server_and_ends_it(project: Any) -> None:
+def test_without_a_configured_api_a_run_starts_its_own_server_and_ends_it(project: Project) -> None:
     del project.environment["PREFECT_API_URL"]
     project.settings["filter"]["response_reward_below"] = -1e9
 

@@ -14,6 +14,8 @@ from figa_core.revision.calls import CallAnswered, CallSent
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.storage import journal
 
+from .conftest import Project
+
 pytestmark = pytest.mark.distributed
 _WAIT_S = 120.0
 
@@ -59,39 +61,39 @@ def teacher():
 
 
 def test_killed_while_revising_a_second_run_repeats_no_more_than_was_in_flight(
-    project: Any, teacher: TeacherProcess
+    served_project: Project, teacher: TeacherProcess
 ) -> None:
-    project.settings["revision"]["max_concurrency"] = 4
-    process = project.start("run", "--config", str(project.config))
+    served_project.settings["revision"]["max_concurrency"] = 4
+    process = served_project.start("run", "--config", str(served_project.config))
     _wait_until(lambda: teacher.requests() >= 12, process)
     children = _kill(process)
 
-    assert _survivors(children, project.workspace) == []
-    in_flight = _in_flight(project.workspace / "journal" / "revise.jsonl")
+    assert _survivors(children, served_project.workspace) == []
+    in_flight = _in_flight(served_project.workspace / "journal" / "revise.jsonl")
     assert 0 < in_flight <= 4
 
-    second = project.run()
+    second = served_project.run()
     assert second.returncode == 0, second.stdout
-    asked = [record for record, _ in journal.read(project.workspace / "journal" / "revise.jsonl")]
+    asked = [record for record, _ in journal.read(served_project.workspace / "journal" / "revise.jsonl")]
     revised = {record.revision_id for record in asked if isinstance(record, CallSent)}
     assert teacher.requests() <= len(revised) + in_flight
 
 
 def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_no_process(
-    project: Any, teacher: TeacherProcess
+    served_project: Project, teacher: TeacherProcess
 ) -> None:
-    project.settings["training"] |= {"max_steps": 40, "checkpoint_steps": 5}
-    process = project.start("run", "--config", str(project.config))
-    _wait_until(lambda: list(project.workspace.glob("trainings/*/checkpoints/*/whole.json")), process)
+    served_project.settings["training"] |= {"max_steps": 40, "checkpoint_steps": 5}
+    process = served_project.start("run", "--config", str(served_project.config))
+    _wait_until(lambda: list(served_project.workspace.glob("trainings/*/checkpoints/*/whole.json")), process)
     children = _kill(process)
 
-    assert _survivors(children, project.workspace) == []
+    assert _survivors(children, served_project.workspace) == []
     calls = teacher.requests()
-    [metrics] = project.workspace.glob("trainings/*/metrics.jsonl")
+    [metrics] = served_project.workspace.glob("trainings/*/metrics.jsonl")
     before = metrics.read_text(encoding="utf-8").splitlines()[:5]
     assert len(before) == 5
 
-    second = project.run()
+    second = served_project.run()
     assert second.returncode == 0, second.stdout
     assert teacher.requests() == calls
     # The steps before the checkpoint were not done again: their lines, wall times included, still stand.

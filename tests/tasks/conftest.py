@@ -16,8 +16,7 @@ from figa_core.config import (
     WeightingConfig,
 )
 from figa_core.records import Split
-from figa_core.sandbox.build import Sandbox, build_recipe
-from figa_core.sandbox.recipe import SandboxRecipe
+from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from tasks.filter import admit, filter_responses
 from tasks.generate import Sampling, generate, generator_id
@@ -29,14 +28,8 @@ from tasks.workspace import Workspace
 
 RUN = "run-of-the-test"
 NOBODY = "http://127.0.0.1:9/v1"
-MICRO = SandboxRecipe(seed=2, n_prompts=40, base_steps=6, reward_steps=6, pairs_judged=12, prompts_sampled=6)
 KEY_VARIABLE = "FIGA_TEST_KEY"
 EVERY_RESPONSE = FilterConfig(response_reward_below="q1", reference_reward_above="q0", reward_gap_above="q0")
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    return build_recipe(tmp_path_factory.mktemp("sandbox"), MICRO)
 
 
 @pytest.fixture
@@ -59,7 +52,7 @@ class Chain:
 
     def __init__(self, workspace: Workspace, sandbox: Sandbox, base_url: str, prompts: Path | None = None):
         self.workspace, self.run_id = workspace, RUN
-        self.prompts = PromptsConfig(path=prompts or sandbox.prompts, held_out_share=0.25)
+        self.prompts = PromptsConfig(path=prompts or sandbox.prompts, held_out_share=0.25, limit=40)
         self.generation = GenerationConfig(
             model=sandbox.base_model, engine=Engine.TRANSFORMERS, max_tokens=24
         )

@@ -34,10 +34,10 @@ async def test_a_reviser_that_is_down_stops_the_run_and_a_later_run_asks_for_eve
     assert store.count_unsettled_revisions(up.run_id) == 0
 
 
-async def test_nonsense_is_rejected_and_admit_says_what_the_reviser_did(
+async def test_answers_that_are_no_revision_are_rejected_and_admit_says_so(
     make_chain: Any,
 ) -> None:
-    with TeacherProcess(faults={TeacherFault.NONSENSE: 1.0}) as teacher:
+    with TeacherProcess(faults={TeacherFault.LENGTH: 1.0}) as teacher:
         chain = make_chain(teacher.base_url)
         chain.up_to_scores()
         kept = chain.filter()

@@ -8,17 +8,7 @@ from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.ports import GenerationRequest, ScoringRequest
 from figa_core.prompts import RowFormat, read_prompts
 from figa_core.records import Prompt
-from figa_core.sandbox.build import Sandbox, build_recipe
-from figa_core.sandbox.recipe import SandboxRecipe
-
-RECIPE = SandboxRecipe(
-    seed=4, n_prompts=160, base_steps=30, reward_steps=6, pairs_judged=12, prompts_sampled=6
-)
-
-
-@pytest.fixture(scope="package")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    return build_recipe(tmp_path_factory.mktemp("sandbox"), RECIPE)
+from figa_core.sandbox.build import Sandbox
 
 
 @pytest.fixture(scope="package")

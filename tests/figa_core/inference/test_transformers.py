@@ -1,9 +1,13 @@
 """Generation and scoring in this process."""
 
+import dataclasses
+import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from figa_core.chat import ChatFormat
@@ -87,3 +91,39 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
     LlamaForSequenceClassification(config).save_pretrained(tmp_path)
     with pytest.raises(EngineError, match="has 2"):
         TransformersScorer(tmp_path)
+
+
+def test_the_checkpoints_own_sampling_settings_do_not_apply(
+    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
+) -> None:
+    model = shutil.copytree(sandbox.base_model, tmp_path / "model")
+    settings = {"repetition_penalty": 5.0, "top_k": 1, "do_sample": True, "no_repeat_ngram_size": 2}
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    penalised = dataclasses.replace(sandbox, base_model=model)
+    requests = generation_requests[:12]
+    assert _generate(penalised, chat, requests, 4096) == _generate(sandbox, chat, requests, 4096)
+
+
+def test_sampling_is_repeatable_and_leaves_the_global_random_state_alone(
+    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
+) -> None:
+    before = torch.get_rng_state()
+    first = _generate(sandbox, chat, generation_requests[:12], 1024, temperature=1.0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert _generate(sandbox, chat, generation_requests[:12], 1024, temperature=1.0) == first
+
+
+def test_a_model_without_its_reward_head_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    model = shutil.copytree(sandbox.base_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "id2label": {"0": "reward"}}))
+    with pytest.raises(EngineError, match=r"lacks weights \(score\.weight\)"):
+        TransformersScorer(model)
+
+
+def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -> None:
+    model = shutil.copytree(sandbox.reward_model, tmp_path / "model")
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(EngineError, match="cannot load the model"):
+        TransformersScorer(model)

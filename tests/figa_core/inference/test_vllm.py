@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings, find_vllm_python
 from figa_core.ports import GenerationRequest, ScoringRequest
+from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
 
 PYTHON = find_vllm_python()
@@ -28,14 +30,14 @@ def _settings(model: Path) -> VllmSettings:
     return VllmSettings(model=str(model), max_length=300, gpu_memory_share=0.2, rows_per_shard=64)
 
 
-def _generator(model: Path, chat: ChatFormat, scratch: Path, temperature: float) -> VllmGenerator:
+def _generator(model: Path, stops: Iterable[int], scratch: Path, temperature: float) -> VllmGenerator:
     assert PYTHON is not None
     return VllmGenerator(
         _settings(model),
         temperature=temperature,
         top_p=1.0,
         max_tokens=MAX_TOKENS,
-        stop_token_ids=chat.stop_token_ids,
+        stop_token_ids=stops,
         scratch=scratch,
         python=PYTHON,
     )
@@ -44,7 +46,7 @@ def _generator(model: Path, chat: ChatFormat, scratch: Path, temperature: float)
 def test_greedy_tokens_equal_those_of_transformers(
     sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
 ) -> None:
-    vllm = _generator(sandbox.base_model, chat, tmp_path, temperature=0.0)
+    vllm = _generator(sandbox.base_model, chat.stop_token_ids, tmp_path, temperature=0.0)
     ours = {g.request_id: g for batch in vllm.generate(generation_requests) for g in batch}
     transformers = TransformersGenerator(
         sandbox.base_model,
@@ -58,6 +60,8 @@ def test_greedy_tokens_equal_those_of_transformers(
     assert ours.keys() == theirs.keys()
     equal = sum(ours[key] == theirs[key] for key in ours)
     assert equal >= 0.95 * len(ours) >= 100
+    assert {g.finish_reason for g in ours.values()} == {FinishReason.STOP, FinishReason.LENGTH}
+    assert "dtype=torch.float32" in (tmp_path / "worker.log").read_text()  # the checkpoint's
     assert not list(tmp_path.rglob("*.parquet"))  # nothing is left of the exchange
 
 
@@ -66,13 +70,18 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_company(
 ) -> None:
     repeated = generation_requests[:8]
     again = [GenerationRequest(f"again {r.request_id}", r.prompt_ids, r.seed) for r in repeated]
-    vllm = _generator(sandbox.base_model, chat, tmp_path, temperature=1.0)
+    (full_stop,) = chat.response_ids(".")
+    vllm = _generator(sandbox.base_model, [full_stop], tmp_path, temperature=1.0)
     # The repetitions stand in the second shard, among other rows.
     batches = vllm.generate([*generation_requests[:100], *again])
     samples = {g.request_id: g.token_ids for batch in batches for g in batch}
 
     assert all(samples[r.request_id] == samples[f"again {r.request_id}"] for r in repeated)
     assert len(set(samples.values())) > 90
+    # Nothing ends a sample but the tokens asked for, whatever the checkpoint calls an end.
+    drawn = {token for ids in samples.values() for token in ids}
+    assert full_stop not in drawn
+    assert drawn & set(chat.stop_token_ids)
 
 
 def test_rewards_equal_the_raw_logits_of_transformers(
@@ -86,40 +95,77 @@ def test_rewards_equal_the_raw_logits_of_transformers(
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
-def test_a_worker_that_fails_hands_on_the_end_of_its_log(
-    sandbox: Sandbox, chat: ChatFormat, no_model: Path, tmp_path: Path
-) -> None:
+def test_a_worker_that_fails_hands_on_the_end_of_its_log(no_model: Path, tmp_path: Path) -> None:
     (no_model / "config.json").write_text("{}")
-    vllm = _generator(no_model, chat, tmp_path / "scratch", temperature=0.0)
-    with pytest.raises(EngineError, match=r"worker\.log"):
+    vllm = _generator(no_model, [2], tmp_path / "scratch", temperature=0.0)
+    with pytest.raises(EngineError, match=r"worker\.log(.|\n)*last lines(.|\n)*config\.json"):
         list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+    vllm = _generator(tmp_path / "missing", [2], tmp_path / "scratch", temperature=0.0)
+    with pytest.raises(EngineError, match="missing"):
+        list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_model_that_is_no_reward_model_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert PYTHON is not None
+    with pytest.raises(EngineError, match="one label"):
+        VllmScorer(_settings(sandbox.base_model), scratch=tmp_path, python=PYTHON)
+
+
+def test_without_requests_no_worker_starts(sandbox: Sandbox, tmp_path: Path) -> None:
+    scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=tmp_path / "no-python")
+    assert list(scorer.score([])) == []
 
 
 def test_an_interpreter_that_is_not_there_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=tmp_path / "no-python")
-    with pytest.raises(EngineError, match="no-python"):
+    with pytest.raises(EngineError, match=r"no-python.*make setup"):
         list(scorer.score([ScoringRequest("text", (1, 2))]))
 
 
-def test_the_worker_dies_with_a_killed_parent(sandbox: Sandbox, chat: ChatFormat, tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from figa_core.inference.vllm import VllmScorer, VllmSettings\n"
-        "from figa_core.ports import ScoringRequest\n"
-        "model, scratch, python = sys.argv[1:]\n"
-        "scorer = VllmScorer(VllmSettings(model, 300, gpu_memory_share=0.2), scratch=Path(scratch), "
-        "python=Path(python))\n"
-        "list(scorer.score([ScoringRequest('text', (1, 2))]))"
-    )
+PARENT = """
+import sys
+from pathlib import Path
+from figa_core.inference.vllm import VllmGenerator, VllmSettings
+from figa_core.ports import GenerationRequest
+model, scratch, python = sys.argv[1:]
+vllm = VllmGenerator(
+    VllmSettings(model, 300, gpu_memory_share=0.2, rows_per_shard=64),
+    temperature=1.0, top_p=1.0, max_tokens=250, stop_token_ids=[0], scratch=Path(scratch), python=Path(python),
+)
+for batch in vllm.generate(GenerationRequest(str(i), (1, 5, 6), i) for i in range(4000)):
+    print(len(batch), flush=True)
+"""
+
+
+@pytest.mark.parametrize("when", ["starting", "generating"])
+def test_the_worker_dies_with_a_killed_parent(sandbox: Sandbox, tmp_path: Path, when: str) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(sandbox.reward_model), str(tmp_path), str(PYTHON)]
+        [sys.executable, "-c", PARENT, str(sandbox.base_model), str(tmp_path), str(PYTHON)],
+        stdout=subprocess.PIPE,
     )
+    try:
+        assert parent.stdout is not None
+        if when == "generating":
+            assert parent.stdout.readline() == b"64\n"
+        worker = _only_child(parent)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        _, alive = psutil.wait_procs([worker], timeout=20)
+        assert alive == []
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+def _only_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
     deadline = time.monotonic() + 60
     while not (children := psutil.Process(parent.pid).children()):
         assert parent.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
+    (worker,) = children
+    return worker

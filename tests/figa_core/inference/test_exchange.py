@@ -1,0 +1,52 @@
+"""Shards are whole or invisible, and rows come back as they were written."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from figa_core.inference import exchange
+from figa_core.ports import GenerationRequest, ScoringRequest
+from figa_core.records import FinishReason
+
+
+def test_generation_requests_come_back_in_order_with_their_seeds(tmp_path: Path) -> None:
+    path = tmp_path / exchange.shard_name(3)
+    requests = [GenerationRequest("b", (7, 8), 2**62), GenerationRequest("a", (9,), 0)]
+    exchange.write_generation_requests(path, requests)
+    columns = exchange.read_shard(path, exchange.GENERATION_REQUESTS)
+    assert columns == [["b", "a"], [[7, 8], [9]], [2**62, 0]]
+
+
+def test_samples_come_back_even_when_they_are_empty(tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    exchange.write_shard(path, [["a", "b"], [[], [5, 6]], ["stop", "length"]], exchange.GENERATIONS)
+    first, second = exchange.read_generations(path)
+    assert (first.request_id, first.token_ids, first.finish_reason) == ("a", (), FinishReason.STOP)
+    assert (second.request_id, second.token_ids, second.finish_reason) == ("b", (5, 6), FinishReason.LENGTH)
+
+
+def test_texts_and_their_rewards_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    exchange.write_scoring_requests(tmp_path / "texts", [ScoringRequest("a", (1, 2))])
+    assert exchange.read_shard(tmp_path / "texts", exchange.SCORING_REQUESTS) == [["a"], [[1, 2]]]
+    exchange.write_shard(tmp_path / "scores", [["a", "b"], [0.1, -1 / 3]], exchange.SCORES)
+    assert exchange.read_scores(tmp_path / "scores") == [("a", 0.1), ("b", -1 / 3)]
+
+
+def test_a_shard_that_cannot_be_written_whole_is_not_seen(tmp_path: Path) -> None:
+    path = tmp_path / exchange.shard_name(0)
+    with pytest.raises(pa.ArrowInvalid):
+        exchange.write_shard(path, [["a", "b"], [0.1]], exchange.SCORES)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_shard_names_sort_as_numbers() -> None:
+    names = [exchange.shard_name(i) for i in (0, 9, 10, 99_999, 100_000)]
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shards"), [([], []), ([1], [[1]]), ([1, 2], [[1, 2]]), ([1, 2, 3], [[1, 2], [3]])]
+)
+def test_a_stream_is_cut_into_full_shards_and_a_rest(rows: list[int], shards: list[list[int]]) -> None:
+    assert list(exchange.in_shards(iter(rows), 2)) == shards
