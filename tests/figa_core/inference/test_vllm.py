@@ -134,7 +134,12 @@ from figa_core.ports import GenerationRequest
 model, scratch, python = sys.argv[1:]
 vllm = VllmGenerator(
     VllmSettings(model, 300, gpu_memory_share=0.2, rows_per_shard=64),
-    temperature=1.0, top_p=1.0, max_tokens=250, stop_token_ids=[0], scratch=Path(scratch), python=Path(python),
+    temperature=1.0,
+    top_p=1.0,
+    max_tokens=250,
+    stop_token_ids=[0],
+    scratch=Path(scratch),
+    python=Path(python),
 )
 for batch in vllm.generate(GenerationRequest(str(i), (1, 5, 6), i) for i in range(4000)):
     print(len(batch), flush=True)
