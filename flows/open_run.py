@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from figa_core import ids
-from figa_core.config import PipelineConfig
+from figa_core.config import Engine, PipelineConfig
 from figa_core.processes import end_leftovers
 from figa_core.records import Split
 from figa_core.revision.prompt import template_text
 from figa_core.storage.lease import workspace_lease
 from flows.preflight import check
 from flows.progress import Progress
+from tasks.engines import vllm_version
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
@@ -41,6 +42,10 @@ def open_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Itera
     with workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s):
         for process in end_leftovers():
             progress.line(f"ended {process}, which an earlier run that was killed had left")
+        for engine in (config.generation.engine, config.reward.engine):
+            if engine is Engine.AUTO and not vllm_version():
+                progress.line("vLLM is not installed here: the transformers engine takes its place")
+                break
         workspace = Workspace(directory)
         workspace.store.create()
         run = _identify(workspace, config)

@@ -141,7 +141,7 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
 
 
 def _drain() -> None:
-    """Send what Prefect's threads have still to send: at exit they would look for a stopped server for long."""
+    """Send what Prefect's threads still have; at exit they would look for a stopped server for a minute."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

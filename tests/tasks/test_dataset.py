@@ -1,5 +1,6 @@
 """From a file of prompts to shards, every part real: sandbox models, the teacher over HTTP, DuckDB."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ async def test_bad_rows_are_recorded_with_their_reason_and_stop_nothing(
         rows = connection.execute("SELECT source_row, reason FROM bad_rows ORDER BY 1").fetchall()
     assert [row for row, _ in rows] == [4, 5, 6, 7]
     assert rows[1][1] == "duplicate of row 1"
+
+
+def test_a_prompt_longer_than_the_limit_is_left_out_with_both_lengths(
+    make_chain: Any, workspace: Workspace, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "short"}\n' + json.dumps({"prompt": "word " * 300}))
+    chain = make_chain(NOBODY, path)
+    prompts = chain.prompts.model_copy(update={"max_prompt_tokens": 64})
+
+    result = import_prompts.fn(workspace, chain.run_id, prompts, sandbox.base_model)
+
+    assert (result.n_out, result.reasons) == (1, {"longer than prompts.max_prompt_tokens": 1})
+    with workspace.store.database.open() as connection:
+        [(row, reason)] = connection.execute("SELECT source_row, reason FROM bad_rows").fetchall()
+    assert row == 2
+    assert "tokens, more than prompts.max_prompt_tokens = 64" in reason
 
 
 def test_a_file_without_one_usable_row_is_an_error_with_the_reasons(
