@@ -195,7 +195,7 @@ def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Co
         model=config.revision.model,
         calls=calls.calls,
         outcomes={"succeeded": counts.revised, **counts.not_revised},
-        attempts=calls.by_outcome,
+        attempts={outcome.replace("_", " "): n for outcome, n in calls.by_outcome.items()},
         prompt_tokens=calls.prompt_tokens,
         completion_tokens=calls.completion_tokens,
         wall_time_s=calls.seconds_since_start,

@@ -239,7 +239,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Accepted sockets inherit it; without it every answer waits 40 ms for a delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
-        Teacher(settings).app(), log_config=None, log_level="critical", timeout_graceful_shutdown=1, ws="none"
+        Teacher(settings).app(),
+        log_config=None,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,  # longer than clients keep an idle connection, or both close it at once
+        ws="none",
     )
     if options.port_file is not None:
         partial = options.port_file.with_name(options.port_file.name + ".part")
