@@ -15,7 +15,7 @@ from figa_core.errors import ConfigError
 from figa_core.evaluation.statistics import estimate
 from figa_core.ports import ProgressCallback
 from figa_core.records import Message, Score, Split, Stage
-from figa_core.storage.store import responses_of
+from figa_core.storage.rows import responses_of
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 

@@ -13,7 +13,7 @@ from figa_core.config import GenerationConfig
 from figa_core.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback
 from figa_core.records import Response, Split, Stage
-from figa_core.storage.store import Sample
+from figa_core.storage.rows import Sample
 from tasks.engines import make_generator
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace

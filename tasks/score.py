@@ -11,7 +11,7 @@ from figa_core.config import RewardConfig
 from figa_core.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback, ScoringRequest
 from figa_core.records import Score, Split, Stage
-from figa_core.storage.store import Source, Subject, references_of, responses_of, revisions_of
+from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
 from tasks.engines import make_scorer
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace

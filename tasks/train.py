@@ -12,7 +12,7 @@ from figa_core.config import LossConfig, TrainingConfig
 from figa_core.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.records import Objective, Stage
-from figa_core.storage.store import TrainingRow
+from figa_core.storage.rows import TrainingRow
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import TrainingResult, run_training
 from tasks.results import StageResult, no_progress

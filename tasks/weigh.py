@@ -15,8 +15,8 @@ from figa_core.errors import NothingToDoError
 from figa_core.filtering import count_reasons
 from figa_core.ports import ProgressCallback
 from figa_core.records import Decision, Stage, WeighedPair
+from figa_core.storage.rows import AdmittedPair
 from figa_core.storage.shards import write_shards
-from figa_core.storage.store import AdmittedPair
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
 from tasks.results import StageResult, no_progress

@@ -7,7 +7,6 @@ config or of an abandoned run are invisible to it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,53 +27,16 @@ from figa_core.records import (
     Score,
     Split,
 )
+from figa_core.storage import tables
 from figa_core.storage.database import Database, insert_rows
+from figa_core.storage.rows import Admissible, AdmittedPair, Sample, Source, Subject, TrainingRow
 
 DATABASE_NAME = "figa.duckdb"
 _PAGE_ROWS = 2000
 
-_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float64(), pa.bool_()
-_PROMPTS = pa.schema([("prompt_id", _TEXT), ("messages", _TEXT), ("split", _TEXT)])
-_REFERENCES = pa.schema([("reference_id", _TEXT), ("prompt_id", _TEXT), ("text", _TEXT)])
-_RUN_PROMPTS = pa.schema([("run_id", _TEXT), ("prompt_id", _TEXT), ("reference_id", _TEXT)])
-_BAD_ROWS = pa.schema([("run_id", _TEXT), ("source_row", pa.int64()), ("reason", _TEXT)])
-_RESPONSES = pa.schema(
-    [
-        ("response_id", _TEXT),
-        ("prompt_id", _TEXT),
-        ("generator_id", _TEXT),
-        ("sample_index", _INT),
-        ("text", _TEXT),
-        ("token_ids", pa.list_(_INT)),
-        ("finish_reason", _TEXT),
-    ]
-)
-_SCORES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("value", _FLOAT)])
-_REVISIONS = pa.schema(
-    [
-        ("revision_id", _TEXT),
-        ("response_id", _TEXT),
-        ("reference_id", _TEXT),
-        ("model", _TEXT),
-        ("status", _TEXT),
-    ]
-)
-_PAIRS = pa.schema(
-    [
-        ("run_id", _TEXT),
-        ("response_id", _TEXT),
-        ("prompt_id", _TEXT),
-        ("kept", _BOOL),
-        ("keep_reason", _TEXT),
-        ("revision_id", _TEXT),
-        ("scorer_id", _TEXT),
-    ]
-)
-_DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])
-
 # What later stages decided about a pair stays as long as its revision is the same.
 _REPLACE_PAIRS = f"""
-    INSERT INTO pairs ({", ".join(_PAIRS.names)}) SELECT {", ".join(_PAIRS.names)} FROM incoming
+    INSERT INTO pairs ({", ".join(tables.PAIRS.names)}) SELECT {", ".join(tables.PAIRS.names)} FROM incoming
     ON CONFLICT (run_id, response_id) DO UPDATE SET
         kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
         admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
@@ -84,101 +46,6 @@ _REPLACE_PAIRS = f"""
         revision_id = excluded.revision_id"""
 
 _UNSETTLED = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A text to score, with the conversation it answers."""
-
-    subject_id: str
-    messages: tuple[Message, ...]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Texts of one run that a scorer may look at: `responses_of`, `references_of` or `revisions_of`."""
-
-    query: str
-    values: Mapping[str, Any]
-
-
-def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
-    """The responses of one generator to this run's prompts of one split."""
-    return Source(
-        "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
-        "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
-        "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
-        {"run": run_id, "generator": generator_id, "split": str(split)},
-    )
-
-
-def references_of(run_id: str) -> Source:
-    """The references of this run's training prompts."""
-    return Source(
-        "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
-        "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
-        "WHERE rp.run_id = $run AND p.split = 'train'",
-        {"run": run_id},
-    )
-
-
-def revisions_of(run_id: str) -> Source:
-    """The successful revisions of this run's kept pairs."""
-    return Source(
-        "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
-        "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
-        "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
-        {"run": run_id},
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A sample still to be drawn."""
-
-    prompt_id: str
-    messages: tuple[Message, ...]
-    sample_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Admissible:
-    """A successful revision with both rewards, for the guard."""
-
-    response_id: str
-    response_reward: float
-    revision_reward: float
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedPair:
-    """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
-
-    pair_id: str
-    response_id: str
-    messages: tuple[Message, ...]
-    response_text: str
-    response_finish: FinishReason
-    response_token_ids: tuple[int, ...]
-    revision_text: str
-    reference_text: str | None
-    response_reward: float
-    revision_reward: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRow:
-    """A finished training, as the `trainings` table holds it."""
-
-    training_id: str
-    run_id: str
-    objective: str
-    shard_set_id: str
-    parent_model: str
-    directory: str
-    steps: int
-    seconds: float
 
 
 class Store:
@@ -225,23 +92,23 @@ class Store:
     def import_prompts(self, run_id: str, prompts: Sequence[Prompt]) -> None:
         """Save a batch of prompts and make them this run's."""
         with self.database.transaction() as connection:
-            insert_rows(connection, "prompts", [_prompt_row(p) for p in prompts], _PROMPTS)
+            insert_rows(connection, "prompts", [_prompt_row(p) for p in prompts], tables.PROMPTS)
             references = [
                 {"reference_id": p.reference_id, "prompt_id": p.prompt_id, "text": p.reference}
                 for p in prompts
                 if p.reference is not None
             ]
-            insert_rows(connection, "reference_answers", references, _REFERENCES)
+            insert_rows(connection, "reference_answers", references, tables.REFERENCES)
             links = [
                 {"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id} for p in prompts
             ]
-            insert_rows(connection, "run_prompts", links, _RUN_PROMPTS)
+            insert_rows(connection, "run_prompts", links, tables.RUN_PROMPTS)
 
     def save_bad_rows(self, run_id: str, rows: Sequence[BadRow]) -> None:
         """Record rows that cannot be used, with their reasons."""
         records = [{"run_id": run_id, "source_row": row.row, "reason": row.reason} for row in rows]
         with self.database.transaction() as connection:
-            insert_rows(connection, "bad_rows", records, _BAD_ROWS)
+            insert_rows(connection, "bad_rows", records, tables.BAD_ROWS)
 
     # --- generate -------------------------------------------------------------------------------------
 
@@ -281,7 +148,7 @@ class Store:
             for r in responses
         ]
         with self.database.transaction() as connection:
-            return insert_rows(connection, "responses", rows, _RESPONSES)
+            return insert_rows(connection, "responses", rows, tables.RESPONSES)
 
     def count_responses(self, run_id: str, generator_id: str, split: Split) -> int:
         """How many samples this run has from `generator_id`."""
@@ -313,7 +180,7 @@ class Store:
         """Save a batch; returns how many were new."""
         rows = [{"subject_id": s.subject_id, "scorer_id": s.scorer_id, "value": s.value} for s in scores]
         with self.database.transaction() as connection:
-            return insert_rows(connection, "scores", rows, _SCORES)
+            return insert_rows(connection, "scores", rows, tables.SCORES)
 
     # --- filter ---------------------------------------------------------------------------------------
 
@@ -383,8 +250,8 @@ class Store:
             for c in kept
         ]
         with self.database.transaction() as connection:
-            insert_rows(connection, "revisions", revisions, _REVISIONS)
-            connection.register("incoming", pa.Table.from_pylist(pairs, schema=_PAIRS))
+            insert_rows(connection, "revisions", revisions, tables.REVISIONS)
+            connection.register("incoming", pa.Table.from_pylist(pairs, schema=tables.PAIRS))
             connection.execute(_REPLACE_PAIRS)
             connection.execute(
                 "DELETE FROM pairs WHERE run_id = ? "
@@ -566,7 +433,7 @@ class Store:
     def _save_decisions(self, run_id: str, decisions: Mapping[str, Decision], flag: str, reason: str) -> None:
         rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
         with self.database.transaction() as connection:
-            connection.register("incoming", pa.Table.from_pylist(rows, schema=_DECISIONS))
+            connection.register("incoming", pa.Table.from_pylist(rows, schema=tables.DECISIONS))
             connection.execute(
                 f"UPDATE pairs SET {flag} = i.accepted, {reason} = i.reason FROM incoming i "
                 "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",

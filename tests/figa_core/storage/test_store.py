@@ -18,7 +18,8 @@ from figa_core.records import (
     Split,
 )
 from figa_core.storage import summary
-from figa_core.storage.store import Sample, Store, references_of, responses_of, revisions_of
+from figa_core.storage.rows import Sample, references_of, responses_of, revisions_of
+from figa_core.storage.store import Store
 
 RUN, OTHER = "run-1", "run-2"
 GENERATOR, SCORER = "generator", "scorer"

@@ -1,0 +1,42 @@
+"""The Arrow schemas in which rows are inserted: names and order of the columns of `migrations`."""
+
+import pyarrow as pa
+
+_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float64(), pa.bool_()
+PROMPTS = pa.schema([("prompt_id", _TEXT), ("messages", _TEXT), ("split", _TEXT)])
+REFERENCES = pa.schema([("reference_id", _TEXT), ("prompt_id", _TEXT), ("text", _TEXT)])
+RUN_PROMPTS = pa.schema([("run_id", _TEXT), ("prompt_id", _TEXT), ("reference_id", _TEXT)])
+BAD_ROWS = pa.schema([("run_id", _TEXT), ("source_row", pa.int64()), ("reason", _TEXT)])
+RESPONSES = pa.schema(
+    [
+        ("response_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("generator_id", _TEXT),
+        ("sample_index", _INT),
+        ("text", _TEXT),
+        ("token_ids", pa.list_(_INT)),
+        ("finish_reason", _TEXT),
+    ]
+)
+SCORES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("value", _FLOAT)])
+REVISIONS = pa.schema(
+    [
+        ("revision_id", _TEXT),
+        ("response_id", _TEXT),
+        ("reference_id", _TEXT),
+        ("model", _TEXT),
+        ("status", _TEXT),
+    ]
+)
+PAIRS = pa.schema(
+    [
+        ("run_id", _TEXT),
+        ("response_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("kept", _BOOL),
+        ("keep_reason", _TEXT),
+        ("revision_id", _TEXT),
+        ("scorer_id", _TEXT),
+    ]
+)
+DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])
