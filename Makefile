@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all the set-up they need; stamps in build/ keep anything from being done twice.
 # The lock files stand in docker/, beside the images that install the same.
 SHELL := /bin/bash
+# The two environments are installed side by side.
+MAKEFLAGS += --jobs=2
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
 BIN := .venv/bin
 STAMPS := build/stamps

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from figa_core.errors import WorkspaceError
+from figa_core.errors import ConfigError, WorkspaceError
 from figa_core.processes import child_environment, die_with_parent
 
 API_URL_VARIABLE = "PREFECT_API_URL"
@@ -119,11 +119,16 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
     """The API that flows of this process talk to: the configured one (then None), or our own server.
 
     Call `wait` on what comes back before the first flow runs.
+
+    Raises:
+        ConfigError: an API is configured, and nobody answers there.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url is not None:
+    configured = get_current_settings().api.url
+    if configured is not None:
+        _check_answers(configured)
         try:
             yield None
         finally:
@@ -138,6 +143,18 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
             _drain()
             del os.environ[API_URL_VARIABLE]
             refresh_global_settings_context()
+
+
+def _check_answers(api_url: str) -> None:
+    try:
+        urllib.request.urlopen(f"{api_url}/health", timeout=20).close()
+    except urllib.error.HTTPError:
+        return  # somebody answers; what they think of us, Prefect's own client will say
+    except OSError as error:
+        raise ConfigError(
+            f"{API_URL_VARIABLE} = {api_url}: nobody answers there ({error}). Start that server, or unset it "
+            "(also in the Prefect profile) to let the run start one of its own."
+        ) from error
 
 
 def _drain() -> None:

@@ -31,6 +31,11 @@ def checkpoint_dtype(model: Path) -> str:
     )
 
 
+def weights_bytes(model: Path) -> int:
+    """The size of all safetensors files in `model`."""
+    return sum(path.stat().st_size for path in model.glob("*.safetensors"))
+
+
 def require_one_label(model: Path) -> None:
     """Raise EngineError unless `model` is a classifier with one label, as a reward model is."""
     config = _config(model)

@@ -13,7 +13,7 @@ from figa_core.errors import FigaError
 from flows.cli import app
 from tasks.workspace import Workspace
 
-from .conftest import KEY_VARIABLE, Project
+from .conftest import KEY_VARIABLE, NOBODY, Project
 
 runner = CliRunner()
 
@@ -53,6 +53,13 @@ def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project
     assert "training.learning_rat: unknown setting; did you mean 'learning_rate'?" in result.stdout
     assert "Traceback" not in result.stdout
     assert not project.workspace.exists()
+
+
+def test_a_configured_prefect_api_that_does_not_answer_is_named(project: Project) -> None:
+    result = project.run()
+    assert result.returncode == 1
+    assert f"PREFECT_API_URL = {NOBODY}/api: nobody answers there" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
 @pytest.fixture

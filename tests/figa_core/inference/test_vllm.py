@@ -133,10 +133,10 @@ from figa_core.inference.vllm import VllmGenerator, VllmSettings
 from figa_core.ports import GenerationRequest
 model, scratch, python = sys.argv[1:]
 vllm = VllmGenerator(
-    VllmSettings(model, 300, gpu_memory_share=0.2, rows_per_shard=64),
+    VllmSettings(model, 300, gpu_memory_share=0.2, rows_per_shard=8),
     temperature=1.0,
     top_p=1.0,
-    max_tokens=250,
+    max_tokens=100,
     stop_token_ids=[0],
     scratch=Path(scratch),
     python=Path(python),
@@ -155,7 +155,7 @@ def test_the_worker_dies_with_a_killed_parent(sandbox: Sandbox, tmp_path: Path, 
     try:
         assert parent.stdout is not None
         if when == "generating":
-            assert parent.stdout.readline() == b"64\n"
+            assert parent.stdout.readline() == b"8\n"
         worker = _only_child(parent)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
