@@ -43,9 +43,9 @@ DType = Literal["float32", "bfloat16"]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and unknown fields are errors."""
+    """Base of all sections: frozen; unknown fields and numbers that are not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class WorkspaceConfig(Section):
@@ -243,7 +243,9 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Pipeline
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for section, fields in (overrides or {}).items():
-        data.setdefault(section, {}).update(fields)
+        given = data.setdefault(section, {})
+        if isinstance(given, dict):  # anything else is refused below, by name
+            given.update(fields)
     return parse_config(data, source=str(path), base=path.parent)
 
 

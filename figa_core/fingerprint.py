@@ -45,6 +45,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
 
 def _read(cache: Path | None) -> dict[str, str]:
     try:
-        return orjson.loads(cache.read_bytes()) if cache else {}
+        known = orjson.loads(cache.read_bytes()) if cache else {}
     except (OSError, orjson.JSONDecodeError):
         return {}
+    return known if isinstance(known, dict) else {}

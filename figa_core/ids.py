@@ -157,7 +157,7 @@ def training_id(
         alpha=float(alpha),
         beta=float(beta),
         gamma=float(gamma),
-        negative_nll_max=negative_nll_max,
+        negative_nll_max=None if negative_nll_max is None else float(negative_nll_max),
         learning_rate=float(learning_rate),
         steps=steps,
         pairs_per_step=pairs_per_step,

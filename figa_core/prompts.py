@@ -110,10 +110,15 @@ def _parquet_rows(path: Path, row_format: RowFormat) -> Iterator[tuple[int, Mapp
         )
     columns = [name for name in (row_format.prompt_field, row_format.reference_field) if name in names]
     number = 0
-    for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
-        for row in batch.to_pylist():
-            number += 1
-            yield number, row
+    try:
+        for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not readable after row {number}: {str(error).strip()}. Write the file anew."
+        ) from error
 
 
 def _parse_row(number: int, row: Mapping[str, Any], row_format: RowFormat) -> Prompt | BadRow:
@@ -150,7 +155,8 @@ def _parse_messages(value: object, system_prompt: str | None) -> tuple[Message, 
         if (
             not isinstance(item, dict)
             or not isinstance(item.get("content"), str)
-            or item.get("role") not in _ROLES
+            or not isinstance(item.get("role"), str)
+            or item["role"] not in _ROLES
         ):
             return "a chat message needs a role (system, user, assistant, tool) and a text content"
         messages.append(Message(item["role"], item["content"]))

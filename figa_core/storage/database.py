@@ -20,6 +20,9 @@ from figa_core.storage.migrations import migrate
 
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
+# How DuckDB puts it; more than a word, because its messages repeat the path.
+_LOCKED = "Could not set lock on file"
+_DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes")
 
 
 class Database:
@@ -83,7 +86,9 @@ class Database:
             try:
                 return duckdb.connect(str(self.path), read_only=self._read_only)
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
+                if any(words in str(error) for words in _DAMAGED):
+                    raise _damaged(self.path, error) from error
+                if _LOCKED not in str(error):
                     raise WorkspaceError(
                         f"{self.path}: cannot open the workspace's database: {error}. "
                         "Check the directory's permissions and free space, or set another workspace.path."
@@ -94,11 +99,13 @@ class Database:
                         f"{self._lock_timeout_s:g} s ({error}). Close it, or wait for it to end."
                     ) from error
             except duckdb.Error as error:
-                raise StorageError(
-                    f"{self.path}: the database cannot be read: {error}. Restore it, or use a new workspace."
-                ) from error
+                raise _damaged(self.path, error) from error
             time.sleep(wait_s * random.uniform(0.5, 1.5))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _damaged(path: Path, error: duckdb.Error) -> StorageError:
+    return StorageError(f"{path}: the database cannot be read: {error}. Restore it, or use a new workspace.")
 
 
 def insert_rows(

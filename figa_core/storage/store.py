@@ -193,6 +193,7 @@ class Store:
                LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
                WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
                  AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
+                 AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
                ORDER BY r.response_id""",
             {"run": run_id, "generator": generator_id, "scorer": scorer_id},
         )
