@@ -1,12 +1,14 @@
 """Settings: what a file says, what is refused, and how the refusal reads."""
 
+import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from figa_core.config import PipelineConfig, load_config
+from figa_core.config import PipelineConfig, load_config, parse_config
 from figa_core.errors import ConfigError
 
 MINIMAL = """
@@ -62,6 +64,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[filter]\nreward_gap_above = 'q2'", "'q2' is neither a number nor a quantile"),
         ("[training]\nzero_stage = 4", "training.zero_stage"),
         ("[evaluation]\nbaselines = ['dpo']", "evaluation.baselines.0"),
+        ("[training]\nlearning_rate = inf", "training.learning_rate: Input should be a finite number"),
+        ("[filter]\nreward_gap_above = nan", "filter.reward_gap_above"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_do(tmp_path: Path, wrong: str, message: str) -> None:
@@ -81,6 +85,42 @@ def test_a_missing_file_and_text_that_is_no_toml_are_named(tmp_path: Path) -> No
         load_config(tmp_path / "missing.toml")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path, "[workspace")
+
+
+def test_a_field_that_is_missing_from_its_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"revision\.model: missing; add it"):
+        load(tmp_path, MINIMAL.replace('model = "a-model"', ""))
+
+
+def test_a_section_that_is_no_section_is_named_even_when_it_is_overridden(tmp_path: Path) -> None:
+    for overrides in (None, {"loss": {"gamma": 0.1}}):
+        with pytest.raises(ConfigError, match="loss: Input should be a valid dictionary"):
+            load(tmp_path, "loss = 3\n" + MINIMAL, overrides)
+
+
+def test_a_wrong_override_is_refused_like_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.gama: unknown setting; did you mean 'gamma'"):
+        load(tmp_path, overrides={"loss": {"gama": 0.1}})
+
+
+def test_the_users_home_is_understood_in_paths(tmp_path: Path) -> None:
+    assert load(tmp_path, overrides={"workspace": {"path": "~/w"}}).workspace.path == Path.home() / "w"
+
+
+def test_reading_a_mapping_leaves_it_as_it_was(tmp_path: Path) -> None:
+    data = tomllib.loads(MINIMAL)
+    before = copy.deepcopy(data)
+    config = parse_config(data, source="a form", base=tmp_path)
+    assert config == load(tmp_path)
+    assert data == before
+
+
+@pytest.mark.parametrize(
+    "threshold", ["q", "q1.1", "q-0.1", "q.5", "Q0.5", "q0.5 ", "q1e-1", "median", "3", ""]
+)
+def test_a_quantile_that_is_none_is_named(tmp_path: Path, threshold: str) -> None:
+    with pytest.raises(ConfigError, match=r"filter\.reward_gap_above: .* is neither a number nor a quantile"):
+        load(tmp_path, overrides={"filter": {"reward_gap_above": threshold}})
 
 
 @pytest.mark.parametrize("threshold", [-3, 0.5, "q0", "q0.25", "q1", "q1.0"])

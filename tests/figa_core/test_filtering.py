@@ -96,3 +96,38 @@ def test_a_revision_must_raise_the_reward_by_more_than_the_setting() -> None:
 def test_reasons_are_counted_for_rejected_rows_only_most_frequent_first() -> None:
     no, other, yes = Decision(False, "no"), Decision(False, "other"), Decision(True, "yes")
     assert list(count_reasons({"1": other, "2": no, "3": yes, "4": no}).items()) == [("no", 2), ("other", 1)]
+
+
+@given(candidates)
+def test_a_quantile_lets_about_its_share_pass_and_leaves_the_rows_as_they_are(rows: list[Candidate]) -> None:
+    before = list(rows)
+    thresholds = resolve_thresholds("q0.5", 0, 0, rows)
+    below = sum(c.response_reward < thresholds.response_reward_below for c in rows)
+    assert below <= (len(rows) + 1) / 2
+    assert rows == before
+
+
+def test_without_references_a_quantile_of_them_leaves_the_first_test_alone() -> None:
+    rows = [Candidate("a", "p", 0.0, None), Candidate("b", "q", 2.0, None)]
+    decisions = keep(rows, resolve_thresholds("q0.5", "q0.5", "q0.5", rows), lowest_only=False)
+    assert {k: d.accepted for k, d in decisions.items()} == {"a": True, "b": False}
+
+
+def test_of_equally_low_samples_the_same_one_is_kept_in_whatever_order_they_come() -> None:
+    rows = [Candidate("b", "p", 0.0, None), Candidate("a", "p", 0.0, None), Candidate("c", "p", 0.5, None)]
+    for order in (rows, rows[::-1]):
+        decisions = keep(order, DEFAULTS, lowest_only=True)
+        assert [k for k, d in decisions.items() if d.accepted] == ["a"]
+        assert "samples_kept" in decisions["b"].reason
+
+
+def test_a_sample_that_fails_does_not_stand_in_the_way_of_one_that_passes() -> None:
+    rows = [Candidate("low", "p", -1.0, 1.0), Candidate("high", "p", 0.5, 9.0)]
+    decisions = keep(rows, DEFAULTS, lowest_only=True)
+    assert (decisions["low"].accepted, decisions["high"].accepted) == (False, True)
+
+
+def test_a_reward_that_is_no_number_is_never_kept_or_admitted() -> None:
+    assert not decide(Candidate("r", "p", math.nan, 9.0), DEFAULTS).accepted
+    assert not decide(Candidate("r", "p", 0.0, math.nan), DEFAULTS).accepted
+    assert not admit(0.0, math.nan, 0.0).accepted

@@ -1,5 +1,7 @@
 """What makes two model directories the same model."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,8 +45,32 @@ def test_the_cache_sees_a_changed_file_and_survives_its_own_damage(model: Path, 
     assert model_fingerprint(model, cache) == first == model_fingerprint(model)
     (model / "config.json").write_text("something longer than before")
     assert model_fingerprint(model, cache) == model_fingerprint(model) != first
-    cache.write_text("{broken")
-    assert model_fingerprint(model, cache) == model_fingerprint(model)
+    for damage in ("{broken", "[]", "null", ""):
+        cache.write_text(damage)
+        assert model_fingerprint(model, cache) == model_fingerprint(model)
+
+
+def test_a_file_of_known_size_and_time_is_not_read_again(model: Path, tmp_path: Path) -> None:
+    cache, weights = tmp_path / "fingerprints.json", model / "model.safetensors"
+    first, stat = model_fingerprint(model, cache), weights.stat()
+    weights.write_bytes(weights.read_bytes()[::-1])
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert model_fingerprint(model, cache) == first != model_fingerprint(model)
+
+
+def test_one_cache_serves_several_models(model: Path, tmp_path: Path) -> None:
+    cache, other = tmp_path / "fingerprints.json", tmp_path / "other"
+    shutil.copytree(model, other)
+    (other / "config.json").write_text("another")
+    first, second = model_fingerprint(model, cache), model_fingerprint(other, cache)
+    assert first != second
+    assert (model_fingerprint(model, cache), model_fingerprint(other, cache)) == (first, second)
+
+
+def test_the_same_contents_under_other_names_are_another_model(model: Path) -> None:
+    before = model_fingerprint(model)
+    (model / "tokenizer.json").rename(model / "special_tokens_map.json")
+    assert model_fingerprint(model) != before
 
 
 def test_a_directory_that_is_no_model_is_named(model: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every recipe is pinned: a new setting with a default must change no id, or work is paid for twice."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,9 +110,52 @@ def test_every_named_field_changes_the_id(kind: str, field: str) -> None:
     assert recipe(**{**fields, field: other}) != recipe(**fields)
 
 
-def test_a_whole_number_is_the_same_temperature_as_its_float() -> None:
-    _, fields = FIELDS["generator"]
-    assert ids.generator_id(**{**fields, "temperature": 1}) == GOLDEN["generator"]
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(k, f) for k, (_, fields) in FIELDS.items() for f in fields if type(fields[f]) is float],
+)
+def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
+    recipe, fields = FIELDS[kind]
+    assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
+
+
+def test_a_gate_that_is_off_is_another_training() -> None:
+    recipe, fields = FIELDS["training"]
+    assert recipe(**{**fields, "negative_nll_max": None}) != recipe(**fields)
+
+
+def test_messages_and_pairs_in_another_order_or_cut_elsewhere_have_another_id() -> None:
+    assert ids.prompt_id(MESSAGES[::-1]) != ids.prompt_id(MESSAGES)
+    recipe, fields = FIELDS["shards"]
+    for pairs in (fields["pairs"][::-1], ("revision-1revision-2",), ()):
+        assert recipe(**{**fields, "pairs": pairs}) != recipe(**fields)
+
+
+def test_pairs_may_be_streamed() -> None:
+    recipe, fields = FIELDS["shards"]
+    assert recipe(**{**fields, "pairs": iter(fields["pairs"])}) == GOLDEN["shards"]
+
+
+def test_the_order_of_named_settings_does_not_count() -> None:
+    recipe, fields = FIELDS["run"]
+    one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert recipe(**{**fields, "settings": one}) == recipe(**{**fields, "settings": other})
+
+
+def test_another_kind_or_recipe_is_another_id() -> None:
+    assert len({ids.content_id("a", 1, x=1), ids.content_id("b", 1, x=1), ids.content_id("a", 2, x=1)}) == 3
+
+
+def test_a_number_that_is_not_finite_has_no_id() -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        ids.content_id("a", 1, x=float("nan"))
+
+
+def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert ids.file_fingerprint(tmp_path / "a") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 def test_ids_name_their_kind_and_algorithm() -> None:

@@ -11,15 +11,23 @@ import psutil
 from figa_core.processes import PARENT_PID_VARIABLE, child_environment, end_leftovers
 
 CHILD = "from figa_core.processes import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
-PARENT = (
-    "import subprocess, sys, time\nfrom figa_core.processes import child_environment\n"
-    f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], env=child_environment())\n"
-    "print(child.pid, flush=True)\ntime.sleep(60)"
+GENTLE_CHILD = (
+    "import signal, sys, time\nfrom figa_core.processes import die_with_parent\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ended by SIGTERM', flush=True)))\n"
+    "die_with_parent(signal.SIGTERM)\nprint('ready', flush=True)\ntime.sleep(60)"
 )
 
 
+def _parent_of(child: str) -> str:
+    return (
+        "import subprocess, sys, time\nfrom figa_core.processes import child_environment\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], env=child_environment())\n"
+        "print(child.pid, flush=True)\ntime.sleep(60)"
+    )
+
+
 def test_a_child_dies_with_a_killed_parent() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", _parent_of(CHILD)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
     parent.send_signal(signal.SIGKILL)
@@ -57,3 +65,30 @@ def test_leftovers_of_a_dead_run_are_ended_and_those_of_living_runs_are_not() ->
         for process in (orphan, ours):
             process.kill()
             process.communicate()
+
+
+def test_a_child_may_ask_for_a_signal_that_lets_it_clean_up() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _parent_of(GENTLE_CHILD)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert "ready\n" in {parent.stdout.readline(), parent.stdout.readline()}
+    parent.kill()
+    assert parent.stdout.read() == "ended by SIGTERM\n"
+    parent.communicate()
+
+
+def test_a_child_lives_as_long_as_its_parent_and_is_told_what_the_parent_adds() -> None:
+    code = (
+        "import os, time\nfrom figa_core.processes import die_with_parent\n"
+        "die_with_parent()\nprint(os.environ['EXTRA'], flush=True)\ntime.sleep(60)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], env=child_environment(EXTRA="yes"), stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "yes\n"
+    time.sleep(0.2)
+    assert child.poll() is None
+    child.kill()
+    child.communicate()

@@ -3,6 +3,9 @@
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -28,10 +31,10 @@ def _marks(database: Database) -> dict[str, int]:
         return dict(connection.execute("SELECT name, value FROM marks").fetchall())
 
 
-def _other_process(code: str, path: Path) -> subprocess.Popen[str]:
+def _other_process(code: str, path: Path, *, read_only: bool = False) -> subprocess.Popen[str]:
     """Run `code` with `connection` open on the file; returns once it has printed a line."""
     script = (
-        f"import duckdb, sys, time\nconnection = duckdb.connect(sys.argv[1])\n{code}\n"
+        f"import duckdb, sys, time\nconnection = duckdb.connect(sys.argv[1], read_only={read_only})\n{code}\n"
         "print('ready', flush=True)\ntime.sleep(30)"
     )
     process = subprocess.Popen(
@@ -53,8 +56,9 @@ def test_creating_twice_changes_nothing(database: Database) -> None:
 
 def test_a_transaction_is_all_or_nothing(database: Database) -> None:
     row = {"name": "a", "value": 1}
-    with pytest.raises(duckdb.ConversionException), database.transaction() as connection:
-        connection.execute("SELECT 'x'::BIGINT" if insert_rows(connection, "marks", [row], MARKS) else "")
+    with pytest.raises(duckdb.ConversionException), database.transaction() as connection:  # noqa: PT012
+        insert_rows(connection, "marks", [row], MARKS)
+        connection.execute("SELECT 'x'::BIGINT")
     assert _marks(database) == {}
 
 
@@ -103,7 +107,10 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "figa.duckdb"
     path.write_bytes(b"no database" * 1000)
-    with pytest.raises((StorageError, WorkspaceError), match=r"figa\.duckdb"), Database(path).open():
+    with (
+        pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"),
+        Database(path).open(),
+    ):
         pass
 
 
@@ -120,3 +127,78 @@ def test_each_migration_runs_once_and_is_recorded(tmp_path: Path) -> None:
         assert migrate(connection) == []
         rows = connection.execute("SELECT number, name FROM migrations ORDER BY 1").fetchall()
     assert rows == [(number, name) for number, (name, _) in enumerate(MIGRATIONS, start=1)]
+
+
+def test_an_open_gets_the_file_as_soon_as_the_other_process_ends(database: Database) -> None:
+    other = _other_process("connection.execute(\"INSERT INTO marks VALUES ('theirs', 1)\")", database.path)
+    timer = threading.Timer(0.5, other.kill)
+    timer.start()
+    assert _marks(Database(database.path, lock_timeout_s=20)) == {"theirs": 1}
+    timer.join()
+    other.communicate()
+
+
+def test_readers_share_the_file(database: Database) -> None:
+    reading = Database(database.path, lock_timeout_s=0.3, read_only=True)
+    other = _other_process("", database.path, read_only=True)
+    try:
+        assert _marks(reading) == {}
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_a_reader_cannot_write(database: Database) -> None:
+    reading = Database(database.path, read_only=True)
+    with pytest.raises(duckdb.InvalidInputException, match="read-only"), reading.open() as connection:
+        connection.execute("INSERT INTO marks VALUES ('a', 1)")
+
+
+def test_threads_take_turns(database: Database) -> None:
+    def count(_: int) -> None:
+        with database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO marks VALUES ('n', 1) ON CONFLICT DO UPDATE SET value = marks.value + 1"
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(20)))
+    assert _marks(database) == {"n": 20}
+
+
+@pytest.mark.parametrize("left", [0, 100, 5000, 20_000])
+def test_a_file_cut_short_is_called_damaged(database: Database, left: int) -> None:
+    database.path.write_bytes(database.path.read_bytes()[:left])
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"), database.open():
+        pass
+
+
+def test_a_path_with_lock_in_its_name_is_not_taken_for_a_locked_file(tmp_path: Path) -> None:
+    path = tmp_path / "blocks" / "figa.duckdb"
+    path.mkdir(parents=True)
+    with (
+        pytest.raises(WorkspaceError, match="cannot open the workspace's database"),
+        Database(path, lock_timeout_s=0).open(),
+    ):
+        pass
+
+
+def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    """In a process without root's rights, because permissions do not stop root."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from figa_core.errors import WorkspaceError\nfrom figa_core.storage.database import Database\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "for below in ('', 'new'):\n"
+        "    try: Database(Path(sys.argv[1], below, 'figa.duckdb')).create()\n"
+        "    except WorkspaceError as error: print(type(error).__name__, error)"
+    )
+    with tempfile.TemporaryDirectory() as directory:  # every user may enter it, unlike tmp_path
+        Path(directory).chmod(0o555)
+        result = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True)
+        Path(directory).chmod(0o755)
+    first, second = result.stdout.splitlines()
+    assert first.startswith(f"WorkspaceError {directory}/figa.duckdb: cannot open")
+    assert second.startswith(
+        f"WorkspaceError {directory}/new: cannot create the workspace: Permission denied"
+    )

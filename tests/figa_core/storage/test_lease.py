@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,3 +76,51 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         workspace_lease(tmp_path / "file" / "workspace", owner="us"),
     ):
         pass
+
+
+def test_waiting_ends_at_the_timeout(tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path):
+        started = time.monotonic()
+        with (
+            pytest.raises(WorkspaceBusyError, match="the other run"),
+            workspace_lease(tmp_path, owner="us", timeout_s=0.6),
+        ):
+            pass
+        assert 0.5 < time.monotonic() - started < 5
+
+
+def test_two_runs_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+    with workspace_lease(tmp_path, owner="first"):
+        with (
+            pytest.raises(WorkspaceBusyError, match="first, process"),
+            workspace_lease(tmp_path, owner="second"),
+        ):
+            pass
+        assert describe_holder(tmp_path).startswith("first, process")
+
+
+def test_a_run_that_fails_gives_the_lease_back(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), workspace_lease(tmp_path, owner="us"):
+        _ = 1 / 0
+    assert not is_held(tmp_path)
+
+
+def test_the_note_of_a_killed_owner_is_replaced_by_the_next(tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path) as other:
+        other.kill()
+        other.wait()
+        assert describe_holder(tmp_path).startswith("the other run")
+        with workspace_lease(tmp_path, owner="us"):
+            assert describe_holder(tmp_path).startswith("us, process")
+
+
+def test_a_torn_note_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "lease.json").write_text('{"owner": "x')
+    assert "unknown" in describe_holder(tmp_path)
+    with workspace_lease(tmp_path, owner="us"):
+        assert describe_holder(tmp_path).startswith("us, process")
+
+
+def test_the_workspace_is_made_when_it_is_missing(tmp_path: Path) -> None:
+    with workspace_lease(tmp_path / "a" / "b", owner="us"):
+        assert (tmp_path / "a" / "b").is_dir()

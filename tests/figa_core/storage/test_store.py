@@ -1,7 +1,10 @@
 """What a stage is given to do: rows of its own run that are not done, never held-out ones for training."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from figa_core import ids
@@ -18,7 +21,7 @@ from figa_core.records import (
     Split,
 )
 from figa_core.storage import summary
-from figa_core.storage.rows import Sample, references_of, responses_of, revisions_of
+from figa_core.storage.rows import Sample, TrainingRow, references_of, responses_of, revisions_of
 from figa_core.storage.store import Store
 
 RUN, OTHER = "run-1", "run-2"
@@ -219,3 +222,197 @@ def test_bad_rows_are_counted_by_kind(store: Store) -> None:
     counts = summary.counts(store.database, RUN, GENERATOR)
     assert counts.bad_rows == {"duplicate": 2, "the prompt is empty": 1}
     assert (counts.training_prompts, counts.held_out_prompts) == (len(TRAIN), len(HELD_OUT))
+
+
+def admitted(store: Store) -> list[str]:
+    """All pairs kept, revised, scored and admitted; returns the revision ids in order."""
+    revisions = kept(store)
+    for revision in revisions:
+        settle(store, revision, RevisionStatus.SUCCEEDED)
+    store.save_scores([Score(revision, SCORER, 5.5) for revision in revisions])
+    rows = store.admissible(RUN, SCORER)
+    store.save_admissions(RUN, {row.response_id: Decision(True, "better") for row in rows})
+    return revisions
+
+
+def undecided(store: Store) -> list[str]:
+    pages = store.iter_admitted_pairs(RUN, SCORER, only_undecided=True)
+    return [pair.pair_id for page in pages for pair in page]
+
+
+def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(store: Store) -> None:
+    revisions = admitted(store)
+    held_out = {p.messages for p in HELD_OUT}
+    with store.database.transaction() as connection:
+        connection.execute("UPDATE revisions SET status = 'pending'")
+    asked = {r.messages for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    weighed = {p.messages for page in store.iter_admitted_pairs(RUN, SCORER) for p in page}
+    assert len(asked) == len(weighed) == len(revisions)
+    assert not held_out & (asked | weighed)
+
+
+def test_a_prompt_keeps_the_split_it_was_first_given(store: Store) -> None:
+    store.import_prompts(OTHER, [replace(HELD_OUT[0], split=Split.TRAIN)])
+    assert missing(store, OTHER) == []
+    assert len(missing(store, OTHER, Split.HELD_OUT)) == 1
+
+
+def test_the_responses_of_an_excluded_prompt_are_no_candidates(store: Store) -> None:
+    assert len(kept(store)) == len(TRAIN)
+    with store.database.transaction() as connection:
+        connection.execute("INSERT INTO exclusions VALUES (?, 'private', now())", [TRAIN[0].prompt_id])
+
+    candidates = store.candidates(RUN, GENERATOR, SCORER)
+
+    assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates}
+    decisions = {c.response_id: KEEP for c in candidates}
+    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    assert store.count_unsettled_revisions(RUN) == len(TRAIN) - 1
+
+
+def test_an_excluded_held_out_prompt_is_not_judged_on(store: Store) -> None:
+    scored(store)
+    with store.database.transaction() as connection:
+        connection.execute("INSERT INTO exclusions VALUES (?, 'no', now())", [HELD_OUT[0].prompt_id])
+    values = store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 10)
+    assert values.keys() == {p.prompt_id for p in HELD_OUT[1:]}
+
+
+def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_is_one(store: Store) -> None:
+    kept(store)
+    requests = {r.messages: r for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    for one in TRAIN:
+        request = requests[one.messages]
+        assert (request.response_id, request.response) == (response(one).response_id, "an answer")
+        assert request.reference == one.reference
+
+
+def test_another_template_or_model_is_another_revision(store: Store) -> None:
+    first = set(kept(store))
+    candidates = store.candidates(RUN, GENERATOR, SCORER)
+    decisions = {c.response_id: KEEP for c in candidates}
+    for recipe, templates in (({**RECIPE, "model": "n"}, TEMPLATES), (RECIPE, {True: "a", False: "b"})):
+        store.save_keep_decisions(RUN, SCORER, candidates, decisions, recipe, templates)
+        now = {r.revision_id for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+        assert len(now) == len(first)
+        assert not now & first
+
+
+def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(store: Store) -> None:
+    revisions = admitted(store)
+    candidates = store.candidates(RUN, GENERATOR, SCORER)
+    decisions = {c.response_id: KEEP for c in candidates}
+    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    assert store.count_admitted_pairs(RUN) == len(revisions)
+    store.save_keep_decisions(RUN, SCORER, candidates, decisions, {**RECIPE, "model": "n"}, TEMPLATES)
+    assert store.count_admitted_pairs(RUN) == 0
+
+
+def test_only_pairs_without_a_weighing_are_undecided(store: Store, tmp_path: Path) -> None:
+    first, second, *others = revisions = admitted(store)
+    assert undecided(store) == revisions
+    shard = tmp_path / "shards[1]" / "part.parquet"
+    shard.parent.mkdir()
+    pq.write_table(pa.table({"pair_id": [first, "of another run"]}), shard)
+    store.save_weighed_shards(RUN, [shard])
+    assert undecided(store) == [second, *others]
+    pairs = {p.pair_id: p for page in store.iter_admitted_pairs(RUN, SCORER) for p in page}
+    store.save_weighings(RUN, {pairs[second].response_id: Decision(False, "too long")})
+    assert undecided(store) == others
+
+
+def test_a_revision_that_was_not_admitted_is_not_weighed(store: Store) -> None:
+    revisions = admitted(store)
+    rows = store.admissible(RUN, SCORER)
+    store.save_admissions(RUN, {rows[0].response_id: Decision(False, "no better")})
+    assert len(undecided(store)) == len(revisions) - 1 == store.count_admitted_pairs(RUN)
+
+
+def test_scores_and_responses_of_another_model_are_invisible(store: Store) -> None:
+    scored(store)
+    assert store.candidates(RUN, "another generator", SCORER) == []
+    assert store.candidates(RUN, GENERATOR, "another scorer") == []
+    assert store.prompt_values(RUN, GENERATOR, "another scorer", Split.HELD_OUT, 10) == {}
+    assert store.count_responses(RUN, GENERATOR, Split.TRAIN) == len(TRAIN)
+    assert store.count_responses(RUN, "another generator", Split.TRAIN) == 0
+    assert store.count_responses(OTHER, GENERATOR, Split.TRAIN) == 0
+
+
+def test_what_was_stored_first_stays(store: Store) -> None:
+    first = response(TRAIN[0])
+    store.save_responses(GENERATOR, [first])
+    assert store.save_responses(GENERATOR, [replace(first, text="another"), response(TRAIN[1])]) == 1
+    source = responses_of(RUN, GENERATOR, Split.TRAIN)
+    texts = [s.text for page in store.iter_unscored(source, SCORER) for s in page]
+    assert texts == ["an answer", "an answer"]
+    assert store.save_scores([Score(first.response_id, SCORER, 1.0)]) == 1
+    assert store.save_scores([Score(first.response_id, SCORER, 2.0)]) == 0
+    assert [c.response_reward for c in store.candidates(RUN, GENERATOR, SCORER)] == [1.0]
+
+
+def test_a_row_twice_in_one_batch_is_stored_once(store: Store) -> None:
+    store.import_prompts(OTHER, [TRAIN[0], TRAIN[0]])
+    assert len(missing(store, OTHER)) == 1
+    assert store.save_responses(GENERATOR, [response(TRAIN[0])] * 2) == 1
+
+
+def test_texts_come_back_as_they_went_in(store: Store) -> None:
+    for text in ("", " spaces ", "line\nbreak", "nul\x00", "😀 'quoted' ; DROP TABLE runs"):
+        messages = (Message("system", text), Message("user", text))
+        store.import_prompts(OTHER, [Prompt(ids.prompt_id(messages), messages, Split.TRAIN)])
+        assert messages in {sample.messages for sample in missing(store, OTHER)}
+
+
+def test_pages_leave_nothing_out_and_give_nothing_twice(store: Store) -> None:
+    store.import_prompts(OTHER, [prompt(i, reference="good") for i in range(100, 2350)])
+    samples = missing(store, OTHER, samples=2)
+    assert len(samples) == len({(s.prompt_id, s.sample_index) for s in samples}) == 4500
+    texts = [s.subject_id for page in store.iter_unscored(references_of(OTHER), SCORER) for s in page]
+    assert len(texts) == len(set(texts)) == 2250
+    assert texts == sorted(texts)
+
+
+def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(store: Store) -> None:
+    revisions = kept(store)
+    seen = []
+    for page in store.iter_unsettled_revisions(RUN, 2):
+        for request in page:
+            seen.append(request.revision_id)
+            settle(store, request.revision_id, RevisionStatus.SUCCEEDED)
+    assert seen == revisions
+
+
+def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) -> None:
+    for mean in (0.5, 0.75):
+        store.save_evaluation(RUN, "base", GENERATOR, SCORER, "reward", (3, mean, None))
+    training = TrainingRow("training-1", RUN, "figa", "shards-1", "base", "/dir", 10, 1.5)
+    for seconds in (1.5, 99.0):
+        store.save_training(replace(training, seconds=seconds), "fingerprint")
+    with store.database.open() as connection:
+        assert connection.execute("SELECT n, mean, standard_error FROM evaluations").fetchall() == [
+            (3, 0.75, None)
+        ]
+        assert connection.execute("SELECT seconds FROM trainings").fetchall() == [(1.5,)]
+        assert connection.execute("SELECT fingerprint, training_id, promoted FROM models").fetchall() == [
+            ("fingerprint", "training-1", False)
+        ]
+
+
+def test_a_run_without_a_single_row_to_decide_about_is_no_error(store: Store) -> None:
+    kept(store)
+    store.save_keep_decisions(RUN, SCORER, [], {}, RECIPE, TEMPLATES)
+    store.save_admissions(RUN, {})
+    store.save_weighings(RUN, {})
+    store.save_bad_rows(RUN, [])
+    store.import_prompts(RUN, [])
+    assert store.count_unsettled_revisions(RUN) == 0
+
+
+def test_inputs_are_left_as_they_are(store: Store) -> None:
+    candidates = scored(store)
+    decisions = {c.response_id: KEEP for c in candidates}
+    recipe, templates = dict(RECIPE), dict(TEMPLATES)
+    store.save_keep_decisions(RUN, SCORER, candidates, decisions, recipe, templates)
+    assert candidates == store.candidates(RUN, GENERATOR, SCORER)
+    assert decisions == {c.response_id: KEEP for c in candidates}
+    assert (recipe, templates) == (RECIPE, TEMPLATES)
