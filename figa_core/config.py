@@ -157,7 +157,11 @@ class AdmissionConfig(Section):
 class WeightingConfig(Section):
     """How edits become token classes."""
 
-    scheme: Literal["levenshtein", "bag_of_words"] = "levenshtein"
+    scheme: Literal["levenshtein", "bag_of_words", "reward_scaled"] = Field(
+        default="levenshtein",
+        description="levenshtein: edited tokens; bag_of_words: tokens that the other side lacks; "
+        "reward_scaled: levenshtein, each pair by its share of the reward gained.",
+    )
     max_length: int = Field(
         default=1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
     )

@@ -116,17 +116,22 @@ def revision_id(
     )
 
 
-def shard_set_id(*, pairs: Iterable[str], tokenizer: str, template: str, scheme: str, max_length: int) -> str:
-    """Recipe 1: the pairs' revision ids in order, tokenizer and template hashes, scheme, cut length."""
+def shard_set_id(
+    *, pairs: Iterable[str], tokenizer: str, template: str, scorer: str, scheme: str, max_length: int
+) -> str:
+    """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer (a pair is stored
+    with its rewards, and may be scaled by them), scheme, cut length.
+    """
     digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
         digest.update(f"\n{pair}".encode() if index else pair.encode())
     return content_id(
         "shards",
-        1,
+        2,
         pairs=digest.hexdigest(),
         tokenizer=tokenizer,
         template=template,
+        scorer=scorer,
         scheme=scheme,
         max_length=max_length,
     )

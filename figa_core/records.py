@@ -139,6 +139,9 @@ class WeighedPair:
 
     `*_ids` exclude the prompt and include the end of turn where the response has one; `*_classes`
     (values of `EditClass`) have the same length. `reference_ids` is empty without a reference.
+
+    `scale` multiplies the pair's weights, relative to the data set's mean scale (`weighting.schemes`).
+    `canonical` says whether the model generated Ŷ as the token ids that its text is tokenized to.
     """
 
     pair_id: str
@@ -150,3 +153,5 @@ class WeighedPair:
     reference_ids: tuple[int, ...]
     response_reward: float
     revision_reward: float
+    scale: float = 1.0
+    canonical: bool = True

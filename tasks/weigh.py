@@ -1,5 +1,6 @@
 """Stage weigh: admitted pairs → Parquet shards of token ids and edit classes."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,14 +10,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat import load_chat_format
+from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import WeightingConfig
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import count_reasons
 from figa_core.ports import ProgressCallback
 from figa_core.records import Decision, Stage, WeighedPair
+from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.rows import AdmittedPair
-from figa_core.storage.shards import write_shards
+from figa_core.storage.shards import ShardManifest, write_shards
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
 from tasks.results import StageResult, no_progress
@@ -49,23 +51,48 @@ def weigh(
     Raises:
         NothingToDoError: no pair has an edit within the maximum length.
     """
-    store = workspace.store
     chat = load_chat_format(model)
     weigh_texts = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
-    admitted = store.count_admitted_pairs(run_id)
+    scratch = workspace.scratch("weigh")
+    try:
+        pairs = AdmittedPairs(workspace.store.database, run_id, scorer, scratch)
+        manifest = _write(workspace, pairs, weigh_texts, chat, config, scorer, on_progress)
+        if manifest is not None:
+            _mark_weighed(workspace, run_id, manifest)
+        reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if manifest is None:
+        raise NothingToDoError(
+            f"weigh: none of {len(pairs)} pairs can be trained on: {reasons}. Raise weighting.max_length."
+        )
+    directory = workspace.shards(manifest.shard_set_id)
+    counts = StageResult(Stage.WEIGH, len(pairs), manifest.pairs, reasons)
+    return WeighResult(manifest.shard_set_id, directory, counts)
+
+
+def _write(
+    workspace: Workspace,
+    pairs: AdmittedPairs,
+    weigh_texts: _Weigh,
+    chat: ChatFormat,
+    config: WeightingConfig,
+    scorer: str,
+    on_progress: ProgressCallback,
+) -> ShardManifest | None:
+    """Write the shard set of these pairs, or find it complete; None where no pair can be trained on."""
     shard_set_id = ids.shard_set_id(
-        pairs=(pair.pair_id for page in store.iter_admitted_pairs(run_id, scorer) for pair in page),
+        pairs=pairs.ids(),
         tokenizer=chat.tokenizer_hash,
         template=chat.template_hash,
+        scorer=scorer,
         scheme=config.scheme,
         max_length=config.max_length,
     )
-    directory = workspace.shards(shard_set_id)
-    pages = store.iter_admitted_pairs(run_id, scorer)
     try:
-        manifest = write_shards(
-            directory,
-            _weighed(pages, weigh_texts, lambda done: on_progress(done, admitted)),
+        return write_shards(
+            workspace.shards(shard_set_id),
+            _weighed(pairs.pages(), weigh_texts, lambda done: on_progress(done, len(pairs))),
             shard_set_id=shard_set_id,
             tokenizer_hash=chat.tokenizer_hash,
             template_hash=chat.template_hash,
@@ -73,15 +100,14 @@ def weigh(
             max_length=config.max_length,
             pairs_per_shard=config.pairs_per_shard,
         )
-    except NothingToDoError as error:
-        reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
-        raise NothingToDoError(
-            f"weigh: none of {admitted} pairs can be trained on: {reasons}. Raise weighting.max_length."
-        ) from error
-    store.save_weighed_shards(run_id, [directory / shard.file for shard in manifest.shards])
-    reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
-    store.save_run_settings(run_id, {"shards": shard_set_id})
-    return WeighResult(shard_set_id, directory, StageResult(Stage.WEIGH, admitted, manifest.pairs, reasons))
+    except NothingToDoError:
+        return None
+
+
+def _mark_weighed(workspace: Workspace, run_id: str, manifest: ShardManifest) -> None:
+    directory = workspace.shards(manifest.shard_set_id)
+    workspace.store.save_weighed_shards(run_id, [directory / shard.file for shard in manifest.shards])
+    workspace.store.save_run_settings(run_id, {"shards": manifest.shard_set_id})
 
 
 def _weighed(
@@ -102,15 +128,17 @@ def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_texts
     The set may be another run's, or this run may have been killed right after writing it: weighing just
     the pairs that are not in it finds the same reasons every way.
     """
+    store = workspace.store
     counts: dict[str, int] = {}
-    for page in workspace.store.iter_admitted_pairs(run_id, scorer, only_undecided=True):
+    undecided = AdmittedPairs(store.database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
+    for page in undecided.pages():
         outcomes = zip(page, weigh_texts([_texts(pair) for pair in page]), strict=True)
         decisions = {
             pair.response_id: Decision(False, outcome.reason)
             for pair, outcome in outcomes
             if isinstance(outcome, SkippedPair)
         }
-        workspace.store.save_weighings(run_id, decisions)
+        store.save_weighings(run_id, decisions)
         for reason, count in count_reasons(decisions).items():
             counts[reason] = counts.get(reason, 0) + count
     return counts
@@ -126,4 +154,5 @@ def _texts(pair: AdmittedPair) -> PairTexts:
         reference_text=pair.reference_text,
         response_reward=pair.response_reward,
         revision_reward=pair.revision_reward,
+        generated_ids=pair.response_token_ids,
     )

@@ -9,10 +9,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +21,8 @@ from figa_core.errors import NothingToDoError, StorageError
 from figa_core.records import WeighedPair
 
 MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_ROW_GROUP = 1000
 
 _IDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 _CLASSES = pa.list_(pa.field("item", pa.int8(), nullable=False))
@@ -35,8 +37,12 @@ SCHEMA = pa.schema(
         pa.field("reference_ids", _IDS, nullable=False),
         pa.field("response_reward", pa.float64(), nullable=False),
         pa.field("revision_reward", pa.float64(), nullable=False),
+        pa.field("scale", pa.float64(), nullable=False),
+        pa.field("canonical", pa.bool_(), nullable=False),
     ]
 )
+
+_ID_COLUMNS = ("prompt_ids", "response_ids", "revision_ids", "reference_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class ShardManifest:
     """What a complete shard set says about itself.
 
     `longest_sequence` is the most tokens of a prompt with one of its answers, `largest_id` the largest
-    token id.
+    token id, `canonical_pairs` how many responses the model generated as their text is tokenized.
     """
 
     shard_set_id: str
@@ -64,6 +70,7 @@ class ShardManifest:
     pairs: int
     longest_sequence: int
     largest_id: int
+    canonical_pairs: int
     shards: tuple[Shard, ...]
     version: int = FORMAT_VERSION
 
@@ -79,7 +86,7 @@ def write_shards(
     max_length: int,
     pairs_per_shard: int,
 ) -> ShardManifest:
-    """Stream `pairs` into shards of `pairs_per_shard` rows; memory holds one shard.
+    """Stream `pairs` into shards of `pairs_per_shard` rows; memory holds a thousand pairs.
 
     A complete set with the same id is returned as it is, without reading `pairs`.
 
@@ -96,16 +103,17 @@ def write_shards(
             )
         return present
     try:
-        shards, longest, largest = _write_files(directory, pairs, pairs_per_shard)
+        totals, shards = _write_files(directory, pairs, pairs_per_shard)
         manifest = ShardManifest(
             shard_set_id=shard_set_id,
             tokenizer_hash=tokenizer_hash,
             template_hash=template_hash,
             scheme=scheme,
             max_length=max_length,
-            pairs=sum(shard.pairs for shard in shards),
-            longest_sequence=longest,
-            largest_id=largest,
+            pairs=totals.pairs,
+            longest_sequence=int(totals.longest),
+            largest_id=int(totals.largest_id),
+            canonical_pairs=totals.canonical,
             shards=tuple(shards),
         )
         _write_durably(directory / MANIFEST_NAME, json.dumps(asdict(manifest), indent=2).encode())
@@ -204,54 +212,83 @@ def _pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
         yield WeighedPair(*fields)
 
 
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    pairs: int = 0
+    longest: int = 0
+    largest_id: int = 0
+    canonical: int = 0
+
+    def plus(self, table: pa.Table) -> "_Totals":
+        prompts, *answers = (table.column(name).chunk(0) for name in _ID_COLUMNS)
+        lengths = np.max([np.diff(column.offsets.to_numpy()) for column in answers], axis=0)
+        return _Totals(
+            self.pairs + table.num_rows,
+            max(self.longest, int((np.diff(prompts.offsets.to_numpy()) + lengths).max())),
+            max(self.largest_id, *(c.flatten().to_numpy().max(initial=0) for c in (prompts, *answers))),
+            self.canonical + table.column("canonical").to_pylist().count(True),
+        )
+
+
 def _write_files(
     directory: Path, pairs: Iterable[WeighedPair], pairs_per_shard: int
-) -> tuple[list[Shard], int, int]:
+) -> tuple[_Totals, list[Shard]]:
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob("pairs-*.parquet*"):
         leftover.unlink()
+    totals = _Totals()
     shards: list[Shard] = []
-    longest = largest = 0
     rows = iter(pairs)
-    while chunk := list(islice(rows, pairs_per_shard)):
-        table = _table(chunk)
-        longest = max(longest, _longest_sequence(chunk))
-        largest = max(largest, _largest_id(chunk))
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+    while (first := next(rows, None)) is not None:
+        shard = islice(chain((first,), rows), pairs_per_shard)
         path = directory / f"pairs-{len(shards):05d}.parquet"
-        body = sink.getvalue()
-        _write_durably(path, body)
-        shards.append(Shard(path.name, len(chunk), body.size))
+        before = totals.pairs
+        totals = _write_shard(path, shard, totals)
+        shards.append(Shard(path.name, totals.pairs - before, path.stat().st_size))
     if not shards:
         raise NothingToDoError(f"{directory}: no pair is left to weigh, so there is nothing to train on.")
-    return shards, longest, largest
+    return totals, shards
+
+
+def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals) -> _Totals:
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            while group := list(islice(pairs, _ROW_GROUP)):
+                table = _table(group)
+                writer.write_table(table)
+                totals = totals.plus(table)
+        _make_durable(file)
+    temporary.replace(path)
+    return totals
 
 
 def _table(pairs: list[WeighedPair]) -> pa.Table:
-    return pa.table(
-        [pa.array([getattr(pair, field.name) for pair in pairs], type=field.type) for field in SCHEMA],
-        schema=SCHEMA,
+    return pa.table([_column(pairs, field) for field in SCHEMA], schema=SCHEMA)
+
+
+def _column(pairs: list[WeighedPair], field: pa.Field) -> pa.Array:
+    rows = [getattr(pair, field.name) for pair in pairs]
+    if not pa.types.is_list(field.type):
+        return pa.array(rows, type=field.type)
+    # Flat values and offsets: twice as fast as handing over nested Python sequences.
+    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    values = np.fromiter(
+        chain.from_iterable(rows), dtype=field.type.value_type.to_pandas_dtype(), count=int(offsets[-1])
     )
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=field.type)
 
 
-def _answers(pair: WeighedPair) -> tuple[tuple[int, ...], ...]:
-    return pair.response_ids, pair.revision_ids, pair.reference_ids
-
-
-def _longest_sequence(pairs: list[WeighedPair]) -> int:
-    return max(len(pair.prompt_ids) + max(map(len, _answers(pair))) for pair in pairs)
-
-
-def _largest_id(pairs: list[WeighedPair]) -> int:
-    return max(max(ids, default=0) for pair in pairs for ids in (pair.prompt_ids, *_answers(pair)))
-
-
-def _write_durably(path: Path, body: bytes | pa.Buffer) -> None:
+def _write_durably(path: Path, body: bytes) -> None:
     """Write beside, flush to disk, rename: a reader sees the whole file or none."""
     temporary = path.with_name(path.name + ".partial")
     with temporary.open("wb") as file:
         file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
+        _make_durable(file)
     temporary.replace(path)
+
+
+def _make_durable(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

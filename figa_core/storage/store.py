@@ -19,7 +19,6 @@ from figa_core.ports import RevisionRequest
 from figa_core.prompts import BadRow
 from figa_core.records import (
     Decision,
-    FinishReason,
     Message,
     Prompt,
     Response,
@@ -29,7 +28,7 @@ from figa_core.records import (
 )
 from figa_core.storage import tables
 from figa_core.storage.database import Database, insert_rows
-from figa_core.storage.rows import Admissible, AdmittedPair, Sample, Source, Subject, TrainingRow
+from figa_core.storage.rows import Admissible, Sample, Source, Subject, TrainingRow
 
 DATABASE_NAME = "figa.duckdb"
 _PAGE_ROWS = 2000
@@ -316,39 +315,6 @@ class Store:
 
     # --- weigh ----------------------------------------------------------------------------------------
 
-    def iter_admitted_pairs(
-        self, run_id: str, scorer_id: str, *, only_undecided: bool = False
-    ) -> Iterator[list[AdmittedPair]]:
-        """Everything the weigh stage needs, ordered by revision id.
-
-        `only_undecided`: those of which no shard set and no reason is recorded yet.
-        """
-        query = f"""
-            SELECT v.revision_id, r.response_id, p.messages, r.text, r.finish_reason, r.token_ids, v.text,
-                   a.text, before.value, after.value
-            FROM pairs JOIN revisions v USING (revision_id)
-            JOIN responses r ON r.response_id = pairs.response_id
-            JOIN prompts p ON p.prompt_id = pairs.prompt_id
-            LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
-            JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
-            JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
-            WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train' AND v.revision_id > $after
-              AND (NOT $undecided OR pairs.weighed IS NULL)
-            ORDER BY v.revision_id LIMIT {_PAGE_ROWS}"""
-        after = ""
-        values = {"run": run_id, "scorer": scorer_id, "undecided": only_undecided}
-        while page := self._fetch(query, {**values, "after": after}):
-            yield [_admitted_pair(row) for row in page]
-            after = page[-1][0]
-
-    def count_admitted_pairs(self, run_id: str) -> int:
-        """How many pairs `iter_admitted_pairs` gives."""
-        return self._fetch(
-            "SELECT count(*) FROM pairs JOIN prompts p USING (prompt_id) "
-            "WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'",
-            {"run": run_id},
-        )[0][0]
-
     def save_weighings(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
         """Store which admitted pairs went into the shards, and why the others did not."""
         self._save_decisions(run_id, decisions, "weighed", "weigh_reason")
@@ -480,18 +446,3 @@ def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
 
 def _messages(text: str) -> tuple[Message, ...]:
     return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
-
-
-def _admitted_pair(row: Sequence[Any]) -> AdmittedPair:
-    return AdmittedPair(
-        pair_id=row[0],
-        response_id=row[1],
-        messages=_messages(row[2]),
-        response_text=row[3],
-        response_finish=FinishReason(row[4]),
-        response_token_ids=tuple(row[5]),
-        revision_text=row[6],
-        reference_text=row[7],
-        response_reward=row[8],
-        revision_reward=row[9],
-    )

@@ -69,7 +69,10 @@ class PairData:
             answer: _ragged(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
         }
         self._classes = {answer: _ragged(tables, f"{answer}_classes") for answer in ("response", "revision")}
+        self._scales = np.concatenate([table.column("scale").to_numpy() for table in tables])
         self._check()
+        # Exactly 1 where all are alike.
+        self._scales = (self._scales / self._scales.mean()).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._pair_ids)
@@ -119,14 +122,17 @@ class PairData:
 
     def sequences(self, pair: int, recipe: Recipe, *, tail_cut: bool) -> list[TrainingSequence]:
         """The pair's training sequences; `tail_cut` leaves out those without a weight and cuts the rest."""
-        sequences = [self._sequence(pair, answer, tail_cut) for answer in recipe.answers]
+        scale = self._scales[pair] if recipe.scaled else np.float32(1)
+        sequences = [self._sequence(pair, answer, scale, tail_cut) for answer in recipe.answers]
         return [
             sequence
             for sequence in sequences
             if len(sequence.inputs_T) and (len(sequence.weights_K) or not tail_cut)
         ]
 
-    def _sequence(self, pair: int, answer: AnswerWeights, tail_cut: bool) -> TrainingSequence:
+    def _sequence(
+        self, pair: int, answer: AnswerWeights, scale: np.float32, tail_cut: bool
+    ) -> TrainingSequence:
         prompt = self._prompts.row(pair)
         ids = self._ids[answer.answer].row(pair)
         weights = answer.weight_by_class[self._answer_classes(pair, answer)]
@@ -139,7 +145,7 @@ class PairData:
             inputs_T=np.concatenate((prompt, ids[:kept])) if len(ids) else prompt[:0],
             columns_K=weighted + (len(prompt) - 1),
             targets_K=ids[weighted],
-            weights_K=weights[weighted],
+            weights_K=weights[weighted] * scale,
         )
 
     def _answer_classes(self, pair: int, answer: AnswerWeights) -> npt.NDArray[np.integer]:
@@ -157,6 +163,12 @@ class PairData:
                     f"{self._directory}: pair {self.pair_id(row)} has {classes.lengths()[row]} classes for "
                     f"{tokens[row]} {answer} tokens. Weigh it again."
                 )
+        unscaled = np.flatnonzero(~(np.isfinite(self._scales) & (self._scales > 0)))
+        if unscaled.size:
+            raise TrainingError(
+                f"{self._directory}: pair {self.pair_id(int(unscaled[0]))} has a scale that is no positive "
+                "number. Weigh it again."
+            )
         unprompted = np.flatnonzero(self._prompts.lengths() == 0)
         if unprompted.size:
             raise TrainingError(

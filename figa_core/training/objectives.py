@@ -31,12 +31,14 @@ class AnswerWeights:
 class Recipe:
     """An objective with its settings filled in.
 
-    `negative_nll_max` is the gate; with `unlikelihood` a negative token's term is −log(1 − p), not +log p.
+    `negative_nll_max` is the gate; with `unlikelihood` a negative token's term is −log(1 − p), not +log p;
+    with `scaled` a pair's weights are multiplied by its scale over the data set's mean scale.
     """
 
     answers: tuple[AnswerWeights, ...]
     negative_nll_max: float | None
     unlikelihood: bool
+    scaled: bool
 
 
 def recipe(
@@ -44,15 +46,16 @@ def recipe(
 ) -> Recipe:
     """The recipe of an objective; FIGA reads α, β, γ and the gate, unlikelihood the first three, SFT none."""
     if objective is Objective.SFT:
-        return Recipe((_every_token("reference"),), None, unlikelihood=False)
+        return Recipe((_every_token("reference"),), None, unlikelihood=False, scaled=False)
     if objective is Objective.SFT_REVISED:
-        return Recipe((_every_token("revision"),), None, unlikelihood=False)
+        return Recipe((_every_token("revision"),), None, unlikelihood=False, scaled=False)
     answers = (
         AnswerWeights("response", response_weight_table(beta), counted_table(revision=False)),
         AnswerWeights("revision", revision_weight_table(alpha, gamma), counted_table(revision=True)),
     )
     unlikelihood = objective is Objective.UNLIKELIHOOD
-    return Recipe(answers, None if unlikelihood else negative_nll_max, unlikelihood=unlikelihood)
+    gate = None if unlikelihood else negative_nll_max
+    return Recipe(answers, gate, unlikelihood=unlikelihood, scaled=True)
 
 
 def _every_token(answer: Answer) -> AnswerWeights:

@@ -1,10 +1,12 @@
-"""Schemes turn two token sequences into classes; `token_weights` turns classes into weights.
+"""Schemes turn two token sequences into classes and a scale; `token_weights` turns classes into weights.
 
-Classes are stored in the shards, and α, β, γ are applied when a training loads them, so that changing them
-repeats nothing. Every scheme has the signature of `Scheme`.
+Classes and scales are stored in the shards. α, β, γ and the data set's mean scale are applied when a training
+loads them, so that changing the former repeats nothing and the latter need not be known while weighing.
+Every scheme has the signature of `Scheme`.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +15,50 @@ from figa_core.errors import ConfigError
 from figa_core.records import EditClass
 from figa_core.weighting.alignment import Classes, edit_classes
 
-Scheme = Callable[[Sequence[int], Sequence[int]], tuple[Classes, Classes]]
+
+class PairEdits(NamedTuple):
+    """What a scheme says of one pair.
+
+    Attributes:
+        response_classes: `EditClass` of every token of Ŷ.
+        revision_classes: `EditClass` of every token of Ỹ.
+        scale: what the pair's weights are multiplied by, relative to the data set's mean scale.
+    """
+
+    response_classes: Classes
+    revision_classes: Classes
+    scale: float
+
+
+Scheme = Callable[[Sequence[int], Sequence[int], float], PairEdits]
+"""(ids of Ŷ, ids of Ỹ, R(Ỹ) − R(Ŷ)) → edits; the ids contain no end of turn."""
 
 _CLASS_COUNT = len(EditClass)
 
 
-def levenshtein(response_ids: Sequence[int], revision_ids: Sequence[int]) -> tuple[Classes, Classes]:
-    """The paper's scheme: classes by edit operations (`alignment.edit_classes`)."""
-    return edit_classes(response_ids, revision_ids)
+def levenshtein(response_ids: Sequence[int], revision_ids: Sequence[int], _reward_gain: float) -> PairEdits:
+    """The paper's scheme: classes by edit operations (`alignment.edit_classes`), all pairs alike."""
+    return PairEdits(*edit_classes(response_ids, revision_ids), scale=1.0)
 
 
-def bag_of_words(response_ids: Sequence[int], revision_ids: Sequence[int]) -> tuple[Classes, Classes]:
+def bag_of_words(response_ids: Sequence[int], revision_ids: Sequence[int], _reward_gain: float) -> PairEdits:
     """A token whose id does not occur on the other side is inserted (in Ỹ) or deleted (in Ŷ)."""
     before, after = frozenset(response_ids), frozenset(revision_ids)
     kept = int(EditClass.KEPT)
-    return (
+    return PairEdits(
         tuple(kept if token in after else int(EditClass.DELETED) for token in response_ids),
         tuple(kept if token in before else int(EditClass.INSERTED) for token in revision_ids),
+        scale=1.0,
     )
+
+
+def reward_scaled(response_ids: Sequence[int], revision_ids: Sequence[int], reward_gain: float) -> PairEdits:
+    """Levenshtein classes, the pair's weights times R(Ỹ) − R(Ŷ) over the data set's mean of it.
+
+    A pair without a gain gets a scale that is not positive: it is left out, since its weights would be zero
+    or push the wrong way.
+    """
+    return PairEdits(*edit_classes(response_ids, revision_ids), scale=reward_gain)
 
 
 def scheme_named(name: str) -> Scheme:
@@ -39,7 +67,9 @@ def scheme_named(name: str) -> Scheme:
     Raises:
         ConfigError: there is none of that name.
     """
-    known: dict[str, Scheme] = {scheme.__name__: scheme for scheme in (levenshtein, bag_of_words)}
+    known: dict[str, Scheme] = {
+        scheme.__name__: scheme for scheme in (levenshtein, bag_of_words, reward_scaled)
+    }
     if name not in known:
         raise ConfigError(f"weighting.scheme: no scheme named {name!r}; known: {', '.join(known)}")
     return known[name]

@@ -18,7 +18,10 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class PairTexts:
-    """One admitted pair as texts: Ŷ with the reason its generation ended, Ỹ, and Y where there is one."""
+    """One admitted pair as texts: Ŷ with the reason its generation ended, Ỹ, and Y where there is one.
+
+    `generated_ids` are the ids the model emitted for Ŷ, without a stop token; None where they are not known.
+    """
 
     pair_id: str
     messages: tuple[Message, ...]
@@ -28,6 +31,7 @@ class PairTexts:
     reference_text: str | None
     response_reward: float
     revision_reward: float
+    generated_ids: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def weigh_pairs(
       none either, since a revision of half an answer is half an answer) or by `max_length`.
     * An answer too long for `max_length` loses its end; classes come from the whole texts and are cut too.
     * Skipped, with the reason: a prompt that leaves no room or that the template refuses, identical texts, an
-      empty revision, a pair none of whose edits is left within `max_length`.
+      empty revision, a pair none of whose edits is left within `max_length`, a scale that is not positive.
     """
     prompts = _prompt_ids(chat, pairs)
     revised_texts = [restore_whitespace(pair.response_text, pair.revision_text) for pair in pairs]
@@ -137,7 +141,12 @@ def _weigh(
             pair.pair_id,
             f"the prompt has {len(prompt)} tokens, which leaves no room in max_length={max_length}",
         )
-    response_classes, revision_classes = scheme(response, revision)
+    canonical = pair.generated_ids is None or pair.generated_ids == response
+    response_classes, revision_classes, scale = scheme(
+        response, revision, pair.revision_reward - pair.response_reward
+    )
+    if not scale > 0:  # NaN included
+        return SkippedPair(pair.pair_id, "the revision's reward is not above the response's")
     end = chat.end_of_turn_ids if pair.response_finish is FinishReason.STOP else ()
     response, response_classes = _close(response, response_classes, end, room)
     revision, revision_classes = _close(revision, revision_classes, end, room)
@@ -157,6 +166,8 @@ def _weigh(
         reference_ids=reference,
         response_reward=pair.response_reward,
         revision_reward=pair.revision_reward,
+        scale=scale,
+        canonical=canonical,
     )
 
 

@@ -54,6 +54,7 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             "pairs": ("revision-1", "revision-2"),
             "tokenizer": "k",
             "template": "t",
+            "scorer": "s",
             "scheme": "levenshtein",
             "max_length": 64,
         },
@@ -85,7 +86,7 @@ GOLDEN = {
     "verifier": "verifier-s256-34a93f602d98b246f1c39d78f76b87e7",
     "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
     "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
-    "shards": "shards-s256-7d258ef992cc178ef279ee55467638f3",
+    "shards": "shards-s256-7cb681f06d0b4fd4307be4d3c498e0d1",
     "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
 }
 

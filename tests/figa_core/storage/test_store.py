@@ -1,5 +1,6 @@
 """What a stage is given to do: rows of its own run that are not done, never held-out ones for training."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,15 @@ from figa_core.records import (
     Split,
 )
 from figa_core.storage import summary
-from figa_core.storage.rows import Sample, TrainingRow, references_of, responses_of, revisions_of
+from figa_core.storage.admitted import AdmittedPairs
+from figa_core.storage.rows import (
+    AdmittedPair,
+    Sample,
+    TrainingRow,
+    references_of,
+    responses_of,
+    revisions_of,
+)
 from figa_core.storage.store import Store
 
 RUN, OTHER = "run-1", "run-2"
@@ -186,13 +195,13 @@ def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(sto
     assert {row.revision_reward for row in rows} == {5.5}
     store.save_admissions(RUN, {row.response_id: Decision(True, "better") for row in rows})
 
-    pairs = [pair for page in store.iter_admitted_pairs(RUN, SCORER) for pair in page]
+    pairs = admitted_pairs(store)
 
-    assert len(pairs) == len(TRAIN) == store.count_admitted_pairs(RUN)
+    assert len(pairs) == len(TRAIN)
     assert {p.messages for p in pairs} == {p.messages for p in TRAIN}
     assert all((p.response_text, p.revision_text) == ("an answer", "better") for p in pairs)
     assert [p.pair_id for p in pairs] == sorted(p.pair_id for p in pairs)
-    assert list(store.iter_admitted_pairs(OTHER, SCORER)) == []
+    assert admitted_pairs(store, OTHER) == []
 
 
 def test_values_of_a_split_are_those_of_sample_zero(store: Store) -> None:
@@ -235,9 +244,17 @@ def admitted(store: Store) -> list[str]:
     return revisions
 
 
+def admitted_pairs(store: Store, run: str = RUN, *, only_undecided: bool = False) -> list[AdmittedPair]:
+    with tempfile.TemporaryDirectory() as scratch:
+        pairs = AdmittedPairs(store.database, run, SCORER, Path(scratch), only_undecided=only_undecided)
+        found = [pair for page in pairs.pages() for pair in page]
+        assert list(pairs.ids()) == [pair.pair_id for pair in found]
+        assert len(pairs) == len(found)
+        return found
+
+
 def undecided(store: Store) -> list[str]:
-    pages = store.iter_admitted_pairs(RUN, SCORER, only_undecided=True)
-    return [pair.pair_id for page in pages for pair in page]
+    return [pair.pair_id for pair in admitted_pairs(store, only_undecided=True)]
 
 
 def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(store: Store) -> None:
@@ -246,7 +263,7 @@ def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(store: Stor
     with store.database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'pending'")
     asked = {r.messages for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
-    weighed = {p.messages for page in store.iter_admitted_pairs(RUN, SCORER) for p in page}
+    weighed = {p.messages for p in admitted_pairs(store)}
     assert len(asked) == len(weighed) == len(revisions)
     assert not held_out & (asked | weighed)
 
@@ -303,9 +320,9 @@ def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(store: St
     candidates = store.candidates(RUN, GENERATOR, SCORER)
     decisions = {c.response_id: KEEP for c in candidates}
     store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
-    assert store.count_admitted_pairs(RUN) == len(revisions)
+    assert len(admitted_pairs(store)) == len(revisions)
     store.save_keep_decisions(RUN, SCORER, candidates, decisions, {**RECIPE, "model": "n"}, TEMPLATES)
-    assert store.count_admitted_pairs(RUN) == 0
+    assert admitted_pairs(store) == []
 
 
 def test_only_pairs_without_a_weighing_are_undecided(store: Store, tmp_path: Path) -> None:
@@ -316,7 +333,7 @@ def test_only_pairs_without_a_weighing_are_undecided(store: Store, tmp_path: Pat
     pq.write_table(pa.table({"pair_id": [first, "of another run"]}), shard)
     store.save_weighed_shards(RUN, [shard])
     assert undecided(store) == [second, *others]
-    pairs = {p.pair_id: p for page in store.iter_admitted_pairs(RUN, SCORER) for p in page}
+    pairs = {p.pair_id: p for p in admitted_pairs(store)}
     store.save_weighings(RUN, {pairs[second].response_id: Decision(False, "too long")})
     assert undecided(store) == others
 
@@ -325,7 +342,7 @@ def test_a_revision_that_was_not_admitted_is_not_weighed(store: Store) -> None:
     revisions = admitted(store)
     rows = store.admissible(RUN, SCORER)
     store.save_admissions(RUN, {rows[0].response_id: Decision(False, "no better")})
-    assert len(undecided(store)) == len(revisions) - 1 == store.count_admitted_pairs(RUN)
+    assert len(undecided(store)) == len(revisions) - 1 == len(admitted_pairs(store))
 
 
 def test_scores_and_responses_of_another_model_are_invisible(store: Store) -> None:
