@@ -37,10 +37,10 @@ class WeightedTokenLogits(nn.Module):
     def __init__(self, model: Any, *, sparse_head: bool) -> None:
         super().__init__()
         self.model = model
-        self._sparse_head = sparse_head
-        self._rows_K = self._columns_K = torch.zeros(0, dtype=torch.long)
         head = model.get_output_embeddings()
-        if sparse_head and head is not None:
+        self._sparse_head = sparse_head and head is not None
+        self._rows_K = self._columns_K = torch.zeros(0, dtype=torch.long)
+        if self._sparse_head:
             head.register_forward_pre_hook(self._choose)
 
     def forward(

@@ -42,6 +42,7 @@ def random_pair(index: int, rng: np.random.Generator) -> WeighedPair:
         reference_ids=ids(revision) if index % 3 else (),
         response_reward=0.0,
         revision_reward=1.0,
+        scale=(0.5, 1.0, 1.5)[index % 3],
     )
 
 

@@ -18,16 +18,21 @@ from transformers import AutoModelForCausalLM
 
 from figa_core.errors import TrainingError
 from figa_core.processes import child_environment
-from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.records import Objective, WeighedPair
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.launch import TrainingResult, run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
+from tests.figa_core.training.oracle import Settings, oracle
 
 pytestmark = pytest.mark.distributed
 
 PAIRS = 9
 ALPHA, BETA, GAMMA, GATE = 1.0, 0.5, 0.1, 6.0
 STEPS = 60
+
+
+def mean_scale_of(pairs: list[WeighedPair]) -> float:
+    return sum(pair.scale for pair in pairs) / len(pairs)
 
 
 def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object) -> TrainingJob:
@@ -50,75 +55,50 @@ def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object
     return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
 
 
+# Token budgets that make one, two and three micro-batches of the nine pairs on one rank.
+ACCUMULATION = {1: 4096, 2: 220, 3: 150}
 VARIANTS: dict[str, dict[str, object]] = {
-    "zero1": {"zero_stage": 1},
-    "zero2": {"zero_stage": 2},
-    "zero3": {"zero_stage": 3},
+    **{f"zero{stage}": {"zero_stage": stage} for stage in (1, 2, 3)},
+    **{f"zero{stage}-one-rank": {"zero_stage": stage, "processes": 1} for stage in (1, 2, 3)},
+    **{
+        f"accumulation-{count}": {"tokens_per_batch": budget, "processes": 1, "levers": Levers(packing=True)}
+        for count, budget in ACCUMULATION.items()
+    },
     "one-micro-batch": {"tokens_per_batch": 4096},
     "packed": {"levers": Levers(packing=True)},
     "packed-zero3": {"levers": Levers(packing=True), "zero_stage": 3},
     "full-head": {"levers": Levers(sparse_head=False)},
+    "full-head-zero3": {"levers": Levers(sparse_head=False), "zero_stage": 3},
     "uncut": {"levers": Levers(tail_cut=False)},
+    "no-lever": {"levers": Levers(sparse_head=False, tail_cut=False, packing=False), "zero_stage": 1},
     "fewer-pairs-than-ranks": {"pairs_per_step": 1, "tokens_per_batch": 40},
     "no-gamma": {"gamma": 0.0, "negative_nll_max": None},
     "unlikelihood": {"objective": Objective.UNLIKELIHOOD},
     "sft": {"objective": Objective.SFT},
+    "sft-revised": {"objective": Objective.SFT_REVISED},
 }
-
-
-def slow_loss(model: torch.nn.Module, pairs: list[WeighedPair], job: TrainingJob) -> torch.Tensor:
-    """The formula, token by token, one sequence at a time, with whole logits."""
-    total = torch.zeros(())
-    counted = 0
-    alpha_classes = {EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.END_OF_TURN}
-    beta_classes = {EditClass.DELETED, EditClass.SUBSTITUTED}
-
-    def nlls(prompt: tuple[int, ...], answer: tuple[int, ...]) -> torch.Tensor:
-        logits = model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
-        log_probabilities = logits.log_softmax(-1)[len(prompt) - 1 : -1]
-        return -log_probabilities[torch.arange(len(answer)), torch.tensor(answer)]
-
-    for pair in pairs:
-        if job.objective is Objective.SFT:
-            if pair.reference_ids:
-                total = total + nlls(pair.prompt_ids, pair.reference_ids).sum()
-                counted += len(pair.reference_ids)
-            continue
-        for nll, token_class in zip(
-            nlls(pair.prompt_ids, pair.revision_ids), pair.revision_classes, strict=True
-        ):
-            total = total + (job.alpha if token_class in alpha_classes else job.gamma) * nll
-            counted += token_class in alpha_classes
-        for nll, token_class in zip(
-            nlls(pair.prompt_ids, pair.response_ids), pair.response_classes, strict=True
-        ):
-            if token_class in beta_classes:
-                counted += 1
-                if job.objective is Objective.UNLIKELIHOOD:
-                    total = total - job.beta * torch.log(1 - torch.exp(-nll).clamp(max=1 - 1e-4))
-                elif job.negative_nll_max is None or nll <= job.negative_nll_max:
-                    total = total - job.beta * nll
-    return total / counted
 
 
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Path:
-    """All variants in one start of two ranks, which is what takes the time."""
+    """All variants in one start of one rank and one of two, which is what takes the time."""
     directory = tmp_path_factory.mktemp("gradients")
     for name, changes in VARIANTS.items():
-        (directory / f"{name}.json").write_text(
-            gradient_job(model_dir, shards_dir, name, **changes).to_json()
-        )
+        job = gradient_job(model_dir, shards_dir, name, **changes)
+        jobs = directory / str(job.processes)
+        jobs.mkdir(exist_ok=True)
+        (jobs / f"{name}.json").write_text(job.to_json())
     script = Path(__file__).with_name("rank_gradients.py")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    process = subprocess.Popen(
-        [*torchrun, "--nproc-per-node=2", str(script), str(directory)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo"),
-    )
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output.decode()[-4000:]
+    for ranks in ("1", "2"):
+        process = subprocess.Popen(
+            [*torchrun, f"--nproc-per-node={ranks}", str(script), str(directory / ranks)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo"),
+        )
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output.decode()[-4000:]
     return directory
 
 
@@ -130,14 +110,17 @@ def without_parent_pid(**extra: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_two_ranks_have_the_gradient_of_one_process(
+def test_ranks_have_the_gradient_of_the_formula(
     name: str, rank_gradients: Path, model_dir: Path, shards_dir: Path, pairs: list[WeighedPair]
 ) -> None:
     job = gradient_job(model_dir, shards_dir, name, **VARIANTS[name])
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
-    slow_loss(model, pairs[: job.pairs_per_step], job).backward()
+    settings = Settings(job.objective, job.alpha, job.beta, job.gamma, job.negative_nll_max)
+    step = oracle(model, pairs[: job.pairs_per_step], settings, mean_scale_of(pairs))
+    assert step.nearest_to_gate > 1e-3
+    step.loss.backward()
     expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
-    found = load_file(rank_gradients / f"{name}.safetensors")
+    found = load_file(rank_gradients / str(job.processes) / f"{name}.safetensors")
     assert found.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
     assert largest > 0.01
@@ -149,9 +132,16 @@ def test_two_ranks_have_the_gradient_of_one_process(
         )
 
 
-def test_the_variants_do_accumulate_over_several_micro_batches(rank_gradients: Path) -> None:
-    with safe_open(rank_gradients / "zero2.safetensors", "pt") as file:
-        assert int(file.metadata()["micro_batches"]) >= 3
+def micro_batches(directory: Path, ranks: int, name: str) -> int:
+    with safe_open(directory / str(ranks) / f"{name}.safetensors", "pt") as file:
+        return int(file.metadata()["micro_batches"])
+
+
+def test_the_variants_do_accumulate_over_as_many_micro_batches_as_they_say(rank_gradients: Path) -> None:
+    assert micro_batches(rank_gradients, 2, "zero2") >= 3
+    assert micro_batches(rank_gradients, 2, "one-micro-batch") == 1
+    for count in ACCUMULATION:
+        assert micro_batches(rank_gradients, 1, f"accumulation-{count}") == count
 
 
 def training_job(model_dir: Path, shards_dir: Path, output: Path, **changes: object) -> TrainingJob:

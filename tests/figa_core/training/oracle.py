@@ -1,0 +1,84 @@
+"""The loss once more, slow and obviously right: one sequence and one token at a time, with whole logits.
+
+It shares nothing with the implementation but the records. Formula: design of the method, paper eq. 6 to 8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from figa_core.records import EditClass, Objective, WeighedPair
+
+KEPT, SUBSTITUTED = EditClass.KEPT, EditClass.SUBSTITUTED
+INSERTED, DELETED, END = EditClass.INSERTED, EditClass.DELETED, EditClass.END_OF_TURN
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loss depends on besides model and pairs."""
+
+    objective: Objective
+    alpha: float
+    beta: float
+    gamma: float
+    gate: float | None
+
+
+@dataclass
+class Oracle:
+    """`loss` is Σ w·term / N; `nearest_to_gate`: how near a negative token's NLL comes to the gate."""
+
+    loss: torch.Tensor
+    counted: int
+    nearest_to_gate: float
+
+
+def answer_nlls(model: torch.nn.Module, prompt: Sequence[int], answer: Sequence[int]) -> list[torch.Tensor]:
+    """−log p(token | prompt, tokens before it) of every token of the answer."""
+    ids = [*prompt, *answer]
+    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+    return [-logits[place - 1].log_softmax(-1)[ids[place]] for place in range(len(prompt), len(ids))]
+
+
+def oracle(
+    model: torch.nn.Module, step: Sequence[WeighedPair], settings: Settings, mean_scale: float = 1.0
+) -> Oracle:
+    """The loss of one optimizer step of these pairs."""
+    total = torch.zeros((), dtype=torch.float64)
+    counted = 0
+    nearest = float("inf")
+    sft_answers = {Objective.SFT: "reference_ids", Objective.SFT_REVISED: "revision_ids"}
+    for pair in step:
+        if settings.objective in sft_answers:
+            answer = getattr(pair, sft_answers[settings.objective])
+            if answer:
+                for nll in answer_nlls(model, pair.prompt_ids, answer):
+                    total = total + nll
+                    counted += 1
+            continue
+        scale = np.float32(pair.scale / mean_scale)  # weights are kept in fp32
+        revised = answer_nlls(model, pair.prompt_ids, pair.revision_ids) if pair.revision_ids else []
+        for nll, edit in zip(revised, pair.revision_classes, strict=True):
+            if edit in (INSERTED, SUBSTITUTED, END):
+                total = total + float(np.float32(settings.alpha) * scale) * nll
+                counted += 1
+            else:
+                total = total + float(np.float32(settings.gamma) * scale) * nll
+        initial = answer_nlls(model, pair.prompt_ids, pair.response_ids) if pair.response_ids else []
+        for nll, edit in zip(initial, pair.response_classes, strict=True):
+            if edit not in (DELETED, SUBSTITUTED):
+                continue
+            counted += 1
+            weight = float(np.float32(settings.beta) * scale)
+            if settings.objective is Objective.UNLIKELIHOOD:
+                probability = torch.exp(-nll).clamp(max=1 - 1e-4)
+                total = total + weight * -torch.log(1 - probability)
+            elif settings.gate is None:
+                total = total - weight * nll
+            else:
+                nearest = min(nearest, abs(float(nll.detach()) - settings.gate))
+                if nll <= settings.gate:
+                    total = total - weight * nll
+    return Oracle(total / max(counted, 1), counted, nearest)
