@@ -79,7 +79,13 @@ def plan_step(
     packing: bool,
     tail_cut: bool,
 ) -> StepPlan:
-    """Deal the pairs to the ranks by length, and group this rank's sequences into micro-batches."""
+    """Deal the pairs to the ranks by length, and group this rank's sequences into micro-batches.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    if not pairs:
+        raise ValueError("a step needs at least one pair")
     by_pair = [data.sequences(pair, recipe, tail_cut=tail_cut) for pair in pairs]
     group = group_packed if packing else group_rows
     groups: list[list[list[TrainingSequence]]] = []

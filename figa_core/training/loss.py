@@ -37,8 +37,11 @@ def weighted_nll(
     A token with a negative weight counts only while its NLL is at most `negative_nll_max` (the authors'
     code, not their formula), so that tokens the model already avoids are not pushed further; None switches
     that off.
+
+    Raises:
+        ValueError: logits, targets and weights are not of one length.
     """
-    nll_K = _nll(logits_KV, targets_K)
+    nll_K = _nll(logits_KV, targets_K, weights_K)
     negative_K = weights_K < 0
     gated_K = (
         torch.zeros_like(negative_K) if negative_nll_max is None else negative_K & (nll_K > negative_nll_max)
@@ -51,14 +54,17 @@ def weighted_unlikelihood(
     logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch.Tensor
 ) -> LossSums:
     """Like `weighted_nll`, with |w| · −log(1 − p) on the negative tokens (p clamped at 1 − 1e-4), no gate."""
-    nll_K = _nll(logits_KV, targets_K)
+    nll_K = _nll(logits_KV, targets_K, weights_K)
     negative_K = weights_K < 0
     probability_K = torch.exp(-nll_K).clamp(max=_MAX_PROBABILITY)
     term_K = torch.where(negative_K, -torch.log1p(-probability_K), nll_K)
     return _sums(weights_K.abs() * term_K, nll_K, weights_K, torch.zeros_like(negative_K))
 
 
-def _nll(logits_KV: torch.Tensor, targets_K: torch.Tensor) -> torch.Tensor:
+def _nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch.Tensor) -> torch.Tensor:
+    lengths = len(logits_KV), len(targets_K), len(weights_K)
+    if len(set(lengths)) > 1:  # a single weight would be broadcast in silence
+        raise ValueError(f"logits, targets and weights must be of one length, and are {lengths}")
     if logits_KV.dtype in (torch.bfloat16, torch.float16):
         logits_KV = logits_KV.float()
     return functional.cross_entropy(logits_KV, targets_K, reduction="none")

@@ -125,6 +125,56 @@ def test_a_step_without_any_weight_says_so(data: PairData) -> None:
     assert (empty.weighted, empty.micro_batches) == (0, ())
 
 
+def test_a_step_of_no_pairs_is_refused(data: PairData) -> None:
+    with pytest.raises(ValueError, match="at least one pair"):
+        plan(data, pairs=range(0))
+
+
+def weights_of(step: StepPlan) -> dict[int, float]:
+    """Σ |w| by pair."""
+    sums: dict[int, float] = {}
+    for batch in step.micro_batches:
+        starts = np.flatnonzero(batch.position_ids_BT == 0) if batch.position_ids_BT is not None else None
+        for row, column, weight in zip(batch.rows_K, batch.columns_K, batch.weights_K, strict=True):
+            place = row if starts is None else np.searchsorted(starts, column, side="right") - 1
+            pair = batch.pairs[place]
+            sums[pair] = sums.get(pair, 0.0) + abs(float(weight))
+    return sums
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_pairs_weights_are_multiplied_by_its_scale_over_the_mean_of_the_data_set(
+    data: PairData, pairs: list[WeighedPair], packing: bool
+) -> None:
+    mean = sum(pair.scale for pair in pairs) / len(pairs)
+    assert {pair.scale / mean for pair in pairs} == {0.5, 1.0, 1.5}
+    expected = {
+        index: pair.scale
+        / mean
+        * (
+            0.5 * sum(c in (EditClass.DELETED, EditClass.SUBSTITUTED) for c in pair.response_classes)
+            + sum(c != EditClass.KEPT for c in pair.revision_classes)
+        )
+        for index, pair in enumerate(pairs[:9])
+    }
+    assert weights_of(plan(data, packing=packing)) == pytest.approx(expected)
+    sft = recipe(Objective.SFT_REVISED, alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=None)
+    assert weights_of(plan(data, sft)) == {i: len(pair.revision_ids) for i, pair in enumerate(pairs[:9])}
+
+
+def test_both_members_of_a_pair_stand_in_the_same_step(data: PairData) -> None:
+    step = plan(data, tail_cut=False)
+    members = [pair for batch in step.micro_batches for pair in batch.pairs]
+    assert sorted(members) == sorted([*range(9), *range(9)])
+
+
+def test_plans_are_the_same_every_time(data: PairData) -> None:
+    first, again = plan(data, packing=True), plan(data, packing=True)
+    for one, other in zip(first.micro_batches, again.micro_batches, strict=True):
+        np.testing.assert_array_equal(one.ids_BT, other.ids_BT)
+        np.testing.assert_array_equal(one.weights_K, other.weights_K)
+
+
 def test_the_tail_cut_runs_fewer_tokens(data: PairData) -> None:
     assert plan(data).tokens < plan(data, tail_cut=False).tokens
     assert plan(data).weighted == plan(data, tail_cut=False).weighted
@@ -194,3 +244,6 @@ def test_what_does_not_fit_is_refused_naming_the_pair(
         write_one(tmp_path / "classes", short, chat)
     with pytest.raises(TrainingError, match="pair culprit has an empty prompt"):
         write_one(tmp_path / "prompt", dataclasses.replace(pair, prompt_ids=()), chat)
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(TrainingError, match="pair culprit has a scale that is no positive number"):
+            write_one(tmp_path / f"scale {scale}", dataclasses.replace(pair, scale=scale), chat)

@@ -1,14 +1,16 @@
 """The loss against a slow, obviously right implementation."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from figa_core.training.loss import weighted_nll, weighted_unlikelihood
+from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
 
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LossSums]
 logits_lists = st.lists(st.lists(st.floats(-6, 6), min_size=4, max_size=4), min_size=1, max_size=6)
 weight = st.sampled_from([-2.0, -0.5, 0.1, 1.0, 3.0])
 
@@ -99,3 +101,32 @@ def test_arguments_are_left_as_they_were() -> None:
     weighted_nll(logits, targets, weights, 0.6)
     weighted_unlikelihood(logits, targets, weights)
     assert all(torch.equal(a, b) for a, b in zip((logits, targets, weights), copies, strict=True))
+
+
+@pytest.mark.parametrize("loss", [lambda *a: weighted_nll(*a, None), weighted_unlikelihood])
+@pytest.mark.parametrize("weights", [1, 2, 4])
+def test_weights_of_another_length_are_refused_and_not_broadcast(loss: Loss, weights: int) -> None:
+    with pytest.raises(ValueError, match=rf"one length, and are \(3, 3, {weights}\)"):
+        loss(torch.zeros(3, 5), torch.zeros(3, dtype=torch.long), torch.ones(weights))
+
+
+@pytest.mark.parametrize("loss", [lambda *a: weighted_nll(*a, 0.6), weighted_unlikelihood])
+def test_no_tokens_are_a_loss_of_zero(loss: Loss) -> None:
+    logits = torch.zeros(0, 5, requires_grad=True)
+    sums = loss(logits, torch.zeros(0, dtype=torch.long), torch.zeros(0))
+    sums.weighted_sum.backward()
+    assert float(sums.weighted_sum.detach()) == 0
+
+
+def test_both_answers_of_a_pair_worked_out_by_hand() -> None:
+    """Two tokens of vocabulary with p = 4/5 and 1/5 everywhere, α = 1, β = 1/2, gate 0.6.
+
+    Ỹ: an inserted token of p = 1/5 (NLL ln 5) and its end of turn of p = 4/5 (NLL ln 5/4), both weight 1.
+    Ŷ: a deleted token of p = 4/5 (NLL 0.22, open) and one of p = 1/5 (NLL 1.61, gated), weight −1/2.
+    N = 4 counts the gated one too.
+    """
+    logits = torch.tensor([math.log(4.0), 0.0]).repeat(4, 1)
+    sums = weighted_nll(logits, torch.tensor([1, 0, 0, 1]), torch.tensor([1.0, 1.0, -0.5, -0.5]), 0.6)
+    expected = (math.log(5) + math.log(5 / 4) - 0.5 * math.log(5 / 4)) / 4
+    assert float(sums.weighted_sum) / 4 == pytest.approx(expected)
+    assert (int(sums.positives), int(sums.negatives), int(sums.gated)) == (2, 2, 1)
