@@ -4,11 +4,24 @@ A training sequence is ``prompt_ids + response_ids + end_of_turn_ids``. The prom
 rendering with its generation prompt; the response is tokenized by itself and appended, so that the prompt
 is an exact prefix by construction. The end of turn is what the template puts after an assistant message, up
 to and including the first token on which generation stops (often not ``tokenizer.eos_token``).
+
+Settled here, each with a test:
+
+* BOS stands where the template prints it and nowhere else, as in transformers' and vLLM's chat APIs.
+* A tokenizer that puts a space before a text (SentencePiece's) does so for a response only where the template
+  does: after ``[/INST]`` yes, after ``assistant`` and a newline no. Otherwise every response would begin with
+  a token that the model does not write there.
+* Control-token strings in a response are plain text. In a *prompt* they are the control tokens: a user's
+  ``<|im_end|>`` ends the user's turn, exactly as when the same messages go through transformers or vLLM.
+  Prompts from people one does not trust need filtering before they are imported.
+* A template that prints the day's date gets a fixed one: the same messages have the same ids on every day.
+* A character of which a cut response holds only the first bytes is no part of its text.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +39,10 @@ PLAIN_TEMPLATE = (
 """Stands in where a tokenizer brings no chat template (a base model)."""
 
 _SENTINEL = "figaanswer"
+_NEXT_QUESTION = "figaquestion"
+_ANCHOR = "\n"
+_DATE = datetime(2024, 7, 26)  # what Llama 3.1's template prints where it is told no date
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def load_chat_format(model_dir: Path) -> "ChatFormat":
@@ -69,7 +86,11 @@ class ChatFormat:
         self.fallback_template = fallback
         self._encode_template = _encoder(tokenizer, control_tokens_as_text=False)
         self._encode_text = _encoder(tokenizer, control_tokens_as_text=True)
-        self.end_of_turn_ids, self.stop_token_ids = self._find_end_of_turn(frozenset(stop_token_ids))
+        before, after = self._around_answer()
+        self.end_of_turn_ids, self.stop_token_ids = self._find_end_of_turn(
+            before, after, frozenset(stop_token_ids)
+        )
+        self._anchor_ids = self._find_anchor(before)
         self.tokenizer_hash = _tokenizer_hash(tokenizer)
         self.template_hash = _hash(template, tokenizer.special_tokens_map, self.end_of_turn_ids)
 
@@ -78,7 +99,8 @@ class ChatFormat:
         """Wrap a transformers tokenizer; its ``eos_token`` stops generation besides `stop_token_ids`.
 
         Raises:
-            ConfigError: no token is known on which generation could stop.
+            ConfigError: no token is known on which generation could stop, or the chat template cannot render
+                a question and an answer.
         """
         stops = set(stop_token_ids)
         if tokenizer.eos_token_id is not None:
@@ -107,15 +129,31 @@ class ChatFormat:
         )
 
     def response_ids(self, text: str) -> tuple[int, ...]:
-        """Ids of a response by itself: no BOS, no end of turn, control-token strings as plain text."""
+        """Ids of a response as it follows a prompt: no BOS, no end of turn, control-token strings as text."""
         return self.response_ids_batch([text])[0]
 
     def response_ids_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """`response_ids` of many texts at once."""
-        return self._encode_text(texts)
+        if not self._anchor_ids:
+            return self._encode_text(texts)
+        return [
+            self._behind_anchor(ids) or self._encode_text([text])[0]
+            for text, ids in zip(texts, self._encode_text([_ANCHOR + text for text in texts]), strict=True)
+        ]
+
+    def without_end_of_turn(self, generated_ids: Sequence[int]) -> tuple[int, ...]:
+        """Ids that were generated up to a stop token (not included), without the rest of the end of turn.
+
+        Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what stands
+        before the stop is no part of the answer. Not for a response that was cut by length.
+        """
+        ids, lead = tuple(generated_ids), self.end_of_turn_ids[:-1]
+        return ids[: -len(lead)] if lead and ids[-len(lead) :] == lead else ids
 
     def conversation_ids(self, messages: Sequence[Message], answer_text: str) -> tuple[int, ...]:
         """Ids of prompt and answer as one rendered conversation: what a reward model reads.
+
+        As in a prompt, and unlike in `response_ids`, control-token strings are the control tokens.
 
         Raises:
             InputError: the template refuses these messages.
@@ -133,8 +171,13 @@ class ChatFormat:
         return self._encode_template(rendered)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids; control tokens are left out."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Text of generated ids; control tokens and a character cut off at the end are left out."""
+        text = self._decode((*self._anchor_ids, *ids))
+        if self._anchor_ids:
+            text = text.removeprefix(_ANCHOR)
+        if text.endswith(_REPLACEMENT) and self.response_ids(text) != tuple(ids):
+            return text.rstrip(_REPLACEMENT)  # half a character, not a U+FFFD that the model wrote
+        return text
 
     def decode_batch(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         """`decode` of many sequences."""
@@ -158,26 +201,85 @@ class ChatFormat:
                 chat_template=self.template,
                 add_generation_prompt=for_generation,
                 tokenize=False,
+                strftime_now=_DATE.strftime,
             )
         except (TemplateError, ValueError, TypeError) as error:
             roles = ", ".join(message.role for message in messages) or "none"
             raise InputError(f"the chat template refuses these messages (roles: {roles}): {error}") from error
 
-    def _find_end_of_turn(self, stops: frozenset[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """End of turn and stop ids, learnt from how the template renders a known answer."""
-        rendered = self.render([Message("user", "hi"), Message("assistant", _SENTINEL)], for_generation=False)
-        _, found, suffix = rendered.rpartition(_SENTINEL)
-        ids = self._encode_template([suffix])[0] if found and suffix else ()
-        first_stop = next((i for i, token_id in enumerate(ids) if token_id in stops), None)
-        if first_stop is None:
-            # The template ends its turn on a token that the model's configuration forgot to name as a stop.
-            special = frozenset(self._tokenizer.all_special_ids)
-            first_stop = next((i for i, token_id in enumerate(ids) if token_id in special), None)
-        if first_stop is not None:
-            return ids[: first_stop + 1], tuple(sorted(stops | {ids[first_stop]}))
-        # The template ends its turn with plain text or nothing: the tokenizer's own end token closes it.
-        eos = self._tokenizer.eos_token_id
-        return (min(stops) if eos is None else eos,), tuple(sorted(stops))
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _around_answer(self) -> tuple[str, str]:
+        """A rendered conversation up to the end of a known answer, and what the template puts after it."""
+        messages = [Message("user", "hi"), Message("assistant", _SENTINEL)]
+        try:
+            rendered = self.render(messages, for_generation=False)
+        except InputError as error:
+            name = self._tokenizer.name_or_path or "tokenizer"
+            raise ConfigError(f"{name}: cannot render a question and an answer: {error}") from error
+        before, found, after = rendered.rpartition(_SENTINEL)
+        return (before + found, after) if found else (rendered, "")
+
+    def _find_end_of_turn(
+        self, before: str, after: str, stops: frozenset[int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """End of turn and stop ids, learnt from what follows a known answer."""
+        ids = self._ids_after(before, after)
+        # A template may end its turn on a token that the model's configuration forgot to name as a stop.
+        end = _up_to_first(ids, stops) or _up_to_first(ids, _control_token_ids(self._tokenizer))
+        if not end:
+            # Nothing ends the last turn; where the next one begins with a stop (GLM's <|user|>), that does.
+            end = _up_to_first(self._ids_before_next_question(), stops)
+        if not end:
+            # The template ends its turn with plain text or nothing: the tokenizer's own end token closes it.
+            eos = self._tokenizer.eos_token_id
+            end = (min(stops) if eos is None else eos,)
+        return end, tuple(sorted(stops | {end[-1]}))
+
+    def _ids_before_next_question(self) -> tuple[int, ...]:
+        messages = [Message("user", "hi"), Message("assistant", _SENTINEL), Message("user", _NEXT_QUESTION)]
+        try:
+            rendered = self.render(messages, for_generation=False)
+        except InputError:
+            return ()
+        before, found, after = rendered.partition(_NEXT_QUESTION)[0].rpartition(_SENTINEL)
+        return self._ids_after(before + found, after) if found else ()
+
+    def _ids_after(self, before: str, after: str) -> tuple[int, ...]:
+        """Ids of `after` where it follows `before`: by itself it might get a leading space."""
+        head, whole = self._encode_template([before, before + after])
+        return whole[len(head) :] if whole[: len(head)] == head else self._encode_template([after])[0]
+
+    def _find_anchor(self, before: str) -> tuple[int, ...]:
+        """Ids of the anchor, or none where responses are tokenized by themselves.
+
+        A tokenizer may put a space before a text. Where the template leaves none between its own text and the
+        answer, responses are tokenized behind an anchor instead, which takes the space.
+        """
+        (in_context,) = self._encode_template([before])
+        alone, anchor, anchored = self._encode_text([_SENTINEL, _ANCHOR, _ANCHOR + _SENTINEL])
+        behind = anchored[len(anchor) :]
+        if in_context[-len(alone) :] == alone or anchored[: len(anchor)] != anchor:
+            return ()
+        return anchor if in_context[-len(behind) :] == behind else ()
+
+    def _behind_anchor(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """What follows the anchor; nothing where a token reaches over its end."""
+        count = len(self._anchor_ids)
+        return ids[count:] if ids[:count] == self._anchor_ids else ()
+
+
+def _control_token_ids(tokenizer: Any) -> frozenset[int]:
+    # `all_special_ids` knows only those with a name (bos_token, eos_token …): not Llama 3's <|eot_id|>.
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {token_id for token_id, token in added if token.special}
+
+
+def _up_to_first(ids: tuple[int, ...], stops: frozenset[int]) -> tuple[int, ...]:
+    """`ids` up to and including the first that is in `stops`; nothing where none is."""
+    found = next((i for i, token_id in enumerate(ids) if token_id in stops), None)
+    return () if found is None else ids[: found + 1]
 
 
 def _encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:

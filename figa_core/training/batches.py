@@ -17,17 +17,21 @@ from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.objectives import Recipe
 
 _IntArray = npt.NDArray[np.int64]
+# What a micro-batch costs besides its tokens (every gradient is copied and added once), in tokens of padding.
+_GROUP_TOKENS = 400
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MicroBatch:
     """One forward pass. `rows_K` and `columns_K` say where in `ids_BT` the weighted targets are predicted.
 
-    `position_ids_BT` is None for padded rows: padding stands at the right, where causal attention hides it.
+    `position_ids_BT` and `piece_lengths` are those of the sequences packed into one row, and None for padded
+    rows: padding stands at the right, where causal attention hides it.
     """
 
     ids_BT: _IntArray
     position_ids_BT: _IntArray | None
+    piece_lengths: tuple[int, ...] | None
     rows_K: _IntArray
     columns_K: _IntArray
     targets_K: _IntArray
@@ -116,14 +120,25 @@ def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def group_rows(sequences: Sequence[TrainingSequence], tokens_per_batch: int) -> list[list[TrainingSequence]]:
-    """Groups of similar length, each within the budget when padded to its longest."""
+    """Groups of similar length, each within the budget when padded to its longest.
+
+    Of all ways to cut the sequences, sorted by length, into such groups: the one with the least padding, a
+    group counted as `_GROUP_TOKENS` more. A sequence longer than the budget is a group of its own.
+    """
+    ordered = sorted(sequences, key=lambda s: -len(s.inputs_T))
+    lengths = [len(s.inputs_T) for s in ordered]
+    cost, cut = [0], [0]  # of the first n sequences; where their last group begins
+    for end in range(1, len(ordered) + 1):
+        last = next(n for n in range(end) if (end - n) * lengths[n] <= tokens_per_batch or n == end - 1)
+        options = [cost[n] + (end - n) * lengths[n] + _GROUP_TOKENS for n in range(last, end)]
+        cost.append(min(options))
+        cut.append(last + options.index(cost[-1]))
     groups: list[list[TrainingSequence]] = []
-    for sequence in sorted(sequences, key=lambda s: -len(s.inputs_T)):
-        if groups and (len(groups[-1]) + 1) * len(groups[-1][0].inputs_T) <= tokens_per_batch:
-            groups[-1].append(sequence)
-        else:
-            groups.append([sequence])
-    return groups
+    end = len(ordered)
+    while end:
+        groups.append(ordered[cut[end] : end])
+        end = cut[end]
+    return groups[::-1]
 
 
 def group_packed(
@@ -150,29 +165,33 @@ def padded_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
     for row, sequence in enumerate(sequences):
         ids_BT[row, : len(sequence.inputs_T)] = sequence.inputs_T
     rows_K = np.repeat(np.arange(len(sequences)), [len(s.columns_K) for s in sequences])
-    return _batch(sequences, ids_BT, None, rows_K, np.concatenate([s.columns_K for s in sequences]))
+    columns_K = np.concatenate([s.columns_K for s in sequences])
+    return _batch(sequences, ids_BT, None, None, rows_K, columns_K)
 
 
 def packed_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
-    """All sequences in one row; positions restart with each, which keeps attention from crossing them."""
+    """All sequences in one row, positions restart with each (`attention.packed_attention`)."""
     lengths = [len(s.inputs_T) for s in sequences]
     starts = np.cumsum([0, *lengths[:-1]])
     ids_BT = np.concatenate([s.inputs_T for s in sequences]).astype(np.int64)[None]
     position_ids_BT = np.concatenate([np.arange(length) for length in lengths])[None]
     columns_K = np.concatenate([s.columns_K + start for s, start in zip(sequences, starts, strict=True)])
-    return _batch(sequences, ids_BT, position_ids_BT, np.zeros_like(columns_K), columns_K)
+    rows_K = np.zeros_like(columns_K)
+    return _batch(sequences, ids_BT, position_ids_BT, tuple(lengths), rows_K, columns_K)
 
 
 def _batch(
     sequences: Sequence[TrainingSequence],
     ids_BT: _IntArray,
     position_ids_BT: _IntArray | None,
+    piece_lengths: tuple[int, ...] | None,
     rows_K: _IntArray,
     columns_K: _IntArray,
 ) -> MicroBatch:
     return MicroBatch(
         ids_BT=ids_BT,
         position_ids_BT=position_ids_BT,
+        piece_lengths=piece_lengths,
         rows_K=rows_K,
         columns_K=columns_K,
         targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
@@ -184,6 +203,7 @@ def _batch(
 _DUMMY = MicroBatch(
     ids_BT=np.zeros((1, 1), dtype=np.int64),
     position_ids_BT=None,
+    piece_lengths=None,
     rows_K=np.zeros(1, dtype=np.int64),
     columns_K=np.zeros(1, dtype=np.int64),
     targets_K=np.zeros(1, dtype=np.int64),

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from figa_core.errors import TrainingError
+from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
 
@@ -40,7 +41,7 @@ class WeightedTokenLogits(nn.Module):
         head = model.get_output_embeddings()
         self._sparse_head = sparse_head and head is not None
         self._rows_K = self._columns_K = torch.zeros(0, dtype=torch.long)
-        if self._sparse_head:
+        if head is not None and sparse_head:
             head.register_forward_pre_hook(self._choose)
 
     def forward(
@@ -49,11 +50,13 @@ class WeightedTokenLogits(nn.Module):
         rows_K: torch.Tensor,
         columns_K: torch.Tensor,
         position_ids_BT: torch.Tensor | None = None,
+        piece_lengths: tuple[int, ...] | None = None,
     ) -> torch.Tensor:
         """Logits (K, V) at ``(rows_K, columns_K)``."""
         self._rows_K, self._columns_K = rows_K, columns_K
         # No attention mask, and no cache: either would let a packed sequence see its neighbour.
-        output = self.model(input_ids=ids_BT, position_ids=position_ids_BT, use_cache=False)
+        packed = {} if piece_lengths is None else {"piece_lengths": piece_lengths}
+        output = self.model(input_ids=ids_BT, position_ids=position_ids_BT, use_cache=False, **packed)
         if self._sparse_head:
             return output.logits[0]
         return output.logits[rows_K, columns_K]
@@ -91,7 +94,10 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
 
 
 class ZeroEngine:
-    """One rank of a distributed training. Creating it joins the process group and loads the model."""
+    """One rank of a distributed training. Creating it joins the process group and loads the model.
+
+    `packs` says whether sequences are packed: the job asks for it and the model can keep them apart.
+    """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory = adamw) -> None:
         self.job = job
@@ -103,6 +109,7 @@ class ZeroEngine:
         self.max_positions: int | None = getattr(
             self.model.config.get_text_config(), "max_position_embeddings", None
         )
+        self.packs = job.levers.packing and use_packed_attention(self.model)
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
@@ -120,6 +127,7 @@ class ZeroEngine:
             self.tensor(batch.rows_K),
             self.tensor(batch.columns_K),
             position_ids_BT,
+            batch.piece_lengths,
         )
 
     def tensor(self, array: Any) -> torch.Tensor:

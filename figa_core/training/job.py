@@ -18,13 +18,13 @@ class Levers:
     Attributes:
         sparse_head: project to the vocabulary only at tokens with a non-zero weight.
         tail_cut: leave out what follows a sequence's last such token, and sequences without one.
-        packing: sequences one after another in one row instead of short padded rows of similar length.
-            On a CPU rows are faster: attention over a packed row is quadratic in the whole row.
+        packing: sequences one after another in one row, each attending to itself alone, instead of padded
+            rows of similar length. Models that cannot keep them apart get rows.
     """
 
     sparse_head: bool = True
     tail_cut: bool = True
-    packing: bool = False
+    packing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class TrainingJob:
         shards: directory of a complete shard set.
         output: directory of this training; its ``manifest.json`` means finished.
         pairs_per_step: pairs of one optimizer step over all ranks.
-        tokens_per_batch: token budget of one forward pass of one rank, padding included.
+        tokens_per_batch: token budget of one forward pass of one rank, padding (if any) included.
     """
 
     training_id: str

@@ -138,7 +138,7 @@ def _plan(job: TrainingJob, engine: ZeroEngine, data: PairData, settings: Recipe
         rank=engine.rank,
         ranks=engine.ranks,
         tokens_per_batch=job.tokens_per_batch,
-        packing=job.levers.packing,
+        packing=engine.packs,
         tail_cut=job.levers.tail_cut,
     )
 

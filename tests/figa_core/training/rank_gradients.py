@@ -28,7 +28,7 @@ def gradient(job: TrainingJob, target: Path) -> None:
         rank=engine.rank,
         ranks=engine.ranks,
         tokens_per_batch=job.tokens_per_batch,
-        packing=job.levers.packing,
+        packing=engine.packs,
         tail_cut=job.levers.tail_cut,
     )
     before = engine.state_dict()

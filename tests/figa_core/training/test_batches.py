@@ -15,6 +15,7 @@ from figa_core.chat import ChatFormat
 from figa_core.errors import TrainingError
 from figa_core.records import EditClass, Objective, WeighedPair
 from figa_core.storage.shards import write_shards
+from figa_core.training import batches
 from figa_core.training.batches import StepPlan, deal, group_packed, group_rows, plan_step, step_pairs
 from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.engine import WeightedTokenLogits
@@ -84,6 +85,25 @@ def test_groups_hold_every_sequence_within_the_budget(lengths: list[int], budget
         sizes = [[len(s.inputs_T) for s in group] for group in grouped]
         assert sorted(size for group in sizes for size in group) == sorted(lengths)
         assert all(cost(group) <= budget for group in sizes)
+
+
+def padded_cost(lengths: list[int], budget: int) -> float:
+    """The least of all cuts of the sorted lengths, tried one by one."""
+    ordered = sorted(lengths, reverse=True)
+    if not ordered:
+        return 0
+    return min(
+        end * ordered[0] + batches._GROUP_TOKENS + padded_cost(ordered[end:], budget)
+        for end in range(1, len(ordered) + 1)
+        if end == 1 or end * ordered[0] <= budget
+    )
+
+
+@given(st.lists(st.integers(1, 900), max_size=9), st.integers(100, 4000))
+def test_rows_are_grouped_with_the_least_padding_there_is(lengths: list[int], budget: int) -> None:
+    groups = [[len(s.inputs_T) for s in g] for g in group_rows([sequence_of(n) for n in lengths], budget)]
+    found = sum(len(group) * max(group) + batches._GROUP_TOKENS for group in groups)
+    assert found == padded_cost(lengths, budget)
 
 
 def test_n_counts_the_tokens_whose_class_carries_alpha_or_beta(
@@ -186,7 +206,7 @@ def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[tor
     for batch in step.micro_batches:
         positions = None if batch.position_ids_BT is None else torch.from_numpy(batch.position_ids_BT)
         ids, rows, columns = (torch.from_numpy(a) for a in (batch.ids_BT, batch.rows_K, batch.columns_K))
-        logits = module(ids, rows, columns, positions)
+        logits = module(ids, rows, columns, positions, batch.piece_lengths)
         sums = weighted_nll(
             logits, torch.from_numpy(batch.targets_K), torch.from_numpy(batch.weights_K), None
         )

@@ -20,6 +20,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from figa_core.records import EditClass, Objective, WeighedPair
 from figa_core.storage.shards import write_shards
+from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import plan_step
 from figa_core.training.data import PairData
 from figa_core.training.engine import WeightedTokenLogits
@@ -94,6 +95,7 @@ class Grouping:
     ranks: int
     tokens_per_batch: int
     packing: bool
+    packed_attention: bool
     tail_cut: bool
     sparse_head: bool
 
@@ -103,6 +105,7 @@ groupings = st.builds(
     ranks=st.integers(1, 3),
     tokens_per_batch=st.sampled_from([16, 40, 4096]),
     packing=st.booleans(),
+    packed_attention=st.booleans(),
     tail_cut=st.booleans(),
     sparse_head=st.booleans(),
 )
@@ -150,7 +153,10 @@ def run_ours(pairs: Sequence[WeighedPair], settings: Settings, grouping: Groupin
         gamma=settings.gamma,
         negative_nll_max=settings.gate,
     )
-    module = WeightedTokenLogits(copy.deepcopy(model()), sparse_head=grouping.sparse_head)
+    own_model = copy.deepcopy(model())
+    if grouping.packed_attention:
+        assert use_packed_attention(own_model)
+    module = WeightedTokenLogits(own_model, sparse_head=grouping.sparse_head)
     loss, counted = 0.0, 0
     for rank in range(grouping.ranks):
         plan = plan_step(
@@ -167,7 +173,7 @@ def run_ours(pairs: Sequence[WeighedPair], settings: Settings, grouping: Groupin
         for batch in plan.micro_batches:
             positions = None if batch.position_ids_BT is None else torch.from_numpy(batch.position_ids_BT)
             ids, rows, columns = (torch.from_numpy(a) for a in (batch.ids_BT, batch.rows_K, batch.columns_K))
-            logits = module(ids, rows, columns, positions)
+            logits = module(ids, rows, columns, positions, batch.piece_lengths)
             targets, weights = torch.from_numpy(batch.targets_K), torch.from_numpy(batch.weights_K)
             sums = (
                 weighted_unlikelihood(logits, targets, weights)

@@ -1,0 +1,142 @@
+"""Sequences packed into one row are answered as each is alone, by every architecture that says it can."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from figa_core.training.attention import PACKED, use_packed_attention
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 53,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+LENGTHS = (5, 1, 12, 7)
+MODELS: dict[str, Any] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "mistral with a sliding window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)),
+    "qwen 3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16)),
+    "gpt-2": lambda: GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=53,
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            n_positions=64,
+            attn_pdrop=0.0,
+            embd_pdrop=0.0,
+            resid_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    ),
+}
+
+
+def make(name: str) -> Any:
+    torch.manual_seed(0)
+    return MODELS[name]()
+
+
+def sequences() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(53, (1, length), generator=generator) for length in LENGTHS]
+
+
+def gradients(model: Any, logits: torch.Tensor) -> list[torch.Tensor]:
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))
+    (logits * weights).sum().backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_packed_sequences_have_the_logits_and_the_gradient_of_sequences_alone(name: str) -> None:
+    alone, packed = make(name), make(name)
+    assert alone.config._attn_implementation == "sdpa"
+    assert use_packed_attention(packed)
+    assert packed.config._attn_implementation == PACKED
+
+    expected = torch.cat([alone(input_ids=ids, use_cache=False).logits for ids in sequences()], dim=1)
+    found = packed(
+        input_ids=torch.cat(sequences(), dim=1),
+        position_ids=torch.cat([torch.arange(length) for length in LENGTHS])[None],
+        use_cache=False,
+        piece_lengths=LENGTHS,
+    ).logits
+
+    difference, largest = (found - expected).detach().abs().max(), expected.detach().abs().max()
+    assert float(difference) <= 1e-5 * float(largest)
+    pairs = zip(gradients(packed, found), gradients(alone, expected), strict=True)
+    for ours, theirs in pairs:
+        assert float((ours - theirs).abs().max()) <= 1e-4 * max(float(theirs.abs().max()), 1.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_padded_rows_are_answered_as_before(name: str) -> None:
+    before, after = make(name), make(name)
+    assert use_packed_attention(after)
+    ids = torch.randint(53, (3, 10), generator=torch.Generator().manual_seed(3))
+    expected = before(input_ids=ids, use_cache=False).logits
+    found = after(input_ids=ids, use_cache=False).logits
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_model_without_exchangeable_attention_is_left_as_it_was() -> None:
+    model = BloomForCausalLM(BloomConfig(vocab_size=53, hidden_size=32, n_layer=1, n_head=2))
+    before = model.config._attn_implementation
+    assert not use_packed_attention(model)
+    assert model.config._attn_implementation == before
+
+
+class Mixing(LlamaForCausalLM):
+    """Mixes every token with its left neighbour, whatever row they stand in, as a convolution does."""
+
+    def forward(self, input_ids: torch.Tensor, **arguments: Any) -> Any:  # type: ignore[override]
+        embeddings = self.get_input_embeddings()(input_ids)
+        return super().forward(inputs_embeds=embeddings + torch.roll(embeddings, 1, dims=1), **arguments)
+
+
+class Narrow(LlamaForCausalLM):
+    """Takes only the arguments it knows."""
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+    ) -> Any:
+        return super().forward(input_ids=input_ids, position_ids=position_ids, use_cache=use_cache)
+
+
+@pytest.mark.parametrize("kind", [Mixing, Narrow])
+def test_a_model_whose_pieces_would_see_each_other_is_found_out_and_left_as_it_was(kind: Any) -> None:
+    model = kind(LlamaConfig(**SIZES))
+    assert not use_packed_attention(model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_trying_leaves_the_model_in_its_mode_and_without_gradients() -> None:
+    for training in (True, False):
+        model = make("llama").train(training)
+        use_packed_attention(model)
+        assert model.training is training
+        assert all(parameter.grad is None for parameter in model.parameters())
