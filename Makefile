@@ -11,7 +11,7 @@ STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
 
-.PHONY: setup demo sandbox test test-slow lint format clean
+.PHONY: setup demo sandbox test test-slow bench lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -38,6 +38,13 @@ else
 endif
 	@touch $@
 
+# TRL, which the training is compared to, in an environment of its own.
+$(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
+	@echo "Installing the benchmarks' environment into .venv-bench (1 to 2 minutes) ..."
+	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/bench.lock.txt
+	@touch $@
+
 demo: setup  ## the whole chain on the sandbox; ends with a report to open in a browser
 	@$(BIN)/figa demo
 
@@ -51,6 +58,10 @@ test: setup
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
+bench: setup $(STAMPS)/bench  ## figures side by side with what they are compared to; JSON in build/bench/
+	@$(BIN)/python -m tests.benchmarks.weighing
+	@$(BIN)/python -m tests.benchmarks.training
+
 lint: $(STAMPS)/main
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -62,4 +73,4 @@ format: $(STAMPS)/main
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf build .venv .venv-vllm *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build .venv .venv-vllm .venv-bench *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

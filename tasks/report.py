@@ -1,6 +1,6 @@
 """Stage report: everything stored about a run → one self-contained HTML file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prefect import task
@@ -20,8 +20,7 @@ from figa_core.report.data import (
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
 from figa_core.report.tokens import example_of
-from figa_core.storage import summary
-from figa_core.storage.shards import find_pairs
+from figa_core.storage import shards, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
@@ -80,8 +79,21 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
-        notes=(config.workspace.note,) if config.workspace.note else (),
+        notes=tuple(_notes(workspace, run, config)),
     )
+
+
+def _notes(workspace: Workspace, run: RunRow, config: PipelineConfig) -> Iterator[str]:
+    if config.workspace.note:
+        yield config.workspace.note
+    shard_set_id = run.settings.get("shards")
+    manifest = shards.read_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
+    if manifest is not None:
+        yield (
+            f"{manifest.canonical_pairs:,} of {manifest.pairs:,} weighed responses were generated as the "
+            "very tokens their text is tokenized to. Edits are computed on the tokenized texts, so the others show "
+            "no false edits."
+        )
 
 
 def funnel_of(counts: Counts) -> Funnel:
@@ -122,7 +134,7 @@ def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer:
         return ()
     spread = summary.spread_pairs(workspace.store.database, run.run_id, scorer, _EXAMPLES)
     rows = {row.pair_id: row for row in spread}
-    pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
+    pairs = shards.find_pairs(workspace.shards(shard_set_id), list(rows))
     decode = load_chat_format(config.generation.model).decode
     return tuple(
         example_of(

@@ -1,4 +1,4 @@
-"""Token ids from chat messages, under the template styles that are in use."""
+"""Token ids from chat messages, on one byte-level tokenizer (the template styles: `test_chat_templates`)."""
 
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,10 @@ CHATML = (
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-QWEN = (
-    "{% if messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% endif %}" + CHATML
-)
-LLAMA_3 = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
-    "{{ message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+ALTERNATING = (
+    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate user/assistant') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
 )
 TEXT_AFTER_THE_TURN = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
@@ -47,11 +35,6 @@ CONTROL = [
     "</s>",
     "<|im_start|>",
     "<|im_end|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<|eot_id|>",
-    "[INST]",
-    "[/INST]",
 ]
 QUESTION = (Message("user", "where is my lamp?"),)
 
@@ -87,40 +70,14 @@ def chat_format(
     return ChatFormat.from_tokenizer(make_tokenizer(template, eos_token), stop_token_ids=ids_of(*stops))
 
 
-STYLES = {
-    "chatml": (CHATML, "<|im_end|>", (), ("<|im_end|>",)),
-    "qwen": (QWEN, "</s>", ("<|im_end|>",), ("<|im_end|>",)),
-    "llama-3": (LLAMA_3, "</s>", ("<|eot_id|>",), ("<|eot_id|>",)),
-    "mistral": (MISTRAL, "</s>", (), ("</s>",)),
-    "stop not named in the configuration": (CHATML, "</s>", (), ("<|im_end|>",)),
-    "no template": (None, "</s>", (), ("</s>",)),
-}
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_the_end_of_turn_is_what_the_template_puts_up_to_the_first_stop(style: str) -> None:
-    template, eos, stops, end = STYLES[style]
-    chat = chat_format(template, eos, stops)
-    assert chat.end_of_turn_ids == ids_of(*end)
-    assert set(ids_of(*end, *stops)) <= set(chat.stop_token_ids)
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_prompt_and_answer_and_end_of_turn_begin_the_rendered_conversation(style: str) -> None:
-    template, eos, stops, _ = STYLES[style]
-    chat = chat_format(template, eos, stops)
-    # The Mistral style puts a space before the answer, which generation produces as part of the answer.
-    answer = " on its way." if style == "mistral" else "on its way."
-    sequence = chat.prompt_ids(QUESTION) + chat.response_ids(answer) + chat.end_of_turn_ids
-    assert chat.conversation_ids(QUESTION, answer.strip())[: len(sequence)] == sequence
-
-
-@pytest.mark.parametrize("style", ["llama-3", "mistral", "no template"])
-def test_the_prompt_has_exactly_one_bos(style: str) -> None:
-    template, eos, stops, _ = STYLES[style]
-    ids = chat_format(template, eos, stops).prompt_ids(QUESTION)
-    assert ids[0] == CONTROL.index("<s>")
-    assert ids.count(CONTROL.index("<s>")) == 1
+def test_without_a_template_the_sequence_is_the_plain_one() -> None:
+    chat = chat_format(None, "</s>")
+    assert chat.end_of_turn_ids == ids_of("</s>")
+    prompt = chat.prompt_ids(QUESTION)
+    assert prompt[0] == CONTROL.index("<s>")
+    assert prompt.count(CONTROL.index("<s>")) == 1
+    sequence = prompt + chat.response_ids("on its way.") + chat.end_of_turn_ids
+    assert chat.conversation_ids(QUESTION, "on its way.")[: len(sequence)] == sequence
 
 
 def test_template_text_after_the_first_stop_is_left_out() -> None:
@@ -172,8 +129,8 @@ def test_the_callers_tokenizer_is_left_as_it_was() -> None:
 
 
 def test_hashes_tell_tokenizers_and_templates_apart() -> None:
-    assert chat_format(CHATML).template_hash != chat_format(QWEN).template_hash
-    assert chat_format(CHATML).tokenizer_hash == chat_format(QWEN).tokenizer_hash
+    assert chat_format(CHATML).template_hash != chat_format(ALTERNATING).template_hash
+    assert chat_format(CHATML).tokenizer_hash == chat_format(ALTERNATING).tokenizer_hash
     assert chat_format(CHATML).template_hash == chat_format(CHATML).template_hash
 
 
@@ -184,7 +141,7 @@ def test_a_missing_template_is_replaced_by_a_plain_one_and_said() -> None:
 
 
 def test_messages_that_the_template_refuses_are_an_input_error() -> None:
-    chat = chat_format(MISTRAL, "</s>")
+    chat = chat_format(ALTERNATING, "</s>")
     with pytest.raises(InputError, match=r"roles: assistant.*must alternate"):
         chat.prompt_ids([Message("assistant", "hi")])
 
@@ -195,12 +152,12 @@ def test_a_tokenizer_without_any_stop_is_a_config_error() -> None:
 
 
 def test_stops_come_from_the_generation_config(tmp_path: Path) -> None:
-    make_tokenizer(LLAMA_3, "</s>").save_pretrained(tmp_path)
-    eot = CONTROL.index("<|eot_id|>")
-    (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": [{eot}, 1]}}')
+    make_tokenizer(CHATML, "</s>").save_pretrained(tmp_path)
+    end = CONTROL.index("<|im_end|>")
+    (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": [{end}, 1]}}')
     chat = load_chat_format(tmp_path)
-    assert chat.stop_token_ids == (1, eot)
-    assert chat.end_of_turn_ids == (eot,)
+    assert chat.stop_token_ids == (1, end)
+    assert chat.end_of_turn_ids == (end,)
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -30,7 +30,9 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert "FIGA" in first.stdout
     assert "Report: file://" in first.stdout
     [report] = (served_project.workspace / "reports").iterdir()
-    assert "<html" in report.read_text(encoding="utf-8")
+    html = report.read_text(encoding="utf-8")
+    assert "<html" in html
+    assert "weighed responses were generated as the" in html
     calls = teacher.requests()
     assert calls > 0
 

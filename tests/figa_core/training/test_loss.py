@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 
 from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
 
+
+def ungated_nll(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> LossSums:
+    return weighted_nll(logits, targets, weights, None)
+
+
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LossSums]
 logits_lists = st.lists(st.lists(st.floats(-6, 6), min_size=4, max_size=4), min_size=1, max_size=6)
 weight = st.sampled_from([-2.0, -0.5, 0.1, 1.0, 3.0])
@@ -103,14 +108,14 @@ def test_arguments_are_left_as_they_were() -> None:
     assert all(torch.equal(a, b) for a, b in zip((logits, targets, weights), copies, strict=True))
 
 
-@pytest.mark.parametrize("loss", [lambda *a: weighted_nll(*a, None), weighted_unlikelihood])
+@pytest.mark.parametrize("loss", [ungated_nll, weighted_unlikelihood])
 @pytest.mark.parametrize("weights", [1, 2, 4])
 def test_weights_of_another_length_are_refused_and_not_broadcast(loss: Loss, weights: int) -> None:
     with pytest.raises(ValueError, match=rf"one length, and are \(3, 3, {weights}\)"):
         loss(torch.zeros(3, 5), torch.zeros(3, dtype=torch.long), torch.ones(weights))
 
 
-@pytest.mark.parametrize("loss", [lambda *a: weighted_nll(*a, 0.6), weighted_unlikelihood])
+@pytest.mark.parametrize("loss", [ungated_nll, weighted_unlikelihood])
 def test_no_tokens_are_a_loss_of_zero(loss: Loss) -> None:
     logits = torch.zeros(0, 5, requires_grad=True)
     sums = loss(logits, torch.zeros(0, dtype=torch.long), torch.zeros(0))
