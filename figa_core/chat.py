@@ -183,10 +183,6 @@ class ChatFormat:
         """`decode` of many sequences."""
         return [self.decode(ids) for ids in sequences]
 
-    def token_texts(self, ids: Sequence[int]) -> list[str]:
-        """One readable string per id, for reports; a token that is part of a character reads as U+FFFD."""
-        return [self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False) for token_id in ids]
-
     def render(self, messages: Sequence[Message], *, for_generation: bool) -> str:
         """The template's text for these messages.
 

@@ -12,7 +12,7 @@ from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback
-from figa_core.records import Response, Split, Stage
+from figa_core.records import FinishReason, Response, Split, Stage
 from figa_core.storage.rows import Sample
 from tasks.engines import make_generator
 from tasks.results import StageResult, no_progress
@@ -100,17 +100,24 @@ def _seed_of(sample: Sample, generator: str, seed: int) -> int:
 
 
 def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> list[Response]:
-    texts = chat.decode_batch([generation.token_ids for generation in batch])
-    return [_response(generation, text, generator) for generation, text in zip(batch, texts, strict=True)]
+    # What an end of turn has before its stop token is generated too, and is no part of the answer.
+    answers = [
+        chat.without_end_of_turn(generation.token_ids)
+        if generation.finish_reason is FinishReason.STOP
+        else generation.token_ids
+        for generation in batch
+    ]
+    rows = zip(batch, answers, chat.decode_batch(answers), strict=True)
+    return [_response(generation, token_ids, text, generator) for generation, token_ids, text in rows]
 
 
-def _response(generation: Generation, text: str, generator: str) -> Response:
+def _response(generation: Generation, token_ids: tuple[int, ...], text: str, generator: str) -> Response:
     prompt_id, _, index = generation.request_id.rpartition(_SEPARATOR)
     return Response(
         response_id=ids.response_id(prompt_id, generator, int(index)),
         prompt_id=prompt_id,
         sample_index=int(index),
         text=text,
-        token_ids=generation.token_ids,
+        token_ids=token_ids,
         finish_reason=generation.finish_reason,
     )

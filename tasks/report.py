@@ -91,8 +91,8 @@ def _notes(workspace: Workspace, run: RunRow, config: PipelineConfig) -> Iterato
     if manifest is not None:
         yield (
             f"{manifest.canonical_pairs:,} of {manifest.pairs:,} weighed responses were generated as the "
-            "very tokens their text is tokenized to. Edits are computed on the tokenized texts, so the others "
-            "show no false edits."
+            "very tokens their text is tokenized to. Edits are computed on the tokenized texts, so the "
+            "others show no false edits."
         )
 
 
