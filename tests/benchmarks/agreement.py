@@ -1,0 +1,76 @@
+"""Does ours compute what the reference recipe computes?
+
+    python -m tests.benchmarks.agreement SPEC.json OUT.json
+
+Gradients are compared, not losses, of the first step's pairs. The reference divides each micro-batch by its
+own count, which is its mistake and no rounding; for the comparison both divide by the step's N.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from figa_core.training import loop
+from figa_core.training.data import PairData
+from figa_core.training.engine import ZeroEngine
+from tests.benchmarks import ours, reference_recipe
+from tests.benchmarks.bare_pairs import read_steps
+from tests.benchmarks.spec import Spec
+
+Gradients = dict[str, torch.Tensor]
+
+
+def relative_difference(spec: Spec) -> float:
+    """Largest absolute difference of the two gradients over the reference's largest entry."""
+    mine, counted = our_gradients(spec)
+    theirs = reference_gradients(spec, counted)
+    largest = max(float(gradient.abs().max()) for gradient in theirs.values())
+    return max(float((mine[name] - theirs[name]).abs().max()) for name in theirs) / largest
+
+
+def our_gradients(spec: Spec) -> tuple[Gradients, int]:
+    """Gradients of the first step through the real engine, and N."""
+    ours.join_alone()
+    data = PairData(Path(spec.shards))
+    with tempfile.TemporaryDirectory() as scratch:
+        job = ours.job_of(spec, Path(scratch))
+        # With a learning rate of 1, SGD changes every weight by its gradient.
+        engine = ZeroEngine(job, make_optimizer=lambda parameters, _: torch.optim.SGD(parameters, lr=1.0))
+        plan = ours.plan_of(job, engine, data, step=1)
+        before = _weights(engine)
+        loop.accumulate(engine, plan.micro_batches, loop.recipe_of(job), plan.counted)
+        engine.step()
+        after = _weights(engine)
+        engine.close()
+    return {name: before[name] - after[name] for name in before}, plan.counted
+
+
+def reference_gradients(spec: Spec, counted: int) -> Gradients:
+    """Gradients of the reference recipe for the same pairs, divided by `counted`."""
+    settings = reference_recipe.Settings(spec.alpha, spec.beta, spec.negative_nll_max)
+    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, local_files_only=True)
+    pairs = read_steps(Path(spec.pairs))[0]
+    for first in range(0, len(pairs), reference_recipe.PAIRS_PER_BATCH):
+        rows = reference_recipe.collate(pairs[first : first + reference_recipe.PAIRS_PER_BATCH], settings)
+        weighted_sum, _ = reference_recipe.weighted_loss(model, rows, settings)
+        (weighted_sum / counted).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _weights(engine: ZeroEngine) -> Gradients:
+    return {name: p.detach().float().cpu().clone() for name, p in engine.model.named_parameters()}
+
+
+def main() -> None:
+    """Write the difference as JSON."""
+    spec = Spec.load(Path(sys.argv[1]))
+    difference = relative_difference(spec)
+    Path(sys.argv[2]).write_text(json.dumps({"gradient_difference": difference}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

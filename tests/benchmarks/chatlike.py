@@ -1,0 +1,150 @@
+"""Pairs like chat data, from a seed: short prompts, answers with a long tail, edits in short runs.
+
+Every step holds the same quantiles of the length distribution, in random order: it is the whole distribution
+in small, and a contender timed on fewer steps is timed on the same amount of work.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from figa_core.records import EditClass, WeighedPair
+from figa_core.storage.shards import write_shards
+from figa_core.training.batches import step_pairs
+from figa_core.weighting.alignment import edit_classes
+from tests.benchmarks.bare_pairs import BarePair, Ids
+from tests.benchmarks.models import END_ID
+
+_FIRST_ID = 2
+_RUN_MEAN = 3
+_OPERATIONS = ("substitute", "insert", "delete")
+_OPERATION_SHARES = (0.7, 0.15, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLike:
+    """How the pairs are drawn; lengths in tokens, without the end of turn.
+
+    Attributes:
+        edited: share of the response's tokens that edit runs touch.
+        zipf: ids drawn by Zipf's law (as words are) instead of uniformly.
+    """
+
+    vocabulary: int
+    edited: float
+    seed: int = 0
+    zipf: bool = True
+    prompt_median: float = 60
+    prompt_sigma: float = 0.4
+    prompt_range: tuple[int, int] = (8, 192)
+    answer_median: float = 250
+    answer_sigma: float = 0.7
+    answer_range: tuple[int, int] = (16, 1024)
+
+
+def draw_steps(settings: ChatLike, *, steps: int, pairs_per_step: int) -> list[list[BarePair]]:
+    """The pairs of each step in the order of their arrival."""
+    rng = np.random.default_rng([settings.seed, int(settings.edited * 1000)])
+    lengths = quantile_lengths(settings, pairs_per_step)
+    return [[draw_pair(settings, rng, int(n)) for n in rng.permutation(lengths)] for _ in range(steps)]
+
+
+def quantile_lengths(settings: ChatLike, count: int) -> npt.NDArray[np.int64]:
+    """Response lengths at the quantiles (i + 1/2) / `count` of the clipped log-normal distribution."""
+    normal = NormalDist(np.log(settings.answer_median), settings.answer_sigma)
+    quantiles = [normal.inv_cdf((i + 0.5) / count) for i in range(count)]
+    return np.clip(np.exp(quantiles), *settings.answer_range).round().astype(np.int64)
+
+
+def draw_pair(settings: ChatLike, rng: np.random.Generator, response_length: int) -> BarePair:
+    """One pair with a response of that many tokens."""
+    prompt_length = settings.prompt_median * np.exp(settings.prompt_sigma * rng.standard_normal())
+    prompt = draw_ids(settings, rng, int(np.clip(prompt_length, *settings.prompt_range)))
+    response = draw_ids(settings, rng, response_length)
+    revision = _revise(settings, rng, response)
+    return BarePair(prompt, (*response, END_ID), (*revision, END_ID))
+
+
+def draw_ids(settings: ChatLike, rng: np.random.Generator, count: int) -> Ids:
+    """Ids of the vocabulary without padding and end of turn."""
+    if settings.zipf:
+        ranks = np.searchsorted(_zipf_cdf(settings.vocabulary - _FIRST_ID), rng.random(count))
+        return tuple((ranks + _FIRST_ID).tolist())
+    return tuple(rng.integers(_FIRST_ID, settings.vocabulary, count).tolist())
+
+
+def with_classes(pair: BarePair, pair_id: str) -> WeighedPair:
+    """The record that the weigh stage would store of it."""
+    response, revision = edit_classes(pair.response_ids[:-1], pair.revision_ids[:-1])
+    end = (int(EditClass.END_OF_TURN),)
+    return WeighedPair(
+        pair_id=pair_id,
+        prompt_ids=pair.prompt_ids,
+        response_ids=pair.response_ids,
+        response_classes=response + end,
+        revision_ids=pair.revision_ids,
+        revision_classes=revision + end,
+        reference_ids=(),
+        response_reward=0.0,
+        revision_reward=1.0,
+    )
+
+
+def write_step_shards(directory: Path, steps: Sequence[Sequence[BarePair]], *, loop_seed: int) -> None:
+    """A shard set of which the training loop, with `loop_seed`, draws just these steps in this order."""
+    ordered = loop_order(steps, loop_seed)
+    write_shards(
+        directory,
+        (with_classes(pair, f"pair-{index}") for index, pair in enumerate(ordered)),
+        shard_set_id=f"bench-{directory.name}",
+        tokenizer_hash="none",
+        template_hash="none",
+        scheme="levenshtein",
+        max_length=max(len(p.prompt_ids) + max(len(p.response_ids), len(p.revision_ids)) for p in ordered),
+        pairs_per_shard=1000,
+    )
+
+
+def loop_order(steps: Sequence[Sequence[BarePair]], loop_seed: int) -> list[BarePair]:
+    """The pairs in the order in which a shard set has to hold them so that the loop meets them in `steps`."""
+    total, each = sum(map(len, steps)), len(steps[0])
+    by_index: dict[int, BarePair] = {}
+    for number, pairs in enumerate(steps, start=1):
+        places = step_pairs(number, pairs=total, pairs_per_step=each, seed=loop_seed)
+        by_index.update(zip(places, pairs, strict=True))
+    return [by_index[index] for index in range(total)]
+
+
+def _revise(settings: ChatLike, rng: np.random.Generator, response: Ids) -> Ids:
+    """The response with runs of edits at random places, kept tokens between them."""
+    runs = list(_runs(rng, max(1, round(settings.edited * len(response)))))
+    consumed = sum(length for operation, length in runs if operation != "insert")
+    kept = max(len(response) - consumed, len(runs))
+    places = iter(np.sort(rng.choice(kept + 1, len(runs), replace=False)).tolist())
+    revision: list[int] = []
+    read = kept_so_far = 0
+    for operation, length in runs:
+        between = next(places) - kept_so_far
+        kept_so_far += between
+        revision += response[read : read + between]
+        read += between + (0 if operation == "insert" else length)
+        revision += () if operation == "delete" else draw_ids(settings, rng, length)
+    return (*revision, *response[read:])
+
+
+def _runs(rng: np.random.Generator, edited: int) -> Iterator[tuple[str, int]]:
+    while edited > 0:
+        length = min(int(rng.geometric(1 / _RUN_MEAN)), edited)
+        edited -= length
+        yield str(rng.choice(_OPERATIONS, p=_OPERATION_SHARES)), length
+
+
+@lru_cache(maxsize=4)
+def _zipf_cdf(count: int) -> npt.NDArray[np.float64]:
+    weights = 1 / (np.arange(count) + 2.7)
+    return np.cumsum(weights) / weights.sum()

@@ -1,0 +1,25 @@
+"""The benchmarks run: on a hundredth of their rows, whose figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [("weighing", "weigh_share_of_bare"), ("training", "ratio_vs_reference_2k")],
+)
+def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, figure: str) -> None:
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pairs" in done.stdout
+    figures = json.loads((ROOT / "build" / "bench" / f"{name}-quick.json").read_text())
+    assert figures[figure] > 0
+    assert all(isinstance(value, int | float) for value in figures.values())
