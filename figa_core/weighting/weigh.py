@@ -1,7 +1,8 @@
 """The weigh stage for one admitted pair: texts in, token ids and edit classes out.
 
 Edits are computed on the canonical tokenization of both texts: a model may have emitted other ids for the
-same text, and those would show as edits nobody made.
+same text, and those would show as edits nobody made. An end of turn of several tokens is there whole or not
+at all: cut in the middle, it is no end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,10 @@ class SkippedPair:
 
 
 def restore_whitespace(response_text: str, revision_text: str) -> str:
-    """The revision with the response's whitespace at both ends: revisers strip it, and that is no edit."""
+    """The revision with the response's whitespace at both ends: revisers strip it, and that is no edit.
+
+    A response of nothing but whitespace has no ends to restore.
+    """
     core = revision_text.strip()
     if not core or not response_text.strip():
         return core
