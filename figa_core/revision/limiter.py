@@ -14,8 +14,12 @@ Over any 60 seconds no more than the permitted number passes. Three things make 
 Tokens are reserved by estimate. `settle` corrects: what a call used beyond its estimate is a debt that the
 next reservation pays, what it left is a credit.
 
-After a 429 everybody waits as long as the provider says, and the rate falls: multiplicative decrease, once
-for all the calls that were under way together, and additive recovery in the time after.
+After a 429 everybody waits as long as the provider says, and the rate falls, once for all the calls that
+were under way together. What the headers of every answer state is obeyed before it comes to that (`observe`);
+`pace` says how both change the rate.
+
+Several runs that share one provider share its limit too: with `shared` every call also takes permits that
+this run drew from it (`permits`).
 """
 
 import asyncio
@@ -24,11 +28,12 @@ from collections.abc import Iterable
 
 from aiolimiter import AsyncLimiter
 
+from figa_core.revision.pace import Pace, nearly_used_up
+from figa_core.revision.permits import SharedPermits
+from figa_core.revision.stated import StatedLimits
+
 SAFETY = 60 / 61
 BURST_S = 0.25
-DECREASE = 0.7
-RECOVERY_PER_S = 1 / 120
-MIN_SHARE = 0.02
 MAX_BACKOFF_S = 30.0
 
 _CHARS_PER_TOKEN = 4
@@ -65,30 +70,58 @@ class _Bucket:
 
 
 class RateLimiter:
-    """One provider's limits, for all requests of one event loop. Times are the loop's, in seconds."""
+    """One provider's limits, for all requests of one event loop. Times are the loop's, in seconds.
 
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float) -> None:
+    `shared` holds the limits that other runs draw from as well; whoever made it closes it.
+    """
+
+    def __init__(
+        self, requests_per_minute: float, tokens_per_minute: float, shared: SharedPermits | None = None
+    ) -> None:
         self._requests = _Bucket(requests_per_minute)
         self._tokens = _Bucket(tokens_per_minute)
+        self._request_pace = Pace(requests_per_minute)
+        self._token_pace = Pace(tokens_per_minute)
         self._tokens_per_minute = tokens_per_minute
+        self._shared = shared
         self._turn = asyncio.Lock()
+        self._next_tokens = 1
         self._largest = 0.0
         self._debt = 0.0  # negative: a credit
-        self._share = 1.0
-        self._share_since = -math.inf
         self._cut_at = -math.inf
         self._cuts_in_a_row = 0
         self._paused_until = -math.inf
 
     async def acquire(self, tokens: int) -> None:
-        """Wait until one request of so many tokens (an estimate) may be sent."""
+        """Wait until one request of so many tokens (an estimate) may be sent.
+
+        Raises:
+            FigaError: the shared limits cannot be drawn from.
+        """
         async with self._turn:
-            await self._tokens.take(self._token_price(tokens))
+            self._next_tokens = tokens
+            await self._take_tokens(tokens)
             while True:
                 await self._sleep_out_pause()
-                await self._requests.take(1 / self.share())
+                await self._take_request()
                 if self._paused_until <= _now():
                     return
+
+    def observe(self, limits: StatedLimits | None, sent_at: float) -> None:
+        """Take in what the headers of an answer state, whatever its status; its call was sent at `sent_at`.
+
+        A stated limit bounds the rate; where nothing is left, or fewer tokens than the next call will use,
+        all calls are held back.
+        """
+        if limits is None:
+            return
+        now = _now()
+        for pace, stated, needed in (
+            (self._request_pace, limits.requests, 1),
+            (self._token_pace, limits.tokens, self._next_tokens),
+        ):
+            pace.note(stated, now)
+            self.pause(pace.hold_s(stated, needed, sent_at=sent_at, now=now))
 
     def settle(self, reserved: int, used: int | None) -> None:
         """Correct a reservation by the provider's `usage`; None leaves the estimate standing."""
@@ -101,20 +134,24 @@ class RateLimiter:
         """Give back a reservation that used nothing: nobody was reached."""
         self._debt = max(self._debt - reserved, -max(self._tokens.capacity, self._largest))
 
-    def throttle(self, sent_at: float, retry_after_s: float | None) -> float:
+    def throttle(
+        self, sent_at: float, retry_after_s: float | None, limits: StatedLimits | None = None
+    ) -> float:
         """A call sent at `sent_at` (loop time) got a 429: slow down, and hold all calls back.
 
-        Without a Retry-After the pause is 1 s and doubles with every 429 in a row. Returns its seconds.
+        Without a Retry-After the pause is 1 s and doubles with every 429 in a row. `limits` tells whether it
+        was requests or tokens. Returns the pause's seconds.
         """
-        now = _now()
-        if sent_at >= self._cut_at:  # the others of the same moment learnt nothing new
-            self._share = max(MIN_SHARE, self.share() * DECREASE)
-            self._cut_at = now
+        first = sent_at >= self._cut_at  # the others of the same moment learnt nothing new
+        if first:
+            self._cut_at = _now()
             self._cuts_in_a_row += 1
         doubled = min(MAX_BACKOFF_S, 2.0 ** (self._cuts_in_a_row - 1))
         pause = doubled if retry_after_s is None else max(0.0, retry_after_s)
         self.pause(pause)
-        self._share_since = max(self._share_since, self._paused_until)
+        if first:
+            for pace in self._to_blame(limits):
+                pace.throttle(self._cut_at, self._paused_until)
         return pause
 
     def pause(self, seconds: float) -> None:
@@ -122,17 +159,33 @@ class RateLimiter:
         self._paused_until = max(self._paused_until, _now() + seconds)
 
     def share(self) -> float:
-        """The part of the configured rate in force: 1, or less for a while after a 429."""
-        if self._share >= 1.0:
-            return 1.0
-        return min(1.0, self._share + RECOVERY_PER_S * max(0.0, _now() - self._share_since))
+        """The part of the configured rates in force: 1, or less when the provider wants it so."""
+        now = _now()
+        return min(self._request_pace.share(now), self._token_pace.share(now))
 
-    def _token_price(self, tokens: int) -> float:
+    async def _take_tokens(self, tokens: int) -> None:
         permitted = self._tokens_per_minute
         self._largest = max(self._largest, min(tokens, permitted / 2))
         due = tokens + self._debt
         self._debt = min(due, 0.0)
-        return max(due, 0.0) * permitted / (permitted - self._largest) / self.share()
+        price = max(due, 0.0) / self._token_pace.share(_now())
+        await self._tokens.take(price * permitted / (permitted - self._largest))
+        if self._shared is not None:
+            await self._shared.tokens.take(price)
+
+    async def _take_request(self) -> None:
+        price = 1 / self._request_pace.share(_now())
+        await self._requests.take(price)
+        if self._shared is not None:
+            await self._shared.requests.take(price)
+
+    def _to_blame(self, limits: StatedLimits | None) -> list[Pace]:
+        """The rates that a 429 may have been about: those nearly used up, or both."""
+        both = [self._request_pace, self._token_pace]
+        if limits is None:
+            return both
+        used_up = [nearly_used_up(limits.requests), nearly_used_up(limits.tokens)]
+        return [pace for pace, used in zip(both, used_up, strict=True) if used] or both
 
     async def _sleep_out_pause(self) -> None:
         while (left := self._paused_until - _now()) > 0:

@@ -7,12 +7,14 @@ are known to send in their place.
 import email.utils
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import orjson
 
 from figa_core.revision.calls import CallOutcome
+from figa_core.revision.stated import StatedLimits, read_limits
 
 MESSAGE_LENGTH_MAX = 500
 
@@ -21,7 +23,8 @@ _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not
 _FILTER_CODES = {"content_filter", "content_policy_violation", "moderation_blocked"}
 _MODEL_CODES = {"model_not_found"}
 _UNSUPPORTED_CODES = {"unsupported_parameter", "unsupported_value"}
-_SHARED_SETTINGS = {"max_tokens", "max_completion_tokens", "temperature", "model"}
+_SHARED_SETTINGS = {"max_tokens", "max_completion_tokens", "temperature", "model", "response_format"}
+_RESPONSE_FORMAT = re.compile(r"response_?format|json_?schema|structured[ _]outputs?", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"maximum context length|context_length|context length|context window|prompt is too long|too many tokens",
     re.IGNORECASE,
@@ -45,6 +48,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     retry_after_s: float | None = None
+    limits: StatedLimits | None = None  # what the headers state about the provider's rate limits
     setting: str | None = None  # the request field that an UNSUPPORTED_SETTING is about
 
     @property
@@ -55,8 +59,12 @@ class Reply:
         return self.prompt_tokens + self.completion_tokens
 
 
-def read_completion(body: bytes) -> Reply:
-    """The meaning of a 2xx body."""
+def read_completion(body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+    """The meaning of a 2xx response."""
+    return replace(_read_completion(body), limits=read_limits(headers))
+
+
+def _read_completion(body: bytes) -> Reply:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -81,12 +89,15 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], *, now: flo
     error = _error_object(body)
     message = _shorten(f"HTTP {status}: {error.get('message') or _text(body).strip() or 'no message'}")
     parameter = error.get("param")
-    setting = parameter if isinstance(parameter, str) else None
+    setting = parameter.partition(".")[0] if isinstance(parameter, str) else None
+    if setting is None and status in (400, 422) and _RESPONSE_FORMAT.search(message):
+        setting = "response_format"  # few servers name the parameter
     outcome = _error_outcome(status, {str(error.get("code")), str(error.get("type"))}, setting, message)
     return Reply(
         outcome,
         message,
         retry_after_s=retry_after_s(headers, now=now) if outcome is CallOutcome.RATE_LIMITED else None,
+        limits=read_limits(headers),
         setting=setting,
     )
 

@@ -32,15 +32,21 @@ from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFau
 
 DEFAULT_MODEL = "sandbox-teacher"
 _ANSWERED = "answered"
+_NUMBERS = ("requests_per_minute", "tokens_per_minute", "window_s", "burst_factor", "latency_s", "hang_s")
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How one teacher behaves; `faults` are shares of all requests, times are in seconds."""
+    """How one teacher behaves; `faults` are shares of all requests, times are in seconds.
+
+    Beside the limits per `window_s` no single second may bring more than `burst_factor` times its share of
+    them, as with providers that permit a minute's requests but not all at once; 0 switches that off.
+    """
 
     requests_per_minute: float = 60_000
     tokens_per_minute: float = 60_000_000
     window_s: float = 60.0
+    burst_factor: float = 2.0
     latency_s: float = 0.0
     hang_s: float = 600.0
     seed: int = 0
@@ -51,13 +57,15 @@ class TeacherSettings:
 
 
 class Teacher:
-    """The state behind the routes: the window, the fault plan, the log, the counts."""
+    """The state behind the routes: the windows, the fault plan, the log, the counts."""
 
     def __init__(self, settings: TeacherSettings) -> None:
         self._settings = settings
-        self._window = SlidingWindow(
-            settings.requests_per_minute, settings.tokens_per_minute, settings.window_s
-        )
+        limits = settings.requests_per_minute, settings.tokens_per_minute
+        self._windows = [SlidingWindow(*limits, settings.window_s)]
+        if settings.burst_factor > 0:
+            requests, tokens = (limit * settings.burst_factor for limit in limits)
+            self._windows.append(SlidingWindow(requests, tokens, window_s=1.0))
         self._plan = FaultPlan(settings.faults, settings.seed)
         self._counts: Counter[str] = Counter()
         self._log = None if settings.log is None else _open_log(settings.log)
@@ -105,24 +113,23 @@ class Teacher:
     async def _answer(self, body: dict[str, Any], user_text: str, sha: str) -> Response:
         text = rules.answer(user_text)
         prompt_tokens = sum(rules.count_tokens(str(m.get("content", ""))) for m in body["messages"])
-        verdict = self._window.admit(time.monotonic(), prompt_tokens + rules.count_tokens(text))
-        headers = {
-            "x-ratelimit-limit-requests": str(self._window.max_requests),
-            "x-ratelimit-limit-tokens": str(self._window.max_tokens),
-            "x-ratelimit-remaining-requests": str(verdict.requests_left),
-            "x-ratelimit-remaining-tokens": str(verdict.tokens_left),
-        }
+        tokens = prompt_tokens + rules.count_tokens(text)
+        verdict = rules.admit_to_all(self._windows, time.monotonic(), tokens)
+        minute = self._windows[0]
+        headers = protocol.limit_headers(minute.max_requests, minute.max_tokens, verdict)
         if verdict.wait_s > 0:
-            self._record(sha, "limited")
+            self._record(sha, "limited", tokens)
             return protocol.rate_limited(verdict.wait_s, headers)
         fault = self._plan.draw(sha)
-        self._record(sha, fault or _ANSWERED)
+        self._record(sha, fault or _ANSWERED, tokens)
         await asyncio.sleep(self._settings.latency_s)
         if fault is not None and (failure := await self._fail(fault, headers)) is not None:
             return failure
         content, finish = self._content(text, fault, body, sha)
+        times = 2 if fault is TeacherFault.DUPLICATE else 1
         return JSONResponse(
-            protocol.completion(body["model"], sha, content, finish, prompt_tokens), headers=headers
+            protocol.completion(body["model"], sha, content, finish, prompt_tokens, times=times),
+            headers=headers,
         )
 
     async def _fail(self, fault: TeacherFault, headers: dict[str, str]) -> Response | None:
@@ -180,10 +187,10 @@ class Teacher:
         key = self._settings.api_key
         return key is None or hmac.compare_digest(given.encode(), key.encode())
 
-    def _record(self, sha: str, outcome: str) -> None:
+    def _record(self, sha: str, outcome: str, tokens: int = 0) -> None:
         self._counts[outcome] += 1
         if self._log is not None:
-            line = {"time": time.time(), "message_sha256": sha, "outcome": outcome}
+            line = {"time": time.time(), "message_sha256": sha, "outcome": outcome, "tokens": tokens}
             os.write(self._log, (json.dumps(line) + "\n").encode())
 
 
@@ -203,7 +210,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="gets the port once the server listens")
     parser.add_argument("--log", type=Path, help="JSONL file, one line a request, written before answering")
-    for name in ("requests_per_minute", "tokens_per_minute", "window_s", "latency_s", "hang_s"):
+    for name in _NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--model", default=defaults.model, help="the one model name it answers to")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the injected faults")
@@ -224,11 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         die_with_parent()
     options = _parse(arguments)
     settings = TeacherSettings(
-        requests_per_minute=options.requests_per_minute,
-        tokens_per_minute=options.tokens_per_minute,
-        window_s=options.window_s,
-        latency_s=options.latency_s,
-        hang_s=options.hang_s,
+        **{name: getattr(options, name) for name in _NUMBERS},
         seed=options.seed,
         model=options.model,
         api_key=os.environ[options.api_key_env] if options.api_key_env else None,

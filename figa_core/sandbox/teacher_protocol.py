@@ -13,17 +13,23 @@ from figa_core.sandbox import teacher_rules as rules
 
 
 def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The request's JSON and its last user message; None where it is no chat request."""
+    """The request's JSON and its last user message with a draft; None where it is no chat request.
+
+    Without any draft, the last user message: one that asks again stands behind the one with the draft.
+    """
     try:
         body = json.loads(raw)
         users = [str(m["content"]) for m in body["messages"] if m["role"] == "user"]
     except (ValueError, KeyError, TypeError):
         return None, ""
-    return body, users[-1] if users else ""
+    drafts = [text for text in users if "<response>" in text]
+    return body, (drafts or users or [""])[-1]
 
 
-def completion(model: str, sha: str, content: str, finish: str, prompt_tokens: int) -> dict[str, Any]:
-    """A chat completion with one choice."""
+def completion(
+    model: str, sha: str, content: str, finish: str, prompt_tokens: int, *, times: int = 1
+) -> dict[str, Any]:
+    """A chat completion with one choice, or with the same choice several times."""
     completion_tokens = rules.count_tokens(content)
     message = {"role": "assistant", "content": content, "refusal": None}
     return {
@@ -31,13 +37,37 @@ def completion(model: str, sha: str, content: str, finish: str, prompt_tokens: i
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "choices": [
+            {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+            for index in range(times)
+        ],
         "usage": {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
         },
     }
+
+
+def limit_headers(max_requests: int, max_tokens: int, verdict: rules.Verdict) -> dict[str, str]:
+    """The limits, what is left of them, and when they are whole again, as OpenAI states them."""
+    reset = duration(verdict.reset_s)
+    return {
+        "x-ratelimit-limit-requests": str(max_requests),
+        "x-ratelimit-limit-tokens": str(max_tokens),
+        "x-ratelimit-remaining-requests": str(verdict.requests_left),
+        "x-ratelimit-remaining-tokens": str(verdict.tokens_left),
+        "x-ratelimit-reset-requests": reset,
+        "x-ratelimit-reset-tokens": reset,
+    }
+
+
+def duration(seconds: float) -> str:
+    """Such as "20ms", "59.9s", "6m0s"."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(round(seconds, 3), 60)
+    return f"{minutes:.0f}m{rest:.6g}s" if minutes else f"{rest:.6g}s"
 
 
 def error(

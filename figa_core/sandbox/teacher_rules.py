@@ -4,7 +4,7 @@ import hashlib
 import random
 import re
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +25,7 @@ class TeacherFault(StrEnum):
     REFUSAL = "refusal"
     LENGTH = "length"
     NONSENSE = "nonsense"
+    DUPLICATE = "duplicate"
 
 
 class FaultPlan:
@@ -55,11 +56,14 @@ class FaultPlan:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the window says: seconds to wait (0: admitted) and what is left of both limits."""
+    """What a window says: seconds to wait (0: admitted), what is left of both limits, and in how many
+    seconds both are whole again.
+    """
 
     wait_s: float
     requests_left: int
     tokens_left: int
+    reset_s: float
 
 
 class SlidingWindow:
@@ -77,16 +81,26 @@ class SlidingWindow:
 
     def admit(self, now: float, tokens: int) -> Verdict:
         """Admit a request at `now` (seconds, monotonic), or say how long to wait."""
+        wait_s = self.wait_s(now, tokens)
+        if wait_s == 0:
+            self.add(now, tokens)
+        return self.verdict(now, wait_s)
+
+    def add(self, now: float, tokens: int) -> None:
+        """Count a request."""
+        self._entries.append((now, tokens))
+        self._tokens += tokens
+
+    def verdict(self, now: float, wait_s: float) -> Verdict:
+        """What is left at `now`, with a wait that was decided."""
+        left = self.max_requests - len(self._entries), max(0, self.max_tokens - self._tokens)
+        reset_s = self._entries[-1][0] + self._window_s - now if self._entries else 0.0
+        return Verdict(wait_s, *left, reset_s)
+
+    def wait_s(self, now: float, tokens: int) -> float:
+        """Seconds until a request fits, 0 if it fits at `now`."""
         while self._entries and self._entries[0][0] <= now - self._window_s:
             self._tokens -= self._entries.popleft()[1]
-        wait_s = self._wait_s(now, tokens)
-        if wait_s == 0:
-            self._entries.append((now, tokens))
-            self._tokens += tokens
-        left = self.max_requests - len(self._entries), max(0, self.max_tokens - self._tokens)
-        return Verdict(wait_s, *left)
-
-    def _wait_s(self, now: float, tokens: int) -> float:
         count, total = len(self._entries), self._tokens
         wait_s = 0.0
         for arrived, size in self._entries:
@@ -95,6 +109,15 @@ class SlidingWindow:
             wait_s = arrived + self._window_s - now
             count, total = count - 1, total - size
         return wait_s
+
+
+def admit_to_all(windows: Sequence[SlidingWindow], now: float, tokens: int) -> Verdict:
+    """Admit a request if every window has room for it; what is left is the first window's."""
+    wait_s = max(window.wait_s(now, tokens) for window in windows)
+    if wait_s == 0:
+        for window in windows:
+            window.add(now, tokens)
+    return windows[0].verdict(now, wait_s)
 
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")

@@ -77,19 +77,30 @@ def test_a_wrong_key_is_refused():
 
 
 def test_the_rate_limit_answers_429_with_the_time_to_wait():
-    with TeacherProcess(requests_per_minute=3, tokens_per_minute=10_000) as teacher:
+    with TeacherProcess(requests_per_minute=3, tokens_per_minute=10_000, burst_factor=0) as teacher:
         with client(teacher) as api:
             raw = api.chat.completions.with_raw_response.create(
                 model=MODEL, messages=[{"role": "user", "content": TEXT}]
             )
         assert raw.headers["x-ratelimit-limit-requests"] == "3"
         assert raw.headers["x-ratelimit-remaining-requests"] == "2"
+        assert raw.headers["x-ratelimit-reset-requests"] == raw.headers["x-ratelimit-reset-tokens"] == "1m0s"
         ask(teacher)
         ask(teacher)
         with pytest.raises(openai.RateLimitError) as refused:
             ask(teacher)
         assert 50 <= int(refused.value.response.headers["retry-after"]) <= 60
         assert refused.value.code == "rate_limit_exceeded"
+
+
+def test_no_second_brings_more_than_twice_its_share_of_the_minute():
+    with TeacherProcess(requests_per_minute=60) as teacher:
+        ask(teacher)
+        ask(teacher)
+        with pytest.raises(openai.RateLimitError) as refused:
+            ask(teacher)
+        assert refused.value.response.headers["retry-after"] == "1"
+        assert refused.value.response.headers["x-ratelimit-remaining-requests"] == "58"
 
 
 def test_the_limit_on_tokens_holds_too():
@@ -131,6 +142,14 @@ def test_a_useless_answer_is_a_completion_all_the_same(fault, finish):
         choice = ask(teacher).choices[0]
     assert choice.finish_reason == finish
     assert choice.message.content != CORRECTED
+
+
+def test_a_duplicate_delivery_is_the_same_choice_twice():
+    with TeacherProcess(faults={TeacherFault.DUPLICATE: 1.0}) as teacher:
+        answer = ask(teacher)
+    assert [choice.message.content for choice in answer.choices] == [CORRECTED, CORRECTED]
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 24
 
 
 def test_empty_choices_are_an_answer_without_any():

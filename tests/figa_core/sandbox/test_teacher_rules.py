@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFault, answer, section
+from figa_core.sandbox.teacher_protocol import duration
+from figa_core.sandbox.teacher_rules import (
+    FaultPlan,
+    SlidingWindow,
+    TeacherFault,
+    admit_to_all,
+    answer,
+    section,
+)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50)), max_size=60))
@@ -34,6 +42,22 @@ def test_a_request_larger_than_the_token_limit_is_admitted_alone():
     window = SlidingWindow(requests_per_minute=600, tokens_per_minute=60, window_s=60)
     assert window.admit(0.0, 500).wait_s == 0
     assert window.admit(1.0, 1).wait_s == pytest.approx(59.0)
+
+
+def test_a_request_needs_room_in_every_window_and_counts_in_all_or_none():
+    minute, second = SlidingWindow(4, 1e9, 60), SlidingWindow(120, 1e9, 1)
+    waits = [round(admit_to_all([minute, second], at, 1).wait_s, 3) for at in (0, 0.25, 0.5, 1.1, 1.3, 2.5)]
+    assert waits == [0, 0, 0.5, 0, 0, 57.5]
+    verdict = admit_to_all([minute, second], 3.0, 1)
+    assert (verdict.requests_left, verdict.reset_s) == (0, pytest.approx(58.3))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0ms"), (0.0194, "20ms"), (1, "1s"), (59.93, "59.93s"), (60, "1m0s"), (360.5, "6m0.5s")],
+)
+def test_durations_are_written_as_openai_writes_them(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_faults_come_at_their_shares_and_by_seed():

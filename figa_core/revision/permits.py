@@ -1,0 +1,184 @@
+"""One limit for several runs: permits that a run draws ahead from a common source, and uses up here.
+
+The source (a Prefect server, in `tasks/shared_limits.py`) is too slow to be asked for every call. A run asks
+it twice a second for what it will need next, in the background, and keeps what it gets in a `PermitStock`.
+
+Why no 60 s bring more calls than the limit L (per minute), however many runs there are:
+
+- The source grants at most `capacity` + `per_second` · t permits in any t seconds, to all runs together.
+- A stock releases what it draws in `_SLICES` equal parts over `SPREAD_S`. That is the same stream of
+  grants, parts of it later: each part by itself keeps to its part of the bound, so the sum does too. It
+  keeps a draw from becoming a burst, and costs nothing.
+- A released permit is used within `KEEP_S`, or kept for the next call, or lost: a run that pauses collects
+  one call's worth and no more. What is used in 60 s was therefore released in 60 + `KEEP_S`, but for one
+  call of each run, at most its largest; nor does a call that waits for the rest of its permits hold more.
+- On the way to the server calls jitter by up to `JITTER_S`.
+
+So `capacity` + `per_second` · (60 + KEEP_S + JITTER_S) + runs · largest ≤ L, which `shared_rate` solves for
+`per_second`: for 6 000 requests a minute and four runs, 97.0 % of L, with a capacity of one second's worth.
+"""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+CAPACITY_S = 1.0
+SPREAD_S = 2.0
+KEEP_S = 0.25
+JITTER_S = 0.5
+DRAW_EVERY_S = 0.5
+
+_SLICES = 20
+_IDLE_S = 2.0
+_POLL_S = 0.02
+_EAGERNESS = 4.0  # a run that had to wait asks for so many times what it used; what is free bounds it
+_AHEAD = 1.25
+
+
+class PermitSource(Protocol):
+    """Where the permits of one limit (of one request or one token each) come from, for all runs together.
+
+    Neither call waits for permits. Both raise a FigaError if there is no such limit, or nobody to ask.
+    """
+
+    async def free(self) -> float:
+        """How many permits could be taken now."""
+        ...
+
+    async def take(self, permits: float) -> bool:
+        """Take so many; False, and none taken, if another run was faster."""
+        ...
+
+
+class SharedRate(NamedTuple):
+    """What a source holds at most, and what flows into it, in permits."""
+
+    capacity: float
+    per_second: float
+
+
+def shared_rate(per_minute: float, *, largest: float, runs: int) -> SharedRate:
+    """The rate of a source that keeps `per_minute`; `largest` is the largest call's permits.
+
+    Raises:
+        ValueError: so many runs with calls so large cannot share so low a limit.
+    """
+    left = per_minute - runs * largest
+    if left <= 0:
+        raise ValueError(
+            f"{runs} runs with calls of up to {largest:g} cannot share {per_minute:g} a minute: one call of "
+            "each is as much already"
+        )
+    capacity = left / 60 * CAPACITY_S
+    return SharedRate(capacity, (left - capacity) / (60 + KEEP_S + JITTER_S))
+
+
+class PermitStock:
+    """What this run drew of one limit. For one event loop, and one taker at a time."""
+
+    def __init__(self, source: PermitSource, *, random_share: Callable[[], float] = random.random) -> None:
+        """`random_share` in [0, 1) varies the time between draws, so that no run always comes second."""
+        self._source = source
+        self._random_share = random_share
+        self._slices: list[tuple[float, float]] = []  # a heap: usable from, permits
+        self._needed = 0.0
+        self._largest = 0.0
+        self._kept = 0.0  # for the next call
+        self._used = 0.0
+        self._waited = False
+        self._taken_at = 0.0
+        self._drawing: asyncio.Task[None] | None = None
+
+    async def take(self, permits: float) -> None:
+        """Use up so many permits, waiting for them as long as it takes.
+
+        Raises:
+            FigaError: the source cannot be drawn from.
+        """
+        self._needed, self._largest = permits, max(self._largest, permits)
+        while True:
+            self._taken_at = now = _now()
+            self._collect(now)
+            if self._needed <= 0:
+                return
+            self._waited = True
+            self._keep_drawing()
+            await asyncio.sleep(_POLL_S)
+
+    async def aclose(self) -> None:
+        """Stop drawing. What was drawn and not used is lost, which the limit survives."""
+        if self._drawing is not None:
+            self._drawing.cancel()
+            await asyncio.gather(self._drawing, return_exceptions=True)
+
+    def _collect(self, now: float) -> None:
+        """Pay what is needed: first from what was kept, which then holds what would have been lost."""
+        while self._slices and self._slices[0][0] <= now - KEEP_S:
+            self._kept = min(self._largest, self._kept + heapq.heappop(self._slices)[1])
+        self._kept -= self._pay(self._kept)
+        while self._slices and self._slices[0][0] <= now and self._needed > 0:
+            usable_from, permits = heapq.heappop(self._slices)
+            rest = permits - self._pay(permits)
+            if rest > 0:
+                heapq.heappush(self._slices, (usable_from, rest))
+
+    def _pay(self, permits: float) -> float:
+        paid = min(permits, self._needed)
+        self._needed -= paid
+        self._used += paid
+        return paid
+
+    def _keep_drawing(self) -> None:
+        """Have a task that draws; raise what ended the last one."""
+        task = self._drawing
+        if task is not None and task.done() and not task.cancelled() and (error := task.exception()):
+            raise error
+        if task is None or task.done():
+            self._drawing = asyncio.create_task(self._draw_while_used(), name="permits")
+
+    async def _draw_while_used(self) -> None:
+        while (began := _now()) - self._taken_at < _IDLE_S:
+            wanted = self._wanted(began)
+            self._used, self._waited = 0.0, False
+            if wanted > 0:
+                await self._draw(wanted)
+            pause = DRAW_EVERY_S * (0.8 + 0.4 * self._random_share())
+            await asyncio.sleep(max(0.0, began + pause - _now()))
+
+    async def _draw(self, wanted: float) -> None:
+        asked = min(wanted, await self._source.free())
+        if asked > 0 and await self._source.take(asked):
+            self._add(asked)
+
+    def _wanted(self, now: float) -> float:
+        """What to draw: more than was used since the last draw if that was too little, else as much again."""
+        if self._waited:
+            return self._needed + _EAGERNESS * self._used
+        stocked = sum(permits for usable_from, permits in self._slices if usable_from > now - KEEP_S)
+        return _AHEAD * self._used * (SPREAD_S / DRAW_EVERY_S) - stocked
+
+    def _add(self, permits: float) -> None:
+        now = _now()
+        for number in range(_SLICES):
+            usable_from = now + number * SPREAD_S / _SLICES
+            heapq.heappush(self._slices, (usable_from, permits / _SLICES))
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPermits:
+    """The stocks of one provider's two limits."""
+
+    requests: PermitStock
+    tokens: PermitStock
+
+    async def aclose(self) -> None:
+        """Stop drawing from both."""
+        await self.requests.aclose()
+        await self.tokens.aclose()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

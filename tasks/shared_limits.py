@@ -1,0 +1,165 @@
+"""Limits that several runs share, kept by a Prefect server as global concurrency limits with slot decay.
+
+A provider has two: of requests (a request is `SLOTS_PER_REQUEST` slots, so that what the server rounds down
+at each grant does not count) and of tokens (a token is a slot). Prefect's `limit` is what may be drawn at
+once, `slot_decay_per_second` what flows back; `figa_core/revision/permits.py` says why they are what they
+are. `python -m deployments.limits` creates them.
+
+At a grant the server subtracts floor(decay · seconds since the last one) from the slots in use, and grants
+what then fits below `limit` (Prefect 3.8.8, `active_slots_after_decay`); a refusal changes nothing. A draw
+reads what is free and asks for that much, by the call that `prefect.concurrency.asyncio.rate_limit` makes
+too. `rate_limit` itself does not suit draws twice a second for hours: every acquire emits an event, which the
+server stores; the amount is fixed while it waits; and it waits in a thread that goes on, and takes the slots,
+after its run was stopped. As with its `strict=True`, a limit that does not exist is an error.
+"""
+
+import math
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
+from prefect.exceptions import ObjectNotFound
+
+from figa_core.errors import ConfigError, ReviserError
+from figa_core.revision.permits import PermitStock, SharedPermits
+
+SLOTS_PER_REQUEST = 1000
+SLOTS_PER_TOKEN = 1
+OUTAGE_MAX_S = 60.0
+
+_REFUSED = 423
+
+
+@dataclass(frozen=True, slots=True)
+class LimitNames:
+    """What one provider's two limits are called on the Prefect server."""
+
+    requests: str
+    tokens: str
+
+    @classmethod
+    def of(cls, name: str) -> "LimitNames":
+        """Those of a provider's `name`, as `revision_batches.shared_limit` has it."""
+        return cls(f"{name}-requests", f"{name}-tokens")
+
+
+def name_for(base_url: str, model: str) -> str:
+    """A name for one provider's limits: host and model, without what Prefect's names may not hold."""
+    host = urlsplit(base_url).netloc.rpartition("@")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{host}-{model}").strip("-")
+
+
+class PrefectPermits:
+    """Draws from one limit; satisfies `permits.PermitSource`."""
+
+    def __init__(self, client: PrefectClient, name: str, slots_per_permit: int) -> None:
+        """`client` is open, and outlives this."""
+        self._client = client
+        self._name = name
+        self._slots_per_permit = slots_per_permit
+        self._failing_since: float | None = None
+
+    async def free(self) -> float:
+        """How many permits could be taken now; none while the server cannot be reached.
+
+        Raises:
+            ConfigError: there is no such limit on this server, or it limits nothing.
+            ReviserError: the server has not answered for a minute.
+        """
+        try:
+            slots = await self.free_slots()
+        except (httpx.HTTPStatusError, httpx.TransportError) as error:
+            self._bear(error)
+            return 0.0
+        self._failing_since = None
+        return slots / self._slots_per_permit
+
+    async def take(self, permits: float) -> bool:
+        """Take so many; False if the server refused, or cannot be reached. Raises as `free` does."""
+        slots = math.ceil(permits * self._slots_per_permit)
+        try:
+            await self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
+        except (httpx.HTTPStatusError, httpx.TransportError) as error:
+            if not (isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _REFUSED):
+                self._bear(error)
+            return False
+        return True
+
+    async def free_slots(self) -> int:
+        """The slots that are free now.
+
+        Raises:
+            ConfigError: there is no such limit on this server, or it limits nothing.
+        """
+        try:
+            limit = await self._client.read_global_concurrency_limit_by_name(self._name)
+        except ObjectNotFound as error:
+            raise ConfigError(self._advice("does not exist")) from error
+        if problem := _what_is_wrong(limit):
+            raise ConfigError(self._advice(problem))
+        return max(0, limit.limit - limit.active_slots)
+
+    def _bear(self, error: Exception) -> None:
+        """Take a failure for a passing one, for a minute."""
+        now = time.monotonic()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since > OUTAGE_MAX_S:
+            raise ReviserError(
+                f"the Prefect server at {self._client.api_url} has granted nothing of the shared limit "
+                f"{self._name!r} for {OUTAGE_MAX_S:.0f} s ({error}). Check that it runs; the rows not "
+                "answered yet stay pending: run again to go on with them."
+            ) from error
+
+    def _advice(self, problem: str) -> str:
+        return (
+            f"revision_batches.shared_limit: the limit {self._name!r} {problem} on the Prefect server at "
+            f"{self._client.api_url}. Create it there with `python -m deployments.limits --config FILE`; all "
+            "runs that share a limit need the same server (PREFECT_API_URL)."
+        )
+
+
+@asynccontextmanager
+async def shared_permits(name: str) -> AsyncIterator[SharedPermits]:
+    """The two limits called `name` on the Prefect server of this process, for one run and one event loop.
+
+    Raises:
+        ConfigError: one of them does not exist, or limits nothing.
+        ReviserError: the Prefect server cannot be reached.
+    """
+    names = LimitNames.of(name)
+    async with get_client() as client:
+        sources = [
+            PrefectPermits(client, names.requests, SLOTS_PER_REQUEST),
+            PrefectPermits(client, names.tokens, SLOTS_PER_TOKEN),
+        ]
+        for source in sources:
+            await _check_reachable(source, str(client.api_url))
+        permits = SharedPermits(*(PermitStock(source) for source in sources))
+        try:
+            yield permits
+        finally:
+            await permits.aclose()
+
+
+async def _check_reachable(source: PrefectPermits, api_url: str) -> None:
+    try:
+        await source.free_slots()
+    except httpx.HTTPError as error:
+        raise ReviserError(
+            f"the Prefect server at {api_url}, which keeps the shared limits, cannot be asked: {error}"
+        ) from error
+
+
+def _what_is_wrong(limit: GlobalConcurrencyLimitResponse) -> str | None:
+    """Why this limit would limit nothing, if it would not."""
+    if not limit.active:
+        return "is switched off"
+    if limit.slot_decay_per_second <= 0 or limit.limit <= 0:
+        return "has no slot decay"
+    return None

@@ -1,0 +1,78 @@
+"""The command that creates the limits which runs share."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.limits import Provider, main, slot_limits
+from figa_core.errors import ConfigError
+from figa_core.processes import child_environment
+from flows.server import PrefectServer
+
+PRESET = Path(__file__).parents[2] / "deployments/presets/openai.toml"
+OPENAI = ["--name", "openai", "--requests-per-minute", "500", "--tokens-per-minute", "200000"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
+        running.wait()
+        yield running
+
+
+@pytest.fixture
+def api(server: PrefectServer) -> Iterator[str]:
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        yield server.api_url
+
+
+def test_limits_are_created_once_and_updated_when_they_change(api: str, capsys: pytest.CaptureFixture[str]):
+    said = []
+    for arguments in (OPENAI, OPENAI, [*OPENAI, "--runs", "2"]):
+        assert main(arguments) == 0
+        said.append([line.split(":")[0] for line in capsys.readouterr().out.splitlines()])
+    assert said[0][:2] == ["created openai-requests", "created openai-tokens"]
+    assert said[1][:2] == ["unchanged openai-requests", "unchanged openai-tokens"]
+    assert said[2][:2] == ["updated openai-requests", "updated openai-tokens"]
+
+
+def test_the_command_of_the_readme_takes_a_runs_config(server: PrefectServer):
+    command = [sys.executable, "-m", "deployments.limits", "--config", str(PRESET)]
+    environment = child_environment(PREFECT_API_URL=server.api_url)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "created" in done.stdout
+    assert "shared_limit" in done.stdout
+
+
+def test_without_a_server_to_share_it_says_what_to_set(capsys: pytest.CaptureFixture[str]):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert main(OPENAI) == 1
+    assert "PREFECT_API_URL" in capsys.readouterr().err
+
+
+def test_a_server_that_nobody_reaches_is_named(capsys: pytest.CaptureFixture[str]):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert main(OPENAI) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_missing_options_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["--name", "openai"]) == 1
+    assert "--requests-per-minute, --tokens-per-minute" in capsys.readouterr().err
+
+
+def test_limits_too_low_to_be_shared_are_refused():
+    with pytest.raises(ConfigError, match="--runs"):
+        slot_limits(Provider("low", 500, 10_000))
+
+
+def test_ten_million_tokens_a_minute_fit_into_slots():
+    requests, tokens = slot_limits(Provider("high", 30_000, 10_000_000))
+    assert tokens.slots < 2**31
+    assert tokens.decay_per_second * 60 == pytest.approx(0.97 * 10_000_000, rel=0.01)
+    assert requests.decay_per_second * 60 / 1000 == pytest.approx(0.97 * 30_000, rel=0.01)

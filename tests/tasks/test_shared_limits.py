@@ -1,0 +1,195 @@
+"""Runs that share one limit, on a real Prefect server, judged by the teacher's own log."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.limits import Provider, create_limits
+from figa_core.errors import ConfigError, ReviserError
+from figa_core.processes import child_environment
+from figa_core.revision.permits import shared_rate
+from figa_core.sandbox.teacher_process import TeacherProcess
+from flows.server import PrefectServer
+from tasks.shared_limits import SLOTS_PER_REQUEST, LimitNames, PrefectPermits, name_for, shared_permits
+from tests.figa_core.revision.virtual import largest_window
+
+NOBODY = "http://127.0.0.1:9/api"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
+        running.wait()
+        yield running
+
+
+@pytest.fixture
+def api(server: PrefectServer) -> Iterator[str]:
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        yield server.api_url
+
+
+async def free(name: str) -> float:
+    async with get_client() as client:
+        return await PrefectPermits(client, name, SLOTS_PER_REQUEST).free()
+
+
+def test_names_hold_nothing_that_prefect_refuses():
+    assert name_for("https://api.openai.com/v1", "gpt-4.1") == "api.openai.com-gpt-4.1"
+    assert name_for("http://127.0.0.1:8000/v1", "org/model 7") == "127.0.0.1-8000-org-model-7"
+
+
+async def test_what_is_free_can_be_taken_and_flows_back(api: str):
+    await create_limits(Provider("drawn", 600, 600_000))
+    rate = shared_rate(600, largest=1, runs=4)
+    async with get_client() as client:
+        permits = PrefectPermits(client, LimitNames.of("drawn").requests, SLOTS_PER_REQUEST)
+        assert await permits.free() == pytest.approx(rate.capacity, abs=0.001)
+        began = time.monotonic()
+        assert await permits.take(rate.capacity - 0.001)
+        assert not await permits.take(rate.capacity)
+        await asyncio.sleep(0.3)
+        flowed_back = await permits.free()
+        assert 0.2 * rate.per_second < flowed_back <= (time.monotonic() - began) * rate.per_second + 0.01
+
+
+async def test_a_limit_that_was_never_created_is_an_error_that_names_the_command(api: str):
+    with pytest.raises(ConfigError, match=r"'nowhere-requests' does not exist .*deployments\.limits"):
+        async with shared_permits("nowhere"):
+            pass
+
+
+async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_that_is_absent(api: str):
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name="plain-requests", limit=10)
+        )
+        with pytest.raises(ConfigError, match="no slot decay"):
+            await free("plain-requests")
+        await client.update_global_concurrency_limit(
+            "plain-requests", GlobalConcurrencyLimitUpdate(slot_decay_per_second=1.0, active=False)
+        )
+        with pytest.raises(ConfigError, match="switched off"):
+            await free("plain-requests")
+
+
+async def test_a_server_that_nobody_reaches_is_an_error_at_the_start():
+    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(ReviserError, match="cannot be asked"):
+        async with shared_permits("any"):
+            pass
+
+
+async def test_an_outage_is_borne_for_a_while(monkeypatch: pytest.MonkeyPatch):
+    with temporary_settings({PREFECT_API_URL: NOBODY}):
+        async with get_client() as client:
+            permits = PrefectPermits(client, "any", 1)
+            assert await permits.free() == 0.0
+            assert not await permits.take(1)
+            monkeypatch.setattr("tasks.shared_limits.OUTAGE_MAX_S", -1.0)
+            with pytest.raises(ReviserError, match="granted nothing"):
+                await permits.free()
+
+
+@dataclass
+class Log:
+    """What the teacher wrote down."""
+
+    times: list[float]
+    tokens: list[float]
+    outcomes: set[str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Log":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return cls(
+            [line["time"] for line in lines],
+            [float(line["tokens"]) for line in lines],
+            {line["outcome"] for line in lines},
+        )
+
+    def per_minute(self, seconds: float) -> tuple[float, float]:
+        """Mean rates of requests and tokens in the last so many seconds."""
+        late = [
+            size
+            for time, size in zip(self.times, self.tokens, strict=True)
+            if time > self.times[-1] - seconds
+        ]
+        return len(late) * 60 / seconds, sum(late) * 60 / seconds
+
+
+def two_processes(name: str, teacher: TeacherProcess, api: str, *arguments: float) -> None:
+    root = Path(__file__).parents[2]
+    environment = child_environment(PREFECT_API_URL=api, PYTHONPATH=str(root))
+    command = [sys.executable, "-m", "tests.tasks.sharing_run", name, teacher.base_url, *map(str, arguments)]
+    runs = [subprocess.Popen(command, env=environment, cwd=root, stderr=subprocess.PIPE) for _ in range(2)]
+    for run in runs:
+        _, said = run.communicate(timeout=arguments[0] + 60)
+        assert run.returncode == 0, said.decode()
+
+
+async def share(teacher: TeacherProcess, api: str, name: str, seconds: float, **limits: Any) -> Log:
+    rates = limits["requests_per_minute"], limits["tokens_per_minute"]
+    await create_limits(Provider(name, *rates, runs=2, tokens_per_call=120))
+    two_processes(name, teacher, api, seconds, *rates)
+    return Log.read(teacher.log)
+
+
+async def test_two_processes_together_keep_the_rate_of_one(api: str):
+    limits: dict[str, Any] = {"requests_per_minute": 1200, "tokens_per_minute": 10_000_000}
+    with TeacherProcess(**limits) as teacher:
+        log = await share(teacher, api, "short", 12, **limits)
+    ones = [1.0] * len(log.times)
+    assert log.outcomes == {"answered"}
+    assert largest_window(log.times, ones, 6) >= 0.85 * 120
+    for seconds in (1, 3, 6):
+        permitted = 20 * (1 + seconds + 0.75) + 2
+        assert largest_window(log.times, ones, seconds) <= permitted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("requests", "tokens"), [(3000, 10_000_000), (60_000, 240_000)], ids=["requests", "tokens"]
+)
+async def test_two_processes_keep_the_limit_of_every_minute(api: str, requests: int, tokens: int):
+    limits: dict[str, Any] = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+    with TeacherProcess(**limits) as teacher:
+        log = await share(teacher, api, f"long-{requests}", 150, **limits)
+    assert log.outcomes == {"answered"}
+    assert largest_window(log.times, [1.0] * len(log.times), 60) <= requests
+    assert largest_window(log.times, log.tokens, 60) <= tokens
+    rate, tokens_rate = log.per_minute(120)
+    assert max(rate / requests, tokens_rate / tokens) >= 0.9
+
+
+def test_a_refusal_changes_nothing(api: str):
+    """Prefect's own arithmetic: runs that ask in vain do not starve one another."""
+    name = "arithmetic"
+    with httpx.Client(base_url=api) as client:
+        limit = {"name": name, "limit": 1000, "slot_decay_per_second": 100.0}
+        client.post("/v2/concurrency_limits/", json=limit).raise_for_status()
+
+        def increment(slots: int) -> int:
+            body = {"names": [name], "slots": slots, "mode": "rate_limit"}
+            return client.post("/v2/concurrency_limits/increment", json=body).status_code
+
+        def in_use() -> int:
+            return client.get(f"/v2/concurrency_limits/{name}").json()["active_slots"]
+
+        assert increment(1000) == 200
+        time.sleep(1.0)
+        flowed_back = 1000 - in_use()
+        assert 90 <= flowed_back <= 900
+        assert increment(1000) == 423
+        assert 1000 - in_use() >= flowed_back
