@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from figa_core.errors import ConfigError
 from figa_core.records import Objective
@@ -139,11 +139,70 @@ class RevisionConfig(Section):
     api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key.")
     requests_per_minute: float = Field(default=500, gt=0)
     tokens_per_minute: float = Field(default=200_000, gt=0)
-    max_concurrency: int = Field(default=64, ge=1, le=4096)
+    max_concurrency: int = Field(
+        default=256, ge=1, le=4096, description="Most calls under way; below it they follow latency × rate."
+    )
     max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
     timeout_s: float = Field(default=60, gt=0, description="Seconds for one request.")
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=1, description="Longest revision, in tokens.")
+
+
+class RevisionPromptConfig(Section):
+    """What the reviser is told, and which of its answers are revisions."""
+
+    with_reference: Path | None = Field(
+        default=None, description="Jinja2 template for rows with a reference; without it, the built-in one."
+    )
+    without_reference: Path | None = Field(default=None, description="The one for rows without a reference.")
+    structured_output: bool = Field(
+        default=True, description="Ask for JSON; an endpoint that refuses is asked for plain text."
+    )
+    max_edit_share: float = Field(
+        default=0.8, gt=0, le=1, description="Above this share of edited words an answer is a rewrite."
+    )
+    asked_again_max: int = Field(
+        default=1, ge=0, le=5, description="Times an unfit answer is asked for again, with the reason."
+    )
+
+
+class RevisionBatchesConfig(Section):
+    """How the rows are dealt to task runs, and how many may stay without an answer."""
+
+    rows: int = Field(default=1000, ge=1, description="Rows of one task run.")
+    failed_share_max: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of rows that may stay without an answer (failed for now, or over the budget) "
+        "before the run ends Failed instead of going on to weigh and train.",
+    )
+    drain_s: float = Field(
+        default=15.0, ge=0, description="Seconds for calls under way when the run is stopped."
+    )
+    shared_limit: str | None = Field(
+        default=None,
+        description="Name of Prefect limits shared by several runs; `python -m deployments.limits` "
+        "creates them.",
+    )
+
+
+class ModelPrice(Section):
+    """A model's price, as its provider states it."""
+
+    usd_per_million_prompt_tokens: float = Field(ge=0)
+    usd_per_million_completion_tokens: float = Field(ge=0)
+
+
+class SpendingConfig(Section):
+    """What the reviser's calls cost, and what a run may spend on them."""
+
+    budget_usd: float | None = Field(
+        default=None, gt=0, description="Hard cap on what this run's rows may cost; null for none."
+    )
+    prices: dict[str, ModelPrice] = Field(
+        default_factory=dict, description="By model name; a budget needs the price of revision.model."
+    )
 
 
 class AdmissionConfig(Section):
@@ -215,7 +274,11 @@ class EvaluationConfig(Section):
 
 
 class PipelineConfig(Section):
-    """Everything one run needs."""
+    """Everything one run needs.
+
+    Raises:
+        ValueError: a budget without the price of the model it is for.
+    """
 
     workspace: WorkspaceConfig
     prompts: PromptsConfig
@@ -223,11 +286,25 @@ class PipelineConfig(Section):
     reward: RewardConfig
     filter: FilterConfig = FilterConfig.model_validate({})
     revision: RevisionConfig
+    revision_prompt: RevisionPromptConfig = RevisionPromptConfig.model_validate({})
+    revision_batches: RevisionBatchesConfig = RevisionBatchesConfig.model_validate({})
+    spending: SpendingConfig = SpendingConfig.model_validate({})
     admission: AdmissionConfig = AdmissionConfig.model_validate({})
     weighting: WeightingConfig = WeightingConfig.model_validate({})
     loss: LossConfig = LossConfig.model_validate({})
     training: TrainingConfig = TrainingConfig.model_validate({})
     evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
+
+    @model_validator(mode="after")
+    def _budget_has_a_price(self) -> "PipelineConfig":
+        model = self.revision.model
+        if self.spending.budget_usd is not None and model not in self.spending.prices:
+            raise ValueError(
+                f"spending.budget_usd needs the price of {model!r}: add "
+                f'[spending.prices."{model}"] with usd_per_million_prompt_tokens and '
+                "usd_per_million_completion_tokens"
+            )
+        return self
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> PipelineConfig:
@@ -269,6 +346,8 @@ def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineCo
 
 def _explain(problem: Any) -> str:
     location = ".".join(str(part) for part in problem["loc"])
+    if not location:  # about several sections at once
+        return problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{location}: unknown setting{_nearest(problem['loc'])}"
     if problem["type"] == "missing":
@@ -281,8 +360,10 @@ def _explain(problem: Any) -> str:
 def _nearest(location: tuple[str | int, ...]) -> str:
     model: type[BaseModel] = PipelineConfig
     for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        model = next((a for a in (annotation, *get_args(annotation)) if isinstance(a, type)), model)
+        field = model.model_fields.get(str(part))  # None for a key that the user chose
+        annotation = None if field is None else field.annotation
+        sections = (annotation, *get_args(annotation))
+        model = next((a for a in sections if isinstance(a, type) and issubclass(a, BaseModel)), model)
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
@@ -298,7 +379,10 @@ def _anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
         ("prompts", "path"),
         ("generation", "model"),
         ("reward", "model"),
+        ("revision_prompt", "with_reference"),
+        ("revision_prompt", "without_reference"),
     ):
-        model = getattr(config, section)
-        updates[section] = model.model_copy(update={field: anchor(getattr(model, field))})
+        model = updates.get(section, getattr(config, section))
+        path = getattr(model, field)
+        updates[section] = model.model_copy(update={field: path and anchor(path)})
     return config.model_copy(update=updates)

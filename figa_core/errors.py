@@ -9,6 +9,8 @@ FigaError
 │   └── StorageError       the database, the journal or a shard set is damaged or locked
 ├── EngineError            an inference engine could not be started or died
 ├── ReviserError           the revision endpoint refuses the whole run (key, quota, model, unreachable)
+│   ├── BudgetReachedError the next call might cost more than what is left of the budget
+│   └── OpenRevisionsError more rows are without an answer than the settings tolerate
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
 """
@@ -48,6 +50,14 @@ class EngineError(FigaError):
 
 class ReviserError(FigaError):
     """The revision endpoint refuses the whole run: key, quota, model name, or nobody answers."""
+
+
+class BudgetReachedError(ReviserError):
+    """The next call might cost more than what is left of the budget; nothing over it was sent."""
+
+
+class OpenRevisionsError(ReviserError):
+    """More rows stayed without an answer than the settings tolerate; asking again may settle them."""
 
 
 class TrainingError(FigaError):

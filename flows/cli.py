@@ -13,6 +13,7 @@ from rich.console import Console
 from figa_core.errors import FigaError
 
 if TYPE_CHECKING:
+    from figa_core.config import PipelineConfig
     from figa_core.report.data import ReportData
     from flows.progress import Progress
 
@@ -40,6 +41,9 @@ def main() -> None:
         app()
     except SystemExit as end:
         code = end.code
+    except KeyboardInterrupt:
+        _errors.print("stopped. What was answered is stored: the same command goes on from here.")
+        code = 130
     except FigaError as error:
         _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         code = 1
@@ -79,26 +83,36 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Run the pipeline on your own prompts, model, reward model and reviser."""
-    import asyncio
+    from figa_core.config import load_config
 
+    _run_flow(load_config(config))
+
+
+@app.command("retry-revisions")
+def retry_revisions(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
+) -> None:
+    """Ask again for the revisions of a run that are still open, then go on with the run."""
+    from flows.revise_pending import stored_config
+
+    _run_flow(stored_config(workspace, run_id))
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
+) -> None:
+    """Show the reviser's calls, tokens, cost and time that a run would take. Spends nothing."""
     from figa_core.config import load_config
 
     settings = load_config(config)
-    with _progress() as progress:
-        from flows.preflight import check
-        from flows.progress import showing
-        from flows.server import prefect_api
-        from tasks.workspace import Workspace
+    from flows.plan import make_plan, plan_lines
+    from flows.preflight import check
 
-        check(settings)  # before a server is started, and while nothing is held
-        with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
-            if server is not None:
-                with progress.stage("starting a Prefect server"):
-                    server.wait()
-            from flows.figa import figa
-
-            result = asyncio.run(figa(settings))
-    _show(result.data, result.report)
+    check(settings, needs_key=False)
+    for line in plan_lines(make_plan(settings), settings.revision.model):
+        _console.print(line, markup=False, highlight=False)
 
 
 @app.command()
@@ -132,6 +146,26 @@ def report(
     _show(data, path)
     if show:
         typer.launch(path.as_uri())
+
+
+def _run_flow(settings: "PipelineConfig") -> None:
+    import asyncio
+
+    with _progress() as progress:
+        from flows.preflight import check
+        from flows.progress import showing
+        from flows.server import prefect_api
+        from tasks.workspace import Workspace
+
+        check(settings)  # before a server is started, and while nothing is held
+        with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
+            if server is not None:
+                with progress.stage("starting a Prefect server"):
+                    server.wait()
+            from flows.figa import figa
+
+            result = asyncio.run(figa(settings))
+    _show(result.data, result.report)
 
 
 @contextmanager

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.records import Split, Stage
 from figa_core.report.data import ReportData
-from figa_core.report.funnel import funnel_markdown
-from figa_core.report.sentences import comparison_sentences, result_sentence
+from flows.artifacts import publish_failures, publish_report
 from flows.open_run import OpenRun, open_run
 from flows.progress import Progress, current, result_line
 from tasks.evaluate import evaluate
@@ -29,7 +27,7 @@ from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
 from tasks.report import report
 from tasks.results import StageResult
-from tasks.revise import revise, take_in_journal
+from tasks.revise import RevisionSections, check_open_rows, revise, revise_batch, take_in_journal
 from tasks.score import score_references, score_responses, score_revisions
 from tasks.train import BASE_LABEL, label_of, train
 from tasks.weigh import weigh
@@ -78,7 +76,7 @@ async def figa(config: PipelineConfig) -> RunResult:
         for label, model in models.items():
             await _judge(story, config, label, model)
         data = await story.tell("report", report, created_at=_now(), counted=False)
-        await _publish(run, data)
+        await publish_report(run, data)
     return RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)
 
 
@@ -94,13 +92,25 @@ async def _build_pairs(story: "_Story", config: PipelineConfig) -> None:
         filter_responses,
         config.filter,
         config.revision,
+        run.templates,
         run.generator,
         run.scorer,
         counted=False,
     )
-    await story.tell("revise", revise, config.revision)
+    await _revise(story, config)
     await story.tell("score revisions", score_revisions, config.reward)
     await story.tell("admit", admit, config.admission, run.scorer, counted=False)
+
+
+async def _revise(story: "_Story", config: PipelineConfig) -> None:
+    """Ask for what is open; show what has no usable revision, and go on only if it is little enough.
+
+    Raises:
+        OpenRevisionsError: see `tasks.revise.check_open_rows`.
+    """
+    revised = await story.tell("revise", revise, RevisionSections.of(config), run_batch=revise_batch)
+    await publish_failures(story.run)
+    check_open_rows(revised, config.revision_batches.failed_share_max)
 
 
 async def _judge(story: "_Story", config: PipelineConfig, label: str, model: Path) -> None:
@@ -117,15 +127,6 @@ async def _judge(story: "_Story", config: PipelineConfig, label: str, model: Pat
     )
     await story.tell(f"evaluate {label}: score", score_responses, config.reward, generator, Split.HELD_OUT)
     await story.tell(f"evaluate {label}", evaluate, evaluation, label, generator, run.scorer)
-
-
-async def _publish(run: OpenRun, data: ReportData) -> None:
-    path = run.workspace.report(run.run_id)
-    sentences = [result_sentence(data), *comparison_sentences(data)]
-    markdown = "\n\n".join(
-        [f"[Open the report]({path.as_uri()}) (`{path}`)", *sentences, funnel_markdown(data.funnel)]
-    )
-    await acreate_markdown_artifact(markdown, key="figa-report", description=f"Report of {run.run_id}")
 
 
 class _Story:

@@ -8,7 +8,7 @@ from figa_core import ids
 from figa_core.config import Engine, PipelineConfig
 from figa_core.processes import end_leftovers
 from figa_core.records import Split
-from figa_core.revision.prompt import template_text
+from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import workspace_lease
 from flows.preflight import check
 from flows.progress import Progress
@@ -20,13 +20,16 @@ from tasks.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that holds its workspace. `sampling` is how the model to align is sampled."""
+    """A run that holds its workspace. `sampling` is how the model to align is sampled, `templates` what the
+    reviser is told.
+    """
 
     run_id: str
     workspace: Workspace
     sampling: Sampling
     generator: str
     scorer: str
+    templates: PromptTemplates
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def open_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Itera
                 break
         workspace = Workspace(directory)
         workspace.store.create()
-        run = _identify(workspace, config)
+        run = identify(workspace, config)
         workspace.store.save_run(run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
         workspace.store.save_run_settings(run.run_id, {"generator": run.generator, "scorer": run.scorer})
         try:
@@ -59,8 +62,10 @@ def open_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Itera
         workspace.store.end_run(run.run_id, "completed")
 
 
-def _identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
-    generation = config.generation
+def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
+    """The run that a configuration makes: equal work, equal id. Changes nothing but the cache of hashes."""
+    generation, prompt = config.generation, config.revision_prompt
+    templates = load_templates(prompt.with_reference, prompt.without_reference)
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)
     generator = generator_id(workspace, generation, sampling)
     scorer = scorer_id(workspace, config.reward)
@@ -72,11 +77,11 @@ def _identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
             "model": config.revision.model,
             "temperature": config.revision.temperature,
             "max_tokens": config.revision.max_tokens,
-            "templates": [template_text(with_reference) for with_reference in (False, True)],
+            "templates": [templates.without_reference, templates.with_reference],
         },
         settings=_deciding_settings(config),
     )
-    return OpenRun(run_id, workspace, sampling, generator, scorer)
+    return OpenRun(run_id, workspace, sampling, generator, scorer, templates)
 
 
 def _deciding_settings(config: PipelineConfig) -> dict[str, object]:

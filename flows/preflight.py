@@ -8,16 +8,18 @@ from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError
 from figa_core.fingerprint import model_fingerprint
 from figa_core.prompts import RowFormat, read_prompts
+from figa_core.revision.prompt import load_templates
 from tasks.engines import check_engine
 from tasks.evaluate import load_verifier
 from tasks.revise import api_key
 
 
-def check(config: PipelineConfig) -> None:
-    """Refuse a config that cannot work.
+def check(config: PipelineConfig, *, needs_key: bool = True) -> None:
+    """Refuse a config that cannot work; `needs_key`: whether the reviser is going to be asked.
 
     Raises:
-        ConfigError: settings that do not fit each other or the models, a missing key or verifier.
+        ConfigError: settings that do not fit each other or the models, a missing key or verifier, a prompt
+            template that cannot be used.
         InputError: a model directory or the prompts file is missing or of a wrong kind.
         EngineError: an engine that is asked for by name is not there.
     """
@@ -31,7 +33,9 @@ def check(config: PipelineConfig) -> None:
         prompts.prompt_field, prompts.reference_field, prompts.system_prompt, prompts.held_out_share
     )
     next(read_prompts(prompts.path, row_format, 1), None)
-    api_key(config.revision)
+    load_templates(config.revision_prompt.with_reference, config.revision_prompt.without_reference)
+    if needs_key:
+        api_key(config.revision)
     if config.evaluation.verifier is not None:
         load_verifier(config.evaluation.verifier)
     if config.loss.objective in config.evaluation.baselines:

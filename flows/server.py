@@ -47,6 +47,7 @@ class PrefectServer:
                 f"{directory}: cannot create it for the Prefect server: {error.strerror}. "
                 "Set workspace.path to a directory you may write to."
             ) from error
+        self.directory = directory
         self._log = directory / "server.log"
         self._port = _free_port()
         environment = child_environment(

@@ -8,9 +8,10 @@ from typing import Any
 from figa_core.errors import InputError
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
-from figa_core.storage import summary
+from figa_core.storage import revisions, summary
 from figa_core.storage.lease import describe_holder, is_held
 from tasks.report import collect, funnel_of, write
+from tasks.revise import open_rows_text
 from tasks.workspace import Workspace
 
 
@@ -60,6 +61,7 @@ def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
     database = workspace.store.database
     funnel = funnel_of(summary.counts(database, run.run_id, run.settings.get("generator", "")))
     report = workspace.report(run.run_id)
+    waiting = revisions.open_by_kind(database, run.run_id)
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -71,7 +73,9 @@ def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
             {"name": s.name, "rows": s.count, "left_out": {d.reason: d.count for d in s.drops}}
             for s in funnel.steps
         ],
-        "open_revisions": workspace.store.count_unsettled_revisions(run.run_id),
+        "open_revisions": sum(waiting.values()),
+        "open_by_kind": waiting,
+        "spending": _spending(workspace, run),
         "evaluations": [
             {
                 "label": row.label,
@@ -84,6 +88,39 @@ def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
         ],
         "report": str(report.resolve()) if report.is_file() else None,
     }
+
+
+def _spending(workspace: Workspace, run: summary.RunRow) -> dict[str, float | int | None]:
+    """US dollars spent and left, and minutes to go at the configured limits."""
+    spent = revisions.spent(workspace.store.database, run.run_id)
+    waiting = revisions.count_open(workspace.store.database, run.run_id)
+    budget = run.config.get("spending", {}).get("budget_usd")
+    revision = run.config.get("revision", {})
+    calls = summary.calls(workspace.store.database, run.run_id, run.started_at)
+    tokens_each = (calls.prompt_tokens + calls.completion_tokens) / max(calls.calls, 1)
+    minutes = max(
+        waiting / revision.get("requests_per_minute", float("inf")),
+        waiting * tokens_each / revision.get("tokens_per_minute", float("inf")),
+    )
+    return {
+        "calls": spent.calls,
+        "usd": spent.usd,
+        "estimated_usd": spent.estimated_usd,
+        "budget_usd": budget,
+        "left_usd": None if budget is None else max(0.0, budget - (spent.usd or 0.0)),
+        "eta_minutes": minutes if waiting else None,
+    }
+
+
+def _spending_line(spending: Mapping[str, Any]) -> str:
+    line = f"  {spending['calls']:,} calls to the reviser"
+    if spending["usd"] is not None:
+        line += f", ${spending['usd']:,.4f} spent"
+        if spending["estimated_usd"]:
+            line += f" (${spending['estimated_usd']:,.4f} of it estimated: no answer arrived)"
+    if spending["left_usd"] is not None:
+        line += f", ${spending['left_usd']:,.4f} left of ${spending['budget_usd']:,.2f}"
+    return line
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -100,8 +137,13 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {run['message']}"
         steps = Funnel(tuple(FunnelStep(step["name"], step["rows"]) for step in run["steps"]))
         yield from (f"  {line}" for line in funnel_lines(steps) if "no reason recorded" not in line)
+        if run["spending"]["calls"]:
+            yield _spending_line(run["spending"])
         if run["open_revisions"]:
-            yield f"  {run['open_revisions']:,} revisions are open; run it again to ask for them"
+            eta = run["spending"]["eta_minutes"]
+            yield f"  {open_rows_text(run['open_by_kind'])}; about {eta:,.1f} min at the configured limits"
+            again = f"figa retry-revisions --workspace {found['workspace']} --run {run['run_id']}"
+            yield f"  ask for them: {again}"
         for row in run["evaluations"]:
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
             yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} (n = {row['n']:,})"

@@ -10,7 +10,8 @@ from figa_core.errors import NothingToDoError
 from figa_core.filtering import admit as decide_admission
 from figa_core.filtering import count_reasons, keep, resolve_thresholds
 from figa_core.records import Stage
-from figa_core.revision.prompt import template_text
+from figa_core.revision.prompt import PromptTemplates
+from figa_core.storage import revisions
 from tasks.results import StageResult
 from tasks.workspace import Workspace
 
@@ -21,6 +22,7 @@ def filter_responses(
     run_id: str,
     config: FilterConfig,
     revision: RevisionConfig,
+    templates: PromptTemplates,
     generator: str,
     scorer: str,
 ) -> StageResult:
@@ -39,8 +41,8 @@ def filter_responses(
         "temperature": revision.temperature,
         "max_tokens": revision.max_tokens,
     }
-    templates = {has_reference: template_text(has_reference) for has_reference in (False, True)}
-    workspace.store.save_keep_decisions(run_id, scorer, candidates, decisions, recipe, templates)
+    texts = {has: templates.text(has_reference=has) for has in (False, True)}
+    workspace.store.save_keep_decisions(run_id, scorer, candidates, decisions, recipe, texts)
     workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
     reasons = count_reasons(decisions)
     kept = len(decisions) - sum(reasons.values())
@@ -71,7 +73,7 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
     reasons = count_reasons(decisions)
     admitted = len(rows) - sum(reasons.values())
     if admitted == 0:
-        statuses = workspace.store.revision_statuses(run_id)
+        statuses = revisions.statuses(workspace.store.database, run_id)
         raise NothingToDoError(
             f"admit: none of {len(rows)} revisions is admitted ({reasons}); revisions by status: {statuses}. "
             "Look at the reviser's answers, or set admission.reward_gain_above."

@@ -1,22 +1,93 @@
-"""Stage revise: kept pairs without a settled revision → revisions and calls, by way of the journal."""
+"""Stage revise: kept pairs without a settled revision → revisions and calls, by way of the journal.
 
+A task run is a batch of rows. Several batches share one reviser, so that the allowed rate and the budget
+hold over all of them, and the next batch begins while the last rows of the one before are under way.
+"""
+
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.config import RevisionConfig
-from figa_core.errors import ConfigError
-from figa_core.ports import ProgressCallback, Reviser
+from figa_core.config import (
+    PipelineConfig,
+    RevisionBatchesConfig,
+    RevisionConfig,
+    RevisionPromptConfig,
+    SpendingConfig,
+)
+from figa_core.errors import BudgetReachedError, ConfigError, OpenRevisionsError
+from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus, Stage
-from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.revision.budget import Budget, Price
+from figa_core.revision.client import OpenAIReviser
+from figa_core.revision.prompt import load_templates
+from figa_core.revision.settings import ReviserSettings
+from figa_core.storage import revisions
 from figa_core.storage.intake import take_in
 from figa_core.storage.journal import AnswerJournal
+from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
-_BATCH_ROWS = 500
+_BATCHES_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSections:
+    """The sections of the configuration that say how rows are revised."""
+
+    revision: RevisionConfig
+    prompt: RevisionPromptConfig = field(default_factory=RevisionPromptConfig)
+    batches: RevisionBatchesConfig = field(default_factory=RevisionBatchesConfig)
+    spending: SpendingConfig = field(default_factory=SpendingConfig)
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> "RevisionSections":
+        """Those of a whole configuration."""
+        return cls(config.revision, config.revision_prompt, config.revision_batches, config.spending)
+
+
+class OpenReviser:
+    """A reviser at work on one run of one workspace, shared by its batches.
+
+    No dataclass: Prefect would look into one for results of other tasks.
+    """
+
+    def __init__(
+        self, workspace: Workspace, run_id: str, client: OpenAIReviser, on_row: Callable[[], None]
+    ) -> None:
+        self.workspace, self.run_id, self.client, self.on_row = workspace, run_id, client, on_row
+        self.budget_reached: BudgetReachedError | None = None
+        self._intake = asyncio.Lock()
+
+    async def take_in(self) -> None:
+        """Store what the journal holds, in a thread: answers keep coming in."""
+        async with self._intake:
+            await asyncio.to_thread(take_in, self.workspace.store.database, self.workspace.journal)
+
+
+BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What the stage came to. `open_by_kind` counts the rows without an answer by how their last call ended;
+    `stopped_by` is set if the budget ended the stage.
+    """
+
+    result: StageResult
+    open_by_kind: dict[str, int]
+    stopped_by: BudgetReachedError | None = None
+
+    @property
+    def open_rows(self) -> int:
+        """Rows that asking again may settle."""
+        return sum(self.open_by_kind.values())
 
 
 def api_key(config: RevisionConfig) -> str:
@@ -29,8 +100,21 @@ def api_key(config: RevisionConfig) -> str:
     return key
 
 
-def reviser_settings(config: RevisionConfig) -> ReviserSettings:
-    """The plain values the client takes."""
+def price_of(spending: SpendingConfig, model: str) -> Price | None:
+    """The model's price, if the config states one."""
+    price = spending.prices.get(model)
+    if price is None:
+        return None
+    return Price(price.usd_per_million_prompt_tokens, price.usd_per_million_completion_tokens)
+
+
+def reviser_settings(sections: RevisionSections) -> ReviserSettings:
+    """The plain values the client takes.
+
+    Raises:
+        ConfigError: a prompt template cannot be used.
+    """
+    config, prompt = sections.revision, sections.prompt
     return ReviserSettings(
         base_url=config.base_url,
         model=config.model,
@@ -41,6 +125,12 @@ def reviser_settings(config: RevisionConfig) -> ReviserSettings:
         timeout_s=config.timeout_s,
         temperature=config.temperature,
         max_tokens=config.max_tokens,
+        max_edit_share=prompt.max_edit_share,
+        asked_again_max=prompt.asked_again_max,
+        structured_output=prompt.structured_output,
+        templates=load_templates(prompt.with_reference, prompt.without_reference),
+        price=price_of(sections.spending, config.model),
+        drain_s=sections.batches.drain_s,
     )
 
 
@@ -50,37 +140,128 @@ def take_in_journal(workspace: Workspace) -> None:
     take_in(workspace.store.database, workspace.journal)
 
 
-@task(name="revise", task_run_name="revise with {config.model}", cache_policy=NO_CACHE)
+@task(name="revise-batch", task_run_name="revise batch {batch.number}", cache_policy=NO_CACHE)
+async def revise_batch(reviser: OpenReviser, batch: Batch) -> int:
+    """Ask for the batch's open rows; the number that this settled.
+
+    Raises:
+        OpenRevisionsError: rows of the batch remain without an answer.
+        ReviserError: the endpoint refuses the whole run; what was answered is stored.
+    """
+    database = reviser.workspace.store.database
+    rows = await asyncio.to_thread(revisions.requests, database, reviser.run_id, batch)
+    try:
+        async for _ in reviser.client.revise(rows):
+            reviser.on_row()  # the row's state is in the journal by now; the database takes it from there
+    except BudgetReachedError as error:
+        reviser.budget_reached = error
+    finally:
+        await reviser.take_in()
+    kinds = await asyncio.to_thread(revisions.open_by_kind, database, reviser.run_id, batch)
+    if kinds:
+        raise OpenRevisionsError(f"{open_rows_text(kinds)} of {len(rows):,} in batch {batch.number}.")
+    return len(rows)
+
+
 async def revise(
-    workspace: Workspace, run_id: str, config: RevisionConfig, *, on_progress: ProgressCallback = no_progress
-) -> StageResult:
-    """Ask for every unsettled row of this run once; no call is made when there is none.
+    workspace: Workspace,
+    run_id: str,
+    sections: RevisionSections,
+    *,
+    run_batch: BatchRunner = revise_batch.fn,
+    on_progress: ProgressCallback = no_progress,
+) -> Revised:
+    """Ask for every open row of this run once; no call is made when there is none.
+
+    `run_batch` runs one batch: `revise_batch`, as it is or as a task run. That rows of a batch remain open
+    ends only that batch; at the end of the budget no further batch begins.
 
     Raises:
         ReviserError: the endpoint refuses the whole run; what was answered is stored.
     """
-    store = workspace.store
-    asked = store.count_unsettled_revisions(run_id)
-    if asked:
-        async with (
-            AnswerJournal(workspace.journal) as journal,
-            OpenAIReviser(reviser_settings(config), journal=journal, api_key=api_key(config)) as reviser,
-        ):
-            await _revise_all(workspace, run_id, reviser, lambda done: on_progress(done, asked))
-    statuses = store.revision_statuses(run_id)
+    database = workspace.store.database
+    batches = revisions.batches(database, run_id, sections.batches.rows)
+    stopped_by = None
+    if batches:
+        async with _open(workspace, run_id, sections, batches, on_progress) as reviser:
+            await _run_batches(reviser, batches, run_batch)
+            stopped_by = reviser.budget_reached
+    statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)
-    return StageResult(Stage.REVISE, succeeded + sum(statuses.values()), succeeded, statuses)
+    result = StageResult(Stage.REVISE, succeeded + sum(statuses.values()), succeeded, statuses)
+    return Revised(result, revisions.open_by_kind(database, run_id), stopped_by)
 
 
-async def _revise_all(
-    workspace: Workspace, run_id: str, reviser: Reviser, on_done: Callable[[int], None]
-) -> None:
-    done = 0
+def check_open_rows(revised: Revised, failed_share_max: float) -> None:
+    """Whether weigh and train may go ahead without the rows that are still open.
+
+    Raises:
+        OpenRevisionsError: more of them are open than tolerated; the message says why and what to do.
+    """
+    rows = revised.result.n_in
+    if revised.open_rows <= failed_share_max * rows:
+        return
+    what = f"{open_rows_text(revised.open_by_kind)} of {rows:,}"
+    if revised.stopped_by is not None:
+        raise OpenRevisionsError(f"{what}: {revised.stopped_by}")
+    raise OpenRevisionsError(
+        f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
+        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these rows only and goes on."
+    )
+
+
+def open_rows_text(kinds: dict[str, int]) -> str:
+    """Such as "12 revisions are still open (8 server_error, 4 timeout)"."""
+    detail = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    return f"{sum(kinds.values()):,} revisions are still open ({detail})"
+
+
+@asynccontextmanager
+async def _open(
+    workspace: Workspace,
+    run_id: str,
+    sections: RevisionSections,
+    batches: Sequence[Batch],
+    on_progress: ProgressCallback,
+) -> AsyncIterator[OpenReviser]:
+    done, asked = 0, sum(batch.rows for batch in batches)
+
+    def on_row() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, asked)
+
+    settings = reviser_settings(sections)
+    spent = revisions.spent(workspace.store.database, run_id)
+    budget = Budget(sections.spending.budget_usd, spent.usd or 0.0)
+    async with (
+        AnswerJournal(workspace.journal) as journal,
+        OpenAIReviser(settings, journal=journal, api_key=api_key(sections.revision), budget=budget) as client,
+    ):
+        reviser = OpenReviser(workspace, run_id, client, on_row)
+        try:
+            yield reviser
+        finally:
+            await client.aclose()
+            await reviser.take_in()
+
+
+async def _run_batches(reviser: OpenReviser, batches: Sequence[Batch], run_batch: BatchRunner) -> None:
+    """Batches in order, two at a time; the first that ends the whole run ends the others."""
+    waiting = iter(batches)
+
+    async def work() -> None:
+        for batch in waiting:
+            if reviser.budget_reached is not None:
+                return
+            try:
+                await run_batch(reviser, batch)
+            except OpenRevisionsError:
+                continue
+
     try:
-        for requests in workspace.store.iter_unsettled_revisions(run_id, _BATCH_ROWS):
-            async for _ in reviser.revise(requests):
-                done += 1  # the row's state is in the journal by now; the database takes it from there
-                on_done(done)
-            take_in(workspace.store.database, workspace.journal)
-    finally:
-        take_in(workspace.store.database, workspace.journal)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_BATCHES_AT_ONCE, len(batches))):
+                group.create_task(work())
+    except* Exception as errors:
+        raise errors.exceptions[0] from None

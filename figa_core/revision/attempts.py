@@ -8,7 +8,7 @@ from enum import StrEnum
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.prompt import unfence
+from figa_core.revision.prompt import read_answer
 from figa_core.revision.replies import Reply
 from figa_core.revision.validation import judge_answer, restore_ends
 
@@ -22,6 +22,8 @@ class Step(StrEnum):
     RETRY = "retry"  # after a pause; uses up an attempt
     RETRY_LONGER = "retry_longer"  # with more tokens, once; uses up an attempt
     RETRY_RENAMED = "retry_renamed"  # with `max_completion_tokens`; uses up none
+    RETRY_PLAIN = "retry_plain"  # without structured output, which the endpoint does not know; uses up none
+    ASK_AGAIN = "ask_again"  # with the reason why the answer is unfit; uses up an attempt
     WAIT = "wait"  # until the limiter lets it pass; uses up none
     END_RUN = "end_run"
 
@@ -53,15 +55,26 @@ _ADVICE = {
 }
 
 
-def next_step(reply: Reply, *, attempt: int, max_attempts: int, lengthened: bool, limit_name: str) -> Step:
+def next_step(
+    reply: Reply,
+    *,
+    attempt: int,
+    max_attempts: int,
+    lengthened: bool,
+    limit_name: str,
+    structured: bool = False,
+) -> Step:
     """The step after attempt number `attempt` (from 1).
 
     `lengthened` says whether more tokens were asked for already, `limit_name` under which name
-    (`max_tokens` or `max_completion_tokens`) the length limit was sent.
+    (`max_tokens` or `max_completion_tokens`) the length limit was sent, `structured` whether the answer
+    was asked for as JSON. Whether an unfit answer is asked for again is `may_ask_again`'s.
     """
     step = _STEPS[reply.outcome]
     if step is Step.END_RUN and reply.setting == limit_name == "max_tokens":
         return Step.RETRY_RENAMED
+    if step is Step.END_RUN and structured and reply.setting == "response_format":
+        return Step.RETRY_PLAIN
     used_up = attempt >= max_attempts
     if (step is Step.RETRY and used_up) or (step is Step.RETRY_LONGER and (used_up or lengthened)):
         return Step.SETTLE
@@ -73,7 +86,7 @@ def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_sha
     status, reason, retryable = RevisionStatus.FAILED, f"{reply.outcome}: {reply.message}", False
     text = None
     if reply.outcome in (CallOutcome.ANSWERED, CallOutcome.CUT_BY_LENGTH):
-        answer = unfence(reply.text or "")
+        answer = read_answer(reply.text or "")
         status, reason = judge_answer(
             request.response, answer, reply.finish_reason, reply.refusal, max_edit_share=max_edit_share
         )
@@ -84,6 +97,20 @@ def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_sha
         retryable = True
         reason = f"{attempt} attempts, the last one {reason}"
     return Revision(request.revision_id, request.response_id, status, text, reason, retryable, attempt)
+
+
+def may_ask_again(
+    reply: Reply,
+    revision: Revision,
+    *,
+    attempt: int,
+    max_attempts: int,
+    asked_again: int,
+    asked_again_max: int,
+) -> bool:
+    """Whether a rejected answer gets another try with the reason; not one that was only cut."""
+    unfit = reply.outcome is CallOutcome.ANSWERED and revision.status is RevisionStatus.REJECTED
+    return unfit and asked_again < asked_again_max and attempt < max_attempts
 
 
 def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.5) -> float:

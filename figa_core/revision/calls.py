@@ -42,6 +42,7 @@ class CallSent:
     """A request about to be sent: durable before the first byte leaves.
 
     `attempt` counts from 1 and is the same again after a 429; `sent_at` is in seconds since the epoch.
+    `reserved_usd` is the most the call can cost, None where the config has no price.
     """
 
     call_id: str
@@ -49,6 +50,7 @@ class CallSent:
     attempt: int
     sent_at: float
     estimated_tokens: int
+    reserved_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class CallAnswered:
     """How a call ended, also when it ended without an answer.
 
     `revision` is the row's final state if this call settled it. Token counts are the provider's `usage`,
-    None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch.
+    None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch. `cost_usd`
+    follows from them; where it is None the call's reservation stands in its place.
     """
 
     call_id: str
@@ -70,6 +73,7 @@ class CallAnswered:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     revision: Revision | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

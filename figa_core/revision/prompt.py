@@ -7,54 +7,119 @@ id, so that a changed instruction makes new revisions and an unchanged one none.
 Data cannot pose as structure: a tag of ours inside a text gets a backslash (`<\\/response>`), which
 `unfence` takes off the answer again, and further lines of a message are indented, so that none of them
 looks like another speaker's turn.
+
+The answer is asked for as a JSON object (`RESPONSE_FORMAT`) where the provider knows structured output:
+then no preamble and no quotation marks can come with it. Others answer in plain text.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+import orjson
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 
+from figa_core.errors import ConfigError
 from figa_core.records import Message
 
 TAGS = ("conversation", "reference", "response")
+ANSWER_FIELD = "revised_response"
+RESPONSE_FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "revision",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {ANSWER_FIELD: {"type": "string"}},
+            "required": [ANSWER_FIELD],
+            "additionalProperties": False,
+        },
+    },
+}
+"""`response_format` of a request, as OpenAI and vLLM take it."""
 
+_GIVEN = {"messages", "response", "reference"}
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLAIN_TAG = re.compile(rf"<(\\*)(/?(?:{'|'.join(TAGS)})>)")
 _FENCED_TAG = re.compile(rf"<(\\*)\\(/?(?:{'|'.join(TAGS)})>)")
 
 
-@cache
-def template_text(has_reference: bool) -> str:
-    """The text of the template used with or without a reference: what the revision id hashes."""
-    name = "with_reference.jinja" if has_reference else "without_reference.jinja"
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+@dataclass(frozen=True, slots=True)
+class PromptTemplates:
+    """The texts of the two templates, for rows with a reference and for rows without."""
+
+    with_reference: str
+    without_reference: str
+
+    def text(self, *, has_reference: bool) -> str:
+        """The template used; what the revision id hashes."""
+        return self.with_reference if has_reference else self.without_reference
+
+    def render(
+        self, messages: Sequence[Message], response: str, reference: str | None
+    ) -> list[dict[str, str]]:
+        """The chat messages that ask for a revision of `response`, in the form the OpenAI protocol takes.
+
+        Raises:
+            jinja2.UndefinedError: the template names something that it is not given.
+        """
+        template = _compiled(self.text(has_reference=reference is not None))
+        context = template.new_context(
+            {
+                "messages": [
+                    {"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages
+                ],
+                "response": fence(response),
+                "reference": None if reference is None else fence(reference),
+            }
+        )
+        if not template.blocks:
+            return [{"role": "user", "content": template.render(context.get_all()).strip("\n")}]
+        return [
+            {"role": role, "content": "".join(template.blocks[role](context)).strip("\n")}
+            for role in ("system", "user")
+            if role in template.blocks
+        ]
 
 
-def render(messages: Sequence[Message], response: str, reference: str | None) -> list[dict[str, str]]:
-    """The chat messages that ask for a revision of `response`, in the form the OpenAI protocol takes.
+def load_templates(
+    with_reference: Path | None = None, without_reference: Path | None = None
+) -> PromptTemplates:
+    """Templates from a user's own files; None takes the one that comes with this package.
 
     Raises:
-        jinja2.UndefinedError: the template names something that it is not given.
+        ConfigError: a file cannot be read, is no template, names a variable it is not given, or never
+            shows the response.
     """
-    template = _compiled(reference is not None)
-    context = template.new_context(
-        {
-            "messages": [
-                {"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages
-            ],
-            "response": fence(response),
-            "reference": None if reference is None else fence(reference),
-        }
+    return PromptTemplates(
+        _load(with_reference or _TEMPLATES / "with_reference.jinja", "a reference"),
+        _load(without_reference or _TEMPLATES / "without_reference.jinja", None),
     )
-    if not template.blocks:
-        return [{"role": "user", "content": template.render(context.get_all()).strip("\n")}]
-    return [
-        {"role": role, "content": "".join(template.blocks[role](context)).strip("\n")}
-        for role in ("system", "user")
-        if role in template.blocks
-    ]
+
+
+def read_answer(text: str) -> str:
+    """The revision in an answer: the field of a JSON object where it is one of ours, else all of it."""
+    if text.lstrip().startswith("{"):
+        try:
+            body = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return unfence(text)
+        if isinstance(body, dict) and list(body) == [ANSWER_FIELD] and isinstance(body[ANSWER_FIELD], str):
+            return unfence(body[ANSWER_FIELD])
+    return unfence(text)
+
+
+def ask_again(reason: str) -> dict[str, str]:
+    """The message that follows an answer which was no fit revision."""
+    return {
+        "role": "user",
+        "content": f"That answer cannot be used: {reason}. Give the revised response again, with as few "
+        "edits as possible and nothing around it.",
+    }
 
 
 def fence(text: str) -> str:
@@ -67,9 +132,31 @@ def unfence(text: str) -> str:
     return _FENCED_TAG.sub(r"<\1\2", text)
 
 
+def _load(path: Path, reference: str | None) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        unknown = meta.find_undeclared_variables(_environment().parse(text)) - _GIVEN
+        if unknown:
+            raise ConfigError(
+                f"{path}: the prompt template names {', '.join(sorted(unknown))}, and is given only "
+                f"{', '.join(sorted(_GIVEN))}. Correct the name."
+            )
+        shown = PromptTemplates(text, text).render([Message("user", "a question")], "a response", reference)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the prompt template: {error}") from error
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: no Jinja2 template: {error.message}") from error
+    except (TemplateError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: the prompt template cannot be filled in: {error}") from error
+    if not any("a response" in message["content"] for message in shown):
+        raise ConfigError(f"{path}: the prompt template never shows the response. Put {{{{ response }}}} in.")
+    return text
+
+
 @cache
-def _compiled(has_reference: bool) -> Template:
-    environment = Environment(
-        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template_text(has_reference))
+def _compiled(text: str) -> Template:
+    return _environment().from_string(text)
+
+
+def _environment() -> Environment:
+    return Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)

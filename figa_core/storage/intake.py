@@ -29,6 +29,7 @@ _SENT = pa.schema(
         ("attempt", pa.int32()),
         ("sent_at", _TIME),
         ("prompt_tokens", pa.int64()),
+        ("reserved_usd", pa.float64()),
         ("estimated", pa.bool_()),
     ]
 )
@@ -41,6 +42,7 @@ _ANSWERED = pa.schema(
         ("message", pa.string()),
         ("prompt_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
+        ("cost_usd", pa.float64()),
     ]
 )
 _SETTLED = pa.schema(
@@ -105,7 +107,8 @@ def _store(database: Database, records: Sequence[CallRecord], offset: int) -> In
 _UPDATE_CALLS = """
     UPDATE calls SET answered_at = i.answered_at, latency_s = i.latency_s, outcome = i.outcome,
         message = i.message, prompt_tokens = coalesce(i.prompt_tokens, calls.prompt_tokens),
-        completion_tokens = i.completion_tokens, estimated = i.prompt_tokens IS NULL
+        completion_tokens = i.completion_tokens, cost_usd = i.cost_usd,
+        estimated = i.prompt_tokens IS NULL
     FROM incoming i WHERE calls.call_id = i.call_id"""
 _UPDATE_SUBMITTED = f"""
     UPDATE revisions SET status = '{RevisionStatus.SUBMITTED}'
@@ -134,6 +137,7 @@ def _sent_row(record: CallSent) -> dict[str, Any]:
         "attempt": record.attempt,
         "sent_at": datetime.fromtimestamp(record.sent_at, UTC),
         "prompt_tokens": record.estimated_tokens,
+        "reserved_usd": record.reserved_usd,
         "estimated": True,
     }
 
@@ -147,6 +151,7 @@ def _answered_row(record: CallAnswered) -> dict[str, Any]:
         "message": record.message,
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
+        "cost_usd": record.cost_usd,
     }
 
 

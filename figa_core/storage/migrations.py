@@ -79,7 +79,14 @@ CREATE TABLE exclusions (
 CREATE TABLE marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("initial", _INITIAL),)
+# What a call costs at the most, and what it did cost: NULL while that is not known, so that
+# coalesce(cost_usd, reserved_usd, 0) is what counts as spent.
+_COSTS = """
+ALTER TABLE calls ADD COLUMN reserved_usd DOUBLE;
+ALTER TABLE calls ADD COLUMN cost_usd DOUBLE;
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (("initial", _INITIAL), ("costs", _COSTS))
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

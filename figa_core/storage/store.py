@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from figa_core import ids
 from figa_core.filtering import Candidate
-from figa_core.ports import RevisionRequest
 from figa_core.prompts import BadRow
 from figa_core.records import (
     Decision,
@@ -43,8 +42,6 @@ _REPLACE_PAIRS = f"""
         weighed = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weighed END,
         weigh_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weigh_reason END,
         revision_id = excluded.revision_id"""
-
-_UNSETTLED = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 
 
 class Store:
@@ -259,40 +256,6 @@ class Store:
                 [run_id],
             )
             connection.unregister("incoming")
-
-    # --- revise ---------------------------------------------------------------------------------------
-
-    def iter_unsettled_revisions(self, run_id: str, page_rows: int) -> Iterator[list[RevisionRequest]]:
-        """Kept pairs whose revision is pending, or failed in a way that may be tried again."""
-        query = f"""
-            SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
-            JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
-            JOIN prompts p ON p.prompt_id = r.prompt_id
-            LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
-            WHERE pairs.run_id = $run AND pairs.kept AND {_UNSETTLED} AND v.revision_id > $after
-            ORDER BY v.revision_id LIMIT $page"""
-        after = ""
-        while page := self._fetch(query, {"run": run_id, "after": after, "page": page_rows}):
-            yield [RevisionRequest(row[0], row[1], _messages(row[2]), row[3], row[4]) for row in page]
-            after = page[-1][0]
-
-    def count_unsettled_revisions(self, run_id: str) -> int:
-        """How many rows `iter_unsettled_revisions` would give."""
-        return self._fetch(
-            "SELECT count(*) FROM pairs JOIN revisions v USING (revision_id) "
-            f"WHERE pairs.run_id = $run AND pairs.kept AND {_UNSETTLED}",
-            {"run": run_id},
-        )[0][0]
-
-    def revision_statuses(self, run_id: str) -> dict[str, int]:
-        """Kept pairs of this run by the status of their revision."""
-        return dict(
-            self._fetch(
-                "SELECT v.status, count(*) FROM pairs JOIN revisions v USING (revision_id) "
-                "WHERE pairs.run_id = $run AND pairs.kept GROUP BY 1 ORDER BY 2 DESC",
-                {"run": run_id},
-            )
-        )
 
     # --- admit ----------------------------------------------------------------------------------------
 

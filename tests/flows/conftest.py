@@ -103,6 +103,8 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
             "requests_per_minute": 60_000,
             "tokens_per_minute": 60_000_000,
         },
+        # So short drafts are rewritten rather than revised, and every row is to take one call.
+        "revision_prompt": {"asked_again_max": 0},
         "admission": {"reward_gain_above": -1e9},
         "weighting": {"max_length": 384},
         "training": {

@@ -1,6 +1,7 @@
 """The command line where it needs no run: help, unusable input, an empty workspace."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,12 +27,14 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert all(command in output for command in ("demo", "run", "status", "report"))
+    assert all(
+        command in output for command in ("demo", "run", "plan", "retry-revisions", "status", "report")
+    )
     assert "HEAVY []" in output
 
 
 def test_a_directory_without_a_workspace_is_named(tmp_path: Path) -> None:
-    for command in ("status", "report"):
+    for command in ("status", "report", "retry-revisions"):
         result = runner.invoke(app, [command, "--workspace", str(tmp_path)])
         assert isinstance(result.exception, FigaError)
         assert str(tmp_path) in str(result.exception)
@@ -121,3 +124,30 @@ def test_a_workspace_that_cannot_be_made_is_named(project: Project, refusal: Cal
     blocked.write_text("in the way")
     project.settings["workspace"]["path"] = str(blocked / "workspace")
     assert str(blocked / "workspace") in refusal()
+
+
+def test_a_plan_needs_no_key_and_shows_the_most_that_can_come(project: Project) -> None:
+    del project.environment[KEY_VARIABLE]
+    project.settings["spending"] = {"budget_usd": 0.5}
+    project.settings['spending.prices."sandbox-teacher"'] = {
+        "usd_per_million_prompt_tokens": 2.0,
+        "usd_per_million_completion_tokens": 8.0,
+    }
+    result = runner.invoke(app, ["plan", "--config", str(project.config)])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"at most \d\d calls to sandbox-teacher", result.output)
+    assert re.search(r"at most about \$0\.\d\d; never more than \$0\.\d\d", result.output)
+    assert "budget of $0.50" in result.output
+    assert "at the configured limits" in result.output
+    assert not project.workspace.exists()
+
+
+def test_a_budget_without_a_price_is_refused(project: Project, refusal: Callable[[], str]) -> None:
+    project.settings["spending"] = {"budget_usd": 5}
+    assert 'add [spending.prices."sandbox-teacher"]' in refusal()
+
+
+def test_a_prompt_template_that_cannot_work_is_refused(project: Project, refusal: Callable[[], str]) -> None:
+    (project.directory / "own.jinja").write_text("{{ response }} {{ answr }}", encoding="utf-8")
+    project.settings["revision_prompt"] = {"without_reference": "own.jinja"}
+    assert "own.jinja: the prompt template names answr" in refusal()

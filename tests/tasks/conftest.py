@@ -11,17 +11,21 @@ from figa_core.config import (
     FilterConfig,
     GenerationConfig,
     PromptsConfig,
+    RevisionBatchesConfig,
     RevisionConfig,
+    RevisionPromptConfig,
     RewardConfig,
+    SpendingConfig,
     WeightingConfig,
 )
 from figa_core.records import Split
+from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from tasks.filter import admit, filter_responses
 from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
-from tasks.revise import revise, take_in_journal
+from tasks.revise import RevisionSections, revise, take_in_journal
 from tasks.score import score_references, score_responses, score_revisions, scorer_id
 from tasks.weigh import WeighResult, weigh
 from tasks.workspace import Workspace
@@ -64,9 +68,16 @@ class Chain:
             requests_per_minute=60_000,
             tokens_per_minute=60_000_000,
         )
+        self.batches, self.spending = RevisionBatchesConfig(rows=7), SpendingConfig()
         self.sampling = Sampling(sandbox.base_model, Split.TRAIN, temperature=1.0, samples=1)
         self.generator = generator_id(workspace, self.generation, self.sampling)
         self.scorer = scorer_id(workspace, self.reward)
+
+    @property
+    def sections(self) -> RevisionSections:
+        return RevisionSections(
+            self.revision, RevisionPromptConfig(asked_again_max=0), self.batches, self.spending
+        )
 
     def up_to_scores(self) -> None:
         import_prompts.fn(self.workspace, RUN, self.prompts, self.sampling.model)
@@ -76,12 +87,18 @@ class Chain:
 
     def filter(self, config: FilterConfig = EVERY_RESPONSE) -> int:
         return filter_responses.fn(
-            self.workspace, RUN, config, self.revision, self.generator, self.scorer
+            self.workspace,
+            RUN,
+            config,
+            self.revision,
+            load_templates(),
+            self.generator,
+            self.scorer,
         ).n_out
 
     async def from_revise_to_weigh(self) -> WeighResult:
         take_in_journal.fn(self.workspace)
-        await revise.fn(self.workspace, RUN, self.revision)
+        await revise(self.workspace, RUN, self.sections)
         score_revisions.fn(self.workspace, RUN, self.reward)
         admit.fn(self.workspace, RUN, AdmissionConfig(reward_gain_above=None), self.scorer)
         return weigh.fn(self.workspace, RUN, WeightingConfig(), self.sampling.model, self.scorer)

@@ -115,5 +115,5 @@ async def test_a_missing_key_is_named_before_anything_is_sent(
     chain.filter()
     monkeypatch.delenv(KEY_VARIABLE)
     with pytest.raises(ConfigError, match=KEY_VARIABLE):
-        await revise.fn(workspace, chain.run_id, chain.revision)
+        await revise(workspace, chain.run_id, chain.sections)
     assert teacher.requests() == 0

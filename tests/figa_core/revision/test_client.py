@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import logging
 import socket
 import time
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from figa_core.errors import ReviserError
+from figa_core.errors import BudgetReachedError, ReviserError
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
+from figa_core.revision.budget import Budget, Price
 from figa_core.revision.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
-from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.health import Patience
+from figa_core.revision.settings import ReviserSettings
 from figa_core.storage.journal import AnswerJournal, read
 
 KEY = "sk-this-must-never-be-seen-anywhere"
@@ -111,12 +114,12 @@ async def test_no_rows_make_no_calls(server, runner: Runner):
         (lambda s: s.json({"choices": []}), CallOutcome.EMPTY_CHOICES),
         (lambda s: s.json({"choices": [{"message": 7}]}), CallOutcome.MALFORMED),
         (lambda s: s.json({"error": {"message": "upstream", "code": 502}}), CallOutcome.SERVER_ERROR),
-        (lambda s: s.completion("x", delay_s=0.6), CallOutcome.TIMEOUT),
+        (lambda s: s.completion("x", delay_s=1.6), CallOutcome.TIMEOUT),
     ],
 )
 async def test_a_passing_fault_is_tried_again(server, runner: Runner, make_rows: Rows, fault, outcome):
     server.in_turn(fault(server), fault(server))
-    (revision,) = await runner.revise(make_rows(1), timeout_s=0.3)
+    (revision,) = await runner.revise(make_rows(1), timeout_s=1.0)
     assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 3)
     assert runner.outcomes() == [outcome, outcome, CallOutcome.ANSWERED]
     assert [a.attempt for a in runner.answers()] == [1, 2, 3]
@@ -179,7 +182,7 @@ async def test_an_end_of_one_row_is_final_and_stops_no_other(
     server, runner: Runner, make_rows: Rows, fault, status, reason
 ):
     server.in_turn(fault(server))
-    revisions = await runner.revise(make_rows(3), max_concurrency=1)
+    revisions = await runner.revise(make_rows(3), max_concurrency=1, asked_again_max=0)
     assert (revisions[0].status, revisions[0].retryable, revisions[0].attempts) == (status, False, 1)
     assert reason in str(revisions[0].reason)
     assert [r.status for r in revisions[1:]] == [RevisionStatus.SUCCEEDED] * 2
@@ -461,3 +464,103 @@ async def test_a_server_that_is_started_anew_costs_the_rows_at_most_one_attempt(
     assert {r.status for r in revisions} == {RevisionStatus.SUCCEEDED}
     assert len(revisions) == 300
     assert max(r.attempts for r in revisions) <= 2
+
+
+PRICE = Price(usd_per_million_prompt_tokens=100.0, usd_per_million_completion_tokens=1000.0)
+EACH = 100 * 100e-6 + 20 * 1000e-6  # the usage that the misbehaving server states
+
+
+async def test_every_call_is_journalled_with_what_was_reserved_and_what_it_cost(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.in_turn(server.error(500), server.completion(revised, usage=None))
+    await runner.revise(make_rows(3), price=PRICE, max_concurrency=1)
+    sent = [record for record in runner.records() if isinstance(record, CallSent)]
+    assert [answer.cost_usd for answer in runner.answers()] == [
+        0.0,
+        None,
+        pytest.approx(EACH),
+        pytest.approx(EACH),
+    ]
+    assert all(call.reserved_usd is not None and call.reserved_usd > EACH for call in sent)
+
+
+async def test_at_the_end_of_the_budget_no_more_is_sent_and_no_answer_is_lost(
+    server, runner: Runner, make_rows: Rows
+):
+    cap = 3.0
+    settled: list[Revision] = []
+
+    async def collect(reviser: OpenAIReviser) -> None:
+        async for revision in reviser.revise(make_rows(1000)):
+            settled.append(revision)  # noqa: PERF401 (an error ends it, and what came before counts)
+
+    async with (
+        AnswerJournal(runner.path, linger_s=0.002) as journal,
+        OpenAIReviser(
+            replace(runner.settings, price=PRICE), journal=journal, api_key=KEY, budget=Budget(cap)
+        ) as reviser,
+    ):
+        with pytest.raises(BudgetReachedError):
+            await collect(reviser)
+    answers = runner.answers()
+    spent = sum(answer.cost_usd or 0.0 for answer in answers)
+    most = max(r.reserved_usd or 0.0 for r in runner.records() if isinstance(r, CallSent))
+    assert cap - most < spent <= cap
+    assert len(settled) == len(answers) == len(server.received)
+
+
+async def test_an_unfit_answer_is_asked_for_again_with_the_reason(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.in_turn(server.completion(f"Sure, here is the revised response: {revised}"))
+    (revision,) = await runner.revise(make_rows(1))
+    assert (revision.status, revision.text, revision.attempts) == (RevisionStatus.SUCCEEDED, revised, 2)
+    first, second = (request.body["messages"] for request in server.received)
+    assert second[: len(first)] == first
+    assert [message["role"] for message in second[len(first) :]] == ["assistant", "user"]
+    assert "preamble" in second[-1]["content"]
+    assert "preamble" in (runner.answers()[0].message or "")
+
+
+async def test_an_answer_that_stays_unfit_is_rejected_with_the_reason(
+    server, runner: Runner, make_rows: Rows, revised
+):
+    server.script = lambda *_: server.completion(f"Sure, here is the revised response: {revised}")
+    (revision,) = await runner.revise(make_rows(1), asked_again_max=2)
+    assert revision.status is RevisionStatus.REJECTED
+    assert "preamble" in (revision.reason or "")
+    assert len(server.received) == 3
+    # What was wrong before the last answer is not repeated with it.
+    assert len(server.received[2].body["messages"]) == len(server.received[1].body["messages"])
+
+
+async def test_a_structured_answer_is_asked_for_and_read(server, runner: Runner, make_rows: Rows, revised):
+    body = json.dumps({"revised_response": revised})
+    server.script = lambda *_: server.completion(body)
+    (revision,) = await runner.revise(make_rows(1))
+    assert revision.text == revised
+    assert server.received[0].body["response_format"]["type"] == "json_schema"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"param": "response_format", "code": "unsupported_parameter"},
+        {"param": "response_format.json_schema"},
+        {},
+    ],
+)
+async def test_an_endpoint_without_structured_output_is_asked_for_plain_text_from_then_on(
+    server, runner: Runner, make_rows: Rows, revised, refusal
+):
+    def script(number, request):
+        if "response_format" in request.body:
+            return server.error(400, "response_format of type json_schema is not supported", **refusal)
+        return server.completion(revised)
+
+    server.script = script
+    revisions = await runner.revise(make_rows(20), max_concurrency=4)
+    assert {(r.status, r.attempts) for r in revisions} == {(RevisionStatus.SUCCEEDED, 1)}
+    refused = sum("response_format" in request.body for request in server.received)
+    assert 1 <= refused <= 4  # those that were under way together

@@ -1,27 +1,32 @@
 """A process that revises is killed: what it journalled is not paid for again."""
 
 import asyncio
+import random
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from figa_core.revision.calls import CallAnswered, calls_in_flight
 from figa_core.storage.journal import read
 
+ROWS = 120
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message
 from figa_core.revision.calls import CallAnswered
-from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.revision.client import OpenAIReviser
+from figa_core.revision.settings import ReviserSettings
 from figa_core.storage.journal import AnswerJournal, read
 
 async def main(url, path):
     done = {r.revision_id for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None}
     rows = [
         RevisionRequest(f"rev-{i}", f"res-{i}", (Message("user", "?"),), f"draft number {i}", None)
-        for i in range(120) if f"rev-{i}" not in done
+        for i in range(int(sys.argv[3])) if f"rev-{i}" not in done
     ]
     settings = ReviserSettings(url, "m", requests_per_minute=1e6, tokens_per_minute=1e9, max_concurrency=8)
     async with AnswerJournal(path) as journal:
@@ -33,8 +38,8 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 """
 
 
-async def _run(server: Any, path: Path, kill_after: int | None) -> int:
-    command = (sys.executable, "-c", PROGRAM, server.url, str(path))
+async def _run(server: Any, path: Path, kill_after: int | None, rows: int = ROWS) -> int:
+    command = (sys.executable, "-c", PROGRAM, server.url, str(path), str(rows))
     process = await asyncio.create_subprocess_exec(*command)
     start = len(server.received)
     while process.returncode is None:
@@ -56,9 +61,28 @@ async def test_after_kill_9_only_the_calls_in_flight_are_repeated(server: Any, t
         assert in_flight <= 2 * 8
     assert await _run(server, path, None) == 0
     settled = [r.revision for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None]
-    assert len(settled) == len({r.revision_id for r in settled}) == 120
+    assert len(settled) == len({r.revision_id for r in settled}) == ROWS
     assert {(r.revision_id.removeprefix("rev-"), r.text) for r in settled} == {
-        (str(i), f"better draft number {i}") for i in range(120)
+        (str(i), f"better draft number {i}") for i in range(ROWS)
     }
     repeated = len(server.received) - len({request.draft for request in server.received})
     assert repeated <= in_flight
+
+
+@pytest.mark.slow
+async def test_killed_at_fifty_random_moments_no_row_is_lost_and_only_calls_in_flight_are_repeated(
+    server: Any, tmp_path: Path
+):
+    server.script = lambda number, request: server.completion(f"better {request.draft}", delay_s=0.03)
+    path = tmp_path / "journal.jsonl"
+    moments = random.Random(50)
+    rows = 2500
+    for _ in range(50):
+        assert await _run(server, path, moments.randint(1, 60), rows) == -9
+    assert await _run(server, path, None, rows) == 0
+    records = [record for record, _ in read(path)]
+    settled = [r.revision_id for r in records if isinstance(r, CallAnswered) and r.revision is not None]
+    assert len(settled) == len(set(settled)) == rows
+    lost = len(calls_in_flight(records))
+    repeated = len(server.received) - len({request.draft for request in server.received})
+    assert repeated <= lost <= 50 * 8

@@ -1,12 +1,18 @@
 """What the reviser is shown: data between tags, and nothing in the data that could pose as a tag."""
 
+from pathlib import Path
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from figa_core.errors import ConfigError
 from figa_core.records import Message
-from figa_core.revision.prompt import TAGS, fence, render, template_text, unfence
+from figa_core.revision.prompt import TAGS, fence, load_templates, read_answer, unfence
 
+TEMPLATES = load_templates()
+render = TEMPLATES.render
 MESSAGES = (Message("system", "Be kind."), Message("user", "Where is\nmy lamp?"))
 words = st.lists(
     st.sampled_from([*(f"<{s}{t}>" for t in TAGS for s in ("", "/", "\\", "\\\\/")), "\\", "<", "x"])
@@ -42,8 +48,8 @@ def test_template_syntax_and_markup_in_the_data_stay_as_they_are():
 
 
 def test_the_template_text_differs_with_and_without_reference_and_is_what_is_rendered():
-    assert template_text(True) != template_text(False)
-    assert render(MESSAGES, "x", "y")[0]["content"] in template_text(True)
+    assert TEMPLATES.text(has_reference=True) != TEMPLATES.text(has_reference=False)
+    assert render(MESSAGES, "x", "y")[0]["content"] in TEMPLATES.text(has_reference=True)
 
 
 @pytest.mark.parametrize("where", ["messages", "response", "reference"])
@@ -60,3 +66,45 @@ def test_unfencing_undoes_fencing(text: str):
     fenced = fence(text)
     assert unfence(fenced) == text
     assert not any(f"<{slash}{tag}>" in fenced for tag in TAGS for slash in ("", "/"))
+
+
+def test_a_users_own_template_takes_the_place_of_one_of_the_two(tmp_path: Path):
+    own = tmp_path / "own.jinja"
+    own.write_text("Mend this: {{ response }} ({{ messages[0].content }})", encoding="utf-8")
+    templates = load_templates(without_reference=own)
+    assert templates.with_reference == TEMPLATES.with_reference
+    [message] = templates.render((Message("user", "Why?"),), "Because.", None)
+    assert message == {"role": "user", "content": "Mend this: Because. (Why?)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{{ response }} {{ answer }}", "names answer, and is given only messages, reference, response"),
+        ("{{ response }} {{ messages[0].contents }}", "cannot be filled in"),
+        ("{{ response", "line 1: no Jinja2 template"),
+        ("Mend it.", "never shows the response"),
+        ("{{ response }} {{ reference.upper() }}", "cannot be filled in"),
+    ],
+)
+def test_a_template_that_cannot_work_is_refused_with_its_path(tmp_path: Path, text: str, named: str):
+    own = tmp_path / "own.jinja"
+    own.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"own\.jinja.*{named}"):
+        load_templates(without_reference=own)
+
+
+def test_a_template_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"none\.jinja: cannot read"):
+        load_templates(with_reference=tmp_path / "none.jinja")
+
+
+@given(words.map("".join) | st.text())
+def test_a_structured_answer_is_read_back_exactly(text: str):
+    body = orjson.dumps({"revised_response": fence(text)}).decode()
+    assert read_answer(body) == text
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "{ no JSON", '{"revised_response": 3}', '{"x": "y"} and more'])
+def test_an_answer_that_only_looks_like_a_structured_one_is_plain_text(text: str):
+    assert read_answer(text) == text

@@ -23,6 +23,7 @@ from figa_core.records import (
 )
 from figa_core.storage import summary
 from figa_core.storage.admitted import AdmittedPairs
+from figa_core.storage.revisions import count_open, iter_open, statuses
 from figa_core.storage.rows import (
     AdmittedPair,
     Sample,
@@ -89,7 +90,7 @@ def kept(store: Store, run: str = RUN) -> list[str]:
     candidates = scored(store)
     decisions = {c.response_id: KEEP for c in candidates}
     store.save_keep_decisions(run, SCORER, candidates, decisions, RECIPE, TEMPLATES)
-    return [request.revision_id for page in store.iter_unsettled_revisions(run, 2) for request in page]
+    return [request.revision_id for page in iter_open(store.database, run, 2) for request in page]
 
 
 def settle(store: Store, revision_id: str, status: RevisionStatus, *, retryable: bool = False) -> None:
@@ -156,10 +157,10 @@ def test_a_kept_pair_is_asked_for_until_its_state_is_final(store: Store) -> None
     settle(store, first, RevisionStatus.SUCCEEDED)
     settle(store, second, RevisionStatus.FAILED, retryable=True)
     settle(store, third, RevisionStatus.REFUSED)
-    open_rows = {r.revision_id for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    open_rows = {r.revision_id for page in iter_open(store.database, RUN, 2) for r in page}
     assert open_rows == {second, *others}
-    assert store.count_unsettled_revisions(RUN) == len(open_rows)
-    assert store.count_unsettled_revisions(OTHER) == 0
+    assert count_open(store.database, RUN) == len(open_rows)
+    assert count_open(store.database, OTHER) == 0
 
 
 def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(store: Store) -> None:
@@ -167,7 +168,7 @@ def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(store: Sto
     settle(store, first, RevisionStatus.SUCCEEDED)
     store.import_prompts(OTHER, TRAIN)
     assert first not in kept(store, OTHER)
-    assert store.revision_statuses(OTHER) == {"pending": 5, "succeeded": 1}
+    assert statuses(store.database, OTHER) == {"pending": 5, "succeeded": 1}
 
 
 def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(store: Store) -> None:
@@ -262,7 +263,7 @@ def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(store: Stor
     held_out = {p.messages for p in HELD_OUT}
     with store.database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'pending'")
-    asked = {r.messages for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    asked = {r.messages for page in iter_open(store.database, RUN, 2) for r in page}
     weighed = {p.messages for p in admitted_pairs(store)}
     assert len(asked) == len(weighed) == len(revisions)
     assert not held_out & (asked | weighed)
@@ -284,7 +285,7 @@ def test_the_responses_of_an_excluded_prompt_are_no_candidates(store: Store) -> 
     assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates}
     decisions = {c.response_id: KEEP for c in candidates}
     store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
-    assert store.count_unsettled_revisions(RUN) == len(TRAIN) - 1
+    assert count_open(store.database, RUN) == len(TRAIN) - 1
 
 
 def test_an_excluded_held_out_prompt_is_not_judged_on(store: Store) -> None:
@@ -297,7 +298,7 @@ def test_an_excluded_held_out_prompt_is_not_judged_on(store: Store) -> None:
 
 def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_is_one(store: Store) -> None:
     kept(store)
-    requests = {r.messages: r for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+    requests = {r.messages: r for page in iter_open(store.database, RUN, 2) for r in page}
     for one in TRAIN:
         request = requests[one.messages]
         assert (request.response_id, request.response) == (response(one).response_id, "an answer")
@@ -310,7 +311,7 @@ def test_another_template_or_model_is_another_revision(store: Store) -> None:
     decisions = {c.response_id: KEEP for c in candidates}
     for recipe, templates in (({**RECIPE, "model": "n"}, TEMPLATES), (RECIPE, {True: "a", False: "b"})):
         store.save_keep_decisions(RUN, SCORER, candidates, decisions, recipe, templates)
-        now = {r.revision_id for page in store.iter_unsettled_revisions(RUN, 2) for r in page}
+        now = {r.revision_id for page in iter_open(store.database, RUN, 2) for r in page}
         assert len(now) == len(first)
         assert not now & first
 
@@ -390,13 +391,13 @@ def test_pages_leave_nothing_out_and_give_nothing_twice(store: Store) -> None:
 
 
 def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(store: Store) -> None:
-    revisions = kept(store)
+    rows = kept(store)
     seen = []
-    for page in store.iter_unsettled_revisions(RUN, 2):
+    for page in iter_open(store.database, RUN, 2):
         for request in page:
             seen.append(request.revision_id)
             settle(store, request.revision_id, RevisionStatus.SUCCEEDED)
-    assert seen == revisions
+    assert seen == rows
 
 
 def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) -> None:
@@ -422,7 +423,7 @@ def test_a_run_without_a_single_row_to_decide_about_is_no_error(store: Store) ->
     store.save_weighings(RUN, {})
     store.save_bad_rows(RUN, [])
     store.import_prompts(RUN, [])
-    assert store.count_unsettled_revisions(RUN) == 0
+    assert count_open(store.database, RUN) == 0
 
 
 def test_inputs_are_left_as_they_are(store: Store) -> None:

@@ -1,0 +1,151 @@
+"""A run's revisions that are still open: dealt into batches, read for the reviser, and counted by why.
+
+Open is what is pending, was sent and never answered, or failed in a way that may be tried again. A batch is
+a range of revision ids, so that a task run needs no rows handed to it and a later one finds what is left.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from figa_core.ports import RevisionRequest
+from figa_core.records import Message
+from figa_core.storage.database import Database
+
+_OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
+_OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
+_IN_BATCH = "v.revision_id BETWEEN $first AND $last"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Open rows of a run whose revision ids lie from `first` to `last`, both included."""
+
+    number: int
+    first: str
+    last: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the calls for a run's rows have cost, in US dollars; `estimated` of it without a usage to go by.
+
+    Both are None where no call had a price.
+    """
+
+    usd: float | None
+    estimated_usd: float | None
+    calls: int
+    last_hour_calls: int
+
+
+def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
+    """The run's open rows in batches of `rows`, in the order of their ids."""
+    found = _fetch(
+        database,
+        f"""SELECT n, min(revision_id), max(revision_id), count(*) FROM (
+                SELECT v.revision_id, (row_number() OVER (ORDER BY v.revision_id) - 1) // $rows AS n
+                FROM {_OF_RUN} AND {_OPEN}) GROUP BY 1 ORDER BY 1""",
+        run=run_id,
+        rows=rows,
+    )
+    return [Batch(int(n) + 1, first, last, count) for n, first, last, count in found]
+
+
+def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequest]:
+    """The batch's rows that are open now."""
+    found = _fetch(
+        database,
+        f"""SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
+            JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
+            JOIN prompts p ON p.prompt_id = r.prompt_id
+            LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
+            WHERE pairs.run_id = $run AND pairs.kept AND {_OPEN} AND {_IN_BATCH} ORDER BY v.revision_id""",
+        run=run_id,
+        first=batch.first,
+        last=batch.last,
+    )
+    return [RevisionRequest(row[0], row[1], _messages(row[2]), row[3], row[4]) for row in found]
+
+
+def iter_open(database: Database, run_id: str, page_rows: int) -> Iterator[list[RevisionRequest]]:
+    """All open rows of a run, a page at a time."""
+    for batch in batches(database, run_id, page_rows):
+        yield requests(database, run_id, batch)
+
+
+def count_open(database: Database, run_id: str) -> int:
+    """How many rows of a run are open."""
+    return _fetch(database, f"SELECT count(*) FROM {_OF_RUN} AND {_OPEN}", run=run_id)[0][0]
+
+
+def statuses(database: Database, run_id: str) -> dict[str, int]:
+    """Kept pairs of a run by the status of their revision, the most frequent first."""
+    return dict(
+        _fetch(database, f"SELECT v.status, count(*) FROM {_OF_RUN} GROUP BY 1 ORDER BY 2 DESC", run=run_id)
+    )
+
+
+def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) -> dict[str, int]:
+    """Open rows by how their last call ended: an outcome, "no answer" or "not asked"."""
+    within: Mapping[str, Any] = {} if batch is None else {"first": batch.first, "last": batch.last}
+    rows = _fetch(
+        database,
+        f"""WITH waiting AS (
+                SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} {"" if batch is None else f"AND {_IN_BATCH}"}
+            ), last_call AS (
+                SELECT revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS outcome
+                FROM calls WHERE revision_id IN (SELECT revision_id FROM waiting) GROUP BY 1
+            )
+            SELECT coalesce(outcome, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
+            USING (revision_id) GROUP BY 1 ORDER BY 2 DESC""",
+        run=run_id,
+        **within,
+    )
+    return dict(rows)
+
+
+def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
+    """Why rows of a run have no usable revision: status, reason without its figures, rows, an example."""
+    rows = _fetch(
+        database,
+        f"""SELECT v.status, v.retryable, coalesce(v.reason, 'not asked yet') AS reason, count(*) AS rows,
+                   min(v.revision_id)
+            FROM {_OF_RUN} AND v.status NOT IN ('succeeded', 'unchanged') GROUP BY ALL
+            ORDER BY rows DESC LIMIT 50""",
+        run=run_id,
+    )
+    return [
+        {"status": status, "asked again": "yes" if retryable or status in ("pending", "submitted") else "no",
+         "reason": reason, "rows": count, "for example": example}
+        for status, retryable, reason, count, example in rows
+    ]  # fmt: skip
+
+
+def spent(database: Database, run_id: str) -> Spent:
+    """What this run's rows have cost so far, whichever run asked for them.
+
+    A call whose answer never arrived, or came without its usage, counts as what was reserved for it.
+    """
+    row = _fetch(
+        database,
+        f"""SELECT sum(coalesce(c.cost_usd, c.reserved_usd)),
+                   sum(c.reserved_usd) FILTER (c.cost_usd IS NULL), count(*),
+                   count(*) FILTER (c.sent_at > (SELECT max(sent_at) FROM calls) - INTERVAL 1 HOUR)
+            FROM calls c WHERE c.revision_id IN (SELECT v.revision_id FROM {_OF_RUN})""",
+        run=run_id,
+    )[0]
+    usd, estimated, calls, recent = row
+    return Spent(usd, None if usd is None else estimated or 0.0, calls, recent)
+
+
+def _messages(text: str) -> tuple[Message, ...]:
+    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
+
+
+def _fetch(database: Database, query: str, **values: Any) -> list[Any]:
+    with database.open() as connection:
+        return connection.execute(query, values).fetchall()

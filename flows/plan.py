@@ -1,0 +1,166 @@
+"""`figa plan`: what a configuration will ask of the reviser, before anything is spent.
+
+Where the run's weak responses are known (its thresholds have been applied), every open row is counted by its
+own text. Before that nothing but the prompts is known: the plan is then the most it can come to, with every
+response as long as it may be and every one kept.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from figa_core.config import PipelineConfig
+from figa_core.prompts import BadRow, RowFormat, read_prompts
+from figa_core.records import Message, Split
+from figa_core.revision.limiter import estimate_tokens
+from figa_core.revision.prompt import PromptTemplates, load_templates
+from figa_core.storage import revisions
+from flows.open_run import identify
+from tasks.revise import price_of
+from tasks.workspace import Workspace
+
+_PAGE_ROWS = 1000
+_CHARS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`exact`: counted from the run's own open rows; otherwise the most that can be asked for.
+
+    Tokens are estimates of four characters each. Costs are in US dollars, None without a price; `most_usd`
+    holds whatever the tokenizer and however long the answers, without repeated attempts.
+    """
+
+    exact: bool
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+    most_usd: float | None
+    spent_usd: float | None
+    budget_usd: float | None
+    minutes_by_requests: float
+    minutes_by_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One call to come: the texts that are sent, and a text as long as the draft."""
+
+    texts: tuple[str, ...]
+    draft: str
+
+
+def make_plan(config: PipelineConfig) -> Plan:
+    """Count the calls to come; reads the workspace and the prompts, changes nothing.
+
+    Raises:
+        FigaError: the prompts or templates cannot be read.
+    """
+    workspace = Workspace(config.workspace.path)
+    spent = None
+    rows: Iterator[_Row] = iter(())
+    exact = False
+    if workspace.store.database.path.is_file():
+        workspace.store.create()  # a workspace of an older version gets its migrations
+        run = identify(workspace, config)
+        spent = revisions.spent(workspace.store.database, run.run_id).usd
+        exact = bool(revisions.statuses(workspace.store.database, run.run_id))
+        if exact:
+            rows = _open_rows(workspace, run.run_id, run.templates)
+    if not exact:
+        rows = _possible_rows(config)
+    return _sum(config, rows, exact=exact, spent_usd=spent)
+
+
+def plan_lines(plan: Plan, model: str) -> Iterator[str]:
+    """A plan for people."""
+    at_most = "" if plan.exact else "at most "
+    source = "the rows that are open" if plan.exact else "the prompts; thresholds will keep fewer"
+    yield f"{at_most}{plan.calls:,} calls to {model}, counted from {source}"
+    tokens = plan.prompt_tokens + plan.completion_tokens
+    yield (
+        f"{at_most}{tokens:,} tokens: {plan.prompt_tokens:,} of prompts, {plan.completion_tokens:,} of "
+        "answers (estimated, four characters each)"
+    )
+    yield from _cost_lines(plan, at_most, model)
+    minutes = max(plan.minutes_by_requests, plan.minutes_by_tokens)
+    limit = "requests" if plan.minutes_by_requests >= plan.minutes_by_tokens else "tokens"
+    yield f"{at_most}{_duration(minutes)} at the configured limits (revision.{limit}_per_minute decides)"
+
+
+def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
+    if plan.usd is None or plan.most_usd is None:
+        yield f'no price known: add [spending.prices."{model}"] to see the cost'
+        return
+    yield f"{at_most}about ${plan.usd:,.2f}; never more than ${plan.most_usd:,.2f} without repeated attempts"
+    if plan.spent_usd:
+        yield f"${plan.spent_usd:,.2f} are spent already"
+    if plan.budget_usd is None:
+        yield "no budget: set spending.budget_usd for a hard cap"
+        return
+    left = plan.budget_usd - (plan.spent_usd or 0.0)
+    enough = "" if plan.usd <= left else ": not enough for all of them, the rest will stay pending"
+    yield f"${left:,.2f} are left of the budget of ${plan.budget_usd:,.2f}{enough}"
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes * 60:.0f} s" if minutes < 2 else f"{minutes:,.0f} min"
+
+
+def _sum(config: PipelineConfig, rows: Iterator[_Row], *, exact: bool, spent_usd: float | None) -> Plan:
+    revision, price = config.revision, price_of(config.spending, config.revision.model)
+    calls = prompt_tokens = completion_tokens = 0
+    usd = most_usd = 0.0
+    for row in rows:
+        prompt = estimate_tokens(row.texts, "", 0)
+        answer = estimate_tokens((), row.draft, revision.max_tokens)
+        calls, prompt_tokens, completion_tokens = (
+            calls + 1,
+            prompt_tokens + prompt,
+            completion_tokens + answer,
+        )
+        if price is not None:
+            usd += price.cost(prompt, answer)
+            most_usd += price.most(row.texts, revision.max_tokens)
+    return Plan(
+        exact=exact,
+        calls=calls,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        usd=None if price is None else usd,
+        most_usd=None if price is None else most_usd,
+        spent_usd=spent_usd,
+        budget_usd=config.spending.budget_usd,
+        minutes_by_requests=calls / revision.requests_per_minute,
+        minutes_by_tokens=(prompt_tokens + completion_tokens) / revision.tokens_per_minute,
+    )
+
+
+def _open_rows(workspace: Workspace, run_id: str, templates: PromptTemplates) -> Iterator[_Row]:
+    for row in chain.from_iterable(revisions.iter_open(workspace.store.database, run_id, _PAGE_ROWS)):
+        yield _row(templates, row.messages, row.response, row.reference)
+
+
+def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
+    prompts, prompt = config.prompts, config.revision_prompt
+    templates = load_templates(prompt.with_reference, prompt.without_reference)
+    row_format = RowFormat(
+        prompts.prompt_field, prompts.reference_field, prompts.system_prompt, prompts.held_out_share
+    )
+    # Of several samples the lowest is kept, unless all are.
+    samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
+    longest = "x" * math.ceil(config.generation.max_tokens * _CHARS_PER_TOKEN)
+    for _, row in read_prompts(prompts.path, row_format, prompts.limit):
+        if not isinstance(row, BadRow) and row.split is Split.TRAIN:
+            possible = _row(templates, row.messages, longest, row.reference)
+            for _ in range(samples):
+                yield possible
+
+
+def _row(
+    templates: PromptTemplates, messages: tuple[Message, ...], response: str, reference: str | None
+) -> _Row:
+    sent = templates.render(messages, response, reference)
+    return _Row(tuple(message["content"] for message in sent), response)

@@ -1,0 +1,123 @@
+"""What stays open is shown, and a retry asks for nothing else; a person's Ctrl-C loses nothing."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from figa_core.revision.calls import CallAnswered, calls_in_flight
+from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.sandbox.teacher_rules import TeacherFault
+from figa_core.storage import journal
+from flows.server import PrefectServer
+
+from .conftest import KEY, Project
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture
+def failing_teacher() -> Iterator[TeacherProcess]:
+    with TeacherProcess(faults={TeacherFault.SERVER_ERROR: 0.4}, seed=3) as process:
+        yield process
+
+
+def _find(server: PrefectServer, route: str) -> list[dict[str, Any]]:
+    response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 200})
+    response.raise_for_status()
+    return response.json()
+
+
+def test_rows_that_fail_make_the_run_failed_and_a_retry_asks_for_them_only(
+    served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
+) -> None:
+    served_project.settings["workspace"]["name"] = "failing"
+    served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
+    served_project.settings["revision_batches"] = {"rows": 15}
+    workspace = ("--workspace", str(served_project.workspace))
+
+    first = served_project.run()
+
+    assert first.returncode == 1, first.stdout
+    assert "server_error" in first.stdout
+    assert "figa retry-revisions" in first.stdout
+    [flow_run] = [run for run in _find(prefect_server, "flow_runs") if run["name"].startswith("failing")]
+    assert flow_run["state_type"] == "FAILED"
+    tasks = [t for t in _find(prefect_server, "task_runs") if t["flow_run_id"] == flow_run["id"]]
+    batches = {t["name"]: t["state_type"] for t in tasks if t["name"].startswith("revise batch")}
+    assert "FAILED" in batches.values()
+    assert len(batches) > 1
+    tables = [a for a in _find(prefect_server, "artifacts") if a["flow_run_id"] == flow_run["id"]]
+    assert [a["key"] for a in tables] == ["figa-failures"]
+    assert "server_error" in tables[0]["data"]
+    status = served_project.figa("status", *workspace).stdout
+    assert "revisions are still open" in status
+
+    asked = failing_teacher.requests()
+    port = int(failing_teacher.base_url.split(":")[2].split("/")[0])
+    failing_teacher.stop()
+    with TeacherProcess(port=port) as teacher:
+        again = served_project.figa("retry-revisions", *workspace)
+        assert again.returncode == 0, again.stdout
+        open_rows = int(next(line for line in status.splitlines() if "still open" in line).split()[0])
+        assert teacher.requests() == open_rows < asked
+    assert "Report: file://" in again.stdout
+
+
+def test_ctrl_c_stores_what_was_answered_and_the_same_command_goes_on(
+    served_project: Project, prefect_server: PrefectServer
+) -> None:
+    with TeacherProcess(latency_s=0.3) as teacher:
+        served_project.settings["revision"] |= {"base_url": teacher.base_url, "max_concurrency": 4}
+        process = served_project.start("run", "--config", str(served_project.config))
+        deadline = time.monotonic() + 120
+        while teacher.requests() < 8:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+
+        assert process.returncode == 130, output
+        assert "the same command goes on from here" in output
+        assert "Traceback" not in output
+        records = [record for record, _ in journal.read(_journal(served_project))]
+        assert calls_in_flight(records) == []
+        assert sum(isinstance(record, CallAnswered) for record in records) == teacher.requests()
+
+        answered = teacher.requests()
+        second = served_project.run()
+        assert second.returncode == 0, second.stdout
+        kept = len({r.revision_id for r, _ in journal.read(_journal(served_project))})
+        assert answered < teacher.requests() == kept
+
+
+def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
+    served_project: Project, prefect_server: PrefectServer
+) -> None:
+    variable = "FIGA_TEACHERS_KEY"
+    with TeacherProcess(api_key_env=variable, environment={variable: "another-key"}) as teacher:
+        served_project.settings["revision"]["base_url"] = teacher.base_url
+        process = served_project.start("run", "--config", str(served_project.config))
+        listing = set[str]()
+        while process.poll() is None:
+            listing |= {" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
+            time.sleep(0.1)
+        output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "Check the API key" in output
+    assert any("flows.cli" in line for line in listing)
+    assert KEY not in output + "".join(listing)
+    assert KEY not in str(_find(prefect_server, "logs")) + str(_find(prefect_server, "artifacts"))
+    for directory in (served_project.workspace, prefect_server.directory):
+        for path in directory.rglob("*"):
+            assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def _journal(project: Project) -> Path:
+    return project.workspace / "journal" / "revise.jsonl"
