@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_INTERRUPTED = 130
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 
@@ -41,9 +42,6 @@ def main() -> None:
         app()
     except SystemExit as end:
         code = end.code
-    except KeyboardInterrupt:
-        _errors.print("stopped. What was answered is stored: the same command goes on from here.")
-        code = 130
     except FigaError as error:
         _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         code = 1
@@ -170,13 +168,17 @@ def _run_flow(settings: "PipelineConfig") -> None:
 
 @contextmanager
 def _progress() -> Iterator["Progress"]:
-    """Bars in a terminal, lines elsewhere; Prefect's own log lines stay out of both."""
+    """Bars in a terminal, lines elsewhere; Prefect keeps out of both. Ctrl-C ends it in words."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.progress import Bars, Lines
 
-    yield Bars(_console) if _console.is_terminal else Lines(_plain)
+    try:
+        yield Bars(_console) if _console.is_terminal else Lines(_plain)
+    except KeyboardInterrupt:
+        _errors.print("stopped. What was answered is stored: the same command goes on from here.")
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _plain(line: str) -> None:
