@@ -1,8 +1,9 @@
-"""One call to an OpenAI-compatible endpoint: the adapter around the `openai` client over aiohttp.
+"""One call to an OpenAI-compatible endpoint, over the `openai` client's aiohttp transport.
 
-The client's own retries are off; the typed response models are by-passed, because building them costs more
-than all the rest of a call and because a malformed body is ours to explain. `ask` never raises but for
-cancellation: every way a call can end is a `Reply`.
+The client is asked once for what a request carries (address, key, its own headers); the requests then go
+straight to its transport. Its machinery for each request and its typed responses would cost twice as much
+as the request itself, and a malformed body is ours to explain. `ask` never raises but for cancellation:
+every way a call can end is a `Reply`.
 
 The transport maps aiohttp's errors to httpx2's, and nearly all of them to "connect timeout", so that here
 the aiohttp error underneath says whether nobody was reached or a connection was lost.
@@ -13,7 +14,7 @@ import base64
 import ssl
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import aiohttp
@@ -30,6 +31,15 @@ _MASKED_KEY_LENGTH = 8  # local servers take keys such as "none": those are word
 _CONNECT_TIMEOUT_S = 10.0
 _CONNECTIONS_MAX = 10_000  # more than revision.max_concurrency allows: it is that which bounds them
 _UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+
+
+class _Connected(NamedTuple):
+    """An HTTP client with its connections, and what every request carries besides its body."""
+
+    http: httpx2.AsyncClient
+    url: httpx2.URL
+    headers: httpx2.Headers
+    extensions: dict[str, Any]
 
 
 class ChatEndpoint:
@@ -50,7 +60,7 @@ class ChatEndpoint:
                 "Set the environment variable that revision.api_key_env names."
             )
         self._address, self._api_key = address, api_key
-        self._client: openai.AsyncOpenAI | None = None
+        self._connected: _Connected | None = None
 
     def __repr__(self) -> str:
         return f"ChatEndpoint(url={self.url!r}, model={self.model!r})"
@@ -59,48 +69,34 @@ class ChatEndpoint:
         """Send one request; `fields` are the request's others, such as `temperature`."""
         body = orjson.dumps({"model": self.model, "messages": messages, **fields})
         try:
-            async with asyncio.timeout(self._timeout_s):  # the client's own limit is per read, not per call
-                response = await self._connected().post(
-                    "/chat/completions", content=body, cast_to=httpx2.Response
-                )
-            return read_completion(response.content, response.headers)
+            async with asyncio.timeout(
+                self._timeout_s
+            ):  # the transport's own limit is per read, not per call
+                response = await self._send(body)
         except TimeoutError:
             return self._timed_out()
-        except openai.APIStatusError as error:
-            response = error.response
-            reply = read_error(response.status_code, _content(response), response.headers, now=time.time())
-            return self._masked(reply)
-        except (
-            openai.APIConnectionError,
-            httpx2.HTTPError,
-            aiohttp.ClientError,
-            HttpProcessingError,
-        ) as error:
+        except (httpx2.HTTPError, aiohttp.ClientError, HttpProcessingError) as error:
             return self._read_connection_error(_cause(error))
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+        }
+        if response.is_success:
+            return read_completion(response.content, headers)
+        return self._masked(read_error(response.status_code, response.content, headers, now=time.time()))
 
     async def aclose(self) -> None:
         """Close all connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            await connected.http.aclose()
 
-    def _connected(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            timeout = httpx2.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_TIMEOUT_S))
-            address = self._address._replace(netloc=_host(self._address))
-            self._client = openai.AsyncOpenAI(
-                base_url=urlunsplit(address),
-                api_key=self._api_key,
-                max_retries=0,
-                timeout=timeout,
-                default_headers=_basic_authorization(self._address),
-                http_client=openai.DefaultAioHttpClient(
-                    limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX),
-                    timeout=timeout,
-                    verify=ssl.create_default_context(),
-                ),
-            )
-        return self._client
+    async def _send(self, body: bytes) -> httpx2.Response:
+        if self._connected is None:
+            self._connected = _connect(self._address, self._api_key, self._timeout_s)
+        http, url, headers, extensions = self._connected
+        return await http.send(
+            httpx2.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        )
 
     def _timed_out(self) -> Reply:
         return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
@@ -122,18 +118,33 @@ class ChatEndpoint:
         return replace(reply, message=reply.message.replace(key, "[key]"))
 
 
+def _connect(address: SplitResult, api_key: str, timeout_s: float) -> _Connected:
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
+    http = openai.DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX),
+        timeout=timeout,
+        verify=ssl.create_default_context(),
+    )
+    client = openai.AsyncOpenAI(
+        base_url=urlunsplit(address._replace(netloc=_host(address))),
+        api_key=api_key,
+        default_headers=_basic_authorization(address),
+        http_client=http,
+    )
+    headers = {**client.auth_headers, **client.default_headers}
+    return _Connected(
+        http,
+        client.base_url.join("chat/completions"),
+        httpx2.Headers({name: value for name, value in headers.items() if isinstance(value, str)}),
+        {"timeout": timeout.as_dict()},
+    )
+
+
 def _cause(error: BaseException) -> BaseException:
     """The aiohttp error that `error` stands for, or the last one underneath it."""
     while error.__cause__ is not None and not isinstance(error, aiohttp.ClientError):
         error = error.__cause__
     return error
-
-
-def _content(response: httpx2.Response) -> bytes:
-    try:
-        return response.content
-    except httpx2.ResponseNotRead:
-        return b""
 
 
 def _parse(base_url: str) -> SplitResult:
