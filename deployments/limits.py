@@ -60,6 +60,8 @@ def slot_limits(provider: Provider) -> list[SlotLimit]:
     Raises:
         ConfigError: so many runs cannot share limits so low.
     """
+    if provider.runs < 1 or provider.tokens_per_call <= 0:
+        raise ConfigError(f"{provider.name}: --runs must be at least 1, and --tokens-per-call more than 0.")
     names = LimitNames.of(provider.name)
     return [
         _slot_limit(names.requests, provider.requests_per_minute, SLOTS_PER_REQUEST, 1, provider.runs),

@@ -77,7 +77,8 @@ class PrefectPermits:
         except (httpx.HTTPStatusError, httpx.TransportError) as error:
             self._bear(error)
             return 0.0
-        self._failing_since = None
+        if slots == 0:
+            self._failing_since = None
         return slots / self._slots_per_permit
 
     async def take(self, permits: float) -> bool:
@@ -86,9 +87,10 @@ class PrefectPermits:
         try:
             await self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
         except (httpx.HTTPStatusError, httpx.TransportError) as error:
-            if not (isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _REFUSED):
+            if not _refused(error):
                 self._bear(error)
             return False
+        self._failing_since = None
         return True
 
     async def free_slots(self) -> int:
@@ -154,6 +156,11 @@ async def _check_reachable(source: PrefectPermits, api_url: str) -> None:
         raise ReviserError(
             f"the Prefect server at {api_url}, which keeps the shared limits, cannot be asked: {error}"
         ) from error
+
+
+def _refused(error: httpx.HTTPError) -> bool:
+    """Whether the server had no slots left, and nothing is wrong."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _REFUSED
 
 
 def _what_is_wrong(limit: GlobalConcurrencyLimitResponse) -> str | None:

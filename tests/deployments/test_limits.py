@@ -69,6 +69,8 @@ def test_missing_options_are_listed(capsys: pytest.CaptureFixture[str]):
 def test_limits_too_low_to_be_shared_are_refused():
     with pytest.raises(ConfigError, match="--runs"):
         slot_limits(Provider("low", 500, 10_000))
+    with pytest.raises(ConfigError, match="at least 1"):
+        slot_limits(Provider("none", 500, 200_000, runs=0))
 
 
 def test_ten_million_tokens_a_minute_fit_into_slots():
