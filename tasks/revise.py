@@ -7,7 +7,7 @@ hold over all of them, and the next batch begins while the last rows of the one 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from prefect import task
@@ -32,6 +32,7 @@ from figa_core.storage.intake import take_in
 from figa_core.storage.journal import AnswerJournal
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
+from tasks.shared_limits import shared_permits
 from tasks.workspace import Workspace
 
 _BATCHES_AT_ONCE = 2
@@ -231,12 +232,15 @@ async def _open(
         done += 1
         on_progress(done, asked)
 
-    settings = reviser_settings(sections)
+    settings, shared_limit = reviser_settings(sections), sections.batches.shared_limit
     spent = revisions.spent(workspace.store.database, run_id)
     budget = Budget(sections.spending.budget_usd, spent.usd or 0.0)
     async with (
+        shared_permits(shared_limit) if shared_limit else nullcontext() as permits,
         AnswerJournal(workspace.journal) as journal,
-        OpenAIReviser(settings, journal=journal, api_key=api_key(sections.revision), budget=budget) as client,
+        OpenAIReviser(
+            settings, journal=journal, api_key=api_key(sections.revision), budget=budget, permits=permits
+        ) as client,
     ):
         reviser = OpenReviser(workspace, run_id, client, on_row)
         try:

@@ -27,6 +27,7 @@ from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, RowSet
 from figa_core.revision.endpoint import ChatEndpoint
 from figa_core.revision.health import EndpointHealth
 from figa_core.revision.limiter import RateLimiter, estimate_tokens
+from figa_core.revision.permits import SharedPermits
 from figa_core.revision.prompt import RESPONSE_FORMAT
 from figa_core.revision.replies import Reply
 from figa_core.revision.row import CallEnd, Row, judge
@@ -42,6 +43,7 @@ class OpenAIReviser:
         journal: open; it outlives the reviser's last call.
         api_key: sent to the endpoint and nowhere else.
         budget: what may be spent; needs `settings.price`.
+        permits: limits that this run shares with others.
 
     Raises:
         ReviserError: the address or the key cannot be used at all.
@@ -54,6 +56,7 @@ class OpenAIReviser:
         journal: AnswerJournal,
         api_key: str,
         budget: Budget | None = None,
+        permits: SharedPermits | None = None,
     ) -> None:
         self.settings = settings
         self._journal = journal
@@ -64,7 +67,7 @@ class OpenAIReviser:
         self._endpoint = ChatEndpoint(
             settings.base_url, settings.model, api_key, timeout_s=settings.timeout_s
         )
-        self._limiter = RateLimiter(settings.requests_per_minute, settings.tokens_per_minute)
+        self._limiter = RateLimiter(settings.requests_per_minute, settings.tokens_per_minute, shared=permits)
         self._health = EndpointHealth(self._endpoint.url, settings.patience)
         self._limit_name = "max_tokens"
         self._random = random.Random()
@@ -240,9 +243,10 @@ class OpenAIReviser:
 
     def _account(self, reply: Reply, tokens: int, sent_at: float) -> float:
         """Set the limiter right; return the seconds that a 429 asked to wait."""
+        self._limiter.observe(reply.limits, sent_at)
         if reply.outcome is CallOutcome.RATE_LIMITED:
             self._limiter.refund(tokens)
-            return self._limiter.throttle(sent_at, reply.retry_after_s)
+            return self._limiter.throttle(sent_at, reply.retry_after_s, reply.limits)
         if reply.outcome is CallOutcome.CONNECTION_FAILED:
             self._limiter.refund(tokens)
         else:

@@ -25,6 +25,17 @@ _LOCKED = "Could not set lock on file"
 _DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes")
 
 
+# DuckDB refuses a file that is open already elsewhere in the process, so all threads take turns at a file,
+# whichever `Database` they hold.
+_turns: dict[Path, threading.RLock] = {}
+_turns_lock = threading.Lock()
+
+
+def _turn_at(path: Path) -> threading.RLock:
+    with _turns_lock:
+        return _turns.setdefault(path.resolve(), threading.RLock())
+
+
 class Database:
     """A DuckDB file that is opened for each unit of work; safe to use from several threads."""
 
@@ -33,7 +44,7 @@ class Database:
         self.path = path
         self._lock_timeout_s = lock_timeout_s
         self._read_only = read_only
-        self._thread_lock = threading.RLock()
+        self._thread_lock = _turn_at(path)
 
     def create(self) -> None:
         """Create the file and bring its schema up to date.

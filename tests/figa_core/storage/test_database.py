@@ -202,3 +202,15 @@ def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     assert second.startswith(
         f"WorkspaceError {directory}/new: cannot create the workspace: Permission denied"
     )
+
+
+def test_two_objects_for_one_file_take_turns_in_threads(tmp_path: Path) -> None:
+    path = tmp_path / "figa.duckdb"
+    Database(path).create()
+
+    def count(_: int) -> int:
+        with Database(path).open() as connection:
+            return len(connection.execute("SELECT * FROM marks").fetchall())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(count, range(200))) == {0}
