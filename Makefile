@@ -45,6 +45,13 @@ $(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
 	@.venv-bench/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/bench.lock.txt
 	@touch $@
 
+# What the revision is compared to, each in an environment of its own. One that cannot be installed is left out.
+$(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
+	@echo "Installing $* into .venv-$* (1 minute) ..."
+	@[ -x .venv-$*/bin/python ] || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r $< && touch $@ \
+		|| { rm -rf .venv-$*; echo "$* cannot be installed here; the benchmark goes on without it."; }
+
 demo: setup  ## the whole chain on the sandbox; ends with a report to open in a browser
 	@$(BIN)/figa demo
 
@@ -58,7 +65,8 @@ test: setup
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
-bench: setup $(STAMPS)/bench  ## figures side by side with what they are compared to; JSON in build/bench/
+bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## figures side by side with what they are compared to; JSON in build/bench/
+	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
 
@@ -73,4 +81,4 @@ format: $(STAMPS)/main
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf build .venv .venv-vllm .venv-bench *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build .venv .venv-vllm .venv-bench .venv-curator .venv-distilabel *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

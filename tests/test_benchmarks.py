@@ -12,14 +12,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize(
-    ("name", "figure"),
-    [("weighing", "weigh_share_of_bare"), ("training", "ratio_vs_reference_2k")],
+    ("name", "unit", "figure"),
+    [
+        ("weighing", "pairs", "weigh_share_of_bare"),
+        ("training", "pairs", "ratio_vs_reference_2k"),
+        ("revision", "rows/s", "rate_share"),
+    ],
 )
-def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, figure: str) -> None:
+def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, unit: str, figure: str) -> None:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--quick"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "pairs" in done.stdout
+    assert unit in done.stdout
     figures = json.loads((ROOT / "build" / "bench" / f"{name}-quick.json").read_text())
     assert figures[figure] > 0
     assert all(isinstance(value, int | float) for value in figures.values())

@@ -1,0 +1,71 @@
+"""Our reviser, fed and restarted as `tasks/revise.py` does it, less the database."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from figa_core.ports import RevisionRequest
+from figa_core.records import Message, Revision, RevisionStatus
+from figa_core.revision.calls import CallAnswered
+from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.storage.journal import AnswerJournal, read
+from tests.benchmarks.revision_spec import Outcome, Spec, Watch
+
+_BATCH_ROWS = 1000
+_BATCHES_AT_ONCE = 2
+
+
+def run(spec: Spec) -> Outcome:
+    """Revise the rows that the journal does not hold yet."""
+    return asyncio.run(_run(spec))
+
+
+async def _run(spec: Spec) -> Outcome:
+    path = Path(spec.directory) / "journal.jsonl"
+    settled = {revision.revision_id for revision in _settled(path)}
+    answered = sum(_has_text(revision) for revision in _settled(path))
+    rows = (_request(row) for row in spec.read_rows() if row["id"] not in settled)
+    watch = Watch(spec.warm_up)
+    async with (
+        AnswerJournal(path) as journal,
+        OpenAIReviser(_settings(spec), journal=journal, api_key="none") as reviser,
+    ):
+        parts = (_revise_batches(reviser, rows, watch) for _ in range(_BATCHES_AT_ONCE))
+        answered += sum(await asyncio.gather(*parts))
+        return watch.outcome(answered)
+
+
+async def _revise_batches(reviser: OpenAIReviser, rows: Iterator[RevisionRequest], watch: Watch) -> int:
+    answered = 0
+    while batch := list(islice(rows, _BATCH_ROWS)):
+        async for revision in reviser.revise(batch):
+            answered += _has_text(revision)
+            watch.row()
+    return answered
+
+
+def _settings(spec: Spec) -> ReviserSettings:
+    return ReviserSettings(
+        spec.base_url,
+        spec.model,
+        requests_per_minute=spec.requests_per_minute,
+        tokens_per_minute=spec.tokens_per_minute,
+        max_concurrency=spec.concurrency,
+    )
+
+
+def _settled(path: Path) -> Iterator[Revision]:
+    for record, _ in read(path):
+        if isinstance(record, CallAnswered) and record.revision is not None:
+            yield record.revision
+
+
+def _has_text(revision: Revision) -> bool:
+    return revision.status in (RevisionStatus.SUCCEEDED, RevisionStatus.UNCHANGED)
+
+
+def _request(row: dict[str, Any]) -> RevisionRequest:
+    conversation = tuple(Message(role, content) for role, content in row["conversation"])
+    return RevisionRequest(row["id"], f"of {row['id']}", conversation, row["response"], row["reference"])
