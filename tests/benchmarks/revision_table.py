@@ -75,9 +75,7 @@ def _spread(name: str, value: Spread) -> dict[str, float]:
 def table(found: Findings) -> Table:
     """One line a question, one column a contender."""
     kinds: list[Kind] = [kind for kind in _NAMES if kind in found.rates]
-    shown = Table(
-        "what", title="revision: against a local server; [min, max] over repeats, or over ten pieces of a run"
-    )
+    shown = Table("what", title="revision: on a local server; least and largest of repeats, or of ten pieces")
     for kind in kinds:
         shown.add_column(_NAMES[kind], justify="right", no_wrap=True)
 
