@@ -20,7 +20,7 @@ from figa_core.report.data import (
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
 from figa_core.report.tokens import example_of
-from figa_core.storage import shards, summary
+from figa_core.storage import revisions, shards, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
@@ -211,5 +211,13 @@ def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Co
         prompt_tokens=calls.prompt_tokens,
         completion_tokens=calls.completion_tokens,
         wall_time_s=calls.seconds_since_start,
+        cost=_cost(revisions.spent(workspace.store.database, run.run_id)),
         calls_this_run=calls.since_start,
     )
+
+
+def _cost(spent: revisions.Spent) -> str | None:
+    if spent.usd is None:
+        return None
+    estimated = f", ${spent.estimated_usd:,.2f} of it estimated" if spent.estimated_usd else ""
+    return f"${spent.usd:,.2f}{estimated}"

@@ -105,6 +105,10 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
         },
         # So short drafts are rewritten rather than revised, and every row is to take one call.
         "revision_prompt": {"asked_again_max": 0},
+        'spending.prices."sandbox-teacher"': {
+            "usd_per_million_prompt_tokens": 2.0,
+            "usd_per_million_completion_tokens": 8.0,
+        },
         "admission": {"reward_gain_above": -1e9},
         "weighting": {"max_length": 384},
         "training": {

@@ -55,6 +55,8 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     steps = {step["name"]: step["rows"] for step in run["steps"]}
     assert run["status"] == "completed"
     assert run["open_revisions"] == 0
+    assert 0 < run["spending"]["usd"] < 1
+    assert f"${run['spending']['usd']:.2f}" in html
     assert 0 < steps["weighted"] <= steps["revised"] <= steps["kept"] == calls < steps["rows"] == 60
     assert {row["label"] for row in run["evaluations"]} == {"base", "FIGA"}
     assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}
