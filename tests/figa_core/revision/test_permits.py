@@ -82,7 +82,7 @@ def test_several_runs_use_one_limit_between_them_and_never_more(runs: int):
     run = on_fast_clock(main)
     assert run.refused == []
     assert largest_window(run.admitted, [1.0] * len(run.admitted), 60) <= 6000
-    assert len(run.admitted) * 60 / 150 >= 0.93 * 6000
+    assert run.per_minute(1010, 1150) >= 0.95 * 6000
 
 
 def test_a_slow_server_costs_little_of_the_rate():
@@ -92,7 +92,7 @@ def test_a_slow_server_costs_little_of_the_rate():
 
     run = on_fast_clock(main)
     assert run.refused == []
-    assert len(run.admitted) * 60 / 120 >= 0.9 * 6000
+    assert run.per_minute(1010, 1120) >= 0.93 * 6000
 
 
 @settings(max_examples=15, deadline=None)
@@ -154,7 +154,8 @@ def test_a_run_that_waits_for_requests_loses_no_tokens():
     assert len(run.admitted) / 5 >= 0.85 * 60
 
 
-def test_a_run_that_needs_little_leaves_the_rest_to_the_others():
+@pytest.mark.parametrize(("pause_s", "slow_min", "fast_min"), [(0.5, 95, 5000), (0.025, 1700, 2900)])
+def test_a_run_that_needs_little_leaves_the_rest_to_the_others(pause_s: float, slow_min: int, fast_min: int):
     async def main() -> tuple[int, int]:
         server = Server(shared_rate(6000, largest=1, runs=2))
         counts = []
@@ -168,12 +169,12 @@ def test_a_run_that_needs_little_leaves_the_rest_to_the_others():
             await stock.aclose()
             counts.append((pause_s, count))
 
-        await asyncio.gather(one(0.5), one(0.001))
-        return dict(counts)[0.5], dict(counts)[0.001]
+        await asyncio.gather(one(pause_s), one(0.001))
+        return dict(counts)[pause_s], dict(counts)[0.001]
 
     slow, fast = on_fast_clock(main)
-    assert slow >= 100
-    assert fast >= 0.88 * 6000
+    assert slow >= slow_min
+    assert fast >= fast_min
 
 
 def test_two_greedy_runs_get_about_as_much():
