@@ -170,7 +170,9 @@ async def test_two_processes_keep_the_limit_of_every_minute(api: str, requests: 
     assert largest_window(log.times, [1.0] * len(log.times), 60) <= requests
     assert largest_window(log.times, log.tokens, 60) <= tokens
     rate, tokens_rate = log.per_minute(120)
-    assert max(rate / requests, tokens_rate / tokens) >= 0.9
+    used = max(rate / requests, tokens_rate / tokens)
+    print(f"{used:.1%} of the shared limit over two minutes, no 429")
+    assert used >= 0.9
 
 
 def test_a_refusal_changes_nothing(api: str):
