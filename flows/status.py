@@ -27,6 +27,7 @@ def existing_workspace(directory: Path) -> Workspace:
             f"{directory}: no workspace here (no {workspace.store.database.path.name}). "
             "Name one with --workspace, or make one with `figa demo` or `figa run`."
         )
+    workspace.store.create()  # one of an older version gets what it lacks
     return workspace
 
 

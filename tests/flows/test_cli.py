@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from figa_core.errors import FigaError
+from figa_core.storage import migrations
 from flows.cli import app
 from tasks.workspace import Workspace
 
@@ -47,6 +48,17 @@ def test_a_new_workspace_has_no_runs(tmp_path: Path) -> None:
     found = json.loads(runner.invoke(app, ["status", "-w", str(tmp_path), "--json"]).stdout)
     assert found["runs"] == []
     assert found["held_by"] is None
+
+
+def test_a_workspace_of_an_older_version_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        older.setattr(migrations, "SCHEMA_VERSION", 1)
+        Workspace(tmp_path).store.create()
+    Workspace(tmp_path).store.save_run("run-1", "old", {}, None)
+    assert "old: running" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
 
 
 def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project) -> None:
