@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import openai
 
+from tests.benchmarks.revision_ours import DEFAULT_CONCURRENCY
 from tests.benchmarks.revision_spec import MAX_TOKENS, Outcome, Spec, Watch
 
 
@@ -24,7 +25,7 @@ async def _run(spec: Spec) -> Outcome:
         base_url=spec.base_url, api_key="none", max_retries=0, http_client=transport
     ) as client:
         answered = await asyncio.gather(
-            *(_work(client, spec.model, rows, watch) for _ in range(spec.concurrency))
+            *(_work(client, spec.model, rows, watch) for _ in range(spec.concurrency or DEFAULT_CONCURRENCY))
         )
         return watch.outcome(sum(answered))
 

@@ -40,9 +40,9 @@ def run(spec: Spec) -> Outcome:
             "base_url": spec.base_url,
             "max_requests_per_minute": spec.requests_per_minute,
             "max_tokens_per_minute": spec.tokens_per_minute,
-            "max_concurrent_requests": spec.concurrency,
             "require_all_responses": False,
-        },
+        }
+        | ({"max_concurrent_requests": spec.concurrency} if spec.concurrency else {}),
     )
     rows = [{"id": row["id"], "messages": row["messages"]} for row in spec.read_rows()]
     revised = reviser(rows, working_dir=str(Path(spec.directory))).dataset

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from figa_core.config import RevisionConfig
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
 from figa_core.revision.calls import CallAnswered
@@ -13,6 +14,7 @@ from figa_core.revision.client import OpenAIReviser, ReviserSettings
 from figa_core.storage.journal import AnswerJournal, read
 from tests.benchmarks.revision_spec import Outcome, Spec, Watch
 
+DEFAULT_CONCURRENCY: int = RevisionConfig.model_fields["max_concurrency"].default
 _BATCH_ROWS = 1000
 _BATCHES_AT_ONCE = 2
 
@@ -52,7 +54,7 @@ def _settings(spec: Spec) -> ReviserSettings:
         spec.model,
         requests_per_minute=spec.requests_per_minute,
         tokens_per_minute=spec.tokens_per_minute,
-        max_concurrency=spec.concurrency,
+        max_concurrency=spec.concurrency or DEFAULT_CONCURRENCY,
     )
 
 

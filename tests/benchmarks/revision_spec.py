@@ -16,7 +16,6 @@ Kind = Literal["ours", "bare", "bare_httpx", "curator", "distilabel"]
 NO_LIMIT = 6_000_000
 """Requests a minute that no contender reaches."""
 NO_TOKEN_LIMIT = 6_000_000_000
-CONCURRENCY = 64
 MAX_TOKENS = 1024
 _WATCH_EVERY = 1000
 
@@ -30,6 +29,7 @@ class Spec:
         count: rows to revise; the file is read over again, with other ids, where it holds fewer.
         directory: what the contender keeps: its journal or its cache. Empty at first; kept for a restart.
         requests_per_minute, tokens_per_minute: what the contender is told, where it can be told.
+        concurrency: calls under way at once; None takes the contender's own default (the bare client: ours).
         warm_up: rows before CPU is measured.
     """
 
@@ -41,7 +41,7 @@ class Spec:
     directory: str
     requests_per_minute: int = NO_LIMIT
     tokens_per_minute: int = NO_TOKEN_LIMIT
-    concurrency: int = CONCURRENCY
+    concurrency: int | None = None
     warm_up: int = 0
 
     def save(self, path: Path) -> None:
