@@ -172,7 +172,7 @@ async def test_two_processes_keep_the_limit_of_every_minute(api: str, requests: 
     rate, tokens_rate = log.per_minute(120)
     used = max(rate / requests, tokens_rate / tokens)
     print(f"{used:.1%} of the shared limit over two minutes, no 429")
-    assert used >= 0.7  # 0.96 on an idle machine; less where a busy server on SQLite takes seconds a grant
+    assert used >= 0.7  # a Prefect server on SQLite that takes seconds for a grant costs rate
 
 
 def test_a_refusal_changes_nothing(api: str):
