@@ -30,7 +30,7 @@ class ReviserSettings:
     model: str
     requests_per_minute: float = 500.0
     tokens_per_minute: float = 200_000.0
-    max_concurrency: int = 64
+    max_concurrency: int = 256
     max_attempts: int = 5
     timeout_s: float = 60.0
     backoff_s: float = 0.5

@@ -133,7 +133,7 @@ def test_a_provider_that_always_states_nothing_left_does_not_starve_the_run():
         hold = pace.hold_s(stated, 1, sent_at=now, now=now)
         held += hold
         now += hold + 0.1
-    assert held <= 2.01 * HOLD_MAX_S
+    assert held <= 2.01 * HOLD_MAX_S + 1e-6
     assert pace.share(now) == 1.0
 
 
