@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import chain
 
 from figa_core.config import PipelineConfig
-from figa_core.prompts import BadRow, RowFormat, read_prompts
+from figa_core.prompts import BadRow, read_prompts
 from figa_core.records import Message, Split
-from figa_core.revision.limiter import estimate_tokens
+from figa_core.revision.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage import revisions
 from flows.open_run import identify
+from tasks.import_prompts import row_format
 from tasks.revise import price_of
 from tasks.workspace import Workspace
 
 _PAGE_ROWS = 1000
-_CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,10 @@ def _open_rows(workspace: Workspace, run_id: str, templates: PromptTemplates) ->
 def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
     prompts, prompt = config.prompts, config.revision_prompt
     templates = load_templates(prompt.with_reference, prompt.without_reference)
-    row_format = RowFormat(
-        prompts.prompt_field, prompts.reference_field, prompts.system_prompt, prompts.held_out_share
-    )
     # Of several samples the lowest is kept, unless all are.
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
-    longest = "x" * math.ceil(config.generation.max_tokens * _CHARS_PER_TOKEN)
-    for _, row in read_prompts(prompts.path, row_format, prompts.limit):
+    longest = "x" * math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
+    for _, row in read_prompts(prompts.path, row_format(prompts), prompts.limit):
         if not isinstance(row, BadRow) and row.split is Split.TRAIN:
             possible = _row(templates, row.messages, longest, row.reference)
             for _ in range(samples):

@@ -7,10 +7,11 @@ from figa_core.chat import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError
 from figa_core.fingerprint import model_fingerprint
-from figa_core.prompts import RowFormat, read_prompts
+from figa_core.prompts import read_prompts
 from figa_core.revision.prompt import load_templates
 from tasks.engines import check_engine
 from tasks.evaluate import load_verifier
+from tasks.import_prompts import row_format
 from tasks.revise import api_key
 
 
@@ -29,10 +30,7 @@ def check(config: PipelineConfig, *, needs_key: bool = True) -> None:
     for engine in (config.generation.engine, config.reward.engine):
         check_engine(engine)
     prompts = config.prompts
-    row_format = RowFormat(
-        prompts.prompt_field, prompts.reference_field, prompts.system_prompt, prompts.held_out_share
-    )
-    next(read_prompts(prompts.path, row_format, 1), None)
+    next(read_prompts(prompts.path, row_format(prompts), 1), None)
     load_templates(config.revision_prompt.with_reference, config.revision_prompt.without_reference)
     if needs_key:
         api_key(config.revision)

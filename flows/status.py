@@ -76,7 +76,7 @@ def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
         ],
         "open_revisions": sum(waiting.values()),
         "open_by_kind": waiting,
-        "spending": _spending(workspace, run),
+        "spending": _spending(workspace, run, sum(waiting.values())),
         "evaluations": [
             {
                 "label": row.label,
@@ -91,10 +91,9 @@ def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
     }
 
 
-def _spending(workspace: Workspace, run: summary.RunRow) -> dict[str, float | int | None]:
+def _spending(workspace: Workspace, run: summary.RunRow, waiting: int) -> dict[str, float | int | None]:
     """US dollars spent and left, and minutes to go at the configured limits."""
     spent = revisions.spent(workspace.store.database, run.run_id)
-    waiting = revisions.count_open(workspace.store.database, run.run_id)
     budget = run.config.get("spending", {}).get("budget_usd")
     revision = run.config.get("revision", {})
     calls = summary.calls(workspace.store.database, run.run_id, run.started_at)

@@ -18,6 +18,11 @@ from tasks.workspace import Workspace
 _BATCH_ROWS = 1000
 
 
+def row_format(config: PromptsConfig) -> RowFormat:
+    """Which fields of the file mean what."""
+    return RowFormat(config.prompt_field, config.reference_field, config.system_prompt, config.held_out_share)
+
+
 @task(name="import", task_run_name="import {config.path.name}", cache_policy=NO_CACHE)
 def import_prompts(
     workspace: Workspace,
@@ -34,13 +39,10 @@ def import_prompts(
         NothingToDoError: not one row of it can.
     """
     chat = load_chat_format(model)
-    row_format = RowFormat(
-        config.prompt_field, config.reference_field, config.system_prompt, config.held_out_share
-    )
     first_row: dict[str, int] = {}
     reasons: dict[str, int] = {}
     rows = 0
-    for batch in in_shards(read_prompts(config.path, row_format, config.limit), _BATCH_ROWS):
+    for batch in in_shards(read_prompts(config.path, row_format(config), config.limit), _BATCH_ROWS):
         rows += len(batch)
         good: list[Prompt] = []
         bad: list[BadRow] = []

@@ -1,5 +1,6 @@
-"""What tests of several folders share: one small sandbox for the whole session."""
+"""What tests of several folders share: one small sandbox and one Prefect server for the whole session."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from filelock import FileLock
 
 from figa_core.sandbox.build import Sandbox, build_recipe
 from figa_core.sandbox.recipe import SandboxRecipe
+from flows.server import PrefectServer
 
 SMALL = SandboxRecipe(
     seed=4, n_prompts=160, base_steps=30, reward_steps=6, pairs_judged=12, prompts_sampled=6
@@ -23,3 +25,19 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sandbox
     root.mkdir(exist_ok=True)
     with FileLock(root / "build.lock"):
         return build_recipe(root, SMALL)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
+        server.wait()
+        yield server
+
+
+@pytest.fixture
+def prefect_api(prefect_server: PrefectServer) -> Iterator[str]:
+    """The server's address, set for Prefect's clients in this process."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):
+        yield prefect_server.api_url

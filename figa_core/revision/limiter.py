@@ -36,7 +36,7 @@ SAFETY = 60 / 61
 BURST_S = 0.25
 MAX_BACKOFF_S = 30.0
 
-_CHARS_PER_TOKEN = 4
+CHARS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
 _ANSWER_GROWTH = 1.25
 _ANSWER_EXTRA = 16
@@ -49,8 +49,8 @@ def estimate_tokens(texts: Iterable[str], draft: str, max_tokens: int) -> int:
     a quarter longer than the draft, at most `max_tokens`. Other scripts take more; `RateLimiter.settle`
     sets that right after each answer.
     """
-    prompt = sum(math.ceil(len(text) / _CHARS_PER_TOKEN) + _TOKENS_PER_MESSAGE for text in texts)
-    answer = math.ceil(_ANSWER_GROWTH * len(draft) / _CHARS_PER_TOKEN) + _ANSWER_EXTRA
+    prompt = sum(math.ceil(len(text) / CHARS_PER_TOKEN) + _TOKENS_PER_MESSAGE for text in texts)
+    answer = math.ceil(_ANSWER_GROWTH * len(draft) / CHARS_PER_TOKEN) + _ANSWER_EXTRA
     return prompt + min(max_tokens, answer)
 
 

@@ -90,6 +90,11 @@ class Database:
                 raise
             connection.commit()
 
+    def fetch(self, query: str, **values: Any) -> list[Any]:
+        """All rows of one query; see `open` for what it raises."""
+        with self.open() as connection:
+            return connection.execute(query, values).fetchall()
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self._lock_timeout_s
         wait_s = _FIRST_WAIT_S

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from figa_core.ports import RevisionRequest
-from figa_core.records import Message
 from figa_core.storage.database import Database
+from figa_core.storage.rows import read_messages
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
@@ -39,13 +37,11 @@ class Spent:
     usd: float | None
     estimated_usd: float | None
     calls: int
-    last_hour_calls: int
 
 
 def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
     """The run's open rows in batches of `rows`, in the order of their ids."""
-    found = _fetch(
-        database,
+    found = database.fetch(
         f"""SELECT n, min(revision_id), max(revision_id), count(*) FROM (
                 SELECT v.revision_id, (row_number() OVER (ORDER BY v.revision_id) - 1) // $rows AS n
                 FROM {_OF_RUN} AND {_OPEN}) GROUP BY 1 ORDER BY 1""",
@@ -57,8 +53,7 @@ def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
 
 def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequest]:
     """The batch's rows that are open now."""
-    found = _fetch(
-        database,
+    found = database.fetch(
         f"""SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
             JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
             JOIN prompts p ON p.prompt_id = r.prompt_id
@@ -68,7 +63,7 @@ def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequ
         first=batch.first,
         last=batch.last,
     )
-    return [RevisionRequest(row[0], row[1], _messages(row[2]), row[3], row[4]) for row in found]
+    return [RevisionRequest(row[0], row[1], read_messages(row[2]), row[3], row[4]) for row in found]
 
 
 def iter_open(database: Database, run_id: str, page_rows: int) -> Iterator[list[RevisionRequest]]:
@@ -79,21 +74,20 @@ def iter_open(database: Database, run_id: str, page_rows: int) -> Iterator[list[
 
 def count_open(database: Database, run_id: str) -> int:
     """How many rows of a run are open."""
-    return _fetch(database, f"SELECT count(*) FROM {_OF_RUN} AND {_OPEN}", run=run_id)[0][0]
+    return database.fetch(f"SELECT count(*) FROM {_OF_RUN} AND {_OPEN}", run=run_id)[0][0]
 
 
 def statuses(database: Database, run_id: str) -> dict[str, int]:
     """Kept pairs of a run by the status of their revision, the most frequent first."""
     return dict(
-        _fetch(database, f"SELECT v.status, count(*) FROM {_OF_RUN} GROUP BY 1 ORDER BY 2 DESC", run=run_id)
+        database.fetch(f"SELECT v.status, count(*) FROM {_OF_RUN} GROUP BY 1 ORDER BY 2 DESC", run=run_id)
     )
 
 
 def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) -> dict[str, int]:
     """Open rows by how their last call ended: an outcome, "no answer" or "not asked"."""
     within: Mapping[str, Any] = {} if batch is None else {"first": batch.first, "last": batch.last}
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         f"""WITH waiting AS (
                 SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} {"" if batch is None else f"AND {_IN_BATCH}"}
             ), last_call AS (
@@ -110,8 +104,7 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 
 def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
     """Why rows of a run have no usable revision: status, reason without its figures, rows, an example."""
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         f"""SELECT v.status, v.retryable, coalesce(v.reason, 'not asked yet') AS reason, count(*) AS rows,
                    min(v.revision_id)
             FROM {_OF_RUN} AND v.status NOT IN ('succeeded', 'unchanged') GROUP BY ALL
@@ -130,22 +123,11 @@ def spent(database: Database, run_id: str) -> Spent:
 
     A call whose answer never arrived, or came without its usage, counts as what was reserved for it.
     """
-    row = _fetch(
-        database,
+    row = database.fetch(
         f"""SELECT sum(coalesce(c.cost_usd, c.reserved_usd)),
-                   sum(c.reserved_usd) FILTER (c.cost_usd IS NULL), count(*),
-                   count(*) FILTER (c.sent_at > (SELECT max(sent_at) FROM calls) - INTERVAL 1 HOUR)
+                   sum(c.reserved_usd) FILTER (c.cost_usd IS NULL), count(*)
             FROM calls c WHERE c.revision_id IN (SELECT v.revision_id FROM {_OF_RUN})""",
         run=run_id,
     )[0]
-    usd, estimated, calls, recent = row
-    return Spent(usd, None if usd is None else estimated or 0.0, calls, recent)
-
-
-def _messages(text: str) -> tuple[Message, ...]:
-    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
-
-
-def _fetch(database: Database, query: str, **values: Any) -> list[Any]:
-    with database.open() as connection:
-        return connection.execute(query, values).fetchall()
+    usd, estimated, calls = row
+    return Spent(usd, None if usd is None else estimated or 0.0, calls)

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from figa_core.records import FinishReason, Message, Split
+
+
+def read_messages(text: str) -> tuple[Message, ...]:
+    """A conversation from the JSON that `prompts.messages` holds."""
+    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
 
 
 @dataclass(frozen=True, slots=True)

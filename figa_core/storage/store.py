@@ -18,7 +18,6 @@ from figa_core.filtering import Candidate
 from figa_core.prompts import BadRow
 from figa_core.records import (
     Decision,
-    Message,
     Prompt,
     Response,
     RevisionStatus,
@@ -27,7 +26,7 @@ from figa_core.records import (
 )
 from figa_core.storage import tables
 from figa_core.storage.database import Database, insert_rows
-from figa_core.storage.rows import Admissible, Sample, Source, Subject, TrainingRow
+from figa_core.storage.rows import Admissible, Sample, Source, Subject, TrainingRow, read_messages
 
 DATABASE_NAME = "figa.duckdb"
 _PAGE_ROWS = 2000
@@ -118,8 +117,8 @@ class Store:
             WHERE (prompt_id, sample_index) > ($after, $after_index)
             ORDER BY prompt_id, sample_index LIMIT {_PAGE_ROWS}"""
         after = ("", -1)
-        while page := self._fetch(query, {**values, "after": after[0], "after_index": after[1]}):
-            yield [Sample(prompt_id, _messages(text), index) for prompt_id, text, index in page]
+        while page := self.database.fetch(query, **values, after=after[0], after_index=after[1]):
+            yield [Sample(prompt_id, read_messages(text), index) for prompt_id, text, index in page]
             after = (page[-1][0], page[-1][2])
 
     def count_missing_samples(
@@ -127,7 +126,7 @@ class Store:
     ) -> int:
         """How many samples `iter_missing_samples` would give."""
         query, values = _missing_samples(run_id, generator_id, split, samples, limit)
-        return self._fetch(f"SELECT count(*) FROM ({query})", values)[0][0]
+        return self.database.fetch(f"SELECT count(*) FROM ({query})", **values)[0][0]
 
     def save_responses(self, generator_id: str, responses: Sequence[Response]) -> int:
         """Save a batch; returns how many were new."""
@@ -148,11 +147,13 @@ class Store:
 
     def count_responses(self, run_id: str, generator_id: str, split: Split) -> int:
         """How many samples this run has from `generator_id`."""
-        rows = self._fetch(
+        rows = self.database.fetch(
             "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) "
             "JOIN prompts p USING (prompt_id) WHERE rp.run_id = $run AND r.generator_id = $generator "
             "AND p.split = $split",
-            {"run": run_id, "generator": generator_id, "split": str(split)},
+            run=run_id,
+            generator=generator_id,
+            split=str(split),
         )
         return rows[0][0]
 
@@ -163,14 +164,14 @@ class Store:
         query, values = _unscored(source, scorer_id)
         query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {_PAGE_ROWS}"
         after = ""
-        while page := self._fetch(query, {**values, "after": after}):
-            yield [Subject(subject_id, _messages(messages), text) for subject_id, messages, text in page]
+        while page := self.database.fetch(query, **values, after=after):
+            yield [Subject(subject_id, read_messages(messages), text) for subject_id, messages, text in page]
             after = page[-1][0]
 
     def count_unscored(self, source: Source, scorer_id: str) -> int:
         """How many texts `iter_unscored` would give."""
         query, values = _unscored(source, scorer_id)
-        return self._fetch(f"SELECT count(*) FROM ({query})", values)[0][0]
+        return self.database.fetch(f"SELECT count(*) FROM ({query})", **values)[0][0]
 
     def save_scores(self, scores: Sequence[Score]) -> int:
         """Save a batch; returns how many were new."""
@@ -182,7 +183,7 @@ class Store:
 
     def candidates(self, run_id: str, generator_id: str, scorer_id: str) -> list[Candidate]:
         """Scored training responses of this run, with the reward of the prompt's reference."""
-        rows = self._fetch(
+        rows = self.database.fetch(
             """SELECT r.response_id, r.prompt_id, s.value, y.value FROM responses r
                JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
                JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
@@ -191,7 +192,9 @@ class Store:
                  AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
                  AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
                ORDER BY r.response_id""",
-            {"run": run_id, "generator": generator_id, "scorer": scorer_id},
+            run=run_id,
+            generator=generator_id,
+            scorer=scorer_id,
         )
         return [Candidate(*row) for row in rows]
 
@@ -211,8 +214,9 @@ class Store:
         """
         kept = [c for c in candidates if decisions[c.response_id].accepted]
         references = dict(
-            self._fetch(
-                "SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run", {"run": run_id}
+            self.database.fetch(
+                "SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run",
+                run=run_id,
             )
         )
         revision_ids = {
@@ -261,14 +265,15 @@ class Store:
 
     def admissible(self, run_id: str, scorer_id: str) -> list[Admissible]:
         """Successful revisions of this run with both rewards."""
-        rows = self._fetch(
+        rows = self.database.fetch(
             """SELECT pairs.response_id, before.value, after.value FROM pairs
                JOIN revisions v USING (revision_id)
                JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
                JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
                WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'
                ORDER BY pairs.response_id""",
-            {"run": run_id, "scorer": scorer_id},
+            run=run_id,
+            scorer=scorer_id,
         )
         return [Admissible(*row) for row in rows]
 
@@ -321,7 +326,7 @@ class Store:
         self, run_id: str, generator_id: str, scorer_id: str, split: Split, limit: int
     ) -> dict[str, float]:
         """prompt id → this scorer's value of sample 0, of the first `limit` prompts by id."""
-        rows = self._fetch(
+        rows = self.database.fetch(
             """WITH chosen AS (
                    SELECT p.prompt_id FROM run_prompts rp JOIN prompts p USING (prompt_id)
                    WHERE rp.run_id = $run AND p.split = $split
@@ -330,13 +335,11 @@ class Store:
                SELECT r.prompt_id, s.value FROM chosen JOIN responses r USING (prompt_id)
                JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
                WHERE r.generator_id = $generator AND r.sample_index = 0 ORDER BY r.prompt_id""",
-            {
-                "run": run_id,
-                "generator": generator_id,
-                "scorer": scorer_id,
-                "split": str(split),
-                "limit": limit,
-            },
+            run=run_id,
+            generator=generator_id,
+            scorer=scorer_id,
+            split=str(split),
+            limit=limit,
         )
         return dict(rows)
 
@@ -371,10 +374,6 @@ class Store:
             )
             connection.unregister("incoming")
 
-    def _fetch(self, query: str, values: dict[str, Any]) -> list[Any]:
-        with self.database.open() as connection:
-            return connection.execute(query, values).fetchall()
-
 
 def _prompt_row(prompt: Prompt) -> dict[str, str]:
     messages = orjson.dumps([m.as_dict() for m in prompt.messages]).decode()
@@ -405,7 +404,3 @@ def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
         WHERE NOT EXISTS (
             SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)"""
     return query, {**source.values, "scorer": scorer_id}
-
-
-def _messages(text: str) -> tuple[Message, ...]:
-    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))

@@ -11,6 +11,7 @@ from figa_core.errors import InputError
 from figa_core.prompts import reason_kind
 from figa_core.records import Message
 from figa_core.storage.database import Database
+from figa_core.storage.rows import read_messages
 
 REWARDS_SHOWN = 20_000
 """Histograms are drawn from at most so many rewards of a kind, chosen by hash."""
@@ -85,7 +86,7 @@ class EvaluationRow:
 
 def runs(database: Database, limit: int = 20) -> list[RunRow]:
     """The latest runs first."""
-    rows = _fetch(database, f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY started_at DESC LIMIT $n", n=limit)
+    rows = database.fetch(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY started_at DESC LIMIT $n", n=limit)
     return [_run(row) for row in rows]
 
 
@@ -95,8 +96,7 @@ def run(database: Database, run_id: str | None = None) -> RunRow:
     Raises:
         InputError: there is none, or the beginning fits several.
     """
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         f"SELECT {_RUN_COLUMNS} FROM runs WHERE $run IS NULL OR starts_with(run_id, $run) "
         "ORDER BY started_at DESC LIMIT 2",
         run=run_id,
@@ -112,20 +112,18 @@ def run(database: Database, run_id: str | None = None) -> RunRow:
 def counts(database: Database, run_id: str, generator_id: str) -> Counts:
     """Every step's count and reasons, as stored."""
     bad: dict[str, int] = {}
-    for reason, number in _fetch(
-        database, "SELECT reason, count(*) FROM bad_rows WHERE run_id = $run GROUP BY 1", run=run_id
+    for reason, number in database.fetch(
+        "SELECT reason, count(*) FROM bad_rows WHERE run_id = $run GROUP BY 1", run=run_id
     ):
         bad[reason_kind(reason)] = bad.get(reason_kind(reason), 0) + number
     splits = dict(
-        _fetch(
-            database,
+        database.fetch(
             "SELECT p.split, count(*) FROM run_prompts rp JOIN prompts p USING (prompt_id) "
             "WHERE rp.run_id = $run GROUP BY 1",
             run=run_id,
         )
     )
-    responses = _fetch(
-        database,
+    responses = database.fetch(
         "SELECT count(*) FROM responses r JOIN run_prompts rp USING (prompt_id) "
         "JOIN prompts p USING (prompt_id) "
         "WHERE rp.run_id = $run AND p.split = 'train' AND r.generator_id = $generator",
@@ -137,8 +135,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
     weighted, not_weighted = _decided(database, run_id, "weighed", "weigh_reason", "admitted")
     revised = {
         (status, reason): number
-        for status, reason, number in _fetch(
-            database,
+        for status, reason, number in database.fetch(
             "SELECT v.status, v.reason, count(*) FROM pairs JOIN revisions v USING (revision_id) "
             "WHERE pairs.run_id = $run AND pairs.kept GROUP BY 1, 2",
             run=run_id,
@@ -176,8 +173,7 @@ def rewards(database: Database, run_id: str, generator_id: str, scorer_id: str) 
     return {
         kind: [
             value
-            for (value,) in _fetch(
-                database,
+            for (value,) in database.fetch(
                 f"SELECT s.value FROM ({source}) t "
                 "JOIN scores s ON s.subject_id = t.subject_id AND s.scorer_id = $scorer "
                 "ORDER BY hash(t.subject_id) LIMIT $n",
@@ -193,8 +189,7 @@ def rewards(database: Database, run_id: str, generator_id: str, scorer_id: str) 
 
 def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) -> list[SpreadPair]:
     """`count` weighed pairs at evenly spaced ranks of R(Ỹ) − R(Ŷ), smallest and largest included."""
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         """
         WITH ranked AS (
             SELECT pairs.revision_id, pairs.prompt_id, row_number() OVER w - 1 AS rank, count(*) OVER () AS n
@@ -217,13 +212,12 @@ def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) ->
         scorer=scorer_id,
         count=count,
     )
-    return [SpreadPair(row[0], _messages(row[1]), row[2], row[3]) for row in rows]
+    return [SpreadPair(row[0], read_messages(row[1]), row[2], row[3]) for row in rows]
 
 
 def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
     """Calls for the rows of this run, whoever sent them; `since_start` counts those after `started_at`."""
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         "SELECT coalesce(c.outcome, 'no answer'), count(*), sum(c.prompt_tokens), "
         "sum(coalesce(c.completion_tokens, 0)), count(*) FILTER (c.sent_at >= $started), "
         "epoch(max(c.answered_at) FILTER (c.sent_at >= $started)), "
@@ -247,8 +241,7 @@ def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
 
 def evaluations(database: Database, run_id: str) -> list[EvaluationRow]:
     """What the evaluate stage stored for this run."""
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         "SELECT label, metric, generator_id, scorer_id, n, mean, standard_error FROM evaluations "
         "WHERE run_id = $run ORDER BY label, metric",
         run=run_id,
@@ -270,8 +263,7 @@ def _decided(
     database: Database, run_id: str, flag: str, reason: str, among: str
 ) -> tuple[int, dict[str, int]]:
     """How many pairs have `flag`, and the others of those `among` by reason; undecided ones not at all."""
-    rows = _fetch(
-        database,
+    rows = database.fetch(
         f"SELECT {flag}, {reason}, count(*) FROM pairs "
         f"WHERE run_id = $run AND {among} AND {flag} IS NOT NULL GROUP BY 1, 2",
         run=run_id,
@@ -287,12 +279,3 @@ def _not_revised(revised: Mapping[tuple[str, str | None], int]) -> dict[str, int
             text = f"{status}: {reason}" if reason else status
             reasons[text] = reasons.get(text, 0) + number
     return reasons
-
-
-def _messages(text: str) -> tuple[Message, ...]:
-    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
-
-
-def _fetch(database: Database, query: str, **values: Any) -> list[Any]:
-    with database.open() as connection:
-        return connection.execute(query, values).fetchall()

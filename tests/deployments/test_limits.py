@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,9 @@ PRESET = Path(__file__).parents[2] / "deployments/presets/openai.toml"
 OPENAI = ["--name", "openai", "--requests-per-minute", "500", "--tokens-per-minute", "200000"]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
-        running.wait()
-        yield running
-
-
-@pytest.fixture
-def api(server: PrefectServer) -> Iterator[str]:
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        yield server.api_url
-
-
-def test_limits_are_created_once_and_updated_when_they_change(api: str, capsys: pytest.CaptureFixture[str]):
+def test_limits_are_created_once_and_updated_when_they_change(
+    prefect_api: str, capsys: pytest.CaptureFixture[str]
+):
     said = []
     for arguments in (OPENAI, OPENAI, [*OPENAI, "--runs", "2"]):
         assert main(arguments) == 0
@@ -40,9 +28,9 @@ def test_limits_are_created_once_and_updated_when_they_change(api: str, capsys: 
     assert said[2][:2] == ["updated openai-requests", "updated openai-tokens"]
 
 
-def test_the_command_of_the_readme_takes_a_runs_config(server: PrefectServer):
+def test_the_command_of_the_readme_takes_a_runs_config(prefect_server: PrefectServer):
     command = [sys.executable, "-m", "deployments.limits", "--config", str(PRESET)]
-    environment = child_environment(PREFECT_API_URL=server.api_url)
+    environment = child_environment(PREFECT_API_URL=prefect_server.api_url)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "created" in done.stdout

@@ -21,13 +21,6 @@ RUN_TIMEOUT_S = 240
 NOBODY = "http://127.0.0.1:9"
 
 
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
-        server.wait()
-        yield server
-
-
 @pytest.fixture
 def teacher() -> Iterator[TeacherProcess]:
     with TeacherProcess() as process:

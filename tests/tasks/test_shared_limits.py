@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,10 @@ from figa_core.errors import ConfigError, ReviserError
 from figa_core.processes import child_environment
 from figa_core.revision.permits import shared_rate
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import PrefectServer
 from tasks.shared_limits import SLOTS_PER_REQUEST, LimitNames, PrefectPermits, name_for, shared_permits
 from tests.figa_core.revision.virtual import largest_window
 
 NOBODY = "http://127.0.0.1:9/api"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
-        running.wait()
-        yield running
-
-
-@pytest.fixture
-def api(server: PrefectServer) -> Iterator[str]:
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        yield server.api_url
 
 
 async def free(name: str) -> float:
@@ -51,7 +36,7 @@ def test_names_hold_nothing_that_prefect_refuses():
     assert name_for("http://127.0.0.1:8000/v1", "org/model 7") == "127.0.0.1-8000-org-model-7"
 
 
-async def test_what_is_free_can_be_taken_and_flows_back(api: str):
+async def test_what_is_free_can_be_taken_and_flows_back(prefect_api: str):
     await create_limits(Provider("drawn", 600, 600_000))
     rate = shared_rate(600, largest=1, runs=4)
     async with get_client() as client:
@@ -65,13 +50,15 @@ async def test_what_is_free_can_be_taken_and_flows_back(api: str):
         assert 0.2 * rate.per_second < flowed_back <= (time.monotonic() - began) * rate.per_second + 0.01
 
 
-async def test_a_limit_that_was_never_created_is_an_error_that_names_the_command(api: str):
+async def test_a_limit_that_was_never_created_is_an_error_that_names_the_command(prefect_api: str):
     with pytest.raises(ConfigError, match=r"'nowhere-requests' does not exist .*deployments\.limits"):
         async with shared_permits("nowhere"):
             pass
 
 
-async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_that_is_absent(api: str):
+async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_that_is_absent(
+    prefect_api: str,
+):
     async with get_client() as client:
         await client.create_global_concurrency_limit(
             GlobalConcurrencyLimitCreate(name="plain-requests", limit=10)
@@ -129,9 +116,9 @@ class Log:
         return len(late) * 60 / seconds, sum(late) * 60 / seconds
 
 
-def two_processes(name: str, teacher: TeacherProcess, api: str, *arguments: float) -> None:
+def two_processes(name: str, teacher: TeacherProcess, prefect_api: str, *arguments: float) -> None:
     root = Path(__file__).parents[2]
-    environment = child_environment(PREFECT_API_URL=api, PYTHONPATH=str(root))
+    environment = child_environment(PREFECT_API_URL=prefect_api, PYTHONPATH=str(root))
     command = [sys.executable, "-m", "tests.tasks.sharing_run", name, teacher.base_url, *map(str, arguments)]
     runs = [subprocess.Popen(command, env=environment, cwd=root, stderr=subprocess.PIPE) for _ in range(2)]
     for run in runs:
@@ -139,17 +126,17 @@ def two_processes(name: str, teacher: TeacherProcess, api: str, *arguments: floa
         assert run.returncode == 0, said.decode()
 
 
-async def share(teacher: TeacherProcess, api: str, name: str, seconds: float, **limits: Any) -> Log:
+async def share(teacher: TeacherProcess, prefect_api: str, name: str, seconds: float, **limits: Any) -> Log:
     rates = limits["requests_per_minute"], limits["tokens_per_minute"]
     await create_limits(Provider(name, *rates, runs=2, tokens_per_call=120))
-    two_processes(name, teacher, api, seconds, *rates)
+    two_processes(name, teacher, prefect_api, seconds, *rates)
     return Log.read(teacher.log)
 
 
-async def test_two_processes_together_keep_the_rate_of_one(api: str):
+async def test_two_processes_together_keep_the_rate_of_one(prefect_api: str):
     limits: dict[str, Any] = {"requests_per_minute": 1200, "tokens_per_minute": 10_000_000}
     with TeacherProcess(**limits) as teacher:
-        log = await share(teacher, api, "short", 12, **limits)
+        log = await share(teacher, prefect_api, "short", 12, **limits)
     ones = [1.0] * len(log.times)
     assert log.outcomes == {"answered"}
     assert largest_window(log.times, ones, 6) >= 0.85 * 120
@@ -162,10 +149,10 @@ async def test_two_processes_together_keep_the_rate_of_one(api: str):
 @pytest.mark.parametrize(
     ("requests", "tokens"), [(3000, 10_000_000), (60_000, 240_000)], ids=["requests", "tokens"]
 )
-async def test_two_processes_keep_the_limit_of_every_minute(api: str, requests: int, tokens: int):
+async def test_two_processes_keep_the_limit_of_every_minute(prefect_api: str, requests: int, tokens: int):
     limits: dict[str, Any] = {"requests_per_minute": requests, "tokens_per_minute": tokens}
     with TeacherProcess(**limits) as teacher:
-        log = await share(teacher, api, f"long-{requests}", 150, **limits)
+        log = await share(teacher, prefect_api, f"long-{requests}", 150, **limits)
     assert log.outcomes == {"answered"}
     assert largest_window(log.times, [1.0] * len(log.times), 60) <= requests
     assert largest_window(log.times, log.tokens, 60) <= tokens
@@ -175,10 +162,10 @@ async def test_two_processes_keep_the_limit_of_every_minute(api: str, requests: 
     assert used >= 0.7  # a Prefect server on SQLite that takes seconds for a grant costs rate
 
 
-def test_a_refusal_changes_nothing(api: str):
+def test_a_refusal_changes_nothing(prefect_api: str):
     """Prefect's own arithmetic: runs that ask in vain do not starve one another."""
     name = "arithmetic"
-    with httpx.Client(base_url=api) as client:
+    with httpx.Client(base_url=prefect_api) as client:
         limit = {"name": name, "limit": 1000, "slot_decay_per_second": 100.0}
         client.post("/v2/concurrency_limits/", json=limit).raise_for_status()
 
