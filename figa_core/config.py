@@ -341,7 +341,7 @@ def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineCo
     except ValidationError as error:
         lines = [f"  {_explain(problem)}" for problem in error.errors()]
         raise ConfigError(f"{source}: {len(lines)} setting(s) to mend:\n" + "\n".join(lines)) from error
-    return _anchor_paths(config, base)
+    return anchor_paths(config, base)
 
 
 def _explain(problem: Any) -> str:
@@ -369,7 +369,9 @@ def _nearest(location: tuple[str | int, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
 
 
-def _anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
+def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
+    """The config with every relative path taken from `base`, and "~" as the home directory."""
+
     def anchor(path: Path) -> Path:
         return (base / path.expanduser()).resolve()
 

@@ -4,6 +4,7 @@ Hashing gigabytes every night is slow, so a small JSON file remembers each file'
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import orjson
@@ -39,7 +40,10 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
         digest.update(f"{path.name}:{known[key]}\n".encode())
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_bytes(orjson.dumps(known))
+        # Beside and renamed: another process may read it at this moment.
+        partial = cache.with_name(f"{cache.name}.{os.getpid()}")
+        partial.write_bytes(orjson.dumps(known))
+        partial.replace(cache)
     return digest.hexdigest()
 
 

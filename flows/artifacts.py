@@ -1,22 +1,32 @@
-"""What a run shows in the Prefect UI beside its states: the report, and a table of what failed."""
+"""What a run shows in the Prefect UI beside its states: tables, figures, and where the report is."""
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+import base64
+
+from prefect.artifacts import (
+    acreate_image_artifact,
+    acreate_link_artifact,
+    acreate_markdown_artifact,
+    acreate_table_artifact,
+)
 
 from figa_core.report.data import ReportData
-from figa_core.report.funnel import funnel_markdown
+from figa_core.report.funnel import Funnel, funnel_markdown
 from figa_core.report.sentences import comparison_sentences, result_sentence
-from figa_core.storage import revisions
+from figa_core.report.svg import Drawing, standalone_svg
+from figa_core.storage import revisions, summary
+from figa_core.training.job import TrainingJob
 from flows.open_run import OpenRun
+from flows.published import published_url
+from tasks.report import curve_of, funnel_of
+from tasks.train import label_of
 
 
-async def publish_report(run: OpenRun, data: ReportData) -> None:
-    """The result in sentences, the funnel, and a link to the report."""
-    path = run.workspace.report(run.run_id)
-    sentences = [result_sentence(data), *comparison_sentences(data)]
-    markdown = "\n\n".join(
-        [f"[Open the report]({path.as_uri()}) (`{path}`)", *sentences, funnel_markdown(data.funnel)]
+async def publish_funnel(run: OpenRun) -> None:
+    """How many rows reached each step and why the others did not, as a table."""
+    counts = summary.counts(run.workspace.store.database, run.run_id, run.generator)
+    await acreate_table_artifact(
+        _funnel_table(funnel_of(counts)), key="figa-funnel", description=f"Funnel of {run.run_id}"
     )
-    await acreate_markdown_artifact(markdown, key="figa-report", description=f"Report of {run.run_id}")
 
 
 async def publish_failures(run: OpenRun) -> None:
@@ -28,3 +38,52 @@ async def publish_failures(run: OpenRun) -> None:
             key="figa-failures",
             description=f"Rows of {run.run_id} without a usable revision, by reason",
         )
+
+
+async def publish_report(run: OpenRun, data: ReportData) -> None:
+    """The result in sentences with the funnel, the reward histograms, and a link to the report."""
+    from figa_core.report.plots import reward_histograms  # matplotlib, a second to import
+
+    path = run.workspace.report(run.run_id)
+    url = published_url(path)
+    await acreate_link_artifact(
+        url or path.as_uri(), link_text="Open the report", key="figa-report-link", description=str(path)
+    )
+    markdown = [
+        f"[Open the report]({url or path.as_uri()}) (`{path}`)",
+        result_sentence(data),
+        *comparison_sentences(data),
+        funnel_markdown(data.funnel),
+    ]
+    await acreate_markdown_artifact(
+        "\n\n".join(markdown), key="figa-report", description=f"Report of {run.run_id}"
+    )
+    await _publish_image(reward_histograms(data.rewards), "figa-rewards")
+
+
+async def publish_curve(job: TrainingJob) -> None:
+    """The training's curves, as far as it came."""
+    from figa_core.report.plots import training_curves
+
+    label = label_of(job.objective)
+    objective = str(job.objective).replace("_", "-")
+    await _publish_image(training_curves([curve_of(job.output, label)]), f"figa-training-{objective}")
+
+
+async def _publish_image(drawn: Drawing | None, key: str) -> None:
+    """As a data URL: the image needs no server of its own and stays readable as long as the artifact."""
+    if drawn is None:
+        return
+    svg = base64.b64encode(standalone_svg(drawn).encode()).decode()
+    await acreate_image_artifact(f"data:image/svg+xml;base64,{svg}", key=key, description=drawn.description)
+
+
+def _funnel_table(funnel: Funnel) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for row in funnel.rows():
+        rows.append({"step": row.name, "rows": row.count, "share": row.share, "why not": ""})
+        rows += [
+            {"step": f"not {row.name}", "rows": drop.count, "share": "", "why not": drop.reason}
+            for drop in row.drops
+        ]
+    return rows

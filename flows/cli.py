@@ -92,7 +92,7 @@ def retry_revisions(
     run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
 ) -> None:
     """Ask again for the revisions of a run that are still open, then go on with the run."""
-    from flows.revise_pending import stored_config
+    from flows.stored import stored_config
 
     _run_flow(stored_config(workspace, run_id))
 

@@ -9,7 +9,7 @@ from figa_core.config import Engine, PipelineConfig
 from figa_core.processes import end_leftovers
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
-from figa_core.storage.lease import workspace_lease
+from figa_core.storage.lease import describe_holder, is_held, workspace_lease
 from flows.preflight import check
 from flows.progress import Progress
 from tasks.engines import vllm_version
@@ -33,15 +33,24 @@ class OpenRun:
 
 
 @contextmanager
-def open_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iterator[OpenRun]:
+def open_run(
+    config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
+) -> Iterator[OpenRun]:
     """Check the config, take the workspace, and record the run and its end.
+
+    `needs_key`: whether the reviser is going to be asked.
 
     Raises:
         ConfigError, InputError, EngineError: see `preflight.check`; nothing was started.
         WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
     """
-    check(config)
+    check(config, needs_key=needs_key)
     directory = config.workspace.path
+    if config.workspace.lease_timeout_s and is_held(directory):
+        progress.line(
+            f"waits up to {config.workspace.lease_timeout_s:.0f} s for {directory}, which another run holds: "
+            f"{describe_holder(directory)}"
+        )
     with workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s):
         for process in end_leftovers():
             progress.line(f"ended {process}, which an earlier run that was killed had left")

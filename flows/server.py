@@ -1,9 +1,11 @@
-"""A Prefect server of our own where none is configured; it dies with the run that started it.
+"""A Prefect server of our own: a run's where none is configured, or that of `make serve`.
+
+It dies with its starter.
 
 Prefect's own ephemeral server is a plain child process that outlives a killed parent, and gives up after
 twenty seconds, which a busy laptop needs to start it. This one runs the same application.
 
-    python -m flows.server --port 4321      (only as a child of a run)
+    python -m flows.server --port 4321      (only as a child)
 """
 
 import argparse
@@ -18,14 +20,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from figa_core.errors import ConfigError, WorkspaceError
 from figa_core.processes import child_environment, die_with_parent
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 API_URL_VARIABLE = "PREFECT_API_URL"
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
+_REPORTS_ROUTE = "/reports"
 
 
 class PrefectServer:
@@ -34,11 +41,14 @@ class PrefectServer:
     Start and keep it in one thread that lives as long: on Linux the child dies with that thread.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
         """`directory` keeps the server's database, so that a workspace keeps its history of runs.
 
+        With a `port` it listens there instead of on any free one and has the UI; what is in `reports` is
+        served under `reports_url`.
+
         Raises:
-            WorkspaceError: the directory cannot be created.
+            WorkspaceError: the directory cannot be created, or the port is taken.
         """
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -49,18 +59,23 @@ class PrefectServer:
             ) from error
         self.directory = directory
         self._log = directory / "server.log"
-        self._port = _free_port()
+        self._port = _free_port(port or 0)
         environment = child_environment(
             PREFECT_HOME=str(directory),
             PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{directory / 'prefect.db'}",
-            PREFECT_UI_ENABLED="0",
+            PREFECT_UI_ENABLED=str(int(port is not None)),
+            PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
             DO_NOT_TRACK="1",
         )
+        command = [sys.executable, "-m", "flows.server", "--port", str(self._port)]
+        if reports is not None:
+            reports.mkdir(parents=True, exist_ok=True)
+            command += ["--reports", str(reports)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", "--port", str(self._port)],
+                command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -71,7 +86,22 @@ class PrefectServer:
     @property
     def api_url(self) -> str:
         """What clients take as PREFECT_API_URL."""
-        return f"http://127.0.0.1:{self._port}/api"
+        return f"{self.ui_url}/api"
+
+    @property
+    def ui_url(self) -> str:
+        """Where a browser finds the UI."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def reports_url(self) -> str:
+        """Where a browser finds the files in `reports`."""
+        return f"{self.ui_url}{_REPORTS_ROUTE}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The server, for whoever watches over it."""
+        return self._process
 
     def wait(self) -> None:
         """Return when the server answers.
@@ -167,18 +197,39 @@ def _drain() -> None:
     EventsWorker.drain_all()
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """`port`, or any free one for 0."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # As the server will: a port that a server has just left may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise WorkspaceError(
+                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or take another "
+                "port: make serve PORT=4201"
+            ) from error
         return probe.getsockname()[1]
 
 
-def _serve(port: int) -> None:
+def _application(reports: Path | None) -> "FastAPI":
+    from prefect.server.api.server import create_app
+
+    application = create_app()
+    if reports is not None:
+        from starlette.routing import Mount
+        from starlette.staticfiles import StaticFiles
+
+        # Before the UI, which answers every path that is left.
+        application.router.routes.insert(0, Mount(_REPORTS_ROUTE, StaticFiles(directory=reports)))
+    return application
+
+
+def _serve(port: int, reports: Path | None) -> None:
     import uvicorn
 
     uvicorn.run(
-        "prefect.server.api.server:create_app",
-        factory=True,
+        _application(reports),
         host="127.0.0.1",
         port=port,
         log_level="error",
@@ -191,4 +242,6 @@ if __name__ == "__main__":
     die_with_parent()
     parser = argparse.ArgumentParser(prog="flows.server")
     parser.add_argument("--port", type=int, required=True)
-    _serve(parser.parse_args().port)
+    parser.add_argument("--reports", type=Path)
+    options = parser.parse_args()
+    _serve(options.port, options.reports)

@@ -71,11 +71,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         curves=tuple(_curves(workspace, run, objectives)),
         base=_scores(workspace, run_id, rows, BASE_LABEL, config),
         main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config),
-        baselines=tuple(
-            scores
-            for objective in config.evaluation.baselines
-            if (scores := _scores(workspace, run_id, rows, label_of(objective), config)) is not None
-        ),
+        baselines=tuple(_others(workspace, run_id, rows, config)),
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
@@ -153,10 +149,14 @@ def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[Objective]) 
         training_id = run.settings.get(f"training.{objective}")
         if training_id is None:
             continue
-        directory = workspace.training(training_id)
-        steps = list(read_metrics(directory / "metrics.jsonl"))
-        manifest = read_manifest(directory) if (directory / MANIFEST_NAME).is_file() else None
-        yield _curve(label_of(objective), steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
+        yield curve_of(workspace.training(training_id), label_of(objective))
+
+
+def curve_of(training: Path, label: str) -> TrainingCurve:
+    """The curve of the training in this directory, finished or not."""
+    steps = list(read_metrics(training / "metrics.jsonl"))
+    manifest = read_manifest(training) if (training / MANIFEST_NAME).is_file() else None
+    return _curve(label, steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
 
 
 def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | None) -> TrainingCurve:
@@ -178,6 +178,17 @@ def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | No
         },
         facts=facts,
     )
+
+
+def _others(
+    workspace: Workspace, run_id: str, rows: list[EvaluationRow], config: PipelineConfig
+) -> Iterator[ModelScores]:
+    """The baselines in the config's order, then models that were evaluated by themselves."""
+    shown = {BASE_LABEL, label_of(config.loss.objective)}
+    baselines = [label_of(objective) for objective in config.evaluation.baselines]
+    for label in dict.fromkeys([*baselines, *(row.label for row in rows)]):
+        if label not in shown and (scores := _scores(workspace, run_id, rows, label, config)) is not None:
+            yield scores
 
 
 def _scores(

@@ -9,14 +9,16 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.config import LossConfig, TrainingConfig
+from figa_core.errors import TrainingError
 from figa_core.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.records import Objective, Stage
 from figa_core.storage.rows import TrainingRow
+from figa_core.storage.shards import read_manifest
+from figa_core.training import checkpoints
 from figa_core.training.job import TrainingJob
-from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.launch import run_training
 from tasks.results import StageResult, no_progress
-from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
@@ -30,12 +32,16 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A finished training: where its model is, and its counts (steps asked for, steps with an update)."""
+    """A finished training: where its model is, and its counts (steps asked for, steps with an update).
+
+    `seconds` is its wall time, over all resumptions.
+    """
 
     objective: Objective
     training_id: str
     directory: Path
     result: StageResult
+    seconds: float
 
 
 def label_of(objective: Objective) -> str:
@@ -49,48 +55,40 @@ def steps_of(config: TrainingConfig, pairs: int) -> int:
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
-@task(name="train", task_run_name="train {loss.objective}", cache_policy=NO_CACHE)
-def train(
-    workspace: Workspace,
-    run_id: str,
-    weighed: WeighResult,
-    model: Path,
-    loss: LossConfig,
-    config: TrainingConfig,
-    *,
-    on_progress: ProgressCallback = no_progress,
-) -> TrainedModel:
-    """Train `model`, resume what was interrupted, or return what a finished training of this id left.
+@task(name="train", task_run_name="train {job.objective}", cache_policy=NO_CACHE)
+def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = no_progress) -> TrainedModel:
+    """Train, resume what was interrupted, or return what a finished training of this id left.
+
+    It opens no database, so that it may run on another machine than the one that holds the workspace.
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
     """
-    fingerprint = model_fingerprint(model, workspace.fingerprints)
-    job = training_job(workspace, weighed, model, fingerprint, loss, config)
-    result = run_training(
-        job,
-        on_step=lambda step: on_progress(step.step, job.steps),
-        log_path=workspace.logs / f"train-{loss.objective}.log",
-    )
-    _record(workspace, run_id, weighed, job, fingerprint, result)
+    result = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
     counts = StageResult(Stage.TRAIN, job.steps, result.steps - result.skipped_steps)
-    return TrainedModel(loss.objective, job.training_id, result.model_dir, counts)
+    return TrainedModel(job.objective, job.training_id, result.model_dir, counts, result.wall_seconds)
 
 
 def training_job(
-    workspace: Workspace,
-    weighed: WeighResult,
-    model: Path,
-    fingerprint: str,
-    loss: LossConfig,
-    config: TrainingConfig,
+    workspace: Workspace, shards: Path, model: Path, loss: LossConfig, config: TrainingConfig
 ) -> TrainingJob:
-    """The job, under the id of its content."""
+    """The job for a shard set, under the id of its content: equal trainings have equal ids.
+
+    Raises:
+        TrainingError: `shards` holds no complete shard set.
+        InputError: `model` is no model directory.
+    """
+    manifest = read_manifest(shards)
+    if manifest is None:
+        raise TrainingError(
+            f"{shards}: no complete shard set here. Build one with the `build-dataset` deployment or "
+            "`figa run`, and give its directory, WORKSPACE/shards/ID."
+        )
     loss = _only_what_counts(loss)
-    steps = steps_of(config, weighed.result.n_out)
+    steps = steps_of(config, manifest.pairs)
     training_id = ids.training_id(
-        model=fingerprint,
-        shards=weighed.shard_set_id,
+        model=model_fingerprint(model, workspace.fingerprints),
+        shards=manifest.shard_set_id,
         objective=loss.objective,
         alpha=loss.alpha,
         beta=loss.beta,
@@ -105,7 +103,7 @@ def training_job(
     return TrainingJob(
         training_id=training_id,
         model=model,
-        shards=weighed.directory,
+        shards=shards,
         output=workspace.training(training_id),
         objective=loss.objective,
         alpha=loss.alpha,
@@ -124,6 +122,27 @@ def training_job(
     )
 
 
+def is_finished(job: TrainingJob) -> bool:
+    """Whether this very training stands already."""
+    return checkpoints.read_manifest(job.output) is not None
+
+
+def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel) -> None:
+    """Store a finished training as this run's, wherever it was done; for whoever holds the workspace."""
+    row = TrainingRow(
+        training_id=job.training_id,
+        run_id=run_id,
+        objective=str(job.objective),
+        shard_set_id=job.shards.name,
+        parent_model=model_fingerprint(job.model, workspace.fingerprints),
+        directory=str(job.output),
+        steps=trained.result.n_in,
+        seconds=trained.seconds,
+    )
+    workspace.store.save_training(row, model_fingerprint(trained.directory, workspace.fingerprints))
+    workspace.store.save_run_settings(run_id, {f"training.{job.objective}": job.training_id})
+
+
 def _only_what_counts(loss: LossConfig) -> LossConfig:
     """SFT reads neither weights nor gate: the same SFT must have the same id whatever they are set to."""
     if loss.objective in (Objective.SFT, Objective.SFT_REVISED):
@@ -131,25 +150,3 @@ def _only_what_counts(loss: LossConfig) -> LossConfig:
     if loss.objective is Objective.UNLIKELIHOOD:
         return loss.model_copy(update={"negative_nll_max": None})
     return loss
-
-
-def _record(
-    workspace: Workspace,
-    run_id: str,
-    weighed: WeighResult,
-    job: TrainingJob,
-    parent: str,
-    result: TrainingResult,
-) -> None:
-    row = TrainingRow(
-        training_id=job.training_id,
-        run_id=run_id,
-        objective=str(job.objective),
-        shard_set_id=weighed.shard_set_id,
-        parent_model=parent,
-        directory=str(job.output),
-        steps=result.steps,
-        seconds=result.wall_seconds,
-    )
-    workspace.store.save_training(row, model_fingerprint(result.model_dir, workspace.fingerprints))
-    workspace.store.save_run_settings(run_id, {f"training.{job.objective}": job.training_id})

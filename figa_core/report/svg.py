@@ -29,6 +29,11 @@ _VARIABLES = {
     GRID: "var(--grid)",
     **{stand_in: f"var(--series-{index})" for index, stand_in in enumerate(SERIES)},
 }
+# The light theme of the page (templates/report.css), for a drawing that stands alone.
+_LIGHT = {"ink": "#1b2430", "faint": "#5b6775", "grid": "#e6eaef"} | {
+    f"series-{index}": colour
+    for index, colour in enumerate(("#d55e00", "#0072b2", "#008563", "#a3527f", "#6b6b6b"))
+}
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "figa-report", "font.size": 10.0}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _DRAWING = threading.Lock()
@@ -82,3 +87,14 @@ def inline_svg(document: str, prefix: str) -> str:
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, variable)
     return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
+
+
+def standalone_svg(drawing: Drawing) -> str:
+    """The wide one as an SVG file of its own, in the light theme on white: no CSS reaches an `<img>`."""
+    svg = re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: _LIGHT[match[1]], drawing.wide)
+    svg = svg.replace(
+        "<svg",
+        '<svg xmlns="http://www.w3.org/2000/svg" style="background:#ffffff;font-family:sans-serif"',
+        1,
+    )
+    return svg.replace('aria-hidden="true" focusable="false"', "", 1)

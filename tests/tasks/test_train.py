@@ -1,24 +1,54 @@
 """The train stage's ids: equal work has equal ids, whatever its speed settings are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from figa_core.config import LossConfig, TrainingConfig
-from figa_core.records import Objective, Stage
-from tasks.results import StageResult
+from figa_core.errors import TrainingError
+from figa_core.records import Objective, WeighedPair
+from figa_core.storage.shards import write_shards
 from tasks.train import label_of, steps_of, training_job
-from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
 
-WEIGHED = WeighResult("shards-s256-0", Path("shards"), StageResult(Stage.WEIGH, 100, 100))
+PAIR = WeighedPair(
+    pair_id="pair",
+    prompt_ids=(1,),
+    response_ids=(2,),
+    response_classes=(3,),
+    revision_ids=(4,),
+    revision_classes=(1,),
+    reference_ids=(),
+    response_reward=0.0,
+    revision_reward=1.0,
+)
 
 
 def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> str:
     config = TrainingConfig.model_validate(settings)
-    job = training_job(Workspace(tmp_path), WEIGHED, Path("base"), "hash", loss or LossConfig(), config)
+    write_shards(
+        tmp_path / "shards" / "set",
+        [replace(PAIR, pair_id=f"pair-{number}") for number in range(100)],
+        shard_set_id="set",
+        tokenizer_hash="tokenizer",
+        template_hash="template",
+        scheme="levenshtein",
+        max_length=64,
+        pairs_per_shard=3,
+    )
+    model = tmp_path / "base"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    job = training_job(Workspace(tmp_path), tmp_path / "shards" / "set", model, loss or LossConfig(), config)
     return job.training_id
+
+
+def test_where_no_shard_set_is_complete_nothing_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no complete shard set here. Build one"):
+        training_job(Workspace(tmp_path), tmp_path / "shards", tmp_path, LossConfig(), TrainingConfig())
 
 
 def test_epochs_become_steps_and_the_last_one_may_be_smaller() -> None:

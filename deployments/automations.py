@@ -1,0 +1,95 @@
+"""The automations that belong to the deployments: what happens by itself on the Prefect server.
+
+They are created if they are missing and otherwise left as they are, so that what a person switched on or
+off stays so.
+"""
+
+from datetime import timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from flows.events import DATASET_BUILT
+from flows.train_model import DEPLOYMENT as TRAIN_MODEL
+
+HEARTBEAT_S = 30
+"""Between two signs of life of a run; Prefect allows no less. `prefect.yaml` sets it for the runs."""
+MISSED_S = 80
+"""A run without a sign of life for so long is dead. With what the server takes to notice it stays below two
+minutes, and one beat may come late."""
+
+DEAD_RUNS = "figa: a run without a sign of life has crashed"
+TRAIN_ON_NEW_DATASET = "figa: train on a new dataset"
+
+
+def dead_runs() -> AutomationCore:
+    """Marks a run as Crashed when its heartbeats stop: its process, its worker or its machine was killed.
+
+    From Prefect's documentation, "detect zombie flows".
+    """
+    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused")}
+    beat = "prefect.flow-run.heartbeat"
+    return AutomationCore(
+        name=DEAD_RUNS,
+        description=f"No heartbeat for {MISSED_S} s. Retry goes on where the run stopped.",
+        trigger=EventTrigger(
+            after={beat},
+            expect={beat} | ended,
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=MISSED_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. Retry goes "
+                "on where the run stopped.",
+            )
+        ],
+    )
+
+
+async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
+    """Starts `train-model` when `build-dataset` has built a dataset. Off until somebody switches it on."""
+    deployment = await client.read_deployment_by_name(TRAIN_MODEL)
+    return AutomationCore(
+        name=TRAIN_ON_NEW_DATASET,
+        description="When build-dataset has written a shard set, train-model trains on it.",
+        enabled=False,
+        trigger=EventTrigger(
+            expect={DATASET_BUILT},
+            match=ResourceSpecification({"prefect.resource.id": ["figa.dataset.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[RunDeployment(source="selected", deployment_id=deployment.id, parameters=_from_event())],
+    )
+
+
+async def create_automations(client: PrefectClient) -> list[str]:
+    """Create those that are missing; their names."""
+    wanted = [dead_runs(), await train_on_new_dataset(client)]
+    missing = [each for each in wanted if not await client.read_automations_by_name(each.name)]
+    for each in missing:
+        await client.create_automation(each)
+    return [each.name for each in missing]
+
+
+def _from_event() -> dict[str, object]:
+    """The parameters of `train-model`, as templates over the event (`flows/events.py` says what it holds)."""
+    text = {name: _jinja(f"{{{{ event.payload.{name} }}}}") for name in ("shards", "model")}
+    sections = {
+        name: {"__prefect_kind": "json", "value": _jinja(f"{{{{ event.payload.{name} | tojson }}}}")}
+        for name in ("loss", "training")
+    }
+    return {**text, **sections}
+
+
+def _jinja(template: str) -> dict[str, str]:
+    return {"__prefect_kind": "jinja", "template": template}

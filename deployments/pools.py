@@ -1,0 +1,58 @@
+"""The two work pools: `cpu` for runs, `gpu` for what needs a GPU to itself."""
+
+from enum import StrEnum
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from figa_core.errors import ConfigError
+
+
+class Pool(StrEnum):
+    """A work pool's name; `deployments/prefect.yaml` says which deployment runs where."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+_AT_ONCE = {Pool.CPU: None, Pool.GPU: 1}
+_DESCRIPTIONS = {
+    Pool.CPU: "Runs of figa and their revisions; they start what needs a GPU on the pool gpu.",
+    Pool.GPU: "One run at a time, so that no two share a GPU. Raise the limit with the number of machines.",
+}
+
+
+async def create_pool(client: PrefectClient, pool: Pool) -> bool:
+    """Create a pool of processes unless it exists; whether it was created. One that exists is left as it is."""
+    try:
+        await client.read_work_pool(pool)
+    except ObjectNotFound:
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=pool,
+                type="process",
+                description=_DESCRIPTIONS[pool],
+                concurrency_limit=_AT_ONCE[pool],
+                base_job_template=ProcessWorker.get_default_base_job_template(),
+            )
+        )
+        return True
+    return False
+
+
+async def check_pool(client: PrefectClient, pool: Pool) -> None:
+    """Raises ConfigError if the pool does not exist, or its runs are no processes."""
+    try:
+        found = await client.read_work_pool(pool)
+    except ObjectNotFound as error:
+        raise ConfigError(
+            f"there is no work pool {pool.value!r} on the server at {client.api_url}. Create pools and "
+            "deployments with `python -m deployments.deploy` (`make serve` does it too)."
+        ) from error
+    if found.type != "process":
+        raise ConfigError(
+            f"the work pool {pool.value!r} on the server at {client.api_url} is of type {found.type!r}; this "
+            f"worker runs processes. Start a worker of that type: prefect worker start --pool {pool.value}"
+        )

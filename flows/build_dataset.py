@@ -1,0 +1,92 @@
+"""The first half of the story: from a file of prompts to a shard set that can be trained on."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from figa_core.config import PipelineConfig
+from figa_core.records import Split
+from flows.artifacts import publish_failures, publish_funnel
+from flows.events import dataset_built
+from flows.open_run import OpenRun, open_run
+from flows.parameters import anchored, run_name
+from flows.progress import current
+from flows.story import Story
+from tasks.filter import admit, filter_responses
+from tasks.generate import generate
+from tasks.import_prompts import import_prompts
+from tasks.revise import RevisionSections, check_open_rows, revise, revise_batch, take_in_journal
+from tasks.score import score_references, score_responses, score_revisions
+from tasks.weigh import WeighResult, weigh
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltDataset:
+    """What a finished build hands back; `seconds` by stage."""
+
+    run_id: str
+    weighed: WeighResult
+    seconds: dict[str, float]
+
+
+@flow(name="build-dataset", flow_run_name=run_name)
+async def build_dataset(config: PipelineConfig) -> BuiltDataset:
+    """Everything up to the shards: generate, score, filter, revise, admit, weigh. Trains nothing.
+
+    At the end the event `figa.dataset.built` says where the shards are; an automation may train on them.
+
+    Args:
+        config: The run. The same settings as in the `figa` deployment are the same run: either goes on
+            where the other stopped.
+
+    Raises:
+        FigaError: what was wrong, where, and what to do; what was done until then is stored.
+    """
+    config, progress = anchored(config), current()
+    with open_run(config, flow_run.name or "build-dataset", progress) as run:
+        story = Story(progress)
+        weighed = await build(story, run, config)
+        dataset_built(run, config, weighed)
+    return BuiltDataset(run.run_id, weighed, story.seconds)
+
+
+async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
+    """Import, generate, score, filter, revise, score, admit, weigh; for whoever holds the workspace."""
+    at = run.workspace, run.run_id
+    take_in_journal(run.workspace)
+    await story.tell("import", import_prompts, *at, config.prompts, config.generation.model)
+    await story.tell(
+        "generate", generate, *at, config.generation, run.sampling, config.prompts.max_prompt_tokens
+    )
+    await story.tell("score responses", score_responses, *at, config.reward, run.generator, Split.TRAIN)
+    await story.tell("score references", score_references, *at, config.reward)
+    await story.tell(
+        "filter",
+        filter_responses,
+        *at,
+        config.filter,
+        config.revision,
+        run.templates,
+        run.generator,
+        run.scorer,
+        counted=False,
+    )
+    await _revise(story, run, config)
+    await story.tell("score revisions", score_revisions, *at, config.reward)
+    await story.tell("admit", admit, *at, config.admission, run.scorer, counted=False)
+    weighed = await story.tell("weigh", weigh, *at, config.weighting, config.generation.model, run.scorer)
+    await publish_funnel(run)
+    return weighed
+
+
+async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
+    """Ask for what is open; show what has no usable revision, and go on only if it is little enough.
+
+    Raises:
+        OpenRevisionsError: see `tasks.revise.check_open_rows`.
+    """
+    sections = RevisionSections.of(config)
+    revised = await story.tell("revise", revise, run.workspace, run.run_id, sections, run_batch=revise_batch)
+    await publish_failures(run)
+    check_open_rows(revised, config.revision_batches.failed_share_max)

@@ -1,0 +1,85 @@
+"""A stage's progress in the Prefect UI, as an artifact that a thread of its own keeps up to date.
+
+The stage only notes how far it is, so that no row ever waits for a request to the server.
+"""
+
+import contextvars
+import logging
+import re
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from figa_core.ports import ProgressCallback
+
+EVERY_S = 3.0
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def progress_artifact(title: str, every_s: float = EVERY_S) -> Iterator[ProgressCallback]:
+    """Show a stage's progress, from `every_s` seconds on and at most so often.
+
+    A stage that is over before it has been shown makes no artifact. What the server refuses is only missing
+    in the UI: it ends no run.
+    """
+    artifact = _StageArtifact(title, every_s)
+    # In the context of the run, where the artifact belongs.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(artifact.follow,), daemon=True)
+    thread.start()
+    try:
+        yield artifact.note
+    finally:
+        artifact.stop()
+        thread.join()
+
+
+class _StageArtifact:
+    def __init__(self, title: str, every_s: float) -> None:
+        self._title, self._every_s = title, every_s
+        self._noted: tuple[int, int] | None = None
+        self._shown: tuple[int, int] | None = None
+        self._id: UUID | None = None
+        self._stopped = threading.Event()
+
+    def note(self, done: int, total: int) -> None:
+        self._noted = (done, total)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def follow(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            self._show()
+        if self._id is not None:
+            self._show()
+
+    def _show(self) -> None:
+        noted = self._noted
+        if noted is None or noted == self._shown:
+            return
+        done, total = noted
+        percent = 100.0 * done / total if total else 0.0
+        words = f"{self._title}: {done:,} of {total:,}"
+        try:
+            if self._id is None:
+                made = create_progress_artifact(percent, key=_key(self._title), description=words)
+                self._id = cast(UUID, made)  # a coroutine only in an event loop, and this is a thread
+            else:
+                update_progress_artifact(self._id, percent, description=words)
+        except Exception as error:  # whatever a server may answer
+            _logger.debug("progress of %s not shown: %s", self._title, error)
+        else:
+            self._shown = noted
+
+
+def _key(title: str) -> str:
+    """Such as "figa-progress-train-sft-on-y": keys hold lower-case letters, digits and dashes only."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return "figa-progress-" + re.sub(r"[^a-z0-9]+", "-", plain).strip("-")

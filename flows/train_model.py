@@ -1,0 +1,100 @@
+"""The second part of the story: a shard set becomes a trained model, on the GPU pool where there is one.
+
+A training's id is its content. Whoever asks for it again, from another run, by hand or by an automation,
+gets what stands already; two that ask at once wait for one another.
+"""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
+from figa_core.errors import TrainingError
+from figa_core.training.job import TrainingJob
+from flows.artifacts import publish_curve
+from flows.elsewhere import run_elsewhere, started_by_worker
+from flows.open_run import OpenRun
+from flows.progress import current
+from flows.story import Story, showing_stage
+from tasks.train import BASE_LABEL, TrainedModel, is_finished, label_of, record_training, train, training_job
+from tasks.weigh import WeighResult
+from tasks.workspace import Workspace
+
+DEPLOYMENT = "train-model/train-model"
+POOL = "gpu"
+
+
+def _run_name() -> str:
+    parameters = flow_run.parameters
+    loss = LossConfig.model_validate(parameters.get("loss") or {})
+    return f"train {label_of(loss.objective)} from {Path(parameters['model']).name}"
+
+
+@flow(name="train-model", flow_run_name=_run_name)
+async def train_model(
+    shards: Path,
+    model: Path,
+    loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+) -> TrainedModel:
+    """Train a model on a shard set that a `build-dataset` or `figa` run wrote; its result goes beside it.
+
+    Args:
+        shards: Directory of the shard set, WORKSPACE/shards/ID. The model is put into WORKSPACE/trainings.
+        model: Hugging Face directory of the model to start from, the one that the shards were made for.
+        loss: The objective and its token weights.
+        training: How the training runs.
+
+    Raises:
+        TrainingError: there is no complete shard set, it does not fit the model, or the training stopped.
+        InputError: there is no model.
+    """
+    shards, model = shards.expanduser().resolve(), model.expanduser().resolve()
+    workspace = Workspace(shards.parent.parent)
+    job = training_job(workspace, shards, model, loss, training)
+    with showing_stage(current(), f"train {label_of(job.objective)}") as on_progress:
+        trained = train(job, _log(workspace, job), on_progress=on_progress)
+    await publish_curve(job)
+    return trained
+
+
+async def train_models(
+    story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult
+) -> dict[str, Path]:
+    """The model to align by the name of the base, and one model for each objective of this run."""
+    models = {BASE_LABEL: config.generation.model}
+    for objective in (config.loss.objective, *config.evaluation.baselines):
+        loss = config.loss.model_copy(update={"objective": objective})
+        job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
+        if started_by_worker() and not is_finished(job):
+            await run_elsewhere(DEPLOYMENT, _parameters(job, loss, config.training), pool=POOL)
+            _require_result(job)
+        title = f"train {label_of(objective)}"
+        trained = await story.tell(title, train, job, _log(run.workspace, job))
+        record_training(run.workspace, run.run_id, job, trained)
+        await publish_curve(job)
+        models[label_of(objective)] = trained.directory
+    return models
+
+
+def _parameters(job: TrainingJob, loss: LossConfig, training: TrainingConfig) -> dict[str, object]:
+    return {
+        "shards": str(job.shards),
+        "model": str(job.model),
+        "loss": loss.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+    }
+
+
+def _require_result(job: TrainingJob) -> None:
+    """Nothing is trained here instead, on a machine that was not chosen for it."""
+    if not is_finished(job):
+        raise TrainingError(
+            f"{DEPLOYMENT} completed, and {job.output} holds no finished training here. The workers of both "
+            "pools must see the workspace under the same path: put it on a disk that they share."
+        )
+
+
+def _log(workspace: Workspace, job: TrainingJob) -> Path:
+    return workspace.logs / f"train-{job.objective}.log"
