@@ -12,8 +12,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from flows.events import DATASET_BUILT
-from flows.train_model import DEPLOYMENT as TRAIN_MODEL
+from flows.names import DATASET_BUILT, TRAIN_MODEL
 
 HEARTBEAT_S = 30
 """Between two signs of life of a run; Prefect allows no less. `prefect.yaml` sets it for the runs."""
@@ -30,7 +29,8 @@ def dead_runs() -> AutomationCore:
 
     From Prefect's documentation, "detect zombie flows".
     """
-    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused")}
+    ends = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
+    ended = {f"prefect.flow-run.{state}" for state in ends}
     beat = "prefect.flow-run.heartbeat"
     return AutomationCore(
         name=DEAD_RUNS,
@@ -47,8 +47,10 @@ def dead_runs() -> AutomationCore:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. Retry goes "
-                "on where the run stopped.",
+                message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. "
+                "Retry goes on where the run stopped.",
+                name=None,
+                force=False,
             )
         ],
     )
@@ -68,7 +70,11 @@ async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
             posture=Posture.Reactive,
             threshold=1,
         ),
-        actions=[RunDeployment(source="selected", deployment_id=deployment.id, parameters=_from_event())],
+        actions=[
+            RunDeployment(
+                source="selected", deployment_id=deployment.id, parameters=_from_event(), job_variables=None
+            )
+        ],
     )
 
 

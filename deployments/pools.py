@@ -8,13 +8,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from figa_core.errors import ConfigError
+from flows.names import GPU_POOL
 
 
 class Pool(StrEnum):
     """A work pool's name; `deployments/prefect.yaml` says which deployment runs where."""
 
     CPU = "cpu"
-    GPU = "gpu"
+    GPU = GPU_POOL
 
 
 _AT_ONCE = {Pool.CPU: None, Pool.GPU: 1}
@@ -25,7 +26,7 @@ _DESCRIPTIONS = {
 
 
 async def create_pool(client: PrefectClient, pool: Pool) -> bool:
-    """Create a pool of processes unless it exists; whether it was created. One that exists is left as it is."""
+    """Create a pool of processes unless it exists, which is then left as it is; whether it was created."""
     try:
         await client.read_work_pool(pool)
     except ObjectNotFound:

@@ -5,6 +5,8 @@ arbitrary, so each η may be a quantile of the run's own scores instead of a num
 only the first test applies. Pure: plain values in, decisions out.
 """
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,13 +49,21 @@ def resolve_thresholds(
     response_reward_below: float | str,
     reference_reward_above: float | str,
     reward_gap_above: float | str,
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
 ) -> Thresholds:
-    """Turn each setting into a number with the run's own scores."""
-    references = [c.reference_reward for c in candidates if c.reference_reward is not None]
-    gaps = [c.reference_reward - c.response_reward for c in candidates if c.reference_reward is not None]
+    """Turn each setting into a number with the run's own scores.
+
+    `candidates` are gone through once, and only where a setting is a quantile; 24 bytes of each are kept.
+    """
+    responses, references, gaps = array("d"), array("d"), array("d")
+    if any(isinstance(t, str) for t in (response_reward_below, reference_reward_above, reward_gap_above)):
+        for candidate in candidates:
+            responses.append(candidate.response_reward)
+            if candidate.reference_reward is not None:
+                references.append(candidate.reference_reward)
+                gaps.append(candidate.reference_reward - candidate.response_reward)
     return Thresholds(
-        resolve_threshold(response_reward_below, (c.response_reward for c in candidates)),
+        resolve_threshold(response_reward_below, responses),
         resolve_threshold(reference_reward_above, references),
         resolve_threshold(reward_gap_above, gaps),
     )
@@ -76,6 +86,8 @@ def keep(
     candidates: Sequence[Candidate], thresholds: Thresholds, *, lowest_only: bool
 ) -> dict[str, Decision]:
     """Decide every candidate; with `lowest_only`, one response a prompt: the lowest-scored that passes.
+
+    `candidates` need not be all, but all samples of each prompt.
 
     Returns:
         response id → decision, for every candidate.
@@ -106,8 +118,9 @@ def admit(response_reward: float, revision_reward: float, reward_gain_above: flo
 
 def count_reasons(decisions: Mapping[str, Decision]) -> dict[str, int]:
     """Rejected rows by reason, most frequent first."""
-    counts: dict[str, int] = {}
-    for decision in decisions.values():
-        if not decision.accepted:
-            counts[decision.reason] = counts.get(decision.reason, 0) + 1
+    return most_frequent_first(Counter(d.reason for d in decisions.values() if not d.accepted))
+
+
+def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of reasons, also those of several pages added up, in the order in which they are shown."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

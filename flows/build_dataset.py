@@ -30,7 +30,7 @@ class BuiltDataset:
     seconds: dict[str, float]
 
 
-@flow(name="build-dataset", flow_run_name=run_name)
+@flow(name="build-dataset", flow_run_name=run_name, persist_result=False)
 async def build_dataset(config: PipelineConfig) -> BuiltDataset:
     """Everything up to the shards: generate, score, filter, revise, admit, weigh. Trains nothing.
 

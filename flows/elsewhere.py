@@ -22,7 +22,7 @@ def started_by_worker() -> bool:
     return deployment.id is not None
 
 
-async def run_elsewhere(name: str, parameters: dict[str, Any], *, pool: str) -> None:
+async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *, pool: str) -> None:
     """Run the deployment `name` ("flow/deployment") as a part of this flow run, until it has completed.
 
     Raises:
@@ -31,7 +31,7 @@ async def run_elsewhere(name: str, parameters: dict[str, Any], *, pool: str) -> 
     """
     progress = current()
     try:
-        started = await arun_deployment(name, parameters=parameters, timeout=0)
+        started = await arun_deployment(name, parameters=parameters, flow_run_name=run_name, timeout=0)
     except ObjectNotFound as error:
         raise ConfigError(
             f"there is no deployment {name!r} on this Prefect server to run on the pool {pool!r}. Create "

@@ -19,7 +19,7 @@ from tasks.report import report
 from tasks.score import score_responses
 
 
-@flow(name="evaluate-model", flow_run_name="evaluate {model.name} in {workspace.name}")
+@flow(name="evaluate-model", flow_run_name="evaluate {model.name} in {workspace.name}", persist_result=False)
 async def evaluate_model(
     workspace: Path, model: Path, label: str | None = None, run_id: str | None = None
 ) -> ReportData:

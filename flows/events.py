@@ -3,10 +3,9 @@
 from prefect.events import emit_event
 
 from figa_core.config import PipelineConfig
+from flows.names import DATASET_BUILT
 from flows.open_run import OpenRun
 from tasks.weigh import WeighResult
-
-DATASET_BUILT = "figa.dataset.built"
 
 
 def dataset_built(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> None:

@@ -34,7 +34,7 @@ class RunResult:
     seconds: dict[str, float]
 
 
-@flow(name="figa", flow_run_name=run_name)
+@flow(name="figa", flow_run_name=run_name, persist_result=False)
 async def figa(config: PipelineConfig) -> RunResult:
     """Align a model with FIGA and compare it with the baselines: prompts in, trained models and a report out.
 

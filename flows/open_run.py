@@ -12,6 +12,7 @@ from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
 from flows.preflight import check
 from flows.progress import Progress
+from flows.run_log import library_logs
 from tasks.engines import vllm_version
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
@@ -45,13 +46,14 @@ def open_run(
         WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
     """
     check(config, needs_key=needs_key)
-    directory = config.workspace.path
-    if config.workspace.lease_timeout_s and is_held(directory):
-        progress.line(
-            f"waits up to {config.workspace.lease_timeout_s:.0f} s for {directory}, which another run holds: "
-            f"{describe_holder(directory)}"
-        )
-    with workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s):
+    directory, timeout_s = config.workspace.path, config.workspace.lease_timeout_s
+    if timeout_s and is_held(directory):
+        holder = describe_holder(directory)
+        progress.line(f"waits up to {timeout_s:.0f} s for {directory}, which another run holds: {holder}")
+    with (
+        workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s),
+        library_logs(),
+    ):
         for process in end_leftovers():
             progress.line(f"ended {process}, which an earlier run that was killed had left")
         for engine in (config.generation.engine, config.reward.engine):

@@ -55,10 +55,13 @@ class _StageArtifact:
         self._stopped.set()
 
     def follow(self) -> None:
-        while not self._stopped.wait(self._every_s):
+        ended = self._stopped.wait(self._every_s)
+        if ended:
+            return  # over before anybody could have looked
+        while not ended:
             self._show()
-        if self._id is not None:
-            self._show()
+            ended = self._stopped.wait(self._every_s)
+        self._show()
 
     def _show(self) -> None:
         noted = self._noted

@@ -12,7 +12,7 @@ from flows.figa import RunResult, figa
 from flows.stored import stored_config
 
 
-@flow(name="retry-revisions", flow_run_name="retry {workspace}")
+@flow(name="retry-revisions", flow_run_name="retry {workspace}", persist_result=False)
 async def retry_revisions(workspace: Path, run_id: str | None = None) -> RunResult:
     """Ask again for the open revisions of a stored run, then go on with it.
 

@@ -206,8 +206,8 @@ def _free_port(port: int) -> int:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise WorkspaceError(
-                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or take another "
-                "port: make serve PORT=4201"
+                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or take "
+                "another port: make serve PORT=4201"
             ) from error
         return probe.getsockname()[1]
 

@@ -14,24 +14,27 @@ from figa_core.errors import TrainingError
 from figa_core.training.job import TrainingJob
 from flows.artifacts import publish_curve
 from flows.elsewhere import run_elsewhere, started_by_worker
+from flows.names import GPU_POOL, TRAIN_MODEL
 from flows.open_run import OpenRun
 from flows.progress import current
+from flows.run_log import library_logs
 from flows.story import Story, showing_stage
 from tasks.train import BASE_LABEL, TrainedModel, is_finished, label_of, record_training, train, training_job
 from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
 
-DEPLOYMENT = "train-model/train-model"
-POOL = "gpu"
-
 
 def _run_name() -> str:
     parameters = flow_run.parameters
     loss = LossConfig.model_validate(parameters.get("loss") or {})
-    return f"train {label_of(loss.objective)} from {Path(parameters['model']).name}"
+    return _name(loss, Path(parameters["model"]))
 
 
-@flow(name="train-model", flow_run_name=_run_name)
+def _name(loss: LossConfig, model: Path) -> str:
+    return f"train {label_of(loss.objective)} from {model.name}"
+
+
+@flow(name="train-model", flow_run_name=_run_name, persist_result=False)
 async def train_model(
     shards: Path,
     model: Path,
@@ -53,7 +56,7 @@ async def train_model(
     shards, model = shards.expanduser().resolve(), model.expanduser().resolve()
     workspace = Workspace(shards.parent.parent)
     job = training_job(workspace, shards, model, loss, training)
-    with showing_stage(current(), f"train {label_of(job.objective)}") as on_progress:
+    with library_logs(), showing_stage(current(), f"train {label_of(job.objective)}") as on_progress:
         trained = train(job, _log(workspace, job), on_progress=on_progress)
     await publish_curve(job)
     return trained
@@ -68,7 +71,8 @@ async def train_models(
         loss = config.loss.model_copy(update={"objective": objective})
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
         if started_by_worker() and not is_finished(job):
-            await run_elsewhere(DEPLOYMENT, _parameters(job, loss, config.training), pool=POOL)
+            parameters = _parameters(job, loss, config.training)
+            await run_elsewhere(TRAIN_MODEL, _name(loss, job.model), parameters, pool=GPU_POOL)
             _require_result(job)
         title = f"train {label_of(objective)}"
         trained = await story.tell(title, train, job, _log(run.workspace, job))
@@ -91,7 +95,7 @@ def _require_result(job: TrainingJob) -> None:
     """Nothing is trained here instead, on a machine that was not chosen for it."""
     if not is_finished(job):
         raise TrainingError(
-            f"{DEPLOYMENT} completed, and {job.output} holds no finished training here. The workers of both "
+            f"{TRAIN_MODEL} completed, and {job.output} holds no finished training here. The workers of both "
             "pools must see the workspace under the same path: put it on a disk that they share."
         )
 

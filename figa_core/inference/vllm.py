@@ -6,6 +6,7 @@ is whole. The worker dies with this process.
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -16,12 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
+from figa_core.child_log import followed
 from figa_core.errors import EngineError
 from figa_core.inference import exchange
 from figa_core.inference.checkpoint import checkpoint_dtype, require_one_label, weights_bytes
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.processes import child_environment
 
+_LOGGER = logging.getLogger("figa_core.inference")
 PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 _POLL_S = 0.05
 # Below it more than two threads gain nothing, and threads that wait for each other cost a busy machine much.
@@ -160,11 +163,13 @@ def _run(
         return
     job_path = scratch / "job.json"
     job_path.write_text(json.dumps({**job, "input": str(source), "output": str(target)}))
-    with (scratch / "worker.log").open("wb") as log:
+    log_path = scratch / "worker.log"
+    _LOGGER.info("vLLM starts: %s, %d shard(s); full log: %s", job["task"], len(names), log_path)
+    with log_path.open("wb") as log, followed(log_path, _LOGGER):
         worker = _start(python, job_path, log, _threads(Path(str(job["model"]))))
         try:
             for name in names:
-                _wait_for(target / name, worker, scratch / "worker.log")
+                _wait_for(target / name, worker, log_path)
                 yield read(target / name)
                 (target / name).unlink()
         finally:

@@ -8,9 +8,11 @@ already are left alone, so that a restart repeats at most the shard that was in 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from figa_core.child_log import tell
 from figa_core.inference import exchange
 from figa_core.processes import die_with_parent
 
@@ -36,12 +38,13 @@ def _pending(source: Path, target: Path) -> list[tuple[Path, Path]]:
 
 
 def _engine(job: dict[str, Any], **extra: Any) -> Any:
-    from vllm import LLM
+    from vllm import LLM, __version__
     from vllm.platforms import current_platform
 
+    begun = time.perf_counter()
     if current_platform.is_cpu():
         extra |= _cpu_settings(job["max_length"])
-    return LLM(
+    engine = LLM(
         model=job["model"],
         dtype=job["dtype"],
         max_model_len=job["max_length"],
@@ -52,6 +55,12 @@ def _engine(job: dict[str, Any], **extra: Any) -> Any:
         trust_remote_code=False,
         **extra,
     )
+    seconds = time.perf_counter() - begun
+    tell(
+        f"vLLM {__version__} on {current_platform.device_type}, ready in {seconds:.0f} s: "
+        f"{job['model']} in {job['dtype']}, at most {job['max_length']} tokens a row"
+    )
+    return engine
 
 
 def _cpu_settings(max_length: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the stages read and write, a method for each; all SQL that changes rows is here.
+"""What the stages read and write, a method for each; what filter and admit decide is in `pairs`.
 
 Every write is idempotent: ids are content hashes, an insert of a known id changes nothing. Every `iter_*`
 walks by key in pages, opening the file for one page at a time, so that memory stays flat and no stage holds
@@ -13,34 +13,20 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from figa_core import ids
-from figa_core.filtering import Candidate
 from figa_core.prompts import BadRow
 from figa_core.records import (
     Decision,
     Prompt,
     Response,
-    RevisionStatus,
     Score,
     Split,
 )
 from figa_core.storage import tables
 from figa_core.storage.database import Database, insert_rows
-from figa_core.storage.rows import Admissible, Sample, Source, Subject, TrainingRow, read_messages
+from figa_core.storage.rows import Sample, Source, Subject, TrainingRow, read_messages
 
 DATABASE_NAME = "figa.duckdb"
 _PAGE_ROWS = 2000
-
-# What later stages decided about a pair stays as long as its revision is the same.
-_REPLACE_PAIRS = f"""
-    INSERT INTO pairs ({", ".join(tables.PAIRS.names)}) SELECT {", ".join(tables.PAIRS.names)} FROM incoming
-    ON CONFLICT (run_id, response_id) DO UPDATE SET
-        kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
-        admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
-        admit_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admit_reason END,
-        weighed = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weighed END,
-        weigh_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weigh_reason END,
-        revision_id = excluded.revision_id"""
 
 
 class Store:
@@ -179,113 +165,19 @@ class Store:
         with self.database.transaction() as connection:
             return insert_rows(connection, "scores", rows, tables.SCORES)
 
-    # --- filter ---------------------------------------------------------------------------------------
-
-    def candidates(self, run_id: str, generator_id: str, scorer_id: str) -> list[Candidate]:
-        """Scored training responses of this run, with the reward of the prompt's reference."""
-        rows = self.database.fetch(
-            """SELECT r.response_id, r.prompt_id, s.value, y.value FROM responses r
-               JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
-               JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
-               LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
-               WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
-                 AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
-                 AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
-               ORDER BY r.response_id""",
-            run=run_id,
-            generator=generator_id,
-            scorer=scorer_id,
-        )
-        return [Candidate(*row) for row in rows]
-
-    def save_keep_decisions(
-        self,
-        run_id: str,
-        scorer_id: str,
-        candidates: Sequence[Candidate],
-        decisions: Mapping[str, Decision],
-        revision_recipe: Mapping[str, Any],
-        templates: Mapping[bool, str],
-    ) -> None:
-        """Replace this run's pairs; kept ones get a revision row, pending unless the work is known.
-
-        `revision_recipe` is what `ids.revision_id` needs besides response, reference and template;
-        `templates` maps "has a reference" to the template's text.
-        """
-        kept = [c for c in candidates if decisions[c.response_id].accepted]
-        references = dict(
-            self.database.fetch(
-                "SELECT prompt_id, reference_id FROM run_prompts WHERE run_id = $run",
-                run=run_id,
-            )
-        )
-        revision_ids = {
-            c.response_id: ids.revision_id(
-                response=c.response_id,
-                reference=references[c.prompt_id],
-                template=templates[references[c.prompt_id] is not None],
-                **revision_recipe,
-            )
-            for c in kept
-        }
-        pairs = [
-            {
-                "run_id": run_id,
-                "response_id": c.response_id,
-                "prompt_id": c.prompt_id,
-                "kept": decisions[c.response_id].accepted,
-                "keep_reason": decisions[c.response_id].reason,
-                "revision_id": revision_ids.get(c.response_id),
-                "scorer_id": scorer_id,
-            }
-            for c in candidates
-        ]
-        revisions = [
-            {
-                "revision_id": revision_ids[c.response_id],
-                "response_id": c.response_id,
-                "reference_id": references[c.prompt_id],
-                "model": revision_recipe["model"],
-                "status": str(RevisionStatus.PENDING),
-            }
-            for c in kept
-        ]
-        with self.database.transaction() as connection:
-            insert_rows(connection, "revisions", revisions, tables.REVISIONS)
-            connection.register("incoming", pa.Table.from_pylist(pairs, schema=tables.PAIRS))
-            connection.execute(_REPLACE_PAIRS)
-            connection.execute(
-                "DELETE FROM pairs WHERE run_id = ? "
-                "AND response_id NOT IN (SELECT response_id FROM incoming)",
-                [run_id],
-            )
-            connection.unregister("incoming")
-
-    # --- admit ----------------------------------------------------------------------------------------
-
-    def admissible(self, run_id: str, scorer_id: str) -> list[Admissible]:
-        """Successful revisions of this run with both rewards."""
-        rows = self.database.fetch(
-            """SELECT pairs.response_id, before.value, after.value FROM pairs
-               JOIN revisions v USING (revision_id)
-               JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
-               JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
-               WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'
-               ORDER BY pairs.response_id""",
-            run=run_id,
-            scorer=scorer_id,
-        )
-        return [Admissible(*row) for row in rows]
-
-    def save_admissions(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
-        """Store the guard's decision and reason per response of this run."""
-        self._save_decisions(run_id, decisions, "admitted", "admit_reason")
-
     # --- weigh ----------------------------------------------------------------------------------------
 
     def save_weighings(self, run_id: str, decisions: Mapping[str, Decision]) -> None:
         """Store which admitted pairs went into the shards, and why the others did not."""
-        self._save_decisions(run_id, decisions, "weighed", "weigh_reason")
+        rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
+        with self.database.transaction() as connection:
+            connection.register("incoming", pa.Table.from_pylist(rows, schema=tables.DECISIONS))
+            connection.execute(
+                "UPDATE pairs SET weighed = i.accepted, weigh_reason = i.reason FROM incoming i "
+                "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",
+                [run_id],
+            )
+            connection.unregister("incoming")
 
     def save_weighed_shards(self, run_id: str, files: Sequence[Path]) -> None:
         """Mark as weighed the pairs of this run that stand in these shard files."""
@@ -360,19 +252,6 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [run_id, label, generator_id, scorer_id, metric, *estimate],
             )
-
-    # --- helpers --------------------------------------------------------------------------------------
-
-    def _save_decisions(self, run_id: str, decisions: Mapping[str, Decision], flag: str, reason: str) -> None:
-        rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
-        with self.database.transaction() as connection:
-            connection.register("incoming", pa.Table.from_pylist(rows, schema=tables.DECISIONS))
-            connection.execute(
-                f"UPDATE pairs SET {flag} = i.accepted, {reason} = i.reason FROM incoming i "
-                "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",
-                [run_id],
-            )
-            connection.unregister("incoming")
 
 
 def _prompt_row(prompt: Prompt) -> dict[str, str]:

@@ -39,4 +39,14 @@ PAIRS = pa.schema(
         ("scorer_id", _TEXT),
     ]
 )
+KEEP_DECISIONS = pa.schema(
+    [
+        ("response_id", _TEXT),
+        ("prompt_id", _TEXT),
+        ("kept", _BOOL),
+        ("keep_reason", _TEXT),
+        ("revision_id", _TEXT),
+        ("reference_id", _TEXT),
+    ]
+)
 DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])

@@ -10,11 +10,16 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from figa_core.child_log import tell
 from figa_core.errors import TrainingError
 from figa_core.processes import die_with_parent
 from figa_core.training.failures import record_failure
 from figa_core.training.job import TrainingJob
+
+if TYPE_CHECKING:
+    from figa_core.training.engine import ZeroEngine
 
 _VERSIONED = ("figa", "torch", "transformers", "deepspeed")
 
@@ -36,7 +41,8 @@ def main() -> int:
         from figa_core.training.loop import OtherRankError
 
         # A broken collective is how the others learn that one rank is gone.
-        secondary = isinstance(error, OtherRankError) or "Connection closed by peer" in str(error)
+        gone = any(text in str(error) for text in ("Connection closed by peer", "Connection reset by peer"))
+        secondary = isinstance(error, OtherRankError) or gone
         record_failure(job.output, int(os.environ.get("RANK", "0")), error, secondary=secondary)
         if not isinstance(error, TrainingError):
             raise
@@ -58,6 +64,8 @@ def _run(job: TrainingJob, started: float) -> None:
             f"{engine.ranks} ranks were started, the job says {job.processes}. Make the two agree."
         )
     before = checkpoints.last_whole(job)
+    if engine.rank == 0:
+        tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
     skipped = train(job, engine, data)
     state = engine.state_dict()
     peak_rss = int(engine.total(_peak_rss_bytes())[0])
@@ -74,6 +82,18 @@ def _run(job: TrainingJob, started: float) -> None:
         )
     engine.barrier()
     engine.close()
+
+
+def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -> str:
+    """What is trained and how, in a line of the run's log."""
+    # ZeRO-3 leaves each rank a part of a parameter, and its size beside it.
+    size = sum(getattr(p, "ds_numel", p.numel()) for p in engine.model.parameters())
+    rows = "packed" if engine.packs else "padded"
+    steps = f"resumes after step {done} of {job.steps}" if done else f"{job.steps} steps from the start"
+    return (
+        f"objective {job.objective}: {size:,} parameters in {job.dtype}, ZeRO-{engine.stage} on "
+        f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {rows} rows; {steps}"
+    )
 
 
 def _peak_rss_bytes() -> int:

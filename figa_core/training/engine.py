@@ -105,7 +105,8 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
 class ZeroEngine:
     """One rank of a distributed training. Creating it joins the process group and loads the model.
 
-    `packs` says whether sequences are packed: the job asks for it and the model can keep them apart.
+    `packs` says whether sequences are packed: the job asks for it and the model can keep them apart. `stage`
+    is the ZeRO stage that runs, which is not always the job's.
     """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory = adamw) -> None:
@@ -123,9 +124,9 @@ class ZeroEngine:
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
         optimizer = make_optimizer(module.parameters(), job.learning_rate)
-        self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=zero_config(job))[
-            0
-        ]
+        config = zero_config(job)
+        self.stage: int = config["zero_optimization"]["stage"]
+        self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]
         self._engine.train()
 
     def logits(self, batch: MicroBatch) -> torch.Tensor:

@@ -1,16 +1,20 @@
 """Start a training and follow it: what the train stage calls. This module imports no torch."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from figa_core.chat import load_chat_format
+from figa_core.child_log import followed
 from figa_core.errors import TrainingError
 from figa_core.processes import child_environment
 from figa_core.storage import shards
@@ -21,7 +25,9 @@ from figa_core.training.metrics import StepMetrics, from_line, keep_until
 
 StepCallback = Callable[[StepMetrics], None]
 
+_LOGGER = logging.getLogger("figa_core.training")
 _POLL_S = 0.1
+_LOCK_POLL_S = 0.5
 _LOG_LINES = 8
 
 
@@ -41,17 +47,19 @@ class TrainingResult:
 def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_path: Path) -> TrainingResult:
     """Train, or resume, or return what a finished training left; blocks until it is done.
 
-    The ranks' output is appended to `log_path`. `on_step` gets every step once, those done before a
-    resumption included. The calling thread must stay until the end: the ranks die with it.
+    The ranks' output is appended to `log_path`, and what in it is for people is logged. `on_step` gets every
+    step once, those done before a resumption included. The calling thread must stay until the end: the ranks
+    die with it. Where another process runs the same training, this one waits and takes its result.
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped; the message holds the cause.
     """
-    finished = checkpoints.read_manifest(job.output)
-    if finished is None:
-        check_shards(job)
-        _run(job, on_step or (lambda _: None), log_path)
+    with _only_one(job):
         finished = checkpoints.read_manifest(job.output)
+        if finished is None:
+            check_shards(job)
+            _run(job, on_step or (lambda _: None), log_path)
+            finished = checkpoints.read_manifest(job.output)
     if finished is None:
         raise _error(job, log_path, "the ranks ended without a result")
     if finished.training_id != job.training_id:
@@ -68,6 +76,22 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
         peak_rss_bytes=finished.peak_rss_bytes,
         metrics_path=job.metrics_path,
     )
+
+
+@contextlib.contextmanager
+def _only_one(job: TrainingJob) -> Iterator[None]:
+    """Hold the output directory; its lock ends with its process, however that ends."""
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.output.with_name(f"{job.output.name}.lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOGGER.info("training %s: another process is at it; waiting for its result", job.training_id)
+        lock.acquire(poll_interval=_LOCK_POLL_S)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_shards(job: TrainingJob) -> None:
@@ -100,7 +124,8 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     keep_until(job.metrics_path, resumed.step if resumed else 0)
     job_path = job.output / "job.json"
     job_path.write_text(job.to_json(), encoding="utf-8")
-    with log_path.open("ab") as log:
+    _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
+    with log_path.open("ab") as log, followed(log_path, _LOGGER):
         process = subprocess.Popen(
             [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)],
             stdin=subprocess.DEVNULL,

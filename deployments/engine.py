@@ -1,0 +1,36 @@
+"""What a process worker starts for each flow run: Prefect's engine, in a process that ends with its worker.
+
+    python -m deployments.engine      (the `command` of the deployments in prefect.yaml)
+
+A worker that is killed leaves its runs behind, and nobody would watch over them any more: here each looks
+for its parent once a second, and once that is gone asks itself to end (SIGTERM, on which Prefect reports the
+run as Crashed and our stages store what they have), and does so for good `_GRACE_S` later.
+"""
+
+import os
+import runpy
+import signal
+import threading
+import time
+
+_LOOK_EVERY_S = 1.0
+_GRACE_S = 25.0
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def end_with_parent(parent: int, *, grace_s: float = _GRACE_S) -> None:
+    """From now on end this process, first gently, when `parent` is not its parent any more."""
+    threading.Thread(target=_watch, args=(parent, grace_s), daemon=True, name="parent-watch").start()
+
+
+def _watch(parent: int, grace_s: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_s)
+    os._exit(_TERMINATED)
+
+
+if __name__ == "__main__":
+    end_with_parent(os.getppid())
+    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -1,0 +1,69 @@
+"""A worker on one of the two pools: Prefect's process worker, in the environment that runs of ours need.
+
+    python -m deployments.worker cpu
+    python -m deployments.worker gpu
+
+`make serve` starts one of each. On a machine with a GPU start one more on `gpu`; it needs PREFECT_API_URL
+and sees the workspaces under the same paths. What the runs need (the reviser's key, FIGA_VLLM_PYTHON,
+CUDA_VISIBLE_DEVICES) they take from the worker's environment.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployments.pools import Pool, check_pool
+from deployments.server import check_answers, configured_client
+from figa_core.errors import FigaError
+from figa_core.inference.vllm import find_vllm_python
+from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+
+
+async def check(pool: Pool) -> None:
+    """Raises ConfigError if the server does not answer or lacks the pool, and says what creates it."""
+    async with configured_client() as client:
+        await check_answers(client)
+        await check_pool(client, pool)
+
+
+def worker_command(pool: Pool) -> list[str]:
+    """Prefect's worker; one run at a time on a GPU."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
+    return [*command, "--name", f"figa-{pool}", *(["--limit", "1"] if pool is Pool.GPU else [])]
+
+
+def prepare_environment() -> None:
+    """Make this process's environment that of a worker: its runs use this interpreter and die with it."""
+    binaries = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
+    os.environ[PARENT_PID_VARIABLE] = str(os.getpid())  # `exec` keeps the pid
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Become the worker; 1 if it cannot be."""
+    if PARENT_PID_VARIABLE in os.environ:
+        die_with_parent()  # started by `make serve`
+    parser = argparse.ArgumentParser(prog="python -m deployments.worker", description="A worker on one pool.")
+    parser.add_argument("pool", choices=[str(pool) for pool in Pool])
+    pool = Pool(parser.parse_args(arguments).pool)
+    try:
+        asyncio.run(check(pool))
+        if find_vllm_python() is None:
+            print(
+                'vLLM is not installed for this worker: runs with engine = "auto" use transformers, those '
+                'with "vllm" end with an error. `make setup` installs it; FIGA_VLLM_PYTHON names another '
+                "interpreter."
+            )
+    except FigaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    prepare_environment()
+    sys.stdout.flush()
+    os.execv(sys.executable, worker_command(pool))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

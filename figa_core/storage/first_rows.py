@@ -1,0 +1,58 @@
+"""Where in a file each prompt stands first, which is how import knows a duplicate and what it is one of.
+
+Kept in a small database of its own, on disk, because a table in memory would grow with the file. It has no
+index: DuckDB holds an index in memory, and a scan for every thousand rows costs less than reading them.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+
+_SCHEMA = pa.schema([("prompt_id", pa.string()), ("source_row", pa.int64())])
+
+
+class FirstRows:
+    """Empties the directory it is given when it is entered, and removes it when it is left."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def look_up(self, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
+        """The row where each of these prompts stands first; `rows` are (prompt id, row), in the file's order.
+
+        What was not there before stands first where it stands here, and is remembered.
+        """
+        first = self._known(rows)
+        new = {prompt_id: row for prompt_id, row in reversed(rows) if prompt_id not in first}
+        if new:
+            self._register(list(new.items()))
+            self._connection.execute("INSERT INTO first_rows SELECT * FROM page")
+        return first | new
+
+    def _known(self, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
+        self._register(rows)
+        query = "SELECT * FROM first_rows WHERE prompt_id IN (SELECT prompt_id FROM page)"
+        return dict(self._connection.execute(query).fetchall())
+
+    def _register(self, rows: Sequence[tuple[str, int]]) -> None:
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[], []]
+        self._connection.register("page", pa.table(columns, schema=_SCHEMA))
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir(parents=True)
+        self._connection = duckdb.connect(self._directory / "first-rows.duckdb")
+        self._connection.execute("SET memory_limit = '128MB'")
+        self._connection.execute("CREATE TABLE first_rows (prompt_id TEXT, source_row BIGINT)")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,0 +1,213 @@
+"""What a run decides about its rows: which responses are revised (filter), which revisions are kept (admit).
+
+Rows stream through both: DuckDB gives them out a page at a time, and the decisions are set aside in a
+temporary table, which it moves to disk when it is large. Only when the last page is decided does one
+transaction put them in place: a run that is killed before that has its former decisions, all of them. The
+file is open all the while, because a page found by its key would cost a scan of three tables.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from figa_core import ids
+from figa_core.filtering import Candidate
+from figa_core.records import Decision, RevisionStatus
+from figa_core.storage import tables
+from figa_core.storage.database import Database
+from figa_core.storage.rows import Admissible
+
+PAGE_ROWS = 2000
+# DuckDB would otherwise keep every block it has read.
+_MEMORY = "SET memory_limit = '512MB'"
+_CANDIDATES = """
+    SELECT r.response_id, r.prompt_id, s.value, y.value, rp.reference_id FROM responses r
+    JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
+    JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+    LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
+    WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
+      AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
+      AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
+    ORDER BY r.prompt_id, r.response_id"""
+_ADMISSIBLE = """
+    SELECT pairs.response_id, before.value, after.value FROM pairs JOIN revisions v USING (revision_id)
+    JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
+    JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
+    WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'"""
+
+_NEW_REVISIONS = f"""
+    INSERT INTO revisions ({", ".join(tables.REVISIONS.names)})
+    SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}' FROM decided WHERE kept
+    ON CONFLICT DO NOTHING"""
+# What later stages decided about a pair stays as long as its revision is the same.
+_REPLACE_PAIRS = f"""
+    INSERT INTO pairs ({", ".join(tables.PAIRS.names)})
+    SELECT $run, response_id, prompt_id, kept, keep_reason, revision_id, $scorer FROM decided
+    ON CONFLICT (run_id, response_id) DO UPDATE SET
+        kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
+        admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
+        admit_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admit_reason END,
+        weighed = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weighed END,
+        weigh_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN weigh_reason END,
+        revision_id = excluded.revision_id"""
+_FORGET_PAIRS = (
+    "DELETE FROM pairs WHERE run_id = $run AND response_id NOT IN (SELECT response_id FROM decided)"
+)
+
+Keep = Callable[[Sequence[Candidate]], Mapping[str, Decision]]
+"""Decides a page of candidates, by response id."""
+Admit = Callable[[Sequence[Admissible]], Mapping[str, Decision]]
+"""Decides a page of revisions, by response id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRecipe:
+    """What decides a revision besides the response and its reference; `templates`: by "has a reference"."""
+
+    model: str
+    temperature: float
+    max_tokens: int
+    templates: Mapping[bool, str]
+
+    def revision_id(self, response_id: str, reference_id: str | None) -> str:
+        """The id of the revision of this response."""
+        return ids.revision_id(
+            response=response_id,
+            reference=reference_id,
+            template=self.templates[reference_id is not None],
+            model=self.model,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunScores:
+    """Which candidates are meant: this run's, of this generator, with the rewards of this scorer."""
+
+    run_id: str
+    generator_id: str
+    scorer_id: str
+
+    def values(self) -> dict[str, str]:
+        """As the queries name them."""
+        return {"run": self.run_id, "generator": self.generator_id, "scorer": self.scorer_id}
+
+
+def iter_candidates(
+    database: Database, scores: RunScores, page_rows: int = PAGE_ROWS
+) -> Iterator[list[Candidate]]:
+    """Scored training responses of a run, with the reward of the prompt's reference, by prompt.
+
+    A page holds about `page_rows` rows and whole prompts only. The file is open until the last one is taken.
+    """
+    with database.open() as connection:
+        for page in _candidate_pages(connection, scores, page_rows):
+            yield [candidate for candidate, _ in page]
+
+
+def median_reward(database: Database, scores: RunScores) -> float | None:
+    """The median reward of the candidates' responses."""
+    query = f"SELECT median(value) FROM ({_CANDIDATES}) AS c(response, prompt, value, other, reference)"
+    return database.fetch(query, **scores.values())[0][0]
+
+
+def replace_pairs(
+    database: Database, scores: RunScores, keep: Keep, recipe: RevisionRecipe, page_rows: int = PAGE_ROWS
+) -> None:
+    """Decide every candidate anew; kept ones get a revision row, pending unless the work is known.
+
+    Pairs of the run that are no candidates any more vanish.
+    """
+    with _deciding(database, tables.KEEP_DECISIONS) as (connection, set_aside):
+        for page in _candidate_pages(connection.cursor(), scores, page_rows):
+            decisions = keep([candidate for candidate, _ in page])
+            set_aside(_decided(candidate, reference, decisions, recipe) for candidate, reference in page)
+        connection.begin()
+        connection.execute(_NEW_REVISIONS, {"model": recipe.model})
+        connection.execute(_REPLACE_PAIRS, {"run": scores.run_id, "scorer": scores.scorer_id})
+        connection.execute(_FORGET_PAIRS, {"run": scores.run_id})
+        connection.commit()
+
+
+def decide_admissions(
+    database: Database, run_id: str, scorer_id: str, admit: Admit, page_rows: int = PAGE_ROWS
+) -> None:
+    """Decide every successful revision of the run that has both rewards."""
+    with _deciding(database, tables.DECISIONS) as (connection, set_aside):
+        values = {"run": run_id, "scorer": scorer_id}
+        for page in _pages(connection.cursor(), _ADMISSIBLE, values, page_rows):
+            decisions = admit([Admissible(*row) for row in page])
+            set_aside(
+                {"response_id": response_id, "accepted": decision.accepted, "reason": decision.reason}
+                for response_id, decision in decisions.items()
+            )
+        connection.execute(
+            "UPDATE pairs SET admitted = d.accepted, admit_reason = d.reason FROM decided d "
+            "WHERE pairs.run_id = $run AND pairs.response_id = d.response_id",
+            {"run": run_id},
+        )
+
+
+def _decided(
+    candidate: Candidate, reference: str | None, decisions: Mapping[str, Decision], recipe: RevisionRecipe
+) -> dict[str, Any]:
+    decision = decisions[candidate.response_id]
+    revision = recipe.revision_id(candidate.response_id, reference) if decision.accepted else None
+    return {
+        "response_id": candidate.response_id,
+        "prompt_id": candidate.prompt_id,
+        "kept": decision.accepted,
+        "keep_reason": decision.reason,
+        "revision_id": revision,
+        "reference_id": reference,
+    }
+
+
+def _candidate_pages(
+    connection: duckdb.DuckDBPyConnection, scores: RunScores, page_rows: int
+) -> Iterator[list[tuple[Candidate, str | None]]]:
+    """Candidates with the id of their prompt's reference; all samples of a prompt on one page."""
+    left: list[tuple[Candidate, str | None]] = []
+    for page in _pages(connection, _CANDIDATES, scores.values(), page_rows):
+        left += ((Candidate(*row), reference) for *row, reference in page)
+        whole = len(left)
+        while whole and left[whole - 1][0].prompt_id == left[-1][0].prompt_id:
+            whole -= 1
+        if whole:
+            yield left[:whole]
+            left = left[whole:]
+    if left:
+        yield left
+
+
+def _pages(
+    connection: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, str], page_rows: int
+) -> Iterator[list[tuple[Any, ...]]]:
+    for batch in connection.sql(query, params=dict(values)).to_arrow_reader(page_rows):
+        yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+@contextmanager
+def _deciding(
+    database: Database, schema: pa.Schema
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Callable[[Iterable[Mapping[str, Any]]], None]]]:
+    """A connection with an empty temporary table `decided`, and what adds rows to it.
+
+    Rows are to be read by a cursor of the connection: it would drop what it reads when it writes.
+    """
+    with database.open() as connection:
+        connection.execute(_MEMORY)
+        connection.register("page", schema.empty_table())
+        connection.execute("CREATE TEMP TABLE decided AS SELECT * FROM page")
+
+        def set_aside(rows: Iterable[Mapping[str, Any]]) -> None:
+            connection.register("page", pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
+            connection.execute("INSERT INTO decided SELECT * FROM page")
+            connection.unregister("page")
+
+        yield connection, set_aside

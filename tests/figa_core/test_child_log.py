@@ -1,0 +1,124 @@
+"""A file that grows while it is followed, and what of it reaches the log."""
+
+import contextvars
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from figa_core.child_log import followed
+
+LOGGER = logging.getLogger("figa_core.test")
+VLLM = "(MainProcess pid=7) {} 11-21 15:52:09 [a.py:1] {}\n"
+RUN = contextvars.ContextVar("RUN", default="no run")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "child.log"
+    path.write_text("ERROR: of an earlier run\n")
+    return path
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="figa_core")
+    return caplog
+
+
+def append(path: Path, text: str | bytes) -> None:
+    with path.open("ab") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+
+
+def wait_for(told: pytest.LogCaptureFixture, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(told.messages) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    with followed(path, LOGGER):
+        append(path, "figa: loaded\n" + VLLM.format("INFO", "noise") + VLLM.format("WARNING", "it is slow"))
+        wait_for(told, 2)
+        assert told.messages == ["loaded", "it is slow"]
+    assert [record.levelname for record in told.records] == ["INFO", "WARNING"]
+
+
+def test_all_that_a_child_said_is_told_before_its_end_is_reported(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    program = "from figa_core.child_log import tell; tell('loaded'); raise ValueError('no')"
+    with path.open("ab") as log, followed(path, LOGGER):
+        assert subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log).returncode == 1
+    loaded, error = told.messages
+    assert loaded == "loaded"
+    assert error.startswith("ValueError: no\nTraceback (most recent call last):\n")
+
+
+def test_torn_lines_progress_bars_and_broken_bytes_are_coped_with(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    with followed(path, LOGGER):
+        append(path, "\rWriting:   0%|          | 0/1\rWriting: 100%|██████████| 1/1\nfiga: one li")
+        time.sleep(0.6)
+        append(path, "ne\r\nfiga: \xe4\n".encode("latin-1") + b"x" * 200_000 + b"\nfiga: without an end")
+    assert told.messages == ["one line", "\ufffd", "without an end"]
+
+
+def test_a_traceback_is_told_when_nothing_follows_it(path: Path, told: pytest.LogCaptureFixture) -> None:
+    with followed(path, LOGGER):
+        append(path, 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: no\n')
+        wait_for(told, 1)
+        assert len(told.messages) == 1
+
+
+def test_the_same_warning_is_told_once_whatever_names_and_numbers_it_holds(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    with followed(path, LOGGER):
+        for name in ("embed_tokens.weight", "layers.0.mlp.down_proj.weight"):
+            append(path, VLLM.format("WARNING", f"Attempted to load weight {name} with dtype torch.float32"))
+        append(path, "[rank0]: RuntimeError: port 949\n[rank1]: RuntimeError: port 7\nRuntimeError: route\n")
+    assert told.messages == [
+        "Attempted to load weight embed_tokens.weight with dtype torch.float32",
+        "rank0: RuntimeError: port 949",
+        "RuntimeError: route",
+    ]
+
+
+def test_a_flood_is_cut_off_and_counted_and_leaves_room_for_errors(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    with followed(path, LOGGER):
+        for index in range(1000):
+            append(path, VLLM.format("WARNING", "again " * index))
+        append(path, "RuntimeError: drowned\n")
+    assert len(told.messages) <= 50
+    assert told.messages[-2] == "RuntimeError: drowned"
+    assert told.messages[-1].endswith(f"more lines like these stand in {path}")
+    assert int(told.messages[-1].split()[0]) > 300
+
+
+def test_records_are_made_in_the_context_of_the_caller(path: Path) -> None:
+    seen: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(RUN.get())
+
+    handler = Handler()
+    LOGGER.addHandler(handler)
+    token = RUN.set("run 7")
+    try:
+        with followed(path, LOGGER):
+            append(path, "ERROR: no\n")
+    finally:
+        RUN.reset(token)
+        LOGGER.removeHandler(handler)
+    assert seen == ["run 7"]
