@@ -20,8 +20,16 @@ MISSED_S = 80
 """A run without a sign of life for so long is dead. With what the server takes to notice it stays below two
 minutes, and one beat may come late."""
 
+PENDING_S = 90
+"""A run that a worker has taken and that does not begin for so long never will; Python and the flow's imports
+take about ten seconds."""
+
 DEAD_RUNS = "figa: a run without a sign of life has crashed"
+RUNS_NOT_BEGUN = "figa: a run that never began has crashed"
 TRAIN_ON_NEW_DATASET = "figa: train on a new dataset"
+
+
+_ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
 
 
 def dead_runs() -> AutomationCore:
@@ -29,30 +37,26 @@ def dead_runs() -> AutomationCore:
 
     From Prefect's documentation, "detect zombie flows".
     """
-    ends = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
-    ended = {f"prefect.flow-run.{state}" for state in ends}
-    beat = "prefect.flow-run.heartbeat"
-    return AutomationCore(
-        name=DEAD_RUNS,
-        description=f"No heartbeat for {MISSED_S} s. Retry goes on where the run stopped.",
-        trigger=EventTrigger(
-            after={beat},
-            expect={beat} | ended,
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=MISSED_S),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. "
-                "Retry goes on where the run stopped.",
-                name=None,
-                force=False,
-            )
-        ],
+    beat = "heartbeat"
+    return _crashed_without(
+        DEAD_RUNS,
+        after=(beat,),
+        expect=(beat, *_ENDS),
+        within_s=MISSED_S,
+        message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. "
+        "Retry goes on where the run stopped.",
+    )
+
+
+def runs_not_begun() -> AutomationCore:
+    """Marks a run as Crashed whose worker was killed before the run's process began: it has no heartbeat."""
+    return _crashed_without(
+        RUNS_NOT_BEGUN,
+        after=("Pending", "Submitting", "InfrastructurePending"),
+        expect=("Running", "Retrying", "Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", *_ENDS),
+        within_s=PENDING_S,
+        message=f"Taken by a worker, and not begun {PENDING_S} s later: the worker was stopped. Retry starts "
+        "it again.",
     )
 
 
@@ -80,11 +84,31 @@ async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
 
 async def create_automations(client: PrefectClient) -> list[str]:
     """Create those that are missing; their names."""
-    wanted = [dead_runs(), await train_on_new_dataset(client)]
+    wanted = [dead_runs(), runs_not_begun(), await train_on_new_dataset(client)]
     missing = [each for each in wanted if not await client.read_automations_by_name(each.name)]
     for each in missing:
         await client.create_automation(each)
     return [each.name for each in missing]
+
+
+def _crashed_without(
+    name: str, *, after: tuple[str, ...], expect: tuple[str, ...], within_s: int, message: str
+) -> AutomationCore:
+    """Marks a run as Crashed if none of the events `expect` follows one of `after` in time."""
+    return AutomationCore(
+        name=name,
+        description=message,
+        trigger=EventTrigger(
+            after={f"prefect.flow-run.{event}" for event in after},
+            expect={f"prefect.flow-run.{event}" for event in expect},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=within_s),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message, name=None, force=False)],
+    )
 
 
 def _from_event() -> dict[str, object]:

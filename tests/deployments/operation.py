@@ -20,7 +20,7 @@ START_TIMEOUT_S = 240.0
 
 
 class Operation:
-    """Server, workers and deployments as `python -m deployments.serve` brings them up, on a port of its own."""
+    """Server, workers and deployments as `make serve` brings them up, on a port of its own."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.directory = directory

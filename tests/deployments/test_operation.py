@@ -1,0 +1,128 @@
+"""In operation, over the API that the UI's buttons call: forms, Retry, waiting, events, what a run shows."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.automations import TRAIN_ON_NEW_DATASET
+from figa_core.sandbox.build import Sandbox
+from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.sandbox.teacher_rules import TeacherFault
+from tests.deployments.conftest import form
+from tests.deployments.operation import Operation
+
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "complaint"),
+    [
+        ("generation", {"temperature": -1.0}, "less than the minimum"),
+        ("generation", {"engine": "magic"}, "not one of"),
+        ("training", {"processes": "two"}, "not of type 'integer'"),
+        ("revision", {"requests_per_minute": 0}, "less than or equal to the minimum"),
+        ("evaluation", {"bananas": 3}, "Additional properties are not allowed"),
+    ],
+)
+def test_the_server_refuses_what_is_out_of_bounds(
+    serving: Operation, sandbox: Sandbox, tmp_path: Path, section: str, fields: dict[str, Any], complaint: str
+) -> None:
+    config = form(tmp_path, sandbox, "http://127.0.0.1:9/v1", **{section: fields})
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        serving.run("figa", config=config)
+    assert refused.value.response.status_code in {409, 422}
+    assert complaint in refused.value.response.text
+
+
+def test_three_fields_complete_the_form(serving: Operation, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The preset plus the three paths is accepted, and comes as far as the key, which is not set here."""
+    config = serving.deployment("figa")["parameters"]["config"]
+    with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
+        serving.run("figa", config=config)
+    config["prompts"]["path"] = str(sandbox.prompts)
+    config["generation"]["model"] = str(sandbox.base_model)
+    config["reward"]["model"] = str(sandbox.reward_model)
+    config["workspace"]["path"] = str(tmp_path / "workspace")
+    config["revision"]["api_key_env"] = "A_KEY_THAT_NOBODY_SET"
+    ended = serving.ended(serving.run("figa", config=config))
+    assert ended["state_type"] == "FAILED"
+    assert "A_KEY_THAT_NOBODY_SET is empty" in ended["state"]["message"]
+    assert ended["name"] == "assistant: prompts.jsonl for base"
+
+
+def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_pool(
+    serving: Operation, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    batches = {"rows": 15}
+    with TeacherProcess(faults={TeacherFault.SERVER_ERROR: 0.4}, seed=3) as teacher:
+        config = form(tmp_path, sandbox, teacher.base_url, revision_batches=batches)
+        config["revision"]["max_attempts"] = 1
+        run = serving.run("figa", config=config)
+        failed = serving.ended(run)
+        asked, port = teacher.requests(), int(teacher.base_url.split(":")[2].split("/")[0])
+    assert failed["state_type"] == "FAILED"
+    assert "revisions are still open" in failed["state"]["message"]
+    assert "Retry in the Prefect UI" in failed["state"]["message"]
+    open_rows = int(failed["state"]["message"].split("OpenRevisionsError: ")[1].split()[0])
+    assert "server_error" in serving.artifacts(run)["figa-failures"]["data"]
+
+    with TeacherProcess(port=port) as teacher:
+        serving.retry(run)
+        serving.in_state(run, "Running")
+        ended = serving.ended(run)
+        assert (ended["state_type"], ended["run_count"]) == ("COMPLETED", 2)
+        assert teacher.requests() == open_rows < asked
+
+    [training] = serving.children_of(run)
+    assert training["name"] == "train FIGA from base"
+    assert training["work_pool_name"] == "gpu"
+    assert training["state_type"] == "COMPLETED"
+    said = [line["message"] for line in serving.logs(training["id"])]
+    assert any("objective figa" in line and "ZeRO-2 on 2 rank(s)" in line for line in said)
+    assert not any("Warning" in line for line in said)
+    _shows_what_people_look_at(serving, run, training["id"])
+
+
+def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> None:
+    shown = serving.artifacts(run)
+    assert shown["figa-funnel"]["type"] == "table"
+    assert '"weighted"' in shown["figa-funnel"]["data"]
+    for key, artifact in (("figa-rewards", shown), ("figa-training-figa", serving.artifacts(training))):
+        assert artifact[key]["type"] == "image"
+        assert artifact[key]["data"].startswith("data:image/svg+xml;base64,")
+    link = shown["figa-report-link"]["data"].partition("](")[2].rstrip(")")
+    assert link.startswith(f"{serving.url}/reports/run-")
+    report = httpx.get(link)
+    assert report.headers["content-type"].startswith("text/html")
+    assert "FIGA" in report.text
+
+
+def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_may_train_on_it(
+    serving: Operation, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    [automation] = serving.post(
+        "/automations/filter", automations={"name": {"any_": [TRAIN_ON_NEW_DATASET]}}, limit=10
+    )
+    assert automation["enabled"] is False
+    with TeacherProcess(latency_s=1.5) as teacher:
+        config = form(tmp_path, sandbox, teacher.base_url, workspace={"lease_timeout_s": 200})
+        config["revision"]["max_concurrency"] = 2
+        first = serving.run("build-dataset", config=config)
+        serving.wait_for(lambda: teacher.requests() >= 2)
+        second = serving.run("figa", config=config)
+        assert serving.api.patch(f"/automations/{automation['id']}", json={"enabled": True}).is_success
+        assert serving.ended(first)["state_type"] == "COMPLETED"
+        calls = teacher.requests()
+        assert serving.ended(second)["state_type"] == "COMPLETED"
+        assert teacher.requests() == calls
+    assert any("waits up to 200 s for" in line["message"] for line in serving.logs(second))
+
+    # The event of the first started a training, the second asked for the same one: it was trained once.
+    trainings = serving.post("/flow_runs/filter", flows={"name": {"any_": ["train-model"]}}, limit=50)
+    by_event = [each for each in trainings if each["parameters"]["shards"].startswith(str(tmp_path))]
+    assert {serving.ended(each["id"])["state_type"] for each in by_event} == {"COMPLETED"}
+    assert any(each["parent_task_run_id"] is None for each in by_event)
+    assert len(list(tmp_path.glob("workspace/trainings/*/manifest.json"))) == 1
+    serving.api.patch(f"/automations/{automation['id']}", json={"enabled": False})
