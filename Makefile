@@ -10,8 +10,9 @@ BIN := .venv/bin
 STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
+PORT ?= 4200
 
-.PHONY: setup demo sandbox test test-slow bench lint format clean
+.PHONY: setup demo sandbox serve test test-slow e2e bench lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -45,6 +46,10 @@ $(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
 	@.venv-bench/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/bench.lock.txt
 	@touch $@
 
+$(STAMPS)/e2e: docker/e2e.lock.txt | $(STAMPS)/main
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/e2e.lock.txt
+	@touch $@
+
 # What the revision is compared to, each in an environment of its own. One that cannot be installed is left out.
 $(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
 	@echo "Installing $* into .venv-$* (1 minute) ..."
@@ -60,15 +65,23 @@ sandbox: setup  ## the embedded world: base model, reward model, prompts
 
 # Two workers, a file each at a time: most of the time goes to waiting for processes that start.
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e" -n 2 --dist loadfile $(TESTS)
 
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
+
+# Everything in operation, seen through a browser; needs Chromium (Debian: apt-get install chromium).
+e2e: setup $(STAMPS)/e2e
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m e2e tests/deployments
+
+serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C
+	@$(BIN)/python -m deployments.serve --port $(PORT)
 
 bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## figures side by side with what they are compared to; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
+	@$(BIN)/python -m tests.benchmarks.load
 
 lint: $(STAMPS)/main
 	@$(BIN)/ruff check .

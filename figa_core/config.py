@@ -86,7 +86,9 @@ class GenerationConfig(Section):
     engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
     samples_per_prompt: int = Field(default=1, ge=1, le=64, description="Samples of every training prompt.")
     temperature: float = Field(default=1.0, ge=0, description="0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Sample from the most likely tokens of this total probability."
+    )
     max_tokens: int = Field(default=512, ge=1, description="Longest response, in tokens.")
     seed: int = Field(default=0, ge=0, description="Change it to sample anew.")
     rows_per_shard: int = Field(default=2000, ge=1, description="Rows made durable together.")
@@ -102,7 +104,9 @@ class RewardConfig(Section):
     engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
     max_length: int = Field(default=2048, ge=8, description="Longer texts lose their beginning, in tokens.")
     tokens_per_batch: int = Field(default=16_384, ge=64, description="Padded tokens of one forward pass.")
-    gpu_memory_share: float = Field(default=0.9, gt=0, le=1)
+    gpu_memory_share: float = Field(
+        default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
+    )
 
 
 class FilterConfig(Section):
@@ -137,14 +141,16 @@ class RevisionConfig(Section):
     )
     model: str = Field(description="The provider's model name.")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key.")
-    requests_per_minute: float = Field(default=500, gt=0)
-    tokens_per_minute: float = Field(default=200_000, gt=0)
+    requests_per_minute: float = Field(default=500, gt=0, description="What the provider permits.")
+    tokens_per_minute: float = Field(
+        default=200_000, gt=0, description="What the provider permits, prompt and answer."
+    )
     max_concurrency: int = Field(
         default=256, ge=1, le=4096, description="Most calls under way; below it they follow latency × rate."
     )
     max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
     timeout_s: float = Field(default=60, gt=0, description="Seconds for one request.")
-    temperature: float = Field(default=0.0, ge=0, le=2)
+    temperature: float = Field(default=0.0, ge=0, le=2, description="Of the reviser; 0 is greedy.")
     max_tokens: int = Field(default=1024, ge=1, description="Longest revision, in tokens.")
 
 
@@ -190,8 +196,8 @@ class RevisionBatchesConfig(Section):
 class ModelPrice(Section):
     """A model's price, as its provider states it."""
 
-    usd_per_million_prompt_tokens: float = Field(ge=0)
-    usd_per_million_completion_tokens: float = Field(ge=0)
+    usd_per_million_prompt_tokens: float = Field(ge=0, description="US dollars.")
+    usd_per_million_completion_tokens: float = Field(ge=0, description="US dollars.")
 
 
 class SpendingConfig(Section):
@@ -224,13 +230,16 @@ class WeightingConfig(Section):
     max_length: int = Field(
         default=1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
     )
-    pairs_per_shard: int = Field(default=10_000, ge=1)
+    pairs_per_shard: int = Field(default=10_000, ge=1, description="Pairs of one Parquet file.")
 
 
 class LossConfig(Section):
     """The objective and its token weights (paper eq. 6–8)."""
 
-    objective: Objective = Objective.FIGA
+    objective: Objective = Field(
+        default=Objective.FIGA,
+        description="figa; sft on the references; sft_revised on the revisions; unlikelihood.",
+    )
     alpha: float = Field(
         default=1.0, ge=0, description="Weight of inserted, substituted and end-of-turn tokens of Ỹ."
     )
@@ -248,22 +257,24 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
 
-    learning_rate: float = Field(default=1e-5, gt=0, description="Constant.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Constant over the training.")
     epochs: int = Field(default=3, ge=1, description="Passes over the pairs, unless max_steps says less.")
-    max_steps: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1, description="At most so many optimizer steps.")
     pairs_per_step: int = Field(default=128, ge=1, description="Pairs of one optimizer step, over all ranks.")
     tokens_per_batch: int = Field(default=8192, ge=64, description="Token budget of one forward pass.")
-    zero_stage: Literal[1, 2, 3] = 2
+    zero_stage: Literal[1, 2, 3] = Field(
+        default=2, description="DeepSpeed ZeRO: 3 also splits the weights over the ranks."
+    )
     processes: int = Field(default=1, ge=1, description="Ranks on this machine (torchrun --nproc_per_node).")
-    dtype: DType = "bfloat16"
+    dtype: DType = Field(default="bfloat16", description="Of weights and gradients.")
     checkpoint_steps: int = Field(default=100, ge=1, description="Optimizer steps between checkpoints.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Of the order of the pairs.")
 
 
 class EvaluationConfig(Section):
     """How base and trained models are judged, on held-out prompts only."""
 
-    max_prompts: int = Field(default=500, ge=1)
+    max_prompts: int = Field(default=500, ge=1, description="Held-out prompts that count, at most.")
     temperature: float = Field(default=0.0, ge=0, description="Of the evaluated responses.")
     verifier: str | None = Field(
         default=None, description="'module:function' taking (messages, text), returning 0 to 1."

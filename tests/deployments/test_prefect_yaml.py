@@ -1,0 +1,118 @@
+"""The deployments' file: what stands in it fits the flows, the presets and the automations."""
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.exceptions import ParameterTypeError
+
+from deployments.automations import HEARTBEAT_S, MISSED_S
+from deployments.deploy import FILE, ROOT, deployment_names
+from deployments.pools import Pool
+from figa_core.config import PipelineConfig
+from figa_core.sandbox.build import Sandbox
+from flows.build_dataset import build_dataset
+from flows.evaluate_model import evaluate_model
+from flows.figa import figa
+from flows.names import TRAIN_MODEL
+from flows.revise_pending import retry_revisions
+from flows.train_model import train_model
+
+FLOWS = {each.name: each for each in (figa, build_dataset, retry_revisions, train_model, evaluate_model)}
+DEPLOYMENTS: dict[str, dict[str, Any]] = {
+    each["name"]: each for each in yaml.safe_load(FILE.read_text())["deployments"]
+}
+
+
+def form_with_three_fields(sandbox: Sandbox) -> dict[str, Any]:
+    config = copy.deepcopy(DEPLOYMENTS["figa"]["parameters"]["config"])
+    config["prompts"]["path"] = str(sandbox.prompts)
+    config["generation"]["model"] = str(sandbox.base_model)
+    config["reward"]["model"] = str(sandbox.reward_model)
+    return config
+
+
+def test_every_flow_has_its_deployment_of_the_same_name() -> None:
+    assert set(DEPLOYMENTS) == set(FLOWS)
+    assert TRAIN_MODEL in deployment_names()
+    for name, deployment in DEPLOYMENTS.items():
+        path, _, function = deployment["entrypoint"].partition(":")
+        flow = FLOWS[name]
+        assert (ROOT / path).resolve() == Path(flow.fn.__code__.co_filename).resolve()
+        assert flow.fn.__name__ == function
+        assert deployment["description"]
+        assert "figa" in deployment["tags"]
+        assert deployment["enforce_parameter_schema"] is True
+        assert deployment["work_pool"]["name"] in list(Pool)
+
+
+def test_trainings_and_evaluations_are_alone_on_the_gpu_pool() -> None:
+    on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
+    assert on_gpu == {"train-model", "evaluate-model"}
+    assert all(each["concurrency_limit"]["limit"] == 1 for each in DEPLOYMENTS.values())
+
+
+def test_the_nightly_schedule_is_off() -> None:
+    [schedule] = DEPLOYMENTS["figa"]["schedules"]
+    assert schedule["active"] is False
+
+
+def test_the_defaults_are_the_preset_less_the_users_three_paths() -> None:
+    preset = tomllib.loads((FILE.parent / "presets" / "openai.toml").read_text(encoding="utf-8"))
+    for section, field in (("prompts", "path"), ("generation", "model"), ("reward", "model")):
+        del preset[section][field]
+    config = copy.deepcopy(DEPLOYMENTS["figa"]["parameters"]["config"])
+    assert config["workspace"].pop("lease_timeout_s") > 0
+    for engine in ("generation", "reward"):
+        assert config[engine].pop("engine") == "auto"
+    config.pop("reward") if not config["reward"] else None
+    preset.pop("reward") if not preset["reward"] else None
+    assert config == preset
+    assert DEPLOYMENTS["build-dataset"]["parameters"] == DEPLOYMENTS["figa"]["parameters"]
+
+
+def test_a_run_starts_with_three_fields_filled_in(sandbox: Sandbox) -> None:
+    parameters = figa.validate_parameters({"config": form_with_three_fields(sandbox)})
+    assert isinstance(parameters["config"], PipelineConfig)
+    with pytest.raises(ParameterTypeError, match=r"config\.prompts\.path"):
+        figa.validate_parameters(DEPLOYMENTS["figa"]["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("generation", "temperature", -1),
+        ("generation", "engine", "magic"),
+        ("revision", "requests_per_minute", 0),
+        ("training", "zero_stage", 4),
+        ("training", "processes", "two"),
+        ("evaluation", "bananas", 1),
+    ],
+)
+def test_the_flow_refuses_what_is_out_of_bounds(
+    sandbox: Sandbox, section: str, field: str, value: object
+) -> None:
+    config = form_with_three_fields(sandbox)
+    config[section][field] = value
+    with pytest.raises(ParameterTypeError, match=rf"config\.{section}\.{field}"):
+        figa.validate_parameters({"config": config})
+
+
+def test_every_field_of_the_form_says_what_it_is() -> None:
+    for flow in FLOWS.values():
+        schema = flow.parameters.model_dump()
+        for name, field in schema["properties"].items():
+            assert field.get("description"), f"{flow.name}: {name}"
+        for section, definition in schema["definitions"].items():
+            for name, field in definition.get("properties", {}).items():
+                assert field.get("description") or "$ref" in field, f"{section}.{name}"
+
+
+def test_the_heartbeat_of_runs_fits_the_automation_that_listens_for_it() -> None:
+    for deployment in DEPLOYMENTS.values():
+        beat = deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+        assert int(beat) == HEARTBEAT_S
+    assert 2 * HEARTBEAT_S < MISSED_S < 120 - HEARTBEAT_S

@@ -1,0 +1,157 @@
+"""A person at the Prefect UI, in a real browser: fills in the form, sees the run fail, presses Retry, sees it
+complete. Screenshots go to build/e2e, which git ignores; look at them after a change.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from figa_core.sandbox.build import Sandbox
+from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.sandbox.teacher_rules import TeacherFault
+from tests.deployments.conftest import form
+from tests.deployments.operation import Operation
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page  # pyright: ignore[reportMissingImports]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.distributed, pytest.mark.timeout(900)]
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "e2e"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+# What an automated browser without a network of its own needs.
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FAILING_SHARE = 0.1
+
+
+class Browser:
+    """One page, and what a person does on it."""
+
+    def __init__(self, page: "Page", url: str) -> None:
+        self.page, self._url = page, url
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self._url}{path}")
+
+    def fill(self, description: str, text: str) -> None:
+        """The field below this description."""
+        field = self.page.locator(f"xpath=//div[normalize-space()={description!r}]/following::textarea[1]")
+        field.fill(text)
+
+    def sees(self, text: str | re.Pattern[str], timeout_s: float = 60) -> None:
+        self.page.get_by_text(text).first.wait_for(timeout=timeout_s * 1000)
+
+    def shoot(self, name: str) -> None:
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+@pytest.fixture
+def browser(serving: Operation) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = chromium.new_page(viewport={"width": 1400, "height": 1100})
+        page.set_default_timeout(60_000)
+        yield Browser(page, serving.url)
+        chromium.close()
+
+
+def _set_defaults(serving: Operation, config: dict[str, Any]) -> dict[str, str]:
+    """Give the deployment the sandbox's settings, as its owner would; returns the three paths left out."""
+    paths = {
+        "JSONL or Parquet, one prompt a row.": config["prompts"].pop("path"),
+        "Hugging Face model directory of the model to align.": config["generation"].pop("model"),
+        "Hugging Face model directory of the reward model.": config["reward"].pop("model"),
+    }
+    deployment = serving.deployment("figa")
+    changed = serving.api.patch(f"/deployments/{deployment['id']}", json={"parameters": {"config": config}})
+    assert changed.is_success, changed.text
+    return paths
+
+
+def test_a_run_started_by_its_form_fails_and_completes_on_retry(
+    serving: Operation, browser: Browser, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    with TeacherProcess(faults={TeacherFault.SERVER_ERROR: FAILING_SHARE}, seed=1) as teacher:
+        config = form(tmp_path, sandbox, teacher.base_url, workspace={"name": "e2e"})
+        config["revision"]["max_attempts"] = 1
+        fields = _set_defaults(serving, config)
+        asked, port = teacher.requests(), int(teacher.base_url.split(":")[2].split("/")[0])
+
+        browser.open("/deployments")
+        browser.shoot("1-deployments")
+        browser.page.get_by_role("link", name="figa", exact=True).first.click()
+        browser.page.get_by_role("button", name="Run", exact=True).click()
+        browser.page.get_by_text("Custom run").click()
+        for description, path in fields.items():
+            browser.fill(description, path)
+        browser.shoot("2-form")
+        browser.page.get_by_role("button", name="Submit").click()
+        [run] = serving.wait_for(lambda: _runs_of(serving, "e2e"))
+        browser.open(f"/runs/flow-run/{run}")
+        serving.ended(run)
+        asked = teacher.requests()
+
+    browser.sees(re.compile("revisions are still open"))
+    browser.sees("Failed")
+    browser.shoot("3-failed")
+    open_rows = int(serving.flow_run(run)["state"]["message"].split("OpenRevisionsError: ")[1].split()[0])
+    assert 0 < open_rows < asked
+
+    with TeacherProcess(port=port) as teacher:
+        browser.page.get_by_role("button", name="Retry").first.click()
+        browser.shoot("4-retry")
+        browser.page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+        serving.wait_for(lambda: serving.flow_run(run)["run_count"] == 2)
+        ended = serving.ended(run, 400)
+        assert ended["state_type"] == "COMPLETED"
+        assert teacher.requests() == open_rows
+    browser.sees("Completed")
+    browser.shoot("5-completed")
+    _look_at_artifacts(serving, browser, run)
+
+
+def _runs_of(serving: Operation, workspace: str) -> list[str]:
+    runs = serving.post("/flow_runs/filter", limit=50)
+    return [
+        run["id"]
+        for run in runs
+        if run["parameters"].get("config", {}).get("workspace", {}).get("name") == workspace
+    ]
+
+
+def _look_at_artifacts(serving: Operation, browser: Browser, run: str) -> None:
+    shown = serving.artifacts(run)
+    for number, key in enumerate(("figa-funnel", "figa-failures", "figa-rewards", "figa-report"), start=6):
+        browser.open(f"/artifacts/artifact/{shown[key]['id']}")
+        browser.sees(key)
+        if shown[key]["type"] == "image":
+            picture = browser.page.locator("img[src^='data:image/svg+xml']").first
+            picture.wait_for()
+            assert picture.evaluate("image => image.naturalWidth") > 100
+        browser.page.wait_for_timeout(1000)
+        browser.shoot(f"{number}-{key}")
+    with browser.page.expect_popup() if _opens_tab(browser) else browser.page.expect_navigation() as opened:
+        browser.page.get_by_role("link", name="Open the report").first.click()
+    del opened
+    browser.sees("FIGA")
+    browser.shoot("10-report")
+
+
+def _opens_tab(browser: Browser) -> bool:
+    link = browser.page.get_by_role("link", name="Open the report").first
+    return link.get_attribute("target") == "_blank"
