@@ -9,6 +9,7 @@ automations) stays as it is; --reset takes the file's again for the deployments.
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from deployments.automations import create_automations
 from deployments.pools import Pool, create_pool
 from deployments.server import check_answers, configured_client
 from figa_core.errors import ConfigError, FigaError
+from flows.server import API_URL_VARIABLE
 
 FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent
@@ -47,7 +49,7 @@ async def deploy(*, reset: bool = False) -> list[str]:
             created = await create_pool(client, pool)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
         before = {name: await _read(client, name) for name in deployment_names()}
-        _prefect_deploy()
+        _prefect_deploy(str(client.api_url))
         for name, old in before.items():
             if old is not None and not reset:
                 await _restore(client, old)
@@ -84,10 +86,11 @@ async def _restore(client: PrefectClient, old: DeploymentResponse) -> None:
     )
 
 
-def _prefect_deploy() -> None:
+def _prefect_deploy(api_url: str) -> None:
     """`prefect deploy --all`; raises ConfigError with what it says if it fails."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(FILE)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, API_URL_VARIABLE: api_url}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise ConfigError(f"{FILE}: `prefect deploy` refuses it. Its last lines:\n{said}")

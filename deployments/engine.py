@@ -3,8 +3,8 @@
     python -m deployments.engine      (the `command` of the deployments in prefect.yaml)
 
 A worker that is killed leaves its runs behind, and nobody would watch over them any more: here each looks
-for its parent once a second, and once that is gone asks itself to end (SIGTERM, on which Prefect reports the
-run as Crashed and our stages store what they have), and does so for good `_GRACE_S` later.
+for its parent four times a second, and once that is gone asks itself to end (SIGTERM, on which Prefect
+reports the run as Crashed and our stages store what they have), and does so for good `_GRACE_S` later.
 """
 
 import os
@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.25
 _GRACE_S = 25.0
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -26,9 +26,19 @@ def end_with_parent(parent: int, *, grace_s: float = _GRACE_S) -> None:
 def _watch(parent: int, grace_s: float) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY_S)
+    _write_nowhere()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_s)
     os._exit(_TERMINATED)
+
+
+def _write_nowhere() -> None:
+    """The worker read what this process wrote. `rich`, by which Prefect logs, exits at a broken pipe,
+    before the end has been reported.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.runtime import deployment
+from prefect.runtime import deployment as own_deployment
 
 from figa_core.errors import ConfigError, FigaError
 from flows.progress import Progress, current
@@ -19,7 +19,7 @@ _SAY_AFTER_S = 30.0
 
 def started_by_worker() -> bool:
     """Whether this flow, or the one that called it, was started from a deployment."""
-    return deployment.id is not None
+    return own_deployment.id is not None
 
 
 async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *, pool: str) -> None:
@@ -31,6 +31,7 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
     """
     progress = current()
     try:
+        await _check_pool(name)
         started = await arun_deployment(name, parameters=parameters, flow_run_name=run_name, timeout=0)
     except ObjectNotFound as error:
         raise ConfigError(
@@ -44,6 +45,17 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
     if state is None or not state.is_completed():
         what = "ended without a state" if state is None else f"{state.name}: {state.message}"
         raise FigaError(f"{name}, run {started.name!r}: {what}")
+
+
+async def _check_pool(name: str) -> None:
+    """Raises ConfigError if the deployment's work pool was deleted: no worker would ever see the run."""
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(name)
+    if deployment.work_pool_name is None:
+        raise ConfigError(
+            f"the deployment {name!r} has no work pool any more. Create the pool and connect them again with "
+            "`python -m deployments.deploy` (`make serve` does it too)."
+        )
 
 
 async def _wait(client: PrefectClient, run: FlowRun, progress: Progress, pool: str) -> FlowRun:

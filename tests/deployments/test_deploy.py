@@ -1,0 +1,117 @@
+"""What the deploy command puts on a server, what it leaves alone, and what it says if it cannot."""
+
+import http.server
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments import worker
+from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATASET
+from deployments.deploy import deploy, deployment_names, main
+from deployments.pools import Pool
+from figa_core.errors import ConfigError
+from figa_core.processes import child_environment
+from flows.elsewhere import run_elsewhere
+from flows.names import TRAIN_MODEL
+from flows.progress import Lines, showing
+
+NOBODY = "http://127.0.0.1:9/api"
+NEW_DEFAULT = {"workspace": "/somewhere/else"}
+
+
+@pytest.fixture
+def no_prefect() -> Iterator[str]:
+    """A web server that is no Prefect server."""
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None:
+    first = await deploy()
+    assert {f"deployment {name}: created" for name in deployment_names()} <= set(first)
+    async with get_client() as client:
+        name = "retry-revisions/retry-revisions"
+        deployment = await client.read_deployment_by_name(name)
+        await client.update_deployment(deployment.id, DeploymentUpdate(parameters=NEW_DEFAULT, paused=True))
+        nightly = (await client.read_deployment_by_name("figa/figa")).schedules[0]
+        assert nightly.active is False
+        await client.update_deployment_schedule(nightly.deployment_id, nightly.id, active=True)  # type: ignore[arg-type]
+        [rule] = await client.read_automations_by_name(DEAD_RUNS)
+        await client.pause_automation(rule.id)
+
+        second = await deploy()
+
+        assert f"deployment {name}: updated; its parameters and schedules are as they were" in second
+        after = await client.read_deployment_by_name(name)
+        assert (after.id, after.parameters, after.paused) == (deployment.id, NEW_DEFAULT, True)
+        assert [each.active for each in (await client.read_deployment_by_name("figa/figa")).schedules] == [
+            True
+        ]
+        rules = {rule.name: rule.enabled for rule in await client.read_automations()}
+        assert rules == {DEAD_RUNS: False, RUNS_NOT_BEGUN: True, TRAIN_ON_NEW_DATASET: False}
+        assert (await client.read_work_pool(Pool.GPU)).concurrency_limit == 1
+
+        await deploy(reset=True)
+
+        assert (await client.read_deployment_by_name(name)).parameters != NEW_DEFAULT
+        assert not (await client.read_deployment_by_name("figa/figa")).schedules[0].active
+
+
+async def test_a_deployment_without_its_pool_or_not_there_is_named_with_the_command_that_creates_it(
+    prefect_api: str,
+) -> None:
+    said: list[str] = []
+    with (
+        showing(Lines(said.append)),
+        pytest.raises(ConfigError, match=r"no deployment 'a/b'.*deployments\.deploy"),
+    ):
+        await run_elsewhere("a/b", "name", {}, pool="gpu")
+    await deploy()
+    async with get_client() as client:
+        await client.delete_work_pool(Pool.GPU)
+    with showing(Lines(said.append)), pytest.raises(ConfigError, match=r"work pool.*deployments\.deploy"):
+        await run_elsewhere(TRAIN_MODEL, "name", {"shards": "s", "model": "m"}, pool="gpu")
+    with pytest.raises(ConfigError, match=r"no work pool 'gpu'.*deployments\.deploy"):
+        await worker.check(Pool.GPU)
+    await deploy()
+    await worker.check(Pool.GPU)
+
+
+@pytest.mark.parametrize("command", ["deployments.deploy", "deployments.worker"])
+def test_a_wrong_address_is_named_with_what_to_do(command: str) -> None:
+    arguments = ["cpu"] if command == "deployments.worker" else []
+    done = subprocess.run(
+        [sys.executable, "-m", command, *arguments],
+        env=child_environment(PREFECT_API_URL=NOBODY, PREFECT_CLIENT_MAX_RETRIES="0"),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 1
+    assert f"PREFECT_API_URL = {NOBODY}" in done.stderr
+    assert "make serve" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_prefect_api_is_told_from_one_that_is_down(
+    no_prefect: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with temporary_settings({PREFECT_API_URL: no_prefect}):
+        assert main([]) == 1
+    assert "is no Prefect API" in capsys.readouterr().err
+
+
+def test_no_address_at_all_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert main([]) == 1
+    assert "PREFECT_API_URL is not set" in capsys.readouterr().err
