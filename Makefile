@@ -74,8 +74,8 @@ test-slow: setup
 e2e: setup $(STAMPS)/e2e
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m e2e tests/deployments
 
-serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C
-	@$(BIN)/python -m deployments.serve --port $(PORT)
+serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C; SANDBOX=1 adds a run to try
+	@$(BIN)/python -m deployments.serve --port $(PORT) $(if $(SANDBOX),--sandbox)
 
 bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## figures side by side with what they are compared to; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision

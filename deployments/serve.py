@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 from prefect.context import refresh_global_settings_context
@@ -31,6 +32,9 @@ from flows.server import API_URL_VARIABLE, PrefectServer
 
 DIRECTORY = Path("build/serve")
 PORT = 4200
+if TYPE_CHECKING:
+    from deployments.sandbox import SandboxTeacher
+
 _LOOK_EVERY_S = 0.5
 _RESTART_AFTER_S = 2.0
 _STOP_S = 30.0  # the grace that `deployments/engine.py` gives a run, and some
@@ -63,9 +67,16 @@ class Worker:
 class Serving:
     """Server and workers, watched over. Make it, use it and end it in one thread: they die with that."""
 
-    def __init__(self, directory: Path, port: int, say: Callable[[str], None]) -> None:
-        """`say` gets a line for people."""
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        say: Callable[[str], None],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`say` gets a line for people; `environment` is added to that of the workers."""
         self._directory, self._port, self._say = directory.resolve(), port, say
+        self._environment = dict(environment or {})
         self.server = self._start_server()
         self.workers: dict[Pool, Worker] = {}
 
@@ -126,6 +137,7 @@ class Serving:
                 API_URL_VARIABLE: self.server.api_url,
                 DIRECTORY_VARIABLE: str(self._directory / "reports"),
                 URL_VARIABLE: self.server.reports_url,
+                **self._environment,
             }
         )
         return Worker(pool, self._directory, environment)
@@ -138,17 +150,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"of the UI and the API; default: {PORT}")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help=f"default: {DIRECTORY}")
+    parser.add_argument(
+        "--sandbox", action="store_true", help="also figa/sandbox: a run to try, with nothing of your own"
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as stack:
         try:
             for process in end_leftovers():
                 _say(f"ended {process}, which an earlier `make serve` that was killed had left")
+            sandbox = _sandbox(options.directory) if options.sandbox else None
+            environment = {}
+            if sandbox is not None:
+                stack.enter_context(sandbox.process)
+                environment = sandbox.environment
             _say("Starting the Prefect server (10 to 30 s) ...")
-            serving = Serving(options.directory, options.port, _say)
+            serving = Serving(options.directory, options.port, _say, environment)
             stack.callback(_stop, serving)
             serving.start()
-            _say_where(serving, options.directory)
+            if sandbox is not None:
+                asyncio.run(sandbox.deploy())
+            _say_where(serving, options)
             while True:
                 serving.look_after()
                 time.sleep(_LOOK_EVERY_S)
@@ -165,12 +187,25 @@ def _stop(serving: Serving) -> None:
     _say("Stopped.")
 
 
-def _say_where(serving: Serving, directory: Path) -> None:
+def _sandbox(directory: Path) -> "SandboxTeacher":
+    from deployments.sandbox import SandboxTeacher  # the demo's preset and more to import
+    from flows.cli import SANDBOX_ROOT
+
+    _say("Building the sandbox, unless it stands (1 to 2 min) ...")
+    return SandboxTeacher(SANDBOX_ROOT, directory.resolve() / "sandbox", _say)
+
+
+def _say_where(serving: Serving, options: argparse.Namespace) -> None:
+    try_it = (
+        "Deployments > sandbox > Run > Quick run starts a run."
+        if options.sandbox
+        else "Deployments > figa > Run > Custom run opens the form."
+    )
     _say(
         f"\nUI:         {serving.server.ui_url}\n"
         f"API:        export {API_URL_VARIABLE}={serving.server.api_url}\n"
-        f"Logs:       {directory}/worker-*.log\n"
-        "Deployments > figa > Run > Custom run opens the form. Ctrl-C takes everything down."
+        f"Logs:       {options.directory}/worker-*.log\n"
+        f"{try_it} Ctrl-C takes everything down."
     )
 
 

@@ -40,7 +40,9 @@ class Operation:
         return f"{self.url}/api"
 
     def start(self) -> None:
-        """Bring it up; returns when both workers have reported to the server."""
+        """Bring it up, also after it was killed; returns when both workers have reported to the server."""
+        if self._process is not None:
+            self._process.wait(timeout=60)
         environment = child_environment(**self._environment)
         for name in ("PREFECT_API_URL", "PREFECT_HOME"):
             environment.pop(name, None)

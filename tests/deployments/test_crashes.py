@@ -129,3 +129,11 @@ def test_everything_killed_at_once_and_started_again(run: Run) -> None:
     run.serving.start()
     assert run.state_after(time.monotonic()) == "Crashed"
     run.finishes_on_retry()
+
+
+def test_ctrl_c_takes_everything_down_and_the_run_says_that_it_crashed(run: Run) -> None:
+    run.until_it_revises()
+    assert run.serving.stop() == []
+    run.serving.start()
+    assert run.state_after(time.monotonic()) == "Crashed"
+    run.finishes_on_retry()
