@@ -40,7 +40,7 @@ class SandboxTeacher:
             await client.create_deployment(
                 flow_id=figa.flow_id,
                 name=NAME,
-                description="The whole story on the embedded world of `make demo`, with everything filled in: "
+                description="The whole story on the world of `make demo`, with everything filled in: "
                 "no key, no network, no GPU.",
                 parameters={"config": config.model_dump(mode="json")},
                 entrypoint=figa.entrypoint,

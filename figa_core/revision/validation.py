@@ -107,5 +107,5 @@ def _judge_edit(draft: str, text: str, max_edit_share: float) -> Judgement:
         return Judgement(RevisionStatus.REFUSED, f"the answer reads as a refusal: {text[:80]!r}")
     return Judgement(
         RevisionStatus.REJECTED,
-        f"a rewrite instead of a revision: edit share {share:.2f} above {max_edit_share:g}",
+        f"a rewrite instead of a revision: edit share above {max_edit_share:g} (it is {share:.2f})",
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from figa_core.ports import RevisionRequest
 from figa_core.storage.database import Database
-from figa_core.storage.rows import read_messages
+from figa_core.storage.rows import REASON_KIND, read_messages
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
@@ -105,8 +105,8 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
     """Why rows of a run have no usable revision: status, reason without its figures, rows, an example."""
     rows = database.fetch(
-        f"""SELECT v.status, v.retryable, coalesce(v.reason, 'not asked yet') AS reason, count(*) AS rows,
-                   min(v.revision_id)
+        f"""SELECT v.status, v.retryable, coalesce({REASON_KIND}, 'not asked yet') AS reason,
+                   count(*) AS rows, min(v.revision_id)
             FROM {_OF_RUN} AND v.status NOT IN ('succeeded', 'unchanged') GROUP BY ALL
             ORDER BY rows DESC LIMIT 50""",
         run=run_id,

@@ -8,6 +8,9 @@ import orjson
 
 from figa_core.records import FinishReason, Message, Split
 
+REASON_KIND = r"regexp_replace(v.reason, ' \(it is [^)]*\)$', '')"
+"""SQL: why a revision `v` is not usable, less the figure of that one row: rows are counted by it."""
+
 
 def read_messages(text: str) -> tuple[Message, ...]:
     """A conversation from the JSON that `prompts.messages` holds."""

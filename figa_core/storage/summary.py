@@ -11,7 +11,7 @@ from figa_core.errors import InputError
 from figa_core.prompts import reason_kind
 from figa_core.records import Message
 from figa_core.storage.database import Database
-from figa_core.storage.rows import read_messages
+from figa_core.storage.rows import REASON_KIND, read_messages
 
 REWARDS_SHOWN = 20_000
 """Histograms are drawn from at most so many rewards of a kind, chosen by hash."""
@@ -136,7 +136,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
     revised = {
         (status, reason): number
         for status, reason, number in database.fetch(
-            "SELECT v.status, v.reason, count(*) FROM pairs JOIN revisions v USING (revision_id) "
+            f"SELECT v.status, {REASON_KIND}, count(*) FROM pairs JOIN revisions v USING (revision_id) "
             "WHERE pairs.run_id = $run AND pairs.kept GROUP BY 1, 2",
             run=run_id,
         )

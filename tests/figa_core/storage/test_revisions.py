@@ -120,18 +120,21 @@ def test_without_a_price_nothing_is_said_about_cost(database: Database) -> None:
     assert (found.usd, found.estimated_usd, found.calls) == (None, None, 1)
 
 
-def test_failures_are_listed_by_reason_with_an_example(database: Database) -> None:
-    execute(
-        database,
-        "UPDATE revisions SET status = 'rejected', reason = 'the answer is empty' "
-        "WHERE revision_id IN ('r1', 'r2')",
-    )
+def test_failures_are_listed_by_reason_without_a_rows_own_figure_and_with_an_example(
+    database: Database,
+) -> None:
+    for row, share in (("r1", 0.95), ("r2", 0.88)):
+        execute(
+            database,
+            f"UPDATE revisions SET status = 'rejected', reason = 'a rewrite above 0.8 (it is {share})' "
+            f"WHERE revision_id = '{row}'",
+        )
     execute(database, "UPDATE revisions SET status = 'succeeded' WHERE revision_id NOT IN ('r1', 'r2', 'r3')")
     assert failures(database, RUN) == [
         {
             "status": "rejected",
             "asked again": "no",
-            "reason": "the answer is empty",
+            "reason": "a rewrite above 0.8",
             "rows": 2,
             "for example": "r1",
         },
