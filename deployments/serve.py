@@ -14,18 +14,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import psutil
+from filelock import FileLock, Timeout
 from prefect.context import refresh_global_settings_context
 
 from deployments.deploy import deploy
 from deployments.pools import Pool
-from figa_core.errors import FigaError
+from figa_core.errors import FigaError, WorkspaceBusyError, WorkspaceError
 from figa_core.processes import child_environment, end_leftovers
 from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
 from flows.server import API_URL_VARIABLE, PrefectServer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.5
 _RESTART_AFTER_S = 2.0
+_RESTART_MAX_S = 60.0
 _STOP_S = 30.0  # the grace that `deployments/engine.py` gives a run, and some
 
 
@@ -45,6 +47,7 @@ class Worker:
 
     def __init__(self, pool: Pool, directory: Path, environment: dict[str, str]) -> None:
         self.name = f"worker on {pool}"
+        self.started_at = time.monotonic()
         self.log = directory / f"worker-{pool}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -77,6 +80,7 @@ class Serving:
         """`say` gets a line for people; `environment` is added to that of the workers."""
         self._directory, self._port, self._say = directory.resolve(), port, say
         self._environment = dict(environment or {})
+        self._restart_after_s = _RESTART_AFTER_S
         self.server = self._start_server()
         self.workers: dict[Pool, Worker] = {}
 
@@ -108,7 +112,7 @@ class Serving:
             code = worker.process.poll()
             if code is not None:
                 self._say(f"the {worker.name} has ended (code {code}, log {worker.log}); starting it again")
-                time.sleep(_RESTART_AFTER_S)
+                self._wait_before_restart(worker)
                 self.workers[pool] = self._start_worker(pool)
 
     def stop(self) -> None:
@@ -125,6 +129,13 @@ class Serving:
         for run in alive:
             run.kill()
         self.server.stop()
+
+    def _wait_before_restart(self, worker: Worker) -> None:
+        """Longer each time a worker ends as soon as it began: what is wrong does not pass by itself."""
+        lived_s = time.monotonic() - worker.started_at
+        longer = min(_RESTART_MAX_S, 2 * self._restart_after_s)
+        self._restart_after_s = longer if lived_s < _RESTART_MAX_S else _RESTART_AFTER_S
+        time.sleep(self._restart_after_s)
 
     def _start_server(self) -> PrefectServer:
         return PrefectServer(
@@ -154,9 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sandbox", action="store_true", help="also figa/sandbox: a run to try, with nothing of your own"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as stack:
         try:
+            stack.enter_context(_alone_in(options.directory))
             for process in end_leftovers():
                 _say(f"ended {process}, which an earlier `make serve` that was killed had left")
             sandbox = _sandbox(options.directory) if options.sandbox else None
@@ -179,6 +190,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         except KeyboardInterrupt:
             return 0
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Raises WorkspaceBusyError if another `make serve` uses this directory: two servers, one database."""
+    lock = FileLock(directory / "serve.lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise WorkspaceBusyError(
+            f"{directory}: another `make serve` is at work with this directory. Stop it, or give this one "
+            "another with --directory."
+        ) from error
+    except OSError as error:
+        raise WorkspaceError(
+            f"{directory}: cannot write there ({error.strerror}). Give another with --directory."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stop(serving: Serving) -> None:
@@ -218,4 +251,5 @@ def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     sys.exit(main())
