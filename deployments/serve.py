@@ -3,155 +3,34 @@
     python -m deployments.serve [--port 4200] [--directory build/serve]      (`make serve`)
 
 All of it listens on loopback only and ends with Ctrl-C; the server's history stays in the directory. A
-server or worker that dies is started again. Runs outlive neither: what was under way is marked Crashed and
+server or worker that dies is started again. A run ends with its worker: it is then marked as Crashed, and
 goes on with Retry.
 """
 
 import argparse
 import asyncio
-import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import psutil
 from filelock import FileLock, Timeout
-from prefect.context import refresh_global_settings_context
 
-from deployments.deploy import deploy
-from deployments.pools import Pool
+from deployments.serving import Serving
 from figa_core.errors import FigaError, WorkspaceBusyError, WorkspaceError
-from figa_core.processes import child_environment, end_leftovers
-from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
-from flows.server import API_URL_VARIABLE, PrefectServer
+from figa_core.processes import end_leftovers
+from flows.server import API_URL_VARIABLE
 
-DIRECTORY = Path("build/serve")
-PORT = 4200
 if TYPE_CHECKING:
     from deployments.sandbox import SandboxTeacher
 
+DIRECTORY = Path("build/serve")
+PORT = 4200
 _LOOK_EVERY_S = 0.5
-_RESTART_AFTER_S = 2.0
-_RESTART_MAX_S = 60.0
-_STOP_S = 30.0  # the grace that `deployments/engine.py` gives a run, and some
-
-
-class Worker:
-    """A worker process on one pool."""
-
-    def __init__(self, pool: Pool, directory: Path, environment: dict[str, str]) -> None:
-        self.name = f"worker on {pool}"
-        self.started_at = time.monotonic()
-        self.log = directory / f"worker-{pool}.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.worker", pool],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def runs(self) -> list[psutil.Process]:
-        """The processes of its runs, and theirs."""
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
-
-
-class Serving:
-    """Server and workers, watched over. Make it, use it and end it in one thread: they die with that."""
-
-    def __init__(
-        self,
-        directory: Path,
-        port: int,
-        say: Callable[[str], None],
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """`say` gets a line for people; `environment` is added to that of the workers."""
-        self._directory, self._port, self._say = directory.resolve(), port, say
-        self._environment = dict(environment or {})
-        self._restart_after_s = _RESTART_AFTER_S
-        self.server = self._start_server()
-        self.workers: dict[Pool, Worker] = {}
-
-    def start(self) -> None:
-        """Bring everything up.
-
-        Raises:
-            WorkspaceError: the server does not start.
-            ConfigError: Prefect refuses a deployment.
-        """
-        self.server.wait()
-        os.environ[API_URL_VARIABLE] = self.server.api_url
-        refresh_global_settings_context()
-        for line in asyncio.run(deploy()):
-            self._say(f"  {line}")
-        for pool in Pool:
-            self.workers[pool] = self._start_worker(pool)
-
-    def look_after(self) -> None:
-        """Start again what has died."""
-        if self.server.process.poll() is not None:
-            self._say(
-                f"the Prefect server has ended (code {self.server.process.returncode}); starting it again"
-            )
-            time.sleep(_RESTART_AFTER_S)
-            self.server = self._start_server()
-            self.server.wait()
-        for pool, worker in self.workers.items():
-            code = worker.process.poll()
-            if code is not None:
-                self._say(f"the {worker.name} has ended (code {code}, log {worker.log}); starting it again")
-                self._wait_before_restart(worker)
-                self.workers[pool] = self._start_worker(pool)
-
-    def stop(self) -> None:
-        """End the workers, wait until their runs have ended and said so, then end the server.
-
-        Prefect's worker, asked to end, waits for its runs, for hours if need be. So it is killed: each of
-        its runs notices, stores what it has and reports that it crashed (`deployments/engine.py`).
-        """
-        runs = [run for worker in self.workers.values() for run in worker.runs()]
-        for worker in self.workers.values():
-            worker.process.kill()
-            worker.process.wait()
-        _, alive = psutil.wait_procs(runs, timeout=_STOP_S)
-        for run in alive:
-            run.kill()
-        self.server.stop()
-
-    def _wait_before_restart(self, worker: Worker) -> None:
-        """Longer each time a worker ends as soon as it began: what is wrong does not pass by itself."""
-        lived_s = time.monotonic() - worker.started_at
-        longer = min(_RESTART_MAX_S, 2 * self._restart_after_s)
-        self._restart_after_s = longer if lived_s < _RESTART_MAX_S else _RESTART_AFTER_S
-        time.sleep(self._restart_after_s)
-
-    def _start_server(self) -> PrefectServer:
-        return PrefectServer(
-            self._directory / "prefect", port=self._port, reports=self._directory / "reports"
-        )
-
-    def _start_worker(self, pool: Pool) -> Worker:
-        environment = child_environment(
-            **{
-                API_URL_VARIABLE: self.server.api_url,
-                DIRECTORY_VARIABLE: str(self._directory / "reports"),
-                URL_VARIABLE: self.server.reports_url,
-                **self._environment,
-            }
-        )
-        return Worker(pool, self._directory, environment)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

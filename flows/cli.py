@@ -81,7 +81,7 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Run the pipeline on your own prompts, model, reward model and reviser."""
-    from figa_core.config import load_config
+    from figa_core.config_file import load_config
 
     _run_flow(load_config(config))
 
@@ -102,7 +102,7 @@ def plan(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Show the reviser's calls, tokens, cost and time that a run would take. Spends nothing."""
-    from figa_core.config import load_config
+    from figa_core.config_file import load_config
 
     settings = load_config(config)
     from flows.plan import make_plan, plan_lines

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from figa_core.config import PipelineConfig, anchor_paths
+from figa_core.config import PipelineConfig
+from figa_core.config_file import anchor_paths
 
 
 def anchored(config: PipelineConfig) -> PipelineConfig:

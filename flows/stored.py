@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from figa_core.config import PipelineConfig, parse_config
+from figa_core.config import PipelineConfig
+from figa_core.config_file import parse_config
 from figa_core.storage import summary
 from flows.status import existing_workspace
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config import load_config
+from figa_core.config_file import load_config
 from flows.demo import PRESET
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def test_the_demo_runs_a_preset() -> None:
 def test_the_readme_names_only_targets_commands_and_files_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make ([a-z-]+)", readme)):
+    for target in set(re.findall(r"make ([a-z0-9-]+)", readme)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
     for linked in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / linked).exists(), linked

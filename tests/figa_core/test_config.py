@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from figa_core.config import PipelineConfig, load_config, parse_config
+from figa_core.config import PipelineConfig
+from figa_core.config_file import load_config, parse_config
 from figa_core.errors import ConfigError
 
 MINIMAL = """
