@@ -11,6 +11,7 @@ STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
 PORT ?= 4200
+DIRECTORY ?= build/serve
 
 .PHONY: setup demo sandbox serve test test-slow e2e bench lint format clean
 
@@ -75,7 +76,7 @@ e2e: setup $(STAMPS)/e2e
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m e2e tests/deployments
 
 serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C; SANDBOX=1 adds a run to try
-	@$(BIN)/python -m deployments.serve --port $(PORT) $(if $(SANDBOX),--sandbox)
+	@$(BIN)/python -m deployments.serve --port $(PORT) --directory $(DIRECTORY) $(if $(SANDBOX),--sandbox)
 
 bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## figures side by side with what they are compared to; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision

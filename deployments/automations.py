@@ -12,13 +12,11 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from flows.names import DATASET_BUILT, TRAIN_MODEL
+from flows.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
 
-HEARTBEAT_S = 30
-"""Between two signs of life of a run; Prefect allows no less. `prefect.yaml` sets it for the runs."""
-MISSED_S = 80
+MISSED_S = 90
 """A run without a sign of life for so long is dead. With what the server takes to notice it stays below two
-minutes, and one beat may come late."""
+minutes, and a beat may come late because the server was started anew."""
 
 PENDING_S = 90
 """A run that a worker has taken and that does not begin for so long never will; Python and the flow's imports
@@ -82,13 +80,18 @@ async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
     )
 
 
-async def create_automations(client: PrefectClient) -> list[str]:
-    """Create those that are missing; their names."""
-    wanted = [dead_runs(), runs_not_begun(), await train_on_new_dataset(client)]
-    missing = [each for each in wanted if not await client.read_automations_by_name(each.name)]
-    for each in missing:
+async def create_automations(client: PrefectClient, *, reset: bool = False) -> list[str]:
+    """Create those that are missing, with `reset` all of them anew; their names."""
+    created = []
+    for each in (dead_runs(), runs_not_begun(), await train_on_new_dataset(client)):
+        found = await client.read_automations_by_name(each.name)
+        if found and not reset:
+            continue
+        for old in found:
+            await client.delete_automation(old.id)
         await client.create_automation(each)
-    return [each.name for each in missing]
+        created.append(each.name)
+    return created
 
 
 def _crashed_without(
@@ -102,6 +105,10 @@ def _crashed_without(
             after={f"prefect.flow-run.{event}" for event in after},
             expect={f"prefect.flow-run.{event}" for event in expect},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            # Ours only: on a server with other flows, those may beat less often or begin more slowly.
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

@@ -3,21 +3,24 @@
     python -m deployments.deploy            (with PREFECT_API_URL set; `make serve` does it too)
     python -m deployments.deploy --reset
 
-What a person may have changed in the UI since (default parameters, schedules, a pause, the limit, switched
-automations) stays as it is; --reset takes the file's again for the deployments.
+What people may have changed in the UI since (default parameters, schedules, a pause, limits, tags, switched
+automations) stays as it is; --reset takes the file's again, and creates the automations anew.
 """
 
 import argparse
 import asyncio
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import httpx
 import yaml
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleUpdate, DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
@@ -33,7 +36,7 @@ ROOT = FILE.parent.parent
 
 def deployment_names(file: Path = FILE) -> list[str]:
     """Each in the file as "flow/deployment"; the two have the same name here."""
-    return [f"{each['name']}/{each['name']}" for each in yaml.safe_load(file.read_text())["deployments"]]
+    return [f"{name}/{name}" for name in _definitions(file)]
 
 
 async def deploy(*, reset: bool = False) -> list[str]:
@@ -48,14 +51,21 @@ async def deploy(*, reset: bool = False) -> list[str]:
         for pool in Pool:
             created = await create_pool(client, pool)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
-        before = {name: await _read(client, name) for name in deployment_names()}
-        _prefect_deploy(str(client.api_url))
-        for name, old in before.items():
-            if old is not None and not reset:
-                await _restore(client, old)
-            lines.append(f"deployment {name}: {_what_was_done(old, reset)}")
-        lines += [f"automation {name!r}: created" for name in await create_automations(client)]
+        standing = {name: await _read(client, f"{name}/{name}") for name in _definitions()}
+        new = [name for name, deployment in standing.items() if deployment is None or reset]
+        if new:
+            _prefect_deploy(str(client.api_url), new)
+        for name, deployment in standing.items():
+            if deployment is not None and not reset:
+                await _update(client, deployment, _definitions()[name])
+            lines.append(f"deployment {name}/{name}: {_what_was_done(deployment, reset)}")
+        automations = await create_automations(client, reset=reset)
+        lines += [f"automation {name!r}: created" for name in automations]
     return lines
+
+
+def _definitions(file: Path = FILE) -> dict[str, Any]:
+    return {each["name"]: each for each in yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]}
 
 
 async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
@@ -65,30 +75,46 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return None
 
 
-async def _restore(client: PrefectClient, old: DeploymentResponse) -> None:
-    """Give a deployment back what people decide about it, which deploying it anew overwrote."""
-    schedules = [
-        DeploymentScheduleUpdate(
-            schedule=each.schedule,
-            active=each.active,
-            max_scheduled_runs=each.max_scheduled_runs,
-            parameters=each.parameters,
-            slug=each.slug,
+async def _update(client: PrefectClient, standing: DeploymentResponse, definition: dict[str, Any]) -> None:
+    """Give a deployment what belongs to the code, and nothing that belongs to the people who use it.
+
+    `prefect deploy` would overwrite both.
+    """
+    pool = definition["work_pool"]
+    pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+    try:
+        await client.update_deployment(
+            standing.id,
+            DeploymentUpdate(
+                description=definition["description"],
+                entrypoint=definition["entrypoint"],
+                path=str(ROOT),
+                pull_steps=[pull],
+                parameter_openapi_schema=_schema(definition["entrypoint"]),
+                enforce_parameter_schema=definition["enforce_parameter_schema"],
+                work_pool_name=pool["name"],
+                work_queue_name=pool["work_queue_name"],
+                job_variables=pool["job_variables"],
+            ),
         )
-        for each in old.schedules
-    ]
-    limit = old.global_concurrency_limit.limit if old.global_concurrency_limit else None
-    await client.update_deployment(
-        old.id,
-        DeploymentUpdate(
-            parameters=old.parameters, paused=old.paused, schedules=schedules, concurrency_limit=limit
-        ),
-    )
+    except httpx.HTTPStatusError as error:
+        raise ConfigError(
+            f"the Prefect server refuses the deployment {standing.name!r}: {error}. "
+            "`python -m deployments.deploy --reset` takes the parameters and schedules of the file."
+        ) from error
 
 
-def _prefect_deploy(api_url: str) -> None:
-    """`prefect deploy --all`; raises ConfigError with what it says if it fails."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(FILE)]
+def _schema(entrypoint: str) -> dict[str, Any]:
+    path, _, name = entrypoint.partition(":")
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    return flow.parameters.model_dump_for_openapi()
+
+
+def _prefect_deploy(api_url: str, names: Sequence[str]) -> None:
+    """`prefect deploy` for these; raises ConfigError with what it says if it fails."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(FILE)]
+    for name in names:
+        command += ["--name", name]
     environment = {**os.environ, API_URL_VARIABLE: api_url}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -96,8 +122,8 @@ def _prefect_deploy(api_url: str) -> None:
         raise ConfigError(f"{FILE}: `prefect deploy` refuses it. Its last lines:\n{said}")
 
 
-def _what_was_done(old: DeploymentResponse | None, reset: bool) -> str:
-    if old is None:
+def _what_was_done(standing: DeploymentResponse | None, reset: bool) -> str:
+    if standing is None:
         return "created"
     return "set to what the file says" if reset else "updated; its parameters and schedules are as they were"
 

@@ -8,11 +8,12 @@ The embedded world of `make demo`, its scripted teacher as the provider, every f
 from collections.abc import Callable
 from pathlib import Path
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 
 from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.demo import KEY_VARIABLE, demo_config
+from flows.demo import KEY, KEY_VARIABLE, demo_config
 
 NAME = "sandbox"
 REQUESTS_PER_MINUTE = 6000
@@ -21,21 +22,26 @@ REQUESTS_PER_MINUTE = 6000
 class SandboxTeacher:
     """The teacher, and what a run needs of the sandbox. For one thread: the teacher dies with it."""
 
-    def __init__(self, root: Path, workspace: Path, say: Callable[[str], None]) -> None:
-        """Builds the sandbox in `root` unless it stands (one to two minutes)."""
+    def __init__(self, root: Path, workspace: Path, port: int, say: Callable[[str], None]) -> None:
+        """Builds the sandbox in `root` unless it stands (one to two minutes).
+
+        `port` is the teacher's, always the same, so that Retry finds it after the next start.
+        """
         self._sandbox = build_sandbox(root, on_progress=say)
         self._workspace = workspace
-        self.process = TeacherProcess(requests_per_minute=REQUESTS_PER_MINUTE)
+        self.process = TeacherProcess(port=port, requests_per_minute=REQUESTS_PER_MINUTE)
 
     @property
     def environment(self) -> dict[str, str]:
         """What the workers need to reach it."""
-        return {KEY_VARIABLE: "the-sandbox-teacher-takes-any-key"}
+        return {KEY_VARIABLE: KEY}
 
     async def deploy(self) -> None:
-        """Create the deployment, or give it the teacher's new address."""
+        """Create the deployment unless it stands."""
         config = demo_config(self._workspace, self._sandbox, self.process.base_url)
         async with get_client() as client:
+            if await _stands(client):
+                return
             figa = await client.read_deployment_by_name("figa/figa")
             await client.create_deployment(
                 flow_id=figa.flow_id,
@@ -53,3 +59,11 @@ class SandboxTeacher:
                 job_variables=figa.job_variables,
                 tags=[*figa.tags, NAME],
             )
+
+
+async def _stands(client: PrefectClient) -> bool:
+    try:
+        await client.read_deployment_by_name(f"figa/{NAME}")
+    except ObjectNotFound:
+        return False
+    return True

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack.enter_context(_alone_in(options.directory))
             for process in end_leftovers():
                 _say(f"ended {process}, which an earlier `make serve` that was killed had left")
-            sandbox = _sandbox(options.directory) if options.sandbox else None
+            sandbox = _sandbox(options) if options.sandbox else None
             environment = {}
             if sandbox is not None:
                 stack.enter_context(sandbox.process)
@@ -81,11 +81,11 @@ def _alone_in(directory: Path) -> Iterator[None]:
     except Timeout as error:
         raise WorkspaceBusyError(
             f"{directory}: another `make serve` is at work with this directory. Stop it, or give this one "
-            "another with --directory."
+            "another: make serve DIRECTORY=..."
         ) from error
     except OSError as error:
         raise WorkspaceError(
-            f"{directory}: cannot write there ({error.strerror}). Give another with --directory."
+            f"{directory}: cannot write there ({error.strerror}). Give another: make serve DIRECTORY=..."
         ) from error
     try:
         yield
@@ -99,12 +99,12 @@ def _stop(serving: Serving) -> None:
     _say("Stopped.")
 
 
-def _sandbox(directory: Path) -> "SandboxTeacher":
+def _sandbox(options: argparse.Namespace) -> "SandboxTeacher":
     from deployments.sandbox import SandboxTeacher  # the demo's preset and more to import
     from flows.cli import SANDBOX_ROOT
 
     _say("Building the sandbox, unless it stands (1 to 2 min) ...")
-    return SandboxTeacher(SANDBOX_ROOT, directory.resolve() / "sandbox", _say)
+    return SandboxTeacher(SANDBOX_ROOT, options.directory.resolve() / "sandbox", options.port + 1, _say)
 
 
 def _say_where(serving: Serving, options: argparse.Namespace) -> None:

@@ -18,7 +18,8 @@ from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
 from flows.server import API_URL_VARIABLE, PrefectServer
 
 _RESTART_AFTER_S = 2.0
-_RESTART_MAX_S = 60.0
+_RESTART_EARLY_S = 30.0
+_EARLY_S = 20.0
 _STOP_S = 30.0  # the grace that `deployments/engine.py` gives a run, and some
 
 
@@ -28,6 +29,7 @@ class Worker:
     def __init__(self, pool: Pool, directory: Path, environment: dict[str, str]) -> None:
         self.name = f"worker on {pool}"
         self.started_at = time.monotonic()
+        self.restart_at: float | None = None
         self.log = directory / f"worker-{pool}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -60,7 +62,6 @@ class Serving:
         """`say` gets a line for people; `environment` is added to that of the workers."""
         self._directory, self._port, self._say = directory.resolve(), port, say
         self._environment = dict(environment or {})
-        self._restart_after_s = _RESTART_AFTER_S
         self.server = self._start_server()
         self.workers: dict[Pool, Worker] = {}
 
@@ -82,18 +83,14 @@ class Serving:
     def look_after(self) -> None:
         """Start again what has died."""
         if self.server.process.poll() is not None:
-            self._say(
-                f"the Prefect server has ended (code {self.server.process.returncode}); starting it again"
-            )
+            code, log = self.server.process.returncode, self.server.log
+            self._say(f"the Prefect server has ended (code {code}, log {log}); starting it again")
             time.sleep(_RESTART_AFTER_S)
             self.server = self._start_server()
             self.server.wait()
         for pool, worker in self.workers.items():
-            code = worker.process.poll()
-            if code is not None:
-                self._say(f"the {worker.name} has ended (code {code}, log {worker.log}); starting it again")
-                self._wait_before_restart(worker)
-                self.workers[pool] = self._start_worker(pool)
+            if worker.process.poll() is not None:
+                self._restart(pool, worker)
 
     def stop(self) -> None:
         """End the workers, wait until their runs have ended and said so, then end the server.
@@ -110,12 +107,16 @@ class Serving:
             run.kill()
         self.server.stop()
 
-    def _wait_before_restart(self, worker: Worker) -> None:
-        """Longer each time a worker ends as soon as it began: what is wrong does not pass by itself."""
-        lived_s = time.monotonic() - worker.started_at
-        longer = min(_RESTART_MAX_S, 2 * self._restart_after_s)
-        self._restart_after_s = longer if lived_s < _RESTART_MAX_S else _RESTART_AFTER_S
-        time.sleep(self._restart_after_s)
+    def _restart(self, pool: Pool, worker: Worker) -> None:
+        """Now, or later if it ended as soon as it began: what is wrong does not pass by itself."""
+        now = time.monotonic()
+        if worker.restart_at is None:
+            early = now - worker.started_at < _EARLY_S
+            worker.restart_at = now + (_RESTART_EARLY_S if early else _RESTART_AFTER_S)
+            code, log = worker.process.returncode, worker.log
+            self._say(f"the {worker.name} has ended (code {code}, log {log}); starting it again")
+        elif now >= worker.restart_at:
+            self.workers[pool] = self._start_worker(pool)
 
     def _start_server(self) -> PrefectServer:
         return PrefectServer(

@@ -11,6 +11,7 @@ CUDA_VISIBLE_DEVICES) they take from the worker's environment.
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,14 +33,17 @@ async def check(pool: Pool) -> None:
 def worker_command(pool: Pool) -> list[str]:
     """Prefect's worker; one run at a time on a GPU."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
-    return [*command, "--name", f"figa-{pool}", *(["--limit", "1"] if pool is Pool.GPU else [])]
+    name = f"figa-{pool}-{socket.gethostname()}"
+    return [*command, "--name", name, *(["--limit", "1"] if pool is Pool.GPU else [])]
 
 
 def prepare_environment() -> None:
     """Make this process's environment that of a worker: its runs use this interpreter and die with it."""
     binaries = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
-    os.environ[PARENT_PID_VARIABLE] = str(os.getpid())  # `exec` keeps the pid
+    # A run looks after its parent itself (deployments/engine.py); with this variable it would be taken for a
+    # leftover while it still stores what it has.
+    os.environ.pop(PARENT_PID_VARIABLE, None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ from tasks.revise import RevisionSections, check_open_rows, revise, revise_batch
 from tasks.score import score_references, score_responses, score_revisions
 from tasks.weigh import WeighResult, weigh
 
+BUILT = "dataset built"
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltDataset:
@@ -44,7 +46,7 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
         FigaError: what was wrong, where, and what to do; what was done until then is stored.
     """
     config, progress = anchored(config), current()
-    with open_run(config, flow_run.name or "build-dataset", progress) as run:
+    with open_run(config, flow_run.name or "build-dataset", progress, reaches=BUILT) as run:
         story = Story(progress)
         weighed = await build(story, run, config)
         dataset_built(run, config, weighed)

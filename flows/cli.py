@@ -172,6 +172,10 @@ def _progress() -> Iterator["Progress"]:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    from flows.names import HEARTBEAT_S
+
+    # An automation of ours takes a run that is silent for longer for dead (deployments/automations.py).
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
     from flows.progress import Bars, Lines
 
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PRESET = Path(__file__).resolve().parent.parent / "deployments" / "presets" / "demo.toml"
 KEY_VARIABLE = "FIGA_DEMO_KEY"
+KEY = "the-sandbox-teacher-takes-any-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoRes
     if not PRESET.is_file():
         raise ConfigError(f"{PRESET}: not found. `figa demo` runs from a checkout of the repository.")
     begun = time.monotonic()
-    os.environ.setdefault(KEY_VARIABLE, "the-sandbox-teacher-takes-any-key")
+    os.environ.setdefault(KEY_VARIABLE, KEY)
     with PeakMemory() as memory, prefect_api(Workspace(workspace).prefect) as server:
         with progress.stage("building the sandbox"):
             sandbox = build_sandbox(sandbox_root, on_progress=progress.line)

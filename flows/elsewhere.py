@@ -22,6 +22,16 @@ def started_by_worker() -> bool:
     return own_deployment.id is not None
 
 
+async def is_deployed(name: str) -> bool:
+    """Whether there is such a deployment on this run's server."""
+    async with get_client() as client:
+        try:
+            await client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            return False
+    return True
+
+
 async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *, pool: str) -> None:
     """Run the deployment `name` ("flow/deployment") as a part of this flow run, until it has completed.
 
@@ -62,13 +72,14 @@ async def _wait(client: PrefectClient, run: FlowRun, progress: Progress, pool: s
     begun, said = time.monotonic(), False
     while True:
         run = await client.read_flow_run(run.id)
-        if run.state is not None and run.state.is_final():
+        state = run.state
+        if state is not None and state.is_final():
             return run
-        waits = run.state is not None and run.state.is_scheduled()
-        if waits and not said and time.monotonic() - begun > _SAY_AFTER_S:
+        late = time.monotonic() - begun > _SAY_AFTER_S
+        if state is not None and state.is_scheduled() and late and not said:
             said = True
             progress.line(
-                f"{run.name!r} still waits for its turn on the pool {pool!r}. If no worker is on that pool, "
-                f"start one: `python -m deployments.worker {pool}` (`make serve` does it too)."
+                f"{run.name!r} waits for its turn on the pool {pool!r} ({state.name}). If no worker is on "
+                f"that pool, start one: `python -m deployments.worker {pool}` (`make serve` does it too)."
             )
         await asyncio.sleep(_POLL_S)

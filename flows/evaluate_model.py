@@ -6,10 +6,12 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
-from figa_core.records import Split
+from figa_core.errors import InputError
+from figa_core.records import Objective, Split
 from figa_core.report.data import ReportData
+from figa_core.storage import summary
 from flows.artifacts import publish_report
-from flows.open_run import OpenRun, open_run
+from flows.open_run import OpenRun, visit_run
 from flows.progress import current
 from flows.stored import stored_config
 from flows.story import Story, now
@@ -17,9 +19,16 @@ from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report
 from tasks.score import score_responses
+from tasks.train import BASE_LABEL, label_of
 
 
-@flow(name="evaluate-model", flow_run_name="evaluate {model.name} in {workspace.name}", persist_result=False)
+def _run_name() -> str:
+    parameters = flow_run.parameters
+    workspace, model = Path(parameters["workspace"]), Path(parameters["model"])
+    return f"{workspace.name}: evaluate {parameters.get('label') or _label_of(model, workspace)}"
+
+
+@flow(name="evaluate-model", flow_run_name=_run_name, persist_result=False)
 async def evaluate_model(
     workspace: Path, model: Path, label: str | None = None, run_id: str | None = None
 ) -> ReportData:
@@ -28,27 +37,58 @@ async def evaluate_model(
     Args:
         workspace: Directory of the workspace.
         model: Hugging Face directory of the model to judge, such as WORKSPACE/trainings/ID/model.
-        label: What it is called in the report; without one, its directory.
+        label: What it is called in the report; without one, its directory, from the workspace on.
         run_id: Id of the run whose prompts and settings count; without one, the latest.
 
     Raises:
-        InputError: there is no such workspace, run or model.
+        InputError: there is no such workspace, run or model, or the label is another model's.
+        WorkspaceBusyError: a run holds the workspace. It is not waited for: it may itself wait for the pool
+            that this one occupies.
         FigaError: what was wrong, where, and what to do; what was done until then is stored.
     """
-    config, progress = stored_config(workspace, run_id), current()
-    model = model.expanduser().resolve()
-    with open_run(config, flow_run.name or "evaluate-model", progress, needs_key=False) as run:
+    workspace, model = workspace.expanduser().resolve(), model.expanduser().resolve()
+    config, progress = _impatient(stored_config(workspace, run_id)), current()
+    with visit_run(config, flow_run.name or "evaluate-model", progress) as run:
         story = Story(progress)
-        await judge(story, run, config, label or str(model), model)
+        label = label or _label_of(model, workspace)
+        _check_label(run, config, label, model)
+        await judge(story, run, config, label, model)
         data = await story.tell("report", report, run.workspace, run.run_id, created_at=now(), counted=False)
         await publish_report(run, data)
     return data
 
 
+def _impatient(config: PipelineConfig) -> PipelineConfig:
+    workspace = config.workspace.model_copy(update={"lease_timeout_s": 0.0})
+    return config.model_copy(update={"workspace": workspace})
+
+
+def _label_of(model: Path, workspace: Path) -> str:
+    return str(model.relative_to(workspace) if model.is_relative_to(workspace) else model)
+
+
+def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) -> None:
+    """Raises InputError if the report shows another model under this label."""
+    generator = generator_id(run.workspace, config.generation, _sampling(config, model))
+    rows = summary.evaluations(run.workspace.store.database, run.run_id)
+    taken = {row.generator_id for row in rows if row.label == label} - {generator}
+    own = {BASE_LABEL, *(label_of(objective) for objective in Objective)}
+    if taken or (label in own and not any(row.label == label for row in rows)):
+        raise InputError(
+            f"label {label!r}: the report of {run.run_id} shows another model under it, or is going to. Give "
+            "this one a label of its own."
+        )
+
+
+def _sampling(config: PipelineConfig, model: Path) -> Sampling:
+    evaluation = config.evaluation
+    return Sampling(model, Split.HELD_OUT, evaluation.temperature, 1, evaluation.max_prompts)
+
+
 async def judge(story: Story, run: OpenRun, config: PipelineConfig, label: str, model: Path) -> None:
     """Sample a model on the held-out prompts, score the samples, store the means."""
     at, evaluation = (run.workspace, run.run_id), config.evaluation
-    sampling = Sampling(model, Split.HELD_OUT, evaluation.temperature, 1, evaluation.max_prompts)
+    sampling = _sampling(config, model)
     generator = generator_id(run.workspace, config.generation, sampling)
     longest = config.prompts.max_prompt_tokens
     await story.tell(f"evaluate {label}: generate", generate, *at, config.generation, sampling, longest)

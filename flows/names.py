@@ -1,5 +1,11 @@
 """What flows and deployments call by the same name on the Prefect server."""
 
+FLOWS = ("figa", "build-dataset", "retry-revisions", "train-model", "evaluate-model")
+"""Each has a deployment of the same name."""
+
+HEARTBEAT_S = 30
+"""Seconds between two signs of life of a run; Prefect allows no less, and by itself takes 180."""
+
 DATASET_BUILT = "figa.dataset.built"
 """The event after a dataset; its resource is `figa.dataset.ID`."""
 

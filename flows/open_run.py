@@ -35,16 +35,42 @@ class OpenRun:
 
 @contextmanager
 def open_run(
-    config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
+    config: PipelineConfig, flow_run: str, progress: Progress, *, reaches: str = "completed"
 ) -> Iterator[OpenRun]:
-    """Check the config, take the workspace, and record the run and its end.
-
-    `needs_key`: whether the reviser is going to be asked.
+    """Check the config, take the workspace, and record the run and its end: `reaches`, or failed.
 
     Raises:
         ConfigError, InputError, EngineError: see `preflight.check`; nothing was started.
         WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
     """
+    with _held(config, flow_run, progress) as run:
+        store = run.workspace.store
+        store.save_run(run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
+        templates = [run.templates.without_reference, run.templates.with_reference]
+        store.save_run_settings(
+            run.run_id, {"generator": run.generator, "scorer": run.scorer, "templates": templates}
+        )
+        try:
+            yield run
+        except BaseException as error:
+            store.end_run(run.run_id, "failed", str(error) or type(error).__name__)
+            raise
+        store.end_run(run.run_id, reaches)
+
+
+@contextmanager
+def visit_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iterator[OpenRun]:
+    """Check the config and take the workspace for something that adds to a stored run; what the run came to
+    stays as it is recorded. The reviser is not going to be asked. Raises as `open_run`.
+    """
+    with _held(config, flow_run, progress, needs_key=False) as run:
+        yield run
+
+
+@contextmanager
+def _held(
+    config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
+) -> Iterator[OpenRun]:
     check(config, needs_key=needs_key)
     directory, timeout_s = config.workspace.path, config.workspace.lease_timeout_s
     if timeout_s and is_held(directory):
@@ -62,15 +88,7 @@ def open_run(
                 break
         workspace = Workspace(directory)
         workspace.store.create()
-        run = identify(workspace, config)
-        workspace.store.save_run(run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
-        workspace.store.save_run_settings(run.run_id, {"generator": run.generator, "scorer": run.scorer})
-        try:
-            yield run
-        except BaseException as error:
-            workspace.store.end_run(run.run_id, "failed", str(error) or type(error).__name__)
-            raise
-        workspace.store.end_run(run.run_id, "completed")
+        yield identify(workspace, config)
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:

@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -18,6 +19,10 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from figa_core.ports import ProgressCallback
 
 EVERY_S = 3.0
+
+# By themselves they would hand back coroutines here: the thread's context is that of an async flow.
+_create = partial(create_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
+_update = partial(update_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
 
 _logger = logging.getLogger(__name__)
 
@@ -72,10 +77,9 @@ class _StageArtifact:
         words = f"{self._title}: {done:,} of {total:,}"
         try:
             if self._id is None:
-                made = create_progress_artifact(percent, key=_key(self._title), description=words)
-                self._id = cast(UUID, made)  # a coroutine only in an event loop, and this is a thread
+                self._id = cast(UUID, _create(percent, key=_key(self._title), description=words))
             else:
-                update_progress_artifact(self._id, percent, description=words)
+                _update(self._id, percent, description=words)
         except Exception as error:  # whatever a server may answer
             _logger.debug("progress of %s not shown: %s", self._title, error)
         else:

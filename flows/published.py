@@ -1,5 +1,7 @@
 """Where a browser finds a run's report: browsers follow no link from a web page to a file."""
 
+import hashlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -7,18 +9,26 @@ from pathlib import Path
 DIRECTORY_VARIABLE = "FIGA_REPORTS_DIR"
 URL_VARIABLE = "FIGA_REPORTS_URL"
 
+_logger = logging.getLogger(__name__)
+
 
 def published_url(report: Path) -> str | None:
-    """Copy a report to where a web server has it, and say its address; None if no server is configured.
+    """Copy a report to where a web server has it, and say its address; None if that cannot be.
 
     FIGA_REPORTS_DIR names the directory and FIGA_REPORTS_URL its address; `make serve` sets both.
     """
     directory, url = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(URL_VARIABLE)
     if not directory or not url:
         return None
-    target = Path(directory) / report.name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    # The same run may stand in several workspaces.
+    place = hashlib.sha256(str(report.resolve()).encode()).hexdigest()[:8]
+    target = Path(directory) / f"{report.stem}-{place}{report.suffix}"
     partial = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copyfile(report, partial)
-    partial.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(report, partial)
+        partial.replace(target)
+    except OSError as error:
+        _logger.warning("the report %s is not served: %s", report, error)
+        return None
     return f"{url.rstrip('/')}/{target.name}"

@@ -7,12 +7,18 @@ the same: the `figa` flow with the run's own configuration, which does only what
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.figa import RunResult, figa
 from flows.stored import stored_config
 
 
-@flow(name="retry-revisions", flow_run_name="retry {workspace}", persist_result=False)
+def _run_name() -> str:
+    parameters = flow_run.parameters
+    return f"{Path(parameters['workspace']).name}: retry {parameters.get('run_id') or 'the latest run'}"
+
+
+@flow(name="retry-revisions", flow_run_name=_run_name, persist_result=False)
 async def retry_revisions(workspace: Path, run_id: str | None = None) -> RunResult:
     """Ask again for the open revisions of a stored run, then go on with it.
 

@@ -67,13 +67,16 @@ class PrefectServer:
             PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
+            # In memory, Prefect's default, the slots of runs are lost when the server starts anew, and the
+            # runs are ended for it.
+            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             DO_NOT_TRACK="1",
         )
         command = [sys.executable, "-m", "flows.server", "--port", str(self._port)]
         if reports is not None:
             reports.mkdir(parents=True, exist_ok=True)
             command += ["--reports", str(reports)]
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
@@ -97,6 +100,11 @@ class PrefectServer:
     def reports_url(self) -> str:
         """Where a browser finds the files in `reports`."""
         return f"{self.ui_url}{_REPORTS_ROUTE}"
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote, now and earlier."""
+        return self._log
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

@@ -25,7 +25,8 @@ def existing_workspace(directory: Path) -> Workspace:
     if not workspace.store.database.path.is_file():
         raise InputError(
             f"{directory}: no workspace here (no {workspace.store.database.path.name}). "
-            "Name one with --workspace, or make one with `figa demo` or `figa run`."
+            "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
+            "`figa run`."
         )
     workspace.store.create()  # one of an older version gets what it lacks
     return workspace

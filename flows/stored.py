@@ -4,18 +4,56 @@ from pathlib import Path
 
 from figa_core.config import PipelineConfig
 from figa_core.config_file import parse_config
+from figa_core.errors import ConfigError, InputError
+from figa_core.revision.prompt import load_templates
 from figa_core.storage import summary
+from figa_core.storage.summary import RunRow
+from flows.open_run import identify
 from flows.status import existing_workspace
+from tasks.workspace import Workspace
 
 
 def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
     """The configuration of a stored run (the latest without an id), for the workspace where it is now.
 
     Raises:
-        InputError: there is no such workspace or run.
+        InputError: there is no such workspace or run, or its prompts or models are not what they were: the
+            same configuration would be another run, and pay anew.
         ConfigError: the configuration is of another version and does not fit this one.
     """
-    directory = directory.expanduser().resolve()
-    run = summary.run(existing_workspace(directory).store.database, run_id)
-    config = parse_config(dict(run.config), source=f"run {run.run_id} in {directory}", base=directory)
-    return config.model_copy(update={"workspace": config.workspace.model_copy(update={"path": directory})})
+    workspace = existing_workspace(directory.expanduser().resolve())
+    run = summary.run(workspace.store.database, run_id)
+    source = f"run {run.run_id} in {workspace.directory}"
+    config = parse_config(dict(run.config), source=source, base=workspace.directory)
+    moved = config.workspace.model_copy(update={"path": workspace.directory})
+    config = _with_its_templates(config.model_copy(update={"workspace": moved}), workspace, run)
+    found = identify(workspace, config).run_id
+    if found != run.run_id:
+        raise InputError(
+            f"{source}: its prompts file, a model or a setting's meaning has changed since, so that the same "
+            f"settings would be another run now ({found}). Put the files back, or start a new run with "
+            "`figa run`: what is the same is not paid for again."
+        )
+    return config
+
+
+def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: RunRow) -> PipelineConfig:
+    """The instructions that the run's revisions were asked with, whatever the built-in ones say today."""
+    stored = run.settings.get("templates")
+    if stored is None or stored == _templates_now(config):
+        return config
+    paths = {}
+    for field, text in zip(("without_reference", "with_reference"), stored, strict=True):
+        paths[field] = workspace.templates(run.run_id) / f"{field}.jinja"
+        paths[field].parent.mkdir(parents=True, exist_ok=True)
+        paths[field].write_text(text, encoding="utf-8")
+    prompt = config.revision_prompt.model_copy(update=paths)
+    return config.model_copy(update={"revision_prompt": prompt})
+
+
+def _templates_now(config: PipelineConfig) -> list[str] | None:
+    try:
+        now = load_templates(config.revision_prompt.with_reference, config.revision_prompt.without_reference)
+    except ConfigError:
+        return None  # the user's file is gone
+    return [now.without_reference, now.with_reference]

@@ -5,15 +5,17 @@ gets what stands already; two that ask at once wait for one another.
 """
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
+from figa_core.ports import ProgressCallback
 from figa_core.training.job import TrainingJob
 from flows.artifacts import publish_curve
-from flows.elsewhere import run_elsewhere, started_by_worker
+from flows.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.names import GPU_POOL, TRAIN_MODEL
 from flows.open_run import OpenRun
 from flows.progress import current
@@ -27,11 +29,12 @@ from tasks.workspace import Workspace
 def _run_name() -> str:
     parameters = flow_run.parameters
     loss = LossConfig.model_validate(parameters.get("loss") or {})
-    return _name(loss, Path(parameters["model"]))
+    return _name(loss, Path(parameters["shards"]), Path(parameters["model"]))
 
 
-def _name(loss: LossConfig, model: Path) -> str:
-    return f"train {label_of(loss.objective)} from {model.name}"
+def _name(loss: LossConfig, shards: Path, model: Path) -> str:
+    workspace = Workspace.of_shards(shards).directory
+    return f"{workspace.name}: train {label_of(loss.objective)} from {model.name}"
 
 
 @flow(name="train-model", flow_run_name=_run_name, persist_result=False)
@@ -52,14 +55,17 @@ async def train_model(
     Raises:
         TrainingError: there is no complete shard set, it does not fit the model, or the training stopped.
         InputError: there is no model.
+        WorkspaceError: the workspace cannot be written.
     """
     shards, model = shards.expanduser().resolve(), model.expanduser().resolve()
-    workspace = Workspace(shards.parent.parent)
+    workspace = Workspace.of_shards(shards)
+    workspace.check_writable()
     job = training_job(workspace, shards, model, loss, training)
     with library_logs(), showing_stage(current(), f"train {label_of(job.objective)}") as on_progress:
-        trained = train(job, _log(workspace, job), on_progress=on_progress)
-    await publish_curve(job)
-    return trained
+        try:
+            return train(job, _log(workspace, job), on_progress=on_progress)
+        finally:
+            await publish_curve(job)
 
 
 async def train_models(
@@ -70,19 +76,27 @@ async def train_models(
     for objective in (config.loss.objective, *config.evaluation.baselines):
         loss = config.loss.model_copy(update={"objective": objective})
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
-        if started_by_worker() and not is_finished(job):
-            parameters = _parameters(job, loss, config.training)
-            await run_elsewhere(TRAIN_MODEL, _name(loss, job.model), parameters, pool=GPU_POOL)
-            _require_result(job)
+        parameters = _parameters(job, loss, config.training)
         title = f"train {label_of(objective)}"
-        trained = await story.tell(title, train, job, _log(run.workspace, job))
+        trained = await story.tell(title, _train, job, parameters, _log(run.workspace, job))
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory
     return models
 
 
-def _parameters(job: TrainingJob, loss: LossConfig, training: TrainingConfig) -> dict[str, object]:
+async def _train(
+    job: TrainingJob, parameters: dict[str, Any], log: Path, *, on_progress: ProgressCallback
+) -> TrainedModel:
+    """On the GPU pool where there is one, then take what stands; else here."""
+    if not is_finished(job) and (started_by_worker() or await is_deployed(TRAIN_MODEL)):
+        loss = LossConfig.model_validate(parameters["loss"])
+        await run_elsewhere(TRAIN_MODEL, _name(loss, job.shards, job.model), parameters, pool=GPU_POOL)
+        _require_result(job)
+    return train(job, log, on_progress=on_progress)
+
+
+def _parameters(job: TrainingJob, loss: LossConfig, training: TrainingConfig) -> dict[str, Any]:
     return {
         "shards": str(job.shards),
         "model": str(job.model),

@@ -1,8 +1,10 @@
 """Where a workspace keeps what: the paths, and the store in them."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from figa_core.errors import WorkspaceError
 from figa_core.storage.store import Store
 
 
@@ -11,6 +13,23 @@ class Workspace:
     """A workspace directory; see `figa_core.config.WorkspaceConfig`."""
 
     directory: Path
+
+    @classmethod
+    def of_shards(cls, shards: Path) -> "Workspace":
+        """The one that a shard set is in."""
+        return cls(shards.parent.parent)
+
+    def check_writable(self) -> None:
+        """Raises WorkspaceError if nothing can be stored here; for who holds no lease on it."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.logs):
+                return
+        except OSError as error:
+            raise WorkspaceError(
+                f"{self.directory}: cannot write to the workspace: {error.strerror}. Give one on a disk that "
+                "this machine may write to."
+            ) from error
 
     @property
     def store(self) -> Store:
@@ -48,6 +67,10 @@ class Workspace:
     def training(self, training_id: str) -> Path:
         """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""
         return self.directory / "trainings" / training_id
+
+    def templates(self, run_id: str) -> Path:
+        """The reviser's instructions of one run, for a retry after others came with a new version."""
+        return self.directory / "templates" / run_id
 
     def report(self, run_id: str) -> Path:
         """The report of one run."""

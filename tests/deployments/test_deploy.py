@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import worker
@@ -21,9 +22,24 @@ from figa_core.processes import child_environment
 from flows.elsewhere import run_elsewhere
 from flows.names import TRAIN_MODEL
 from flows.progress import Lines, showing
+from flows.server import PrefectServer
 
 NOBODY = "http://127.0.0.1:9/api"
 NEW_DEFAULT = {"workspace": "/somewhere/else"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """One of its own: runs of other tests would look for a worker where `train-model` is deployed."""
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
+        running.wait()
+        yield running
+
+
+@pytest.fixture
+def prefect_api(server: PrefectServer) -> Iterator[str]:
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        yield server.api_url
 
 
 @pytest.fixture
@@ -42,9 +58,11 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
         name = "retry-revisions/retry-revisions"
         deployment = await client.read_deployment_by_name(name)
         await client.update_deployment(deployment.id, DeploymentUpdate(parameters=NEW_DEFAULT, paused=True))
-        nightly = (await client.read_deployment_by_name("figa/figa")).schedules[0]
-        assert nightly.active is False
-        await client.update_deployment_schedule(nightly.deployment_id, nightly.id, active=True)  # type: ignore[arg-type]
+        figa = await client.read_deployment_by_name("figa/figa")
+        assert [each.active for each in figa.schedules] == [False]
+        # As the UI does: the nightly one switched on, and one of one's own beside it, without a slug.
+        await client.update_deployment_schedule(figa.id, figa.schedules[0].id, active=True)
+        await client.create_deployment_schedules(figa.id, [(CronSchedule(cron="0 5 * * 1"), True)])
         [rule] = await client.read_automations_by_name(DEAD_RUNS)
         await client.pause_automation(rule.id)
 
@@ -53,9 +71,8 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
         assert f"deployment {name}: updated; its parameters and schedules are as they were" in second
         after = await client.read_deployment_by_name(name)
         assert (after.id, after.parameters, after.paused) == (deployment.id, NEW_DEFAULT, True)
-        assert [each.active for each in (await client.read_deployment_by_name("figa/figa")).schedules] == [
-            True
-        ]
+        schedules = (await client.read_deployment_by_name("figa/figa")).schedules
+        assert {(each.slug, each.active) for each in schedules} == {("nightly", True), (None, True)}
         rules = {rule.name: rule.enabled for rule in await client.read_automations()}
         assert rules == {DEAD_RUNS: False, RUNS_NOT_BEGUN: True, TRAIN_ON_NEW_DATASET: False}
         assert (await client.read_work_pool(Pool.GPU)).concurrency_limit == 1
@@ -63,7 +80,11 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
         await deploy(reset=True)
 
         assert (await client.read_deployment_by_name(name)).parameters != NEW_DEFAULT
-        assert not (await client.read_deployment_by_name("figa/figa")).schedules[0].active
+        schedules = (await client.read_deployment_by_name("figa/figa")).schedules
+        assert [(each.slug, each.active) for each in schedules] == [("nightly", False)]
+        assert all(
+            rule.enabled != (rule.name == TRAIN_ON_NEW_DATASET) for rule in await client.read_automations()
+        )
 
 
 async def test_a_deployment_without_its_pool_or_not_there_is_named_with_the_command_that_creates_it(
@@ -72,7 +93,7 @@ async def test_a_deployment_without_its_pool_or_not_there_is_named_with_the_comm
     said: list[str] = []
     with (
         showing(Lines(said.append)),
-        pytest.raises(ConfigError, match=r"no deployment 'a/b'.*deployments\.deploy"),
+        pytest.raises(ConfigError, match=r"(?s)no deployment 'a/b'.*deployments\.deploy"),
     ):
         await run_elsewhere("a/b", "name", {}, pool="gpu")
     await deploy()

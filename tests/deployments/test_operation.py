@@ -1,5 +1,6 @@
 """In operation, over the API that the UI's buttons call: forms, Retry, waiting, events, what a run shows."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_poo
         assert teacher.requests() == open_rows < asked
 
     [training] = serving.children_of(run)
-    assert training["name"] == "train FIGA from base"
+    assert training["name"] == "workspace: train FIGA from base"
     assert training["work_pool_name"] == "gpu"
     assert training["state_type"] == "COMPLETED"
     said = [line["message"] for line in serving.logs(training["id"])]
@@ -84,9 +85,21 @@ def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_poo
     assert not any("Warning" in line for line in said)
     _shows_what_people_look_at(serving, run, training["id"])
 
+    [model] = tmp_path.glob("workspace/trainings/*/model")
+    judged = serving.run("evaluate-model", workspace=str(tmp_path / "workspace"), model=str(model))
+    taken = serving.run(
+        "evaluate-model", workspace=str(tmp_path / "workspace"), model=str(sandbox.base_model), label="FIGA"
+    )
+    assert serving.ended(judged)["state_type"] == "COMPLETED"
+    assert serving.flow_run(judged)["name"].startswith("workspace: evaluate trainings/")
+    refused = serving.ended(taken)
+    assert refused["state_type"] == "FAILED"
+    assert "a label of its own" in refused["state"]["message"]
+
 
 def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> None:
     shown = serving.artifacts(run)
+    assert any(key and key.startswith("figa-progress-") for key in {**shown, **serving.artifacts(training)})
     assert shown["figa-funnel"]["type"] == "table"
     assert '"weighted"' in shown["figa-funnel"]["data"]
     for key, artifact in (("figa-rewards", shown), ("figa-training-figa", serving.artifacts(training))):
@@ -99,20 +112,31 @@ def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> N
     assert "FIGA" in report.text
 
 
-def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_may_train_on_it(
-    serving: Operation, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    [automation] = serving.post(
-        "/automations/filter", automations={"name": {"any_": [TRAIN_ON_NEW_DATASET]}}, limit=10
-    )
+@pytest.fixture
+def switch_on(serving: Operation) -> Iterator[Callable[[], None]]:
+    """Switches the automation on that trains on a new dataset; it is off before and after."""
+    wanted = {"name": {"any_": [TRAIN_ON_NEW_DATASET]}}
+    [automation] = serving.post("/automations/filter", automations=wanted, limit=10)
     assert automation["enabled"] is False
+
+    def enable(enabled: bool = True) -> None:
+        changed = serving.api.patch(f"/automations/{automation['id']}", json={"enabled": enabled})
+        assert changed.is_success
+
+    yield enable
+    enable(False)
+
+
+def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_may_train_on_it(
+    serving: Operation, sandbox: Sandbox, tmp_path: Path, switch_on: Callable[[], None]
+) -> None:
     with TeacherProcess(latency_s=1.5) as teacher:
         config = form(tmp_path, sandbox, teacher.base_url, workspace={"lease_timeout_s": 200})
         config["revision"]["max_concurrency"] = 2
+        switch_on()
         first = serving.run("build-dataset", config=config)
         serving.wait_for(lambda: teacher.requests() >= 2)
         second = serving.run("figa", config=config)
-        assert serving.api.patch(f"/automations/{automation['id']}", json={"enabled": True}).is_success
         assert serving.ended(first)["state_type"] == "COMPLETED"
         calls = teacher.requests()
         assert serving.ended(second)["state_type"] == "COMPLETED"
@@ -120,9 +144,15 @@ def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_m
     assert any("waits up to 200 s for" in line["message"] for line in serving.logs(second))
 
     # The event of the first started a training, the second asked for the same one: it was trained once.
-    trainings = serving.post("/flow_runs/filter", flows={"name": {"any_": ["train-model"]}}, limit=50)
-    by_event = [each for each in trainings if each["parameters"]["shards"].startswith(str(tmp_path))]
-    assert {serving.ended(each["id"])["state_type"] for each in by_event} == {"COMPLETED"}
-    assert any(each["parent_task_run_id"] is None for each in by_event)
+    [by_event] = serving.wait_for(lambda: _trainings_by_event(serving, tmp_path))
+    assert serving.ended(by_event)["state_type"] == "COMPLETED"
     assert len(list(tmp_path.glob("workspace/trainings/*/manifest.json"))) == 1
-    serving.api.patch(f"/automations/{automation['id']}", json={"enabled": False})
+
+
+def _trainings_by_event(serving: Operation, directory: Path) -> list[str]:
+    found = serving.post("/flow_runs/filter", flows={"name": {"any_": ["train-model"]}}, limit=50)
+    return [
+        run["id"]
+        for run in found
+        if run["parameters"]["shards"].startswith(str(directory)) and run["parent_task_run_id"] is None
+    ]

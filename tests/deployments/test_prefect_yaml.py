@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prefect.exceptions import ParameterTypeError
 
-from deployments.automations import HEARTBEAT_S, MISSED_S
+from deployments.automations import MISSED_S, dead_runs, runs_not_begun
 from deployments.deploy import FILE, ROOT, deployment_names
 from deployments.pools import Pool
 from figa_core.config import PipelineConfig
@@ -17,7 +17,8 @@ from figa_core.sandbox.build import Sandbox
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
 from flows.figa import figa
-from flows.names import TRAIN_MODEL
+from flows.names import FLOWS as FLOW_NAMES
+from flows.names import HEARTBEAT_S, TRAIN_MODEL
 from flows.revise_pending import retry_revisions
 from flows.train_model import train_model
 
@@ -115,4 +116,11 @@ def test_the_heartbeat_of_runs_fits_the_automation_that_listens_for_it() -> None
     for deployment in DEPLOYMENTS.values():
         beat = deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
         assert int(beat) == HEARTBEAT_S
-    assert 2 * HEARTBEAT_S < MISSED_S < 120 - HEARTBEAT_S
+    assert 2 * HEARTBEAT_S < MISSED_S <= 120 - 20
+
+
+def test_the_automations_leave_other_peoples_flows_alone() -> None:
+    assert set(FLOW_NAMES) == set(FLOWS)
+    for automation in (dead_runs(), runs_not_begun()):
+        related = automation.model_dump()["trigger"]["match_related"]
+        assert related == {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOW_NAMES)}

@@ -1,0 +1,77 @@
+"""What a retry begins with: the run's own configuration, or a refusal to pay for another run unawares."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from figa_core.config import PipelineConfig
+from figa_core.config_file import load_config
+from figa_core.errors import InputError
+from flows.open_run import identify, open_run, visit_run
+from flows.progress import Lines
+from flows.status import workspace_status
+from flows.stored import stored_config
+from tasks.workspace import Workspace
+
+from .conftest import KEY, KEY_VARIABLE, Project
+
+TEMPLATE = "Correct this: {{ response }}"
+QUIET = Lines(lambda line: None)
+
+
+@pytest.fixture
+def config(project: Project, monkeypatch: pytest.MonkeyPatch) -> PipelineConfig:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    prompts = project.directory / "prompts.jsonl"
+    shutil.copyfile(project.settings["prompts"]["path"], prompts)
+    template = project.directory / "mine.jinja"
+    template.write_text(TEMPLATE)
+    project.settings["prompts"]["path"] = str(prompts)
+    project.settings["revision_prompt"] |= {
+        "with_reference": str(template),
+        "without_reference": str(template),
+    }
+    return load_config(project.config)
+
+
+@pytest.fixture
+def run_id(config: PipelineConfig) -> str:
+    with open_run(config, "a flow run", QUIET, reaches="dataset built") as run:
+        return run.run_id
+
+
+def the_run_of(config: PipelineConfig) -> str:
+    return identify(Workspace(config.workspace.path), config).run_id
+
+
+def test_the_stored_configuration_is_the_same_run(config: PipelineConfig, run_id: str) -> None:
+    assert stored_config(config.workspace.path, None) == config
+    assert the_run_of(config) == run_id
+
+
+def test_instructions_that_came_with_another_version_do_not_make_it_another_run(
+    config: PipelineConfig, run_id: str, project: Project
+) -> None:
+    (project.directory / "mine.jinja").write_text("Say it better: {{ response }}")
+    assert the_run_of(config) != run_id
+    again = stored_config(config.workspace.path, run_id)
+    assert the_run_of(again) == run_id
+    assert again.revision_prompt.with_reference is not None
+    assert again.revision_prompt.with_reference.read_text() == TEMPLATE
+
+
+def test_other_prompts_are_refused_before_anything_is_asked(config: PipelineConfig, run_id: str) -> None:
+    with config.prompts.path.open("a") as file:
+        file.write('{"prompt": "One more?"}\n')
+    with pytest.raises(InputError, match=rf"run {run_id}.*another run now.*figa run"):
+        stored_config(config.workspace.path, run_id)
+
+
+def test_a_visit_leaves_what_the_run_came_to_as_it_is(
+    config: PipelineConfig, run_id: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError), visit_run(config, "an evaluation", QUIET):
+        raise RuntimeError("it fails")
+    [run] = workspace_status(config.workspace.path)["runs"]
+    assert (run["run_id"], run["status"]) == (run_id, "dataset built")
