@@ -1,17 +1,29 @@
 """Stages filter and admit: rewards → which responses are revised, which revisions are trained on."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core.config import AdmissionConfig, FilterConfig, RevisionConfig
 from figa_core.errors import NothingToDoError
+from figa_core.filtering import Candidate, count_reasons, keep, most_frequent_first, resolve_thresholds
 from figa_core.filtering import admit as decide_admission
-from figa_core.filtering import count_reasons, keep, resolve_thresholds
-from figa_core.records import Stage
+from figa_core.records import Decision, Stage
 from figa_core.revision.prompt import PromptTemplates
 from figa_core.storage import revisions
+from figa_core.storage.pairs import (
+    RevisionRecipe,
+    RunScores,
+    decide_admissions,
+    iter_candidates,
+    median_reward,
+    replace_pairs,
+)
+from figa_core.storage.rows import Admissible
 from tasks.results import StageResult
 from tasks.workspace import Workspace
 
@@ -31,30 +43,35 @@ def filter_responses(
     Raises:
         NothingToDoError: the thresholds keep nothing.
     """
-    candidates = workspace.store.candidates(run_id, generator, scorer)
+    database, scores = workspace.store.database, RunScores(run_id, generator, scorer)
     thresholds = resolve_thresholds(
-        config.response_reward_below, config.reference_reward_above, config.reward_gap_above, candidates
+        config.response_reward_below,
+        config.reference_reward_above,
+        config.reward_gap_above,
+        chain.from_iterable(iter_candidates(database, scores)),
     )
-    decisions = keep(candidates, thresholds, lowest_only=config.samples_kept == "lowest")
-    recipe = {
-        "model": revision.model,
-        "temperature": revision.temperature,
-        "max_tokens": revision.max_tokens,
-    }
-    texts = {has: templates.text(has_reference=has) for has in (False, True)}
-    workspace.store.save_keep_decisions(run_id, scorer, candidates, decisions, recipe, texts)
+    tally = _Tally()
+
+    def decide(page: Sequence[Candidate]) -> dict[str, Decision]:
+        return tally.add(keep(page, thresholds, lowest_only=config.samples_kept == "lowest"))
+
+    recipe = RevisionRecipe(
+        revision.model,
+        revision.temperature,
+        revision.max_tokens,
+        {has: templates.text(has_reference=has) for has in (False, True)},
+    )
+    replace_pairs(database, scores, decide, recipe)
     workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
-    reasons = count_reasons(decisions)
-    kept = len(decisions) - sum(reasons.values())
-    if kept == 0:
-        rewards = sorted(c.response_reward for c in candidates)
-        middle = f"{rewards[len(rewards) // 2]:.2f}" if rewards else "none"
+    result = tally.result(Stage.FILTER)
+    if result.n_out == 0:
+        middle = median_reward(database, scores)
         raise NothingToDoError(
-            f"filter: none of {len(candidates)} responses passes {thresholds}; reasons: {reasons}; "
-            f"the median reward "
-            f'of the responses is {middle}. Widen [filter], or use quantiles such as "q0.7".'
+            f"filter: none of {result.n_in} responses passes {thresholds}; reasons: {result.reasons}; the "
+            f"median reward of the responses is {'none' if middle is None else f'{middle:.2f}'}. "
+            'Widen [filter], or use quantiles such as "q0.7".'
         )
-    return StageResult(Stage.FILTER, len(candidates), kept, reasons)
+    return result
 
 
 @task(name="admit", task_run_name="admit revisions", cache_policy=NO_CACHE)
@@ -64,18 +81,42 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
     Raises:
         NothingToDoError: not one revision is admitted.
     """
-    rows = workspace.store.admissible(run_id, scorer)
-    decisions = {
-        row.response_id: decide_admission(row.response_reward, row.revision_reward, config.reward_gain_above)
-        for row in rows
-    }
-    workspace.store.save_admissions(run_id, decisions)
-    reasons = count_reasons(decisions)
-    admitted = len(rows) - sum(reasons.values())
-    if admitted == 0:
-        statuses = revisions.statuses(workspace.store.database, run_id)
-        raise NothingToDoError(
-            f"admit: none of {len(rows)} revisions is admitted ({reasons}); revisions by status: {statuses}. "
-            "Look at the reviser's answers, or set admission.reward_gain_above."
+    database, tally = workspace.store.database, _Tally()
+
+    def decide(page: Sequence[Admissible]) -> dict[str, Decision]:
+        return tally.add(
+            {
+                row.response_id: decide_admission(
+                    row.response_reward, row.revision_reward, config.reward_gain_above
+                )
+                for row in page
+            }
         )
-    return StageResult(Stage.ADMIT, len(rows), admitted, reasons)
+
+    decide_admissions(database, run_id, scorer, decide)
+    result = tally.result(Stage.ADMIT)
+    if result.n_out == 0:
+        statuses = revisions.statuses(database, run_id)
+        raise NothingToDoError(
+            f"admit: none of {result.n_in} revisions is admitted ({result.reasons}); revisions by status: "
+            f"{statuses}. Look at the reviser's answers, or set admission.reward_gain_above."
+        )
+    return result
+
+
+class _Tally:
+    """Counts decisions as they go by: no stage needs them all at once."""
+
+    def __init__(self) -> None:
+        self._rows, self._reasons = 0, Counter[str]()
+
+    def add(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
+        """Count these, and hand them on."""
+        self._rows += len(decisions)
+        self._reasons.update(count_reasons(decisions))
+        return decisions
+
+    def result(self, stage: Stage) -> StageResult:
+        """What a stage came to."""
+        reasons = most_frequent_first(self._reasons)
+        return StageResult(stage, self._rows, self._rows - self._reasons.total(), reasons)

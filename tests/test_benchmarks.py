@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ("weighing", "pairs", "weigh_share_of_bare"),
         ("training", "pairs", "ratio_vs_reference_2k"),
         ("revision", "rows/s", "rate_share"),
+        ("load", "prompts/s", "rows_per_second"),
     ],
 )
 def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, unit: str, figure: str) -> None:

@@ -22,8 +22,9 @@ from figa_core.storage.database import Database
 from figa_core.storage.rows import Admissible
 
 PAGE_ROWS = 2000
-# DuckDB would otherwise keep every block it has read.
-_MEMORY = "SET memory_limit = '512MB'"
+# DuckDB would otherwise keep every block it has read. What a transaction changes it has to keep, some 0.3 kB
+# a row, and would fail where a limit does not let it.
+_LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _CANDIDATES = """
     SELECT r.response_id, r.prompt_id, s.value, y.value, rp.reference_id FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
@@ -39,15 +40,18 @@ _ADMISSIBLE = """
     JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
     WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'"""
 
+# One statement for all rows would need memory for all of them at once.
+_ROWS_AT_ONCE = 50_000
+_PART = "decided.rowid >= $first AND decided.rowid < $last"
 _NEW_REVISIONS = f"""
     INSERT INTO revisions ({", ".join(tables.REVISIONS.names)})
-    SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}' FROM decided WHERE kept
-    ON CONFLICT DO NOTHING"""
+    SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}' FROM decided
+    WHERE kept AND {_PART} ON CONFLICT DO NOTHING"""
 # What later stages decided about a pair stays as long as its revision is the same.
 _REPLACE_PAIRS = f"""
     INSERT INTO pairs ({", ".join(tables.PAIRS.names)})
     SELECT $run, response_id, prompt_id, kept, keep_reason, revision_id, $scorer FROM decided
-    ON CONFLICT (run_id, response_id) DO UPDATE SET
+    WHERE {_PART} ON CONFLICT (run_id, response_id) DO UPDATE SET
         kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
         admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
         admit_reason = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admit_reason END,
@@ -57,6 +61,9 @@ _REPLACE_PAIRS = f"""
 _FORGET_PAIRS = (
     "DELETE FROM pairs WHERE run_id = $run AND response_id NOT IN (SELECT response_id FROM decided)"
 )
+_ADMIT_PAIRS = """
+    UPDATE pairs SET admitted = d.accepted, admit_reason = d.reason FROM decided d
+    WHERE pairs.run_id = $run AND pairs.response_id = d.response_id"""
 
 Keep = Callable[[Sequence[Candidate]], Mapping[str, Decision]]
 """Decides a page of candidates, by response id."""
@@ -106,6 +113,7 @@ def iter_candidates(
     A page holds about `page_rows` rows and whole prompts only. The file is open until the last one is taken.
     """
     with database.open() as connection:
+        connection.execute(_LIMIT)
         for page in _candidate_pages(connection, scores, page_rows):
             yield [candidate for candidate, _ in page]
 
@@ -123,37 +131,47 @@ def replace_pairs(
 
     Pairs of the run that are no candidates any more vanish.
     """
-    with _deciding(database, tables.KEEP_DECISIONS) as (connection, set_aside):
-        for page in _candidate_pages(connection.cursor(), scores, page_rows):
+    with _deciding(database, tables.KEEP_DECISIONS) as aside:
+        for page in _candidate_pages(aside.reader, scores, page_rows):
             decisions = keep([candidate for candidate, _ in page])
-            set_aside(_decided(candidate, reference, decisions, recipe) for candidate, reference in page)
-        connection.begin()
-        connection.execute(_NEW_REVISIONS, {"model": recipe.model})
-        connection.execute(_REPLACE_PAIRS, {"run": scores.run_id, "scorer": scores.scorer_id})
+            aside.add(_row(candidate, reference, decisions, recipe) for candidate, reference in page)
+        _put_in_place(aside.connection, scores, recipe.model)
+
+
+def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, model: str) -> None:
+    rows = _count(connection, "SELECT count(*) FROM decided")
+    connection.execute(_NO_LIMIT)
+    connection.begin()
+    for first in range(0, rows, _ROWS_AT_ONCE):
+        part = {"first": first, "last": first + _ROWS_AT_ONCE}
+        connection.execute(_NEW_REVISIONS, part | {"model": model})
+        connection.execute(_REPLACE_PAIRS, part | {"run": scores.run_id, "scorer": scores.scorer_id})
+    if _count(connection, "SELECT count(*) FROM pairs WHERE run_id = $run", run=scores.run_id) > rows:
         connection.execute(_FORGET_PAIRS, {"run": scores.run_id})
-        connection.commit()
+    connection.commit()
 
 
 def decide_admissions(
     database: Database, run_id: str, scorer_id: str, admit: Admit, page_rows: int = PAGE_ROWS
 ) -> None:
     """Decide every successful revision of the run that has both rewards."""
-    with _deciding(database, tables.DECISIONS) as (connection, set_aside):
+    with _deciding(database, tables.DECISIONS) as aside:
         values = {"run": run_id, "scorer": scorer_id}
-        for page in _pages(connection.cursor(), _ADMISSIBLE, values, page_rows):
+        for page in _pages(aside.reader, _ADMISSIBLE, values, page_rows):
             decisions = admit([Admissible(*row) for row in page])
-            set_aside(
+            aside.add(
                 {"response_id": response_id, "accepted": decision.accepted, "reason": decision.reason}
                 for response_id, decision in decisions.items()
             )
-        connection.execute(
-            "UPDATE pairs SET admitted = d.accepted, admit_reason = d.reason FROM decided d "
-            "WHERE pairs.run_id = $run AND pairs.response_id = d.response_id",
-            {"run": run_id},
-        )
+        aside.connection.execute(_NO_LIMIT)
+        aside.connection.execute(_ADMIT_PAIRS, {"run": run_id})
 
 
-def _decided(
+def _count(connection: duckdb.DuckDBPyConnection, query: str, **values: str) -> int:
+    return connection.execute(query, values).fetchall()[0][0]
+
+
+def _row(
     candidate: Candidate, reference: str | None, decisions: Mapping[str, Decision], recipe: RevisionRecipe
 ) -> dict[str, Any]:
     decision = decisions[candidate.response_id]
@@ -192,22 +210,28 @@ def _pages(
         yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
-@contextmanager
-def _deciding(
-    database: Database, schema: pa.Schema
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Callable[[Iterable[Mapping[str, Any]]], None]]]:
-    """A connection with an empty temporary table `decided`, and what adds rows to it.
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """The temporary table `decided`.
 
-    Rows are to be read by a cursor of the connection: it would drop what it reads when it writes.
+    Rows are read by `reader`, a connection of its own, because one that writes drops what it reads.
     """
-    with database.open() as connection:
-        connection.execute(_MEMORY)
+
+    connection: duckdb.DuckDBPyConnection
+    reader: duckdb.DuckDBPyConnection
+    schema: pa.Schema
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Add a page's decisions."""
+        self.connection.register("page", pa.Table.from_pylist(list(rows), schema=self.schema))
+        self.connection.execute("INSERT INTO decided SELECT * FROM page")
+        self.connection.unregister("page")
+
+
+@contextmanager
+def _deciding(database: Database, schema: pa.Schema) -> Iterator[_Aside]:
+    with database.open() as connection, connection.cursor() as reader:
+        connection.execute(_LIMIT)
         connection.register("page", schema.empty_table())
         connection.execute("CREATE TEMP TABLE decided AS SELECT * FROM page")
-
-        def set_aside(rows: Iterable[Mapping[str, Any]]) -> None:
-            connection.register("page", pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
-            connection.execute("INSERT INTO decided SELECT * FROM page")
-            connection.unregister("page")
-
-        yield connection, set_aside
+        yield _Aside(connection, reader, schema)

@@ -84,6 +84,32 @@ def test_a_prompt_longer_than_the_limit_is_left_out_with_both_lengths(
     assert "tokens, more than prompts.max_prompt_tokens = 64" in reason
 
 
+@pytest.mark.parametrize("batch_rows", [1, 2, 1000])
+def test_a_duplicate_names_its_first_row_in_whatever_batch_and_even_if_that_is_too_long(
+    make_chain: Any, workspace: Workspace, sandbox: Sandbox, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, batch_rows: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tasks.import_prompts._BATCH_ROWS", batch_rows)
+    path = tmp_path / "prompts.jsonl"
+    rows = ["one", "word " * 300, "two", "one", "{broken", "word " * 300, "one", "two"]
+    path.write_text("\n".join(row if row == "{broken" else json.dumps({"prompt": row}) for row in rows))
+    chain = make_chain(NOBODY, path)
+    prompts = chain.prompts.model_copy(update={"max_prompt_tokens": 64})
+    reasons = {"longer than prompts.max_prompt_tokens": 1, "duplicate": 4, "not valid JSON": 1}
+
+    for _ in range(2):  # a second time, every prompt is in the database already
+        result = import_prompts.fn(workspace, chain.run_id, prompts, sandbox.base_model)
+        assert (result.n_in, result.n_out, result.reasons) == (8, 2, reasons)
+    found = dict(workspace.store.database.fetch("SELECT source_row, reason FROM bad_rows"))
+    assert {row: reason for row, reason in found.items() if "duplicate" in reason} == {
+        4: "duplicate of row 1",
+        6: "duplicate of row 2",
+        7: "duplicate of row 1",
+        8: "duplicate of row 3",
+    }
+    assert not workspace.scratch("import").exists()
+
+
 def test_a_file_without_one_usable_row_is_an_error_with_the_reasons(
     make_chain: Any, workspace: Workspace, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """What a stage is given to do: rows of its own run that are not done, never held-out ones for training."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,16 @@ from figa_core.records import (
 )
 from figa_core.storage import summary
 from figa_core.storage.admitted import AdmittedPairs
+from figa_core.storage.pairs import (
+    RevisionRecipe,
+    RunScores,
+    decide_admissions,
+    iter_candidates,
+    replace_pairs,
+)
 from figa_core.storage.revisions import count_open, iter_open, statuses
 from figa_core.storage.rows import (
+    Admissible,
     AdmittedPair,
     Sample,
     TrainingRow,
@@ -36,9 +45,7 @@ from figa_core.storage.store import Store
 
 RUN, OTHER = "run-1", "run-2"
 GENERATOR, SCORER = "generator", "scorer"
-RECIPE = {"model": "m", "temperature": 0.0, "max_tokens": 64}
-TEMPLATES = {True: "with reference", False: "without"}
-KEEP, LEAVE = Decision(True, "weak"), Decision(False, "good enough")
+RECIPE = RevisionRecipe("m", 0.0, 64, {True: "with reference", False: "without"})
 
 
 def prompt(index: int, split: Split = Split.TRAIN, reference: str | None = None) -> Prompt:
@@ -82,14 +89,47 @@ def scored(store: Store) -> list[Candidate]:
     store.save_responses(GENERATOR, responses)
     store.save_scores([Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
     store.save_scores([Score(p.reference_id, SCORER, 9.0) for p in TRAIN if p.reference_id is not None])
-    return store.candidates(RUN, GENERATOR, SCORER)
+    return candidates(store)
+
+
+def candidates(store: Store, generator: str = GENERATOR, scorer: str = SCORER) -> list[Candidate]:
+    return [c for page in iter_candidates(store.database, RunScores(RUN, generator, scorer)) for c in page]
+
+
+def keep_all(store: Store, run: str = RUN, recipe: RevisionRecipe = RECIPE, *, but: str = "") -> None:
+    """Keeps every candidate, except for the response `but`."""
+
+    def keep(page: Sequence[Candidate]) -> dict[str, Decision]:
+        return {
+            c.response_id: Decision(c.response_id != but, "good enough" if c.response_id == but else "weak")
+            for c in page
+        }
+
+    replace_pairs(store.database, RunScores(run, GENERATOR, SCORER), keep, recipe, page_rows=2)
+
+
+def admit_all(store: Store, *, but: str = "") -> list[Admissible]:
+    """Admits every revision, except for that of the response `but`; returns what there was to decide."""
+    seen: list[Admissible] = []
+
+    def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
+        seen.extend(page)
+        return {row.response_id: Decision(row.response_id != but, "decided") for row in page}
+
+    decide_admissions(store.database, RUN, SCORER, admit, page_rows=2)
+    return seen
+
+
+def exclude(store: Store, *subjects: str) -> None:
+    with store.database.transaction() as connection:
+        for subject in subjects:
+            connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES (?, 'no')", [subject])
 
 
 def kept(store: Store, run: str = RUN) -> list[str]:
     """All candidates kept; returns the revision ids."""
-    candidates = scored(store)
-    decisions = {c.response_id: KEEP for c in candidates}
-    store.save_keep_decisions(run, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    scored(store)
+    keep_all(store, run)
     return [request.revision_id for page in iter_open(store.database, run, 2) for request in page]
 
 
@@ -127,12 +167,9 @@ def test_importing_again_changes_nothing(store: Store) -> None:
 
 def test_what_a_person_excluded_stays_out(store: Store) -> None:
     scored(store)
-    with store.database.transaction() as connection:
-        for subject in (TRAIN[0].prompt_id, response(TRAIN[1]).response_id):
-            connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES (?, 'no')", [subject])
+    exclude(store, TRAIN[0].prompt_id, response(TRAIN[1]).response_id)
     assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(store, samples=2)}
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-    assert response(TRAIN[1]).response_id not in {c.response_id for c in candidates}
+    assert response(TRAIN[1]).response_id not in {c.response_id for c in candidates(store)}
 
 
 def test_a_text_is_unscored_until_this_scorer_has_a_value(store: Store) -> None:
@@ -146,10 +183,10 @@ def test_a_text_is_unscored_until_this_scorer_has_a_value(store: Store) -> None:
 
 
 def test_candidates_are_training_rows_with_the_reward_of_their_reference(store: Store) -> None:
-    candidates = {c.prompt_id: c for c in scored(store)}
-    assert candidates.keys() == {p.prompt_id for p in TRAIN}
-    assert candidates[TRAIN[1].prompt_id].reference_reward == 9.0
-    assert candidates[TRAIN[2].prompt_id].reference_reward is None
+    of_prompt = {c.prompt_id: c for c in scored(store)}
+    assert of_prompt.keys() == {p.prompt_id for p in TRAIN}
+    assert of_prompt[TRAIN[1].prompt_id].reference_reward == 9.0
+    assert of_prompt[TRAIN[2].prompt_id].reference_reward is None
 
 
 def test_a_kept_pair_is_asked_for_until_its_state_is_final(store: Store) -> None:
@@ -172,18 +209,19 @@ def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(store: Sto
 
 
 def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(store: Store) -> None:
-    revisions = kept(store)
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-    store.save_admissions(RUN, {c.response_id: Decision(True, "better") for c in candidates})
-    decisions = {c.response_id: KEEP for c in candidates} | {candidates[0].response_id: LEAVE}
-    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    revisions = admitted(store)
+    first, second, *_ = candidates(store)
+    keep_all(store, but=first.response_id)
 
     counts = summary.counts(store.database, RUN, GENERATOR)
     assert (counts.kept, counts.not_kept) == (len(revisions) - 1, {"good enough": 1})
     assert counts.admitted == len(revisions) - 1
 
-    store.save_keep_decisions(RUN, SCORER, candidates[1:], decisions, RECIPE, TEMPLATES)
-    assert sum(summary.counts(store.database, RUN, GENERATOR).not_kept.values()) == 0
+    exclude(store, first.response_id, second.response_id)
+    keep_all(store)
+    counts = summary.counts(store.database, RUN, GENERATOR)
+    assert (counts.kept, counts.not_kept) == (len(revisions) - 2, {})
+    assert counts.admitted == len(revisions) - 2
 
 
 def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(store: Store) -> None:
@@ -192,9 +230,7 @@ def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(sto
         store.save_scores([Score(revision, SCORER, 5.5)])
     source = revisions_of(RUN)
     assert store.count_unscored(source, SCORER) == 0
-    rows = store.admissible(RUN, SCORER)
-    assert {row.revision_reward for row in rows} == {5.5}
-    store.save_admissions(RUN, {row.response_id: Decision(True, "better") for row in rows})
+    assert {row.revision_reward for row in admit_all(store)} == {5.5}
 
     pairs = admitted_pairs(store)
 
@@ -240,8 +276,7 @@ def admitted(store: Store) -> list[str]:
     for revision in revisions:
         settle(store, revision, RevisionStatus.SUCCEEDED)
     store.save_scores([Score(revision, SCORER, 5.5) for revision in revisions])
-    rows = store.admissible(RUN, SCORER)
-    store.save_admissions(RUN, {row.response_id: Decision(True, "better") for row in rows})
+    admit_all(store)
     return revisions
 
 
@@ -277,21 +312,15 @@ def test_a_prompt_keeps_the_split_it_was_first_given(store: Store) -> None:
 
 def test_the_responses_of_an_excluded_prompt_are_no_candidates(store: Store) -> None:
     assert len(kept(store)) == len(TRAIN)
-    with store.database.transaction() as connection:
-        connection.execute("INSERT INTO exclusions VALUES (?, 'private', now())", [TRAIN[0].prompt_id])
-
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-
-    assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates}
-    decisions = {c.response_id: KEEP for c in candidates}
-    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    exclude(store, TRAIN[0].prompt_id)
+    assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates(store)}
+    keep_all(store)
     assert count_open(store.database, RUN) == len(TRAIN) - 1
 
 
 def test_an_excluded_held_out_prompt_is_not_judged_on(store: Store) -> None:
     scored(store)
-    with store.database.transaction() as connection:
-        connection.execute("INSERT INTO exclusions VALUES (?, 'no', now())", [HELD_OUT[0].prompt_id])
+    exclude(store, HELD_OUT[0].prompt_id)
     values = store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 10)
     assert values.keys() == {p.prompt_id for p in HELD_OUT[1:]}
 
@@ -307,10 +336,8 @@ def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_i
 
 def test_another_template_or_model_is_another_revision(store: Store) -> None:
     first = set(kept(store))
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-    decisions = {c.response_id: KEEP for c in candidates}
-    for recipe, templates in (({**RECIPE, "model": "n"}, TEMPLATES), (RECIPE, {True: "a", False: "b"})):
-        store.save_keep_decisions(RUN, SCORER, candidates, decisions, recipe, templates)
+    for recipe in (replace(RECIPE, model="n"), replace(RECIPE, templates={True: "a", False: "b"})):
+        keep_all(store, recipe=recipe)
         now = {r.revision_id for page in iter_open(store.database, RUN, 2) for r in page}
         assert len(now) == len(first)
         assert not now & first
@@ -318,11 +345,9 @@ def test_another_template_or_model_is_another_revision(store: Store) -> None:
 
 def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(store: Store) -> None:
     revisions = admitted(store)
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-    decisions = {c.response_id: KEEP for c in candidates}
-    store.save_keep_decisions(RUN, SCORER, candidates, decisions, RECIPE, TEMPLATES)
+    keep_all(store)
     assert len(admitted_pairs(store)) == len(revisions)
-    store.save_keep_decisions(RUN, SCORER, candidates, decisions, {**RECIPE, "model": "n"}, TEMPLATES)
+    keep_all(store, recipe=replace(RECIPE, model="n"))
     assert admitted_pairs(store) == []
 
 
@@ -341,15 +366,14 @@ def test_only_pairs_without_a_weighing_are_undecided(store: Store, tmp_path: Pat
 
 def test_a_revision_that_was_not_admitted_is_not_weighed(store: Store) -> None:
     revisions = admitted(store)
-    rows = store.admissible(RUN, SCORER)
-    store.save_admissions(RUN, {rows[0].response_id: Decision(False, "no better")})
+    admit_all(store, but=candidates(store)[0].response_id)
     assert len(undecided(store)) == len(revisions) - 1 == len(admitted_pairs(store))
 
 
 def test_scores_and_responses_of_another_model_are_invisible(store: Store) -> None:
     scored(store)
-    assert store.candidates(RUN, "another generator", SCORER) == []
-    assert store.candidates(RUN, GENERATOR, "another scorer") == []
+    assert candidates(store, generator="another generator") == []
+    assert candidates(store, scorer="another scorer") == []
     assert store.prompt_values(RUN, GENERATOR, "another scorer", Split.HELD_OUT, 10) == {}
     assert store.count_responses(RUN, GENERATOR, Split.TRAIN) == len(TRAIN)
     assert store.count_responses(RUN, "another generator", Split.TRAIN) == 0
@@ -365,7 +389,7 @@ def test_what_was_stored_first_stays(store: Store) -> None:
     assert texts == ["an answer", "an answer"]
     assert store.save_scores([Score(first.response_id, SCORER, 1.0)]) == 1
     assert store.save_scores([Score(first.response_id, SCORER, 2.0)]) == 0
-    assert [c.response_reward for c in store.candidates(RUN, GENERATOR, SCORER)] == [1.0]
+    assert [c.response_reward for c in candidates(store)] == [1.0]
 
 
 def test_a_row_twice_in_one_batch_is_stored_once(store: Store) -> None:
@@ -418,19 +442,10 @@ def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) ->
 
 def test_a_run_without_a_single_row_to_decide_about_is_no_error(store: Store) -> None:
     kept(store)
-    store.save_keep_decisions(RUN, SCORER, [], {}, RECIPE, TEMPLATES)
-    store.save_admissions(RUN, {})
+    exclude(store, *(p.prompt_id for p in TRAIN))
+    keep_all(store)
+    assert admit_all(store) == []
     store.save_weighings(RUN, {})
     store.save_bad_rows(RUN, [])
     store.import_prompts(RUN, [])
     assert count_open(store.database, RUN) == 0
-
-
-def test_inputs_are_left_as_they_are(store: Store) -> None:
-    candidates = scored(store)
-    decisions = {c.response_id: KEEP for c in candidates}
-    recipe, templates = dict(RECIPE), dict(TEMPLATES)
-    store.save_keep_decisions(RUN, SCORER, candidates, decisions, recipe, templates)
-    assert candidates == store.candidates(RUN, GENERATOR, SCORER)
-    assert decisions == {c.response_id: KEEP for c in candidates}
-    assert (recipe, templates) == (RECIPE, TEMPLATES)

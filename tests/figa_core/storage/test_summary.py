@@ -9,10 +9,11 @@ from figa_core import ids
 from figa_core.errors import InputError
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage import summary
+from figa_core.storage.pairs import RevisionRecipe, RunScores, replace_pairs
 from figa_core.storage.store import Store
 
 RUN, GENERATOR, SCORER = "run-abc1", "generator", "scorer"
-RECIPE = {"model": "m", "temperature": 0.0, "max_tokens": 64}
+RECIPE = RevisionRecipe("m", 0.0, 64, {True: "t", False: "t"})
 STARTED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -39,9 +40,10 @@ def store(tmp_path: Path) -> Store:
     store.save_responses(GENERATOR, responses)
     store.save_scores([Score(r.response_id, SCORER, 0.0) for r in responses])
     store.save_scores([Score(str(p.reference_id), SCORER, 9.0) for p in PROMPTS])
-    candidates = store.candidates(RUN, GENERATOR, SCORER)
-    keep = {c.response_id: Decision(True, "weak") for c in candidates}
-    store.save_keep_decisions(RUN, SCORER, candidates, keep, RECIPE, {True: "t", False: "t"})
+    scores = RunScores(RUN, GENERATOR, SCORER)
+    replace_pairs(
+        store.database, scores, lambda page: {c.response_id: Decision(True, "weak") for c in page}, RECIPE
+    )
     with store.database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
         connection.execute("UPDATE pairs SET admitted = true, weighed = true")

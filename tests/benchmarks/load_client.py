@@ -1,0 +1,175 @@
+"""The load benchmark's client: ``python -m tests.benchmarks.load_client SPEC OUTCOME``.
+
+With Prefect it is the flow `build-dataset` as it stands, but for the engines, and its tasks' own functions
+are timed. Without, every task is replaced by that function, and what only shows things in the UI by nothing.
+"""
+
+import asyncio
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from prefect import Task
+
+import flows.build_dataset
+import flows.story
+import tasks.generate
+import tasks.score
+from figa_core.config import PipelineConfig
+from figa_core.ports import ProgressCallback
+from flows.build_dataset import BuiltDataset, build, build_dataset
+from flows.open_run import open_run
+from flows.preflight import check
+from flows.progress import Lines, showing
+from flows.server import prefect_api
+from flows.story import Story
+from tasks.results import no_progress
+from tasks.weigh import WeighResult
+from tests.benchmarks.load_spec import Outcome, Span, Spec
+from tests.benchmarks.load_stubs import StubGenerator, StubScorer
+
+KEY_VARIABLE = "FIGA_BENCH_KEY"
+
+
+def main() -> None:
+    """Run what the spec says and write the outcome."""
+    spec, outcome = Spec.load(Path(sys.argv[1])), Outcome()
+    os.environ[KEY_VARIABLE] = "any-key-does"
+    _put_in_stubs(spec, outcome)
+    _time_bodies(outcome)
+    progress = Stages(outcome)
+    config = configuration(spec)
+    check(config)  # as the command line does before it starts a server; it imports transformers
+    # The server of the benchmark is configured: what Prefect's threads have to send is sent before the end.
+    with prefect_api(Path(spec.workspace)) if spec.prefect else nullcontext(), showing(progress):
+        begun, cpu = time.time(), time.process_time()
+        weighed = _with_prefect(config) if spec.prefect else _without_prefect(config, progress)
+        outcome.whole = Span("whole", begun, time.time())
+        outcome.cpu_s = time.process_time() - cpu
+    outcome.revised = weighed.result.n_in
+    outcome.save(Path(sys.argv[2]))
+    os._exit(0)  # as the command line ends: taking the interpreter down makes DuckDB's binding print
+
+
+def configuration(spec: Spec) -> PipelineConfig:
+    """Every row is a training prompt; the half of the responses with the lower reward is revised."""
+    models = {"generation": {"model": spec.base, "max_tokens": 160}, "reward": {"model": spec.reward}}
+    return PipelineConfig.model_validate(
+        {
+            "workspace": {"path": spec.workspace, "name": "load"},
+            "prompts": {
+                "path": spec.prompts, "limit": spec.rows, "held_out_share": 0.0, "max_prompt_tokens": 200,
+            },
+            "generation": models["generation"] | {"engine": "transformers"},
+            "reward": models["reward"] | {"engine": "transformers", "max_length": 384},
+            "filter": {"response_reward_below": "q0.5"},
+            "revision": {
+                "base_url": spec.base_url,
+                "model": "sandbox-teacher",
+                "api_key_env": KEY_VARIABLE,
+                "requests_per_minute": 6_000_000,
+                "tokens_per_minute": 6_000_000_000,
+            },
+            "weighting": {"max_length": 384},
+        }
+    )  # fmt: skip
+
+
+def _put_in_stubs(spec: Spec, outcome: Outcome) -> None:
+    def on_rows(rows: int, at: float) -> None:
+        outcome.generated.append((rows, at))
+
+    def make_generator(*_: object, **__: object) -> StubGenerator:
+        return StubGenerator(Path(spec.base), on_rows)
+
+    def make_scorer(*_: object, **__: object) -> StubScorer:
+        return StubScorer()
+
+    tasks.generate.make_generator = make_generator
+    tasks.score.make_scorer = make_scorer
+
+
+def _tasks() -> dict[str, Task[Any, Any]]:
+    """Every task that the flow names, by the name it has there."""
+    return {name: value for name, value in vars(flows.build_dataset).items() if isinstance(value, Task)}
+
+
+def _time_bodies(outcome: Outcome) -> None:
+    for task in _tasks().values():
+        task.fn = _timed(task.name, task.fn, outcome.bodies)
+
+
+def _timed(name: str, body: Callable[..., Any], spans: list[Span]) -> Callable[..., Any]:
+    @contextmanager
+    def timing() -> Iterator[None]:
+        begun = time.time()
+        try:
+            yield
+        finally:
+            spans.append(Span(name, begun, time.time()))
+
+    @wraps(body)
+    async def timed_coroutine(*arguments: Any, **named: Any) -> Any:
+        with timing():
+            return await body(*arguments, **named)
+
+    @wraps(body)
+    def timed(*arguments: Any, **named: Any) -> Any:
+        with timing():
+            return body(*arguments, **named)
+
+    return timed_coroutine if inspect.iscoroutinefunction(body) else timed
+
+
+def _with_prefect(config: PipelineConfig) -> WeighResult:
+    built = asyncio.run(build_dataset(config))
+    assert isinstance(built, BuiltDataset)
+    return built.weighed
+
+
+def _without_prefect(config: PipelineConfig, progress: "Stages") -> WeighResult:
+    for name, task in _tasks().items():
+        setattr(flows.build_dataset, name, task.fn)
+    flows.build_dataset.publish_funnel = flows.build_dataset.publish_failures = _nothing
+    flows.story.progress_artifact = _no_artifact
+
+    async def build_all() -> WeighResult:
+        with open_run(config, "plain", progress) as run:
+            return await build(Story(progress), run, config)
+
+    return asyncio.run(build_all())
+
+
+async def _nothing(*_: object) -> None:
+    pass
+
+
+@contextmanager
+def _no_artifact(_title: str) -> Iterator[ProgressCallback]:
+    yield no_progress
+
+
+class Stages(Lines):
+    """Lines, and when each stage began and ended."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(lambda line: print(line, flush=True))
+        self._outcome = outcome
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[ProgressCallback]:
+        """As `Lines`."""
+        begun = time.time()
+        with super().stage(title) as on_progress:
+            yield on_progress
+        self._outcome.stages.append(Span(title, begun, time.time()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What other processes use while they work: resident memory and CPU, looked at every second."""
+
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at a process: seconds since 1970, resident MB (1e6 bytes), CPU seconds so far."""
+
+    at: float
+    rss_mb: float
+    cpu_s: float
+
+
+class Sampler:
+    """Looks at processes by name from entering to leaving, once more at the end."""
+
+    def __init__(self, **pids: int) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self.samples: dict[str, list[Sample]] = {name: [] for name in pids}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def cpu_s(self, name: str) -> float:
+        """CPU seconds of a process between the first look and the last."""
+        samples = self.samples[name]
+        return samples[-1].cpu_s - samples[0].cpu_s
+
+    def peak_rss_mb(self, name: str, begun: float = 0.0, ended: float = float("inf")) -> float:
+        """The most resident memory of a process within a time; 0 where nobody looked."""
+        return max((s.rss_mb for s in self.samples[name] if begun <= s.at <= ended), default=0.0)
+
+    def rss_mb(self, name: str, at: float) -> float:
+        """Resident memory of a process at the look nearest to a time."""
+        return min(self.samples[name], key=lambda sample: abs(sample.at - at)).rss_mb
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_EVERY_S):
+            self._look()
+
+    def _look(self) -> None:
+        for name, process in self._processes.items():
+            try:
+                with process.oneshot():
+                    times, rss = process.cpu_times(), process.memory_info().rss
+            except psutil.Error:
+                continue  # it has ended
+            if rss:  # a process that has ended and was not waited for has none
+                self.samples[name].append(Sample(time.time(), rss / 1e6, times.user + times.system))
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._look()

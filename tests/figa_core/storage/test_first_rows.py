@@ -1,0 +1,23 @@
+"""Duplicates of a file: known by the row where each prompt stood first."""
+
+from pathlib import Path
+
+from figa_core.storage.first_rows import FirstRows
+
+
+def test_a_prompt_stands_first_where_it_was_seen_first_in_whatever_batch(tmp_path: Path) -> None:
+    with FirstRows(tmp_path / "scratch") as first_rows:
+        assert first_rows.look_up([("a", 1), ("b", 2), ("a", 3)]) == {"a": 1, "b": 2}
+        assert first_rows.look_up([("c", 4), ("b", 5), ("a", 6), ("c", 7)]) == {"a": 1, "b": 2, "c": 4}
+        assert first_rows.look_up([]) == {}
+        assert first_rows.look_up([("c", 8)]) == {"c": 4}
+
+
+def test_nothing_is_left_and_what_a_killed_run_left_is_forgotten(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    killed = FirstRows(scratch).__enter__()
+    killed.look_up([("a", 1)])
+    killed._connection.close()
+    with FirstRows(scratch) as first_rows:
+        assert first_rows.look_up([("a", 5)]) == {"a": 5}
+    assert not scratch.exists()

@@ -1,0 +1,187 @@
+"""Decisions about pairs, a page at a time: wherever a page ends and whenever a run is killed."""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from figa_core import ids
+from figa_core.filtering import Candidate, Thresholds, keep
+from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
+from figa_core.storage.pairs import (
+    RevisionRecipe,
+    RunScores,
+    decide_admissions,
+    iter_candidates,
+    median_reward,
+    replace_pairs,
+)
+from figa_core.storage.rows import Admissible
+from figa_core.storage.store import Store
+
+SCORES = RunScores("run", "generator", "scorer")
+RECIPE = RevisionRecipe("m", 0.0, 64, {True: "with reference", False: "without"})
+SAMPLES = (3, 1, 5, 2, 4, 1, 3)
+LOWEST = partial(keep, thresholds=Thresholds(0.8, 0.5, 0.2), lowest_only=True)
+PairRow = tuple[str, bool, str, str | None]
+
+
+def prompt(index: int) -> Prompt:
+    messages = (Message("user", f"question {index}"),)
+    reference = f"reference-{index}" if index % 2 else None
+    return Prompt(ids.prompt_id(messages), messages, Split.TRAIN, reference and "good", reference)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Seven prompts with one to five scored samples each; every other one has a reference."""
+    store, rng = Store(tmp_path), random.Random(3)
+    store.create()
+    store.save_run("run", "test", {}, None)
+    prompts = [prompt(index) for index in range(len(SAMPLES))]
+    store.import_prompts("run", prompts)
+    responses = [
+        Response(f"response-{index}-{i}", prompts[index].prompt_id, i, "text", (1,), FinishReason.STOP)
+        for index, samples in enumerate(SAMPLES)
+        for i in range(samples)
+    ]
+    store.save_responses("generator", responses)
+    store.save_scores([Score(r.response_id, "scorer", rng.random()) for r in responses])
+    store.save_scores([Score(p.reference_id, "scorer", 1.0) for p in prompts if p.reference_id])
+    return store
+
+
+def pages(store: Store, page_rows: int) -> list[list[Candidate]]:
+    return list(iter_candidates(store.database, SCORES, page_rows))
+
+
+def rows(store: Store) -> list[Candidate]:
+    return list(chain.from_iterable(pages(store, 1000)))
+
+
+def pairs(store: Store) -> list[PairRow]:
+    return store.database.fetch(
+        "SELECT response_id, kept, keep_reason, revision_id FROM pairs ORDER BY response_id"
+    )
+
+
+def revise_all(store: Store) -> None:
+    """Every revision of a kept pair succeeded and is scored 0.5."""
+    with store.database.transaction() as connection:
+        connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
+        connection.execute("INSERT INTO scores SELECT revision_id, 'scorer', 0.5 FROM revisions")
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
+def test_the_samples_of_a_prompt_are_never_on_two_pages(store: Store, page_rows: int) -> None:
+    found = pages(store, page_rows)
+    on_page = [{c.prompt_id for c in page} for page in found]
+    assert sum(map(len, on_page)) == len(set().union(*on_page)) == len(SAMPLES)
+    assert list(chain.from_iterable(found)) == rows(store)
+    assert max(map(len, found)) <= page_rows + max(SAMPLES)
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
+def test_pages_come_to_the_same_decisions_as_all_rows_at_once(store: Store, page_rows: int) -> None:
+    expected = LOWEST(rows(store))
+
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE, page_rows)
+
+    found = pairs(store)
+    assert {response: Decision(kept, reason) for response, kept, reason, _ in found} == expected
+    assert 0 < sum(kept for _, kept, _, _ in found) <= len(SAMPLES)
+    assert all((revision is not None) == kept for _, kept, _, revision in found)
+    revisions = store.database.fetch("SELECT revision_id FROM revisions WHERE status = 'pending'")
+    assert {revision for (revision,) in revisions} == {row[3] for row in found if row[1]}
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 18, 19, 20])
+def test_what_is_put_in_place_part_by_part_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("figa_core.storage.pairs._ROWS_AT_ONCE", at_once)
+    for _ in range(2):
+        replace_pairs(store.database, SCORES, LOWEST, RECIPE, 3)
+        expected = LOWEST(rows(store))
+        assert {response: Decision(kept, why) for response, kept, why, _ in pairs(store)} == expected
+        with store.database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO exclusions VALUES ('response-0-1', 'no', now())")
+
+
+def test_a_revision_is_identified_by_the_reference_and_its_template() -> None:
+    assert RECIPE.revision_id("response", "reference") == ids.revision_id(
+        response="response",
+        reference="reference",
+        template="with reference",
+        model="m",
+        temperature=0.0,
+        max_tokens=64,
+    )
+    assert RECIPE.revision_id("response", None) != RECIPE.revision_id("response", "reference")
+
+
+def interrupted(decide: Callable[..., dict[str, Decision]], after: int) -> Callable[..., dict[str, Decision]]:
+    """Like `decide`, until so many pages were decided."""
+    left = after
+
+    def decide_some(page: Sequence[Candidate] | Sequence[Admissible]) -> dict[str, Decision]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return decide(page)
+
+    return decide_some
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_filter_that_is_interrupted_leaves_the_former_pairs(store: Store, after: int) -> None:
+    def none(page: Sequence[Candidate]) -> dict[str, Decision]:
+        return {c.response_id: Decision(False, "no") for c in page}
+
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE, 2)
+    before = pairs(store)
+    with pytest.raises(KeyboardInterrupt):
+        replace_pairs(store.database, SCORES, interrupted(none, after), RECIPE, 2)
+    assert pairs(store) == before
+    replace_pairs(store.database, SCORES, none, RECIPE, 2)
+    assert not any(kept for _, kept, _, _ in pairs(store))
+
+
+def test_an_admission_that_is_interrupted_leaves_the_former_decisions(store: Store) -> None:
+    def admit(page: Sequence[Admissible], *, accepted: bool) -> dict[str, Decision]:
+        return {row.response_id: Decision(accepted, "why") for row in page}
+
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    revise_all(store)
+    decide_admissions(store.database, "run", "scorer", partial(admit, accepted=True), 2)
+    with pytest.raises(KeyboardInterrupt):
+        decide_admissions(store.database, "run", "scorer", interrupted(partial(admit, accepted=False), 1), 2)
+    found = store.database.fetch("SELECT kept, admitted, admit_reason FROM pairs")
+    assert {row for row in found if row[0]} == {(True, True, "why")}
+    assert {row for row in found if not row[0]} == {(False, None, None)}
+
+
+@pytest.mark.parametrize("page_rows", [1, 3, 100])
+def test_every_successful_revision_is_decided_once_with_both_rewards(store: Store, page_rows: int) -> None:
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    revise_all(store)
+    rewards = {c.response_id: c.response_reward for c in rows(store)}
+    seen: list[Admissible] = []
+
+    def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
+        seen.extend(page)
+        return {row.response_id: Decision(True, "") for row in page}
+
+    decide_admissions(store.database, "run", "scorer", admit, page_rows)
+    kept = [response for response, is_kept, _, _ in pairs(store) if is_kept]
+    assert sorted(seen, key=lambda row: row.response_id) == [Admissible(r, rewards[r], 0.5) for r in kept]
+
+
+def test_the_median_is_that_of_the_responses(store: Store) -> None:
+    rewards = sorted(c.response_reward for c in rows(store))
+    assert median_reward(store.database, SCORES) == rewards[len(rewards) // 2]
+    assert median_reward(store.database, RunScores("run", "another", "scorer")) is None
