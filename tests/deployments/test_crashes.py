@@ -63,6 +63,14 @@ class Run:
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
         assert list(self.workspace.glob("reports/*.html"))
 
+    def finishes_by_retry_revisions(self) -> None:
+        """As on a later day: not the run's own Retry but the deployment, which knows the workspace only."""
+        again = self.serving.run("retry-revisions", workspace=str(self.workspace))
+        ended = self.serving.ended(again, 400)
+        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+        assert ended["name"] == "workspace: retry the latest run"
+        assert list(self.workspace.glob("reports/*.html"))
+
 
 @pytest.fixture
 def run(serving: Operation, sandbox: Sandbox, teacher: TeacherProcess, tmp_path: Path) -> Run:
@@ -85,7 +93,7 @@ def test_a_killed_flow_process(run: Run) -> None:
     kill_all(killed)
     assert run.state_after(at) == "Crashed"
     _gone(mine)
-    run.finishes_on_retry()
+    run.finishes_by_retry_revisions()
 
 
 def test_a_killed_worker(run: Run) -> None:
