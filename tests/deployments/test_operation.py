@@ -156,3 +156,16 @@ def _trainings_by_event(serving: Operation, directory: Path) -> list[str]:
         for run in found
         if run["parameters"]["shards"].startswith(str(directory)) and run["parent_task_run_id"] is None
     ]
+
+
+def test_a_schedule_that_is_switched_on_makes_runs(serving: Operation) -> None:
+    deployment = serving.deployment("evaluate-model")
+    route = f"/deployments/{deployment['id']}"
+    nightly = {"schedule": {"cron": "0 2 * * *", "timezone": "UTC"}, "active": True}
+    parameters = {"parameters": {"workspace": "runs/assistant", "model": "a-model"}}
+    assert serving.api.patch(route, json={**parameters, "schedules": [nightly]}).is_success
+    wanted = {"deployment_id": {"any_": [deployment["id"]]}, "state": {"name": {"any_": ["Scheduled"]}}}
+    planned = serving.wait_for(lambda: serving.post("/flow_runs/filter", flow_runs=wanted, limit=5))
+    assert all(run["expected_start_time"].split("T")[1].startswith("02:00:00") for run in planned)
+    off = {"parameters": deployment["parameters"], "schedules": []}
+    assert serving.api.patch(route, json=off).is_success
