@@ -8,12 +8,12 @@ The embedded world of `make demo`, its scripted teacher as the provider, every f
 from collections.abc import Callable
 from pathlib import Path
 
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import get_client
 
 from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.demo import KEY, KEY_VARIABLE, demo_config
+from flows.elsewhere import is_deployed
 
 NAME = "sandbox"
 REQUESTS_PER_MINUTE = 6000
@@ -39,9 +39,9 @@ class SandboxTeacher:
     async def deploy(self) -> None:
         """Create the deployment unless it stands."""
         config = demo_config(self._workspace, self._sandbox, self.process.base_url)
+        if await is_deployed(f"figa/{NAME}"):
+            return
         async with get_client() as client:
-            if await _stands(client):
-                return
             figa = await client.read_deployment_by_name("figa/figa")
             await client.create_deployment(
                 flow_id=figa.flow_id,
@@ -59,11 +59,3 @@ class SandboxTeacher:
                 job_variables=figa.job_variables,
                 tags=[*figa.tags, NAME],
             )
-
-
-async def _stands(client: PrefectClient) -> bool:
-    try:
-        await client.read_deployment_by_name(f"figa/{NAME}")
-    except ObjectNotFound:
-        return False
-    return True

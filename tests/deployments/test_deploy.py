@@ -29,17 +29,11 @@ NEW_DEFAULT = {"workspace": "/somewhere/else"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """One of its own: runs of other tests would look for a worker where `train-model` is deployed."""
     with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
         running.wait()
         yield running
-
-
-@pytest.fixture
-def prefect_api(server: PrefectServer) -> Iterator[str]:
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        yield server.api_url
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -41,3 +42,19 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     parent.communicate()
     psutil.wait_procs([server], timeout=20)
     assert not server.is_running()
+
+
+def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> None:
+    """Prefect ends a run whose slot is gone when it is to be renewed, every four minutes."""
+    limit = {"name": "one-at-a-time", "limit": 1}
+    with PrefectServer(tmp_path) as server:
+        server.wait()
+        assert httpx2.post(f"{server.api_url}/v2/concurrency_limits/", json=limit).is_success
+        taken = {"names": [limit["name"]], "slots": 1, "mode": "concurrency", "lease_duration": 300}
+        lease = httpx2.post(f"{server.api_url}/v2/concurrency_limits/increment-with-lease", json=taken)
+        lease.raise_for_status()
+    with PrefectServer(tmp_path) as server:
+        server.wait()
+        route = f"{server.api_url}/v2/concurrency_limits/leases/{lease.json()['lease_id']}/renew"
+        renewed = httpx2.post(route, json={"lease_duration": 300})
+        assert renewed.is_success, renewed.text
