@@ -28,6 +28,8 @@ from typing import Any
 from figa_core.errors import ConfigError, InputError
 from figa_core.records import Message
 
+Ids = tuple[int, ...]
+
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}"
     "{% for message in messages %}"
@@ -128,6 +130,10 @@ class ChatFormat:
             [self.render(messages, for_generation=True) for messages in conversations]
         )
 
+    def prompt_ids_or_reasons(self, conversations: Sequence[Sequence[Message]]) -> list[Ids | str]:
+        """`prompt_ids` of each conversation, or in words why this one has none; raises nothing."""
+        return self._ids_or_reasons(conversations, for_generation=True)
+
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a response as it follows a prompt: no BOS, no end of turn, control-token strings as text."""
         return self.response_ids_batch([text])[0]
@@ -170,6 +176,13 @@ class ChatFormat:
         ]
         return self._encode_template(rendered)
 
+    def conversation_ids_or_reasons(
+        self, conversations: Sequence[tuple[Sequence[Message], str]]
+    ) -> list[Ids | str]:
+        """`conversation_ids` of each (messages, answer), or in words why it has none; raises nothing."""
+        whole = [(*messages, Message("assistant", answer)) for messages, answer in conversations]
+        return self._ids_or_reasons(whole, for_generation=False)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids; control tokens and a character cut off at the end are left out."""
         text = self._decode((*self._anchor_ids, *ids))
@@ -187,10 +200,9 @@ class ChatFormat:
         """The template's text for these messages.
 
         Raises:
-            InputError: the template refuses them (a role it does not know, roles out of order, no message).
+            InputError: the template refuses them (a role it does not know, roles out of order, no message),
+                or fails on them (a template is a program: it may divide by zero).
         """
-        from jinja2 import TemplateError
-
         try:
             return self._tokenizer.apply_chat_template(
                 [message.as_dict() for message in messages],
@@ -199,9 +211,32 @@ class ChatFormat:
                 tokenize=False,
                 strftime_now=_DATE.strftime,
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except Exception as error:  # whatever a program from outside may raise
             roles = ", ".join(message.role for message in messages) or "none"
-            raise InputError(f"the chat template refuses these messages (roles: {roles}): {error}") from error
+            raise InputError(
+                f"the chat template refuses these messages: {_in_words(error)} (roles: {roles})"
+            ) from error
+
+    def _ids_or_reasons(
+        self, conversations: Sequence[Sequence[Message]], *, for_generation: bool
+    ) -> list[Ids | str]:
+        texts: list[str] = []
+        refused: dict[int, str] = {}
+        for index, messages in enumerate(conversations):
+            try:
+                texts.append(self.render(messages, for_generation=for_generation))
+            except InputError as error:
+                refused[index] = str(error)
+        encoded = iter(self._encode_or_reasons(texts))
+        return [refused[i] if i in refused else next(encoded) for i in range(len(conversations))]
+
+    def _encode_or_reasons(self, texts: Sequence[str]) -> list[Ids | str]:
+        try:
+            return [*self._encode_template(texts)]
+        except Exception as error:  # half a surrogate pair, say, is no text to a tokenizer
+            if len(texts) == 1:
+                return [f"the tokenizer refuses this text: {_in_words(error)}"]
+        return [outcome for text in texts for outcome in self._encode_or_reasons([text])]
 
     def _decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -264,6 +299,14 @@ class ChatFormat:
         """What follows the anchor; nothing where a token reaches over its end."""
         count = len(self._anchor_ids)
         return ids[count:] if ids[:count] == self._anchor_ids else ()
+
+
+def _in_words(error: Exception) -> str:
+    """A library's error in one line; its type where the message alone says little."""
+    from jinja2 import TemplateError
+
+    words = " ".join(str(error).split())
+    return words if words and isinstance(error, TemplateError) else f"{type(error).__name__}: {words}"
 
 
 def _control_token_ids(tokenizer: Any) -> frozenset[int]:

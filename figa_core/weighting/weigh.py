@@ -8,13 +8,10 @@ at all: cut in the middle, it is no end.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from figa_core.chat import ChatFormat
-from figa_core.errors import InputError
+from figa_core.chat import ChatFormat, Ids
 from figa_core.records import EditClass, FinishReason, Message, WeighedPair
 from figa_core.weighting.alignment import Classes
 from figa_core.weighting.schemes import Scheme
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ def weigh_pairs(
     * Skipped, with the reason: a prompt that leaves no room or that the template refuses, identical texts, an
       empty revision, a pair none of whose edits is left within `max_length`, a scale that is not positive.
     """
-    prompts = _prompt_ids(chat, pairs)
+    prompts = chat.prompt_ids_or_reasons([pair.messages for pair in pairs])
     revised_texts = [restore_whitespace(pair.response_text, pair.revision_text) for pair in pairs]
     responses = chat.response_ids_batch([pair.response_text for pair in pairs])
     revisions = chat.response_ids_batch(revised_texts)
@@ -112,21 +109,6 @@ def weigh_pairs(
             yield SkippedPair(pair.pair_id, "response and revision are identical")
         else:
             yield _weigh(chat, pair, prompt, response, revision, reference, scheme, max_length)
-
-
-def _prompt_ids(chat: ChatFormat, pairs: Sequence[PairTexts]) -> list[Ids | str]:
-    """Prompt ids, or the reason in words where the template refuses the messages."""
-    try:
-        return [*chat.prompt_ids_batch([pair.messages for pair in pairs])]
-    except InputError:
-        return [_prompt_ids_or_reason(chat, pair.messages) for pair in pairs]
-
-
-def _prompt_ids_or_reason(chat: ChatFormat, messages: Sequence[Message]) -> Ids | str:
-    try:
-        return chat.prompt_ids(messages)
-    except InputError as error:
-        return str(error)
 
 
 def _weigh(

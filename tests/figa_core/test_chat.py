@@ -142,8 +142,44 @@ def test_a_missing_template_is_replaced_by_a_plain_one_and_said() -> None:
 
 def test_messages_that_the_template_refuses_are_an_input_error() -> None:
     chat = chat_format(ALTERNATING, "</s>")
-    with pytest.raises(InputError, match=r"roles: assistant.*must alternate"):
+    with pytest.raises(InputError, match=r"must alternate.*\(roles: assistant\)"):
         chat.prompt_ids([Message("assistant", "hi")])
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ 1 / (messages | length - 1) }}", "ZeroDivisionError: division by zero"),
+        ("{{ messages[0].name.first }}", "has no attribute 'name'"),
+        ("{{ messages[0].content + 1 }}", "TypeError"),
+        ("{{ raise_exception('not one turn\nalone') }}", ": not one turn alone "),
+    ],
+)
+def test_whatever_a_template_raises_is_an_input_error_in_words(template: str, words: str) -> None:
+    answered = "{% if messages | length > 1 %}{{ messages[1].content }}{% else %}" + template + "{% endif %}"
+    with pytest.raises(InputError, match=words):
+        chat_format(answered, "</s>").prompt_ids(QUESTION)
+
+
+def test_of_many_conversations_each_has_its_ids_or_its_reason() -> None:
+    chat = chat_format(ALTERNATING, "</s>")
+    refused = (Message("user", "a"), Message("user", "b"))
+    broken = (Message("user", "half a pair: \ud83d"),)
+    first, second, third, fourth = chat.prompt_ids_or_reasons([QUESTION, refused, broken, QUESTION])
+    assert first == fourth == chat.prompt_ids(QUESTION)
+    assert isinstance(second, str)
+    assert "must alternate user/assistant (roles: user, user)" in second
+    assert isinstance(third, str)
+    assert third.startswith("the tokenizer refuses this text: ")
+    assert chat.prompt_ids_or_reasons([]) == []
+
+
+def test_of_many_rated_answers_each_has_its_ids_or_its_reason() -> None:
+    chat = chat_format(ALTERNATING, "</s>")
+    refused, good = chat.conversation_ids_or_reasons([((Message("assistant", "a"),), "b"), (QUESTION, "c")])
+    assert isinstance(refused, str)
+    assert "(roles: assistant, assistant)" in refused
+    assert good == chat.conversation_ids(QUESTION, "c")
 
 
 def test_a_tokenizer_without_any_stop_is_a_config_error() -> None:
