@@ -12,6 +12,7 @@ FigaError
 │   ├── BudgetReachedError the next call might cost more than what is left of the budget
 │   └── OpenRevisionsError more rows are without an answer than the settings tolerate
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
+├── InterruptedRunError    somebody asked the run to stop; what was done is stored, the same command goes on
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
 """
 
@@ -62,6 +63,10 @@ class OpenRevisionsError(ReviserError):
 
 class TrainingError(FigaError):
     """Training stopped: a non-finite loss, a dead rank, or shards that do not fit the model."""
+
+
+class InterruptedRunError(FigaError):
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM); what was done is stored, the same command goes on."""
 
 
 class EvaluationError(FigaError):
