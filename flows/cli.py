@@ -108,8 +108,8 @@ def plan(
     from flows.plan import make_plan, plan_lines
     from flows.preflight import check
 
-    check(settings, needs_key=False)
-    for line in plan_lines(make_plan(settings), settings.revision.model):
+    warnings = check(settings, needs_key=False)
+    for line in [*warnings, *plan_lines(make_plan(settings), settings.revision.model)]:
         _console.print(line, markup=False, highlight=False)
 
 

@@ -40,7 +40,7 @@ def open_run(
     """Check the config, take the workspace, and record the run and its end: `reaches`, or failed.
 
     Raises:
-        ConfigError, InputError, EngineError: see `preflight.check`; nothing was started.
+        ConfigError: see `preflight.check`; nothing was started.
         WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
     """
     with _held(config, flow_run, progress) as run:
@@ -71,7 +71,8 @@ def visit_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iter
 def _held(
     config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
 ) -> Iterator[OpenRun]:
-    check(config, needs_key=needs_key)
+    for line in check(config, needs_key=needs_key):
+        progress.line(line)
     directory, timeout_s = config.workspace.path, config.workspace.lease_timeout_s
     if timeout_s and is_held(directory):
         holder = describe_holder(directory)

@@ -1,0 +1,44 @@
+"""What the checks before a run look at: the config, and what of its files several of them need."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.config import PipelineConfig
+from figa_core.prompt_survey import PromptSurvey, survey
+from figa_core.prompts import read_prompts
+from figa_core.revision.prompt import PromptTemplates, load_templates
+from tasks.import_prompts import row_format
+
+ROWS_READ = 1000
+
+
+@dataclass
+class Facts:
+    """`needs_key`: whether the reviser is going to be asked. What is read from files is read once."""
+
+    config: PipelineConfig
+    needs_key: bool = True
+
+    @cached_property
+    def generation_chat(self) -> ChatFormat:
+        """Tokenizer and template of the model to align; raises ConfigError as `load_chat_format`."""
+        return load_chat_format(self.config.generation.model)
+
+    @cached_property
+    def reward_chat(self) -> ChatFormat:
+        """Those of the reward model."""
+        return load_chat_format(self.config.reward.model)
+
+    @cached_property
+    def prompts(self) -> PromptSurvey:
+        """What the first thousand rows of the file of prompts are; raises InputError as `read_prompts`."""
+        prompts = self.config.prompts
+        limit = ROWS_READ + 1 if prompts.limit is None else min(prompts.limit, ROWS_READ + 1)
+        return survey(read_prompts(prompts.path, row_format(prompts), limit), ROWS_READ)
+
+    @cached_property
+    def templates(self) -> PromptTemplates:
+        """What the reviser is told; raises ConfigError as `load_templates`."""
+        prompt = self.config.revision_prompt
+        return load_templates(prompt.with_reference, prompt.without_reference)
