@@ -12,9 +12,13 @@ FigaError
 │   ├── BudgetReachedError the next call might cost more than what is left of the budget
 │   └── OpenRevisionsError more rows are without an answer than the settings tolerate
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
-├── InterruptedRunError    somebody asked the run to stop; what was done is stored, the same command goes on
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
+
+InterruptedRunError stands outside: nothing was wrong, somebody asked the run to stop. It is a
+KeyboardInterrupt, so that nothing that handles errors takes it for one.
 """
+
+import signal
 
 
 class FigaError(Exception):
@@ -65,9 +69,23 @@ class TrainingError(FigaError):
     """Training stopped: a non-finite loss, a dead rank, or shards that do not fit the model."""
 
 
-class InterruptedRunError(FigaError):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM); what was done is stored, the same command goes on."""
-
-
 class EvaluationError(FigaError):
     """Scores cannot be averaged or compared: not finite, or of different prompts."""
+
+
+class InterruptedRunError(KeyboardInterrupt):
+    """Somebody asked the run to stop, by `signal`; what was done is stored, the same command goes on."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(f"stopped by {signal_name(number)}: the same command goes on")
+        self.signal = signal.Signals(number)
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 128 and the signal's number."""
+        return 128 + self.signal
+
+
+def signal_name(number: int) -> str:
+    """A signal as people call it."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
