@@ -151,8 +151,14 @@ def training_id(
     pairs_per_step: int,
     dtype: str,
     seed: int,
+    smaller_last_steps: bool = False,
 ) -> str:
-    """Recipe 1: what changes the result. ZeRO stage, ranks and micro-batch size do not, beyond rounding."""
+    """Recipe 1: what changes the result. ZeRO stage, ranks and micro-batch size do not, beyond rounding.
+
+    `smaller_last_steps`: some step of this training is smaller, as the last of its epoch. Up to release 0.1
+    such a step was filled with pairs of the next epoch, and those trainings have ids without the field.
+    """
+    changed = {"smaller_last_steps": True} if smaller_last_steps else {}
     return content_id(
         "training",
         1,
@@ -168,6 +174,7 @@ def training_id(
         pairs_per_step=pairs_per_step,
         dtype=dtype,
         seed=seed,
+        **changed,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,6 +17,7 @@ from figa_core.records import Objective, Stage
 from figa_core.storage.rows import TrainingRow
 from figa_core.storage.shards import read_manifest
 from figa_core.training import checkpoints
+from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from tasks.results import StageResult, no_progress
@@ -50,9 +52,19 @@ def label_of(objective: Objective) -> str:
 
 
 def steps_of(config: TrainingConfig, pairs: int) -> int:
-    """Optimizer steps: `epochs` passes over the pairs, the last step may be smaller; at most `max_steps`."""
-    steps = ceil(config.epochs * pairs / config.pairs_per_step)
-    return steps if config.max_steps is None else min(steps, config.max_steps)
+    """Optimizer steps: `epochs` passes over the pairs, the last step of each pass may be smaller; at most
+    `max_steps`.
+    """
+    return _at_most(config.max_steps, config.epochs * steps_per_epoch(pairs, config.pairs_per_step))
+
+
+def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
+    """The steps of a release that filled the last step of an epoch with pairs of the next one."""
+    return _at_most(config.max_steps, ceil(config.epochs * pairs / config.pairs_per_step))
+
+
+def _at_most(most: int | None, steps: int) -> int:
+    return steps if most is None else min(steps, most)
 
 
 @task(name="train", task_run_name="train {job.objective}", cache_policy=NO_CACHE)
@@ -85,21 +97,20 @@ def training_job(
             "`figa run`, and give its directory, WORKSPACE/shards/ID."
         )
     loss = _only_what_counts(loss)
-    steps = steps_of(config, manifest.pairs)
-    training_id = ids.training_id(
-        model=model_fingerprint(model, workspace.fingerprints),
-        shards=manifest.shard_set_id,
-        objective=loss.objective,
-        alpha=loss.alpha,
-        beta=loss.beta,
-        gamma=loss.gamma,
-        negative_nll_max=loss.negative_nll_max,
-        learning_rate=config.learning_rate,
-        steps=steps,
-        pairs_per_step=config.pairs_per_step,
-        dtype=config.dtype,
-        seed=config.seed,
-    )
+    fields = {
+        "model": model_fingerprint(model, workspace.fingerprints),
+        "shards": manifest.shard_set_id,
+        "objective": loss.objective,
+        "alpha": loss.alpha,
+        "beta": loss.beta,
+        "gamma": loss.gamma,
+        "negative_nll_max": loss.negative_nll_max,
+        "learning_rate": config.learning_rate,
+        "pairs_per_step": config.pairs_per_step,
+        "dtype": config.dtype,
+        "seed": config.seed,
+    }
+    training_id, steps = _identify(workspace, fields, config, manifest.pairs)
     return TrainingJob(
         training_id=training_id,
         model=model,
@@ -120,6 +131,20 @@ def training_job(
         checkpoint_steps=config.checkpoint_steps,
         seed=config.seed,
     )
+
+
+def _identify(
+    workspace: Workspace, fields: dict[str, Any], config: TrainingConfig, pairs: int
+) -> tuple[str, int]:
+    """Id and steps of the training; those of an earlier release where that one stands finished here."""
+    steps = steps_of(config, pairs)
+    if pairs % config.pairs_per_step == 0 or steps <= pairs // config.pairs_per_step:
+        return ids.training_id(**fields, steps=steps), steps  # no step is smaller than the others
+    filled = _filled_steps_of(config, pairs)
+    earlier = ids.training_id(**fields, steps=filled)
+    if checkpoints.read_manifest(workspace.training(earlier)) is not None:
+        return earlier, filled
+    return ids.training_id(**fields, steps=steps, smaller_last_steps=True), steps
 
 
 def is_finished(job: TrainingJob) -> bool:

@@ -9,6 +9,7 @@ Shapes: B rows, T tokens of a row, K weighted tokens.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +59,19 @@ class StepPlan:
     micro_batches: tuple[MicroBatch, ...]
 
 
+def steps_per_epoch(pairs: int, pairs_per_step: int) -> int:
+    """Steps in which every pair is taken once; the last is smaller where it does not come out even."""
+    return ceil(pairs / pairs_per_step)
+
+
 def step_pairs(step: int, *, pairs: int, pairs_per_step: int, seed: int) -> tuple[int, ...]:
-    """Indices of the pairs of a step (from 1): the data in a new seeded order every epoch, without gaps."""
-    first = (step - 1) * pairs_per_step
-    return tuple(
-        int(_epoch_order(pairs, seed, place // pairs)[place % pairs])
-        for place in range(first, first + pairs_per_step)
-    )
+    """Indices of the pairs of a step (from 1): the data in a new seeded order every epoch.
+
+    No step reaches over the end of an epoch, so none holds a pair twice.
+    """
+    epoch, place = divmod(step - 1, steps_per_epoch(pairs, pairs_per_step))
+    first = place * pairs_per_step
+    return tuple(int(pair) for pair in _epoch_order(pairs, seed, epoch)[first : first + pairs_per_step])
 
 
 @lru_cache(maxsize=2)

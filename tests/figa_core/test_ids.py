@@ -120,6 +120,12 @@ def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
     assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
 
 
+def test_smaller_last_steps_are_another_training_and_the_default_is_the_id_of_before() -> None:
+    recipe, fields = FIELDS["training"]
+    assert recipe(**fields, smaller_last_steps=False) == GOLDEN["training"]
+    assert recipe(**fields, smaller_last_steps=True) == "training-s256-7e80cbe8e6f3110ffda4d105ae4fbcaf"
+
+
 def test_a_gate_that_is_off_is_another_training() -> None:
     recipe, fields = FIELDS["training"]
     assert recipe(**{**fields, "negative_nll_max": None}) != recipe(**fields)

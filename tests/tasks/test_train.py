@@ -1,6 +1,6 @@
 """The train stage's ids: equal work has equal ids, whatever its speed settings are."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.records import Objective, WeighedPair
 from figa_core.storage.shards import write_shards
-from tasks.train import label_of, steps_of, training_job
+from figa_core.training.checkpoints import TrainingManifest, write_json
+from figa_core.training.job import TrainingJob
+from tasks.train import is_finished, label_of, steps_of, training_job
 from tasks.workspace import Workspace
 
 PAIR = WeighedPair(
@@ -27,6 +29,10 @@ PAIR = WeighedPair(
 
 
 def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> str:
+    return job_of(tmp_path, loss, **settings).training_id
+
+
+def job_of(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> TrainingJob:
     config = TrainingConfig.model_validate(settings)
     write_shards(
         tmp_path / "shards" / "set",
@@ -42,8 +48,7 @@ def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any)
     model.mkdir(exist_ok=True)
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
-    job = training_job(Workspace(tmp_path), tmp_path / "shards" / "set", model, loss or LossConfig(), config)
-    return job.training_id
+    return training_job(Workspace(tmp_path), tmp_path / "shards" / "set", model, loss or LossConfig(), config)
 
 
 def test_where_no_shard_set_is_complete_nothing_is_trained(tmp_path: Path) -> None:
@@ -51,9 +56,30 @@ def test_where_no_shard_set_is_complete_nothing_is_trained(tmp_path: Path) -> No
         training_job(Workspace(tmp_path), tmp_path / "shards", tmp_path, LossConfig(), TrainingConfig())
 
 
-def test_epochs_become_steps_and_the_last_one_may_be_smaller() -> None:
-    assert steps_of(TrainingConfig(epochs=3, pairs_per_step=8), 100) == 38
+def test_epochs_become_steps_and_the_last_one_of_each_may_be_smaller() -> None:
+    assert steps_of(TrainingConfig(epochs=3, pairs_per_step=8), 100) == 39
     assert steps_of(TrainingConfig(epochs=3, pairs_per_step=8, max_steps=5), 100) == 5
+    assert steps_of(TrainingConfig(epochs=3, pairs_per_step=128), 4) == 3
+
+
+def test_a_training_whose_steps_are_all_of_one_size_keeps_the_id_it_had(tmp_path: Path) -> None:
+    """100 pairs. The ids are those of release 0.1, which filled the last step of an epoch from the next."""
+    even, cut = job_of(tmp_path, pairs_per_step=10), job_of(tmp_path, pairs_per_step=8, max_steps=12)
+    assert (even.steps, even.training_id) == (30, "training-s256-85ca8e6cec002d071dc9b1810b61c10d")
+    assert (cut.steps, cut.training_id) == (12, "training-s256-f691e0ccfeaa71a9afc725bf7fecc643")
+
+
+def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_stands(tmp_path: Path) -> None:
+    uneven = job_of(tmp_path, pairs_per_step=8)
+    assert (uneven.steps, uneven.training_id) == (39, "training-s256-b44a6c761eac58ffafdd71c8db2f8822")
+    earlier = "training-s256-89dac405704f4548edd5ef30a1e47456"
+    unfinished = Workspace(tmp_path).training(earlier)
+    unfinished.mkdir(parents=True)
+    assert job_of(tmp_path, pairs_per_step=8) == uneven
+    manifest = TrainingManifest(earlier, 38, 0, 1.0, 1, {})
+    write_json(unfinished / "manifest.json", asdict(manifest))
+    found = job_of(tmp_path, pairs_per_step=8)
+    assert (found.training_id, found.steps, is_finished(found)) == (earlier, 38, True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,15 @@ from figa_core.errors import TrainingError
 from figa_core.records import EditClass, Objective, WeighedPair
 from figa_core.storage.shards import write_shards
 from figa_core.training import batches
-from figa_core.training.batches import StepPlan, deal, group_packed, group_rows, plan_step, step_pairs
+from figa_core.training.batches import (
+    StepPlan,
+    deal,
+    group_packed,
+    group_rows,
+    plan_step,
+    step_pairs,
+    steps_per_epoch,
+)
 from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.engine import WeightedTokenLogits
 from figa_core.training.loss import weighted_nll
@@ -42,16 +50,23 @@ def plan(data: PairData, settings: Recipe = FIGA, *, pairs: range = range(9), **
     return plan_step(data, pairs, settings, **arguments)
 
 
-@given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 5))
-def test_every_epoch_takes_every_pair_once(pairs: int, pairs_per_step: int, seed: int) -> None:
-    steps = range(1, 2 * pairs + 1)
-    stream = [
-        pair
-        for step in steps
-        for pair in step_pairs(step, pairs=pairs, pairs_per_step=pairs_per_step, seed=seed)
-    ]
-    for epoch in range(len(stream) // pairs):
-        assert sorted(stream[epoch * pairs : (epoch + 1) * pairs]) == list(range(pairs))
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 5))
+def test_every_epoch_takes_every_pair_once_and_only_its_last_step_is_smaller(
+    pairs: int, pairs_per_step: int, seed: int
+) -> None:
+    each = steps_per_epoch(pairs, pairs_per_step)
+    for epoch in range(3):
+        steps = [
+            step_pairs(number, pairs=pairs, pairs_per_step=pairs_per_step, seed=seed)
+            for number in range(epoch * each + 1, (epoch + 1) * each + 1)
+        ]
+        assert sorted(pair for step in steps for pair in step) == list(range(pairs))
+        assert {len(step) for step in steps[:-1]} <= {pairs_per_step}
+        assert 1 <= len(steps[-1]) <= pairs_per_step
+
+
+def test_four_pairs_and_a_step_of_128_are_a_step_of_four() -> None:
+    assert sorted(step_pairs(3, pairs=4, pairs_per_step=128, seed=0)) == [0, 1, 2, 3]
 
 
 def test_epochs_differ_and_a_seed_repeats() -> None:
