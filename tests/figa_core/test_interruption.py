@@ -88,8 +88,9 @@ class Program:
 
     def ended(self) -> tuple[int, str]:
         """Exit code and what it printed after "ready"."""
-        output, _ = self.process.communicate(timeout=30)
-        return self.process.returncode, output
+        with self.process as process:
+            assert process.stdout is not None
+            return process.wait(timeout=30), process.stdout.read()
 
 
 WORKS = """
