@@ -10,10 +10,11 @@ BIN := .venv/bin
 STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
+PACKAGES ?=
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo sandbox serve test test-slow e2e bench lint format clean
+.PHONY: setup demo sandbox serve test test-slow e2e bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -51,6 +52,10 @@ $(STAMPS)/e2e: docker/e2e.lock.txt | $(STAMPS)/main
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/e2e.lock.txt
 	@touch $@
 
+$(STAMPS)/mutants: docker/mutants.lock.txt | $(STAMPS)/main
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/mutants.lock.txt
+	@touch $@
+
 # What the revision is compared to, each in an environment of its own. One that cannot be installed is left out.
 $(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
 	@echo "Installing $* into .venv-$* (1 minute) ..."
@@ -83,6 +88,10 @@ bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel 
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
 	@$(BIN)/python -m tests.benchmarks.load
+
+# PACKAGES="weighting training" for a part; see tests/mutants.py.
+mutants: setup $(STAMPS)/mutants  ## small errors put into the code, and which of them no test notices; an hour or more
+	@$(BIN)/python tests/mutants.py $(PACKAGES)
 
 lint: $(STAMPS)/main
 	@$(BIN)/ruff check .

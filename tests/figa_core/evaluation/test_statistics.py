@@ -58,6 +58,14 @@ def test_exact_and_series_quantiles_meet_where_one_takes_over_from_the_other() -
     assert max(drops) / min(drops) < 1.2
 
 
+@pytest.mark.parametrize("probability", [0.6, 0.9, 0.975, 0.995])
+def test_the_series_equals_the_exact_quantile_where_it_takes_over(probability: float) -> None:
+    # Two values of one quantile: below the 200th degree of freedom it is exact, from there on a series. The
+    # term after the last one kept is 1e-11 at most here; the smallest one kept is larger.
+    exact = cdf_by_simpson(student_t_quantile(probability, 200), 200, pieces=20_000)
+    assert exact == pytest.approx(probability, abs=2e-12)
+
+
 @pytest.mark.parametrize(("probability", "degrees"), [(0.0, 5), (1.0, 5), (0.975, 0)])
 def test_a_quantile_outside_its_domain_is_an_error(probability: float, degrees: int) -> None:
     with pytest.raises(ValueError, match="need 0 < probability < 1"):
@@ -149,3 +157,8 @@ def test_pairing_removes_what_makes_a_prompt_easy_for_both() -> None:
 def test_different_prompts_cannot_be_paired_and_the_error_names_them() -> None:
     with pytest.raises(EvaluationError, match=r"1 only in before \(b\), 2 only in after \(c, d\)"):
         paired_difference({"a": 1, "b": 2}, {"a": 1, "c": 2, "d": 3})
+
+
+def test_of_many_prompts_that_only_one_model_has_the_first_three_are_named() -> None:
+    with pytest.raises(EvaluationError, match=r"0 only in before, 4 only in after \(b, c, d, …\)"):
+        paired_difference({"a": 1}, dict.fromkeys("abcde", 1.0))

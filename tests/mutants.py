@@ -1,0 +1,167 @@
+"""Mutation testing: which small errors in `figa_core` would no test notice? (make mutants)
+
+mutmut changes one expression at a time and runs the tests that reach it. Each package is run by itself, in a
+copy of the tracked files, against the tests that mirror it and that need no ranks, no vLLM and no browser:
+
+    python tests/mutants.py weighting revision         # some packages; "core" are the modules at the top
+
+It prints the share of mutants that a test killed, and leaves every survivor as a diff in
+build/mutants/PACKAGE.txt and the figures in build/mutants/summary.json. Survivors that change only the
+spelling of a text (capitals, or XX around it) are counted apart: most are messages, whose wording may change.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "build" / "mutants"
+CORE = "core"
+PACKAGES = ("weighting", "training", "revision", "storage", "evaluation", "inference", "report", CORE)
+_KILLED = ("killed", "timeout", "segfault", "suspicious")
+_WITHOUT = "not slow and not distributed and not vllm and not e2e"
+# A fork server: mutants must not find caches that the unchanged code has filled.
+_SETTINGS = """
+[tool.mutmut]
+source_paths = ["figa_core"]
+only_mutate = {mutated}
+pytest_add_cli_args_test_selection = {tests}
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-m", "{without}"]
+process_isolation = "forkserver"
+also_copy = ["tests", "tasks", "flows", "deployments", "docker", "README.md"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What became of a package's mutants.
+
+    Attributes:
+        spelled: survivors that change nothing but the spelling of a text.
+        untested: no test reaches them; they count as survivors.
+    """
+
+    killed: int
+    survived: int
+    spelled: int
+    untested: int
+
+    @property
+    def killed_share(self) -> float:
+        """Killed ones among all but the `spelled`."""
+        return self.killed / max(1, self.killed + self.survived + self.untested)
+
+
+def run_package(package: str, *, processes: int) -> Share:
+    """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test."""
+    copy = OUTPUT / package
+    _copy_tracked_files(copy)
+    mutated = ["figa_core/*.py"] if package == CORE else [f"figa_core/{package}/*"]
+    tests = (
+        sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/figa_core/test_*.py"))
+        if package == CORE
+        else [f"tests/figa_core/{package}"]
+    )
+    with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(_SETTINGS.format(mutated=json.dumps(mutated), tests=json.dumps(tests), without=_WITHOUT))
+    log = OUTPUT / f"{package}.log"
+    with log.open("wb") as file:
+        code = subprocess.run(
+            _mutmut("run", "--max-children", str(processes)),
+            cwd=copy,
+            env=_environment(copy),
+            stdout=file,
+            stderr=file,
+        ).returncode
+    if code != 0:
+        tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
+    return _read_results(package, copy)
+
+
+def _copy_tracked_files(copy: Path) -> None:
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+
+
+def _read_results(package: str, copy: Path) -> Share:
+    lines = _ask(copy, "results", "--all", "true").splitlines()
+    found = [line.strip().rpartition(": ") for line in lines if ": " in line]
+    count = Counter(status for _, _, status in found)
+    spelled = 0
+    with (OUTPUT / f"{package}.txt").open("w", encoding="utf-8") as file:
+        for name, _, status in found:
+            if status == "no tests":
+                file.write(f"# no test reaches {name}\n")
+            elif status == "survived":
+                diff = _ask(copy, "show", name)
+                if _changes_spelling_only(diff):
+                    spelled += 1
+                else:
+                    file.write(diff + "\n")
+    killed = sum(count[status] for status in _KILLED)
+    return Share(killed, count["survived"] - spelled, spelled, count["no tests"])
+
+
+def _changes_spelling_only(diff: str) -> bool:
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    old, new = (
+        "".join(line[1:] for line in lines if line.startswith(sign)).replace("XX", "").casefold()
+        for sign in "-+"
+    )
+    return old == new
+
+
+def _ask(copy: Path, *arguments: str) -> str:
+    return subprocess.run(
+        _mutmut(*arguments), cwd=copy, env=_environment(copy), stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+
+
+def _mutmut(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mutmut", *arguments]
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    # Children that tests start must import the mutants, too, not the installed package.
+    path = os.pathsep.join(filter(None, (str(copy), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    """Run the packages named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    if unknown := set(options.packages) - set(PACKAGES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PACKAGES)}")
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    summary = OUTPUT / "summary.json"
+    figures = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+    for package in options.packages or PACKAGES:
+        share = run_package(package, processes=options.processes)
+        total = share.killed + share.survived + share.untested
+        print(
+            f"{package:<12}{share.killed_share:7.1%} of {total:,} killed; {share.survived:,} survived, "
+            f"{share.untested:,} reached by no test; {share.spelled:,} others differ in spelling only",
+            flush=True,
+        )
+        figures[package] = asdict(share)
+        summary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
