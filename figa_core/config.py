@@ -4,14 +4,20 @@ A section reaches the task that needs it, plain values reach the functions below
 numerics takes a config object. Their descriptions are also the form in the Prefect UI.
 """
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from figa_core.config_section import EMPTY_IS_A_VALUE, Section
+from figa_core.config_values import (
+    api_base_url,
+    environment_variable,
+    function_spec,
+    not_blank,
+    quantile_or_number,
+)
 from figa_core.records import Objective
 
 
@@ -23,26 +29,15 @@ class Engine(StrEnum):
     TRANSFORMERS = "transformers"
 
 
-def _quantile_or_number(value: float | str) -> float | str:
-    if isinstance(value, str):
-        match = re.fullmatch(r"q(0(?:\.\d+)?|1(?:\.0+)?)", value)
-        if match is None:
-            raise ValueError(
-                f"{value!r} is neither a number nor a quantile such as 'q0.3' (between q0 and q1)"
-            )
-    return value
-
-
-Threshold = Annotated[float | str, AfterValidator(_quantile_or_number)]
+Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
 """A raw reward, or "q0.3": that quantile of the run's own scores."""
 
 DType = Literal["float32", "bfloat16"]
 
+Name = Annotated[str, AfterValidator(not_blank)]
 
-class Section(BaseModel):
-    """Base of all sections: frozen; unknown fields and numbers that are not finite are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+_SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
+_TOKENS_MAX = 10_000_000
 
 
 class WorkspaceConfig(Section):
@@ -60,20 +55,24 @@ class PromptsConfig(Section):
     """The file of prompts, and which of its fields mean what."""
 
     path: Path = Field(description="JSONL or Parquet, one prompt a row.")
-    prompt_field: str = Field(
+    prompt_field: Name = Field(
         default="prompt", description="Field with plain text, or a list of chat messages."
     )
     reference_field: str | None = Field(
-        default="reference", description="Field with the reference answer Y; may be absent."
+        default="reference",
+        description='Field with the reference answer Y, which a row may lack; "none" for no field.',
     )
-    system_prompt: str | None = Field(default=None, description="Put before prompts that are plain text.")
+    # An empty one was always the same as none, and is part of the id of runs that have it.
+    system_prompt: Annotated[str | None, EMPTY_IS_A_VALUE] = Field(
+        default=None, description='Put before prompts that are plain text; "none" for nothing.'
+    )
     held_out_share: float = Field(
         default=0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only."
     )
     max_prompt_tokens: int = Field(
-        default=2048, ge=1, description="Longer prompts are left out, with the reason."
+        default=2048, ge=1, le=_TOKENS_MAX, description="Longer prompts are left out, with the reason."
     )
-    limit: int | None = Field(default=None, ge=1, description="Read only so many rows.")
+    limit: int | None = Field(default=None, ge=1, description='Read only so many rows; "none" for all.')
 
 
 class GenerationConfig(Section):
@@ -86,7 +85,7 @@ class GenerationConfig(Section):
     top_p: float = Field(
         default=1.0, gt=0, le=1, description="Sample from the most likely tokens of this total probability."
     )
-    max_tokens: int = Field(default=512, ge=1, description="Longest response, in tokens.")
+    max_tokens: int = Field(default=512, ge=1, le=_TOKENS_MAX, description="Longest response, in tokens.")
     seed: int = Field(default=0, ge=0, description="Change it to sample anew.")
     rows_per_shard: int = Field(default=2000, ge=1, description="Rows made durable together.")
     gpu_memory_share: float = Field(
@@ -99,7 +98,9 @@ class RewardConfig(Section):
 
     model: Path = Field(description="Hugging Face model directory of the reward model.")
     engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
-    max_length: int = Field(default=2048, ge=8, description="Longer texts lose their beginning, in tokens.")
+    max_length: int = Field(
+        default=2048, ge=8, le=_TOKENS_MAX, description="Longer texts lose their beginning, in tokens."
+    )
     tokens_per_batch: int = Field(default=16_384, ge=64, description="Padded tokens of one forward pass.")
     gpu_memory_share: float = Field(
         default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
@@ -121,23 +122,16 @@ class FilterConfig(Section):
     )
 
 
-def _url_without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL, such as https://api.openai.com/v1")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("must hold no user, password or query; the key comes from the environment")
-    return url
-
-
 class RevisionConfig(Section):
     """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
 
-    base_url: Annotated[str, AfterValidator(_url_without_credentials)] = Field(
+    base_url: Annotated[str, AfterValidator(api_base_url)] = Field(
         default="https://api.openai.com/v1", description="Any OpenAI-compatible endpoint."
     )
-    model: str = Field(description="The provider's model name.")
-    api_key_env: str = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key.")
+    model: Name = Field(description="The provider's model name.")
+    api_key_env: Annotated[str, AfterValidator(environment_variable)] = Field(
+        default="OPENAI_API_KEY", description="Name of the environment variable that holds the key."
+    )
     requests_per_minute: float = Field(default=500, gt=0, description="What the provider permits.")
     tokens_per_minute: float = Field(
         default=200_000, gt=0, description="What the provider permits, prompt and answer."
@@ -146,18 +140,21 @@ class RevisionConfig(Section):
         default=256, ge=1, le=4096, description="Most calls under way; below it they follow latency × rate."
     )
     max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
-    timeout_s: float = Field(default=60, gt=0, description="Seconds for one request.")
+    timeout_s: float = Field(default=60, gt=0, le=86_400, description="Seconds for one request.")
     temperature: float = Field(default=0.0, ge=0, le=2, description="Of the reviser; 0 is greedy.")
-    max_tokens: int = Field(default=1024, ge=1, description="Longest revision, in tokens.")
+    max_tokens: int = Field(default=1024, ge=1, le=_TOKENS_MAX, description="Longest revision, in tokens.")
 
 
 class RevisionPromptConfig(Section):
     """What the reviser is told, and which of its answers are revisions."""
 
     with_reference: Path | None = Field(
-        default=None, description="Jinja2 template for rows with a reference; without it, the built-in one."
+        default=None,
+        description='Jinja2 template for rows with a reference; "none" for the built-in one.',
     )
-    without_reference: Path | None = Field(default=None, description="The one for rows without a reference.")
+    without_reference: Path | None = Field(
+        default=None, description='The one for rows without a reference; "none" for the built-in one.'
+    )
     structured_output: bool = Field(
         default=True, description="Ask for JSON; an endpoint that refuses is asked for plain text."
     )
@@ -185,8 +182,8 @@ class RevisionBatchesConfig(Section):
     )
     shared_limit: str | None = Field(
         default=None,
-        description="Name of Prefect limits shared by several runs; `python -m deployments.limits` "
-        "creates them.",
+        description="Name of Prefect limits shared by several runs, which `python -m deployments.limits` "
+        'creates; "none" for limits of this run alone.',
     )
 
 
@@ -201,7 +198,7 @@ class SpendingConfig(Section):
     """What the reviser's calls cost, and what a run may spend on them."""
 
     budget_usd: float | None = Field(
-        default=None, gt=0, description="Hard cap on what this run's rows may cost; null for none."
+        default=None, gt=0, description='Hard cap on what this run\'s rows may cost; "none" for no cap.'
     )
     prices: dict[str, ModelPrice] = Field(
         default_factory=dict, description="By model name; a budget needs the price of revision.model."
@@ -212,7 +209,7 @@ class AdmissionConfig(Section):
     """The guard on revisions: one that does not raise the reward is left out."""
 
     reward_gain_above: float | None = Field(
-        default=0.0, description="R(Ỹ) − R(Ŷ) must exceed it; null admits all."
+        default=0.0, description='R(Ỹ) − R(Ŷ) must exceed it; "none" admits all.'
     )
 
 
@@ -225,7 +222,10 @@ class WeightingConfig(Section):
         "reward_scaled: levenshtein, each pair by its share of the reward gained.",
     )
     max_length: int = Field(
-        default=1024, ge=8, description="Longest training sequence (prompt and response), in tokens."
+        default=1024,
+        ge=8,
+        le=_TOKENS_MAX,
+        description="Longest training sequence (prompt and response), in tokens.",
     )
     pairs_per_shard: int = Field(default=10_000, ge=1, description="Pairs of one Parquet file.")
 
@@ -247,7 +247,7 @@ class LossConfig(Section):
     negative_nll_max: float | None = Field(
         default=0.6,
         gt=0,
-        description="A negative token counts while its NLL is at most this; null for the bare formula.",
+        description='A negative token counts while its NLL is at most this; "none" for the bare formula.',
     )
 
 
@@ -255,17 +255,26 @@ class TrainingConfig(Section):
     """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
 
     learning_rate: float = Field(default=1e-5, gt=0, description="Constant over the training.")
-    epochs: int = Field(default=3, ge=1, description="Passes over the pairs, unless max_steps says less.")
-    max_steps: int | None = Field(default=None, ge=1, description="At most so many optimizer steps.")
+    epochs: int = Field(
+        default=3, ge=1, le=1_000_000, description="Passes over the pairs, unless max_steps says less."
+    )
+    max_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**31 - 1,
+        description='At most so many optimizer steps; "none" for as many as the epochs take.',
+    )
     pairs_per_step: int = Field(default=128, ge=1, description="Pairs of one optimizer step, over all ranks.")
     tokens_per_batch: int = Field(default=8192, ge=64, description="Token budget of one forward pass.")
     zero_stage: Literal[1, 2, 3] = Field(
         default=2, description="DeepSpeed ZeRO: 3 also splits the weights over the ranks."
     )
-    processes: int = Field(default=1, ge=1, description="Ranks on this machine (torchrun --nproc_per_node).")
+    processes: int = Field(
+        default=1, ge=1, le=1024, description="Ranks on this machine (torchrun --nproc_per_node)."
+    )
     dtype: DType = Field(default="bfloat16", description="Of weights and gradients.")
     checkpoint_steps: int = Field(default=100, ge=1, description="Optimizer steps between checkpoints.")
-    seed: int = Field(default=0, ge=0, description="Of the order of the pairs.")
+    seed: int = Field(default=0, ge=0, le=_SEED_MAX, description="Of the order of the pairs.")
 
 
 class EvaluationConfig(Section):
@@ -273,8 +282,9 @@ class EvaluationConfig(Section):
 
     max_prompts: int = Field(default=500, ge=1, description="Held-out prompts that count, at most.")
     temperature: float = Field(default=0.0, ge=0, description="Of the evaluated responses.")
-    verifier: str | None = Field(
-        default=None, description="'module:function' taking (messages, text), returning 0 to 1."
+    verifier: Annotated[str | None, EMPTY_IS_A_VALUE, AfterValidator(function_spec)] = Field(
+        default=None,
+        description="'module:function' taking (messages, text), returning 0 to 1; \"none\" for no verifier.",
     )
     baselines: tuple[Objective, ...] = Field(
         default=(), description="Objectives trained and judged beside the main one."

@@ -77,7 +77,7 @@ def test_a_wrong_setting_is_named_with_what_to_do(tmp_path: Path, wrong: str, me
 
 
 def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)3 setting\(s\) to mend.*prompts: missing.*revision: missing"):
+    with pytest.raises(ConfigError, match=r"(?s)3 setting\(s\) to fix.*prompts: missing.*revision: missing"):
         load(tmp_path, "[workspace]\npath='w'\n[generation]\nmodel='m'\n[reward]\nmodel='r'\n[loss]\nbet = 1")
 
 

@@ -1,0 +1,125 @@
+"""Config files as people have them: encodings, paths that cannot be, and all problems in one message."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from figa_core.config_file import anchor_paths, load_config, path_fields
+from figa_core.errors import ConfigError
+
+from .test_config import MINIMAL, load
+
+
+def refused(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return str(caught.value)
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_config(path) == load(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_another_unicode_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+    said = refused(tmp_path / "run.toml", MINIMAL.strip().encode(encoding))
+    assert "not valid TOML: it is encoded as UTF-16 or UTF-32. Save it as UTF-8." in said
+
+
+def test_the_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    said = refused(tmp_path / "run.toml", b'[workspace]\npath = "w"\nname = "caf\xe9"\n')
+    assert "line 3 is not UTF-8" in said
+
+
+def test_toml_that_python_cannot_take_is_refused_in_words(tmp_path: Path) -> None:
+    assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"9" * 5000)
+    assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"[" * 50_000)
+    assert "cannot read the config" in refused(tmp_path / "run.toml", b"#" * 10_000_001)
+
+
+def test_a_directory_and_a_name_that_cannot_be_are_no_config(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / ("a" * 300), Path("a\0b.toml")):
+        with pytest.raises(ConfigError, match="cannot read the config"):
+            load_config(path)
+
+
+def test_every_path_of_the_settings_is_known() -> None:
+    assert ("prompts", "path") in path_fields()
+    assert ("revision_prompt", "with_reference") in path_fields()
+    assert len(path_fields()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("~no-such-user-at-all/p.jsonl", "no home directory is known for '~no-such-user-at-all'"),
+        ("a" * 300, "File name too long"),
+        ("b/" * 3000, "File name too long"),
+        ("loop", "its symbolic links lead in a circle"),
+        ("loop/p.jsonl", "its symbolic links lead in a circle"),
+    ],
+)
+@pytest.mark.parametrize(("section", "field"), path_fields())
+def test_a_path_that_cannot_be_is_refused_by_its_setting(
+    tmp_path: Path, section: str, field: str, path: str, said: str
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "pool")
+    (tmp_path / "pool").symlink_to(tmp_path / "loop")
+    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{said}"):
+        load(tmp_path, overrides={section: {field: path}})
+
+
+def test_paths_from_a_form_are_refused_in_the_same_words(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    prompts = config.prompts.model_copy(update={"path": Path("~no-such-user-at-all/p")})
+    with pytest.raises(ConfigError, match=r"prompts\.path: no home directory is known"):
+        anchor_paths(config.model_copy(update={"prompts": prompts}), tmp_path)
+
+
+def test_a_path_into_what_is_no_directory_is_left_to_those_who_need_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert load(tmp_path, overrides={"prompts": {"path": "file/p"}}).prompts.path == tmp_path / "file" / "p"
+
+
+def test_wrong_paths_and_wrong_settings_come_in_one_message(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(
+            tmp_path,
+            MINIMAL.replace("[reward]", "[evaluation]").replace('"/models/reward"', "1"),
+            overrides={
+                "workspace": {"path": "a" * 300},
+                "prompts": {"path": "a\0b"},
+                "training": {"epochs": 0, "sed": 1},
+                "revision": {"api_key_env": "sk-secret-value"},
+            },
+        )
+    said = str(caught.value)
+    assert "7 setting(s) to fix" in said
+    for part in (
+        "workspace.path: the path cannot be used",
+        "prompts.path: the text holds a NUL character",
+        "training.epochs: ",
+        "training.sed: unknown setting; did you mean 'seed'?",
+        "evaluation.model: unknown setting",
+        "reward: missing",
+        "revision.api_key_env: this seems to be a key",
+    ):
+        assert part in said, part
+    assert "sk-secret-value" not in said
+
+
+def test_a_message_does_not_grow_with_what_was_typed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, overrides={"filter": {"reward_gap_above": "x" * 100_000}})
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, overrides={"loss": {f"setting{i}": i for i in range(500)}})
+    assert len(str(caught.value)) < 3000 + 30 * len(os.fspath(tmp_path))
+
+
+def test_two_settings_of_one_table_that_are_given_twice_are_no_traceback(tmp_path: Path) -> None:
+    assert "not valid TOML" in refused(tmp_path / "run.toml", b"[loss]\nbeta = 1\nbeta = 2\n")

@@ -1,0 +1,83 @@
+"""Values of single settings: what is refused, and that a refusal repeats no secret."""
+
+import pytest
+
+from figa_core.config_values import api_base_url, environment_variable, function_spec, not_blank
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.openai.com/v1",
+        "http://127.0.0.1:8000/v1/",
+        "http://[::1]:8000/v1",
+        "https://host/openai/deployments/x",
+    ],
+)
+def test_an_address_of_an_api_is_taken_as_it_is(url: str) -> None:
+    assert api_base_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("api.openai.com/v1", "must be an http or https URL"),
+        ("ftp://host/v1", "must be an http or https URL"),
+        ("https:///v1", "must be an http or https URL"),
+        ("", "must be an http or https URL"),
+        ("http://localhost:99999/v1", "Port out of range"),
+        ("http://localhost:many/v1", "Port could not be cast"),
+        ("http://[::1/v1", "Invalid IPv6"),
+        ("http://user:s3cret@host/v1", "must hold no user"),
+        ("https://host/v1?api-version=1", "must hold no user, password, query"),
+        ("https://host/v1#top", "fragment"),
+        ("https://host/v1/chat/completions", "must end before /chat/completions"),
+        ("https://host/v1/chat/completions/", "must end before /chat/completions"),
+    ],
+)
+def test_what_is_no_address_of_an_api_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        api_base_url(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "my_key", "KEY2", "COMPANY_GATEWAY_TOKEN_FOR_EUROPE_2"])
+def test_a_variables_name_is_taken_as_it_is(name: str) -> None:
+    assert environment_variable(name) == name
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-abcdef",
+        "gsk_abcdefghij",
+        "hf_abcdefghij",
+        "AIzaSyabcdefgh",
+        "xai-abcdefghij",
+        "Bearer abcdefgh",
+        "0aB1cD2eF3gH4iJ5kL6mN7oP",
+        "a" * 61,
+    ],
+)
+def test_a_key_in_place_of_a_variables_name_is_said_and_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="seems to be a key itself") as caught:
+        environment_variable(key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "$OPENAI_API_KEY", "KEY=abc", "MY KEY"])
+def test_what_cannot_name_a_variable_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="name of"):
+        environment_variable(name)
+
+
+@pytest.mark.parametrize("spec", ["", ":", "module", "module:", ":function", " : "])
+def test_a_verifier_is_a_module_and_a_function(spec: str) -> None:
+    with pytest.raises(ValueError, match="module:function"):
+        function_spec(spec)
+
+
+def test_no_verifier_and_one_of_the_right_form_are_taken() -> None:
+    assert function_spec(None) is None
+    assert function_spec("a.b:c") == "a.b:c"
+    assert not_blank("a name") == "a name"
