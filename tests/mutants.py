@@ -142,7 +142,7 @@ def _environment(copy: Path) -> dict[str, str]:
 
 def main() -> None:
     """Run the packages named on the command line, or all."""
-    parser = argparse.ArgumentParser(prog="mutants", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

@@ -57,6 +57,12 @@ def test_which_classes_enter_n_does_not_depend_on_the_weights() -> None:
     assert [c for c in EditClass if counted_table(revision=False)[c]] == [S, D]
 
 
+def test_tables_have_the_types_that_the_loader_multiplies_and_counts_with() -> None:
+    weights = token_weights((K, S), (K, S), alpha=1.0, beta=0.5, gamma=0.1)
+    assert {table.dtype for table in weights} == {np.dtype(np.float32)}
+    assert counted_table(revision=True).dtype == counted_table(revision=False).dtype == np.bool_
+
+
 def test_a_bag_of_words_ignores_order() -> None:
     assert bag_of_words((1, 2, 3, 3), (3, 1, 4), 1.0) == ((K, D, K, K), (K, K, I), 1.0)
 

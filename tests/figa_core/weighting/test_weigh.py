@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from figa_core.chat import ChatFormat
 from figa_core.records import EditClass, FinishReason, Message, WeighedPair
-from figa_core.weighting.schemes import levenshtein
+from figa_core.weighting.schemes import levenshtein, reward_scaled
 from figa_core.weighting.weigh import PairTexts, SkippedPair, restore_whitespace, weigh_pair, weigh_pairs
 from tests.figa_core.templates.styles import STYLES, Spaces, ids_of, plain_format, tokens
 from tests.figa_core.templates.styles import chat_format as styled
@@ -268,3 +268,32 @@ def test_one_bad_pair_does_not_stop_the_others(chat: ChatFormat) -> None:
     results = list(weigh_pairs(chat, pairs, scheme=levenshtein, max_length=50))
     assert [result.pair_id for result in results] == ["first", "bad", "last"]
     assert [isinstance(result, SkippedPair) for result in results] == [False, True, False]
+
+
+def test_without_a_reference_there_is_nothing_of_one_not_even_its_end(chat: ChatFormat) -> None:
+    for none in (None, ""):
+        assert weighed(chat, "abc", "axc", reference_text=none).reference_ids == ()
+
+
+def test_one_token_of_room_is_room(chat: ChatFormat) -> None:
+    pair = weighed(chat, "abc", "xbc", max_length=PROMPT + 1)
+    assert (pair.response_classes, pair.revision_classes) == ((S,), (S,))
+
+
+@pytest.mark.parametrize(("before", "after", "gain"), [(-1.0, 2.0, 3.0), (2.0, 2.5, 0.5), (-4.0, -3.0, 1.0)])
+def test_a_pair_is_scaled_by_the_reward_that_its_revision_gained(
+    chat: ChatFormat, before: float, after: float, gain: float
+) -> None:
+    rewards = {"response_reward": before, "revision_reward": after}
+    assert weighed(chat, "abc", "axc", scheme=reward_scaled, **rewards).scale == gain
+    assert weighed(chat, "abc", "axc", **rewards).scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1.0, 1.0), (2.0, 1.0), (float("nan"), 1.0), (1.0, float("nan"))]
+)
+def test_a_pair_that_gained_nothing_or_has_no_number_for_it_is_skipped(
+    chat: ChatFormat, before: float, after: float
+) -> None:
+    skipped = weigh(chat, "abc", "axc", scheme=reward_scaled, response_reward=before, revision_reward=after)
+    assert skipped == SkippedPair("pair", "the revision's reward is not above the response's")
