@@ -9,7 +9,7 @@ from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.calls import CallOutcome
 from figa_core.revision.prompt import read_answer
-from figa_core.revision.replies import Reply
+from figa_core.revision.reply import Reply
 from figa_core.revision.validation import judge_answer, restore_ends
 
 BACKOFF_MAX_S = 20.0

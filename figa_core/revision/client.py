@@ -29,7 +29,7 @@ from figa_core.revision.health import EndpointHealth
 from figa_core.revision.limiter import RateLimiter, estimate_tokens
 from figa_core.revision.permits import SharedPermits
 from figa_core.revision.prompt import RESPONSE_FORMAT
-from figa_core.revision.replies import Reply
+from figa_core.revision.reply import Reply
 from figa_core.revision.row import CallEnd, Row, judge
 from figa_core.revision.settings import ReviserSettings
 from figa_core.storage.journal import AnswerJournal

@@ -25,7 +25,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from figa_core.errors import ReviserError
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.replies import MESSAGE_LENGTH_MAX, Reply, read_completion, read_error
+from figa_core.revision.refusals import read_error
+from figa_core.revision.replies import read_completion
+from figa_core.revision.reply import MESSAGE_LENGTH_MAX, Reply
 
 _MASKED_KEY_LENGTH = 8  # local servers take keys such as "none": those are words, not secrets
 _CONNECT_TIMEOUT_S = 10.0

@@ -8,7 +8,7 @@ from figa_core.ports import RevisionRequest
 from figa_core.records import Revision
 from figa_core.revision.attempts import Step, may_ask_again, next_step, settle
 from figa_core.revision.prompt import ask_again
-from figa_core.revision.replies import Reply
+from figa_core.revision.reply import Reply
 from figa_core.revision.settings import ReviserSettings
 
 _LONGER = 2  # how many times the tokens, after an answer that was cut

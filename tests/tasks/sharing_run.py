@@ -6,7 +6,8 @@ import sys
 import httpx
 
 from figa_core.revision.limiter import RateLimiter
-from figa_core.revision.replies import read_completion, read_error
+from figa_core.revision.refusals import read_error
+from figa_core.revision.replies import read_completion
 from tasks.shared_limits import shared_permits
 
 _CALLS = 32

@@ -12,7 +12,7 @@ import pytest
 from figa_core.errors import ReviserError
 from figa_core.revision.calls import CallOutcome
 from figa_core.revision.endpoint import ChatEndpoint
-from figa_core.revision.replies import Reply
+from figa_core.revision.reply import Reply
 
 KEY = "sk-this-must-never-be-seen-anywhere"
 QUESTION = [{"role": "user", "content": "Better?"}]

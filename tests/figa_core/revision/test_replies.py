@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.replies import read_completion, read_error, retry_after_s
+from figa_core.revision.refusals import read_error, retry_after_s
+from figa_core.revision.replies import read_completion
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.replies import read_completion, read_error
+from figa_core.revision.refusals import read_error
+from figa_core.revision.replies import read_completion
 from figa_core.revision.stated import StatedLimit, StatedLimits, read_limits, seconds
 
 HEADERS = {
