@@ -11,6 +11,8 @@ from flows.checks.facts import Facts
 
 GENERATION_MODEL = "generation.model"
 REWARD_MODEL = "reward.model"
+PROMPTS = "prompts.path"
+VERIFIER = "evaluation.verifier"
 
 CHECKS: tuple[Check[Facts], ...] = (
     Check("the settings", settings.check_settings),
@@ -19,10 +21,11 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(REWARD_MODEL, models.check_reward_model),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),
-    Check("prompts.path", prompts.check_prompts),
+    Check(PROMPTS, prompts.check_prompts),
     Check("revision_prompt", reviser.check_templates),
     Check("revision.api_key_env", reviser.check_key),
-    Check("evaluation.verifier", verifier.check_verifier),
+    Check(VERIFIER, verifier.check_import),
+    Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),
 )
 
 

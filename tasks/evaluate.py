@@ -2,43 +2,20 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.config import EvaluationConfig
-from figa_core.errors import ConfigError
 from figa_core.evaluation.statistics import estimate
+from figa_core.evaluation.verifier import load_verifier
 from figa_core.ports import ProgressCallback
-from figa_core.records import Message, Score, Split, Stage
+from figa_core.records import Score, Split, Stage
 from figa_core.storage.rows import responses_of
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
-
-Verifier = Callable[[Sequence[Message], str], float]
-
-
-def load_verifier(spec: str) -> Verifier:
-    """The function that "module:function" names.
-
-    Raises:
-        ConfigError: it cannot be imported, or is no function.
-    """
-    module_name, _, name = spec.partition(":")
-    try:
-        verifier: Any = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"evaluation.verifier = {spec!r}: cannot be imported ({error}). "
-            "Write 'module:function', and install the module in this environment."
-        ) from error
-    if not callable(verifier):
-        raise ConfigError(f"evaluation.verifier = {spec!r}: is no function. Write 'module:function'.")
-    return cast(Verifier, verifier)
 
 
 def verifier_id(spec: str) -> str:

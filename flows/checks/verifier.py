@@ -1,14 +1,40 @@
-"""The verifier: imported, and tried on one row."""
+"""The verifier: imported, and tried on rows of the file of prompts."""
 
 from collections.abc import Iterator
+from itertools import islice
 
-from figa_core.findings import Finding
+from figa_core.evaluation.verifier import judge, load_verifier
+from figa_core.findings import Finding, problem, warning
 from flows.checks.facts import Facts
-from tasks.evaluate import load_verifier
+
+_ROWS_TRIED = 3
+_TEXT = "This text stands in for a response."
 
 
-def check_verifier(facts: Facts) -> Iterator[Finding]:
+def check_import(facts: Facts) -> Iterator[Finding]:
     """It can be imported; raises ConfigError."""
     if facts.config.evaluation.verifier is not None:
         load_verifier(facts.config.evaluation.verifier)
     yield from ()
+
+
+def check_values(facts: Facts) -> Iterator[Finding]:
+    """It gives a value to a held-out prompt's reference; what fails for one row may do for the next."""
+    spec = facts.config.evaluation.verifier
+    if spec is None:
+        return
+    verifier, faults = load_verifier(spec), list[str]()
+    prompts = [*facts.prompts.held_out_prompts, *facts.prompts.train_prompts]
+    for prompt in islice(prompts, _ROWS_TRIED):
+        value = judge(verifier, prompt.messages, prompt.reference or _TEXT)
+        if not isinstance(value, str):
+            break
+        faults.append(value)
+    if not faults:
+        return
+    tried = f"tried on {len(faults)} of the prompts, {faults[0]}"
+    if len(faults) < min(_ROWS_TRIED, len(prompts)):
+        yield warning("evaluation.verifier", f"{spec!r}: {tried}. Rows without a value are not counted.")
+    else:
+        advice = "It gets (messages, text), and must return a number from 0 to 1."
+        yield problem("evaluation.verifier", f"{spec!r}: {tried}. {advice}")

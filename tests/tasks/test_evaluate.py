@@ -7,10 +7,9 @@ import pytest
 
 from figa_core import ids
 from figa_core.config import EvaluationConfig
-from figa_core.errors import ConfigError
 from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage import summary
-from tasks.evaluate import evaluate, load_verifier
+from tasks.evaluate import evaluate
 from tasks.workspace import Workspace
 
 RUN, GENERATOR, SCORER = "run", "generator", "scorer"
@@ -61,9 +60,3 @@ def test_a_verifier_is_called_once_a_response(workspace: Workspace, monkeypatch:
     rows = {row.metric: row for row in summary.evaluations(workspace.store.database, RUN)}
     assert (rows["verifier"].n, rows["verifier"].mean) == (4, 0.5)
     assert verified == []
-
-
-@pytest.mark.parametrize("spec", ["no_such_module:f", "math:no_such_function", "math:pi", "math", ""])
-def test_a_verifier_that_cannot_be_used_is_named(spec: str) -> None:
-    with pytest.raises(ConfigError, match=r"evaluation\.verifier"):
-        load_verifier(spec)
