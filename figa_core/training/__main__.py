@@ -17,15 +17,17 @@ from figa_core.errors import TrainingError
 from figa_core.processes import die_with_parent
 from figa_core.training.failures import record_failure
 from figa_core.training.job import TrainingJob
+from figa_core.training.stop import StopWish
 
 if TYPE_CHECKING:
     from figa_core.training.engine import ZeroEngine
+    from figa_core.training.loop import TrainingEnd
 
 _VERSIONED = ("figa", "torch", "transformers", "deepspeed")
 
 
 def main() -> int:
-    """Train; 0 when done, 1 on an error, which is left in the output directory."""
+    """Train; 0 when done or stopped on request, 1 on an error, which is left in the output directory."""
     die_with_parent()
     parser = argparse.ArgumentParser(prog="figa_core.training")
     parser.add_argument("--job", type=Path, required=True)
@@ -35,8 +37,9 @@ def main() -> int:
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
+    stop = StopWish(job.output)
     try:
-        _run(job, time.perf_counter())
+        _run(job, stop, time.perf_counter())
     except Exception as error:
         from figa_core.training.loop import OtherRankError
 
@@ -51,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def _run(job: TrainingJob, started: float) -> None:
+def _run(job: TrainingJob, stop: StopWish, started: float) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.data import PairData
     from figa_core.training.engine import ZeroEngine
@@ -66,22 +69,36 @@ def _run(job: TrainingJob, started: float) -> None:
     before = checkpoints.last_whole(job)
     if engine.rank == 0:
         tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
-    skipped = train(job, engine, data)
+    end = train(job, engine, data, stop=stop)
+    if end.step < job.steps:
+        if engine.rank == 0:
+            tell(f"stopped on request after step {end.step} of {job.steps}; run again, it goes on from there")
+    else:
+        _export(job, engine, end, (before.seconds if before else 0.0) - started)
+    engine.barrier()
+    engine.close()
+
+
+def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_since: float) -> None:
+    from figa_core.training import checkpoints
+
     state = engine.state_dict()
     peak_rss = int(engine.total(_peak_rss_bytes())[0])
     if engine.rank == 0:
         assert state is not None
         checkpoints.export_model(engine.model, state, job)
-        seconds = (before.seconds if before else 0.0) + time.perf_counter() - started
-        versions = {name: version(name) for name in _VERSIONED}
         checkpoints.finish(
             job,
             checkpoints.TrainingManifest(
-                job.training_id, job.steps, skipped, round(seconds, 2), peak_rss, versions
+                training_id=job.training_id,
+                steps=job.steps,
+                skipped_steps=end.skipped,
+                wall_seconds=round(time.perf_counter() + seconds_since, 2),
+                peak_rss_bytes=peak_rss,
+                versions={name: version(name) for name in _VERSIONED},
+                overflowed_steps=end.overflowed,
             ),
         )
-    engine.barrier()
-    engine.close()
 
 
 def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -> str:

@@ -52,8 +52,8 @@ class Checkpoint:
 class TrainingManifest:
     """What a finished training says about itself.
 
-    `wall_seconds` counts from the start of the rank processes, over all resumptions; `peak_rss_bytes` is the
-    sum of the ranks' peaks.
+    `overflowed_steps` made no update because the gradient was not finite. `wall_seconds` counts from the
+    start of the rank processes, over all resumptions; `peak_rss_bytes` is the sum of the ranks' peaks.
     """
 
     training_id: str
@@ -62,6 +62,7 @@ class TrainingManifest:
     wall_seconds: float
     peak_rss_bytes: int
     versions: dict[str, str]
+    overflowed_steps: int = 0
 
 
 def checkpoints_dir(job: TrainingJob) -> Path:

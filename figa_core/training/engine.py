@@ -6,6 +6,7 @@ Shapes: B rows, T tokens of a row, D hidden size, K weighted tokens, V vocabular
 import logging
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,14 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What became of a step: whether weights were updated, and the gradient's norm where DeepSpeed tells."""
+
+    applied: bool
+    grad_norm: float | None = None
+
+
 class ZeroEngine:
     """One rank of a distributed training. Creating it joins the process group and loads the model.
 
@@ -149,11 +158,13 @@ class ZeroEngine:
         # DeepSpeed averages over the ranks; what we want is their sum.
         self._engine.backward(loss * self.ranks, scale_wrt_gas=False)
 
-    def step(self) -> float | None:
-        """Update the weights; the gradient's norm."""
+    def step(self) -> Update:
+        """Update the weights, unless DeepSpeed finds the gradient infinite; the same on every rank."""
         self._engine.step()
         norm = self._engine.get_global_grad_norm()
-        return None if norm is None else float(norm)
+        if not self._engine.was_step_applied():
+            return Update(applied=False)
+        return Update(applied=True, grad_norm=None if norm is None else float(norm))
 
     def total(self, *values: float) -> list[float]:
         """Each value summed over all ranks."""

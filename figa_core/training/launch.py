@@ -1,4 +1,8 @@
-"""Start a training and follow it: what the train stage calls. This module imports no torch."""
+"""Start a training and follow it: what the train stage calls. This module imports no torch.
+
+Where the run is asked to stop (`figa_core.interruption`, or any exception while this waits), the ranks are
+asked to, finish the step under way, write a checkpoint and end; those that take too long are killed.
+"""
 
 import contextlib
 import logging
@@ -13,12 +17,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from figa_core import interruption
 from figa_core.chat import load_chat_format
 from figa_core.child_log import followed
 from figa_core.errors import TrainingError
 from figa_core.processes import child_environment
 from figa_core.storage import shards
-from figa_core.training import checkpoints
+from figa_core.training import checkpoints, stop
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, from_line, keep_until
@@ -29,11 +34,16 @@ _LOGGER = logging.getLogger("figa_core.training")
 _POLL_S = 0.1
 _LOCK_POLL_S = 0.5
 _LOG_LINES = 8
+# What a stopping training gets for its checkpoint, besides its steps; a second signal ends it at once.
+_GRACE_S = 60.0
+_GRACE_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A finished training; `wall_seconds` and `peak_rss_bytes` as in `checkpoints.TrainingManifest`."""
+    """A finished training; its counts, `wall_seconds` and `peak_rss_bytes` as in
+    `checkpoints.TrainingManifest`.
+    """
 
     training_id: str
     model_dir: Path
@@ -42,6 +52,7 @@ class TrainingResult:
     wall_seconds: float
     peak_rss_bytes: int
     metrics_path: Path
+    overflowed_steps: int = 0
 
 
 def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_path: Path) -> TrainingResult:
@@ -53,6 +64,7 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped; the message holds the cause.
+        InterruptedRunError: somebody asked to stop; the same job goes on from its last checkpoint.
     """
     with _only_one(job):
         finished = checkpoints.read_manifest(job.output)
@@ -75,6 +87,7 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
         wall_seconds=finished.wall_seconds,
         peak_rss_bytes=finished.peak_rss_bytes,
         metrics_path=job.metrics_path,
+        overflowed_steps=finished.overflowed_steps,
     )
 
 
@@ -87,11 +100,19 @@ def _only_one(job: TrainingJob) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         _LOGGER.info("training %s: another process is at it; waiting for its result", job.training_id)
-        lock.acquire(poll_interval=_LOCK_POLL_S)
+        _wait_for(lock)
     try:
         yield
     finally:
         lock.release()
+
+
+def _wait_for(lock: FileLock) -> None:
+    while True:
+        interruption.check()
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=_LOCK_POLL_S)
+            return
 
 
 def check_shards(job: TrainingJob) -> None:
@@ -119,13 +140,19 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     clear_failures(job.output)
+    stop.forget(job.output)
     checkpoints.remove_unfinished(job)
     resumed = checkpoints.last_whole(job)
     keep_until(job.metrics_path, resumed.step if resumed else 0)
     job_path = job.output / "job.json"
     job_path.write_text(job.to_json(), encoding="utf-8")
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
-    with log_path.open("ab") as log, followed(log_path, _LOGGER):
+    with (
+        log_path.open("ab") as log,
+        followed(log_path, _LOGGER),
+        interruption.doing("the training finishes its step and writes a checkpoint"),
+        interruption.cooperating(),
+    ):
         process = subprocess.Popen(
             [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)],
             stdin=subprocess.DEVNULL,
@@ -134,41 +161,77 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
             env=child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
             start_new_session=True,
         )
+        ranks = _Ranks(job, process, done_before=resumed.step if resumed else 0)
         try:
-            code = _follow(process, job.metrics_path, on_step)
-        except BaseException:
-            _kill(process)
-            raise
+            code = ranks.follow(on_step)
+        finally:
+            ranks.end()
+    interruption.check()
     if code != 0:
         raise _error(job, log_path, f"the launcher ended with code {code}")
 
 
-def _follow(process: subprocess.Popen[bytes], metrics_path: Path, on_step: StepCallback) -> int:
-    """Report steps until the process ends; its exit code."""
-    offset = last_step = 0
-    while True:
-        code = process.poll()
-        if metrics_path.is_file():
-            with metrics_path.open("rb") as file:
-                file.seek(offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    offset += len(line)
-                    metrics = from_line(line.decode())
-                    if metrics.step > last_step:
-                        last_step = metrics.step
-                        on_step(metrics)
-        if code is not None:
-            return code
-        time.sleep(_POLL_S)
+class _Ranks:
+    """The running ranks of a training, seen through their launcher and their metrics."""
 
+    def __init__(self, job: TrainingJob, process: subprocess.Popen[bytes], *, done_before: int) -> None:
+        self._job, self._process, self._done_before = job, process, done_before
+        self._offset = self._last_step = 0
+        self._slowest_s = 0.0
+        self._kill_at: float | None = None
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """The launcher's whole process group; its ranks, in sessions of their own, die with it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    def follow(self, on_step: StepCallback) -> int:
+        """Report steps until the process ends; its exit code."""
+        while True:
+            code = self._process.poll()
+            for metrics in self._new_steps():
+                on_step(metrics)
+            if code is not None:
+                return code
+            if interruption.requested():
+                self._stop()
+            time.sleep(_POLL_S)
+
+    def end(self) -> None:
+        """Stop what still runs, as an exception in the midst of `follow` leaves it."""
+        try:
+            while self._process.poll() is None:
+                self._stop()
+                time.sleep(_POLL_S)
+        finally:
+            self._kill()
+
+    def _new_steps(self) -> Iterator[StepMetrics]:
+        if not self._job.metrics_path.is_file():
+            return
+        with self._job.metrics_path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                metrics = from_line(line.decode())
+                if metrics.step > self._last_step:
+                    self._last_step = metrics.step
+                    self._slowest_s = max(self._slowest_s, metrics.seconds)
+                    yield metrics
+
+    def _stop(self) -> None:
+        """Ask once; kill when there is nothing to lose, or the time is up."""
+        if self._kill_at is None:
+            worth_it = self._last_step > self._done_before
+            grace = _GRACE_S + _GRACE_STEPS * self._slowest_s if worth_it else 0.0
+            self._kill_at = time.monotonic() + grace
+            stop.ask(self._job.output)
+        if time.monotonic() >= self._kill_at:
+            self._kill()
+
+    def _kill(self) -> None:
+        """The launcher's whole process group; its ranks, in sessions of their own, die with it."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:

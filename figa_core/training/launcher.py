@@ -5,6 +5,7 @@ A process of its own, between the run and its ranks, so that the ranks die with 
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from figa_core.training.job import TrainingJob
 def main() -> None:
     """Run until all ranks have ended; exit code 1 when one of them failed."""
     die_with_parent()
+    # A shell's background jobs inherit an ignored SIGINT; torchrun takes over what is not ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
     parser = argparse.ArgumentParser(prog="figa_core.training.launcher")
     parser.add_argument("--job", type=Path, required=True)

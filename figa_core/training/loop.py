@@ -4,9 +4,10 @@ The loss of a step is Σ w·term / N over all ranks and micro-batches. N comes f
 makes of the whole step, and this file is the one place that divides by it.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 
@@ -15,7 +16,7 @@ from figa_core.training import checkpoints
 from figa_core.training.batches import MicroBatch, StepPlan, plan_step, step_pairs
 from figa_core.training.checkpoints import Checkpoint
 from figa_core.training.data import PairData
-from figa_core.training.engine import ZeroEngine
+from figa_core.training.engine import Update, ZeroEngine
 from figa_core.training.job import TrainingJob
 from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
 from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
@@ -23,16 +24,46 @@ from figa_core.training.objectives import Recipe, recipe
 
 Clock = Callable[[], float]
 
+# The data of a step is not what makes so many gradients in a row infinite: the weights are.
+_OVERFLOWS_IN_A_ROW = 20
+
 
 class OtherRankError(TrainingError):
     """This rank stops because of another one, whose error says more."""
 
 
-def train(job: TrainingJob, engine: ZeroEngine, data: PairData, *, clock: Clock = time.perf_counter) -> int:
-    """Run the job's steps, from the last whole checkpoint if there is one; the number of skipped steps.
+@dataclass(frozen=True, slots=True)
+class TrainingEnd:
+    """The last step that was done, less than the job's where somebody asked to stop.
+
+    `skipped` steps had nothing to learn from, `overflowed` ones a gradient that was not finite; neither
+    updated a weight. Steps before a resumption count too, on rank 0.
+    """
+
+    step: int
+    skipped: int
+    overflowed: int
+
+
+def _never() -> bool:
+    return False
+
+
+def train(
+    job: TrainingJob,
+    engine: ZeroEngine,
+    data: PairData,
+    *,
+    stop: Callable[[], bool] = _never,
+    clock: Clock = time.perf_counter,
+) -> TrainingEnd:
+    """Run the job's steps, from the last whole checkpoint if there is one.
+
+    Where `stop` is true on any rank, all of them end before the same step, with a checkpoint.
 
     Raises:
-        TrainingError: shards that do not fit the model or the budget, or a loss that is not finite.
+        TrainingError: shards that do not fit the model or the budget, a loss that is not finite, gradients
+            that are not finite in most steps, or a checkpoint that cannot be written.
     """
     settings = recipe_of(job)
     _check(job, engine, data, settings)
@@ -40,16 +71,23 @@ def train(job: TrainingJob, engine: ZeroEngine, data: PairData, *, clock: Clock 
     resumed = checkpoints.last_whole(job)
     if resumed is not None:
         engine.load_state(checkpoints.checkpoints_dir(job), resumed.tag)
-    first, seconds_before = (resumed.step + 1, resumed.seconds) if resumed else (1, 0.0)
+    saved, seconds_before = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
+    done = saved
     engine.barrier()
-    log = _MetricsLog(job.metrics_path, after_step=first - 1, active=engine.rank == 0)
-    for step in range(first, job.steps + 1):
-        begun = clock()
+    log = _MetricsLog(job, after_step=done, active=engine.rank == 0)
+    while done < job.steps:
+        checkpoint_due = done % job.checkpoint_steps == 0
+        stopping = engine.total(float(stop()))[0] > 0
+        if done > saved and (checkpoint_due or stopping):
+            _save(job, engine, done, seconds_before + clock() - started)
+            saved = done
+        if stopping:
+            break
+        begun, step = clock(), done + 1
         plan = _plan(job, engine, data, settings, step)
         log.write(_run_step(job, engine, data, settings, plan, step, begun, clock))
-        if step % job.checkpoint_steps == 0 and step < job.steps:
-            _save(job, engine, step, seconds_before + clock() - started)
-    return log.skipped
+        done = step
+    return TrainingEnd(done, log.skipped, log.overflowed)
 
 
 def recipe_of(job: TrainingJob) -> Recipe:
@@ -91,7 +129,7 @@ def _run_step(
     clock: Clock,
 ) -> StepMetrics:
     if plan.weighted == 0:
-        return _metrics(job, plan, step, (0.0,) * 5, None, clock() - begun, skipped=True)
+        return _metrics(job, plan, step, (0.0,) * 5, Update(applied=False), clock() - begun)
     # Seeded by step and rank, so that dropout is the same after a resumption.
     torch.manual_seed((job.seed << 32) + step * engine.ranks + engine.rank)
     sums = accumulate(engine, plan.micro_batches, settings, max(plan.counted, 1))
@@ -100,8 +138,9 @@ def _run_step(
     )
     totals = engine.total(*rank_totals)
     _check_finite(data, plan, sums, totals[0], step)
-    grad_norm = engine.step()
-    return _metrics(job, plan, step, totals, grad_norm, clock() - begun, skipped=False)
+    update = engine.step()
+    _check_update(plan, update, step)
+    return _metrics(job, plan, step, totals, update, clock() - begun)
 
 
 def _metrics(
@@ -109,10 +148,8 @@ def _metrics(
     plan: StepPlan,
     step: int,
     totals: Sequence[float],
-    grad_norm: float | None,
+    update: Update,
     seconds: float,
-    *,
-    skipped: bool,
 ) -> StepMetrics:
     weighted_sum, positive_nll, positives, negatives, gated = totals
     return StepMetrics(
@@ -125,8 +162,9 @@ def _metrics(
         pairs=len(plan.pairs),
         seconds=round(seconds, 4),
         learning_rate=job.learning_rate,
-        grad_norm=grad_norm,
-        skipped=skipped,
+        grad_norm=update.grad_norm,
+        skipped=plan.weighted == 0,
+        overflowed=plan.weighted > 0 and not update.applied,
     )
 
 
@@ -164,6 +202,17 @@ def _check_finite(data: PairData, plan: StepPlan, sums: Sequence[LossSums], tota
     raise OtherRankError(f"step {step}: the loss is {total}; another rank names the pairs.")
 
 
+def _check_update(plan: StepPlan, update: Update, step: int) -> None:
+    """DeepSpeed leaves an infinite gradient out in some of its optimizers only."""
+    if update.applied and update.grad_norm is not None and not math.isfinite(update.grad_norm):
+        raise TrainingError(
+            f"step {step}: the gradient of its {len(plan.pairs)} pairs is not finite, and the weights are no "
+            "numbers any more. Nothing is exported; the checkpoint before stays. Keep the gate on "
+            "(loss.negative_nll_max), lower the learning rate, or train in float32 with training.zero_stage "
+            "= 2."
+        )
+
+
 def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> None:
     tag = checkpoints.tag_of(step)
     engine.save_state(checkpoints.checkpoints_dir(job), tag)
@@ -175,18 +224,35 @@ def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> No
 
 
 class _MetricsLog:
-    """Appends to metrics.jsonl on rank 0 and counts the skipped steps, those before a resumption included."""
+    """Appends to metrics.jsonl on rank 0, and counts the steps without an update, those before a resumption
+    included.
+    """
 
-    def __init__(self, path: Path, *, after_step: int, active: bool) -> None:
-        self._path = path
-        self._active = active
-        self.skipped = 0
+    def __init__(self, job: TrainingJob, *, after_step: int, active: bool) -> None:
+        self._job, self._active = job, active
+        self.skipped = self.overflowed = self._overflows_in_a_row = 0
         if active:
-            keep_until(path, after_step)
-            self.skipped = sum(metrics.skipped for metrics in read_metrics(path))
+            keep_until(job.metrics_path, after_step)
+            for metrics in read_metrics(job.metrics_path):
+                self._count(metrics)
 
     def write(self, metrics: StepMetrics) -> None:
-        self.skipped += metrics.skipped
+        """Raises TrainingError once it is certain that most updates are left out."""
+        self._count(metrics)
         if self._active:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._job.metrics_path.open("a", encoding="utf-8") as file:
                 file.write(to_line(metrics))
+        most = 2 * self.overflowed > self._job.steps - self.skipped
+        if most or self._overflows_in_a_row >= _OVERFLOWS_IN_A_ROW:
+            raise TrainingError(
+                f"step {metrics.step} of {self._job.steps}: in {self.overflowed} of them the gradient was "
+                "not finite, and DeepSpeed left the update out: the model is hardly trained, so nothing is "
+                "exported. Keep the gate on (loss.negative_nll_max), lower the learning rate, train in "
+                "float32, or look at the weights of the model that the training began from."
+            )
+
+    def _count(self, metrics: StepMetrics) -> None:
+        self.skipped += metrics.skipped
+        self.overflowed += metrics.overflowed
+        if not metrics.skipped:
+            self._overflows_in_a_row = self._overflows_in_a_row + 1 if metrics.overflowed else 0

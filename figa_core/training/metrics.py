@@ -22,6 +22,7 @@ class StepMetrics:
         seconds: wall time.
         grad_norm: norm of the gradient; None where DeepSpeed does not tell.
         skipped: nothing in the step had a weight, so that no update was made.
+        overflowed: the gradient was not finite, so that no update was made.
     """
 
     step: int
@@ -35,6 +36,7 @@ class StepMetrics:
     learning_rate: float
     grad_norm: float | None
     skipped: bool = False
+    overflowed: bool = False
 
 
 _FIELDS = frozenset(field.name for field in fields(StepMetrics))

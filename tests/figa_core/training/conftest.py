@@ -11,6 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.records import EditClass, WeighedPair
 from figa_core.storage.shards import write_shards
+from figa_core.training.launch import run_training
+from figa_core.training.metrics import StepMetrics
+from tests.figa_core.training.jobs import Finished, training_job
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -107,3 +110,12 @@ def shards_dir(tmp_path_factory: pytest.TempPathFactory, pairs: list[WeighedPair
         pairs_per_shard=10,
     )
     return directory
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Finished:
+    output = tmp_path_factory.mktemp("training")
+    job = training_job(model_dir, shards_dir, output / "one")
+    seen: list[StepMetrics] = []
+    result = run_training(job, on_step=seen.append, log_path=output / "one.log")
+    return job, result, seen

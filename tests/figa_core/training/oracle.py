@@ -28,11 +28,14 @@ class Settings:
 
 @dataclass
 class Oracle:
-    """`loss` is Σ w·term / N; `nearest_to_gate`: how near a negative token's NLL comes to the gate."""
+    """`loss` is Σ w·term / N; `nearest_to_gate`: how near a negative token's NLL comes to the gate;
+    `positive_nll`: the mean NLL of the tokens with a positive weight, 0 without any.
+    """
 
     loss: torch.Tensor
     counted: int
     nearest_to_gate: float
+    positive_nll: float
 
 
 def answer_nlls(model: torch.nn.Module, prompt: Sequence[int], answer: Sequence[int]) -> list[torch.Tensor]:
@@ -49,6 +52,7 @@ def oracle(
     total = torch.zeros((), dtype=torch.float64)
     counted = 0
     nearest = float("inf")
+    positive: list[float] = []
     sft_answers = {Objective.SFT: "reference_ids", Objective.SFT_REVISED: "revision_ids"}
     for pair in step:
         if settings.objective in sft_answers:
@@ -57,6 +61,7 @@ def oracle(
                 for nll in answer_nlls(model, pair.prompt_ids, answer):
                     total = total + nll
                     counted += 1
+                    positive.append(float(nll.detach()))
             continue
         scale = np.float32(pair.scale / mean_scale)  # weights are kept in fp32
         revised = answer_nlls(model, pair.prompt_ids, pair.revision_ids) if pair.revision_ids else []
@@ -64,8 +69,11 @@ def oracle(
             if edit in (INSERTED, SUBSTITUTED, END):
                 total = total + float(np.float32(settings.alpha) * scale) * nll
                 counted += 1
+                positive.append(float(nll.detach()))
             else:
                 total = total + float(np.float32(settings.gamma) * scale) * nll
+                if settings.gamma:
+                    positive.append(float(nll.detach()))
         initial = answer_nlls(model, pair.prompt_ids, pair.response_ids) if pair.response_ids else []
         for nll, edit in zip(initial, pair.response_classes, strict=True):
             if edit not in (DELETED, SUBSTITUTED):
@@ -81,4 +89,4 @@ def oracle(
                 nearest = min(nearest, abs(float(nll.detach()) - settings.gate))
                 if nll <= settings.gate:
                     total = total - weight * nll
-    return Oracle(total / max(counted, 1), counted, nearest)
+    return Oracle(total / max(counted, 1), counted, nearest, sum(positive) / max(len(positive), 1))

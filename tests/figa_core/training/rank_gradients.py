@@ -1,6 +1,7 @@
 """Run by torchrun from test_distributed.py: a step of SGD with learning rate 1 changes by −gradient.
 
-Usage: rank_gradients.py JOBS_DIR; each job's change goes to JOBS_DIR/<training_id>.safetensors.
+The step is that of `loop.train` itself. Usage: rank_gradients.py JOBS_DIR; each job's change goes to
+JOBS_DIR/<training_id>.safetensors.
 """
 
 import sys
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from figa_core.processes import die_with_parent
 from figa_core.training import loop
-from figa_core.training.batches import plan_step
+from figa_core.training.batches import plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
@@ -20,11 +21,10 @@ from figa_core.training.job import TrainingJob
 def gradient(job: TrainingJob, target: Path) -> None:
     data = PairData(job.shards)
     engine = ZeroEngine(job, make_optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr))
-    settings = loop.recipe_of(job)
     plan = plan_step(
         data,
-        range(job.pairs_per_step),
-        settings,
+        step_pairs(1, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.seed),
+        loop.recipe_of(job),
         rank=engine.rank,
         ranks=engine.ranks,
         tokens_per_batch=job.tokens_per_batch,
@@ -33,8 +33,8 @@ def gradient(job: TrainingJob, target: Path) -> None:
     )
     before = engine.state_dict()
     before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
-    loop.accumulate(engine, plan.micro_batches, settings, plan.counted)
-    engine.step()
+    end = loop.train(job, engine, data)
+    assert (end.step, end.skipped, end.overflowed) == (1, 0, 0)
     after = engine.state_dict()
     if before is not None and after is not None:
         change = {

@@ -13,7 +13,7 @@ import pytest
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import TrainingResult, run_training
 from figa_core.training.metrics import read_metrics
-from tests.figa_core.training.test_distributed import training_job
+from tests.figa_core.training.jobs import training_job
 
 pytestmark = pytest.mark.distributed
 

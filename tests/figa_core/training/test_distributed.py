@@ -5,11 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from safetensors import safe_open
@@ -19,41 +16,23 @@ from transformers import AutoModelForCausalLM
 from figa_core.errors import TrainingError
 from figa_core.processes import child_environment
 from figa_core.records import Objective, WeighedPair
-from figa_core.training.job import Levers, TrainingJob
-from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.batches import step_pairs
+from figa_core.training.job import Levers
+from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
+from tests.figa_core.training.jobs import (
+    STEPS,
+    Finished,
+    gradient_job,
+    launcher_of,
+    mean_scale_of,
+    ranks_of,
+    training_job,
+    wait_until,
+)
 from tests.figa_core.training.oracle import Settings, oracle
 
 pytestmark = pytest.mark.distributed
-
-PAIRS = 9
-ALPHA, BETA, GAMMA, GATE = 1.0, 0.5, 0.1, 6.0
-STEPS = 60
-
-
-def mean_scale_of(pairs: list[WeighedPair]) -> float:
-    return sum(pair.scale for pair in pairs) / len(pairs)
-
-
-def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object) -> TrainingJob:
-    job = TrainingJob(
-        training_id=name,
-        model=model_dir,
-        shards=shards_dir,
-        output=shards_dir / "unused",
-        objective=Objective.FIGA,
-        alpha=ALPHA,
-        beta=BETA,
-        gamma=GAMMA,
-        negative_nll_max=GATE,
-        learning_rate=1.0,
-        steps=1,
-        pairs_per_step=PAIRS,
-        tokens_per_batch=70,
-        processes=2,
-    )
-    return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
-
 
 # Token budgets that make one, two and three micro-batches of the nine pairs on one rank.
 ACCUMULATION = {1: 4096, 2: 220, 3: 150}
@@ -87,6 +66,8 @@ def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, sh
         job = gradient_job(model_dir, shards_dir, name, **changes)
         jobs = directory / str(job.processes)
         jobs.mkdir(exist_ok=True)
+        job = dataclasses.replace(job, output=jobs / name)
+        job.output.mkdir()
         (jobs / f"{name}.json").write_text(job.to_json())
     script = Path(__file__).with_name("rank_gradients.py")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
@@ -116,10 +97,15 @@ def test_ranks_have_the_gradient_of_the_formula(
     job = gradient_job(model_dir, shards_dir, name, **VARIANTS[name])
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
     settings = Settings(job.objective, job.alpha, job.beta, job.gamma, job.negative_nll_max)
-    step = oracle(model, pairs[: job.pairs_per_step], settings, mean_scale_of(pairs))
+    chosen = step_pairs(1, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.seed)
+    step = oracle(model, [pairs[pair] for pair in chosen], settings, mean_scale_of(pairs))
     assert step.nearest_to_gate > 1e-3
     step.loss.backward()
     expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
+    (told,) = read_metrics(rank_gradients / str(job.processes) / name / "metrics.jsonl")
+    assert told.counted == step.counted
+    assert told.loss == pytest.approx(float(step.loss.detach()), abs=1e-5)
+    assert told.positive_nll == pytest.approx(step.positive_nll, abs=1e-5)
     found = load_file(rank_gradients / str(job.processes) / f"{name}.safetensors")
     assert found.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
@@ -142,25 +128,6 @@ def test_the_variants_do_accumulate_over_as_many_micro_batches_as_they_say(rank_
     assert micro_batches(rank_gradients, 2, "one-micro-batch") == 1
     for count in ACCUMULATION:
         assert micro_batches(rank_gradients, 1, f"accumulation-{count}") == count
-
-
-def training_job(model_dir: Path, shards_dir: Path, output: Path, **changes: object) -> TrainingJob:
-    base = gradient_job(model_dir, shards_dir, "training-test", **changes)
-    return dataclasses.replace(
-        base, output=output, learning_rate=1e-3, steps=STEPS, pairs_per_step=4, checkpoint_steps=10
-    )
-
-
-Finished = tuple[TrainingJob, TrainingResult, list[StepMetrics]]
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Finished:
-    output = tmp_path_factory.mktemp("training")
-    job = training_job(model_dir, shards_dir, output / "one")
-    seen: list[StepMetrics] = []
-    result = run_training(job, on_step=seen.append, log_path=output / "one.log")
-    return job, result, seen
 
 
 def test_a_training_reports_every_step_once_and_lowers_the_nll(finished: Finished) -> None:
@@ -191,27 +158,6 @@ def test_a_finished_training_is_returned_without_running(finished: Finished, tmp
     job, result, _ = finished
     assert run_training(job, log_path=tmp_path / "log") == result
     assert not (tmp_path / "log").exists()
-
-
-def launcher_of(job: TrainingJob) -> psutil.Process:
-    return next(
-        child for child in psutil.Process().children() if str(job.output / "job.json") in child.cmdline()
-    )
-
-
-def ranks_of(job: TrainingJob) -> list[int]:
-    return [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if str(job.output / "job.json") in (process.info["cmdline"] or [])
-    ]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def test_a_killed_training_leaves_no_orphan_and_resumes_to_the_same_weights(
