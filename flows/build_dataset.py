@@ -89,6 +89,14 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
         OpenRevisionsError: see `tasks.revise.check_open_rows`.
     """
     sections = RevisionSections.of(config)
-    revised = await story.tell("revise", revise, run.workspace, run.run_id, sections, run_batch=revise_batch)
+    revised = await story.tell(
+        "revise",
+        revise,
+        run.workspace,
+        run.run_id,
+        sections,
+        run_batch=revise_batch,
+        stopping=f"answers under way are awaited for {sections.batches.drain_s:.0f} s",
+    )
     await publish_failures(run)
     check_open_rows(revised, config.revision_batches.failed_share_max)

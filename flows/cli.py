@@ -1,7 +1,6 @@
 """The `figa` command. Heavy imports happen inside the commands: `figa --help` answers at once."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from figa_core.errors import FigaError
+from flows import edge
 
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
@@ -21,14 +20,13 @@ DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
 
 app = typer.Typer(
+    cls=edge.Commands,
     help="Align a language model by minimal revisions of its own answers (FIGA, arXiv 2311.04072).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_INTERRUPTED = 130
 _console = Console(soft_wrap=True)
-_errors = Console(stderr=True, soft_wrap=True)
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
@@ -36,25 +34,26 @@ WorkspaceOption = Annotated[
 
 
 def main() -> None:
-    """Run the command line; errors of ours end it with their message and code 1."""
-    code: object = 0
-    try:
-        app()
-    except SystemExit as end:
-        code = end.code
-    except FigaError as error:
-        _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
-        code = 1
-    _leave(code if isinstance(code, int) else int(code is not None))
+    """Run the command line; see `flows.edge` for how it ends."""
+    edge.main(app)
 
 
-def _leave(code: int) -> None:
-    """End here. Taking the interpreter down while Prefect's threads live makes DuckDB's binding print a page
-    of warnings about leaks that are none; everything that must be closed has been by now.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        _plain(f"figa {version('figa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """What goes before a command."""
 
 
 @app.command()
@@ -63,11 +62,12 @@ def demo(
     sandbox: Annotated[Path, typer.Option(help="Directory that keeps the sandbox's models.")] = SANDBOX_ROOT,
 ) -> None:
     """Run everything on a small embedded world: no network, no key, no GPU."""
+    edge.runs_in(workspace)
     with _progress() as progress:
         from flows.demo import run_demo
 
         result = run_demo(workspace, sandbox, progress)
-    _show(result.run.data, result.run.report)
+    _show(result.run.data, result.run.report, workspace)
     _console.print(
         f"\nThe whole demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it the sandbox), "
         f"at most {result.peak_memory_bytes / 2**30:.1f} GiB of memory, and {result.teacher_requests:,} "
@@ -125,7 +125,7 @@ def status(
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        _plain(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return
     for line in status_lines(found):
         _console.print(line, markup=False, highlight=False)
@@ -141,7 +141,7 @@ def report(
     from flows.status import existing_workspace, write_report
 
     data, path = write_report(existing_workspace(workspace), run_id)
-    _show(data, path)
+    _show(data, path, workspace)
     if show:
         typer.launch(path.as_uri())
 
@@ -156,6 +156,7 @@ def _run_flow(settings: "PipelineConfig") -> None:
         from tasks.workspace import Workspace
 
         check(settings)  # before a server is started, and while nothing is held
+        edge.runs_in(settings.workspace.path)
         with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
             if server is not None:
                 with progress.stage("starting a Prefect server"):
@@ -163,12 +164,12 @@ def _run_flow(settings: "PipelineConfig") -> None:
             from flows.figa import figa
 
             result = asyncio.run(figa(settings))
-    _show(result.data, result.report)
+    _show(result.data, result.report, settings.workspace.path)
 
 
 @contextmanager
 def _progress() -> Iterator["Progress"]:
-    """Bars in a terminal, lines elsewhere; Prefect keeps out of both. Ctrl-C ends it in words."""
+    """Bars in a terminal, lines elsewhere; Prefect keeps out of both."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -178,23 +179,20 @@ def _progress() -> Iterator["Progress"]:
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
     from flows.progress import Bars, Lines
 
-    try:
-        yield Bars(_console) if _console.is_terminal else Lines(_plain)
-    except KeyboardInterrupt:
-        _errors.print("stopped. What was answered is stored: the same command goes on from here.")
-        raise typer.Exit(_INTERRUPTED) from None
+    yield Bars(_console) if _console.is_terminal else Lines(_plain)
 
 
 def _plain(line: str) -> None:
-    typer.echo(line)
+    print(line, flush=True)
 
 
-def _show(data: "ReportData", path: Path) -> None:
+def _show(data: "ReportData", path: Path, workspace: Path) -> None:
     from figa_core.report.funnel import funnel_lines
     from figa_core.report.sentences import comparison_sentences, result_sentence
 
     lines: list[Any] = ["", *funnel_lines(data.funnel), ""]
     lines += [result_sentence(data), *comparison_sentences(data), "", f"Report: {path.resolve().as_uri()}"]
+    lines.append(f"How it stands: {edge.status_command(workspace)}")
     for line in lines:
         _console.print(line, markup=False, highlight=False)
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from figa_core import ids
+from figa_core import ids, interruption
 from figa_core.config import Engine, PipelineConfig
+from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
 from figa_core.processes import end_leftovers
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
+from figa_core.storage.store import Store
 from flows.preflight import check
 from flows.progress import Progress
 from flows.run_log import library_logs
@@ -33,6 +35,10 @@ class OpenRun:
     templates: PromptTemplates
 
 
+INTERRUPTED = "interrupted"
+"""The status of a run that somebody stopped."""
+
+
 @contextmanager
 def open_run(
     config: PipelineConfig, flow_run: str, progress: Progress, *, reaches: str = "completed"
@@ -53,9 +59,29 @@ def open_run(
         try:
             yield run
         except BaseException as error:
-            store.end_run(run.run_id, "failed", str(error) or type(error).__name__)
+            _record_end(store, run.run_id, error, progress)
             raise
         store.end_run(run.run_id, reaches)
+
+
+def _record_end(store: Store, run_id: str, error: BaseException, progress: Progress) -> None:
+    """The error counts, whatever becomes of its record: the disk that ended the run may still be full."""
+    try:
+        if isinstance(error, Exception):
+            store.end_run(run_id, "failed", str(error) or type(error).__name__)
+        else:
+            store.end_run(run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command goes on")
+    except WorkspaceError as unrecorded:
+        progress.line(f"how the run ended could not be recorded: {unrecorded}")
+
+
+def _what_stopped(error: BaseException) -> str:
+    try:
+        interruption.check()
+    except InterruptedRunError as asked:
+        error = asked
+    number = getattr(error, "signal", None)  # Prefect's own, in a run that a worker started, has it too
+    return f"stopped by {signal_name(number)}" if number else "stopped from outside"
 
 
 @contextmanager
@@ -78,6 +104,7 @@ def _held(
         holder = describe_holder(directory)
         progress.line(f"waits up to {timeout_s:.0f} s for {directory}, which another run holds: {holder}")
     with (
+        interruption.cancellable(),
         workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s),
         library_logs(),
     ):

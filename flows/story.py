@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from figa_core import interruption
 from figa_core.ports import ProgressCallback
 from figa_core.records import Stage
 from flows.progress import Progress, result_line
@@ -21,11 +22,21 @@ class Story:
         self.progress, self.seconds = progress, dict[str, float]()
 
     async def tell(
-        self, title: str, stage: Callable[..., Any], *arguments: Any, counted: bool = True, **named: Any
+        self,
+        title: str,
+        stage: Callable[..., Any],
+        *arguments: Any,
+        counted: bool = True,
+        stopping: str = "what is done is stored",
+        **named: Any,
     ) -> Any:
-        """Run a stage and hand back its result; `counted`: whether it reports its progress."""
+        """Run a stage and hand back its result; `counted`: whether it reports its progress.
+
+        `stopping`: what comes first if somebody stops the run here, for the person who does.
+        """
+        interruption.check()
         begun = time.monotonic()
-        with showing_stage(self.progress, title) as on_progress:
+        with interruption.doing(f"{title}; {stopping}"), showing_stage(self.progress, title) as on_progress:
             if counted:
                 named["on_progress"] = on_progress
             result = stage(*arguments, **named)

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from figa_core import interruption
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
@@ -24,6 +25,8 @@ from flows.story import Story, showing_stage
 from tasks.train import BASE_LABEL, TrainedModel, is_finished, label_of, record_training, train, training_job
 from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
+
+_STOPPING = "a checkpoint is written first"
 
 
 def _run_name() -> str:
@@ -61,7 +64,12 @@ async def train_model(
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
     job = training_job(workspace, shards, model, loss, training)
-    with library_logs(), showing_stage(current(), f"train {label_of(job.objective)}") as on_progress:
+    title = f"train {label_of(job.objective)}"
+    with (
+        library_logs(),
+        interruption.doing(f"{title}; {_STOPPING}"),
+        showing_stage(current(), title) as on_progress,
+    ):
         try:
             return train(job, _log(workspace, job), on_progress=on_progress)
         finally:
@@ -78,7 +86,8 @@ async def train_models(
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
         parameters = _parameters(job, loss, config.training)
         title = f"train {label_of(objective)}"
-        trained = await story.tell(title, _train, job, parameters, _log(run.workspace, job))
+        log = _log(run.workspace, job)
+        trained = await story.tell(title, _train, job, parameters, log, stopping=_STOPPING)
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory

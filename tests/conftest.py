@@ -1,5 +1,6 @@
 """What tests of several folders share: one small sandbox and one Prefect server for the whole session."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from flows.server import PrefectServer
 SMALL = SandboxRecipe(
     seed=4, n_prompts=160, base_steps=30, reward_steps=6, pairs_judged=12, prompts_sampled=6
 )
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, as do some CI systems, and children inherit that:
+    what a test starts and interrupts would not hear it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

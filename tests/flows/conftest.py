@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from figa_core.processes import child_environment
@@ -25,6 +26,13 @@ NOBODY = "http://127.0.0.1:9"
 def teacher() -> Iterator[TeacherProcess]:
     with TeacherProcess() as process:
         yield process
+
+
+def find(server: PrefectServer, route: str, **wanted: Any) -> list[dict[str, Any]]:
+    """What the server has of this kind, which it shares with other tests: say what is `wanted`."""
+    response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 200, **wanted})
+    response.raise_for_status()
+    return response.json()
 
 
 @dataclass
@@ -67,6 +75,16 @@ class Project:
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, output)
+
+    @property
+    def run_name(self) -> str:
+        """What its runs are called, and no other test's."""
+        return f"{self.settings['workspace']['name']}: prompts.jsonl for base"
+
+    def flow_run(self, server: PrefectServer) -> dict[str, Any]:
+        """Its only run on the server."""
+        [found] = find(server, "flow_runs", flow_runs={"name": {"any_": [self.run_name]}})
+        return found
 
     def run(self) -> subprocess.CompletedProcess[str]:
         return self.figa("run", "--config", str(self.config))
@@ -122,7 +140,9 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
 def project(tmp_path: Path, sandbox: Sandbox) -> Project:
     """A project whose reviser and Prefect API nobody serves: for what must end before it needs them."""
     environment = {API_URL_VARIABLE: f"{NOBODY}/api", KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"}
-    return Project(tmp_path, project_settings(tmp_path, sandbox, f"{NOBODY}/v1"), environment)
+    settings = project_settings(tmp_path, sandbox, f"{NOBODY}/v1")
+    settings["workspace"]["name"] = tmp_path.name  # no other test's
+    return Project(tmp_path, settings, environment)
 
 
 @pytest.fixture

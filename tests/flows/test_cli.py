@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
         command in output for command in ("demo", "run", "plan", "retry-revisions", "status", "report")
     )
     assert "HEAVY []" in output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert runner.invoke(app, ["--version"]).stdout == f"figa {version('figa')}\n"
 
 
 def test_a_directory_without_a_workspace_is_named(tmp_path: Path) -> None:

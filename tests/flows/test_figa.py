@@ -2,23 +2,15 @@
 
 import json
 import sqlite3
-from typing import Any
 
-import httpx2
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server import PrefectServer
 
-from .conftest import KEY, Project
+from .conftest import KEY, Project, find
 
 pytestmark = pytest.mark.distributed
-
-
-def _post(server: PrefectServer, route: str) -> list[dict[str, Any]]:
-    response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 100})
-    response.raise_for_status()
-    return response.json()
 
 
 def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
@@ -37,11 +29,10 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert calls > 0
 
     # Prefect shows the run under a readable name, its stages, and the artifact with report and funnel.
-    names = {run["name"] for run in _post(prefect_server, "flow_runs")}
-    assert "test: prompts.jsonl for base" in names
-    tasks = {run["name"] for run in _post(prefect_server, "task_runs")}
+    of_the_run = {"flow_runs": {"id": {"any_": [served_project.flow_run(prefect_server)["id"]]}}}
+    tasks = {run["name"] for run in find(prefect_server, "task_runs", **of_the_run)}
     assert {"generate train responses by base", "train figa", "evaluate FIGA", "report"} <= tasks
-    artifacts = [a for a in _post(prefect_server, "artifacts") if a["key"] == "figa-report"]
+    artifacts = [a for a in find(prefect_server, "artifacts", **of_the_run) if a["key"] == "figa-report"]
     assert report.as_uri() in artifacts[0]["data"]
     assert "weighted" in artifacts[0]["data"]
 
@@ -77,4 +68,4 @@ def test_without_a_configured_api_a_run_starts_its_own_server_and_ends_it(projec
     with sqlite3.connect(project.workspace / "prefect" / "prefect.db") as database:
         [(name, state)] = database.execute("SELECT name, state_type FROM flow_run").fetchall()
     database.close()
-    assert (name, state) == ("test: prompts.jsonl for base", "FAILED")
+    assert (name, state) == (project.run_name, "FAILED")

@@ -4,9 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import psutil
 import pytest
 
@@ -16,7 +14,7 @@ from figa_core.sandbox.teacher_rules import TeacherFault
 from figa_core.storage import journal
 from flows.server import PrefectServer
 
-from .conftest import KEY, Project
+from .conftest import KEY, Project, find
 
 pytestmark = pytest.mark.distributed
 
@@ -27,16 +25,9 @@ def failing_teacher() -> Iterator[TeacherProcess]:
         yield process
 
 
-def _find(server: PrefectServer, route: str) -> list[dict[str, Any]]:
-    response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 200})
-    response.raise_for_status()
-    return response.json()
-
-
 def test_rows_that_fail_make_the_run_failed_and_a_retry_asks_for_them_only(
     served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
-    served_project.settings["workspace"]["name"] = "failing"
     served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
     served_project.settings["revision_batches"] = {"rows": 15}
     workspace = ("--workspace", str(served_project.workspace))
@@ -46,13 +37,14 @@ def test_rows_that_fail_make_the_run_failed_and_a_retry_asks_for_them_only(
     assert first.returncode == 1, first.stdout
     assert "server_error" in first.stdout
     assert "figa retry-revisions" in first.stdout
-    [flow_run] = [run for run in _find(prefect_server, "flow_runs") if run["name"].startswith("failing")]
+    flow_run = served_project.flow_run(prefect_server)
     assert flow_run["state_type"] == "FAILED"
-    tasks = [t for t in _find(prefect_server, "task_runs") if t["flow_run_id"] == flow_run["id"]]
+    of_the_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
+    tasks = find(prefect_server, "task_runs", **of_the_run)
     batches = {t["name"]: t["state_type"] for t in tasks if t["name"].startswith("revise batch")}
     assert "FAILED" in batches.values()
     assert len(batches) > 1
-    tables = [a for a in _find(prefect_server, "artifacts") if a["flow_run_id"] == flow_run["id"]]
+    tables = find(prefect_server, "artifacts", **of_the_run)
     [failures] = [a for a in tables if a["key"] == "figa-failures"]
     assert "server_error" in failures["data"]
     status = served_project.figa("status", *workspace).stdout
@@ -119,7 +111,7 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
     assert "Check the API key" in output
     assert any("flows.cli" in line for line in listing)
     assert KEY not in output + "".join(listing)
-    assert KEY not in str(_find(prefect_server, "logs")) + str(_find(prefect_server, "artifacts"))
+    assert KEY not in str(find(prefect_server, "logs")) + str(find(prefect_server, "artifacts"))
     for directory in (served_project.workspace, prefect_server.directory):
         for path in directory.rglob("*"):
             assert not path.is_file() or KEY.encode() not in path.read_bytes(), path

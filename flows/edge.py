@@ -1,0 +1,122 @@
+"""The edge of the command line: whatever happens in a command, it ends in words and with a code that tells.
+
+0 done; 1 something is wrong that a message explains; 2 wrong usage, or an error that nobody foresaw (one
+line, its traceback in a file); 128 and the signal's number if somebody stopped it (Ctrl-C 130, SIGTERM 143).
+"""
+
+import asyncio
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from figa_core import interruption
+from figa_core.errors import FigaError, InterruptedRunError
+from flows import streams
+from flows.crash_report import report_crash
+
+_FAILED = 1
+_UNFORESEEN = 2
+_errors = Console(stderr=True, soft_wrap=True)
+
+
+class _Run:
+    """The workspace that this command's run works in, once there is one."""
+
+    workspace: Path | None = None
+
+
+def runs_in(workspace: Path) -> None:
+    """Have the command end with how to look at this workspace, however it ends."""
+    _Run.workspace = workspace
+
+
+def status_command(workspace: Path) -> str:
+    """What a person types to look at it."""
+    return f"figa status --workspace {shlex.quote(str(workspace))}"
+
+
+class Commands(TyperGroup):
+    """The commands, each of which ends in words when it is stopped or meets an error that nobody foresaw."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            FigaError: see `main`.
+        """
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            raise typer.Exit(_stopped(error)) from None
+        except (FigaError, typer.TyperException, typer.Exit, typer.Abort):
+            raise
+        except Exception as error:  # the last place that can say it in words
+            raise typer.Exit(_unforeseen(error)) from None
+
+
+def main(app: typer.Typer) -> None:
+    """Run the command line and end the process."""
+    streams.prepare()
+    code: object = 0
+    _Run.workspace = None
+    with interruption.listening():
+        try:
+            app()
+        except SystemExit as end:
+            code = end.code
+        except FigaError as error:
+            _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+            _show_status_command()
+            code = _FAILED
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:  # while the command line is read
+            code = _stopped(error)
+    _leave(code if isinstance(code, int) else int(code is not None))
+
+
+def _stopped(error: BaseException) -> int:
+    try:
+        interruption.check()
+    except InterruptedRunError as asked:
+        error = asked
+    if isinstance(error, asyncio.CancelledError):
+        return _unforeseen(error)
+    if _Run.workspace is None:
+        _say("stopped.")
+    else:
+        _say("stopped. What is done is stored: the same command goes on from here.")
+        _show_status_command()
+    return error.exit_code if isinstance(error, InterruptedRunError) else InterruptedRunError().exit_code
+
+
+def _unforeseen(error: BaseException) -> int:
+    _errors.print(report_crash(error, _log_directories()), style="red", markup=False, highlight=False)
+    _show_status_command()
+    return _UNFORESEEN
+
+
+def _log_directories() -> list[Path]:
+    return [_Run.workspace / "logs"] if _Run.workspace is not None and _Run.workspace.is_dir() else []
+
+
+def _show_status_command() -> None:
+    if _Run.workspace is not None and _Run.workspace.is_dir():
+        _say(f"How it stands: {status_command(_Run.workspace)}")
+
+
+def _say(line: str) -> None:
+    _errors.print(line, markup=False, highlight=False)
+
+
+def _leave(code: int) -> None:
+    """End here. Taking the interpreter down while Prefect's threads live makes DuckDB's binding print a page
+    of warnings about leaks that are none; everything that must be closed has been by now.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

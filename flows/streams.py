@@ -1,0 +1,113 @@
+"""Standard output and error that end no run, whatever is at their other end.
+
+A terminal of another code page gets what it can show ("SFT on Y~" for "SFT on Ỹ"); a pipe that was closed, a
+full disk or a terminal that is gone gets nothing any more, and the run goes on.
+"""
+
+import codecs
+import os
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+_ERRORS = "figa.plain"
+_PLAIN = {
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+    "\N{COMBINING TILDE}": "~",
+    "→": "->",
+    "±": "+/-",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "─": "-",
+    "━": "-",
+    "█": "#",
+    "·": ".",
+    "…": "...",
+    "×": "x",
+    "≤": "<=",
+    "≥": ">=",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "η": "eta",
+}
+
+
+def prepare() -> None:
+    """Make `sys.stdout` and `sys.stderr` such streams."""
+    _open_closed_descriptors()
+    codecs.register_error(_ERRORS, _plainly)
+    sys.stdout = _steady(sys.stdout)
+    sys.stderr = _steady(sys.stderr)
+
+
+def _open_closed_descriptors() -> None:
+    """Otherwise the next file that is opened becomes standard output, and lines are printed into it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+def _steady(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, _Steady):
+        return cast(TextIO, stream)
+    if reconfigure := getattr(stream, "reconfigure", None):
+        reconfigure(errors=_ERRORS)
+    return cast(TextIO, _Steady(stream))
+
+
+class _Steady:
+    """A text stream that writes nowhere once its end is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: somebody closed it
+            self._write_nowhere()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._write_nowhere()
+
+    def _write_nowhere(self) -> None:
+        """What is still in the stream's buffer goes there too, so that it raises no error later."""
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        except (OSError, ValueError):
+            self._stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """The characters that a code page lacks, in letters that every one has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_plain(character) for character in error.object[error.start : error.end]), error.end
+
+
+def _plain(character: str) -> str:
+    if found := _PLAIN.get(character):
+        return found
+    parts = unicodedata.normalize("NFKD", character)
+    plain = "".join(_PLAIN.get(part, part if part.isascii() else "") for part in parts)
+    return plain or ("" if unicodedata.combining(character) else "?")

@@ -1,0 +1,120 @@
+"""How a command ends: in words and with a code that tells, whatever happens in it."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import asyncio, sys, time
+from pathlib import Path
+import typer
+from figa_core.errors import InputError
+from flows import edge
+
+app = typer.Typer(cls=edge.Commands)
+
+@app.command()
+def one() -> None:
+    edge.runs_in(Path({workspace!r}))
+    {body}
+
+@app.command()
+def two() -> None: ...
+
+edge.main(app)
+"""
+
+
+def _command(body: str, workspace: Path) -> list[str]:
+    return [sys.executable, "-c", PROGRAM.format(body=body, workspace=str(workspace)), "one"]
+
+
+def _run(body: str, workspace: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(body, workspace), capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(tmp_path: Path) -> None:
+    result = _run("{}['a key']", tmp_path)
+    assert result.returncode == 2
+    error, where = result.stderr.splitlines()
+    found = re.fullmatch(
+        r"error: unexpected, a fault of figa: KeyError: 'a key'; its traceback is in (\S+)\. Please .*\.",
+        error,
+    )
+    assert found is not None, error
+    trace = Path(found[1])
+    assert trace.parent == tmp_path / "logs"
+    assert trace.read_text(encoding="utf-8").startswith("Traceback (most recent call last)")
+    assert where == f"How it stands: figa status --workspace {tmp_path}"
+
+
+@pytest.mark.parametrize("body", ["raise OSError(32, 'Broken pipe')", "raise asyncio.CancelledError"])
+def test_not_even_errors_that_typer_keeps_silent_about_are_lost(body: str, tmp_path: Path) -> None:
+    result = _run(body, tmp_path)
+    assert result.returncode == 2
+    assert "error: unexpected" in result.stderr
+
+
+def test_where_the_workspace_takes_no_file_the_traceback_is_beside_other_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    _run("1 / 0", tmp_path)
+    [trace] = (tmp_path / "elsewhere").glob("figa-crash-*.txt")
+    assert "ZeroDivisionError" in trace.read_text(encoding="utf-8")
+
+
+def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
+    result = _run("raise InputError('no such file')", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "error: no such file",
+        f"How it stands: figa status --workspace {tmp_path}",
+    ]
+    assert not (tmp_path / "logs").exists()
+
+
+def test_without_a_workspace_there_is_nothing_to_look_at(tmp_path: Path) -> None:
+    result = _run("raise InputError('no such file')", tmp_path / "none")
+    assert result.stderr == "error: no such file\n"
+
+
+def test_the_path_can_be_copied_into_a_shell(tmp_path: Path) -> None:
+    odd = tmp_path / "Jürgen's 100% (new)"
+    odd.mkdir()
+    line = _run("raise InputError('x')", odd).stderr.splitlines()[-1]
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {line.partition(': ')[2]}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words == ["figa", "status", "--workspace", str(odd)]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        _command("print('ready', flush=True); time.sleep(60)", tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        said = process.stderr.read().splitlines()
+    assert process.returncode == code
+    assert said[0].startswith("stopping: ")
+    assert said[1:] == [
+        "stopped. What is done is stored: the same command goes on from here.",
+        f"How it stands: figa status --workspace {tmp_path}",
+    ]

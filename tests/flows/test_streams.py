@@ -1,0 +1,99 @@
+"""What the command line prints ends no run: other code pages, closed pipes, full disks, no output at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+from flows import streams
+streams.prepare()
+{body}
+sys.stdout.flush()
+sys.stderr.write("went on\\n")
+"""
+SAID = "SFT on Ỹ: 48 → 12, mean 0.5 ± 0.1 – “fine” ████ 語 Zoë \\udce9"
+
+
+def _run(body: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", PROGRAM.format(body=body)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)  # type: ignore[call-overload]
+
+
+def _printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    result = _run(f'print("{SAID}")')
+    assert result.stderr.decode() == "went on\n"
+    return result.stdout.decode(encoding.partition(":")[0]).rstrip()
+
+
+def test_utf_8_shows_everything_but_half_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _printed("utf-8", monkeypatch) == "SFT on Ỹ: 48 → 12, mean 0.5 ± 0.1 – “fine” ████ 語 Zoë ?"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", 'SFT on Y~: 48 -> 12, mean 0.5 +/- 0.1 - "fine" #### ? Zoe ?'),
+        ("latin-1", 'SFT on Y~: 48 -> 12, mean 0.5 ± 0.1 - "fine" #### ? Zoë ?'),
+        ("cp1252", "SFT on Y~: 48 -> 12, mean 0.5 ± 0.1 – “fine” #### ? Zoë ?"),
+    ],
+)
+def test_another_code_page_shows_what_it_can(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _printed(encoding, monkeypatch) == shown
+
+
+def test_base_and_revision_stay_apart_in_plain_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert _run('print("Ŷ Ỹ Y")').stdout.decode().split() == ["Y^", "Y~", "Y"]
+
+
+def test_a_closed_pipe_ends_nothing() -> None:
+    body = "import time\nfor _ in range(2000): print('x' * 100)"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(body=body)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    writer.stdout.read(10)
+    writer.stdout.close()
+    assert writer.stderr.read() == b"went on\n"
+    assert writer.wait(timeout=60) == 0
+    writer.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_behind_the_output_ends_nothing() -> None:
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(body="print('x' * 100_000, flush=True)")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (result.returncode, result.stderr) == (0, b"went on\n")
+
+
+def test_without_any_output_no_file_takes_its_place(tmp_path: Path) -> None:
+    """A shell's `>&-`: the next file that is opened would be standard output."""
+    body = f"file = open({str(tmp_path / 'data')!r}, 'w'); print('a line'); file.write('data'); file.close()"
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(body=body), encoding="utf-8")
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$1" >&- <&-', sys.executable, str(program)],
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    assert result.stderr == b"went on\n"
+    assert (tmp_path / "data").read_text() == "data"
+
+
+def test_preparing_twice_is_preparing_once() -> None:
+    result = _run("first = sys.stdout; streams.prepare(); assert sys.stdout is first; print('Ỹ')")
+    assert result.returncode == 0, result.stderr
