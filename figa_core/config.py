@@ -54,7 +54,10 @@ class WorkspaceConfig(Section):
 class PromptsConfig(Section):
     """The file of prompts, and which of its fields mean what."""
 
-    path: Path = Field(description="JSONL or Parquet, one prompt a row.")
+    path: Path = Field(
+        description="JSONL, a JSON array (each also as .gz) or Parquet, one prompt a row; or a directory of "
+        "such files."
+    )
     prompt_field: Name = Field(
         default="prompt", description="Field with plain text, or a list of chat messages."
     )

@@ -57,7 +57,8 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     """Import, generate, score, filter, revise, score, admit, weigh; for whoever holds the workspace."""
     at = run.workspace, run.run_id
     take_in_journal(run.workspace)
-    await story.tell("import", import_prompts, *at, config.prompts, config.generation.model)
+    models = config.generation.model, config.reward.model
+    await story.tell("import", import_prompts, *at, config.prompts, *models)
     await story.tell(
         "generate", generate, *at, config.generation, run.sampling, config.prompts.max_prompt_tokens
     )

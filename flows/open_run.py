@@ -8,6 +8,7 @@ from figa_core import ids, interruption
 from figa_core.config import Engine, PipelineConfig
 from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
 from figa_core.processes import end_leftovers
+from figa_core.prompt_files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
@@ -127,7 +128,7 @@ def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
     generator = generator_id(workspace, generation, sampling)
     scorer = scorer_id(workspace, config.reward)
     run_id = ids.run_id(
-        prompts=ids.file_fingerprint(config.prompts.path),
+        prompts=prompts_fingerprint(config.prompts.path),
         generator=generator,
         scorer=scorer,
         reviser={

@@ -9,16 +9,21 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import PromptsConfig
-from figa_core.errors import NothingToDoError
+from figa_core.errors import InputError, NothingToDoError
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import ProgressCallback
 from figa_core.prompts import BadRow, RowFormat, read_prompts, reason_kind
 from figa_core.records import Prompt, Stage
+from figa_core.row_failures import too_many
+from figa_core.storage import imported
 from figa_core.storage.first_rows import FirstRows
+from figa_core.template_roles import TemplateRoles
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
 _BATCH_ROWS = 1000
+_ROWS_NAMED = 5
+_REWARD_REFUSES = "the reward model's chat template"
 
 
 def row_format(config: PromptsConfig) -> RowFormat:
@@ -32,52 +37,114 @@ def import_prompts(
     run_id: str,
     config: PromptsConfig,
     model: Path,
+    reward_model: Path | None = None,
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Read the file once, in batches. `model` is the model whose tokenizer measures the prompts.
 
+    What its chat template refuses or leaves out is a bad row, and so is what that of `reward_model` refuses:
+    known here, it costs no generation.
+
     Raises:
-        InputError: the file cannot be used at all.
-        NothingToDoError: not one row of it can.
+        InputError: the file cannot be used at all, or the reward model's template refuses many rows.
+        NothingToDoError: not one row of it can be used.
     """
-    chat = load_chat_format(model)
+    check = _Check(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
+    store = workspace.store
     reasons: Counter[str] = Counter()
-    rows = 0
+    refused: list[BadRow] = []
+    rows = by_reward = 0
+    imported.forget_bad_rows(store.database, run_id)
     with FirstRows(workspace.scratch("import")) as first_rows:
         for batch in in_shards(read_prompts(config.path, row_format(config), config.limit), _BATCH_ROWS):
-            good, bad = _sort_out(batch, first_rows, chat, config.max_prompt_tokens)
-            workspace.store.import_prompts(run_id, good)
-            workspace.store.save_bad_rows(run_id, bad)
+            good, bad, out = check.sort_out(batch, first_rows)
+            store.import_prompts(run_id, good)
+            store.save_bad_rows(run_id, bad)
+            imported.take_out(store.database, run_id, out)
             reasons.update(reason_kind(row.reason) for row in bad)
+            by_reward += sum(row.reason.startswith(_REWARD_REFUSES) for row in bad)
+            refused += [row for row in bad if row.reason.startswith(_REWARD_REFUSES)][
+                : _ROWS_NAMED - len(refused)
+            ]
             rows += len(batch)
             on_progress(rows, rows)  # how many the file holds is only known at its end
-    if rows == reasons.total():
-        raise NothingToDoError(
-            f"{config.path}: none of its {rows} rows can be used: {dict(reasons)}. Mend the file."
-        )
-    return StageResult(Stage.IMPORT, rows, rows - reasons.total(), dict(reasons))
+        if imported.count_prompts(store.database, run_id) > rows - reasons.total():
+            imported.keep_only(store.database, run_id, first_rows.prompt_ids())
+    usable = rows - reasons.total()
+    if too_many(by_reward, usable + by_reward):
+        raise _refused_by_reward(reward_model, refused, by_reward, usable + by_reward)
+    if not usable:
+        raise _nothing_usable(config.path, rows, reasons)
+    return StageResult(Stage.IMPORT, rows, usable, dict(reasons.most_common()))
 
 
-def _sort_out(
-    batch: Sequence[tuple[int, Prompt | BadRow]], first_rows: FirstRows, chat: ChatFormat, max_tokens: int
-) -> tuple[list[Prompt], list[BadRow]]:
-    """Prompts to import, and rows that cannot be used, such as prompts that stood in the file before."""
-    prompts = [(number, row) for number, row in batch if isinstance(row, Prompt)]
-    first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in prompts])
-    new = {number: prompt for number, prompt in prompts if first[prompt.prompt_id] == number}
-    tokens = zip(new, chat.prompt_ids_batch([prompt.messages for prompt in new.values()]), strict=True)
-    lengths = {number: len(token_ids) for number, token_ids in tokens}
-    good: list[Prompt] = []
-    bad: list[BadRow] = []
-    for number, row in batch:
-        if isinstance(row, BadRow):
-            bad.append(row)
-        elif number not in new:
-            bad.append(BadRow(number, f"duplicate of row {first[row.prompt_id]}"))
-        elif lengths[number] > max_tokens:
-            long = f"{lengths[number]} tokens, more than prompts.max_prompt_tokens = {max_tokens}"
-            bad.append(BadRow(number, long))
-        else:
-            good.append(row)
-    return good, bad
+def _nothing_usable(path: Path, rows: int, reasons: Counter[str]) -> NothingToDoError:
+    if not rows:
+        return NothingToDoError(f"{path}: there is not one row in it. Set prompts.path to the file you mean.")
+    why = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common())
+    return NothingToDoError(
+        f"{path}: none of its {rows:,} rows can be used: {why}. Fix the file, or [prompts]."
+    )
+
+
+def _refused_by_reward(model: Path | None, some: Sequence[BadRow], refused: int, rows: int) -> InputError:
+    numbers = ", ".join(str(row.row) for row in some) + (" …" if refused > len(some) else "")
+    why = some[0].reason.partition(": ")[2]
+    return InputError(
+        f"reward.model = {model}: its chat template refuses {refused:,} of {rows:,} prompts (rows "
+        f"{numbers}): {why}. Use a reward model that takes such conversations, or take these rows out of the "
+        "file."
+    )
+
+
+class _Check:
+    """What else is looked at before a prompt is imported."""
+
+    def __init__(self, chat: ChatFormat, reward: ChatFormat | None, config: PromptsConfig) -> None:
+        self._chat, self._roles = chat, TemplateRoles(chat)
+        self._reward = reward and TemplateRoles(reward)
+        self._max_tokens = config.max_prompt_tokens
+
+    def sort_out(
+        self, batch: Sequence[tuple[int, Prompt | BadRow]], first_rows: FirstRows
+    ) -> tuple[list[Prompt], list[BadRow], list[str]]:
+        """Prompts to import, rows that cannot be used (such as prompts that stood in the file before), and
+        the ids of those that are prompts all the same.
+        """
+        prompts = [(number, row) for number, row in batch if isinstance(row, Prompt)]
+        first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in prompts])
+        new = [(number, prompt) for number, prompt in prompts if first[prompt.prompt_id] == number]
+        outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for _, prompt in new])
+        problems = {
+            number: self._problem(prompt, outcome)
+            for (number, prompt), outcome in zip(new, outcomes, strict=True)
+        }
+        good: list[Prompt] = []
+        bad: list[BadRow] = []
+        out: list[str] = []
+        for number, row in batch:
+            if isinstance(row, BadRow):
+                bad.append(row)
+            elif number not in problems:
+                bad.append(BadRow(number, f"duplicate of row {first[row.prompt_id]}"))
+            elif (problem := problems[number]) is not None:
+                bad.append(BadRow(number, problem))
+                out.append(row.prompt_id)
+            else:
+                good.append(row)
+        return good, bad, out
+
+    def _problem(self, prompt: Prompt, outcome: tuple[int, ...] | str) -> str | None:
+        """Why a prompt cannot be used, given its ids or why it has none."""
+        if isinstance(outcome, str):
+            return outcome
+        role = self._roles.left_out(prompt.messages)
+        if role is not None:
+            return f"the chat template leaves out what role {role!r} says"
+        if not outcome:
+            return "the chat template makes no token of it"
+        if len(outcome) > self._max_tokens:
+            return f"{len(outcome)} tokens, more than prompts.max_prompt_tokens = {self._max_tokens}"
+        refusal = self._reward and self._reward.refusal(prompt.messages, answered=True)
+        return refusal.replace("the chat template", _REWARD_REFUSES, 1) if refusal else None

@@ -34,6 +34,10 @@ class FirstRows:
             self._connection.execute("INSERT INTO first_rows SELECT * FROM page")
         return first | new
 
+    def prompt_ids(self) -> pa.RecordBatchReader:
+        """The ids of all prompts that were looked up, as a stream with one column."""
+        return self._connection.sql("SELECT prompt_id FROM first_rows").to_arrow_reader()
+
     def _known(self, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
         self._register(rows)
         query = "SELECT * FROM first_rows WHERE prompt_id IN (SELECT prompt_id FROM page)"

@@ -1,0 +1,172 @@
+"""JSON text as people's files hold it, cut into rows: a line, or an element of an array, at a time.
+
+What Python's own writer produces is read as well as what the standard allows: NaN and Infinity, integers of
+any length, half a surrogate pair. Which of it may stand where is for others to judge.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO, Any
+
+import orjson
+
+from figa_core.errors import InputError
+
+MOST_ROW_BYTES = 2**26
+"""A longer line or element is taken for a file of another kind, and never held in memory."""
+
+_CHUNK_BYTES = 2**20
+_BOM = codecs.BOM_UTF8
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?P<end>"?)|[\[\]{},]', re.DOTALL)
+_TOO_LONG = f"not a row: longer than {MOST_ROW_BYTES // 2**20} MiB"
+
+Row = dict[str, Any] | str
+"""An object, or in words why there is none."""
+
+
+def parse_object(text: bytes) -> Row:
+    """The JSON object that `text` holds, or in words what is wrong with it; raises nothing."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            value = json.loads(text.decode(), strict=False, parse_int=_whole_number)
+        except UnicodeDecodeError as error:
+            return (
+                f"not UTF-8: byte 0x{text[error.start]:02x} at column {error.start + 1}, as in Latin-1 or "
+                "Windows-1252. Save the file as UTF-8"
+            )
+        except json.JSONDecodeError as error:
+            return f"not valid JSON: {error.msg} at column {error.colno}"
+        except RecursionError:
+            return "not valid JSON: nested too deeply"
+    return value if isinstance(value, dict) else "not a JSON object"
+
+
+def _whole_number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        return float(digits)
+
+
+def rows_of_lines(file: IO[bytes]) -> Iterator[Row]:
+    """The rows of a file with one JSON object a line; empty lines are none.
+
+    Raises:
+        InputError: the whole file is one JSON array.
+    """
+    lines = _lines(file)
+    first = list(_take(lines, 2))
+    if first and first[0] is not None and _opens_an_array(first[0], alone=len(first) == 1):
+        raise InputError(
+            "holds one JSON array, where every line must be a JSON object. Give the file a name that ends in "
+            ".json, or write one object a line."
+        )
+    for line in chain(first, lines):
+        yield _TOO_LONG if line is None else parse_object(line)
+
+
+def rows_of_document(file: IO[bytes]) -> Iterator[Row]:
+    """The rows of a .json file: the elements of an array, or objects one after another, on lines or not.
+
+    Raises:
+        InputError: an element is longer than `MOST_ROW_BYTES`.
+    """
+    splitter = _Splitter()
+    while chunk := file.read(_CHUNK_BYTES):
+        yield from map(parse_object, splitter.feed(chunk))
+    yield from map(parse_object, splitter.rest())
+
+
+def is_a_row_a_line(head: bytes) -> bool:
+    """Whether the first line in `head` is a whole JSON object: then a broken line is that line's fault."""
+    line, end, _ = head.removeprefix(_BOM).lstrip().partition(b"\n")
+    return bool(end) and line.startswith(b"{") and isinstance(parse_object(line), dict)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
+    """Lines with something in them; None for one that is too long."""
+    while line := file.readline(MOST_ROW_BYTES):
+        if len(line) == MOST_ROW_BYTES and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MOST_ROW_BYTES)
+            yield None
+            continue
+        line = line.removeprefix(_BOM).strip()
+        if line:
+            yield line
+
+
+def _take(lines: Iterator[bytes | None], count: int) -> Iterator[bytes | None]:
+    for _ in range(count):
+        try:
+            yield next(lines)
+        except StopIteration:
+            return
+
+
+def _opens_an_array(line: bytes, *, alone: bool) -> bool:
+    if not line.startswith(b"["):
+        return False
+    return line == b"[" or line.endswith((b",", b"{")) or (alone and line.endswith(b"]"))
+
+
+class _Splitter:
+    """Cuts a stream of JSON into the texts of its rows, holding one row at a time.
+
+    It looks at brackets, commas and strings only; whether a row is JSON shows when it is parsed.
+    """
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._scanned = 0
+        self._depth = 0
+        self._base = 0  # 1 within the outermost array, whose elements are the rows
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The rows that end within this chunk."""
+        text = self._text + chunk
+        start, scanned = 0, len(text)
+        for token in _TOKEN.finditer(text, self._scanned):
+            mark = token[0][:1]
+            if mark == b'"':
+                if not token["end"]:
+                    scanned = token.start()  # the string goes on in the next chunk
+                continue
+            end = self._row_end(mark, token)
+            if end is not None:
+                yield from _with_content(text[start:end])
+                start = token.end()
+        if len(text) - start > MOST_ROW_BYTES:
+            raise InputError(f"{_TOO_LONG}. Write one object a line, in a file that ends in .jsonl.")
+        self._text, self._scanned = text[start:], scanned - start
+
+    def _row_end(self, mark: bytes, token: re.Match[bytes]) -> int | None:
+        """Where a row ends, if it ends with this token."""
+        if mark in b"[{":
+            self._depth += 1
+            if mark == b"[" and self._depth == 1 and not self._base:
+                self._base = 1
+                return token.start()
+            return None
+        if mark == b",":
+            return token.start() if self._depth == self._base else None
+        self._depth = max(0, self._depth - 1)
+        if self._depth < self._base:
+            self._base = 0
+            return token.start()
+        return token.end() if self._depth == self._base == 0 else None
+
+    def rest(self) -> Iterator[bytes]:
+        """What stands behind the last row that ended."""
+        yield from _with_content(self._text)
+
+
+def _with_content(text: bytes) -> Iterator[bytes]:
+    text = text.strip().removeprefix(_BOM).strip()
+    if text:
+        yield text

@@ -1,0 +1,44 @@
+"""Which conversations a chat template takes, and whether it prints all of what is said in them.
+
+A template may refuse a role (Gemma's takes no system message), or pass over it without a word: then the
+model would be asked something else than the data says. What a template does depends on the roles in their
+order, so it is tried on a conversation with marked contents, once for each order of roles.
+"""
+
+from functools import lru_cache
+
+from figa_core.chat import ChatFormat
+from figa_core.errors import InputError
+from figa_core.records import Message
+
+_ORDERS_KNOWN = 1024
+
+
+class TemplateRoles:
+    """What one chat template makes of the roles of a conversation."""
+
+    def __init__(self, chat: ChatFormat) -> None:
+        self._chat = chat
+        self._try = lru_cache(_ORDERS_KNOWN)(self._try_roles)
+
+    def refusal(self, messages: tuple[Message, ...], *, answered: bool) -> str | None:
+        """Why the template takes no messages of these roles, `answered` by the assistant or not; or None."""
+        refused, _ = self._try(self._roles(messages, answered), answered)
+        return refused
+
+    def left_out(self, messages: tuple[Message, ...]) -> str | None:
+        """The first role whose content the template does not print, if there is one."""
+        _, role = self._try(self._roles(messages, False), False)
+        return role
+
+    def _roles(self, messages: tuple[Message, ...], answered: bool) -> tuple[str, ...]:
+        roles = tuple(message.role for message in messages)
+        return (*roles, "assistant") if answered else roles
+
+    def _try_roles(self, roles: tuple[str, ...], answered: bool) -> tuple[str | None, str | None]:
+        marked = [Message(role, f"figamark{number}end") for number, role in enumerate(roles)]
+        try:
+            text = self._chat.render(marked, for_generation=not answered).casefold()
+        except InputError as error:
+            return str(error), None
+        return None, next((message.role for message in marked if message.content not in text), None)

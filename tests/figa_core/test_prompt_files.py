@@ -1,0 +1,197 @@
+"""Files of prompts as people have them: every kind, ending, encoding and packing."""
+
+import gzip
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from figa_core import ids
+from figa_core.errors import InputError
+from figa_core.prompt_files import prompts_fingerprint
+from figa_core.prompts import BadRow, Prompt, RowFormat, read_prompts
+
+FORMAT = RowFormat("prompt", "reference", None, 0.0)
+ROWS = [{"prompt": f"Wo ist Paket {i}, bitte? ü語😀", "reference": "Unterwegs."} for i in range(5)]
+LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
+
+
+def read(path: Path) -> list[Prompt | BadRow]:
+    return [row for _, row in read_prompts(path, FORMAT)]
+
+
+def texts(path: Path) -> list[str]:
+    return [row.messages[0].content if isinstance(row, Prompt) else row.reason for row in read(path)]
+
+
+EXPECTED = [row["prompt"] for row in ROWS]
+ARRAY, PRETTY = json.dumps(ROWS), json.dumps(ROWS, indent=2, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.jsonl", LINES.encode()),
+        ("p.jsonl", LINES.encode("utf-8-sig")),
+        ("p.jsonl", LINES.replace("\n", "\r\n").encode("utf-8-sig")),
+        ("P.JSONL", LINES.encode()),
+        ("p.ndjson", LINES.encode()),
+        ("P.NdJson", LINES.encode()),
+        ("p.json", ARRAY.encode()),
+        ("p.json", PRETTY.encode("utf-8-sig")),
+        ("p.JSON", PRETTY.replace("\n", "\r\n").encode()),
+        ("p.json", LINES.encode()),
+        ("p.json", LINES.replace("\n", "\r\n").encode("utf-8-sig")),
+        ("p.jsonl.gz", gzip.compress(LINES.encode())),
+        ("p.ndjson.gz", gzip.compress(LINES.encode("utf-8-sig"))),
+        ("P.JSONL.GZ", gzip.compress(LINES[:200].encode()) + gzip.compress(LINES[200:].encode())),
+        ("p.json.gz", gzip.compress(PRETTY.encode())),
+    ],
+)
+def test_a_text_file_is_read_as_it_is(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    if name == "P.JSONL.GZ":
+        content = gzip.compress(LINES.encode())
+    assert texts(tmp_path / name) == EXPECTED
+
+
+def test_parquet_is_known_by_its_ending_in_any_letters(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "P.Parquet")
+    assert texts(tmp_path / "P.Parquet") == EXPECTED
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["p.jsonl", "p.json", "p.jsonl.gz"])
+def test_another_unicode_is_named_with_the_way_out(tmp_path: Path, encoding: str, name: str) -> None:
+    content = (ARRAY if name == "p.json" else LINES).encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(InputError, match=rf"{name}: this is {encoding[:6].upper()} text.*iconv"):
+        read(tmp_path / name)
+
+
+def test_rows_in_a_one_byte_encoding_are_named_and_the_others_read(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_bytes('{"prompt": "plain"}\n{"prompt": "café"}\n'.encode("latin-1"))
+    good, bad = read(tmp_path / "p.jsonl")
+    assert isinstance(good, Prompt)
+    assert isinstance(bad, BadRow)
+    assert bad.row == 2
+    assert "not UTF-8: byte 0xe9 at column 16" in bad.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("p.jsonl", gzip.compress(b"{}"), r"compressed with gzip.*p\.jsonl\.gz"),
+        ("p.jsonl.gz", LINES.encode(), "not readable after row 0: Not a gzipped file"),
+        ("p.json", b"PAR1....PAR1", r"a Parquet file.*\.parquet"),
+        ("p.jsonl", b"PK\x03\x04...", "a ZIP archive"),
+        ("p.jsonl", b"\x28\xb5\x2f\xfd...", "Zstandard"),
+        ("p.parquet", b"", "not a readable Parquet file"),
+        ("p.parquet", LINES.encode(), "not a readable Parquet file"),
+        ("p.parquet.gz", gzip.compress(b"PAR1"), "gunzip"),
+        ("p.jsonl", ARRAY.encode(), r"one JSON array"),
+        ("p.txt", b"x", r"unknown kind of file '\.txt'"),
+        ("p.csv.gz", b"x", "unknown kind of file"),
+        ("p", b"x", "unknown kind of file"),
+    ],
+)
+def test_a_file_of_another_kind_than_its_name_says_is_named(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: .*{said}"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("cut", [2, 12, 400, -1, -9])
+def test_a_packed_file_that_ends_too_early_says_after_which_row(tmp_path: Path, cut: int) -> None:
+    packed = gzip.compress(b"\n".join(b'{"prompt": "%d"}' % (i * 7919**3) for i in range(300)))
+    (tmp_path / "p.jsonl.gz").write_bytes(packed[:cut])
+    with pytest.raises(InputError, match=r"not readable after row \d+: the file ends too early"):
+        read(tmp_path / "p.jsonl.gz")
+
+
+def test_a_packed_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(os.urandom(200).hex().encode() * 50))
+    packed[20:60] = b"\xff" * 40
+    (tmp_path / "p.jsonl.gz").write_bytes(packed)
+    with pytest.raises(InputError, match=r"p\.jsonl\.gz: not readable after row"):
+        read(tmp_path / "p.jsonl.gz")
+
+
+def test_a_directory_is_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "3"}\n{broken\n'))
+    (folder / "a.JSON").write_text('[{"prompt": "1"}, {"prompt": "2"}]')
+    pq.write_table(pa.Table.from_pylist([{"prompt": "5"}, {"prompt": None}]), folder / "c.parquet")
+    for name in ("README.md", ".hidden.jsonl", "_SUCCESS", "sub/d.jsonl"):
+        (folder / name).write_text('{"prompt": "not read"}')
+
+    numbers, rows = zip(*read_prompts(folder, FORMAT), strict=True)
+    assert numbers == (1, 2, 3, 4, 5, 6)
+    assert [row.messages[0].content for row in rows if isinstance(row, Prompt)] == ["1", "2", "3", "5"]
+    assert rows[3].reason.endswith("[in b.jsonl.gz, row 2]")
+    assert rows[5] == BadRow(6, "field 'prompt' is null [in c.parquet, row 2]")
+    assert len(list(read_prompts(folder, FORMAT, 3))) == 3
+
+
+def test_a_directory_without_a_file_of_prompts_is_named(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match=r"no file of prompts in this directory"):
+        read(tmp_path)
+
+
+def test_a_files_fingerprint_is_that_of_its_bytes_as_it_always_was(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_bytes(LINES.encode())
+    assert prompts_fingerprint(tmp_path / "p.jsonl") == ids.file_fingerprint(tmp_path / "p.jsonl")
+
+
+def test_a_directorys_fingerprint_knows_names_and_bytes_of_what_is_read(tmp_path: Path) -> None:
+    def fingerprint(**files: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                (Path(folder) / name.replace("__", ".")).write_text(text)
+            return prompts_fingerprint(Path(folder))
+
+    known = fingerprint(a__jsonl="1", b__jsonl="2")
+    assert known == fingerprint(b__jsonl="2", a__jsonl="1", README="x")
+    assert len({known, fingerprint(a__jsonl="12", b__jsonl=""), fingerprint(a__jsonl="1", c__jsonl="2")}) == 3
+
+
+def test_what_is_missing_is_named_with_what_would_do(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path / "p.jsonl", tmp_path / "loop", Path("a\0b.jsonl")):
+        for look in (read, prompts_fingerprint):
+            with pytest.raises(InputError, match=r"no such file|cannot be read"):
+                look(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.binary(max_size=400)
+    | st.sampled_from([LINES.encode(), PRETTY.encode(), gzip.compress(LINES.encode())]),
+    st.binary(max_size=8),
+    st.integers(0, 300),
+    st.sampled_from([".jsonl", ".ndjson", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".parquet.gz"]),
+)
+def test_whatever_bytes_a_file_holds_it_gives_rows_or_words(
+    content: bytes, patch: bytes, place: int, ending: str
+) -> None:
+    if ending == ".parquet" and len(patch) % 2:
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(ROWS), sink)
+        content = sink.getvalue().to_pybytes()
+    content = content[:place] + patch + content[place + len(patch) :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"any{ending}"
+        path.write_bytes(content)
+        with suppress(InputError):
+            assert all(isinstance(row, Prompt | BadRow) for row in read(path))
