@@ -56,7 +56,7 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, weigh; for whoever holds the workspace."""
     at = run.workspace, run.run_id
-    take_in_journal(run.workspace)
+    _take_in_journal(story, run)
     models = config.generation.model, config.reward.model
     await story.tell("import", import_prompts, *at, config.prompts, *models)
     await story.tell(
@@ -90,6 +90,7 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
         OpenRevisionsError: see `tasks.revise.check_open_rows`.
     """
     sections = RevisionSections.of(config)
+    _take_in_journal(story, run)  # by now it is known which rows there are
     revised = await story.tell(
         "revise",
         revise,
@@ -101,3 +102,14 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     )
     await publish_failures(run)
     check_open_rows(revised, config.revision_batches.failed_share_max)
+
+
+def _take_in_journal(story: Story, run: OpenRun) -> None:
+    found = take_in_journal(run.workspace)
+    if found.replaced:
+        story.progress.line(
+            f"warning: {run.workspace.journal} is not the journal of earlier runs, or lacks its end: answers "
+            "that stood only in what is missing are asked for again"
+        )
+    if found.settled:
+        story.progress.line(f"{found.settled:,} answers of earlier runs are taken from the journal")

@@ -26,8 +26,6 @@ from tasks.train import BASE_LABEL, TrainedModel, is_finished, label_of, record_
 from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
 
-_STOPPING = "a checkpoint is written first"
-
 
 def _run_name() -> str:
     parameters = flow_run.parameters
@@ -67,7 +65,7 @@ async def train_model(
     title = f"train {label_of(job.objective)}"
     with (
         library_logs(),
-        interruption.doing(f"{title}; {_STOPPING}"),
+        interruption.doing(title),
         showing_stage(current(), title) as on_progress,
     ):
         try:
@@ -86,8 +84,7 @@ async def train_models(
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
         parameters = _parameters(job, loss, config.training)
         title = f"train {label_of(objective)}"
-        log = _log(run.workspace, job)
-        trained = await story.tell(title, _train, job, parameters, log, stopping=_STOPPING)
+        trained = await story.tell(title, _train, job, parameters, _log(run.workspace, job))
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory

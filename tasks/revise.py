@@ -28,7 +28,7 @@ from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.prompt import load_templates
 from figa_core.revision.settings import ReviserSettings
 from figa_core.storage import revisions
-from figa_core.storage.intake import take_in
+from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.journal import AnswerJournal
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
@@ -136,9 +136,9 @@ def reviser_settings(sections: RevisionSections) -> ReviserSettings:
 
 
 @task(name="take-in-journal", cache_policy=NO_CACHE)
-def take_in_journal(workspace: Workspace) -> None:
-    """Store what an earlier run paid for and could not store any more."""
-    take_in(workspace.store.database, workspace.journal)
+def take_in_journal(workspace: Workspace) -> Intake:
+    """Store what an earlier run paid for and could not store any more, also for a database that was lost."""
+    return take_in(workspace.store.database, workspace.journal, again=True)
 
 
 @task(name="revise-batch", task_run_name="revise batch {batch.number}", cache_policy=NO_CACHE)

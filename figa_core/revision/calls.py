@@ -6,6 +6,7 @@ data, so that the journal, the store and the reviser can share them; none of the
 On disk a record is one line of JSON whose `kind` names the class and whose other fields are the record's.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -14,6 +15,8 @@ from typing import Any
 import orjson
 
 from figa_core.records import Revision, RevisionStatus
+
+DRAFT_MARK_DIGITS = 16
 
 
 class CallOutcome(StrEnum):
@@ -59,7 +62,8 @@ class CallAnswered:
 
     `revision` is the row's final state if this call settled it. Token counts are the provider's `usage`,
     None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch. `cost_usd`
-    follows from them; where it is None the call's reservation stands in its place.
+    follows from them; where it is None the call's reservation stands in its place. `draft` is the mark of
+    the text that was to be revised (`draft_mark`), None in journals of release 0.1.
     """
 
     call_id: str
@@ -74,6 +78,7 @@ class CallAnswered:
     completion_tokens: int | None = None
     revision: Revision | None = None
     cost_usd: float | None = None
+    draft: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,11 @@ _REQUIRED = {
     },
     RowSettled: {"settled_at": float},
 }
+
+
+def draft_mark(text: str) -> str:
+    """What tells one draft from another: the first digits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:DRAFT_MARK_DIGITS]
 
 
 def encode(record: CallRecord) -> bytes:

@@ -23,7 +23,7 @@ from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.attempts import Step, backoff_s, run_ending_message
 from figa_core.revision.budget import Budget, billed_tokens
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, RowSettled
+from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, RowSettled, draft_mark
 from figa_core.revision.endpoint import ChatEndpoint
 from figa_core.revision.health import EndpointHealth
 from figa_core.revision.limiter import RateLimiter, estimate_tokens
@@ -231,6 +231,7 @@ class OpenAIReviser:
                 *billed,
                 end.revision,
                 cost_usd,
+                draft_mark(request.response),
             )
         )
         self._consider_run(reply, end.step, sent_at, pause_s)
