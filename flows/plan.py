@@ -16,6 +16,7 @@ from figa_core.records import Message, Split
 from figa_core.revision.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage import revisions
+from flows.durations import duration
 from flows.open_run import identify
 from tasks.import_prompts import row_format
 from tasks.revise import price_of
@@ -87,7 +88,7 @@ def plan_lines(plan: Plan, model: str) -> Iterator[str]:
     yield from _cost_lines(plan, at_most, model)
     minutes = max(plan.minutes_by_requests, plan.minutes_by_tokens)
     limit = "requests" if plan.minutes_by_requests >= plan.minutes_by_tokens else "tokens"
-    yield f"{at_most}{_duration(minutes)} at the configured limits (revision.{limit}_per_minute decides)"
+    yield f"{at_most}{duration(minutes)} at the configured limits (revision.{limit}_per_minute decides)"
 
 
 def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
@@ -103,10 +104,6 @@ def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
     left = plan.budget_usd - (plan.spent_usd or 0.0)
     enough = "" if plan.usd <= left else ": not enough for all of them, the rest will stay pending"
     yield f"${left:,.2f} are left of the budget of ${plan.budget_usd:,.2f}{enough}"
-
-
-def _duration(minutes: float) -> str:
-    return f"{minutes * 60:.0f} s" if minutes < 2 else f"{minutes:,.0f} min"
 
 
 def _sum(config: PipelineConfig, rows: Iterator[_Row], *, exact: bool, spent_usd: float | None) -> Plan:

@@ -6,24 +6,28 @@ A new check is a function in `flows/checks/` and a line in `CHECKS`.
 from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, problems_text, run_checks
-from flows.checks import models, prompts, reviser, settings, verifier
+from flows.checks import models, prompts, reviser, settings, verifier, workspace
 from flows.checks.facts import Facts
 
 GENERATION_MODEL = "generation.model"
 REWARD_MODEL = "reward.model"
 PROMPTS = "prompts.path"
+TEMPLATES = "revision_prompt"
 VERIFIER = "evaluation.verifier"
 
 CHECKS: tuple[Check[Facts], ...] = (
     Check("the settings", settings.check_settings),
+    Check("workspace.path", workspace.check_directory),
     Check(GENERATION_MODEL, models.check_generation_model),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),
     Check(REWARD_MODEL, models.check_reward_model),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),
-    Check(PROMPTS, prompts.check_prompts),
-    Check("revision_prompt", reviser.check_templates),
+    Check(PROMPTS, prompts.check_rows),
+    Check("the settings for prompts", prompts.check_uses, after=(PROMPTS,)),
+    Check(TEMPLATES, reviser.check_templates),
     Check("revision.api_key_env", reviser.check_key),
+    Check("the reviser's limits", reviser.check_room, after=(PROMPTS, TEMPLATES)),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),
 )

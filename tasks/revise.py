@@ -20,11 +20,12 @@ from figa_core.config import (
     RevisionPromptConfig,
     SpendingConfig,
 )
-from figa_core.errors import BudgetReachedError, ConfigError, OpenRevisionsError
+from figa_core.errors import BudgetReachedError, OpenRevisionsError
 from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus, Stage
 from figa_core.revision.budget import Budget, Price
 from figa_core.revision.client import OpenAIReviser
+from figa_core.revision.key import usable_key
 from figa_core.revision.prompt import load_templates
 from figa_core.revision.settings import ReviserSettings
 from figa_core.storage import revisions
@@ -92,13 +93,12 @@ class Revised:
 
 
 def api_key(config: RevisionConfig) -> str:
-    """The key from the environment; raises ConfigError naming the variable when it is missing."""
-    key = os.environ.get(config.api_key_env, "")
-    if not key:
-        raise ConfigError(
-            f"the environment variable {config.api_key_env} is empty. Put the reviser's key into it."
-        )
-    return key
+    """The key from the environment.
+
+    Raises:
+        ConfigError: it is missing, or is no key; the variable is named.
+    """
+    return usable_key(os.environ.get(config.api_key_env, ""), config.api_key_env)
 
 
 def price_of(spending: SpendingConfig, model: str) -> Price | None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
+from figa_core.records import Objective
 from flows.checks.facts import Facts
+from flows.checks.settings import objectives
 
 _UNUSABLE_SHARE_SAID = 0.1
 
 
-def check_prompts(facts: Facts) -> Iterator[Finding]:
+def check_rows(facts: Facts) -> Iterator[Finding]:
     """Its first thousand rows, with the reasons of those that cannot be used; raises InputError."""
     found, path = facts.prompts, facts.config.prompts.path
     rows = f"its {found.rows:,} rows" if found.whole else f"its first {found.rows:,} rows"
@@ -24,4 +26,59 @@ def check_prompts(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "prompts.path",
             f"{path}: {found.unusable:,} of {rows} cannot be used and are left out ({found.reasons_text()}).",
+        )
+
+
+def check_uses(facts: Facts) -> Iterator[Finding]:
+    """There is something to train on, something to judge, and what the objectives need."""
+    yield from _splits(facts)
+    yield from _references(facts)
+    yield from _steps(facts)
+
+
+def _splits(facts: Facts) -> Iterator[Finding]:
+    found, prompts = facts.prompts, facts.config.prompts
+    if not found.whole:
+        return
+    read = f"{prompts.path} has {found.usable:,} usable prompts"
+    if prompts.limit is not None:
+        read += f" in its first {prompts.limit:,} rows (prompts.limit)"
+    if not found.train_prompts:
+        yield problem(
+            "prompts.held_out_share",
+            f"{prompts.held_out_share:g} holds out every prompt and leaves none to train on: {read}. "
+            "Lower it, or give more prompts.",
+        )
+    elif not found.held_out_prompts:
+        yield warning(
+            "prompts.held_out_share",
+            f"{prompts.held_out_share:g} holds out no prompt: {read}. The models will be trained, and cannot "
+            "be judged.",
+        )
+
+
+def _references(facts: Facts) -> Iterator[Finding]:
+    found, asked = facts.prompts, objectives(facts.config)
+    field = facts.config.prompts.reference_field
+    if field is None or Objective.SFT not in asked or found.with_reference or not found.train_prompts:
+        return
+    which = (
+        "no prompt to train on has one" if found.whole else f"none of the first {found.rows:,} rows has one"
+    )
+    text = f"sft trains on references (prompts.reference_field = {field!r}), and {which}."
+    if found.whole:
+        yield problem(asked[Objective.SFT], f"{text} Train on the revisions instead (sft_revised).")
+    else:
+        yield warning(asked[Objective.SFT], text)
+
+
+def _steps(facts: Facts) -> Iterator[Finding]:
+    found, config = facts.prompts, facts.config
+    samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
+    pairs, step = samples * len(found.train_prompts), config.training.pairs_per_step
+    if found.whole and 0 < pairs < step:
+        yield warning(
+            "training.pairs_per_step",
+            f"{step:,} pairs make a step, and no more than {pairs:,} can come of these prompts: an epoch is "
+            "one step. Lower it.",
         )

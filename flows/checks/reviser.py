@@ -1,10 +1,16 @@
-"""The reviser: its key, and what it is told."""
+"""The reviser: its key, what it is told, and whether limits and budget leave room for a single call."""
 
 from collections.abc import Iterator
 
-from figa_core.findings import Finding
+from figa_core.config import SpendingConfig
+from figa_core.findings import Finding, problem, warning
+from figa_core.revision.limiter import estimate_tokens
 from flows.checks.facts import Facts
-from tasks.revise import api_key
+from flows.durations import duration
+from tasks.revise import api_key, price_of
+
+_ROWS_RENDERED = 100
+_LONG_MINUTES = 7 * 24 * 60
 
 
 def check_key(facts: Facts) -> Iterator[Finding]:
@@ -18,3 +24,50 @@ def check_templates(facts: Facts) -> Iterator[Finding]:
     """The prompt templates can be filled in; raises ConfigError."""
     _ = facts.templates
     yield from ()
+
+
+def check_room(facts: Facts) -> Iterator[Finding]:
+    """The smallest call fits into a minute's limits and the budget."""
+    revision, calls = facts.config.revision, _smallest_calls(facts)
+    if not calls:
+        return
+    tokens = min(estimate_tokens(texts, "", revision.max_tokens) for texts in calls)
+    if tokens > revision.tokens_per_minute:
+        yield problem(
+            "revision.tokens_per_minute",
+            f"{revision.tokens_per_minute:g} is less than the smallest call needs (about {tokens:,} tokens). "
+            "Set it to what the provider permits.",
+        )
+    yield from _budget(facts.config.spending, revision.model, revision.max_tokens, calls)
+    minutes = len(facts.prompts.train_prompts) / revision.requests_per_minute
+    if minutes > _LONG_MINUTES:
+        yield warning(
+            "revision.requests_per_minute",
+            f"{revision.requests_per_minute:g} makes {len(facts.prompts.train_prompts):,} calls last "
+            f"{duration(minutes)}.",
+        )
+
+
+def _budget(
+    spending: SpendingConfig, model: str, max_tokens: int, calls: list[tuple[str, ...]]
+) -> Iterator[Finding]:
+    price = price_of(spending, model)
+    if price is None or spending.budget_usd is None:
+        return
+    least = min(price.most(texts, max_tokens) for texts in calls)
+    if least > spending.budget_usd:
+        yield problem(
+            "spending.budget_usd",
+            f"${spending.budget_usd:g} is less than what has to be set aside for the smallest call "
+            f"(${least:.2g}: it may have revision.max_tokens = {max_tokens:,} tokens of answer). Raise the "
+            "budget, or lower revision.max_tokens.",
+        )
+
+
+def _smallest_calls(facts: Facts) -> list[tuple[str, ...]]:
+    """The texts of some calls, each with the shortest draft there can be."""
+    sent = [
+        facts.templates.render(prompt.messages, "", prompt.reference)
+        for prompt in facts.prompts.train_prompts[:_ROWS_RENDERED]
+    ]
+    return [tuple(message["content"] for message in messages) for messages in sent]

@@ -1,21 +1,118 @@
 """Settings against each other: what cannot work together, whatever the files hold."""
 
+from collections import Counter
 from collections.abc import Iterator
 
-from figa_core.findings import Finding, problem
+from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig
+from figa_core.findings import Finding, problem, warning
+from figa_core.records import Objective
 from flows.checks.facts import Facts
+
+_WEIGHTED = {Objective.FIGA, Objective.UNLIKELIHOOD}
 
 
 def check_settings(facts: Facts) -> Iterator[Finding]:
     """Everything that the config alone tells."""
     config = facts.config
-    if config.loss.objective in config.evaluation.baselines:
+    yield from _fields(config)
+    yield from _sampling(config)
+    yield from _thresholds(config.filter)
+    yield from _objectives(config)
+    yield from _lengths(config)
+
+
+def objectives(config: PipelineConfig) -> dict[Objective, str]:
+    """Every objective that is going to be trained, with the setting that asks for it."""
+    asked = dict.fromkeys(config.evaluation.baselines, "evaluation.baselines")
+    return {**asked, config.loss.objective: "loss.objective"}
+
+
+def _fields(config: PipelineConfig) -> Iterator[Finding]:
+    prompts = config.prompts
+    if prompts.prompt_field == prompts.reference_field:
         yield problem(
-            "evaluation.baselines", f"{config.loss.objective} is the main objective already. Take it out."
+            "prompts.reference_field",
+            f"{prompts.reference_field!r} is prompts.prompt_field already. Name the field with the "
+            'references, or write "none".',
         )
-    if config.weighting.max_length > config.training.tokens_per_batch:
+    given = config.filter.model_dump(exclude_defaults=True)
+    unused = sorted(given.keys() & {"reference_reward_above", "reward_gap_above"})
+    if prompts.reference_field is None and unused:
+        yield warning(
+            "filter",
+            f"{' and '.join(unused)} decide nothing, because there are no references "
+            '(prompts.reference_field is "none").',
+        )
+
+
+def _sampling(config: PipelineConfig) -> Iterator[Finding]:
+    samples = config.generation.samples_per_prompt
+    if samples > 1 and config.generation.temperature == 0:
+        yield problem(
+            "generation.temperature",
+            f"0 makes all {samples} samples of a prompt the same (generation.samples_per_prompt). Raise the "
+            "temperature, or take one sample.",
+        )
+
+
+def _thresholds(thresholds: FilterConfig) -> Iterator[Finding]:
+    if _quantile(thresholds.response_reward_below) == 0:
+        yield problem(
+            "filter",
+            'none of the responses can have a reward below "q0" (response_reward_below), the lowest of all. '
+            "Raise it.",
+        )
+    for name in ("reference_reward_above", "reward_gap_above"):
+        if _quantile(getattr(thresholds, name)) == 1:
+            yield warning(
+                "filter",
+                f'none of the prompts with a reference can be above "q1" ({name}), the highest of all.',
+            )
+
+
+def _quantile(threshold: float | str) -> float | None:
+    return float(threshold.removeprefix("q")) if isinstance(threshold, str) else None
+
+
+def _objectives(config: PipelineConfig) -> Iterator[Finding]:
+    loss = config.loss
+    yield from _baselines(config.evaluation, loss.objective)
+    if Objective.SFT in objectives(config) and config.prompts.reference_field is None:
+        yield problem(
+            objectives(config)[Objective.SFT],
+            'sft trains on references, and prompts.reference_field is "none". Name the field that holds '
+            "them, or train on the revisions (sft_revised).",
+        )
+    if loss.alpha == loss.beta == loss.gamma == 0 and not _WEIGHTED.isdisjoint(objectives(config)):
+        yield problem("loss", "alpha, beta and gamma are all 0: no token would count. Raise one of them.")
+
+
+def _baselines(evaluation: EvaluationConfig, main: Objective) -> Iterator[Finding]:
+    for objective, count in Counter(evaluation.baselines).items():
+        if objective == main:
+            yield problem("evaluation.baselines", f"{objective} is the main objective already. Take it out.")
+        elif count > 1:
+            yield problem("evaluation.baselines", f"{objective} is in it {count} times. Name it once.")
+
+
+def _lengths(config: PipelineConfig) -> Iterator[Finding]:
+    longest, passes = config.weighting.max_length, config.training.tokens_per_batch
+    if longest > passes:
         yield problem(
             "",
-            f"weighting.max_length is {config.weighting.max_length} tokens, and a forward pass takes "
-            f"training.tokens_per_batch = {config.training.tokens_per_batch}. Raise that, or lower this.",
+            f"weighting.max_length is {longest} tokens, and a forward pass takes training.tokens_per_batch = "
+            f"{passes}. Raise that, or lower this.",
+        )
+    if config.generation.max_tokens >= longest:
+        yield warning(
+            "weighting.max_length",
+            f"{longest} tokens of prompt and response are trained on, and a response alone may have "
+            f"generation.max_tokens = {config.generation.max_tokens}: what is beyond is cut off.",
+        )
+    if config.revision.max_tokens < config.generation.max_tokens:
+        yield warning(
+            "revision.max_tokens",
+            f"{config.revision.max_tokens} tokens are fewer than a response may have "
+            f"(generation.max_tokens = {config.generation.max_tokens}): revisions of long responses are cut "
+            "off and cannot be used.",
         )

@@ -1,0 +1,25 @@
+"""The workspace: whether it can be made where it is asked for, and written to."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from figa_core.findings import Finding, problem
+from flows.checks.facts import Facts
+
+
+def check_directory(facts: Facts) -> Iterator[Finding]:
+    """It is a directory that can be written to, or can become one."""
+    path = facts.config.workspace.path
+    found = nearest_existing(path)
+    if not found.is_dir():
+        yield problem("workspace.path", f"{path} cannot be a directory: {found} is a file. Choose another.")
+    elif not os.access(found, os.W_OK | os.X_OK):
+        yield problem(
+            "workspace.path", f"{path} cannot be written to: {found} permits no writing. Choose another."
+        )
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest directory above it that is there."""
+    return next((each for each in (path, *path.parents) if each.exists()), Path(path.anchor))

@@ -1,0 +1,40 @@
+"""Keys as they come from files, secrets and shells."""
+
+import pytest
+
+from figa_core.errors import ConfigError
+from figa_core.revision.key import usable_key
+
+KEY = "sk-abc_DEF-123.456/789+xyz="
+
+
+@pytest.mark.parametrize("text", [KEY, KEY + "\n", KEY + "\r\n", f"  {KEY}\t", f"\ufeff{KEY}\n"])
+def test_white_space_around_a_key_is_no_part_of_it(text: str) -> None:
+    assert usable_key(text, "SOME_KEY") == KEY
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        (f'"{KEY}"', "in quotes"),
+        (f"'{KEY}'\n", "in quotes"),
+        (f"“{KEY}”", "in quotes"),
+        (f"Bearer {KEY}", "begins with 'Bearer'"),
+        (f"{KEY} {KEY}", f"a space at character {len(KEY) + 1}"),
+        (f"{KEY}\n{KEY}", f"a line break at character {len(KEY) + 1}"),
+        (f"{KEY}é", "the character U+00E9"),
+        (f"{KEY}\ufeff", "the character U+FEFF"),
+        (f"{KEY}\u200b", "the character U+200B"),
+        (f"{KEY}\udce9", "the character U+DCE9"),
+        (f"{KEY}\x07x", "the character U+0007"),
+        (f"{KEY}\u00a0x", "a space"),
+    ],
+)
+def test_what_cannot_be_a_key_is_said_by_its_variable_and_not_repeated(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match="SOME_KEY") as caught:
+        usable_key(text, "SOME_KEY")
+    assert said in str(caught.value)
+    assert KEY not in str(caught.value)
+    str(caught.value).encode("ascii")

@@ -1,0 +1,136 @@
+"""Files of prompts that cannot be used, or not for what the settings ask."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.errors import InputError
+from figa_core.findings import Finding
+from flows.checks import facts as facts_module
+from flows.checks.facts import Facts
+from flows.checks.prompts import check_rows, check_uses
+
+from .conftest import MakeFacts, Rows, rows, write_rows
+
+
+def the_one(found: list[Finding], *, problem: bool) -> str:
+    [finding] = found
+    assert finding.is_problem is problem
+    return str(finding)
+
+
+def test_a_good_file_gives_no_word(facts: MakeFacts) -> None:
+    good = facts()
+    assert [*check_rows(good), *check_uses(good)] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[{"question": f"Q{i}"} for i in range(5)], [{"prompt": ""}, {"prompt": 7}, {"prompt": []}]],
+)
+def test_a_file_of_which_no_row_can_be_used_is_refused_with_the_reasons(
+    facts: MakeFacts, content: Rows
+) -> None:
+    text = the_one(list(check_rows(facts(content))), problem=True)
+    assert f"none of its {len(content)} rows can be used" in text
+    assert "(row 1)" in text
+
+
+def test_an_empty_file_is_refused(facts: MakeFacts) -> None:
+    with_rows = facts([])
+    try:
+        text = the_one(list(check_rows(with_rows)), problem=True)
+    except InputError as error:
+        text = str(error)
+    assert "prompts.jsonl" in text
+
+
+def test_rows_that_are_left_out_are_counted_by_reason(facts: MakeFacts) -> None:
+    content = [*rows(20), *({"prompt": " "} for _ in range(3)), {"text": "x"}, {"prompt": [1]}]
+    text = the_one(list(check_rows(facts(content))), problem=False)
+    assert "5 of its 25 rows cannot be used and are left out" in text
+    assert "3: the prompt is empty (row 21)" in text
+
+
+def test_few_rows_that_are_left_out_are_no_matter_for_a_warning(facts: MakeFacts) -> None:
+    assert list(check_rows(facts([*rows(20), {"prompt": ""}]))) == []
+
+
+def test_only_the_beginning_of_a_long_file_is_read(facts: MakeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts_module, "ROWS_READ", 10)
+    long = facts([*({"prompt": ""} for _ in range(10)), *rows(10)])
+    assert "none of its first 10 rows can be used" in the_one(list(check_rows(long)), problem=True)
+    assert not long.prompts.whole
+
+
+def test_a_file_of_as_many_rows_as_are_read_is_known_as_a_whole(
+    facts: MakeFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts_module, "ROWS_READ", 10)
+    assert facts(rows(10)).prompts.whole
+    assert not facts(rows(11)).prompts.whole
+    assert facts(rows(11), prompts={"limit": 10}).prompts.whole
+
+
+def test_a_prompt_that_comes_twice_counts_once(facts: MakeFacts) -> None:
+    found = facts([*rows(10), *rows(10)]).prompts
+    assert (found.rows, found.usable, found.unusable) == (20, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("held_out_share", "said", "is_problem"),
+    [(0.999, "leaves none to train on", True), (0.0, "holds out no prompt", False)],
+)
+def test_a_held_out_share_that_leaves_one_side_empty_is_said(
+    facts: MakeFacts, held_out_share: float, said: str, is_problem: bool
+) -> None:
+    found = list(check_uses(facts(prompts={"held_out_share": held_out_share})))
+    text = the_one(found, problem=is_problem)
+    assert text.startswith(f"prompts.held_out_share: {held_out_share:g}")
+    assert said in text
+    assert "24 usable prompts" in text
+
+
+def test_a_limit_that_leaves_one_side_empty_is_named(facts: MakeFacts) -> None:
+    found = list(check_uses(facts(prompts={"limit": 1}, training={"pairs_per_step": 1})))
+    assert "in its first 1 rows (prompts.limit)" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("sections", "setting"),
+    [
+        ({"loss": {"objective": "sft"}}, "loss.objective"),
+        ({"evaluation": {"baselines": ["sft_revised", "sft"]}}, "evaluation.baselines"),
+    ],
+)
+def test_sft_without_a_reference_is_refused(
+    facts: MakeFacts, sections: dict[str, dict[str, Any]], setting: str
+) -> None:
+    text = the_one(list(check_uses(facts(rows(), **sections))), problem=True)
+    assert text.startswith(f"{setting}: sft trains on references (prompts.reference_field = 'reference')")
+    assert list(check_uses(facts(**sections))) == []
+
+
+def test_sft_whose_references_may_come_later_in_the_file_is_a_warning(
+    facts: MakeFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts_module, "ROWS_READ", 10)
+    found = list(check_uses(facts(rows(20), loss={"objective": "sft"})))
+    assert "none of the first 10 rows has one" in the_one(found, problem=False)
+
+
+def test_a_step_of_more_pairs_than_there_are_is_said(facts: MakeFacts) -> None:
+    text = the_one(list(check_uses(facts(training={"pairs_per_step": 128}))), problem=False)
+    assert text.startswith("training.pairs_per_step: 128 pairs make a step")
+    everything = {"generation": {"samples_per_prompt": 8}, "filter": {"samples_kept": "all"}}
+    assert list(check_uses(facts(training={"pairs_per_step": 128}, **everything))) == []
+
+
+def test_a_file_that_is_not_there_is_an_error_of_its_own(facts: MakeFacts, tmp_path: Path) -> None:
+    missing: Facts = facts()
+    (tmp_path / "prompts.jsonl").unlink()
+    with pytest.raises(InputError, match="no such file of prompts"):
+        list(check_rows(missing))
+    write_rows(tmp_path / "prompts.jsonl", rows())
+    assert list(check_rows(missing)) == []

@@ -1,0 +1,130 @@
+"""Settings that cannot work together are said; those that can are not."""
+
+from typing import Any
+
+import pytest
+
+from flows.checks.settings import check_settings
+
+from .conftest import MakeFacts
+
+
+def said(facts: MakeFacts, **sections: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Problems and warnings."""
+    found = list(check_settings(facts(**sections)))
+    problems = [str(each) for each in found if each.is_problem]
+    return problems, [str(each) for each in found if not each.is_problem]
+
+
+def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
+    assert said(facts) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        (
+            {"prompts": {"prompt_field": "text", "reference_field": "text"}},
+            "prompts.reference_field: 'text' is prompts.prompt_field already.",
+        ),
+        (
+            {"generation": {"temperature": 0, "samples_per_prompt": 3}},
+            "generation.temperature: 0 makes all 3 samples of a prompt the same",
+        ),
+        (
+            {"filter": {"response_reward_below": "q0"}},
+            'filter: none of the responses can have a reward below "q0" (response_reward_below)',
+        ),
+        (
+            {"filter": {"response_reward_below": "q0.00"}},
+            "filter: none of the responses can have a reward below",
+        ),
+        (
+            {"evaluation": {"baselines": ["figa"]}},
+            "evaluation.baselines: figa is the main objective already.",
+        ),
+        (
+            {"evaluation": {"baselines": ["sft_revised", "sft_revised"]}},
+            "evaluation.baselines: sft_revised is in it 2 times. Name it once.",
+        ),
+        (
+            {"loss": {"objective": "sft"}, "prompts": {"reference_field": "none"}},
+            'loss.objective: sft trains on references, and prompts.reference_field is "none"',
+        ),
+        (
+            {"evaluation": {"baselines": ["sft"]}, "prompts": {"reference_field": "none"}},
+            "evaluation.baselines: sft trains on references",
+        ),
+        ({"loss": {"alpha": 0, "beta": 0}}, "loss: alpha, beta and gamma are all 0"),
+        (
+            {"training": {"tokens_per_batch": 512}},
+            "weighting.max_length is 1024 tokens, and a forward pass takes training.tokens_per_batch = 512",
+        ),
+    ],
+)
+def test_what_cannot_work_is_a_problem(
+    facts: MakeFacts, sections: dict[str, dict[str, Any]], expected: str
+) -> None:
+    [problem], warnings = said(facts, **sections)
+    assert problem.startswith(expected)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        (
+            {"filter": {"reference_reward_above": "q1"}},
+            'filter: none of the prompts with a reference can be above "q1" (reference_reward_above)',
+        ),
+        (
+            {"filter": {"reward_gap_above": "q1.0"}},
+            'filter: none of the prompts with a reference can be above "q1" (reward_gap_above)',
+        ),
+        (
+            {"prompts": {"reference_field": "none"}, "filter": {"reward_gap_above": 1.0}},
+            "filter: reward_gap_above decide nothing, because there are no references",
+        ),
+        (
+            {"generation": {"max_tokens": 1024}},
+            "weighting.max_length: 1024 tokens of prompt and response are trained on",
+        ),
+        (
+            {"revision": {"max_tokens": 100}},
+            "revision.max_tokens: 100 tokens are fewer than a response may have",
+        ),
+    ],
+)
+def test_what_works_less_well_than_it_looks_is_a_warning(
+    facts: MakeFacts, sections: dict[str, dict[str, Any]], expected: str
+) -> None:
+    problems, [warning] = said(facts, **sections)
+    assert problems == []
+    assert warning.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"generation": {"temperature": 0}},
+        {"generation": {"samples_per_prompt": 3}},
+        {"filter": {"response_reward_below": "q1", "reference_reward_above": "q0", "reward_gap_above": -9}},
+        {"loss": {"alpha": 0, "beta": 0, "objective": "sft_revised"}},
+        {"loss": {"alpha": 0, "beta": 0, "gamma": 0.1}},
+        {"prompts": {"reference_field": "none"}},
+        {"evaluation": {"baselines": ["sft", "sft_revised", "unlikelihood"]}},
+    ],
+)
+def test_what_works_is_not_refused(facts: MakeFacts, sections: dict[str, dict[str, Any]]) -> None:
+    assert said(facts, **sections) == ([], [])
+
+
+def test_all_that_cannot_work_is_said_at_once(facts: MakeFacts) -> None:
+    problems, _ = said(
+        facts,
+        prompts={"reference_field": "prompt"},
+        generation={"temperature": 0, "samples_per_prompt": 2},
+        evaluation={"baselines": ["figa", "sft", "sft"]},
+        training={"tokens_per_batch": 64},
+    )
+    assert len(problems) == 5
