@@ -33,11 +33,13 @@ class CallOutcome(StrEnum):
     SERVER_ERROR = "server_error"  # 5xx, 408, 409
     RATE_LIMITED = "rate_limited"  # 429
     CONTEXT_TOO_LONG = "context_too_long"
-    BAD_REQUEST = "bad_request"  # another 4xx, about this row
+    BAD_REQUEST = "bad_request"  # a 4xx that says nothing anybody recognises
     UNSUPPORTED_SETTING = "unsupported_setting"  # a 4xx about a setting that every row shares
     BAD_KEY = "bad_key"
     NO_QUOTA = "no_quota"
+    NO_ACCESS = "no_access"  # the key is right, and its account may not do this
     UNKNOWN_MODEL = "unknown_model"
+    WRONG_ADDRESS = "wrong_address"  # a redirect, or a 404 that names no model
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,93 +1,98 @@
-"""What a reply with an error status means: about its row, about a setting, or about the whole run. Pure."""
+"""What a reply with an error status means: about its row, about a setting, or about the whole run. Pure.
 
-import email.utils
-import re
+Providers use the same status for different things, and different statuses for the same thing: an empty
+account is told with 400, 402, 403, 422, 429 or 500, a flagged prompt with 400 or 403. So codes and words
+decide first, in the order of `_meaning`, and the status only where they say nothing. What nobody recognises
+is a BAD_REQUEST, which settles no row for good.
+"""
+
 from collections.abc import Mapping
-from typing import Any
 
-import orjson
-
+from figa_core.revision import vocabulary
 from figa_core.revision.calls import CallOutcome
+from figa_core.revision.error_bodies import ErrorBody, read_error_body
 from figa_core.revision.reply import Reply, shorten
+from figa_core.revision.retry_after import LONGEST_S, retry_after_s
 from figa_core.revision.stated import read_limits
 
-_RETRIED_STATUSES = (408, 409, 425)
-_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-_FILTER_CODES = {"content_filter", "content_policy_violation", "moderation_blocked"}
-_MODEL_CODES = {"model_not_found"}
-_UNSUPPORTED_CODES = {"unsupported_parameter", "unsupported_value"}
-_SHARED_SETTINGS = {"max_tokens", "max_completion_tokens", "temperature", "model", "response_format"}
-_RESPONSE_FORMAT = re.compile(r"response_?format|json_?schema|structured[ _]outputs?", re.IGNORECASE)
-_TOO_LONG = re.compile(
-    r"maximum context length|context_length|context length|context window|prompt is too long|too many tokens",
-    re.IGNORECASE,
-)
+_RETRIED_STATUSES = (408, 409, 424, 425, 499)
+_NOTHING_THERE = (404, 405, 410)
+_PARTS_OF_A_ROW = ("messages", "prompt", "input")
 
 
 def read_error(status: int, body: bytes, headers: Mapping[str, str], *, now: float) -> Reply:
     """The meaning of a response with an error status; `now` in seconds since the epoch."""
-    error = _error_object(body)
-    message = shorten(f"HTTP {status}: {error.get('message') or _text(body).strip() or 'no message'}")
-    parameter = error.get("param")
-    setting = parameter.partition(".")[0] if isinstance(parameter, str) else None
-    if setting is None and status in (400, 422) and _RESPONSE_FORMAT.search(message):
-        setting = "response_format"  # few servers name the parameter
-    outcome = _error_outcome(status, {str(error.get("code")), str(error.get("type"))}, setting, message)
+    said = read_error_body(body)
+    wait_s = retry_after_s(headers, now=now)
+    if wait_s is None and said.retry_s is not None and said.retry_s <= LONGEST_S:
+        wait_s = said.retry_s
+    setting = _setting(said)
+    outcome = _meaning(status, said, setting, wait_s)
+    waits = outcome in (CallOutcome.RATE_LIMITED, CallOutcome.SERVER_ERROR)
     return Reply(
         outcome,
-        message,
-        retry_after_s=retry_after_s(headers, now=now) if outcome is CallOutcome.RATE_LIMITED else None,
+        shorten(f"HTTP {status}: {said.message or 'no message'}"),
+        retry_after_s=wait_s if waits else None,
         limits=read_limits(headers),
         setting=setting,
+        value_refused=setting is not None and _other_values_are_taken(said),
+        status=status,
     )
 
 
-def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that `retry-after-ms` or `retry-after` (seconds or an HTTP date) ask for, or None."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / unit
-        except ValueError:
-            parsed = email.utils.parsedate_tz(value)
-            if parsed is None:
-                continue
-            seconds = email.utils.mktime_tz(parsed) - now
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
-
-
-def _error_outcome(status: int, codes: set[str], setting: str | None, message: str) -> CallOutcome:
-    if codes & _QUOTA_CODES or status == 402:
-        return CallOutcome.NO_QUOTA
-    if status == 429:
+def _meaning(status: int, said: ErrorBody, setting: str | None, wait_s: float | None) -> CallOutcome:
+    """What an error is about, the most telling evidence first."""
+    about_run = _about_run(status, said, wait_s)
+    if about_run is not None:
+        return about_run
+    if status == 429 or (status < 500 and vocabulary.RATE.told(said)):
         return CallOutcome.RATE_LIMITED
+    if vocabulary.FILTER.coded(said) or (400 <= status < 500 and vocabulary.FILTER.told(said)):
+        return CallOutcome.REFUSED
     if status >= 500 or status in _RETRIED_STATUSES:
         return CallOutcome.SERVER_ERROR
-    if codes & _FILTER_CODES:
-        return CallOutcome.REFUSED
-    if status in (401, 403):
-        return CallOutcome.BAD_KEY
-    if status == 404 or codes & _MODEL_CODES:
-        return CallOutcome.UNKNOWN_MODEL
-    if status == 413 or _TOO_LONG.search(message) or "context_length_exceeded" in codes:
+    if status == 413 or vocabulary.TOO_LONG.told(said):
         return CallOutcome.CONTEXT_TOO_LONG
-    if setting in _SHARED_SETTINGS or codes & _UNSUPPORTED_CODES:
+    if setting in vocabulary.FIELDS or said.codes & vocabulary.UNSUPPORTED_CODES:
         return CallOutcome.UNSUPPORTED_SETTING
+    if setting == "model" or vocabulary.MODEL.told(said):
+        return CallOutcome.UNKNOWN_MODEL
+    if status < 400 or status in _NOTHING_THERE:
+        return CallOutcome.WRONG_ADDRESS
     return CallOutcome.BAD_REQUEST
 
 
-def _error_object(body: bytes) -> dict[str, Any]:
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    error = data.get("error", data) if isinstance(data, dict) else data
-    return error if isinstance(error, dict) else {"message": str(error)}
+def _about_run(status: int, said: ErrorBody, wait_s: float | None) -> CallOutcome | None:
+    """An account that is empty, a key that is wrong, a place or a model that the account may not use."""
+    if status == 402 or vocabulary.QUOTA.told(said):
+        return CallOutcome.NO_QUOTA
+    if wait_s is None and vocabulary.QUOTA_OR_RATE.told(said):
+        return CallOutcome.NO_QUOTA
+    if vocabulary.ACCESS.coded(said) and not vocabulary.FILTER.told(said):
+        return CallOutcome.NO_ACCESS
+    if status == 429:
+        return None
+    if status == 401 or vocabulary.KEY.told(said):
+        return CallOutcome.NO_ACCESS if vocabulary.ACCESS.told(said) else CallOutcome.BAD_KEY
+    return CallOutcome.NO_ACCESS if status < 500 and vocabulary.ACCESS.told(said) else None
 
 
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
+def _setting(said: ErrorBody) -> str | None:
+    """The request's field that an error is about, by name; None for a part of the messages."""
+    if said.parameter is not None:
+        if said.parameter in _PARTS_OF_A_ROW:
+            return None
+        return vocabulary.FIELD_NAMES.get(said.parameter, said.parameter)
+    if not vocabulary.ABOUT_A_SETTING.search(said.words):
+        return None
+    found = vocabulary.FIELD.search(said.words)
+    if found is not None:
+        name = next(group for group in found.groups() if group).lower()
+        return vocabulary.FIELD_NAMES.get(name, name)
+    return "response_format" if vocabulary.STRUCTURED.search(said.words) else None
+
+
+def _other_values_are_taken(said: ErrorBody) -> bool:
+    """Whether the endpoint knows the setting, and refuses only the value that was sent."""
+    about = vocabulary.ABOUT_A_SETTING.search(said.words)
+    return about is not None and not vocabulary.NOT_TAKEN.told(said)

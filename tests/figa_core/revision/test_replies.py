@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.refusals import read_error, retry_after_s
+from figa_core.revision.refusals import read_error
 from figa_core.revision.replies import read_completion
+from figa_core.revision.retry_after import retry_after_s
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
@@ -40,7 +41,7 @@ def test_no_bytes_make_the_reader_fail(body: bytes):
         (401, {}, CallOutcome.BAD_KEY),
         (402, {}, CallOutcome.NO_QUOTA),
         (403, {"code": "content_filter"}, CallOutcome.REFUSED),
-        (404, {}, CallOutcome.UNKNOWN_MODEL),
+        (404, {}, CallOutcome.WRONG_ADDRESS),
         (400, {"code": "model_not_found"}, CallOutcome.UNKNOWN_MODEL),
         (408, {}, CallOutcome.SERVER_ERROR),
         (413, {}, CallOutcome.CONTEXT_TOO_LONG),
@@ -80,6 +81,10 @@ def test_the_message_is_the_endpoints_own_and_not_endless():
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "later"}, None),
+        ({"retry-after": "86401"}, None),
+        ({"retry-after": "1e300"}, None),
+        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
     ],
 )
 def test_the_wait_that_headers_ask_for(headers: dict[str, str], seconds: float | None):

@@ -1,0 +1,117 @@
+"""What providers say when they refuse, as they say it, and what it means."""
+
+import email.utils
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.refusals import read_error
+from tests.figa_core.revision import provider_errors as said
+
+C = CallOutcome
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (*case, outcome)
+        for cases, outcome in (
+            (said.ACCOUNT_EMPTY, C.NO_QUOTA),
+            (said.KEY_WRONG, C.BAD_KEY),
+            (said.NOT_ALLOWED, C.NO_ACCESS),
+            (said.MODEL_UNKNOWN, C.UNKNOWN_MODEL),
+            (said.WRONG_PLACE, C.WRONG_ADDRESS),
+            (said.FLAGGED, C.REFUSED),
+            (said.TOO_LONG, C.CONTEXT_TOO_LONG),
+            (said.TOO_FAST, C.RATE_LIMITED),
+            (said.PASSING, C.SERVER_ERROR),
+            (said.UNRECOGNISED, C.BAD_REQUEST),
+        )
+        for case in cases
+    ],
+)
+def test_what_a_provider_says_decides_what_an_error_is_about(status: int, body: Any, outcome: CallOutcome):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    reply = read_error(status, data, {}, now=0.0)
+    assert (reply.outcome, reply.status) == (outcome, status), reply.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "setting", "value_refused"),
+    said.SETTINGS,
+)
+def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
+    status: int, body: Any, setting: str, value_refused: bool
+):
+    reply = read_error(status, json.dumps(body).encode(), {}, now=0.0)
+    assert (reply.outcome, reply.setting, reply.value_refused) == (
+        C.UNSUPPORTED_SETTING,
+        setting,
+        value_refused,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (said.openai("why"), "why"),
+        (said.google(400, "why", "X"), "why"),
+        ({"detail": [said.PYDANTIC]}, "Extra inputs are not permitted (body.response_format)"),
+        ({"base_resp": {"status_code": 1008, "status_msg": "why"}}, "why"),
+        ({"error": "invalid_grant", "error_description": "why"}, "why"),
+        ("plain words", "plain words"),
+        ({"error": {"message": "Provider returned error", "metadata": {"raw": '{"message": "why"}'}}},
+         "Provider returned error (why)"),
+        ({"message": '{"error": {"message": "why"}}'}, "why"),
+        ({}, "{}"),
+    ],
+)  # fmt: skip
+def test_the_message_is_the_sentence_that_people_are_meant_to_read(body: Any, message: str):
+    assert read_error(418, json.dumps(body).encode(), {}, now=0.0).message == f"HTTP 418: {message}"
+
+
+def test_of_a_page_of_html_its_title_is_shown():
+    assert read_error(524, said.CLOUDFLARE, {}, now=0.0).message == (
+        "HTTP 524: a page of HTML: Attention Required! | Cloudflare"
+    )
+
+
+@pytest.mark.parametrize("status", [429, 503, 529, 500])
+def test_a_wait_is_read_from_whatever_status_carries_it(status: int):
+    assert read_error(status, b"", {"retry-after": "12"}, now=0.0).retry_after_s == 12
+    date = email.utils.formatdate(1_000_030, usegmt=True)
+    assert read_error(status, b"", {"retry-after": date}, now=1_000_000.0).retry_after_s == 30
+
+
+def test_a_wait_in_the_body_counts_as_one_in_the_header():
+    body = json.dumps({"error": {"message": "x", "details": [{"retryDelay": "7.5s"}]}}).encode()
+    assert read_error(429, body, {}, now=0.0).retry_after_s == 7.5
+    assert read_error(429, body, {"retry-after": "3"}, now=0.0).retry_after_s == 3
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["message", "error", "detail", "loc", "param", "metadata", "raw", "errors", "code"]
+            ),
+            inner,
+        )
+    ),
+)
+
+
+@given(json_values, st.sampled_from([302, 400, 403, 404, 429, 500]))
+def test_no_body_makes_the_reader_fail(body: object, status: int):
+    assert read_error(status, json.dumps(body).encode(), {}, now=0.0).message
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_make_the_reader_fail(body: bytes):
+    read_error(500, body, {}, now=0.0)
