@@ -3,11 +3,14 @@
 Pure; the table below is the whole policy.
 """
 
+import re
 from enum import StrEnum
 
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.calls import CallOutcome
+from figa_core.revision.dialect import LIMIT_NAMES
+from figa_core.revision.doubts import Blame
 from figa_core.revision.prompt import read_answer
 from figa_core.revision.reply import Reply
 from figa_core.revision.validation import judge_answer, restore_ends
@@ -19,10 +22,10 @@ class Step(StrEnum):
     """What to do next with a row."""
 
     SETTLE = "settle"
+    DOUBT = "doubt"  # settle it once it is clear that not everything is refused
     RETRY = "retry"  # after a pause; uses up an attempt
     RETRY_LONGER = "retry_longer"  # with more tokens, once; uses up an attempt
-    RETRY_RENAMED = "retry_renamed"  # with `max_completion_tokens`; uses up none
-    RETRY_PLAIN = "retry_plain"  # without structured output, which the endpoint does not know; uses up none
+    RETRY_ADAPTED = "retry_adapted"  # without the field that the endpoint does not take; uses up none
     ASK_AGAIN = "ask_again"  # with the reason why the answer is unfit; uses up an attempt
     WAIT = "wait"  # until the limiter lets it pass; uses up none
     END_RUN = "end_run"
@@ -31,54 +34,87 @@ class Step(StrEnum):
 _STEPS = {
     CallOutcome.ANSWERED: Step.SETTLE,
     CallOutcome.REFUSED: Step.SETTLE,
-    CallOutcome.CONTEXT_TOO_LONG: Step.SETTLE,
-    CallOutcome.BAD_REQUEST: Step.SETTLE,
+    CallOutcome.CONTEXT_TOO_LONG: Step.DOUBT,
+    CallOutcome.BAD_REQUEST: Step.DOUBT,
     CallOutcome.CUT_BY_LENGTH: Step.RETRY_LONGER,
     CallOutcome.EMPTY_CHOICES: Step.RETRY,
     CallOutcome.MALFORMED: Step.RETRY,
     CallOutcome.TIMEOUT: Step.RETRY,
     CallOutcome.CONNECTION_LOST: Step.RETRY,
     CallOutcome.SERVER_ERROR: Step.RETRY,
+    CallOutcome.WRONG_ADDRESS: Step.RETRY,
     CallOutcome.CONNECTION_FAILED: Step.WAIT,
     CallOutcome.RATE_LIMITED: Step.WAIT,
     CallOutcome.UNSUPPORTED_SETTING: Step.END_RUN,
     CallOutcome.BAD_KEY: Step.END_RUN,
     CallOutcome.NO_QUOTA: Step.END_RUN,
+    CallOutcome.NO_ACCESS: Step.END_RUN,
     CallOutcome.UNKNOWN_MODEL: Step.END_RUN,
 }
+_FAILED_FOR_NOW = {outcome for outcome, step in _STEPS.items() if step is Step.RETRY} | {
+    CallOutcome.BAD_REQUEST  # nobody knows what it was about
+}
+ABOUT_THE_REQUEST = (
+    CallOutcome.CONTEXT_TOO_LONG,
+    CallOutcome.UNSUPPORTED_SETTING,
+    CallOutcome.BAD_REQUEST,
+)
+_ABOUT_LENGTH = re.compile(r"max_\w*tokens|\btokens\b", re.IGNORECASE)
 
 _ADVICE = {
     CallOutcome.BAD_KEY: "Check the API key in the environment variable that revision.api_key_env names.",
     CallOutcome.NO_QUOTA: "Top up the account or raise its limit, then run again: no answer is paid twice.",
+    CallOutcome.NO_ACCESS: "Ask the provider to let this account use the model, or use the API key of "
+    "another one (revision.api_key_env).",
     CallOutcome.UNKNOWN_MODEL: "Check revision.model and revision.base_url (which usually ends in /v1).",
+    CallOutcome.WRONG_ADDRESS: "Check revision.base_url (which usually ends in /v1) and revision.model.",
     CallOutcome.UNSUPPORTED_SETTING: "Give that setting of the revision section a value the model takes.",
 }
+_ADVICE_TEMPERATURE = (
+    'Set revision.temperature to a value the model takes, such as 0.01 for nearly greedy, or to "none" to '
+    "leave it to the provider's default."
+)
 
 
 def next_step(
-    reply: Reply,
-    *,
-    attempt: int,
-    max_attempts: int,
-    lengthened: bool,
-    limit_name: str,
-    structured: bool = False,
+    reply: Reply, *, attempt: int, max_attempts: int, lengthened: bool, asked_again: bool, served: bool
 ) -> Step:
     """The step after attempt number `attempt` (from 1).
 
-    `lengthened` says whether more tokens were asked for already, `limit_name` under which name
-    (`max_tokens` or `max_completion_tokens`) the length limit was sent, `structured` whether the answer
-    was asked for as JSON. Whether an unfit answer is asked for again is `may_ask_again`'s.
+    `lengthened` says whether more tokens were asked for than for other rows, `asked_again` whether an unfit
+    answer and what is wrong with it were sent along, `served` whether the endpoint has answered any call
+    yet. Whether an unfit answer is asked for again is `may_ask_again`'s; whether a refused setting can be
+    left out is the dialect's.
     """
     step = _STEPS[reply.outcome]
-    if step is Step.END_RUN and reply.setting == limit_name == "max_tokens":
-        return Step.RETRY_RENAMED
-    if step is Step.END_RUN and structured and reply.setting == "response_format":
-        return Step.RETRY_PLAIN
+    if (lengthened or asked_again) and about_length(reply):
+        return Step.SETTLE  # only this row's request was altered
+    if reply.outcome is CallOutcome.WRONG_ADDRESS and not served:
+        return Step.END_RUN
+    if reply.outcome is CallOutcome.REFUSED and reply.status is not None:
+        return Step.DOUBT  # not the model's own answer, which is paid for
+    if reply.outcome is CallOutcome.SERVER_ERROR and reply.retry_after_s is not None:
+        return Step.WAIT
     used_up = attempt >= max_attempts
     if (step is Step.RETRY and used_up) or (step is Step.RETRY_LONGER and (used_up or lengthened)):
         return Step.SETTLE
     return step
+
+
+def about_length(reply: Reply) -> bool:
+    """Whether a refusal is about how many tokens a request is or asks for."""
+    if reply.outcome not in ABOUT_THE_REQUEST:
+        return False
+    if reply.outcome is CallOutcome.CONTEXT_TOO_LONG or reply.setting in LIMIT_NAMES:
+        return True
+    return reply.setting is None and _ABOUT_LENGTH.search(reply.message or "") is not None
+
+
+def blame(reply: Reply) -> Blame:
+    """What a refusal, or the last of a row's errors, puts it down to."""
+    if reply.outcome in (CallOutcome.REFUSED, CallOutcome.CONTEXT_TOO_LONG):
+        return Blame.ROW
+    return Blame.NOBODY if reply.outcome is CallOutcome.BAD_REQUEST else Blame.SERVER
 
 
 def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_share: float) -> Revision:
@@ -93,10 +129,22 @@ def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_sha
         text = restore_ends(request.response, answer) if answer.strip() else None
     elif reply.outcome is CallOutcome.REFUSED:
         status, reason = RevisionStatus.REFUSED, f"the reviser refused: {reply.message or 'content filter'}"
-    elif _STEPS[reply.outcome] is Step.RETRY:
+    elif reply.outcome in _FAILED_FOR_NOW:
         retryable = True
-        reason = f"{attempt} attempts, the last one {reason}"
+        if attempt > 1:
+            reason = f"{attempt} attempts, the last one {reason}"
     return Revision(request.revision_id, request.response_id, status, text, reason, retryable, attempt)
+
+
+def settle_altered(request: RevisionRequest, reply: Reply, *, attempt: int, unfit: str) -> Revision:
+    """The final state of a row whose answer was `unfit`, and whose altered request was refused.
+
+    It was altered for this row alone, so the answer that there was decides.
+    """
+    reason = f"{unfit}; asked for another answer, the endpoint refused: {reply.message}"
+    return Revision(
+        request.revision_id, request.response_id, RevisionStatus.REJECTED, None, reason, attempts=attempt
+    )
 
 
 def may_ask_again(
@@ -121,7 +169,10 @@ def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.5) -> float:
 
 def run_ending_message(reply: Reply, *, url: str, model: str) -> str:
     """Why the endpoint will refuse every row, where, and what to do."""
+    advice = _ADVICE[reply.outcome]
+    if reply.outcome is CallOutcome.UNSUPPORTED_SETTING and reply.setting == "temperature":
+        advice = _ADVICE_TEMPERATURE
     return (
-        f"{url}, model {model!r}: {reply.message} ({reply.outcome}). {_ADVICE[reply.outcome]} "
+        f"{url}, model {model!r}: {reply.message} ({reply.outcome}). {advice} "
         "The rows not answered yet stay pending."
     )

@@ -27,7 +27,9 @@ _NEVER_BILLED = {
     CallOutcome.SERVER_ERROR,
     CallOutcome.BAD_KEY,
     CallOutcome.NO_QUOTA,
+    CallOutcome.NO_ACCESS,
     CallOutcome.UNKNOWN_MODEL,
+    CallOutcome.WRONG_ADDRESS,
     CallOutcome.UNSUPPORTED_SETTING,
     CallOutcome.BAD_REQUEST,
     CallOutcome.CONTEXT_TOO_LONG,
@@ -77,6 +79,11 @@ class Budget:
         self._open = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
+
+    @property
+    def capped(self) -> bool:
+        """Whether there is a cap at all."""
+        return self._cap != float("inf")
 
     @property
     def spent_usd(self) -> float:

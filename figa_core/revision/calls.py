@@ -85,7 +85,7 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A row that got its final state without any call: its text cannot be sent."""
+    """A row that got its final state apart from a call: its text cannot be sent, or its refusal was in doubt."""
 
     settled_at: float
     revision: Revision

@@ -1,9 +1,9 @@
-"""When to stop asking an endpoint: it is down, it answers nonsense, or it refuses everything.
+"""When to stop asking an endpoint: it is down, it answers nonsense, or it asks to wait for too long.
 
 One bad moment breaks many calls at once. A failure therefore counts only if its call was sent after the
 failure counted last, so that sixty-four connections broken together are one failure in a row, not
-sixty-four. Only as long as the endpoint has never answered does every failed connection count: then it
-is most likely not there.
+sixty-four. Only as long as nobody has ever answered does every failed connection count: then the endpoint
+is most likely not there. Rows that are refused are `doubts`' business.
 
 Pure but for its own counters; times are any monotonic clock's, in seconds.
 """
@@ -25,6 +25,7 @@ _USELESS = {
     CallOutcome.SERVER_ERROR,
     CallOutcome.MALFORMED,
     CallOutcome.EMPTY_CHOICES,
+    CallOutcome.WRONG_ADDRESS,
 }
 
 
@@ -35,13 +36,11 @@ class Patience:
     Attributes:
         connection_failures: calls that reached nobody.
         useless_calls: calls without a usable answer: timeouts, 5xx, broken or senseless bodies.
-        bad_requests: rows refused with a 4xx of their own before any row was answered.
-        rate_limited_s: seconds in which every call got a 429, the announced wait included.
+        rate_limited_s: seconds in which every call was told to wait, the announced wait included.
     """
 
     connection_failures: int = 10
     useless_calls: int = 50
-    bad_requests: int = 10
     rate_limited_s: float = 900.0
 
 
@@ -51,40 +50,41 @@ class EndpointHealth:
     def __init__(self, url: str, patience: Patience) -> None:
         self._url = url
         self._patience = patience
-        self._answered_ever = False
+        self._reached_ever = False
+        self._served = False
         self._connections = 0
         self._useless = 0
-        self._bad_requests = 0
         self._counted_at = -math.inf
         self._limited_since: float | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether a call has ever been answered with a completion."""
+        return self._served
 
     def note(self, reply: Reply, *, sent_at: float, now: float, pause_s: float = 0.0) -> float:
         """Take in one reply; return for how many seconds all calls should pause.
 
-        `pause_s` is the wait that a 429 asked for.
+        `pause_s` is the wait that a 429, or a 5xx with a Retry-After, asked for.
 
         Raises:
             ReviserError: the patience is at an end; the message names the URL and the last words.
         """
-        if reply.outcome is CallOutcome.RATE_LIMITED:
-            self._note_rate_limit(reply, now, pause_s)
+        if reply.outcome is CallOutcome.RATE_LIMITED or pause_s > 0:
+            self._note_wait(reply, now, pause_s)
             return 0.0
         self._limited_since = None
         if reply.outcome is CallOutcome.CONNECTION_FAILED:
             return self._note_connection_failure(reply, sent_at, now)
-        self._connections = 0
+        self._connections, self._reached_ever = 0, True
         if reply.outcome in _USELESS:
             self._note_useless(reply, sent_at, now)
-            return 0.0
-        self._useless = 0
-        if reply.outcome is CallOutcome.BAD_REQUEST:
-            self._note_bad_request(reply)
-        else:
-            self._answered_ever = True
+        elif is_served(reply):
+            self._useless, self._served = 0, True
         return 0.0
 
     def _note_connection_failure(self, reply: Reply, sent_at: float, now: float) -> float:
-        if self._answered_ever and sent_at <= self._counted_at:
+        if self._reached_ever and sent_at <= self._counted_at:
             return 0.0
         self._connections += 1
         self._counted_at = now
@@ -106,20 +106,25 @@ class EndpointHealth:
                 f"{reply.outcome}, {reply.message}. Check revision.base_url and the server's log. {_GOES_ON}"
             )
 
-    def _note_bad_request(self, reply: Reply) -> None:
-        self._bad_requests += 1
-        if not self._answered_ever and self._bad_requests >= self._patience.bad_requests:
-            raise ReviserError(
-                f"{self._url}: the first {self._bad_requests} rows were all refused, the last one with "
-                f"{reply.message}. Check the revision section against what the endpoint takes. {_GOES_ON}"
-            )
-
-    def _note_rate_limit(self, reply: Reply, now: float, pause_s: float) -> None:
+    def _note_wait(self, reply: Reply, now: float, pause_s: float) -> None:
         if self._limited_since is None:
             self._limited_since = now
-        if now + pause_s - self._limited_since > self._patience.rate_limited_s:
-            raise ReviserError(
-                f"{self._url}: refused every call for the rate, and asks to wait {pause_s:.0f} s more: "
-                f"{reply.message}. Lower revision.requests_per_minute and revision.tokens_per_minute, or "
-                f"wait until the provider's limit is reset. {_GOES_ON}"
+        if now + pause_s - self._limited_since <= self._patience.rate_limited_s:
+            return
+        advice = "Wait until the server is back."
+        if reply.outcome is CallOutcome.RATE_LIMITED:
+            advice = (
+                "Lower revision.requests_per_minute and revision.tokens_per_minute, or wait until the "
+                "provider's limit is reset."
             )
+        raise ReviserError(
+            f"{self._url}: told every call to wait, and now for {pause_s:.0f} s more: {reply.message}. "
+            f"{advice} {_GOES_ON}"
+        )
+
+
+def is_served(reply: Reply) -> bool:
+    """Whether a completion came back, whatever it is worth."""
+    if reply.outcome is CallOutcome.REFUSED:
+        return reply.status is None
+    return reply.outcome in (CallOutcome.ANSWERED, CallOutcome.CUT_BY_LENGTH)

@@ -91,6 +91,8 @@ class RateLimiter:
         self._cut_at = -math.inf
         self._cuts_in_a_row = 0
         self._paused_until = -math.inf
+        self._open = asyncio.Event()
+        self._open.set()
 
     async def acquire(self, tokens: int) -> None:
         """Wait until one request of so many tokens (an estimate) may be sent.
@@ -102,9 +104,10 @@ class RateLimiter:
             self._next_tokens = tokens
             await self._take_tokens(tokens)
             while True:
+                await self._open.wait()
                 await self._sleep_out_pause()
                 await self._take_request()
-                if self._paused_until <= _now():
+                if self._paused_until <= _now() and self._open.is_set():
                     return
 
     def observe(self, limits: StatedLimits | None, sent_at: float) -> None:
@@ -153,6 +156,27 @@ class RateLimiter:
             for pace in self._to_blame(limits):
                 pace.throttle(self._cut_at, self._paused_until)
         return pause
+
+    def back_off(self, sent_at: float, wait_s: float) -> float:
+        """A call sent at `sent_at` was told by a busy server to wait: hold all calls back, at the same rate.
+
+        A server that says so again and again is given the doubling pauses of `throttle` at the least.
+        Returns the pause's seconds.
+        """
+        if sent_at >= self._cut_at:
+            self._cut_at = _now()
+            self._cuts_in_a_row += 1
+        pause = max(wait_s, min(MAX_BACKOFF_S, 2.0 ** (self._cuts_in_a_row - 1)))
+        self.pause(pause)
+        return pause
+
+    def hold(self) -> None:
+        """Let nothing pass until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """End a `hold`."""
+        self._open.set()
 
     def pause(self, seconds: float) -> None:
         """Hold all calls back for so long, or as long as they are held back already."""

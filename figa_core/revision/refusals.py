@@ -79,6 +79,8 @@ def _about_run(status: int, said: ErrorBody, wait_s: float | None) -> CallOutcom
 
 def _setting(said: ErrorBody) -> str | None:
     """The request's field that an error is about, by name; None for a part of the messages."""
+    if vocabulary.SYSTEM_ROLE.search(said.words):
+        return "system"
     if said.parameter is not None:
         if said.parameter in _PARTS_OF_A_ROW:
             return None

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision
-from figa_core.revision.attempts import Step, may_ask_again, next_step, settle
+from figa_core.revision.attempts import (
+    ABOUT_THE_REQUEST,
+    Step,
+    may_ask_again,
+    next_step,
+    settle,
+    settle_altered,
+)
+from figa_core.revision.dialect import Dialect
 from figa_core.revision.prompt import ask_again
 from figa_core.revision.reply import Reply
 from figa_core.revision.settings import ReviserSettings
@@ -15,12 +23,16 @@ _LONGER = 2  # how many times the tokens, after an answer that was cut
 
 
 class CallEnd(NamedTuple):
-    """How one call ended: the row's final state, or what to do next; `reason` is why an answer is unfit."""
+    """How one call ended: the row's final state, or what to do next; `reason` is why an answer is unfit.
+
+    In doubt (`Step.DOUBT`) the final state is `held`, and not the row's yet.
+    """
 
     step: Step
     revision: Revision | None
     reply: Reply
     reason: str | None = None
+    held: Revision | None = None
 
 
 @dataclass(slots=True)
@@ -34,6 +46,7 @@ class Row:
     lengthened: bool = False
     asked_again: int = 0
     objection: tuple[dict[str, str], ...] = ()
+    unfit: str | None = None  # why the last answer was, if one came
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -44,27 +57,45 @@ class Row:
         """Change what is asked for as the last call demands."""
         if end.step is Step.RETRY_LONGER:
             self.max_tokens, self.lengthened = self.max_tokens * _LONGER, True
+            self.unfit = "the answer was cut by length"
         if end.step is Step.ASK_AGAIN:
             answer = {"role": "assistant", "content": end.reply.text or ""}
             self.objection = (answer, ask_again(end.reason or "it is unfit"))
             self.asked_again += 1
+            self.unfit = end.reason
         if end.step in (Step.RETRY, Step.RETRY_LONGER, Step.ASK_AGAIN):
             self.attempt += 1
 
 
-def judge(row: Row, reply: Reply, asked: Mapping[str, Any], settings: ReviserSettings) -> CallEnd:
-    """What a reply makes of its row; `asked` are the request's fields besides model and messages."""
+def judge(
+    row: Row,
+    reply: Reply,
+    asked: Mapping[str, Any],
+    settings: ReviserSettings,
+    dialect: Dialect,
+    *,
+    served: bool,
+) -> CallEnd:
+    """What a reply makes of its row.
+
+    `asked` are the request's fields besides model and messages, `served` says whether the endpoint has
+    answered any call.
+    """
     step = next_step(
         reply,
         attempt=row.attempt,
         max_attempts=settings.max_attempts,
         lengthened=row.lengthened,
-        limit_name="max_tokens" if "max_tokens" in asked else "max_completion_tokens",
-        structured="response_format" in asked,
+        asked_again=bool(row.objection),
+        served=served,
     )
-    if step is not Step.SETTLE:
+    if step is Step.END_RUN and dialect.adapt(reply, asked):
+        return CallEnd(Step.RETRY_ADAPTED, None, reply)
+    if step not in (Step.SETTLE, Step.DOUBT):
         return CallEnd(step, None, reply)
-    revision = settle(row.request, reply, attempt=row.attempt, max_edit_share=settings.max_edit_share)
+    revision = _settled(row, reply, settings)
+    if step is Step.DOUBT:
+        return CallEnd(step, None, reply, held=revision)
     again = may_ask_again(
         reply,
         revision,
@@ -76,3 +107,9 @@ def judge(row: Row, reply: Reply, asked: Mapping[str, Any], settings: ReviserSet
     if again:
         return CallEnd(Step.ASK_AGAIN, None, reply, revision.reason)
     return CallEnd(step, revision, reply)
+
+
+def _settled(row: Row, reply: Reply, settings: ReviserSettings) -> Revision:
+    if row.unfit is not None and reply.outcome in ABOUT_THE_REQUEST:
+        return settle_altered(row.request, reply, attempt=row.attempt, unfit=row.unfit)
+    return settle(row.request, reply, attempt=row.attempt, max_edit_share=settings.max_edit_share)

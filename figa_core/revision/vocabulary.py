@@ -182,7 +182,7 @@ MODEL = _topic(
 
 # The optional fields of a request, by the names under which errors have them.
 FIELD_NAMES = {"max_new_tokens": "max_tokens", "json_schema": "response_format"}
-FIELDS = {"max_tokens", "max_completion_tokens", "temperature", "response_format", "stream"}
+FIELDS = {"max_tokens", "max_completion_tokens", "temperature", "response_format", "stream", "system"}
 FIELD = _phrases(r"""
     (?<![\w.-])(max_tokens|max_completion_tokens|max_new_tokens|response_format|json_schema)\b
     [`'"“](temperature|stream|model)\b[^`'"”]{0,20}[`'"”]
@@ -191,6 +191,15 @@ FIELD = _phrases(r"""
     \b(temperature|stream) (?:parameter|argument|field|value|must|should|cannot|can.t|has to|needs|out of)
     \b(temperature|stream) (?:is (?:not|un|deprec)|does(?: not|n.t)|not supported)
 """)
+SYSTEM_ROLE = _phrases(
+    r"""
+    \bsystem[`'"]? (?:role|messages?|prompts?|instructions?)\b.{0,30}not (?:supported|allowed|enabled)
+    \bsystem[`'"]? (?:role|messages?|prompts?|instructions?)\b.{0,30}unsupported
+    does(?: not|n.t) support (?:the )?[`'"]?system\b
+    \brole.{0,20}\bsystem\b.{0,20}(?:not (?:supported|allowed)|unsupported)
+    developer instruction is not enabled
+"""
+)
 STRUCTURED = _phrases(r"""
     structured[ _](?:outputs?|generation)
     json[ _](?:mode|schema|object)

@@ -1,0 +1,220 @@
+"""One call for a row, from budget to record, and what its reply means for all the others.
+
+    budget → limiter → `CallSent` durable → request → `CallAnswered` durable → the row's final state, or again
+
+The part between the two records is a task of its own that nothing but the end of its patience cancels: it is
+paid for.
+
+A refusal that may be everybody's settles no row (`doubts`). Once there are too many of them, nothing more is
+sent, and the calls under way decide: the first that is answered after all lets the others go on, and with
+the last one that is not the run ends.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from figa_core.errors import ReviserError
+from figa_core.records import RevisionStatus
+from figa_core.revision.attempts import Step, blame, run_ending_message
+from figa_core.revision.budget import Budget, billed_tokens
+from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, RowSettled, draft_mark
+from figa_core.revision.dialect import Dialect
+from figa_core.revision.doubts import Doubt, Doubts, Owner, Systematic
+from figa_core.revision.endpoint import ChatEndpoint
+from figa_core.revision.health import EndpointHealth, is_served
+from figa_core.revision.likeness import likeness
+from figa_core.revision.limiter import RateLimiter, estimate_tokens
+from figa_core.revision.reply import Reply
+from figa_core.revision.row import CallEnd, Row, judge
+from figa_core.revision.settings import ReviserSettings
+from figa_core.storage.journal import AnswerJournal
+
+
+class Caller:
+    """Makes the calls of one reviser, and knows what they have taught about its endpoint."""
+
+    def __init__(
+        self,
+        settings: ReviserSettings,
+        endpoint: ChatEndpoint,
+        *,
+        journal: AnswerJournal,
+        budget: Budget,
+        limiter: RateLimiter,
+        on_note: Callable[[str], None],
+    ) -> None:
+        self._settings, self._endpoint, self._journal = settings, endpoint, journal
+        self._budget, self._limiter = budget, limiter
+        self._health = EndpointHealth(endpoint.url, settings.patience)
+        self._doubts = Doubts(settings.suspicion)
+        self._dialect = Dialect(
+            temperature=settings.temperature,
+            structured=settings.structured_output,
+            bounded=budget.capped,
+            on_note=on_note,
+        )
+        self._under_way: dict[str, float] = {}
+        self._ended: ReviserError | None = None
+
+    async def call(self, row: Row, owner: Owner, calls: set[asyncio.Task[CallEnd]]) -> CallEnd:
+        """Have the call paid for and permitted, then make it; a cancelled caller leaves it in `calls`.
+
+        Raises:
+            ReviserError: the endpoint refuses the whole run.
+            StorageError: the journal cannot be written.
+        """
+        texts = [message["content"] for message in row.messages]
+        tokens = estimate_tokens(texts, row.request.response, row.max_tokens)
+        price = self._settings.price
+        reserved_usd = None if price is None else price.most(texts, row.max_tokens)
+        await self._budget.reserve(reserved_usd or 0.0)
+        try:
+            await self._limiter.acquire(tokens)
+            if self._ended is not None:
+                raise self._ended
+        except BaseException:
+            self._budget.settle(reserved_usd or 0.0, 0.0)
+            raise
+        task = asyncio.create_task(self._call(row, owner, tokens, reserved_usd))
+        calls.add(task)
+        try:
+            end = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            raise  # the call goes on, and whoever has `calls` collects it
+        except Exception:
+            calls.discard(task)
+            raise
+        calls.discard(task)
+        return end
+
+    async def settle_doubts(self, owner: Owner) -> None:
+        """Settle what is held for an owner that has no more rows: each by its own refusal.
+
+        Where the endpoint has not answered a single call, refusals of several rows in the same words stay
+        open instead: nothing shows that they are the rows' own.
+        """
+        held = self._doubts.release(owner)
+        alike = Counter(doubt.alike for doubt in held)
+        if not self._health.served:
+            several = self._settings.suspicion.nobody
+            held = [_open(doubt) if alike[doubt.alike] >= several else doubt for doubt in held]
+        await self._settle(held)
+
+    async def _call(self, row: Row, owner: Owner, tokens: int, reserved_usd: float | None) -> CallEnd:
+        """One call from record to record. Its answer is journalled before anybody else hears of it."""
+        request, asked = row.request, self._dialect.fields(row.max_tokens)
+        sent = CallSent(uuid.uuid4().hex, request.revision_id, row.attempt, time.time(), tokens, reserved_usd)
+        await self._journal.append(sent)
+        loop = asyncio.get_running_loop()
+        sent_at = self._under_way[sent.call_id] = loop.time()
+        try:
+            return await self._answered(row, owner, sent, asked, tokens, sent_at)
+        finally:
+            self._under_way.pop(sent.call_id, None)
+
+    async def _answered(
+        self, row: Row, owner: Owner, sent: CallSent, asked: dict[str, Any], tokens: int, sent_at: float
+    ) -> CallEnd:
+        request, reserved_usd = row.request, sent.reserved_usd
+        reply = await self._endpoint.ask(self._dialect.messages(row.messages), **asked)
+        latency_s = asyncio.get_running_loop().time() - sent_at
+        pause_s = self._account(reply, tokens, sent_at)
+        cost_usd = None if self._settings.price is None else self._settings.price.of(reply)
+        self._budget.settle(reserved_usd or 0.0, cost_usd)
+        billed = billed_tokens(reply) or (None, None)
+        end = judge(row, reply, asked, self._settings, self._dialect, served=self._health.served)
+        reply = end.reply
+        await self._journal.append(
+            CallAnswered(
+                sent.call_id,
+                request.revision_id,
+                request.response_id,
+                row.attempt,
+                time.time(),
+                latency_s,
+                reply.outcome,
+                reply.message or end.reason,
+                *billed,
+                end.revision,
+                cost_usd,
+                draft_mark(request.response),
+            )
+        )
+        del self._under_way[sent.call_id]
+        await self._consider_run(end, owner, sent_at, pause_s)
+        return end
+
+    def _account(self, reply: Reply, tokens: int, sent_at: float) -> float:
+        """Set the limiter right; return the seconds that the endpoint asked to wait."""
+        self._limiter.observe(reply.limits, sent_at)
+        if reply.outcome is CallOutcome.RATE_LIMITED:
+            self._limiter.refund(tokens)
+            return self._limiter.throttle(sent_at, reply.retry_after_s, reply.limits)
+        if reply.outcome is CallOutcome.SERVER_ERROR and reply.retry_after_s is not None:
+            self._limiter.refund(tokens)
+            return self._limiter.back_off(sent_at, reply.retry_after_s)
+        if reply.outcome is CallOutcome.CONNECTION_FAILED:
+            self._limiter.refund(tokens)
+        else:
+            self._limiter.settle(tokens, reply.used_tokens)
+        return 0.0
+
+    async def _consider_run(self, end: CallEnd, owner: Owner, sent_at: float, pause_s: float) -> None:
+        """Raise ReviserError if this reply ends the run; hold everybody back while nobody answers."""
+        reply = end.reply
+        if end.step is Step.END_RUN:
+            raise self._end(run_ending_message(reply, url=self._endpoint.url, model=self._endpoint.model))
+        now = asyncio.get_running_loop().time()
+        self._limiter.pause(self._health.note(reply, sent_at=sent_at, now=now, pause_s=pause_s))
+        if is_served(reply):
+            await self._settle(self._doubts.refute(sent_at))
+        elif end.step is Step.DOUBT or (end.revision is not None and end.revision.retryable):
+            alike = f"{reply.outcome} {reply.status} {likeness(reply.message)}"
+            self._doubts.hold(
+                Doubt(blame(reply), alike, reply.message or str(reply.outcome), sent_at, owner, end.held)
+            )
+        self._decide()
+
+    async def _settle(self, doubts: list[Doubt]) -> None:
+        revisions = [(doubt.owner, doubt.revision) for doubt in doubts if doubt.revision is not None]
+        await asyncio.gather(
+            *(self._journal.append(RowSettled(time.time(), revision)) for _, revision in revisions)
+        )
+        for owner, revision in revisions:
+            owner(revision)
+
+    def _decide(self) -> None:
+        """Raise if the refusals held are everybody's: only calls under way can still show they are not."""
+        found = self._doubts.systematic()
+        if found is None:
+            self._limiter.release()
+        elif any(sent_at > found.since for sent_at in self._under_way.values()):
+            self._limiter.hold()
+        else:
+            raise self._end(_systematic_message(found, self._endpoint))
+
+    def _end(self, message: str) -> ReviserError:
+        """The end of the run for all: whoever waits for the limiter is told so too."""
+        self._ended = ReviserError(message)
+        self._limiter.release()
+        return self._ended
+
+
+def _open(doubt: Doubt) -> Doubt:
+    """The same, with its row left open."""
+    assert doubt.revision is not None
+    return replace(doubt, revision=replace(doubt.revision, status=RevisionStatus.FAILED, retryable=True))
+
+
+def _systematic_message(found: Systematic, endpoint: ChatEndpoint) -> str:
+    return (
+        f"{endpoint.url}, model {endpoint.model!r}: {found.rows} rows in a row were refused alike, the last "
+        f"one with {found.message}. That is no row's own fault: check the key, the account and the revision "
+        "section against what the endpoint takes. These rows and those not answered yet stay open: run "
+        "again to go on with them."
+    )
