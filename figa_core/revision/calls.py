@@ -85,7 +85,7 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A row that got its final state apart from a call: its text cannot be sent, or its refusal was in doubt."""
+    """A row that got its final state apart from a call: it cannot be sent, or its refusal was in doubt."""
 
     settled_at: float
     revision: Revision
