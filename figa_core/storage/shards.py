@@ -2,7 +2,9 @@
 
 A shard set is a directory of ``pairs-00000.parquet`` … and ``manifest.json``. The manifest is written last:
 its existence means that the set is complete. It names tokenizer and chat template by their hashes, and a
-training with another tokenizer refuses the set. Classes, not weights, are stored (`figa_core.weighting`).
+training with another tokenizer refuses the set. It holds the SHA-256 of every shard and of itself, which is
+compared whenever a shard is read; sets of earlier releases have none and are read as they are.
+Classes, not weights, are stored (`figa_core.weighting`).
 """
 
 import json
@@ -18,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from figa_core.errors import NothingToDoError, StorageError
+from figa_core.ids import file_fingerprint
 from figa_core.records import WeighedPair
+from figa_core.storage.file_hashes import bytes_hash, sealed, unsealed
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 2
@@ -47,11 +51,12 @@ _ID_COLUMNS = ("prompt_ids", "response_ids", "revision_ids", "reference_ids")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One Parquet file of a set: its name, rows and bytes."""
+    """One Parquet file of a set: its name, rows, bytes, and hash (None in sets of earlier releases)."""
 
     file: str
     pairs: int
     size: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def write_shards(
             canonical_pairs=totals.canonical,
             shards=tuple(shards),
         )
-        _write_durably(directory / MANIFEST_NAME, json.dumps(asdict(manifest), indent=2).encode())
+        _write_durably(directory / MANIFEST_NAME, json.dumps(sealed(asdict(manifest)), indent=2).encode())
     except OSError as error:
         raise StorageError(
             f"{directory}: cannot write the shard set: {error}. Free space or mend the rights."
@@ -132,7 +137,7 @@ def read_manifest(directory: Path) -> ShardManifest | None:
     """
     path = directory / MANIFEST_NAME
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
         shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
         manifest = ShardManifest(**fields, shards=shards)
     except (FileNotFoundError, NotADirectoryError):
@@ -192,17 +197,28 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
         )
     for shard in manifest.shards:
         path = directory / shard.file
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(
-                f"{path}: damaged shard ({error}). Remove {directory} and weigh again."
-            ) from error
+        table = _read_shard(path, shard)
         if table.schema.names != SCHEMA.names or table.num_rows != shard.pairs:
             raise StorageError(
                 f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
             )
         yield table
+
+
+def _read_shard(path: Path, shard: Shard) -> pa.Table:
+    """Read once, into memory: what is hashed is what is parsed, and hashing costs no second read."""
+    try:
+        body = path.read_bytes()
+        if shard.sha256 is not None and bytes_hash(body) != shard.sha256:
+            raise StorageError(
+                f"{path}: damaged shard: its content is not what was written. Check the disk, remove "
+                f"{path.parent} and weigh again."
+            )
+        return pq.read_table(pa.BufferReader(body))
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{path}: damaged shard ({error}). Remove {path.parent} and weigh again."
+        ) from error
 
 
 def _pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
@@ -244,7 +260,7 @@ def _write_files(
         path = directory / f"pairs-{len(shards):05d}.parquet"
         before = totals.pairs
         totals = _write_shard(path, shard, totals)
-        shards.append(Shard(path.name, totals.pairs - before, path.stat().st_size))
+        shards.append(Shard(path.name, totals.pairs - before, path.stat().st_size, file_fingerprint(path)))
     if not shards:
         raise NothingToDoError(f"{directory}: no pair is left to weigh, so there is nothing to train on.")
     return totals, shards

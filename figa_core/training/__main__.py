@@ -33,13 +33,14 @@ def main() -> int:
     parser.add_argument("--job", type=Path, required=True)
     # The deepspeed launcher passes it; torchrun sets LOCAL_RANK instead.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=None)
+    parser.add_argument("--checkpoints-verified", action="store_true", help="The starter has compared them.")
     arguments = parser.parse_args()
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
     stop = StopWish(job.output)
     try:
-        _run(job, stop, time.perf_counter())
+        _run(job, stop, time.perf_counter(), verified=arguments.checkpoints_verified)
     except Exception as error:
         from figa_core.training.loop import OtherRankError
 
@@ -54,10 +55,11 @@ def main() -> int:
     return 0
 
 
-def _run(job: TrainingJob, stop: StopWish, started: float) -> None:
+def _run(job: TrainingJob, stop: StopWish, started: float, *, verified: bool) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.data import PairData
     from figa_core.training.engine import ZeroEngine
+    from figa_core.training.export import rehearse
     from figa_core.training.loop import train
 
     data = PairData(job.shards)
@@ -66,6 +68,13 @@ def _run(job: TrainingJob, stop: StopWish, started: float) -> None:
         raise TrainingError(
             f"{engine.ranks} ranks were started, the job says {job.processes}. Make the two agree."
         )
+    if engine.rank == 0:
+        if not verified:
+            for damage in checkpoints.remove_damaged(job):
+                tell(damage)
+        for line in rehearse(engine.model, job):
+            tell(line)
+    engine.barrier()
     before = checkpoints.last_whole(job)
     if engine.rank == 0:
         tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
@@ -81,12 +90,14 @@ def _run(job: TrainingJob, stop: StopWish, started: float) -> None:
 
 def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_since: float) -> None:
     from figa_core.training import checkpoints
+    from figa_core.training.change import weight_change
+    from figa_core.training.export import export_model
 
     state = engine.state_dict()
     peak_rss = int(engine.total(_peak_rss_bytes())[0])
     if engine.rank == 0:
         assert state is not None
-        checkpoints.export_model(engine.model, state, job)
+        export_model(engine.model, state, job)
         checkpoints.finish(
             job,
             checkpoints.TrainingManifest(
@@ -97,6 +108,7 @@ def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_
                 peak_rss_bytes=peak_rss,
                 versions={name: version(name) for name in _VERSIONED},
                 overflowed_steps=end.overflowed,
+                change=weight_change(job.model, job.model_dir),
             ),
         )
 

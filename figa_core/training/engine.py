@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from figa_core.errors import TrainingError
@@ -189,33 +189,42 @@ class ZeroEngine:
             )
 
     def state_dict(self) -> dict[str, torch.Tensor] | None:
-        """The model's whole weights on the CPU, on rank 0; None elsewhere. All ranks must call it."""
-        if self.job.zero_stage == 3:
-            return self._gathered()
-        if self.rank != 0:
-            return None
-        return {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()}
+        """The model's whole weights on the CPU, on rank 0; None elsewhere. All ranks must call it.
 
-    def close(self) -> None:
-        """Leave the process group."""
-        self._engine.destroy()
-        dist.destroy_process_group()
-
-    def _gathered(self) -> dict[str, torch.Tensor] | None:
-        import deepspeed
-
+        In bfloat16 these are the optimizer's float32 masters; tied weights are one tensor under each name.
+        """
         state: dict[str, torch.Tensor] = {}
+        whole: dict[int, torch.Tensor] = {}
         # One parameter at a time: the whole model need not fit on one device.
         for name, parameter in self.model.named_parameters(remove_duplicate=False):
-            with deepspeed.zero.GatheredParameters([parameter]):
-                if self.rank == 0:
-                    state[name] = parameter.detach().cpu().clone()
+            if id(parameter) not in whole:
+                whole[id(parameter)] = self._whole(parameter)
+            state[name] = whole[id(parameter)]
         if self.rank != 0:
             return None
         persistent = self.model.state_dict().keys()
         return state | {
             name: b.detach().cpu() for name, b in self.model.named_buffers() if name in persistent
         }
+
+    def close(self) -> None:
+        """Leave the process group."""
+        self._engine.destroy()
+        dist.destroy_process_group()
+
+    def _whole(self, parameter: nn.Parameter) -> torch.Tensor:
+        """One parameter, gathered from all ranks; empty where rank 0 needs nothing of it."""
+        import deepspeed
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        if self.job.dtype != "float32":
+            master = safe_get_full_fp32_param(parameter)
+            if master is not None:
+                return master.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)
+        if self.job.zero_stage == 3:
+            with deepspeed.zero.GatheredParameters([parameter]):
+                return parameter.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)
+        return parameter.detach().cpu()
 
     def _start_distributed(self) -> None:
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -244,6 +253,8 @@ def _load_model(directory: Path) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            # Nothing is generated here, and a file that transformers calls invalid must not end the training.
+            generation_config=GenerationConfig(),
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error

@@ -68,17 +68,14 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
     """
     with _only_one(job):
         finished = checkpoints.read_manifest(job.output)
-        if finished is None:
+        if finished is not None:
+            _check_finished(job, finished)
+        else:
             check_shards(job)
             _run(job, on_step or (lambda _: None), log_path)
             finished = checkpoints.read_manifest(job.output)
     if finished is None:
         raise _error(job, log_path, "the ranks ended without a result")
-    if finished.training_id != job.training_id:
-        raise TrainingError(
-            f"{job.output}: holds training {finished.training_id}, not {job.training_id}. "
-            "Give another directory."
-        )
     return TrainingResult(
         training_id=finished.training_id,
         model_dir=job.model_dir,
@@ -89,6 +86,15 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
         metrics_path=job.metrics_path,
         overflowed_steps=finished.overflowed_steps,
     )
+
+
+def _check_finished(job: TrainingJob, finished: checkpoints.TrainingManifest) -> None:
+    if finished.training_id != job.training_id:
+        raise TrainingError(
+            f"{job.output}: holds training {finished.training_id}, not {job.training_id}. "
+            "Give another directory."
+        )
+    checkpoints.check_model(job.output, finished)
 
 
 @contextlib.contextmanager
@@ -142,6 +148,8 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     clear_failures(job.output)
     stop.forget(job.output)
     checkpoints.remove_unfinished(job)
+    for damage in checkpoints.remove_damaged(job):
+        _LOGGER.warning("%s", damage)
     resumed = checkpoints.last_whole(job)
     keep_until(job.metrics_path, resumed.step if resumed else 0)
     job_path = job.output / "job.json"
@@ -168,6 +176,7 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
             ranks.end()
     interruption.check()
     if code != 0:
+        checkpoints.remove_unfinished(job)  # it may be what fills the disk
         raise _error(job, log_path, f"the launcher ended with code {code}")
 
 

@@ -33,8 +33,9 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.processes}"]
+    rank = ["--module", "figa_core.training", "--job", str(path), "--checkpoints-verified"]
     try:
-        run.main([*arguments, "--module", "figa_core.training", "--job", str(path)])
+        run.main([*arguments, *rank])
     except ChildFailedError as error:
         sys.exit(f"training ended early: {len(error.failures)} rank(s) failed")
 

@@ -214,13 +214,13 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
 
 
 def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> None:
-    tag = checkpoints.tag_of(step)
-    engine.save_state(checkpoints.checkpoints_dir(job), tag)
+    checkpoint = Checkpoint(
+        step, engine.ranks, job.zero_stage, job.dtype, round(seconds, 3), checkpoints.tag_of(step)
+    )
+    checkpoints.save(job, checkpoint, engine.save_state)
     engine.barrier()
     if engine.rank == 0:
-        checkpoints.mark_whole(
-            job, Checkpoint(step, engine.ranks, job.zero_stage, job.dtype, round(seconds, 3), tag)
-        )
+        checkpoints.mark_whole(job, checkpoint)
 
 
 class _MetricsLog:

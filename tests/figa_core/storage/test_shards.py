@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,38 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file/set: cannot write"):
         write(tmp_path / "file" / "set", PAIRS)
+
+
+def flipped(path: Path, rng: random.Random) -> bytes:
+    """Turn one bit of a file over; its content of before."""
+    before = path.read_bytes()
+    body = bytearray(before)
+    place = rng.randrange(8 * len(body))
+    body[place // 8] ^= 1 << place % 8
+    path.write_bytes(bytes(body))
+    return before
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    """300 bits of shards and manifest, drawn with a seed, one at a time."""
+    write(tmp_path, PAIRS)
+    files = sorted(tmp_path.iterdir())
+    rng = random.Random(0)
+    for _ in range(300):
+        path = rng.choice(files)
+        before = flipped(path, rng)
+        with pytest.raises(StorageError, match=str(path)):
+            list(iter_pairs(tmp_path))
+        path.write_bytes(before)
+    assert list(iter_pairs(tmp_path)) == PAIRS
+
+
+def test_a_set_of_an_earlier_release_has_no_hashes_and_is_read_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, PAIRS)
+    path = tmp_path / "manifest.json"
+    fields = json.loads(path.read_text())
+    del fields["sha256"]
+    for shard in fields["shards"]:
+        del shard["sha256"]
+    path.write_text(json.dumps(fields))
+    assert list(iter_pairs(tmp_path)) == PAIRS

@@ -1,0 +1,67 @@
+"""How far a training moved the weights: the exported files against those it began from, tensor by tensor."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChange:
+    """‖after − before‖ / ‖before‖ over all weights that both directories have, and how many values differ.
+
+    `compared` is the number of values, `dtype` and `dtype_before` what the two are stored in.
+    """
+
+    relative: float
+    changed: int
+    compared: int
+    dtype: str
+    dtype_before: str
+
+
+def weight_change(before: Path, after: Path) -> WeightChange | None:
+    """Compare two model directories; None where their weights have no name in common."""
+    olds, news = _files_by_weight(before), _files_by_weight(after)
+    squares = total = 0.0
+    changed = compared = 0
+    dtypes = ("", "")
+    for name in sorted(olds.keys() & news.keys()):
+        old, new = _tensor(olds[name], name), _tensor(news[name], name)
+        if old.shape != new.shape or not new.is_floating_point():
+            continue
+        dtypes = (_name(old), _name(new))
+        difference = new.double() - old.double()
+        squares += float(difference.square().sum())
+        total += float(old.double().square().sum())
+        changed += int((difference != 0).sum())
+        compared += old.numel()
+    if not compared:
+        return None
+    relative = math.sqrt(squares / total) if total else math.sqrt(squares)
+    return WeightChange(relative, changed, compared, dtype=dtypes[1], dtype_before=dtypes[0])
+
+
+def _files_by_weight(model: Path) -> dict[str, Path]:
+    from safetensors import safe_open
+
+    found: dict[str, Path] = {}
+    for path in sorted(model.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            found |= dict.fromkeys(file.keys(), path)
+    return found
+
+
+def _tensor(path: Path, name: str) -> "torch.Tensor":
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        handle: Any = file
+        return handle.get_tensor(name)
+
+
+def _name(tensor: "torch.Tensor") -> str:
+    return str(tensor.dtype).removeprefix("torch.")

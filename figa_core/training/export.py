@@ -1,0 +1,160 @@
+"""A trained model as a plain Hugging Face directory, with every file that the next tool looks for.
+
+Weights and config.json are written anew; all else that describes tokens, templates, processors and generation
+is copied byte for byte from the model that the training began from, so that the trained model accepts the
+same shards. The weights come in that model's dtype: so the two are judged alike, and a training in bfloat16
+from float32 weights is not rounded (its optimizer keeps float32 masters).
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from figa_core.chat import load_chat_format
+from figa_core.errors import TrainingError
+from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.training.job import TrainingJob
+
+_GENERATION_CONFIG = "generation_config.json"
+# By suffix, because tokenizers and processors name their files as they like.
+_COPIED_SUFFIXES = frozenset(
+    (".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt", ".vocab", ".bpe", ".codes", ".dict")
+)
+_COPIED_PATTERNS = ("tokenizer*", "vocab*", "merges*", "chat_template*", "LICENSE*", "NOTICE*", "USE_POLICY*")
+_COPIED_DIRECTORIES = ("additional_chat_templates",)
+# Written anew, or said of the other weights: an adapter, another format, another training's log.
+_LEFT = (
+    "config.json",
+    "*.index.json",
+    "adapter_*",
+    "params.json",
+    "quantize_config.json",
+    "trainer_state.json",
+    "training_args*",
+    "*_results.json",
+    "requirements*.txt",
+)
+
+
+def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJob) -> None:
+    """Write the model beside its place, then rename it there.
+
+    Raises:
+        TrainingError: a weight is no number, or the directory cannot be written.
+    """
+    dtype = export_dtype(job.model)
+    temporary = job.output / "model.partial"
+    _require_numbers(state_dict)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        model.save_pretrained(temporary, state_dict=_cast(state_dict, dtype))
+        _name_dtype(temporary / "config.json", dtype)
+        _write_companions(job.model, temporary)
+        shutil.rmtree(job.model_dir, ignore_errors=True)
+        temporary.rename(job.model_dir)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise TrainingError(
+            f"{job.model_dir}: cannot write the trained model: {error}. {_free(job.output)} are free there. "
+            "Free space and run again: the training goes on from its last checkpoint."
+        ) from error
+
+
+def rehearse(model: Any, job: TrainingJob) -> Iterator[str]:
+    """Write all but the weights and remove it again, so that what stops an export is known before the first
+    step; what a person should know of it.
+
+    Raises:
+        TrainingError: the model's configuration cannot be exported.
+    """
+    temporary = job.output / "model.partial"
+    try:
+        model.config.save_pretrained(temporary)
+        _write_companions(job.model, temporary)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{job.model}: a model trained from it cannot be exported: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if problem := generation_config_problem(job.model):
+        yield (
+            f"{job.model / _GENERATION_CONFIG}: transformers refuses to save it ({problem}). It goes along "
+            "as it is; the training does not need it."
+        )
+
+
+def generation_config_problem(model: Path) -> str | None:
+    """What transformers finds wrong with the model's generation_config.json; None where all is well."""
+    from transformers import GenerationConfig
+
+    if not (model / _GENERATION_CONFIG).is_file():
+        return None
+    try:
+        GenerationConfig.from_pretrained(str(model), local_files_only=True).validate(strict=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return " ".join(str(error).split())[:200]
+    return None
+
+
+def export_dtype(model: Path) -> torch.dtype:
+    """The dtype of the checkpoint: that in which both engines run it."""
+    found = getattr(torch, checkpoint_dtype(model), None)
+    return found if isinstance(found, torch.dtype) and found.is_floating_point else torch.float32
+
+
+def companion_files(model: Path) -> list[Path]:
+    """The files of a model directory that belong to its tokenizer, templates, processors and generation."""
+    found = {path for pattern in _COPIED_PATTERNS for path in model.glob(pattern)}
+    found |= {path for path in model.iterdir() if path.suffix in _COPIED_SUFFIXES}
+    found |= {path for name in _COPIED_DIRECTORIES for path in (model / name).rglob("*")}
+    found -= {path for pattern in _LEFT for path in model.glob(pattern)}
+    return sorted(path for path in found if path.is_file())
+
+
+def _write_companions(model: Path, target: Path) -> None:
+    (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # transformers' guess; theirs or none
+    for source in companion_files(model):
+        copy = target / source.relative_to(model)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    chat = load_chat_format(model)
+    if chat.fallback_template:
+        (target / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
+
+
+def _require_numbers(state_dict: dict[str, torch.Tensor]) -> None:
+    broken = [name for name, tensor in state_dict.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise TrainingError(
+            f"the trained weights hold NaN or infinity ({', '.join(broken[:3])}): nothing is exported. Lower "
+            "the learning rate, or train in float32."
+        )
+
+
+def _cast(state_dict: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tied weights stay one tensor, by which transformers knows them."""
+    cast: dict[int, torch.Tensor] = {}
+    for tensor in state_dict.values():
+        if id(tensor) not in cast:
+            cast[id(tensor)] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return {name: cast[id(tensor)] for name, tensor in state_dict.items()}
+
+
+def _name_dtype(path: Path, dtype: torch.dtype) -> None:
+    """transformers names the dtype that the model had in training."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    name = str(dtype).removeprefix("torch.")
+    for section in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in ("dtype", "torch_dtype"):
+            if isinstance(section.get(key), str):
+                section[key] = name
+    config["dtype"] = name
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _free(directory: Path) -> str:
+    return f"{shutil.disk_usage(directory).free / 2**30:.1f} GiB"

@@ -1,0 +1,35 @@
+"""Files are known by their content, wherever they lie below a directory."""
+
+from pathlib import Path
+
+import pytest
+
+from figa_core.storage.file_hashes import changed_files, hashes_of, sealed, unsealed
+
+
+def test_what_changed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name in ("a", "b", "below/c"):
+        (tmp_path / name).write_text(name)
+    hashes = hashes_of(tmp_path)
+    assert list(hashes) == ["a", "b", "below/c"]
+    assert changed_files(tmp_path, hashes) == []
+    (tmp_path / "a").unlink()
+    (tmp_path / "below" / "c").write_text("d")
+    assert changed_files(tmp_path, hashes) == ["a is missing", "below/c has changed"]
+
+
+def test_a_file_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "manifest").write_text("m")
+    assert list(hashes_of(tmp_path, without=frozenset(("manifest",)))) == ["a"]
+
+
+def test_a_seal_holds_the_fields_and_leaves_them_as_they_were() -> None:
+    fields = {"a": 1, "b": [1.5, None]}
+    whole = sealed(fields)
+    assert "sha256" not in fields
+    assert unsealed(whole) == fields
+    with pytest.raises(ValueError, match="not what was written"):
+        unsealed({**whole, "a": 2})
+    assert unsealed(fields) == fields
