@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from figa_core.config_section import EMPTY_IS_A_VALUE, Section
 from figa_core.config_values import (
@@ -295,11 +295,7 @@ class EvaluationConfig(Section):
 
 
 class PipelineConfig(Section):
-    """Everything one run needs.
-
-    Raises:
-        ValueError: a budget without the price of the model it is for.
-    """
+    """Everything one run needs. Whether settings fit each other is for `flows/checks/settings.py`."""
 
     workspace: WorkspaceConfig
     prompts: PromptsConfig
@@ -315,14 +311,3 @@ class PipelineConfig(Section):
     loss: LossConfig = LossConfig.model_validate({})
     training: TrainingConfig = TrainingConfig.model_validate({})
     evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
-
-    @model_validator(mode="after")
-    def _budget_has_a_price(self) -> "PipelineConfig":
-        model = self.revision.model
-        if self.spending.budget_usd is not None and model not in self.spending.prices:
-            raise ValueError(
-                f"spending.budget_usd needs the price of {model!r}: add "
-                f'[spending.prices."{model}"] with usd_per_million_prompt_tokens and '
-                "usd_per_million_completion_tokens"
-            )
-        return self

@@ -1,9 +1,11 @@
 """Reading a run's settings (`config.py`) from TOML, and saying everything that is wrong with them."""
 
+import copy
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +19,36 @@ from figa_core.findings import shortened
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
+_TYPES_TRIED = {"int", "float", "str", "constrained-int", "constrained-float", "literal['auto']"}
 # What a person may have typed a password or a key into: a message is logged.
 _NEVER_REPEATED = ("base_url", "api_key_env")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """What a file or a form says. `problems` lists everything that is wrong, none if it can be used.
+
+    `config` is then what is left without the settings that are `wrong` ("section.field"), so that they hide
+    nothing else that is wrong; None where too little is left.
+    """
+
+    source: str
+    config: PipelineConfig | None
+    problems: tuple[str, ...] = ()
+    wrong: frozenset[str] = frozenset()
+
+    def usable(self) -> PipelineConfig:
+        """The settings; raises ConfigError with all that is wrong."""
+        if self.problems or self.config is None:
+            raise ConfigError(self.text())
+        return self.config
+
+    def text(self) -> str:
+        """Everything that is wrong, in one message."""
+        shown = [f"  {shortened(problem, 300)}" for problem in self.problems[:_PROBLEMS_SHOWN]]
+        if len(self.problems) > _PROBLEMS_SHOWN:
+            shown.append(f"  and {len(self.problems) - _PROBLEMS_SHOWN} more")
+        return "\n".join([f"{self.source}: {len(self.problems)} setting(s) to fix:", *shown])
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> PipelineConfig:
@@ -27,40 +57,76 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Pipeline
     `overrides` maps section to fields and wins over the file.
 
     Raises:
-        ConfigError: the file is missing or no TOML, a field is missing, unknown or out of bounds.
+        ConfigError: the file is missing or no TOML, a field is missing, unknown or out of bounds; the message
+            lists everything that is wrong.
+    """
+    return read_settings(path, overrides).usable()
+
+
+def read_settings(path: Path, overrides: dict[str, Any] | None = None) -> ReadSettings:
+    """The same for those who want to know more than what is wrong with single settings.
+
+    Raises:
+        ConfigError: the file is missing or no TOML.
     """
     data = _read_toml(path)
     for section, fields in (overrides or {}).items():
         given = data.setdefault(section, {})
         if isinstance(given, dict):  # anything else is refused below, by name
             given.update(fields)
-    return parse_config(data, source=str(path), base=path.parent)
+    return _read(data, source=str(path), base=path.parent)
 
 
 def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineConfig:
     """Validate a nested mapping; `source` is named in errors, `base` anchors relative paths.
 
     Raises:
-        ConfigError: see `load_config`; the message lists everything that is wrong.
+        ConfigError: see `load_config`.
     """
+    return _read(data, source=source, base=base).usable()
+
+
+def _read(data: dict[str, Any], *, source: str, base: Path) -> ReadSettings:
+    paths = dict(_path_problems(data, base))
     try:
         config = PipelineConfig.model_validate(data)
+        found: list[Any] = []
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        said = {problem.partition(":")[0] for problem in problems}
-        problems += [text for text in _path_problems(data, base) if text.partition(":")[0] not in said]
-        raise ConfigError(_settings_text(source, problems)) from None
-    return anchor_paths(config, base, source=source)
+        config, found = None, error.errors()
+    problems: dict[str, str] = {}
+    for problem in found:  # one each: of several types that a value may have, the first is the one to name
+        problems.setdefault(_setting(problem["loc"]), _explain(problem))
+    problems = {**paths, **problems}
+    if config is None or paths:
+        config = _left(data, [problem["loc"] for problem in found], paths)
+    if config is not None:
+        config = anchor_paths(config, base)
+    return ReadSettings(source, config, tuple(problems.values()), frozenset(problems))
 
 
-def anchor_paths(config: PipelineConfig, base: Path, *, source: str = "the settings") -> PipelineConfig:
+def _left(
+    data: dict[str, Any], wrong: list[tuple[str | int, ...]], paths: Collection[str]
+) -> PipelineConfig | None:
+    """What the settings are without the wrong ones, where no setting that has to be given is among them."""
+    left = copy.deepcopy(data)
+    for section, *field in [*wrong, *(path.split(".") for path in paths)]:
+        fields = left.get(section) if field else left
+        if isinstance(fields, dict):
+            fields.pop(field[0] if field else section, None)
+    try:
+        return PipelineConfig.model_validate(left)
+    except ValidationError:
+        return None
+
+
+def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     """The config with every relative path taken from `base`, and "~" as the home directory.
 
     Raises:
         ConfigError: a path that cannot exist; all of them are named.
     """
-    if problems := list(_path_problems(config.model_dump(), base)):
-        raise ConfigError(_settings_text(source, problems))
+    if problems := [text for _, text in _path_problems(config.model_dump(), base)]:
+        raise ConfigError(ReadSettings("the settings", None, tuple(problems)).text())
     updates: dict[str, Section] = {}
     for section, field in path_fields():
         model: Section = updates.get(section) or getattr(config, section)
@@ -107,25 +173,25 @@ def _decoded(raw: bytes) -> str:
         raise ValueError(f"line {line} is not UTF-8. Save the file as UTF-8.") from None
 
 
-def _settings_text(source: str, problems: list[str]) -> str:
-    shown = [f"  {shortened(problem, 300)}" for problem in problems[:_PROBLEMS_SHOWN]]
-    if len(problems) > _PROBLEMS_SHOWN:
-        shown.append(f"  and {len(problems) - _PROBLEMS_SHOWN} more")
-    return "\n".join([f"{source}: {len(problems)} setting(s) to fix:", *shown])
-
-
 def _explain(problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"])
+    location = _setting(problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
-    if not location:  # about several sections at once
-        return message
     if problem["type"] == "extra_forbidden":
-        return f"{location}: unknown setting{_nearest(problem['loc'])}"
+        return f"{'.'.join(map(str, problem['loc']))}: unknown setting{_nearest(problem['loc'])}"
     if problem["type"] == "missing":
         return f"{location}: missing; add it"
+    if problem["type"] == "model_type":
+        message = f"is to be a table: a line [{location}], and its settings below it"
     if location.endswith(_NEVER_REPEATED):
         return f"{location}: {message}"
     return f"{location}: {message} (got {shortened(repr(problem['input']), _GOT_LENGTH)})"
+
+
+def _setting(location: tuple[str | int, ...]) -> str:
+    """The setting's name; pydantic adds as which type a value was tried, such as "section.field.float"."""
+    if len(location) > 2 and location[-1] in _TYPES_TRIED:
+        location = location[:-1]
+    return ".".join(map(str, location))
 
 
 def _nearest(location: tuple[str | int, ...]) -> str:
@@ -135,13 +201,15 @@ def _nearest(location: tuple[str | int, ...]) -> str:
         annotation = None if field is None else field.annotation
         sections = (annotation, *get_args(annotation))
         model = next((a for a in sections if isinstance(a, type) and issubclass(a, BaseModel)), model)
+    if location[:2] == ("spending", "prices"):
+        return '; a model\'s name with a dot in it is quoted: [spending.prices."gpt-4.1"]'
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
 
 
-def _path_problems(data: dict[str, Any], base: Path) -> Iterator[str]:
-    """What is wrong with the paths among settings that need not be valid otherwise."""
+def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]]:
+    """Setting and words for every impossible path among settings that need not be valid otherwise."""
     for section, field in path_fields():
         fields = data.get(section)
         path = fields.get(field) if isinstance(fields, dict) else None
@@ -149,7 +217,8 @@ def _path_problems(data: dict[str, Any], base: Path) -> Iterator[str]:
             try:
                 _anchored(Path(path), base)
             except ValueError as error:
-                yield f"{section}.{field}: {error} (got {shortened(str(path), _GOT_LENGTH)!r})"
+                setting = f"{section}.{field}"
+                yield setting, f"{setting}: {error} (got {shortened(str(path), _GOT_LENGTH)!r})"
 
 
 def _anchored(path: Path, base: Path) -> Path:

@@ -24,9 +24,14 @@ def quantile_or_number(value: float | str) -> float | str:
 
 def api_base_url(url: str) -> str:
     """Refuse what is no http URL, what holds a secret, and the address of one route of the API."""
-    parts = urlsplit(url)  # raises ValueError itself, such as for a bracket without its other half
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise ValueError("must be an http or https URL, such as https://api.openai.com/v1")
+    wanted = "must be an http or https URL, such as https://api.openai.com/v1"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # such as a bracket without its other half
+        raise ValueError(f"{wanted} ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(wanted)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, password, query or fragment; the key comes from the environment")
     if parts.path.rstrip("/").endswith(_ROUTE):

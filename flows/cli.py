@@ -81,9 +81,12 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Run the pipeline on your own prompts, model, reward model and reviser."""
-    from figa_core.config_file import load_config
+    from figa_core.config_file import read_settings
 
-    _run_flow(load_config(config))
+    settings = read_settings(config)
+    from flows.preflight import usable
+
+    _run_flow(usable(settings))
 
 
 @app.command("retry-revisions")
@@ -102,12 +105,13 @@ def plan(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Show the reviser's calls, tokens, cost and time that a run would take. Spends nothing."""
-    from figa_core.config_file import load_config
+    from figa_core.config_file import read_settings
 
-    settings = load_config(config)
+    read = read_settings(config)
     from flows.plan import make_plan, plan_lines
-    from flows.preflight import check
+    from flows.preflight import check, usable
 
+    settings = usable(read, needs_key=False)
     warnings = check(settings, needs_key=False)
     for line in [*warnings, *plan_lines(make_plan(settings), settings.revision.model)]:
         _console.print(line, markup=False, highlight=False)

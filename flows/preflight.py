@@ -4,6 +4,7 @@ A new check is a function in `flows/checks/` and a line in `CHECKS`.
 """
 
 from figa_core.config import PipelineConfig
+from figa_core.config_file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, problems_text, run_checks
 from flows.checks import models, prompts, reviser, settings, verifier, workspace
@@ -47,3 +48,20 @@ def check(config: PipelineConfig, *, needs_key: bool = True) -> list[str]:
     if problems:
         raise ConfigError(problems_text(problems))
     return [f"warning: {finding}" for finding in found]
+
+
+def usable(settings: ReadSettings, *, needs_key: bool = True) -> PipelineConfig:
+    """The settings that were read, if each can be what it is; `check` does not follow from that.
+
+    Raises:
+        ConfigError: single settings are wrong; the message also says what the checks find in the others.
+    """
+    if not settings.problems or settings.config is None:
+        return settings.usable()
+    others = [
+        finding
+        for finding in run_checks(CHECKS, Facts(settings.config, needs_key))
+        # What comes of a default in the place of a wrong setting is not the user's problem.
+        if finding.is_problem and not any(wrong in str(finding) for wrong in settings.wrong)
+    ]
+    raise ConfigError("\n".join([settings.text(), *([problems_text(others)] if others else [])]))

@@ -76,7 +76,7 @@ def _steps(facts: Facts) -> Iterator[Finding]:
     found, config = facts.prompts, facts.config
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
     pairs, step = samples * len(found.train_prompts), config.training.pairs_per_step
-    if found.whole and 0 < pairs < step:
+    if found.whole and isinstance(step, int) and 0 < pairs < step:
         yield warning(
             "training.pairs_per_step",
             f"{step:,} pairs make a step, and no more than {pairs:,} can come of these prompts: an epoch is "

@@ -19,6 +19,7 @@ def check_settings(facts: Facts) -> Iterator[Finding]:
     yield from _thresholds(config.filter)
     yield from _objectives(config)
     yield from _lengths(config)
+    yield from _spending(config)
 
 
 def objectives(config: PipelineConfig) -> dict[Objective, str]:
@@ -115,4 +116,15 @@ def _lengths(config: PipelineConfig) -> Iterator[Finding]:
             f"{config.revision.max_tokens} tokens are fewer than a response may have "
             f"(generation.max_tokens = {config.generation.max_tokens}): revisions of long responses are cut "
             "off and cannot be used.",
+        )
+
+
+def _spending(config: PipelineConfig) -> Iterator[Finding]:
+    model, spending = config.revision.model, config.spending
+    if spending.budget_usd is not None and model not in spending.prices:
+        yield problem(
+            "",
+            f"spending.budget_usd needs the price of {model!r}: add "
+            f'[spending.prices."{model}"] with usd_per_million_prompt_tokens and '
+            "usd_per_million_completion_tokens",
         )

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.config_file import read_settings
 from figa_core.errors import ConfigError
-from flows.preflight import CHECKS, check
+from flows.preflight import CHECKS, check, usable
 
-from .checks.conftest import as_config
+from .checks.conftest import as_config, write_rows
 
 
 def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +44,60 @@ def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch:
         assert part in said, part
     with pytest.raises(ConfigError, match=r"^8 problems"):
         check(as_config(data, tmp_path), needs_key=False)
+
+
+def test_a_wrong_setting_hides_nothing_that_is_wrong_with_the_others(tmp_path: Path) -> None:
+    write_rows(tmp_path / "prompts.jsonl", [])
+    (tmp_path / "run.toml").write_text(
+        """
+        workspace.path = "w"
+        prompts = {path = "prompts.jsonl", limit = 0}
+        generation.model = "no-base"
+        reward.model = "no-reward"
+        revision = {model = "m", api_key_env = "sk-secret"}
+        evaluation.baselines = ["figa"]
+        training = {epochs = "many", epoch = 1}
+        """
+    )
+    with pytest.raises(ConfigError) as caught:
+        usable(read_settings(tmp_path / "run.toml"))
+    said = str(caught.value)
+    assert "run.toml: 4 setting(s) to fix:" in said
+    assert "4 problems to fix before the run can start:" in said
+    for part in (
+        "training.epochs:",
+        "prompts.limit:",
+        "no-base",
+        "no-reward",
+        "prompts.jsonl",
+        "evaluation.ba",
+    ):
+        assert part in said, part
+    assert "sk-secret" not in said
+    assert "is empty. Put the reviser's key" not in said
+
+
+def test_what_comes_of_a_default_in_the_place_of_a_wrong_setting_is_not_said(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        """
+        workspace.path = "w"
+        prompts.path = "prompts.jsonl"
+        generation.model = "no-base"
+        reward.model = "no-reward"
+        revision.model = "m"
+        weighting.max_length = 64
+        training.tokens_per_batch = "many"
+        """
+    )
+    with pytest.raises(ConfigError, match=r"training\.tokens_per_batch: ") as caught:
+        usable(read_settings(tmp_path / "run.toml"))
+    assert "a forward pass takes" not in str(caught.value)
+
+
+def test_where_too_little_is_left_the_settings_alone_are_said(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("training.epochs = 0")
+    with pytest.raises(ConfigError, match=r"(?s)6 setting\(s\) to fix.*training\.epochs"):
+        usable(read_settings(tmp_path / "run.toml"))
 
 
 def test_every_check_that_another_waits_for_comes_before_it() -> None:

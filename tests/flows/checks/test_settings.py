@@ -55,6 +55,10 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             {"evaluation": {"baselines": ["sft"]}, "prompts": {"reference_field": "none"}},
             "evaluation.baselines: sft trains on references",
         ),
+        (
+            {"spending": {"budget_usd": 5}},
+            "spending.budget_usd needs the price of 'm': add [spending.prices.\"m\"]",
+        ),
         ({"loss": {"alpha": 0, "beta": 0}}, "loss: alpha, beta and gamma are all 0"),
         (
             {"training": {"tokens_per_batch": 512}},
