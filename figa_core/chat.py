@@ -18,15 +18,15 @@ Settled here, each with a test:
 * A character of which a cut response holds only the first bytes is no part of its text.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from figa_core.errors import ConfigError, InputError
+from figa_core.models.tokenizer import generation_stops, load_tokenizer
 from figa_core.records import Message
+from figa_core.tokenization import control_token_ids, encoder, hash_of, tokenizer_hash
 
 Ids = tuple[int, ...]
 
@@ -51,21 +51,11 @@ def load_chat_format(model_dir: Path) -> "ChatFormat":
     """Load tokenizer, chat template and stop tokens of a Hugging Face model directory; nothing is downloaded.
 
     Raises:
-        ConfigError: there is no such directory, or no tokenizer in it.
+        ConfigError: there is no such directory, no tokenizer in it that encodes a sentence, or a template
+            that cannot be used.
     """
-    if not model_dir.is_dir():
-        raise ConfigError(
-            f"{model_dir}: no such model directory. Give the path of a Hugging Face model directory."
-        )
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(model_dir), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{model_dir}: cannot load a tokenizer from it: {error}") from error
-    return ChatFormat.from_tokenizer(tokenizer, stop_token_ids=_generation_stops(model_dir))
+    tokenizer = load_tokenizer(model_dir)
+    return ChatFormat.from_tokenizer(tokenizer, stop_token_ids=generation_stops(model_dir))
 
 
 class ChatFormat:
@@ -86,15 +76,15 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self.template = template
         self.fallback_template = fallback
-        self._encode_template = _encoder(tokenizer, control_tokens_as_text=False)
-        self._encode_text = _encoder(tokenizer, control_tokens_as_text=True)
+        self._encode_template = encoder(tokenizer, control_tokens_as_text=False)
+        self._encode_text = encoder(tokenizer, control_tokens_as_text=True)
         before, after = self._around_answer()
         self.end_of_turn_ids, self.stop_token_ids = self._find_end_of_turn(
             before, after, frozenset(stop_token_ids)
         )
         self._anchor_ids = self._find_anchor(before)
-        self.tokenizer_hash = _tokenizer_hash(tokenizer)
-        self.template_hash = _hash(template, tokenizer.special_tokens_map, self.end_of_turn_ids)
+        self.tokenizer_hash = tokenizer_hash(tokenizer)
+        self.template_hash = hash_of(template, tokenizer.special_tokens_map, self.end_of_turn_ids)
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, stop_token_ids: Iterable[int] = ()) -> "ChatFormat":
@@ -113,8 +103,18 @@ class ChatFormat:
                 "no eos_token_id, so nothing would end a response. Set one of the two."
             )
         fallback = not tokenizer.chat_template
-        template = PLAIN_TEMPLATE if fallback else tokenizer.get_chat_template()
+        try:
+            template = PLAIN_TEMPLATE if fallback else tokenizer.get_chat_template()
+        except ValueError as error:  # several templates by name, and none of them is the default
+            raise ConfigError(
+                f"{tokenizer.name_or_path or 'tokenizer'}: {_in_words(error)}. Name one template default."
+            ) from error
         return cls(tokenizer, template, stops, fallback=fallback)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token of the tokenizer, added ones included, with its id."""
+        return self._tokenizer.get_vocab()
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of the conversation up to the assistant's turn, generation prompt included.
@@ -238,6 +238,13 @@ class ChatFormat:
                 return [f"the tokenizer refuses this text: {_in_words(error)}"]
         return [outcome for text in texts for outcome in self._encode_or_reasons([text])]
 
+    def shown(self) -> tuple[bool, bool]:
+        """Whether a question can be read in the prompt, and an answer in the conversation that is rated."""
+        question, answer = Message("user", _NEXT_QUESTION), Message("assistant", _SENTINEL)
+        prompt = self.render([question], for_generation=True)
+        conversation = self.render([question, answer], for_generation=False)
+        return _NEXT_QUESTION in prompt.casefold(), _SENTINEL in conversation.casefold()
+
     def _decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
@@ -258,7 +265,7 @@ class ChatFormat:
         """End of turn and stop ids, learnt from what follows a known answer."""
         ids = self._ids_after(before, after)
         # A template may end its turn on a token that the model's configuration forgot to name as a stop.
-        end = _up_to_first(ids, stops) or _up_to_first(ids, _control_token_ids(self._tokenizer))
+        end = _up_to_first(ids, stops) or _up_to_first(ids, control_token_ids(self._tokenizer))
         if not end:
             # Nothing ends the last turn; where the next one begins with a stop (GLM's <|user|>), that does.
             end = _up_to_first(self._ids_before_next_question(), stops)
@@ -309,81 +316,7 @@ def _in_words(error: Exception) -> str:
     return words if words and isinstance(error, TemplateError) else f"{type(error).__name__}: {words}"
 
 
-def _control_token_ids(tokenizer: Any) -> frozenset[int]:
-    # `all_special_ids` knows only those with a name (bos_token, eos_token …): not Llama 3's <|eot_id|>.
-    added = tokenizer.added_tokens_decoder.items()
-    return frozenset(tokenizer.all_special_ids) | {token_id for token_id, token in added if token.special}
-
-
 def _up_to_first(ids: tuple[int, ...], stops: frozenset[int]) -> tuple[int, ...]:
     """`ids` up to and including the first that is in `stops`; nothing where none is."""
     found = next((i for i, token_id in enumerate(ids) if token_id in stops), None)
     return () if found is None else ids[: found + 1]
-
-
-def _encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
-    """A function from texts to id tuples, adding no special tokens.
-
-    It works on a copy of the tokenizer's Rust core, because truncation, padding and the treatment of control
-    tokens are mutable state there, shared by everyone who holds the tokenizer.
-    """
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    if core is None:
-
-        def encode_slowly(texts: Sequence[str]) -> list[tuple[int, ...]]:
-            return [
-                tuple(
-                    tokenizer(text, add_special_tokens=False, split_special_tokens=control_tokens_as_text)[
-                        "input_ids"
-                    ]
-                )
-                for text in texts
-            ]
-
-        return encode_slowly
-
-    from tokenizers import Tokenizer
-
-    copy = Tokenizer.from_str(core.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    copy.encode_special_tokens = control_tokens_as_text
-
-    def encode(texts: Sequence[str]) -> list[tuple[int, ...]]:
-        if not texts:
-            return []
-        return [
-            tuple(encoding.ids) for encoding in copy.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
-
-    return encode
-
-
-def _generation_stops(model_dir: Path) -> set[int]:
-    """``eos_token_id`` (one or a list) of generation_config.json, or of config.json where that is missing."""
-    for name in ("generation_config.json", "config.json"):
-        path = model_dir / name
-        if not path.is_file():
-            continue
-        try:
-            value = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid JSON: {error}") from error
-        return set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return set()
-
-
-def _tokenizer_hash(tokenizer: Any) -> str:
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    if core is None:
-        return _hash(type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.special_tokens_map)
-    definition = json.loads(core.to_str())
-    # Call-time state, not part of what the tokenizer is.
-    definition.pop("truncation", None)
-    definition.pop("padding", None)
-    return _hash(definition)
-
-
-def _hash(*values: object) -> str:
-    body = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
-    return hashlib.sha256(body.encode()).hexdigest()

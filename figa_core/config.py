@@ -108,6 +108,10 @@ class RewardConfig(Section):
     gpu_memory_share: float = Field(
         default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
     )
+    plain_template: bool = Field(
+        default=False,
+        description="Rate in a plain form where the model brings no chat template; refused otherwise.",
+    )
 
 
 class FilterConfig(Section):

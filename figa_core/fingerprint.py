@@ -1,6 +1,7 @@
 """What makes two model directories the same model: the hash of their files.
 
-Hashing gigabytes every night is slow, so a small JSON file remembers each file's hash by size and time.
+Hashing gigabytes every night is slow, so a small JSON file remembers each file's hash by size and time. While
+a file of weights is read for that anyway, it is also looked through for values that are no numbers.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import orjson
 
 from figa_core.errors import InputError
 from figa_core.ids import file_fingerprint
+from figa_core.models.finite import file_not_finite, not_finite
 
 _WEIGHTS = "*.safetensors"
 _PARTS = (_WEIGHTS, "*.json", "*.jinja", "*.model")
@@ -20,12 +22,12 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     """SHA-256 (hex) over the names and hashes of weights, configuration and tokenizer files.
 
     Raises:
-        InputError: no such directory, no config.json, or no safetensors in it.
+        InputError: no such directory, no config.json or safetensors in it, or weights that are no numbers.
     """
     if not (directory / "config.json").is_file():
         raise InputError(
             f"{directory}: no Hugging Face model directory (config.json is missing). "
-            "Mend the path in the config."
+            "Correct the path in the config."
         )
     if not any(directory.glob(_WEIGHTS)):
         raise InputError(
@@ -36,7 +38,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     for path in sorted({p for pattern in _PARTS for p in directory.glob(pattern)}):
         stat = path.stat()
         key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-        known[key] = known.get(key) or file_fingerprint(path)
+        known[key] = known.get(key) or _hash(path)
         digest.update(f"{path.name}:{known[key]}\n".encode())
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +47,12 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
         partial.write_bytes(orjson.dumps(known))
         partial.replace(cache)
     return digest.hexdigest()
+
+
+def _hash(path: Path) -> str:
+    if path.match(_WEIGHTS) and (weight := file_not_finite(path)):
+        raise InputError(not_finite(path, weight))
+    return file_fingerprint(path)
 
 
 def _read(cache: Path | None) -> dict[str, str]:

@@ -27,6 +27,11 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(PROMPTS, prompts.check_rows),
     Check("the settings for prompts", prompts.check_uses, after=(PROMPTS,)),
     Check(TEMPLATES, reviser.check_templates),
+    Check(
+        "the chat templates on the prompts",
+        models.check_templates_on_prompts,
+        after=(GENERATION_MODEL, REWARD_MODEL, PROMPTS),
+    ),
     Check("revision.api_key_env", reviser.check_key),
     Check("the reviser's limits", reviser.check_room, after=(PROMPTS, TEMPLATES)),
     Check(VERIFIER, verifier.check_import),

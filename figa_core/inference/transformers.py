@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError
-from figa_core.inference.checkpoint import require_one_label
 from figa_core.inference.exchange import in_shards
+from figa_core.models.check import require_model
+from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 
@@ -36,7 +37,12 @@ class TransformersGenerator:
         stop_token_ids: Iterable[int],
         tokens_per_batch: int = 16_384,
     ) -> None:
-        """`tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch."""
+        """`tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch.
+
+        Raises:
+            EngineError: the model cannot be loaded whole, with everything that is wrong with it.
+        """
+        require_model(model, ModelRole.POLICY)
         self._model = _load(AutoModelForCausalLM, model)
         # The checkpoint's own (a repetition penalty, say) would apply besides the arguments below.
         self._model.generation_config = GenerationConfig()
@@ -88,8 +94,8 @@ class TransformersScorer:
     """ports.Scorer on a sequence classifier with one label; raw logits."""
 
     def __init__(self, model: Path, *, tokens_per_batch: int = 16_384) -> None:
-        """Raises EngineError when the model has another number of labels than one, or no linear head."""
-        require_one_label(model)
+        """Raises EngineError when the model is no whole classifier with one label and a linear head."""
+        require_model(model, ModelRole.REWARD)
         self._model = _load(AutoModelForSequenceClassification, model)
         head = getattr(self._model, "score", None)
         if not isinstance(head, torch.nn.Module):

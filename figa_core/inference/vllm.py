@@ -20,7 +20,9 @@ from typing import IO, TypeVar
 from figa_core.child_log import followed
 from figa_core.errors import EngineError
 from figa_core.inference import exchange
-from figa_core.inference.checkpoint import checkpoint_dtype, require_one_label, weights_bytes
+from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
+from figa_core.models.check import require_model
+from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.processes import child_environment
 
@@ -100,7 +102,12 @@ class VllmGenerator:
         scratch: Path,
         python: Path,
     ) -> None:
-        """`scratch` holds the shards while a generation runs, and the worker's log after it."""
+        """`scratch` holds the shards while a generation runs, and the worker's log after it.
+
+        Raises:
+            EngineError: the model is not whole: vLLM would run on memory that nobody has written to.
+        """
+        require_model(Path(settings.model), ModelRole.POLICY)
         self._settings = settings
         self._sampling = {
             "temperature": temperature,
@@ -127,8 +134,8 @@ class VllmScorer:
     """ports.Scorer on vLLM: raw logits, no sigmoid."""
 
     def __init__(self, settings: VllmSettings, *, scratch: Path, python: Path) -> None:
-        """See `VllmGenerator`. Raises EngineError when the model has another number of labels than one."""
-        require_one_label(Path(settings.model))
+        """See `VllmGenerator`. Raises EngineError when it is no whole classifier with one label."""
+        require_model(Path(settings.model), ModelRole.REWARD)
         self._settings, self._scratch, self._python = settings, scratch, python
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:

@@ -1,27 +1,49 @@
 """The model to align and the reward model: whether they can be loaded and take what they will be given."""
 
-import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from figa_core.findings import Finding, problem
-from figa_core.fingerprint import model_fingerprint
+from figa_core.chat import ChatFormat, Ids
+from figa_core.findings import Finding, problem, warning
+from figa_core.models.check import examine
+from figa_core.models.config_json import longest_input, read_config
+from figa_core.models.role import ModelRole
+from figa_core.models.tokenizer import vocabulary_problems
 from flows.checks.facts import Facts
 from tasks.engines import check_engine
+
+_REPAIR = "Copy its chat_template.jinja from its source again."
 
 
 def check_generation_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
-    model_fingerprint(facts.config.generation.model)
-    _ = facts.generation_chat
-    yield from ()
+    model = facts.config.generation.model
+    vocabulary = yield from _files(model, ModelRole.POLICY)
+    chat = facts.generation_chat
+    yield from _tokenizer(model, chat, vocabulary)
+    if chat.fallback_template:
+        yield warning(
+            "generation.model",
+            f"{model} has no chat template; a plain one takes its place, and the trained model keeps it.",
+        )
 
 
 def check_reward_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
-    model_fingerprint(facts.config.reward.model)
-    _ = facts.reward_chat
-    yield from ()
+    model = facts.config.reward.model
+    if not model.is_dir() and model == facts.config.generation.model:
+        return  # said already
+    vocabulary = yield from _files(model, ModelRole.REWARD)
+    chat = facts.reward_chat
+    yield from _tokenizer(model, chat, vocabulary)
+    if chat.fallback_template and not facts.config.reward.plain_template:
+        yield problem(
+            "reward.model",
+            f"{model} has no chat template, so that nobody knows in which form it learnt to rate answers. "
+            "Copy its chat_template.jinja from its source, or set reward.plain_template = true to rate "
+            'them as "### User: … ### Assistant: …".',
+        )
 
 
 def check_engines(facts: Facts) -> Iterator[Finding]:
@@ -29,6 +51,16 @@ def check_engines(facts: Facts) -> Iterator[Finding]:
     for engine in dict.fromkeys((facts.config.generation.engine, facts.config.reward.engine)):
         check_engine(engine)
     yield from ()
+
+
+def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
+    """Both templates take the conversations that the file of prompts holds, with their roles."""
+    prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
+    messages = [prompt.messages for prompt in prompts]
+    read = facts.generation_chat.prompt_ids_or_reasons(messages)
+    yield from _refused("generation.model", read)
+    rated = facts.reward_chat.conversation_ids_or_reasons([(each, "Yes.") for each in messages])
+    yield from _refused("reward.model", rated)
 
 
 def check_generation_lengths(facts: Facts) -> Iterator[Finding]:
@@ -45,17 +77,43 @@ def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
     yield from _too_long("reward.max_length", reward.max_length, reward.model)
 
 
+def _files(model: Path, role: ModelRole) -> Generator[Finding, None, int | None]:
+    examined = examine(model, role)
+    for words in examined.problems:
+        yield problem("", words)
+    return examined.vocabulary
+
+
+def _tokenizer(model: Path, chat: ChatFormat, vocabulary: int | None) -> Iterator[Finding]:
+    if vocabulary is not None:
+        for words in vocabulary_problems(chat.vocabulary, chat.stop_token_ids, vocabulary, model):
+            yield problem("", words)
+    question, answer = chat.shown()
+    if not question:
+        yield problem(
+            "", f"{model}: its chat template leaves the user's question out of the prompt. {_REPAIR}"
+        )
+    if not answer:
+        yield problem("", f"{model}: its chat template leaves the assistant's answer out. {_REPAIR}")
+
+
+def _refused(setting: str, outcomes: Sequence[Ids | str]) -> Iterator[Finding]:
+    reasons = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    if not reasons:
+        return
+    said, _ = reasons.most_common(1)[0]
+    count = f"{reasons.total():,} of the first {len(outcomes):,} prompts"
+    if reasons.total() == len(outcomes):
+        yield problem(setting, f"takes none of the prompts: {said}. Give prompts in the roles it knows.")
+    else:
+        yield warning(setting, f"{count} are left out, because {said}.")
+
+
 def _too_long(setting: str, tokens: int, model: Path) -> Iterator[Finding]:
-    longest = _longest_input(model)
-    if longest is not None and tokens > longest:
+    longest = longest_input(read_config(model))
+    if longest is not None and tokens > longest[0]:
         yield problem(
             "",
-            f"{setting} is {tokens} tokens, and {model} takes {longest} (max_position_embeddings). "
+            f"{setting} is {tokens} tokens, and {model} takes {longest[0]} ({longest[1]}). "
             "Lower the setting, or use a model with a longer context.",
         )
-
-
-def _longest_input(model: Path) -> int | None:
-    settings = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    longest = settings.get("max_position_embeddings")
-    return longest if isinstance(longest, int) else None

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from figa_core.errors import EngineError
-from figa_core.inference.checkpoint import checkpoint_dtype, require_one_label
+from figa_core.inference.checkpoint import checkpoint_dtype
 
 
 def _model(directory: Path, config: object, **weights: torch.Tensor) -> Path:
@@ -49,14 +49,3 @@ def test_no_config_and_a_damaged_one_are_named(tmp_path: Path) -> None:
         checkpoint_dtype(tmp_path)
     with pytest.raises(EngineError, match="not a JSON object"):
         checkpoint_dtype(_model(tmp_path, []))
-
-
-@pytest.mark.parametrize("config", [{"id2label": {"0": "LABEL_0"}}, {"num_labels": 1}])
-def test_one_label_makes_a_reward_model(tmp_path: Path, config: dict[str, Any]) -> None:
-    require_one_label(_model(tmp_path, config))
-
-
-@pytest.mark.parametrize("config", [{}, {"id2label": {"0": "bad", "1": "good"}}, {"num_labels": 2}])
-def test_any_other_number_does_not(tmp_path: Path, config: dict[str, Any]) -> None:
-    with pytest.raises(EngineError, match="has 2"):
-        require_one_label(_model(tmp_path, config))

@@ -117,7 +117,7 @@ def test_a_model_without_its_reward_head_is_refused(sandbox: Sandbox, tmp_path: 
     model = shutil.copytree(sandbox.base_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "id2label": {"0": "reward"}}))
-    with pytest.raises(EngineError, match=r"lacks weights \(score\.weight\)"):
+    with pytest.raises(EngineError, match=r"lacks weights of the classification head \(score\.weight\)"):
         TransformersScorer(model)
 
 
@@ -125,5 +125,5 @@ def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -
     model = shutil.copytree(sandbox.reward_model, tmp_path / "model")
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(EngineError, match="cannot load the model"):
+    with pytest.raises(EngineError, match="cannot be read: it broke off"):
         TransformersScorer(model)

@@ -1,5 +1,7 @@
 """The real vLLM in its own interpreter, compared with transformers in this one."""
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,17 +97,18 @@ def test_rewards_equal_the_raw_logits_of_transformers(
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
-def test_a_worker_that_fails_hands_on_the_end_of_its_log(no_model: Path, tmp_path: Path) -> None:
-    (no_model / "config.json").write_text("{}")
-    vllm = _generator(no_model, [2], tmp_path / "scratch", temperature=0.0)
-    with pytest.raises(EngineError, match=r"worker\.log(.|\n)*last lines(.|\n)*config\.json"):
+def test_a_worker_that_fails_hands_on_the_end_of_its_log(sandbox: Sandbox, tmp_path: Path) -> None:
+    model = shutil.copytree(sandbox.base_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "architectures": ["NobodysModel"]}))
+    vllm = _generator(model, [2], tmp_path / "scratch", temperature=0.0)
+    with pytest.raises(EngineError, match=r"worker\.log(.|\n)*last lines(.|\n)*NobodysModel"):
         list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
 
 
 def test_a_model_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
-    vllm = _generator(tmp_path / "missing", [2], tmp_path / "scratch", temperature=0.0)
     with pytest.raises(EngineError, match="missing"):
-        list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
+        _generator(tmp_path / "missing", [2], tmp_path / "scratch", temperature=0.0)
     assert not (tmp_path / "scratch").exists()
 
 

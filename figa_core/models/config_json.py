@@ -1,0 +1,94 @@
+"""A model's config.json, read as what it is: a file from outside that may be anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from figa_core.errors import EngineError
+from figa_core.models.safetensors import LFS_ADVICE, git_lfs_pointer
+
+CONFIG = "config.json"
+_DEFAULT_LABELS = 2  # transformers' own, where config.json names none
+_CONTEXT_LENGTHS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
+    "max_sequence_length", "max_seq_length", "max_target_positions",
+)  # fmt: skip
+_POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}
+# Their max_position_embeddings is the stretched length already.
+_STRETCHED_ALREADY = {"default", "llama3", "longrope", "su", "mrope"}
+
+
+def read_config(model: Path) -> dict[str, Any]:
+    """The object in `model`'s config.json.
+
+    Raises:
+        EngineError: there is none that can be read, naming the file.
+    """
+    return read_object(model / CONFIG, "Give the path of a Hugging Face model directory.")
+
+
+def read_object(path: Path, if_missing: str) -> dict[str, Any]:
+    """The JSON object in a file of a model directory; raises EngineError, which ends in `if_missing`."""
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path}: cannot read it: {error.strerror}. {if_missing}") from error
+    try:
+        found = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        if git_lfs_pointer(body):
+            raise EngineError(f"{path}: cannot be read: {LFS_ADVICE}") from error
+        raise EngineError(f"{path}: not valid JSON: {error}. Fetch the model again.") from error
+    if not isinstance(found, dict):
+        raise EngineError(f"{path}: not a JSON object. Fetch the model again.")
+    return found
+
+
+def label_count(config: dict[str, Any]) -> int:
+    """How many labels a classifier with this config.json has."""
+    number = config.get("num_labels")
+    if isinstance(number, int) and number > 0:
+        return number
+    labels = config.get("id2label")
+    return len(labels) if isinstance(labels, dict | list) and labels else _DEFAULT_LABELS
+
+
+def sections(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The config itself and, where it nests the language model's, that."""
+    nested = (config.get(name) for name in ("text_config", "llm_config", "language_config"))
+    return [config, *(section for section in nested if isinstance(section, dict))]
+
+
+def quantization(config: dict[str, Any]) -> str | None:
+    """How the weights are quantized ("gptq", "fp8", or "an unknown way"); None where they are not."""
+    for section in sections(config):
+        settings = section.get("quantization_config") or section.get("compression_config")
+        if isinstance(settings, dict):
+            return str(settings.get("quant_method") or "an unknown way")
+        if settings:
+            return "an unknown way"
+    return None
+
+
+def longest_input(config: dict[str, Any]) -> tuple[int, str] | None:
+    """How many tokens the model takes, and the name under which config.json says so; None without one."""
+    for section in sections(config):
+        for name in _CONTEXT_LENGTHS:
+            length = section.get(name)
+            if isinstance(length, int) and not isinstance(length, bool) and length > 0:
+                return _usable(section, length), name
+    return None
+
+
+def _usable(section: dict[str, Any], length: int) -> int:
+    if section.get("model_type") in _POSITIONS_AFTER_PADDING:  # position 0 comes after the padding's
+        padding = section.get("pad_token_id")
+        return length - 1 - (padding if isinstance(padding, int) else 1)
+    rope = section.get("rope_scaling") or section.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return length
+    kind, factor = rope.get("rope_type") or rope.get("type"), rope.get("factor")
+    if kind is None or kind in _STRETCHED_ALREADY or not isinstance(factor, int | float) or not factor > 1:
+        return length
+    before = rope.get("original_max_position_embeddings") if kind == "yarn" else length
+    return max(length, int((before if isinstance(before, int) else length) * factor))

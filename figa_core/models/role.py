@@ -1,0 +1,20 @@
+"""What a model is for: it decides which class it must be, and which setting names it."""
+
+from enum import StrEnum
+
+
+class ModelRole(StrEnum):
+    """The model to align, or the one that rates answers."""
+
+    POLICY = "policy"
+    REWARD = "reward"
+
+    @property
+    def setting(self) -> str:
+        """The setting that names the model."""
+        return "generation.model" if self is ModelRole.POLICY else "reward.model"
+
+    @property
+    def kind(self) -> str:
+        """What kind of model it must be, in words."""
+        return "causal language model" if self is ModelRole.POLICY else "sequence classifier"

@@ -1,0 +1,121 @@
+"""A model directory's tokenizer, and whether it is really there.
+
+transformers builds an empty tokenizer where the vocabulary's file is missing, and it encodes every text to
+nothing or to one unknown token: so a known sentence must survive. It may lose case, accents and spaces (a
+tokenizer for an uncased encoder), but no letter.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from figa_core.errors import ConfigError, EngineError
+from figa_core.models.config_json import read_object
+
+_SENTENCE = "Where is my lamp? I ordered 2 on Monday."
+_VOCABULARY_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "*.spm",
+    "*.tiktoken",
+)
+_UNKNOWN_SHARE_MAX = 0.5
+_NO_FILE = (
+    "has no tokenizer (tokenizer.json, tokenizer.model or another vocabulary file). Copy the tokenizer's "
+    "files from the model's source."
+)
+_STOPS_IN = ("generation_config.json", "config.json")
+
+
+def load_tokenizer(model: Path) -> Any:
+    """transformers' tokenizer of a model directory; nothing is downloaded, and no code from it is run.
+
+    Raises:
+        ConfigError: there is no such directory, or no tokenizer in it that encodes a sentence.
+    """
+    if not model.is_dir():
+        raise ConfigError(
+            f"{model}: no such model directory. Give the path of a Hugging Face model directory."
+        )
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
+        fault = _fault(tokenizer)
+    except Exception as error:  # the Rust core raises a bare Exception for a damaged file
+        if not any(True for pattern in _VOCABULARY_FILES for _ in model.glob(pattern)):
+            raise ConfigError(f"{model}: {_NO_FILE}") from error
+        words = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(
+            f"{model}: cannot load a tokenizer from it: {words}. Fetch its tokenizer files again."
+        ) from error
+    if fault:
+        raise ConfigError(f"{model}: {fault}")
+    return tokenizer
+
+
+def generation_stops(model: Path) -> set[int]:
+    """``eos_token_id`` (one or a list) of generation_config.json, or of config.json where that is missing.
+
+    Raises:
+        ConfigError: the file cannot be read, or its ids are no numbers.
+    """
+    path = next((model / name for name in _STOPS_IN if (model / name).is_file()), None)
+    if path is None:
+        return set()
+    try:
+        value = read_object(path, "").get("eos_token_id")
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(token_id, int) and not isinstance(token_id, bool) for token_id in ids):
+        raise ConfigError(
+            f"{path}: eos_token_id is {value!r}, not a token's id or a list of them. Correct it."
+        )
+    return {token_id for token_id in ids if token_id >= 0}  # -1 is written for none
+
+
+def vocabulary_problems(
+    known: Mapping[str, int], stops: Iterable[int], vocabulary: int, model: Path
+) -> Iterator[str]:
+    """What is wrong between a tokenizer's tokens (`known`, with their ids), the ids that end a response, and
+    a model whose embedding has `vocabulary` rows.
+    """
+    beyond = sorted((token_id, token) for token, token_id in known.items() if token_id >= vocabulary)
+    if beyond:
+        token_id, token = beyond[0]
+        yield (
+            f"{model}: the tokenizer has {len(beyond):,} tokens that the model does not know: the embedding "
+            f"ends at id {vocabulary - 1}, and {token!r} is {token_id}. Give the tokenizer of this model, or "
+            "resize its embedding (resize_token_embeddings)."
+        )
+    ids = set(known.values())
+    if not any(stop in ids and stop < vocabulary for stop in stops):
+        yield (
+            f"{model}: none of the ids that end a response ({', '.join(map(str, sorted(stops)))}) is a token "
+            "of its tokenizer. Correct eos_token_id in generation_config.json."
+        )
+
+
+def _fault(tokenizer: Any) -> str | None:
+    """What is wrong with a tokenizer that could be loaded; None where a sentence survives it."""
+    ids = tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
+    if not ids:
+        return f"{_NO_FILE}"
+    unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
+    if unknown > _UNKNOWN_SHARE_MAX * len(ids):
+        return (
+            f"its tokenizer knows almost no word ({unknown} of {len(ids)} tokens of a plain sentence are "
+            f"{tokenizer.unk_token!r}). Fetch its tokenizer files again."
+        )
+    decoded = tokenizer.decode(ids, skip_special_tokens=True)
+    if not unknown and _letters(decoded) != _letters(_SENTENCE):
+        return f"its tokenizer makes {decoded!r} of {_SENTENCE!r}. Fetch its tokenizer files again."
+    return None
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isascii() and c.isalnum())

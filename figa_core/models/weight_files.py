@@ -1,0 +1,145 @@
+"""Which files hold a model's weights, and whether all of them are there and whole. Headers only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from figa_core.errors import EngineError
+from figa_core.models.config_json import read_object
+from figa_core.models.safetensors import (
+    LFS_ADVICE,
+    Tensor,
+    UnreadableWeightsError,
+    git_lfs_pointer,
+    read_header,
+)
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+_POINTER_BYTES_MAX = 1024
+_NAMES_SHOWN = 3
+
+
+@dataclass
+class Weights:
+    """What the headers say; `problems` are in words, and `tensors` is not whole where there are any."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_weights(model: Path) -> Weights:
+    """The headers of all files that transformers and vLLM would load from `model`."""
+    weights = Weights()
+    single, index = model / SINGLE, model / INDEX
+    if (model / ADAPTER).exists():
+        weights.problems.append(_adapter(model))
+    elif index.exists() and (single.exists() or single.is_symlink()):
+        weights.problems.append(
+            f"{model}: has {SINGLE} and {INDEX}, and engines differ in which they load. Remove the wrong one."
+        )
+    elif index.exists():
+        _read_shards(index, weights)
+    elif single.exists() or single.is_symlink():
+        _read_file(single, weights)
+    else:
+        weights.problems.append(f"{model}: {_instead(model)}")
+    return weights
+
+
+def lfs_pointers(model: Path) -> Iterator[str]:
+    """A problem for every file besides the weights that git-lfs has not fetched, or that a link lost."""
+    for path in sorted(model.iterdir()):
+        if path.is_symlink() and not path.exists():
+            yield f"{path}: cannot be read: it is a link to a file that does not exist. Fetch it again."
+        elif path.suffix != ".safetensors" and path.is_file() and path.stat().st_size <= _POINTER_BYTES_MAX:
+            try:
+                if git_lfs_pointer(path.read_bytes()):
+                    yield f"{path}: cannot be read: {LFS_ADVICE}"
+            except OSError as error:
+                yield f"{path}: cannot read it: {error.strerror}."
+
+
+def names(found: list[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(found) - _NAMES_SHOWN
+    return ", ".join(found[:_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _read_file(file: Path, weights: Weights) -> bool:
+    try:
+        weights.tensors.update((tensor.name, tensor) for tensor in read_header(file))
+    except UnreadableWeightsError as error:
+        weights.problems.append(str(error))
+        return False
+    return True
+
+
+def _read_shards(index: Path, weights: Weights) -> None:
+    try:
+        listed = read_object(index, "Fetch it again.").get("weight_map")
+    except EngineError as error:
+        weights.problems.append(str(error))
+        return
+    if not isinstance(listed, dict) or not listed or not all(isinstance(v, str) for v in listed.values()):
+        weights.problems.append(f"{index}: has no weight_map of weights to files. Fetch it again.")
+        return
+    shards = sorted(set(listed.values()))
+    outside = [name for name in shards if Path(name).name != name]
+    if outside:
+        weights.problems.append(f"{index}: names files elsewhere ({names(outside)}). Fetch it again.")
+        return
+    missing = [name for name in shards if not (index.parent / name).exists()]
+    if missing:
+        held = sum(file in missing for file in listed.values())
+        weights.problems.append(
+            f"{index.parent}: {len(missing)} of {len(shards)} shards are missing ({names(missing)}), "
+            f"and with them {held:,} weights. Fetch the model again."
+        )
+    whole = {name for name in shards if name not in missing and _read_file(index.parent / name, weights)}
+    lost = sorted(name for name, file in listed.items() if file in whole and name not in weights.tensors)
+    if lost:
+        weights.problems.append(
+            f"{index}: lists weights that their files do not hold ({names(lost)}). Fetch the model again."
+        )
+
+
+def _adapter(model: Path) -> str:
+    base = ""
+    try:
+        named = read_object(model / ADAPTER, "").get("base_model_name_or_path")
+        base = f" ({named})" if named else ""
+    except EngineError:
+        pass
+    if (model / "config.json").exists() and ((model / SINGLE).exists() or (model / INDEX).exists()):
+        return (
+            f"{model}: holds a model and an adapter ({ADAPTER}), and the adapter would be left out. Merge it "
+            "(PEFT's merge_and_unload), or remove its files."
+        )
+    return (
+        f"{model}: is an adapter, not a model. Merge it into its base{base} by PEFT's merge_and_unload, and "
+        "save the whole model."
+    )
+
+
+def _instead(model: Path) -> str:
+    """What a directory without weights in the right form has, and what to do."""
+    found = {path.suffix: path.name for path in sorted(model.iterdir(), reverse=True)}
+    if ".safetensors" in found:
+        return (
+            f"has {found['.safetensors']}, but neither {SINGLE} nor {INDEX}, without which nobody loads it. "
+            "Fetch the whole model again."
+        )
+    for suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        if suffix in found:
+            return (
+                f"has no .safetensors weights, only {found[suffix]}; pickled weights are not loaded. Convert "
+                "the model (save_pretrained writes safetensors)."
+            )
+    if ".gguf" in found:
+        return (
+            f"has no .safetensors weights, only {found['.gguf']}; GGUF is quantized and not trained on. Give "
+            "the original model."
+        )
+    return f"has no .safetensors weights ({SINGLE}). Give the directory of the whole model."

@@ -1,0 +1,61 @@
+"""NaN and infinity in weights are found, in every type and wherever a file is read."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from figa_core.models.finite import file_not_finite, first_not_finite
+from figa_core.models.safetensors import read_header
+
+TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+BAD = [float("nan"), float("inf"), float("-inf")]
+
+
+def written(path: Path, **weights: torch.Tensor) -> Path:
+    save_file(weights, path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("value", BAD)
+def test_one_value_that_is_no_number_is_found(tmp_path: Path, dtype: torch.dtype, value: float) -> None:
+    norm = torch.ones(7, dtype=dtype)
+    norm[3] = value
+    path = written(tmp_path / "w.safetensors", a=torch.ones(5, dtype=dtype), norm=norm)
+    found = first_not_finite(read_header(path))
+    assert found is not None
+    assert found.name == "norm"
+    assert file_not_finite(path) == "norm"
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_largest_and_smallest_numbers_are_numbers(tmp_path: Path, dtype: torch.dtype) -> None:
+    limits = torch.finfo(dtype)
+    ends = torch.tensor([limits.max, limits.min, limits.tiny, 0.0, -0.0], dtype=dtype)
+    path = written(tmp_path / "w.safetensors", ends=ends, ids=torch.full((3,), -1))
+    assert first_not_finite(read_header(path)) is None
+    assert file_not_finite(path) is None
+
+
+def test_large_weights_are_sampled_and_read_to_the_end_where_they_are_hashed(tmp_path: Path) -> None:
+    large = torch.zeros(9_000_000, dtype=torch.bfloat16)  # more than one piece
+    for place, sampled in ((0, True), (large.numel() // 2 + 5, True), (large.numel() - 1, False)):
+        changed = large.clone()
+        changed[place] = float("nan")
+        path = written(tmp_path / "w.safetensors", changed=changed)
+        assert (first_not_finite(read_header(path)) is not None) is sampled
+        assert file_not_finite(path) == "changed"
+
+
+def test_a_mask_of_minus_infinity_is_no_weight(tmp_path: Path) -> None:
+    mask = torch.tensor(float("-inf"), dtype=torch.float16)
+    path = written(tmp_path / "w.safetensors", **{"h.0.attn.masked_bias": mask})
+    assert first_not_finite(read_header(path)) is None
+    assert file_not_finite(path) is None
+
+
+def test_what_is_no_safetensors_file_is_left_to_others_to_report(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
+    assert file_not_finite(tmp_path / "w.safetensors") is None
