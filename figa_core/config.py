@@ -148,7 +148,12 @@ class RevisionConfig(Section):
     )
     max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none.")
     timeout_s: float = Field(default=60, gt=0, le=86_400, description="Seconds for one request.")
-    temperature: float = Field(default=0.0, ge=0, le=2, description="Of the reviser; 0 is greedy.")
+    temperature: float | None = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description='Of the reviser; 0 is greedy; "none" sends none, for models that take no temperature.',
+    )
     max_tokens: int = Field(default=1024, ge=1, le=_TOKENS_MAX, description="Longest revision, in tokens.")
 
 
@@ -178,11 +183,18 @@ class RevisionBatchesConfig(Section):
 
     rows: int = Field(default=1000, ge=1, description="Rows of one task run.")
     failed_share_max: float = Field(
-        default=0.0,
+        default=0.01,
         ge=0,
         le=1,
         description="Share of rows that may stay without an answer (failed for now, or over the budget) "
-        "before the run ends Failed instead of going on to weigh and train.",
+        "before the run ends Failed instead of going on to weigh and train; 0 for not one.",
+    )
+    refused_share_max: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Share of rows that may be refused for good (a content filter, a prompt that is too "
+        "long) before the run ends Failed.",
     )
     drain_s: float = Field(
         default=15.0, ge=0, description="Seconds for calls under way when the run is stopped."

@@ -10,7 +10,8 @@ FigaError
 ├── EngineError            an inference engine could not be started or died
 ├── ReviserError           the revision endpoint refuses the whole run (key, quota, model, unreachable)
 │   ├── BudgetReachedError the next call might cost more than what is left of the budget
-│   └── OpenRevisionsError more rows are without an answer than the settings tolerate
+│   ├── OpenRevisionsError more rows are without an answer than the settings tolerate
+│   └── RefusedRevisionsError  more rows were refused for good than the settings tolerate
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
 
@@ -63,6 +64,10 @@ class BudgetReachedError(ReviserError):
 
 class OpenRevisionsError(ReviserError):
     """More rows stayed without an answer than the settings tolerate; asking again may settle them."""
+
+
+class RefusedRevisionsError(ReviserError):
+    """More rows were refused for good than the settings tolerate; asking again would settle none of them."""
 
 
 class TrainingError(FigaError):

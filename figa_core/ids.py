@@ -100,10 +100,13 @@ def revision_id(
     reference: str | None,
     template: str,
     model: str,
-    temperature: float,
+    temperature: float | None,
     max_tokens: int,
 ) -> str:
-    """Recipe 1: response, reference, template text, model, decoding. Never limits, endpoints or prices."""
+    """Recipe 1: response, reference, template text, model, decoding. Never limits, endpoints or prices.
+
+    `temperature` None: none is sent.
+    """
     return content_id(
         "revision",
         1,
@@ -111,7 +114,7 @@ def revision_id(
         reference=reference,
         template=template,
         model=model,
-        temperature=float(temperature),
+        temperature=None if temperature is None else float(temperature),
         max_tokens=max_tokens,
     )
 

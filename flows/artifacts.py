@@ -31,12 +31,17 @@ async def publish_funnel(run: OpenRun) -> None:
 
 async def publish_failures(run: OpenRun) -> None:
     """A table of the rows without a usable revision by reason; none where every row has one."""
-    rows = revisions.failures(run.workspace.store.database, run.run_id)
+    database = run.workspace.store.database
+    rows = revisions.failures(database, run.run_id)
+    again = ""
+    if revisions.count_open(database, run.run_id):
+        directory = run.workspace.store.database.path.parent
+        again = f"; ask again: `figa retry-revisions --workspace {directory} --run {run.run_id}`"
     if rows:
         await acreate_table_artifact(
             rows,
             key="figa-failures",
-            description=f"Rows of {run.run_id} without a usable revision, by reason",
+            description=f"Rows of {run.run_id} without a usable revision, by reason{again}",
         )
 
 

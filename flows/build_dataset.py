@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
@@ -16,7 +17,8 @@ from flows.story import Story
 from tasks.filter import admit, filter_responses
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts
-from tasks.revise import RevisionSections, check_open_rows, revise, revise_batch, take_in_journal
+from tasks.revise import RevisionSections, revise, revise_batch, take_in_journal
+from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
 from tasks.score import score_references, score_responses, score_revisions
 from tasks.weigh import WeighResult, weigh
 
@@ -87,7 +89,7 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     """Ask for what is open; show what has no usable revision, and go on only if it is little enough.
 
     Raises:
-        OpenRevisionsError: see `tasks.revise.check_open_rows`.
+        OpenRevisionsError, RefusedRevisionsError: see `tasks.revised`.
     """
     sections = RevisionSections.of(config)
     _take_in_journal(story, run)  # by now it is known which rows there are
@@ -98,10 +100,16 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
         run.run_id,
         sections,
         run_batch=revise_batch,
+        on_note=story.progress.line,
         stopping=f"answers under way are awaited for {sections.batches.drain_s:.0f} s",
     )
     await publish_failures(run)
     check_open_rows(revised, config.revision_batches.failed_share_max)
+    check_refused_rows(revised, config.revision_batches.refused_share_max)
+    warning = open_rows_warning(revised)
+    if warning is not None:
+        get_run_logger().warning(warning)
+        run.warnings.append(warning)
 
 
 def _take_in_journal(story: Story, run: OpenRun) -> None:

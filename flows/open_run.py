@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from figa_core import ids, interruption
 from figa_core.config import Engine, PipelineConfig
@@ -25,7 +25,7 @@ from tasks.workspace import Workspace
 @dataclass(frozen=True, slots=True)
 class OpenRun:
     """A run that holds its workspace. `sampling` is how the model to align is sampled, `templates` what the
-    reviser is told.
+    reviser is told, `warnings` what is said at the end of a run that goes on without something.
     """
 
     run_id: str
@@ -34,6 +34,7 @@ class OpenRun:
     generator: str
     scorer: str
     templates: PromptTemplates
+    warnings: list[str] = field(default_factory=list)
 
 
 INTERRUPTED = "interrupted"
@@ -62,7 +63,9 @@ def open_run(
         except BaseException as error:
             _record_end(store, run.run_id, error, progress)
             raise
-        store.end_run(run.run_id, reaches)
+        store.end_run(run.run_id, reaches, "\n".join(run.warnings) or None)
+        for warning in run.warnings:
+            progress.line(f"warning: {warning}")
 
 
 def _record_end(store: Store, run_id: str, error: BaseException, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
 from figa_core.storage.lease import describe_holder, is_held
 from tasks.report import collect, funnel_of, write
-from tasks.revise import open_rows_text
+from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
 
 
@@ -135,7 +135,7 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"{run['name']}: {run['status']}, started {run['started_at']}   {run['run_id']}"
         if run["message"]:
-            yield f"  {run['message']}"
+            yield from (f"  {line}" for line in run["message"].splitlines())
         steps = Funnel(tuple(FunnelStep(step["name"], step["rows"]) for step in run["steps"]))
         yield from (f"  {line}" for line in funnel_lines(steps) if "no reason recorded" not in line)
         if run["spending"]["calls"]:

@@ -20,11 +20,12 @@ from figa_core.config import (
     RevisionPromptConfig,
     SpendingConfig,
 )
-from figa_core.errors import BudgetReachedError, OpenRevisionsError
+from figa_core.errors import BudgetReachedError, OpenRevisionsError, ReviserError
 from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus, Stage
 from figa_core.revision.budget import Budget, Price
 from figa_core.revision.client import OpenAIReviser
+from figa_core.revision.doubts import Suspicion, beyond_chance
 from figa_core.revision.key import usable_key
 from figa_core.revision.prompt import load_templates
 from figa_core.revision.settings import ReviserSettings
@@ -33,6 +34,7 @@ from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.journal import AnswerJournal
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
+from tasks.revised import Revised, cause_lines, open_rows_text
 from tasks.shared_limits import shared_permits
 from tasks.workspace import Workspace
 
@@ -76,22 +78,6 @@ class OpenReviser:
 BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
 
 
-@dataclass(frozen=True, slots=True)
-class Revised:
-    """What the stage came to. `open_by_kind` counts the rows without an answer by how their last call ended;
-    `stopped_by` is set if the budget ended the stage.
-    """
-
-    result: StageResult
-    open_by_kind: dict[str, int]
-    stopped_by: BudgetReachedError | None = None
-
-    @property
-    def open_rows(self) -> int:
-        """Rows that asking again may settle."""
-        return sum(self.open_by_kind.values())
-
-
 def api_key(config: RevisionConfig) -> str:
     """The key from the environment.
 
@@ -132,6 +118,7 @@ def reviser_settings(sections: RevisionSections) -> ReviserSettings:
         templates=load_templates(prompt.with_reference, prompt.without_reference),
         price=price_of(sections.spending, config.model),
         drain_s=sections.batches.drain_s,
+        suspicion=Suspicion(row=beyond_chance(sections.batches.refused_share_max)),
     )
 
 
@@ -171,50 +158,47 @@ async def revise(
     *,
     run_batch: BatchRunner = revise_batch.fn,
     on_progress: ProgressCallback = no_progress,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Revised:
     """Ask for every open row of this run once; no call is made when there is none.
 
     `run_batch` runs one batch: `revise_batch`, as it is or as a task run. That rows of a batch remain open
-    ends only that batch; at the end of the budget no further batch begins.
+    ends only that batch; at the end of the budget no further batch begins. `on_note` gets what is learnt
+    about the endpoint. An endpoint that refuses the rest ends the stage, which may be tolerable: see
+    `failed_share_max`.
 
     Raises:
-        ReviserError: the endpoint refuses the whole run; what was answered is stored.
+        ReviserError: the endpoint refuses more rows than are tolerated; what was answered is stored.
     """
     database = workspace.store.database
     batches = revisions.batches(database, run_id, sections.batches.rows)
-    stopped_by = None
+    stopped_by: ReviserError | None = None
     if batches:
-        async with _open(workspace, run_id, sections, batches, on_progress) as reviser:
-            await _run_batches(reviser, batches, run_batch)
-            stopped_by = reviser.budget_reached
+        try:
+            async with _open(workspace, run_id, sections, batches, on_progress, on_note) as reviser:
+                await _run_batches(reviser, batches, run_batch)
+                stopped_by = reviser.budget_reached
+        except ReviserError as error:
+            stopped_by = error
+    revised = _summary(workspace, run_id, stopped_by)
+    tolerated = sections.batches.failed_share_max * revised.result.n_in
+    if stopped_by is None or isinstance(stopped_by, BudgetReachedError) or revised.open_rows <= tolerated:
+        return revised
+    raise type(stopped_by)(f"{stopped_by}{cause_lines(revised.open_causes)}") from stopped_by
+
+
+def _summary(workspace: Workspace, run_id: str, stopped_by: ReviserError | None) -> Revised:
+    database = workspace.store.database
     statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)
-    result = StageResult(Stage.REVISE, succeeded + sum(statuses.values()), succeeded, statuses)
-    return Revised(result, revisions.open_by_kind(database, run_id), stopped_by)
-
-
-def check_open_rows(revised: Revised, failed_share_max: float) -> None:
-    """Whether weigh and train may go ahead without the rows that are still open.
-
-    Raises:
-        OpenRevisionsError: more of them are open than tolerated; the message says why and what to do.
-    """
-    rows = revised.result.n_in
-    if revised.open_rows <= failed_share_max * rows:
-        return
-    what = f"{open_rows_text(revised.open_by_kind)} of {rows:,}"
-    if revised.stopped_by is not None:
-        raise OpenRevisionsError(f"{what}: {revised.stopped_by}")
-    raise OpenRevisionsError(
-        f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
-        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these rows only and goes on."
+    return Revised(
+        StageResult(Stage.REVISE, succeeded + sum(statuses.values()), succeeded, statuses),
+        revisions.open_by_kind(database, run_id),
+        stopped_by,
+        revisions.open_causes(database, run_id),
+        revisions.refused_causes(database, run_id),
+        revisions.count_refused(database, run_id),
     )
-
-
-def open_rows_text(kinds: dict[str, int]) -> str:
-    """Such as "12 revisions are still open (8 server_error, 4 timeout)"."""
-    detail = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    return f"{sum(kinds.values()):,} revisions are still open ({detail})"
 
 
 @asynccontextmanager
@@ -224,6 +208,7 @@ async def _open(
     sections: RevisionSections,
     batches: Sequence[Batch],
     on_progress: ProgressCallback,
+    on_note: Callable[[str], None],
 ) -> AsyncIterator[OpenReviser]:
     done, asked = 0, sum(batch.rows for batch in batches)
 
@@ -239,7 +224,12 @@ async def _open(
         shared_permits(shared_limit) if shared_limit else nullcontext() as permits,
         AnswerJournal(workspace.journal) as journal,
         OpenAIReviser(
-            settings, journal=journal, api_key=api_key(sections.revision), budget=budget, permits=permits
+            settings,
+            journal=journal,
+            api_key=api_key(sections.revision),
+            budget=budget,
+            permits=permits,
+            on_note=on_note,
         ) as client,
     ):
         reviser = OpenReviser(workspace, run_id, client, on_row)

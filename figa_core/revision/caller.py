@@ -59,7 +59,8 @@ class Caller:
             on_note=on_note,
         )
         self._under_way: dict[str, float] = {}
-        self._ended: ReviserError | None = None
+        self.ended: ReviserError | None = None
+        """Why the endpoint is not asked any more, once it is not."""
 
     async def call(self, row: Row, owner: Owner, calls: set[asyncio.Task[CallEnd]]) -> CallEnd:
         """Have the call paid for and permitted, then make it; a cancelled caller leaves it in `calls`.
@@ -75,8 +76,8 @@ class Caller:
         await self._budget.reserve(reserved_usd or 0.0)
         try:
             await self._limiter.acquire(tokens)
-            if self._ended is not None:
-                raise self._ended
+            if self.ended is not None:
+                raise self.ended
         except BaseException:
             self._budget.settle(reserved_usd or 0.0, 0.0)
             raise
@@ -90,6 +91,8 @@ class Caller:
             calls.discard(task)
             raise
         calls.discard(task)
+        if self.ended is not None and end.revision is None:
+            raise self.ended
         return end
 
     async def settle_doubts(self, owner: Owner) -> None:
@@ -165,12 +168,17 @@ class Caller:
         return 0.0
 
     async def _consider_run(self, end: CallEnd, owner: Owner, sent_at: float, pause_s: float) -> None:
-        """Raise ReviserError if this reply ends the run; hold everybody back while nobody answers."""
+        """End the run if this reply does; hold everybody back while nobody answers."""
         reply = end.reply
         if end.step is Step.END_RUN:
-            raise self._end(run_ending_message(reply, url=self._endpoint.url, model=self._endpoint.model))
+            message = run_ending_message(reply, url=self._endpoint.url, model=self._endpoint.model)
+            return self._end(ReviserError(message))
         now = asyncio.get_running_loop().time()
-        self._limiter.pause(self._health.note(reply, sent_at=sent_at, now=now, pause_s=pause_s))
+        try:
+            pause_s = self._health.note(reply, sent_at=sent_at, now=now, pause_s=pause_s)
+        except ReviserError as error:
+            return self._end(error)
+        self._limiter.pause(pause_s)
         if is_served(reply):
             await self._settle(self._doubts.refute(sent_at))
         elif end.step is Step.DOUBT or (end.revision is not None and end.revision.retryable):
@@ -189,20 +197,19 @@ class Caller:
             owner(revision)
 
     def _decide(self) -> None:
-        """Raise if the refusals held are everybody's: only calls under way can still show they are not."""
+        """End the run if the refusals held are everybody's: only calls under way can show they are not."""
         found = self._doubts.systematic()
         if found is None:
             self._limiter.release()
         elif any(sent_at > found.since for sent_at in self._under_way.values()):
             self._limiter.hold()
         else:
-            raise self._end(_systematic_message(found, self._endpoint))
+            self._end(ReviserError(_systematic_message(found, self._endpoint)))
 
-    def _end(self, message: str) -> ReviserError:
-        """The end of the run for all: whoever waits for the limiter is told so too."""
-        self._ended = ReviserError(message)
+    def _end(self, error: ReviserError) -> None:
+        """The end of the run for all: whoever waits for the limiter is told so too. The first one counts."""
+        self.ended = self.ended or error
         self._limiter.release()
-        return self._ended
 
 
 def _open(doubt: Doubt) -> Doubt:

@@ -43,7 +43,8 @@ class OpenAIReviser:
         api_key: sent to the endpoint and nowhere else.
         budget: what may be spent; needs `settings.price`.
         permits: limits that this run shares with others.
-        on_note: gets a sentence, once, about each setting that the endpoint turns out not to take.
+        on_note: gets a sentence, once, about each setting that the endpoint turns out not to take; it is
+            logged as well.
 
     Raises:
         ReviserError: the address or the key cannot be used at all.
@@ -57,10 +58,10 @@ class OpenAIReviser:
         api_key: str,
         budget: Budget | None = None,
         permits: SharedPermits | None = None,
-        on_note: Callable[[str], None] = _log.warning,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
-        self._journal = journal
+        self._journal, self._on_note = journal, on_note
         # Several `revise` at once, so that one begins while the last rows of another are under way.
         self._places = asyncio.Semaphore(settings.max_concurrency)
         self._endpoint = ChatEndpoint(
@@ -72,13 +73,17 @@ class OpenAIReviser:
             journal=journal,
             budget=budget or Budget(None),
             limiter=RateLimiter(settings.requests_per_minute, settings.tokens_per_minute, shared=permits),
-            on_note=on_note,
+            on_note=self._note,
         )
         self._random = random.Random()
         self._running: list[tuple[list[asyncio.Task[None]], set[asyncio.Task[CallEnd]]]] = []
 
     def __repr__(self) -> str:
         return f"OpenAIReviser({self._endpoint!r})"
+
+    def _note(self, text: str) -> None:
+        _log.warning(text)
+        self._on_note(text)
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,6 +125,7 @@ class OpenAIReviser:
                     working -= 1
                 else:
                     yield item
+            failure = failure or self._caller.ended
             if failure is None:
                 await self._caller.settle_doubts(hand_over)
         finally:

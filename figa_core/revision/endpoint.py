@@ -83,8 +83,14 @@ class ChatEndpoint:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
         if response.is_success:
-            return read_completion(response.content, headers)
-        return self._masked(read_error(response.status_code, response.content, headers, now=time.time()))
+            return self._masked(read_completion(response.content, headers))
+        if response.is_redirect:
+            return self._masked(_read_redirect(response))
+        # Masked before it is read: a long message is cut, and might be cut within the key.
+        body = (
+            response.content.replace(self._api_key.encode(), b"[key]") if self._secret else response.content
+        )
+        return read_error(response.status_code, body, headers, now=time.time())
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -96,9 +102,14 @@ class ChatEndpoint:
         if self._connected is None:
             self._connected = _connect(self._address, self._api_key, self._timeout_s)
         http, url, headers, extensions = self._connected
-        return await http.send(
-            httpx2.Request("POST", url, headers=headers, content=body, extensions=extensions)
-        )
+        request = httpx2.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        response = await http.send(request, follow_redirects=False)
+        there = _moved_to(response)
+        if there is None or there == url:
+            return response
+        self._connected = self._connected._replace(url=there)  # for the calls to come, too
+        request = httpx2.Request("POST", there, headers=headers, content=body, extensions=extensions)
+        return await http.send(request, follow_redirects=False)
 
     def _timed_out(self) -> Reply:
         return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
@@ -115,9 +126,35 @@ class ChatEndpoint:
     def _masked(self, reply: Reply) -> Reply:
         """Providers like to repeat the key in their messages."""
         key = self._api_key
-        if reply.message is None or len(key) < _MASKED_KEY_LENGTH or key not in reply.message:
+        if reply.message is None or not self._secret or key not in reply.message:
             return reply
         return replace(reply, message=reply.message.replace(key, "[key]"))
+
+    @property
+    def _secret(self) -> bool:
+        return len(self._api_key) >= _MASKED_KEY_LENGTH
+
+
+def _moved_to(response: httpx2.Response) -> httpx2.URL | None:
+    """Where a redirect that keeps the request leads to, on the same host: the key goes nowhere else."""
+    if response.status_code not in (307, 308) or "location" not in response.headers:
+        return None
+    here = response.request.url
+    try:
+        there = here.join(response.headers["location"])
+    except httpx2.InvalidURL:
+        return None
+    safe = there.scheme == here.scheme or there.scheme == "https"
+    return there if safe and there.host == here.host else None
+
+
+def _read_redirect(response: httpx2.Response) -> Reply:
+    where = response.headers.get("location", "nowhere")
+    return Reply(
+        CallOutcome.WRONG_ADDRESS,
+        f"HTTP {response.status_code}: a redirect to {where[:200]}",
+        status=response.status_code,
+    )
 
 
 def _connect(address: SplitResult, api_key: str, timeout_s: float) -> _Connected:

@@ -76,7 +76,7 @@ class RevisionRecipe:
     """What decides a revision besides the response and its reference; `templates`: by "has a reference"."""
 
     model: str
-    temperature: float
+    temperature: float | None
     max_tokens: int
     templates: Mapping[bool, str]
 

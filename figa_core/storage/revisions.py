@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from figa_core.ports import RevisionRequest
+from figa_core.revision.likeness import likeness_sql
 from figa_core.storage.database import Database
 from figa_core.storage.rows import REASON_KIND, read_messages
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
+_REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
 
 
@@ -37,6 +39,16 @@ class Spent:
     usd: float | None
     estimated_usd: float | None
     calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Rows that ended alike: an outcome or a status, how many, and one of them with the provider's words."""
+
+    kind: str
+    rows: int
+    example: str
+    words: str
 
 
 def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
@@ -100,6 +112,46 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
         **within,
     )
     return dict(rows)
+
+
+def open_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
+    """The most frequent reasons why rows are open, by how their last call ended and what was said."""
+    rows = database.fetch(
+        f"""WITH waiting AS (SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}), last_call AS (
+                SELECT revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
+                       arg_max(coalesce(message, ''), sent_at) AS words
+                FROM calls WHERE revision_id IN (SELECT revision_id FROM waiting) GROUP BY 1
+            ) {_causes("last_call", "kind")}""",
+        most=most,
+        run=run_id,
+    )
+    return tuple(Cause(*row) for row in rows)
+
+
+def refused_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
+    """The most frequent reasons why rows were refused for good."""
+    rows = database.fetch(
+        f"""WITH refused AS (
+                SELECT v.revision_id, v.status AS kind, coalesce(v.reason, '') AS words
+                FROM {_OF_RUN} AND {_REFUSED}
+            ) {_causes("refused", "kind")}""",
+        most=most,
+        run=run_id,
+    )
+    return tuple(Cause(*row) for row in rows)
+
+
+def count_refused(database: Database, run_id: str) -> int:
+    """How many rows of a run were refused for good."""
+    return database.fetch(f"SELECT count(*) FROM {_OF_RUN} AND {_REFUSED}", run=run_id)[0][0]
+
+
+def _causes(table: str, kind: str) -> str:
+    """SQL: the rows of `table` (revision_id, words) in groups that ended alike."""
+    return (
+        f"SELECT {kind}, count(*), min(revision_id), arg_min(words, revision_id) FROM {table} "
+        f"GROUP BY {kind}, {likeness_sql('words')} ORDER BY 2 DESC, 1 LIMIT $most"
+    )
 
 
 def failures(database: Database, run_id: str) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from figa_core.storage import revisions, summary
 from tasks.filter import admit
-from tasks.revise import check_open_rows, revise
+from tasks.revise import revise
+from tasks.revised import check_open_rows
 from tasks.score import score_revisions
 
 NOBODY = "http://127.0.0.1:9/v1"
