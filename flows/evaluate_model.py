@@ -10,6 +10,7 @@ from figa_core.errors import InputError
 from figa_core.records import Objective, Split
 from figa_core.report.data import ReportData
 from figa_core.storage import summary
+from figa_core.training.checkpoints import check_exported
 from flows.artifacts import publish_report
 from flows.open_run import OpenRun, visit_run
 from flows.progress import current
@@ -44,9 +45,11 @@ async def evaluate_model(
         InputError: there is no such workspace, run or model, or the label is another model's.
         WorkspaceBusyError: a run holds the workspace. It is not waited for: it may itself wait for the pool
             that this one occupies.
+        TrainingError: the model is a training's, and not as it was written.
         FigaError: what was wrong, where, and what to do; what was done until then is stored.
     """
     workspace, model = workspace.expanduser().resolve(), model.expanduser().resolve()
+    check_exported(model)
     config, progress = _impatient(stored_config(workspace, run_id)), current()
     with visit_run(config, flow_run.name or "evaluate-model", progress) as run:
         story = Story(progress)

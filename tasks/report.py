@@ -19,12 +19,14 @@ from figa_core.report.data import (
     TrainingCurve,
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
+from figa_core.report.sentences import percent
 from figa_core.report.tokens import example_of
 from figa_core.storage import revisions, shards, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tasks.engines import vllm_version
+from tasks.model_changes import ModelChanges
 from tasks.train import BASE_LABEL, label_of
 from tasks.workspace import Workspace
 
@@ -60,6 +62,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
     generator, scorer = run.settings.get("generator", ""), run.settings.get("scorer", "")
     counts = summary.counts(database, run_id, generator)
     rows = summary.evaluations(database, run_id)
+    changes = ModelChanges(workspace, run, rows, config)
     objectives = (config.loss.objective, *config.evaluation.baselines)
     return ReportData(
         workspace=config.workspace.name,
@@ -69,9 +72,9 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         rewards=_rewards(workspace, run, generator, scorer),
         examples=_examples(workspace, run, config, scorer),
         curves=tuple(_curves(workspace, run, objectives)),
-        base=_scores(workspace, run_id, rows, BASE_LABEL, config),
-        main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config),
-        baselines=tuple(_others(workspace, run_id, rows, config)),
+        base=_scores(workspace, run_id, rows, BASE_LABEL, config, changes),
+        main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config, changes),
+        baselines=tuple(_others(workspace, run_id, rows, config, changes)),
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
@@ -166,6 +169,11 @@ def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | No
         facts["learning rate"] = f"{steps[0].learning_rate:g}"
     if manifest is not None:
         facts["steps"] = str(manifest.steps)
+        if without := manifest.skipped_steps + manifest.overflowed_steps:
+            facts["steps without an update"] = f"{without}, {manifest.overflowed_steps} of them overflowed"
+        if manifest.change is not None:
+            facts["weights moved by"] = percent(manifest.change.relative)
+            facts["judged in"] = manifest.change.dtype
         facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
         facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
     return TrainingCurve(
@@ -181,13 +189,18 @@ def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | No
 
 
 def _others(
-    workspace: Workspace, run_id: str, rows: list[EvaluationRow], config: PipelineConfig
+    workspace: Workspace,
+    run_id: str,
+    rows: list[EvaluationRow],
+    config: PipelineConfig,
+    changes: ModelChanges,
 ) -> Iterator[ModelScores]:
     """The baselines in the config's order, then models that were evaluated by themselves."""
     shown = {BASE_LABEL, label_of(config.loss.objective)}
     baselines = [label_of(objective) for objective in config.evaluation.baselines]
     for label in dict.fromkeys([*baselines, *(row.label for row in rows)]):
-        if label not in shown and (scores := _scores(workspace, run_id, rows, label, config)) is not None:
+        scores = None if label in shown else _scores(workspace, run_id, rows, label, config, changes)
+        if scores is not None:
             yield scores
 
 
@@ -197,6 +210,7 @@ def _scores(
     rows: Iterable[EvaluationRow],
     label: str,
     config: PipelineConfig,
+    changes: ModelChanges,
 ) -> ModelScores | None:
     values = {
         row.metric: workspace.store.prompt_values(
@@ -207,7 +221,13 @@ def _scores(
     }
     if not values:
         return None
-    return ModelScores(label, values.get("reward", {}), values.get("verifier", {}))
+    return ModelScores(
+        label,
+        values.get("reward", {}),
+        values.get("verifier", {}),
+        identity=changes.identity(label),
+        change=changes.change(label),
+    )
 
 
 def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:

@@ -65,12 +65,42 @@ class TrainingCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChange:
+    """What a training made of the base model.
+
+    `updates` of its `steps` changed weights; `overflowed` of the others had a gradient that was not finite.
+    `relative` is ‖after − before‖ / ‖before‖ over all weights; of `compared` held-out responses `same` are
+    the base's, word for word. `dtype` and `base_dtype` are what the two were judged in, `rounding` what
+    storing the base in `dtype` alone would make of `relative`; None where nobody knows.
+    """
+
+    updates: int
+    steps: int
+    overflowed: int = 0
+    relative: float | None = None
+    same: int = 0
+    compared: int = 0
+    dtype: str | None = None
+    base_dtype: str | None = None
+    rounding: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelScores:
-    """One model judged on held-out prompts: prompt id → raw reward, and prompt id → verifier (0 to 1)."""
+    """One model judged on held-out prompts: prompt id → raw reward, and prompt id → verifier (0 to 1).
+
+    Models with one `identity` have the same weights. `change` is None for what was not trained here.
+    """
 
     label: str
     rewards: Mapping[str, float]
     verifier: Mapping[str, float] = field(default_factory=dict)
+    identity: str | None = None
+    change: ModelChange | None = None
+
+    def is_same_model(self, other: "ModelScores") -> bool:
+        """Whether the weights of both are known to be equal, value by value."""
+        return self.identity is not None and self.identity == other.identity
 
 
 @dataclass(frozen=True, slots=True)

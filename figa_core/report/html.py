@@ -120,7 +120,7 @@ def _masked(configuration: Mapping[str, Mapping[str, str]]) -> dict[str, dict[st
 
 def _tone(data: ReportData) -> str:
     """The header's colour: better, worse, or open."""
-    if data.base is None or data.main is None:
+    if data.base is None or data.main is None or data.main.is_same_model(data.base):
         return "open"
     for metric in Metric:
         change = difference(data.base, data.main, metric).change

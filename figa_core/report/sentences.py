@@ -1,7 +1,13 @@
 """What the held-out scores mean, in plain sentences made from the data alone, welcome or not."""
 
+from collections.abc import Iterator
+
 from figa_core.report.comparison import Difference, Metric, difference, interval_text, number
-from figa_core.report.data import ModelScores, ReportData
+from figa_core.report.data import ModelChange, ModelScores, ReportData
+
+# From here on a reader should not look for what the training taught.
+_ALMOST_ALL_RESPONSES = 0.9
+_ALMOST_NO_CHANGE = 1e-5
 
 
 def result_sentence(data: ReportData) -> str:
@@ -12,6 +18,8 @@ def result_sentence(data: ReportData) -> str:
         return (
             f"{data.main.label} was trained, but the base model was not evaluated: no comparison is possible."
         )
+    if data.main.is_same_model(data.base):
+        return unchanged_sentence(data.main)
     for metric in Metric:
         found = difference(data.base, data.main, metric)
         if found.change.n:
@@ -43,16 +51,23 @@ def _quantity(metric: Metric) -> tuple[str, str]:
 
 
 def comparison_sentences(data: ReportData) -> list[str]:
-    """How the main model stands against each baseline, and whether verifier and reward model disagree."""
+    """How the main model stands against each baseline, what a training did not change, and whether verifier
+    and reward model disagree.
+    """
     if data.main is None:
         return []
     sentences = [_versus_sentence(data.main, baseline) for baseline in data.baselines]
-    if data.base is not None:
+    sentences += [sentence for model in (data.main, *data.baselines) for sentence in _changes(data, model)]
+    if data.base is not None and not data.main.is_same_model(data.base):
         sentences.append(_disagreement(data.base, data.main))
     return [sentence for sentence in sentences if sentence]
 
 
 def _versus_sentence(main: ModelScores, baseline: ModelScores) -> str:
+    if main.is_same_model(baseline):
+        return (
+            f"{main.label} and {baseline.label} are the same model: their weights are equal, value by value."
+        )
     metric = next((m for m in Metric if difference(baseline, main, m).change.n), None)
     if metric is None:
         return f"{main.label} and {baseline.label} share no scored held-out prompts."
@@ -77,3 +92,72 @@ def _disagreement(base: ModelScores, main: ModelScores) -> str:
         return ""
     risen, fallen = ("verifier", "reward") if (judged.mean or 0) > 0 else ("reward", "verifier")
     return f"Beware: the mean {risen} score rose while the mean {fallen} score fell; the two judges disagree."
+
+
+def unchanged_sentence(model: ModelScores) -> str:
+    """A model whose weights are the base's: what differs between their scores is chance."""
+    change = model.change
+    why = "their weights are equal, value by value"
+    if change is not None and change.updates == 0:
+        why = f"none of its {change.steps:,} steps made an update"
+    return (
+        f"{model.label} is the base model, unchanged: {why}. Whatever differs between their scores is chance."
+    )
+
+
+def _changes(data: ReportData, model: ModelScores) -> Iterator[str]:
+    """What to know of a training before its scores are read."""
+    base, change = data.base, model.change
+    if base is not None and model.is_same_model(base):
+        if model is not data.main:  # the main model's is the first sentence of all
+            yield unchanged_sentence(model)
+        return
+    if change is None:
+        return
+    if change.overflowed:
+        yield (
+            f"Beware: {change.overflowed:,} of {change.steps:,} updates of {model.label} were left out, "
+            "because the gradient was not finite."
+        )
+    if _changed_almost_nothing(change):
+        yield (
+            f"{model.label} changed almost nothing: {_figures(change)}. More steps or a higher learning rate "
+            "change more."
+        )
+    if change.dtype and change.base_dtype and change.dtype != change.base_dtype:
+        yield _dtypes(model.label, change)
+
+
+def _changed_almost_nothing(change: ModelChange) -> bool:
+    if change.compared:
+        return change.same >= _ALMOST_ALL_RESPONSES * change.compared
+    return change.relative is not None and change.relative < _ALMOST_NO_CHANGE
+
+
+def _figures(change: ModelChange) -> str:
+    figures = []
+    if change.relative is not None:
+        figures.append(f"its weights moved by {percent(change.relative)}")
+    if change.compared:
+        figures.append(
+            f"{change.same:,} of {change.compared:,} held-out responses are the base's, word for word"
+        )
+    return " and ".join(figures)
+
+
+def _dtypes(label: str, change: ModelChange) -> str:
+    rounding = (
+        "" if change.rounding is None else f": rounding alone moves weights by {percent(change.rounding)}"
+    )
+    if rounding and change.relative is not None:
+        rounding += f", with the training it is {percent(change.relative)}"
+    return (
+        f"Beware: {label} was judged in {change.dtype}, the base in {change.base_dtype}, and part of the "
+        f"difference may come from that{rounding}."
+    )
+
+
+def percent(share: float) -> str:
+    """Such as "1.7 %" or "0.00012 %": two digits that say something."""
+    text = f"{100 * share:.2g}"
+    return f"{float(text):.10f}".rstrip("0").rstrip(".") + " %" if "e" in text else f"{text} %"

@@ -249,6 +249,21 @@ def evaluations(database: Database, run_id: str) -> list[EvaluationRow]:
     return [EvaluationRow(*row) for row in rows]
 
 
+def same_responses(database: Database, run_id: str, one: str, other: str) -> tuple[int, int]:
+    """How many responses of two generators to the same held-out prompts are equal, and of how many."""
+    rows = database.fetch(
+        "SELECT count(*) FILTER (a.text = b.text), count(*) FROM responses a "
+        "JOIN responses b ON b.prompt_id = a.prompt_id AND b.sample_index = a.sample_index "
+        "JOIN run_prompts rp ON rp.prompt_id = a.prompt_id AND rp.run_id = $run "
+        "JOIN prompts p ON p.prompt_id = a.prompt_id AND p.split = 'held_out' "
+        "WHERE a.generator_id = $one AND b.generator_id = $other",
+        run=run_id,
+        one=one,
+        other=other,
+    )
+    return rows[0]
+
+
 _RUN_COLUMNS = "run_id, name, status, message, config, settings, started_at, ended_at"
 
 

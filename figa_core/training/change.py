@@ -45,6 +45,20 @@ def weight_change(before: Path, after: Path) -> WeightChange | None:
     return WeightChange(relative, changed, compared, dtype=dtypes[1], dtype_before=dtypes[0])
 
 
+def rounding_change(model: Path, dtype: str) -> float:
+    """`WeightChange.relative` of a model that is only stored in another dtype."""
+    import torch
+
+    squares = total = 0.0
+    for name, path in sorted(_files_by_weight(model).items()):
+        tensor = _tensor(path, name)
+        if tensor.is_floating_point():
+            difference = tensor.to(getattr(torch, dtype)).double() - tensor.double()
+            squares += float(difference.square().sum())
+            total += float(tensor.double().square().sum())
+    return math.sqrt(squares / total) if total else 0.0
+
+
 def _files_by_weight(model: Path) -> dict[str, Path]:
     from safetensors import safe_open
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from figa_core.report.comparison import Metric, compare, number
-from figa_core.report.data import ModelScores, ReportData
+from figa_core.report.data import ModelChange, ModelScores, ReportData
 from figa_core.report.sentences import comparison_sentences, result_sentence
 
 EMPTY = ReportData(workspace="w", run_id="r", created_at="now")
@@ -123,3 +123,77 @@ def test_numbers_have_true_minus_signs_and_no_negative_zero(
     value: float | None, signed: bool, text: str
 ) -> None:
     assert number(value, 1, signed=signed) == text
+
+
+def trained(label: str, *values: float, change: ModelChange | None = None, identity: str = "") -> ModelScores:
+    found = scores(label, *values)
+    return dataclasses.replace(found, change=change, identity=identity or label)
+
+
+BASE = trained("base", 0.1, 0.5, 0.9)
+CHANGED = ModelChange(updates=10, steps=10, relative=0.01, same=1, compared=10)
+
+
+def test_a_model_with_the_weights_of_the_base_is_not_called_indistinguishable_but_unchanged() -> None:
+    """Its scores differ, as chance has it, and clearly: that is no gain."""
+    change = ModelChange(updates=10, steps=10, relative=0.0)
+    data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
+    assert result_sentence(data) == (
+        "FIGA is the base model, unchanged: their weights are equal, value by value. Whatever differs "
+        "between their scores is chance."
+    )
+    assert comparison_sentences(data) == []
+
+
+def test_a_training_without_an_update_says_so() -> None:
+    change = ModelChange(updates=0, steps=12, relative=0.0)
+    data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
+    assert "FIGA is the base model, unchanged: none of its 12 steps made an update." in result_sentence(data)
+
+
+def test_two_models_of_the_same_weights_are_called_the_same() -> None:
+    main = trained("FIGA", 0.2, 0.6, 1.0, change=CHANGED, identity="one")
+    twin = trained("SFT", 0.3, 0.5, 1.0, change=CHANGED, identity="one")
+    unchanged = trained("SFT on Y", 0.1, 0.5, 0.9, change=ModelChange(0, 3, relative=0.0), identity="base")
+    assert comparison_sentences(run(BASE, main, twin)) == [
+        "FIGA and SFT are the same model: their weights are equal, value by value."
+    ]
+    lines = comparison_sentences(run(BASE, main, unchanged))
+    assert lines[1].startswith("SFT on Y is the base model, unchanged: none of its 3 steps")
+
+
+def test_models_of_which_nobody_knows_the_weights_are_told_apart_by_their_scores() -> None:
+    assert "made no clear difference" in result_sentence(run(scores("base", 0.1, 0.2), scores("F", 0.1, 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ModelChange(3, 3, relative=1.234e-6, same=48, compared=50),
+            "FIGA changed almost nothing: its weights moved by 0.00012 % and 48 of 50 held-out responses are "
+            "the base's, word for word.",
+        ),
+        (ModelChange(3, 3, relative=1e-6), "FIGA changed almost nothing: its weights moved by 0.0001 %."),
+        (
+            ModelChange(6, 10, overflowed=4, relative=0.01, compared=5),
+            "Beware: 4 of 10 updates of FIGA were left out, because the gradient was not finite.",
+        ),
+        (
+            ModelChange(
+                9, 9, relative=0.02, compared=5, dtype="bfloat16", base_dtype="float32", rounding=0.0017
+            ),
+            "Beware: FIGA was judged in bfloat16, the base in float32, and part of the difference may come "
+            "from that: rounding alone moves weights by 0.17 %, with the training it is 2 %.",
+        ),
+    ],
+)
+def test_what_a_training_did_not_do_is_said_with_its_figures(change: ModelChange, words: str) -> None:
+    lines = comparison_sentences(run(BASE, trained("FIGA", 0.1, 0.5, 0.9, change=change)))
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+def test_a_training_that_changed_a_lot_needs_no_such_word() -> None:
+    change = dataclasses.replace(CHANGED, dtype="float32", base_dtype="float32")
+    assert comparison_sentences(run(BASE, trained("FIGA", 0.2, 0.6, 1.0, change=change))) == []

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from figa_core.training.batches import _DUMMY
 from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
 
 
@@ -95,9 +96,26 @@ def test_a_token_ruled_out_entirely_is_gated_without_nan() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
-def test_half_precision_logits_are_summed_in_fp32() -> None:
-    sums = weighted_nll(torch.zeros(1, 3, dtype=torch.bfloat16), torch.tensor([0]), torch.ones(1), None)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("loss", [ungated_nll, weighted_unlikelihood])
+def test_half_precision_logits_are_taken_to_fp32_before_anything_else(loss: Loss, dtype: torch.dtype) -> None:
+    """Not after: a log-softmax in bfloat16 is off by parts in a hundred."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(40, 50, generator=generator)).to(dtype)
+    targets, weights = torch.arange(40), torch.ones(40)
+    weights[::2] = -0.5
+    sums, exact = loss(logits, targets, weights), loss(logits.double(), targets, weights.double())
     assert sums.weighted_sum.dtype == torch.float32
+    for found, expected in zip(sums, exact, strict=True):
+        assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_dummy_counts_as_nothing() -> None:
+    """A rank with fewer micro-batches than the others runs one token of weight 0."""
+    targets, weights = torch.from_numpy(_DUMMY.targets_K), torch.from_numpy(_DUMMY.weights_K)
+    for loss in (ungated_nll, weighted_unlikelihood):
+        sums = loss(torch.randn(len(targets), 5), targets, weights)
+        assert [float(value) for value in sums] == [0.0] * len(sums)
 
 
 def test_arguments_are_left_as_they_were() -> None:

@@ -1,0 +1,96 @@
+"""What each model of a report is, beside its scores: whose weights it has, and what its training changed."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from figa_core.config import PipelineConfig
+from figa_core.errors import FigaError
+from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.records import Objective
+from figa_core.report.data import ModelChange
+from figa_core.storage import summary
+from figa_core.storage.summary import EvaluationRow, RunRow
+from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, read_manifest
+from tasks.train import BASE_LABEL, label_of
+from tasks.workspace import Workspace
+
+
+class ModelChanges:
+    """Looked up once for a report; `identity` and `change` by label, None where nothing is known."""
+
+    def __init__(
+        self, workspace: Workspace, run: RunRow, rows: Iterable[EvaluationRow], config: PipelineConfig
+    ) -> None:
+        self._workspace, self._run, self._base = workspace, run, config.generation.model
+        self._generators = {row.label: row.generator_id for row in rows}
+        self._trainings = dict(_trainings(workspace, run))
+        self._identities = self._find_identities()
+
+    def identity(self, label: str) -> str | None:
+        """Equal for models with equal weights."""
+        return self._identities.get(label)
+
+    def change(self, label: str) -> ModelChange | None:
+        """What the training of this name changed, None for a model that this run did not train."""
+        if label not in self._trainings:
+            return None
+        directory, manifest = self._trainings[label]
+        same, compared = self._same_responses(label)
+        dtype, base_dtype = _dtype(directory / MODEL_NAME), _dtype(self._base)
+        return ModelChange(
+            updates=manifest.steps - manifest.skipped_steps - manifest.overflowed_steps,
+            steps=manifest.steps,
+            overflowed=manifest.overflowed_steps,
+            relative=None if manifest.change is None else manifest.change.relative,
+            same=same,
+            compared=compared,
+            dtype=dtype,
+            base_dtype=base_dtype,
+            rounding=_rounding(self._base, dtype, base_dtype),
+        )
+
+    def _same_responses(self, label: str) -> tuple[int, int]:
+        base, own = self._generators.get(BASE_LABEL), self._generators.get(label)
+        if base is None or own is None:
+            return 0, 0
+        return summary.same_responses(self._workspace.store.database, self._run.run_id, base, own)
+
+    def _find_identities(self) -> Mapping[str, str]:
+        """A generator's id, which is made of the model's files; that of the first with the same weights."""
+        identities, by_weights = dict(self._generators), dict[str, str]()
+        for label, (_, manifest) in self._trainings.items():
+            if label not in identities:
+                continue
+            if manifest.change is not None and not manifest.change.changed and BASE_LABEL in identities:
+                identities[label] = identities[BASE_LABEL]
+            elif weights := _weights(manifest):
+                identities[label] = by_weights.setdefault(weights, identities[label])
+        return identities
+
+
+def _trainings(workspace: Workspace, run: RunRow) -> Iterable[tuple[str, tuple[Path, TrainingManifest]]]:
+    for objective in Objective:
+        training_id = run.settings.get(f"training.{objective}")
+        directory = workspace.training(training_id) if training_id else None
+        manifest = read_manifest(directory) if directory else None
+        if directory is not None and manifest is not None:
+            yield label_of(objective), (directory, manifest)
+
+
+def _weights(manifest: TrainingManifest) -> str:
+    return " ".join(value for name, value in manifest.files.items() if name.endswith(".safetensors"))
+
+
+def _dtype(model: Path) -> str | None:
+    try:
+        return checkpoint_dtype(model)
+    except FigaError:  # the directory is gone: the scores are all that is left of it
+        return None
+
+
+def _rounding(base: Path, dtype: str | None, base_dtype: str | None) -> float | None:
+    if dtype not in ("bfloat16", "float16") or dtype == base_dtype:
+        return None
+    from figa_core.training.change import rounding_change  # torch, seconds to import
+
+    return rounding_change(base, dtype)

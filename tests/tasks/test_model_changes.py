@@ -1,0 +1,178 @@
+"""The report knows which models are one and the same, and how little a training changed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from figa_core import ids
+from figa_core.config import PipelineConfig
+from figa_core.records import FinishReason, Message, Objective, Prompt, Response, Split
+from figa_core.storage import summary
+from figa_core.training.change import rounding_change, weight_change
+from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, checkpoints_dir, finish
+from figa_core.training.job import TrainingJob
+from tasks.model_changes import ModelChanges
+from tasks.train import label_of
+from tasks.workspace import Workspace
+
+RUN = "run"
+FIGA, SFT = Objective.FIGA, Objective.SFT_REVISED
+BASE_WEIGHTS = {"a": torch.arange(1.0, 9.0) / 7, "b": torch.tensor([2.0])}
+
+
+def write_model(directory: Path, weights: Mapping[str, torch.Tensor]) -> Path:
+    directory.mkdir(parents=True)
+    save_file(dict(weights), directory / "model.safetensors")
+    dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+    (directory / "config.json").write_text(f'{{"dtype": "{dtype}"}}')
+    return directory
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "base", BASE_WEIGHTS)
+
+
+@pytest.fixture
+def config(base: Path, tmp_path: Path) -> PipelineConfig:
+    return PipelineConfig.model_validate(
+        {
+            "workspace": {"path": tmp_path / "w"},
+            "prompts": {"path": tmp_path / "prompts.jsonl"},
+            "generation": {"model": base},
+            "reward": {"model": base},
+            "revision": {"model": "reviser"},
+            "evaluation": {"baselines": [SFT]},
+        }
+    )
+
+
+@pytest.fixture
+def workspace(config: PipelineConfig) -> Workspace:
+    """Four held-out prompts; the base answers each."""
+    workspace = Workspace(config.workspace.path)
+    workspace.store.create()
+    workspace.store.save_run(RUN, "test", config.model_dump(mode="json"), None)
+    prompts = []
+    for index in range(5):
+        messages = (Message("user", f"question {index}"),)
+        prompts.append(
+            Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT if index < 4 else Split.TRAIN)
+        )
+    workspace.store.import_prompts(RUN, prompts)
+    judged(workspace, "base", [f"answer {i}" for i in range(5)])
+    return workspace
+
+
+def judged(workspace: Workspace, label: str, texts: list[str]) -> None:
+    generator = f"generator of {label}"
+    with workspace.store.database.transaction() as connection:
+        rows = connection.execute("SELECT prompt_id FROM prompts ORDER BY messages").fetchall()
+    workspace.store.save_responses(
+        generator,
+        [
+            Response(f"{label}-{i}", prompt, 0, text, (1,), FinishReason.STOP)
+            for i, ((prompt,), text) in enumerate(zip(rows, texts, strict=False))
+        ],
+    )
+    workspace.store.save_evaluation(RUN, label, generator, "scorer", "reward", (4, 1.0, 0.1))
+
+
+def trained(
+    workspace: Workspace,
+    base: Path,
+    objective: Objective,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    skipped: int = 0,
+    overflowed: int = 0,
+    texts: list[str],
+) -> None:
+    training_id = f"training-{objective}"
+    output = workspace.training(training_id)
+    model = write_model(output / MODEL_NAME, weights)
+    job = TrainingJob(
+        training_id=training_id,
+        model=base,
+        shards=base,
+        output=output,
+        objective=objective,
+        alpha=1.0,
+        beta=0.5,
+        gamma=0.0,
+        negative_nll_max=0.6,
+        learning_rate=1e-5,
+        steps=10,
+        pairs_per_step=8,
+        tokens_per_batch=100,
+    )
+    change = weight_change(base, model)
+    finish(
+        job,
+        TrainingManifest(training_id, 10, skipped, 1.0, 1, {}, overflowed_steps=overflowed, change=change),
+    )
+    assert not checkpoints_dir(job).exists()
+    workspace.store.save_run_settings(RUN, {f"training.{objective}": training_id})
+    judged(workspace, label_of(objective), texts)
+
+
+def changes(workspace: Workspace, config: PipelineConfig) -> ModelChanges:
+    database = workspace.store.database
+    return ModelChanges(workspace, summary.run(database, RUN), summary.evaluations(database, RUN), config)
+
+
+def test_a_training_that_changed_no_weight_left_the_base_model(
+    workspace: Workspace, base: Path, config: PipelineConfig
+) -> None:
+    trained(workspace, base, FIGA, BASE_WEIGHTS, skipped=10, texts=["x", "answer 1", "answer 2", "answer 3"])
+    found = changes(workspace, config)
+    assert found.identity("FIGA") == found.identity("base") is not None
+    change = found.change("FIGA")
+    assert change is not None
+    assert (change.updates, change.steps, change.relative) == (0, 10, 0.0)
+    assert (change.same, change.compared) == (3, 4)
+
+
+def test_two_trainings_with_equal_weights_are_one_model_and_not_the_base(
+    workspace: Workspace, base: Path, config: PipelineConfig
+) -> None:
+    moved = {**BASE_WEIGHTS, "b": torch.tensor([2.5])}
+    for objective in (FIGA, SFT):
+        trained(workspace, base, objective, moved, texts=["other"] * 4)
+    found = changes(workspace, config)
+    assert found.identity(label_of(FIGA)) == found.identity(label_of(SFT)) is not None
+    assert found.identity("base") != found.identity("FIGA")
+    assert found.change("base") is None
+    change = found.change("FIGA")
+    assert change is not None
+    assert change.relative == pytest.approx(0.5 / (sum((k / 7) ** 2 for k in range(1, 9)) + 4) ** 0.5)
+
+
+def test_different_weights_are_different_models(
+    workspace: Workspace, base: Path, config: PipelineConfig
+) -> None:
+    for objective, value in ((FIGA, 2.5), (SFT, 3.0)):
+        moved = {**BASE_WEIGHTS, "b": torch.tensor([value])}
+        trained(workspace, base, objective, moved, overflowed=2, texts=["other"] * 4)
+    found = changes(workspace, config)
+    assert len({found.identity(label) for label in ("base", label_of(FIGA), label_of(SFT))}) == 3
+    change = found.change("FIGA")
+    assert change is not None
+    assert (change.updates, change.overflowed) == (8, 2)
+
+
+def test_a_model_judged_in_another_dtype_says_what_rounding_alone_does(
+    workspace: Workspace, base: Path, config: PipelineConfig
+) -> None:
+    """As releases before wrote them: trained in bfloat16 and exported so."""
+    rounded = {name: weight.bfloat16() for name, weight in BASE_WEIGHTS.items()}
+    trained(workspace, base, FIGA, rounded, texts=["other"] * 4)
+    change = changes(workspace, config).change("FIGA")
+    assert change is not None
+    assert (change.dtype, change.base_dtype) == ("bfloat16", "float32")
+    assert change.rounding == pytest.approx(change.relative)
+    assert change.rounding == pytest.approx(rounding_change(base, "bfloat16"))
+    assert 1e-4 < (change.rounding or 0) < 2**-8
