@@ -131,7 +131,7 @@ def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     for section, field in path_fields():
         model: Section = updates.get(section) or getattr(config, section)
         path = getattr(model, field)
-        updates[section] = model.model_copy(update={field: path and _anchored(path, base)})
+        updates[section] = model.model_copy(update={field: path and absolute_path(path, base)})
     return config.model_copy(update=updates)
 
 
@@ -215,14 +215,14 @@ def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]
         path = fields.get(field) if isinstance(fields, dict) else None
         if isinstance(path, (str, Path)) and str(path).strip() and not says_nothing(str(path)):
             try:
-                _anchored(Path(path), base)
+                absolute_path(Path(path), base)
             except ValueError as error:
                 setting = f"{section}.{field}"
                 yield setting, f"{setting}: {error} (got {shortened(str(path), _GOT_LENGTH)!r})"
 
 
-def _anchored(path: Path, base: Path) -> Path:
-    """The absolute path; ValueError in words where there can be none."""
+def absolute_path(path: Path, base: Path) -> Path:
+    """The path from `base` on, "~" as the home directory; ValueError in words where there can be none."""
     try:
         expanded = path.expanduser()
     except RuntimeError:

@@ -4,6 +4,7 @@ Hashing gigabytes every night is slow, so a small JSON file remembers each file'
 a file of weights is read for that anyway, it is also looked through for values that are no numbers.
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -22,7 +23,8 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     """SHA-256 (hex) over the names and hashes of weights, configuration and tokenizer files.
 
     Raises:
-        InputError: no such directory, no config.json or safetensors in it, or weights that are no numbers.
+        InputError: no such directory, no config.json or safetensors in it, a file that cannot be read, or weights
+            that are no numbers.
     """
     if not (directory / "config.json").is_file():
         raise InputError(
@@ -36,17 +38,32 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     known: dict[str, str] = _read(cache)
     digest = hashlib.sha256()
     for path in sorted({p for pattern in _PARTS for p in directory.glob(pattern)}):
-        stat = path.stat()
-        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-        known[key] = known.get(key) or _hash(path)
-        digest.update(f"{path.name}:{known[key]}\n".encode())
+        try:
+            stat = path.stat()
+            key = f"{os.path.realpath(path)}:{stat.st_size}:{stat.st_mtime_ns}"
+            known[key] = known.get(key) or _hash(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: a file of the model cannot be read: {error.strerror or error}. Fetch the model "
+                "again, or correct its permissions."
+            ) from error
+        digest.update(f"{path.name}:{known[key]}\n".encode("utf-8", "surrogateescape"))
     if cache is not None:
+        _write(cache, known)
+    return digest.hexdigest()
+
+
+def _write(cache: Path, known: dict[str, str]) -> None:
+    """Remember the hashes. They can be computed again: a full disk ends nothing here."""
+    # Beside and renamed: another process may read it at this moment.
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}")
+    try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        # Beside and renamed: another process may read it at this moment.
-        partial = cache.with_name(f"{cache.name}.{os.getpid()}")
         partial.write_bytes(orjson.dumps(known))
         partial.replace(cache)
-    return digest.hexdigest()
+    except (OSError, orjson.JSONEncodeError):  # a path that is no UTF-8 cannot be a key
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _hash(path: Path) -> str:

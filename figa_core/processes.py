@@ -37,8 +37,12 @@ def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """This process's environment for a child that will call `die_with_parent`, plus `extra`."""
-    return {**os.environ, PARENT_PID_VARIABLE: str(os.getpid()), **extra}
+    """This process's environment for a child that will call `die_with_parent`, plus `extra`.
+
+    What the child prints goes to a file that is read as UTF-8, whatever a terminal here may show.
+    """
+    inherited = {**os.environ, PARENT_PID_VARIABLE: str(os.getpid())}
+    return {**inherited, "PYTHONIOENCODING": "utf-8:backslashreplace", **extra}
 
 
 def _watch(parent: int, sent_signal: signal.Signals) -> None:

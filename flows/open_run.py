@@ -12,7 +12,7 @@ from figa_core.prompt_files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
-from figa_core.storage.store import Store
+from figa_core.storage.store import INTERRUPTED, Store
 from flows.preflight import check
 from flows.progress import Progress
 from flows.run_log import library_logs
@@ -37,15 +37,11 @@ class OpenRun:
     warnings: list[str] = field(default_factory=list)
 
 
-INTERRUPTED = "interrupted"
-"""The status of a run that somebody stopped."""
-
-
 @contextmanager
 def open_run(
     config: PipelineConfig, flow_run: str, progress: Progress, *, reaches: str = "completed"
 ) -> Iterator[OpenRun]:
-    """Check the config, take the workspace, and record the run and its end: `reaches`, or failed.
+    """Check the config, take the workspace, record the run and its end: `reaches`, failed or interrupted.
 
     Raises:
         ConfigError: see `preflight.check`; nothing was started.
@@ -124,7 +120,11 @@ def _held(
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
-    """The run that a configuration makes: equal work, equal id. Changes nothing but the cache of hashes."""
+    """The run that a configuration makes: equal work, equal id. Changes nothing but the cache of hashes.
+
+    Raises:
+        InputError: the prompts or a model cannot be read.
+    """
     generation, prompt = config.generation, config.revision_prompt
     templates = load_templates(prompt.with_reference, prompt.without_reference)
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)

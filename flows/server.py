@@ -9,6 +9,7 @@ twenty seconds, which a busy laptop needs to start it. This one runs the same ap
 """
 
 import argparse
+import http.client
 import os
 import socket
 import subprocess
@@ -33,6 +34,13 @@ _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _REPORTS_ROUTE = "/reports"
+_HEALTH_TIMEOUT_S = 20.0
+_HEALTH_BYTES = 1000
+_NEEDS_KEY = (401, 403)
+_HOW = (
+    "Start that server, correct the address, or unset it (also in the Prefect profile) to let the run start "
+    "one of its own."
+)
 
 
 class PrefectServer:
@@ -54,7 +62,7 @@ class PrefectServer:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
-                f"{directory}: cannot create it for the Prefect server: {error.strerror}. "
+                f"{directory}: cannot create it for the Prefect server: {error.strerror or error}. "
                 "Set workspace.path to a directory you may write to."
             ) from error
         self.directory = directory
@@ -141,7 +149,7 @@ class PrefectServer:
         try:
             with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as response:
                 return response.status == 200
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def __enter__(self) -> "PrefectServer":
@@ -160,7 +168,7 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
     Call `wait` on what comes back before the first flow runs.
 
     Raises:
-        ConfigError: an API is configured, and nobody answers there.
+        ConfigError: an API is configured, and nobody answers there, or no Prefect server that fits.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
@@ -185,15 +193,46 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
 
 
 def _check_answers(api_url: str) -> None:
+    """Raises ConfigError if nobody answers there, or somebody else than a Prefect server of this version."""
+    _check_health(api_url)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.raise_for_api_version_mismatch()
+        except Exception as error:  # a RuntimeError about versions, or whatever a wrong server leads to
+            raise ConfigError(f"{API_URL_VARIABLE} = {api_url}: {_in_one_line(error)}. {_HOW}") from error
+
+
+def _check_health(api_url: str) -> None:
+    """Without Prefect's client, which tries for minutes where nobody answers."""
     try:
-        urllib.request.urlopen(f"{api_url}/health", timeout=20).close()
-    except urllib.error.HTTPError:
-        return  # somebody answers; what they think of us, Prefect's own client will say
-    except OSError as error:
+        with urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=_HEALTH_TIMEOUT_S) as response:
+            healthy = response.read(_HEALTH_BYTES).strip() == b"true"
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in _NEEDS_KEY:
+            return  # which Prefect's client has, if anybody
+        raise ConfigError(_no_api(api_url, f"status {error.code}")) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise ConfigError(
-            f"{API_URL_VARIABLE} = {api_url}: nobody answers there ({error}). Start that server, or unset it "
-            "(also in the Prefect profile) to let the run start one of its own."
+            f"{API_URL_VARIABLE} = {api_url}: nobody answers there ({_in_one_line(error)}). {_HOW}"
         ) from error
+    if not healthy:
+        raise ConfigError(_no_api(api_url, "its /health does not say true"))
+
+
+def _in_one_line(error: Exception) -> str:
+    if "401" in str(error) or "403" in str(error):
+        return "it refuses the key; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud"
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def _no_api(api_url: str, why: str) -> str:
+    return (
+        f"{API_URL_VARIABLE} = {api_url}: what answers there is no Prefect API ({why}); the address of one "
+        f"ends in /api. {_HOW}"
+    )
 
 
 def _drain() -> None:

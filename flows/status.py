@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from figa_core.config_file import absolute_path
 from figa_core.errors import InputError
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
 from figa_core.storage.lease import describe_holder, is_held
+from figa_core.storage.store import INTERRUPTED, RUNNING
 from tasks.report import collect, funnel_of, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
@@ -19,9 +21,12 @@ def existing_workspace(directory: Path) -> Workspace:
     """The workspace in `directory`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or there can be none.
     """
-    workspace = Workspace(directory)
+    try:
+        workspace = Workspace(absolute_path(directory, Path.cwd()))
+    except ValueError as error:
+        raise InputError(f"{directory}: cannot be a workspace: {error}. Name another directory.") from error
     if not workspace.store.database.path.is_file():
         raise InputError(
             f"{directory}: no workspace here (no {workspace.store.database.path.name}). "
@@ -52,23 +57,26 @@ def workspace_status(directory: Path) -> dict[str, Any]:
         InputError: there is no workspace.
     """
     workspace = existing_workspace(directory)
+    directory = workspace.directory
+    held = is_held(directory)
     return {
-        "workspace": str(directory.resolve()),
-        "held_by": describe_holder(directory) if is_held(directory) else None,
-        "runs": [_run_status(workspace, run) for run in summary.runs(workspace.store.database)],
+        "workspace": str(directory),
+        "held_by": describe_holder(directory) if held else None,
+        "runs": [_run_status(workspace, run, held=held) for run in summary.runs(workspace.store.database)],
     }
 
 
-def _run_status(workspace: Workspace, run: summary.RunRow) -> dict[str, Any]:
+def _run_status(workspace: Workspace, run: summary.RunRow, *, held: bool) -> dict[str, Any]:
     database = workspace.store.database
+    killed = run.status == RUNNING and not held  # who writes its end was not asked
     funnel = funnel_of(summary.counts(database, run.run_id, run.settings.get("generator", "")))
     report = workspace.report(run.run_id)
     waiting = revisions.open_by_kind(database, run.run_id)
     return {
         "run_id": run.run_id,
         "name": run.name,
-        "status": run.status,
-        "message": run.message,
+        "status": INTERRUPTED if killed else run.status,
+        "message": "its process was killed: the same command goes on" if killed else run.message,
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "ended_at": run.ended_at and run.ended_at.isoformat(timespec="seconds"),
         "steps": [

@@ -21,7 +21,7 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
             same configuration would be another run, and pay anew.
         ConfigError: the configuration is of another version and does not fit this one.
     """
-    workspace = existing_workspace(directory.expanduser().resolve())
+    workspace = existing_workspace(directory)
     run = summary.run(workspace.store.database, run_id)
     source = f"run {run.run_id} in {workspace.directory}"
     config = parse_config(dict(run.config), source=source, base=workspace.directory)

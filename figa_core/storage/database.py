@@ -4,6 +4,8 @@ A read-write open shuts out every other process, readers included, so the file i
 model or API call. An open that finds it locked waits with a bounded backoff, then names who waits for what.
 """
 
+import contextlib
+import os
 import random
 import threading
 import time
@@ -23,6 +25,17 @@ _LONGEST_WAIT_S = 0.5
 # How DuckDB puts it; more than a word, because its messages repeat the path.
 _LOCKED = "Could not set lock on file"
 _DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes")
+_FULL = ("No space left", "File too large", "Disk quota exceeded")
+# Of the file or the disk; every other error of DuckDB's is a fault of ours.
+_OF_THE_FILE = (
+    duckdb.IOException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.SerializationException,
+    duckdb.TransactionException,
+)
+# It would ask the network for an extension where the file is, say, an SQLite database.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
 
 
 # DuckDB refuses a file that is open already elsewhere in the process, so all threads take turns at a file,
@@ -33,7 +46,8 @@ _turns_lock = threading.Lock()
 
 def _turn_at(path: Path) -> threading.RLock:
     with _turns_lock:
-        return _turns.setdefault(path.resolve(), threading.RLock())
+        # Not `resolve`, which fails at symbolic links in a circle: the open that follows says it in words.
+        return _turns.setdefault(Path(os.path.realpath(path)), threading.RLock())
 
 
 class Database:
@@ -61,20 +75,33 @@ class Database:
                 "Set workspace.path to a directory you may write to."
             ) from error
         with self.open() as connection:
-            migrate(connection)
+            try:
+                migrate(connection)
+            except StorageError as error:
+                raise StorageError(f"{self.path}: {error}") from error
+            except (duckdb.CatalogException, duckdb.BinderException) as error:
+                raise StorageError(
+                    f"{self.path}: its tables are not those of a workspace ({error}). It is another "
+                    "program's, or damaged: name another workspace, or move the file away."
+                ) from error
 
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for one short unit of work.
 
         Raises:
-            StorageError: another process keeps the file longer than `lock_timeout_s`, or it is damaged.
-            WorkspaceError: the file cannot be written.
+            StorageError: another process keeps the file longer than `lock_timeout_s`, it is damaged, or the
+                disk is full.
+            WorkspaceError: the file cannot be opened.
         """
         with self._thread_lock:
             connection = self._connect()
             try:
                 yield connection
+            except duckdb.Error as error:
+                if explained := _explained(self.path, error):
+                    raise explained from error
+                raise
             finally:
                 connection.close()
 
@@ -86,7 +113,8 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                connection.rollback()
+                with contextlib.suppress(duckdb.Error):  # what ended it says more
+                    connection.rollback()
                 raise
             connection.commit()
 
@@ -100,7 +128,7 @@ class Database:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=self._read_only)
+                return duckdb.connect(str(self.path), read_only=self._read_only, config=_CONFIG)
             except duckdb.IOException as error:
                 if any(words in str(error) for words in _DAMAGED):
                     raise _damaged(self.path, error) from error
@@ -120,8 +148,27 @@ class Database:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
+def _explained(path: Path, error: duckdb.Error) -> StorageError | None:
+    """An error of the file or the disk in words; None for others."""
+    if any(words in str(error) for words in _FULL):
+        return StorageError(
+            f"{path}: the disk is full: {error}. Free space and run the same command: what was stored before "
+            "is kept."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageError(
+            f"{path}: DuckDB ran out of memory, or of disk for what does not fit into it: {error}. Free some "
+            "and run the same command."
+        )
+    # Of corrupt blocks DuckDB speaks by its most general class.
+    return _damaged(path, error) if isinstance(error, _OF_THE_FILE) or type(error) is duckdb.Error else None
+
+
 def _damaged(path: Path, error: duckdb.Error) -> StorageError:
-    return StorageError(f"{path}: the database cannot be read: {error}. Restore it, or use a new workspace.")
+    return StorageError(
+        f"{path}: the database cannot be read: {error}. Restore it from a copy, or move it away and run the "
+        "same command: what was paid for is taken back from the journal."
+    )
 
 
 def insert_rows(

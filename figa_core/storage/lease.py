@@ -4,6 +4,7 @@ The lock (`filelock`) is the truth and vanishes with its process, however that e
 heartbeat, only tells people whom they are waiting for.
 """
 
+import contextlib
 import os
 import socket
 import threading
@@ -40,7 +41,7 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
         ) from error
     except OSError as error:
         raise WorkspaceError(
-            f"{directory}: cannot write to the workspace: {error.strerror}. "
+            f"{directory}: cannot write to the workspace: {error.strerror or error}. "
             "Set workspace.path to a directory you may write to."
         ) from error
     stopped = threading.Event()
@@ -48,14 +49,16 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
     started = datetime.now(UTC).isoformat(timespec="seconds")
     beat = threading.Thread(target=_beat, args=(note, owner, started, stopped), daemon=True)
     try:
-        _write(note, owner, started)
+        with contextlib.suppress(OSError):  # on a full disk: the lock counts, not the note
+            _write(note, owner, started)
         beat.start()
         yield
     finally:
         stopped.set()
         if beat.is_alive():
             beat.join()
-        note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            note.unlink(missing_ok=True)
         lock.release()
 
 
@@ -73,15 +76,18 @@ def is_held(directory: Path) -> bool:
 
 
 def describe_holder(directory: Path) -> str:
-    """Who wrote the note, in words; says so when there is none."""
+    """Who wrote the note, in words; says so when there is none, or one that another version wrote."""
     try:
         holder = orjson.loads(_note(directory).read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return "unknown (it has just started or ended)"
-    return (
-        f"{holder['owner']}, process {holder['pid']} on {holder['host']}, since {holder['started']}, "
-        f"last sign of life {holder['heartbeat']}"
-    )
+    try:
+        return (
+            f"{holder['owner']}, process {holder['pid']} on {holder['host']}, since {holder['started']}, "
+            f"last sign of life {holder['heartbeat']}"
+        )
+    except (KeyError, TypeError):
+        return f"unknown ({_note(directory)} is of another version)"
 
 
 def _note(directory: Path) -> Path:
@@ -105,5 +111,6 @@ def _beat(note: Path, owner: str, started: str, stopped: threading.Event) -> Non
     last = time.monotonic()
     while not stopped.wait(0.2):
         if time.monotonic() - last > _HEARTBEAT_S:
-            _write(note, owner, started)
+            with contextlib.suppress(OSError):
+                _write(note, owner, started)
             last = time.monotonic()

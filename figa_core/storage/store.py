@@ -26,6 +26,9 @@ from figa_core.storage.database import Database, insert_rows
 from figa_core.storage.rows import Sample, Source, Subject, TrainingRow, read_messages
 
 DATABASE_NAME = "figa.duckdb"
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+"""The status of a run that somebody stopped."""
 _PAGE_ROWS = 2000
 
 
@@ -47,14 +50,14 @@ class Store:
         """Record that a run starts, or starts again."""
         with self.database.transaction() as connection:
             connection.execute(
-                "INSERT INTO runs (run_id, name, config, status, flow_run) VALUES (?, ?, ?, 'running', ?) "
-                "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = 'running', "
+                "INSERT INTO runs (run_id, name, config, status, flow_run) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = excluded.status, "
                 "flow_run = excluded.flow_run, message = NULL, started_at = now(), ended_at = NULL",
-                [run_id, name, orjson.dumps(config).decode(), flow_run],
+                [run_id, name, orjson.dumps(config).decode(), RUNNING, flow_run],
             )
 
     def end_run(self, run_id: str, status: str, message: str | None = None) -> None:
-        """Record how a run ended: completed or failed."""
+        """Record how a run ended: completed, failed or interrupted."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?",

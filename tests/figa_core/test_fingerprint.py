@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,4 +81,31 @@ def test_a_directory_that_is_no_model_is_named(model: Path, tmp_path: Path) -> N
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_text("pickle")
     with pytest.raises(InputError, match=r"no \.safetensors weights"):
+        model_fingerprint(model)
+
+
+def test_a_cache_that_cannot_be_written_ends_nothing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert model_fingerprint(model, tmp_path / "file" / "fingerprints.json") == model_fingerprint(model)
+
+
+def test_a_full_disk_leaves_the_cache_as_it_was(model: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "fingerprints.json"
+    cache.write_text("{}")
+    code = (
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from figa_core.fingerprint import model_fingerprint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "print(model_fingerprint(Path(sys.argv[1]), Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, str(model), str(cache)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == model_fingerprint(model)
+    assert cache.read_text() == "{}"
+    assert [path.name for path in tmp_path.glob("fingerprints*")] == ["fingerprints.json"]
+
+
+def test_a_file_that_is_gone_behind_its_link_is_named(model: Path) -> None:
+    (model / "extra.json").symlink_to(model / "nowhere")
+    with pytest.raises(InputError, match=r"extra\.json: a file of the model cannot be read"):
         model_fingerprint(model)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 from figa_core.processes import PARENT_PID_VARIABLE, child_environment, end_leftovers
 
@@ -92,3 +93,16 @@ def test_a_child_lives_as_long_as_its_parent_and_is_told_what_the_parent_adds() 
     assert child.poll() is None
     child.kill()
     child.communicate()
+
+
+def test_a_child_may_print_anything_whatever_the_terminal_here_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    said = subprocess.run(
+        [sys.executable, "-c", "print('SFT on Ỹ', '\\udce9')"],
+        env=child_environment(),
+        capture_output=True,
+        check=True,
+    )
+    assert said.stdout.decode("utf-8") == "SFT on Ỹ \\udce9\n"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from figa_core.errors import FigaError
 from figa_core.storage import migrations
+from figa_core.storage.lease import workspace_lease
 from flows.cli import app
 from tasks.workspace import Workspace
 
@@ -63,7 +64,42 @@ def test_a_workspace_of_an_older_version_is_brought_up_to_date(
         older.setattr(migrations, "SCHEMA_VERSION", 1)
         Workspace(tmp_path).store.create()
     Workspace(tmp_path).store.save_run("run-1", "old", {}, None)
-    assert "old: running" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+    assert "old: interrupted" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+
+
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_one_at_work_as_running(
+    tmp_path: Path,
+) -> None:
+    Workspace(tmp_path).store.create()
+    Workspace(tmp_path).store.save_run("run-1", "night", {}, None)
+    with workspace_lease(tmp_path, owner="night"):
+        shown = runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+        assert "held by night, process" in shown
+        assert "night: running" in shown
+    shown = runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+    assert "night: interrupted" in shown
+    assert "its process was killed: the same command goes on" in shown
+
+
+def test_a_damaged_database_is_named_by_every_command(tmp_path: Path) -> None:
+    (tmp_path / "figa.duckdb").write_bytes(b"garbage" * 1000)
+    for command in ("status", "report", "retry-revisions"):
+        result = runner.invoke(app, [command, "--workspace", str(tmp_path)])
+        assert isinstance(result.exception, FigaError)
+        assert "figa.duckdb: the database cannot be read" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["status", "report", "retry-revisions"])
+@pytest.mark.parametrize("path", ["~nobody-here/ws", "n" * 300, "circle", "a-file", "a-file/ws"])
+def test_a_workspace_that_cannot_be_is_named(
+    command: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "a-file").write_text("")
+    result = runner.invoke(app, [command, "--workspace", path])
+    assert isinstance(result.exception, FigaError)
+    assert path in str(result.exception)
 
 
 def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project) -> None:

@@ -3,15 +3,20 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import httpx2
 import psutil
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from figa_core.errors import WorkspaceError
-from flows.server import PrefectServer
+from figa_core.errors import ConfigError, WorkspaceError
+from flows.server import PrefectServer, prefect_api
 
 
 def test_a_server_that_cannot_start_says_where_its_log_is(
@@ -58,3 +63,78 @@ def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> Non
         route = f"{server.api_url}/v2/concurrency_limits/leases/{lease.json()['lease_id']}/renew"
         renewed = httpx2.post(route, json={"lease_duration": 300})
         assert renewed.is_success, renewed.text
+
+
+class Somebody:
+    """Somebody who answers at an address: with a status and a body for each path, or with any bytes."""
+
+    def __init__(self, answers: dict[str, tuple[int, bytes]] | None = None, *, raw: bytes = b"") -> None:
+        class Handler(StreamRequestHandler):
+            def handle(self) -> None:
+                path = self.rfile.readline().split()[1].decode()
+                while self.rfile.readline().strip():
+                    pass
+                status, body = (answers or {}).get(path, (404, b"<html>nothing here</html>"))
+                head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+                self.wfile.write(raw or head.encode() + body)
+
+        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.api_url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+HEALTHY = {"/api/health": (200, b"true")}
+
+
+@pytest.mark.parametrize(
+    ("somebody", "said"),
+    [
+        (Somebody, "no Prefect API (status 404); the address of one ends in /api"),
+        (partial(Somebody, {"/api/health": (200, b"<html>hello</html>")}), "its /health does not say true"),
+        (partial(Somebody, {"/api/health": (500, b"")}), "no Prefect API (status 500)"),
+        (partial(Somebody, {"/api/health": (401, b""), "/api/admin/version": (401, b"{}")}), "the key"),
+        (partial(Somebody, raw=b"-ERR unknown command\r\n"), "nobody answers there (-ERR unknown command)"),
+        (partial(Somebody, HEALTHY | {"/api/admin/version": (200, b'"2.20.1"')}), "server: 2.20.1"),
+        (partial(Somebody, HEALTHY), "Failed to reach API"),
+    ],
+    ids=["404", "html", "500", "401", "no-http", "prefect-2", "no-version"],
+)
+def test_an_address_where_somebody_else_answers_is_refused_in_words(
+    somebody: Callable[[], Somebody], said: str, tmp_path: Path
+) -> None:
+    there = somebody()
+    try:
+        assert said in _refusal(there.api_url, tmp_path)
+    finally:
+        there.close()
+
+
+@pytest.mark.parametrize("url", ["localhost:4200/api", "an-address", "http://127.0.0.1:9/api"])
+def test_an_address_where_nobody_can_answer_is_refused_in_words(url: str, tmp_path: Path) -> None:
+    assert f"PREFECT_API_URL = {url}: nobody answers there" in _refusal(url, tmp_path)
+
+
+def _refusal(url: str, directory: Path) -> str:
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(ConfigError) as refused,
+        prefect_api(directory),
+    ):
+        pass
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "unset it" in message
+    return message
+
+
+def test_the_address_of_a_server_may_end_in_a_slash(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    with (
+        temporary_settings({PREFECT_API_URL: f"{prefect_server.api_url}/"}),
+        prefect_api(tmp_path) as own,
+    ):
+        assert own is None

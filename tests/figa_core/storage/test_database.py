@@ -1,6 +1,9 @@
 """The DuckDB file is open for one batch at a time, waits for others, and loses nothing committed."""
 
+import contextlib
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -214,3 +217,87 @@ def test_two_objects_for_one_file_take_turns_in_threads(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(count, range(200))) == {0}
+
+
+def test_a_file_that_ends_within_its_tables_is_called_damaged_when_they_are_read(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
+    database.path.write_bytes(database.path.read_bytes()[: 12_288 + 262_144])  # its head and one block
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read.*from the journal"):
+        database.fetch("SELECT sum(value), max(name) FROM marks")
+
+
+def test_a_flipped_block_is_called_damaged_when_it_is_read(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
+    damaged = bytearray(database.path.read_bytes())
+    for block in range(12_288 + 262_144, len(damaged), 262_144):
+        damaged[block + 5000] ^= 0xFF
+    database.path.write_bytes(damaged)
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read.*checksum"):
+        database.fetch("SELECT sum(value), max(name) FROM marks")
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE runs (a INTEGER)", "CREATE TABLE migrations (other TEXT)"]
+)
+def test_a_database_of_another_program_is_refused(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "figa.duckdb"
+    duckdb.connect(str(path)).execute(statement).close()
+    with pytest.raises(StorageError, match=r"figa\.duckdb: its tables are not those of a workspace"):
+        Database(path).create()
+
+
+def test_another_kind_of_database_is_refused_without_asking_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "figa.duckdb"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE a (b)")
+    with pytest.raises(WorkspaceError, match=r"figa\.duckdb: cannot open") as refused:
+        Database(path).create()
+    assert "http" not in str(refused.value)
+
+
+def test_symbolic_links_in_a_circle_are_named(tmp_path: Path) -> None:
+    (tmp_path / "figa.duckdb").symlink_to("other")
+    (tmp_path / "other").symlink_to("figa.duckdb")
+    with pytest.raises(WorkspaceError, match="symbolic links"):
+        Database(tmp_path / "figa.duckdb").create()
+
+
+def test_a_database_of_a_newer_version_is_named(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO migrations (number, name) VALUES (?, 'later')", [SCHEMA_VERSION + 1])
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the workspace's database has schema"):
+        database.create()
+
+
+FILLS_THE_DISK = """
+import os, resource, sys
+from pathlib import Path
+from figa_core.errors import StorageError
+from figa_core.storage.database import Database
+
+path = Path(sys.argv[1])
+# A file may not grow any more, as on a disk that is full.
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 1000,) * 2)
+try:
+    with Database(path).transaction() as connection:
+        connection.execute("INSERT INTO marks SELECT i || repeat('x', 1000), i FROM range(20000) t(i)")
+except StorageError as error:
+    print(error)
+os._exit(0)
+"""
+
+
+def test_a_full_disk_at_commit_is_said_and_nothing_stored_before_is_lost(database: Database) -> None:
+    with database.transaction() as connection:
+        insert_rows(connection, "marks", [{"name": "kept", "value": 1}], MARKS)
+    command = [sys.executable, "-c", FILLS_THE_DISK, str(database.path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"figa\.duckdb: the disk is full: .*Free space and run the same command", said), said
+    assert _marks(database) == {"kept": 1}
+
+
+def test_a_statement_that_is_wrong_is_no_damage(database: Database) -> None:
+    with pytest.raises(duckdb.CatalogException):
+        database.fetch("SELECT * FROM no_such_table")

@@ -124,3 +124,28 @@ def test_a_torn_note_stops_nobody(tmp_path: Path) -> None:
 def test_the_workspace_is_made_when_it_is_missing(tmp_path: Path) -> None:
     with workspace_lease(tmp_path / "a" / "b", owner="us"):
         assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("note", [b"[]", b'{"owner": "a run"}', b'"text"', b"no JSON", b"null"])
+def test_a_note_of_another_shape_is_an_unknown_holder(note: bytes, tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path):
+        (tmp_path / "lease.json").write_bytes(note)
+        assert describe_holder(tmp_path).startswith("unknown (")
+        with pytest.raises(WorkspaceBusyError, match="unknown"), workspace_lease(tmp_path, owner="me"):
+            pass
+
+
+def test_a_note_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "lease.tmp").mkdir()
+    with workspace_lease(tmp_path, owner="me"):
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+
+
+def test_a_lock_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lease.lock").mkdir()
+    with (
+        pytest.raises(WorkspaceError, match=r"cannot write to the workspace.*workspace\.path"),
+        workspace_lease(tmp_path, owner="me"),
+    ):
+        pass
