@@ -23,8 +23,8 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     """SHA-256 (hex) over the names and hashes of weights, configuration and tokenizer files.
 
     Raises:
-        InputError: no such directory, no config.json or safetensors in it, a file that cannot be read, or weights
-            that are no numbers.
+        InputError: no such directory, no config.json or safetensors in it, a file that cannot be read, or
+            weights that are no numbers.
     """
     if not (directory / "config.json").is_file():
         raise InputError(
