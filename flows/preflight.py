@@ -7,9 +7,10 @@ from figa_core.config import PipelineConfig
 from figa_core.config_file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, problems_text, run_checks
-from flows.checks import models, prompts, reviser, settings, verifier, workspace
+from flows.checks import models, prompts, reviser, room, settings, verifier, workspace
 from flows.checks.facts import Facts
 
+WORKSPACE = "workspace.path"
 GENERATION_MODEL = "generation.model"
 REWARD_MODEL = "reward.model"
 PROMPTS = "prompts.path"
@@ -18,8 +19,9 @@ VERIFIER = "evaluation.verifier"
 
 CHECKS: tuple[Check[Facts], ...] = (
     Check("the settings", settings.check_settings),
-    Check("workspace.path", workspace.check_directory),
+    Check(WORKSPACE, workspace.check_directory),
     Check(GENERATION_MODEL, models.check_generation_model),
+    Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),
     Check(REWARD_MODEL, models.check_reward_model),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),

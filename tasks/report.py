@@ -75,6 +75,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         base=_scores(workspace, run_id, rows, BASE_LABEL, config, changes),
         main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config, changes),
         baselines=tuple(_others(workspace, run_id, rows, config, changes)),
+        unjudged=None if counts.held_out_prompts else _trained(workspace, run, config.loss.objective),
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
@@ -153,6 +154,13 @@ def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[Objective]) 
         if training_id is None:
             continue
         yield curve_of(workspace.training(training_id), label_of(objective))
+
+
+def _trained(workspace: Workspace, run: RunRow, objective: Objective) -> str | None:
+    """The label of the objective's model if its training has finished."""
+    training_id = run.settings.get(f"training.{objective}")
+    finished = training_id and (workspace.training(training_id) / MANIFEST_NAME).is_file()
+    return label_of(objective) if finished else None
 
 
 def curve_of(training: Path, label: str) -> TrainingCurve:

@@ -128,7 +128,8 @@ class ReportData:
     """One run, ready to be rendered.
 
     `base` is the model before training, `main` the one the run is about, `baselines` what it is compared
-    with. `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
+    with. `unjudged` names the main model where it was trained and no prompt is held out to judge it on.
+    `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
     to value (`configuration.configuration_sections`), `versions` maps library to version.
     """
 
@@ -142,6 +143,7 @@ class ReportData:
     base: ModelScores | None = None
     main: ModelScores | None = None
     baselines: tuple[ModelScores, ...] = ()
+    unjudged: str | None = None
     configuration: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     revision_calls: RevisionCalls | None = None

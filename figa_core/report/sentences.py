@@ -12,6 +12,11 @@ _ALMOST_NO_CHANGE = 1e-5
 
 def result_sentence(data: ReportData) -> str:
     """One plain sentence: did the main model get better on held-out prompts? Made from the data alone."""
+    if data.main is None and data.unjudged is not None:
+        return (
+            f"{data.unjudged} was trained, and cannot be judged: no prompt was held out for that. "
+            "Raise prompts.held_out_share, or give more prompts."
+        )
     if data.main is None:
         return "No model has been trained in this run yet, so there is nothing to compare."
     if data.base is None:

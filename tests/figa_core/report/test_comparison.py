@@ -62,6 +62,10 @@ def test_without_a_verifier_the_reward_is_told() -> None:
     ("data", "words"),
     [
         (EMPTY, "No model has been trained"),
+        (
+            dataclasses.replace(EMPTY, unjudged="FIGA"),
+            "FIGA was trained, and cannot be judged: no prompt was held out",
+        ),
         (run(None, scores("FIGA", 1.0)), "base model was not evaluated"),
         (run(scores("base"), scores("FIGA")), "share no scored held-out prompts"),
     ],

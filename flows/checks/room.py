@@ -1,0 +1,75 @@
+"""Disk: whether checkpoints and trained models have room in the workspace."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from figa_core.config import PipelineConfig
+from figa_core.findings import Finding, problem, warning
+from figa_core.models.weight_files import read_weights
+from figa_core.training.room import training_bytes
+from flows.checks.facts import Facts
+from flows.checks.settings import objectives
+from flows.checks.workspace import nearest_existing
+
+_MANY_STEPS = 10**9
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def check_room(facts: Facts) -> Iterator[Finding]:
+    """A training's files have room beside what earlier ones left in the same workspace."""
+    config, directory = facts.config, facts.config.workspace.path
+    least, most = trainings_bytes(config)
+    there = bytes_in(directory / "trainings")
+    free = shutil.disk_usage(nearest_existing(directory)).free
+    yield from room_findings(directory, least=least - there, most=most - there, free=free)
+
+
+def room_findings(directory: Path, *, least: int, most: int, free: int) -> Iterator[Finding]:
+    """A problem where the least that trainings take does not fit, a warning where the most does not."""
+    place = f"{directory} has {size_text(free)} left"
+    if free < least:
+        yield problem(
+            "workspace.path",
+            f"{place}, and a training takes at least {size_text(least)} there: one checkpoint and the "
+            "trained model. Free space, or choose a larger disk.",
+        )
+    elif free < most:
+        yield warning(
+            "workspace.path",
+            f"{place}, and the trainings may take {size_text(most)} there: checkpoints and trained models.",
+        )
+
+
+def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
+    """The least and the most that the trainings of a run take: those before the last keep only a model."""
+    tensors = read_weights(config.generation.model).tensors.values()
+    parameters = sum(math.prod(tensor.shape) for tensor in tensors)
+    exported = sum(tensor.end - tensor.begin for tensor in tensors)
+    training = config.training
+
+    def one(steps: int) -> int:
+        return training_bytes(
+            parameters,
+            dtype=training.dtype,
+            exported_bytes=exported,
+            steps=steps,
+            checkpoint_steps=training.checkpoint_steps,
+        )
+
+    others = (len(objectives(config)) - 1) * exported
+    return one(1), one(training.max_steps or _MANY_STEPS) + others
+
+
+def bytes_in(directory: Path) -> int:
+    """The bytes of all files below a directory; 0 where there is none."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def size_text(count: int) -> str:
+    """Such as "640 kB" or "13 GB"."""
+    size, unit = float(max(count, 0)), 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.2g} {_UNITS[unit]}" if size < 10 else f"{size:,.0f} {_UNITS[unit]}"
