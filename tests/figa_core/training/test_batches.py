@@ -282,3 +282,29 @@ def test_what_does_not_fit_is_refused_naming_the_pair(
     for scale in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(TrainingError, match="pair culprit has a scale that is no positive number"):
             write_one(tmp_path / f"scale {scale}", dataclasses.replace(pair, scale=scale), chat)
+
+
+def test_the_largest_id_is_one_below_the_size_of_the_vocabulary(
+    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
+) -> None:
+    pair = dataclasses.replace(pairs[1], revision_ids=(999, *pairs[1].revision_ids[1:]))
+    data = write_one(tmp_path / "shards", pair, chat)
+    data.check_vocabulary(1000)
+    with pytest.raises(
+        TrainingError, match="token id 999 in its revision, and the model's vocabulary ends at 998"
+    ):
+        data.check_vocabulary(999)
+
+
+def test_a_sequence_is_as_long_as_its_prompt_and_its_answer(
+    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
+) -> None:
+    pair = pairs[1]
+    data = write_one(tmp_path / "shards", pair, chat)
+    longest = len(pair.prompt_ids) + max(len(pair.response_ids), len(pair.revision_ids))
+    assert pair.prompt_ids
+    data.check_length(FIGA, longest, "the limit")
+    with pytest.raises(
+        TrainingError, match=rf"has {longest} tokens \(prompt and .*\), the limit is {longest - 1}"
+    ):
+        data.check_length(FIGA, longest - 1, "the limit")

@@ -1,0 +1,180 @@
+"""Both models before a run: what the preflight says of their files, tokenizers, templates and lengths."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from figa_core.findings import Finding
+from figa_core.sandbox.build import Sandbox
+from flows.checks import models
+from flows.checks.facts import Facts
+
+from .conftest import MakeFacts, rows
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{{ '<|' + m.role + '|>' + m.content + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+WITH_SYSTEM = {
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is it?"}]
+}
+
+
+@pytest.fixture
+def base(sandbox: Sandbox, tmp_path: Path) -> Path:
+    return shutil.copytree(sandbox.base_model, tmp_path / "base")
+
+
+@pytest.fixture
+def reward(sandbox: Sandbox, tmp_path: Path) -> Path:
+    return shutil.copytree(sandbox.reward_model, tmp_path / "reward")
+
+
+def said(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[str]:
+    return [f"{'' if finding.is_problem else 'warning: '}{finding}" for finding in check(facts)]
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.usefixtures("base", "reward")
+def test_good_models_give_no_word(facts: MakeFacts) -> None:
+    made = facts(
+        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 200},
+        generation={"model": "base", "max_tokens": 100},
+        reward={"model": "reward", "max_length": 512},
+        weighting={"max_length": 512},
+    )
+    for check in (
+        models.check_generation_model,
+        models.check_reward_model,
+        models.check_templates_on_prompts,
+        models.check_generation_lengths,
+        models.check_reward_lengths,
+    ):
+        assert said(check, made) == []
+
+
+@pytest.mark.usefixtures("reward")
+def test_a_model_given_for_the_other_is_refused(facts: MakeFacts, base: Path) -> None:
+    swapped = facts(generation={"model": "reward"}, reward={"model": "base"})
+    assert any("not a causal language model" in line for line in said(models.check_generation_model, swapped))
+    assert any("one label, this one has 2" in line for line in said(models.check_reward_model, swapped))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(
+    facts: MakeFacts, base: Path
+) -> None:
+    weights = load_file(base / "model.safetensors")
+    name = "model.embed_tokens.weight"
+    save_file({**weights, name: weights[name][:-1].clone()}, base / "model.safetensors", {"format": "pt"})
+    edit(base / "config.json", vocab_size=weights[name].shape[0] - 1)
+    [line] = said(models.check_generation_model, facts())
+    assert "the tokenizer has 1 tokens that the model does not know" in line
+
+
+def test_a_model_without_a_template_is_said_and_a_reward_model_needs_a_setting(
+    facts: MakeFacts, base: Path, reward: Path
+) -> None:
+    for model in (base, reward):
+        (model / "chat_template.jinja").unlink()
+    [line] = said(models.check_generation_model, facts())
+    assert line.startswith("warning: generation.model: ")
+    assert "has no chat template; a plain one takes its place" in line
+    [line] = said(models.check_reward_model, facts())
+    assert line.startswith("reward.model: ")
+    assert "set reward.plain_template = true" in line
+    assert said(models.check_reward_model, facts(reward={"model": "reward", "plain_template": True})) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for %}", "cannot render a question and an answer"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{{ raise_exception('no') }}", "refuses these messages: no"),
+        ("{{ messages[0].nothing.more }}", "nothing"),
+    ],
+)
+@pytest.mark.parametrize("which", ["base", "reward"])
+def test_a_template_that_cannot_render_is_in_words_and_names_the_model(
+    facts: MakeFacts, base: Path, reward: Path, which: str, template: str, words: str
+) -> None:
+    model = {"base": base, "reward": reward}[which]
+    (model / "chat_template.jinja").write_text(template)
+    check = {"base": models.check_generation_model, "reward": models.check_reward_model}[which]
+    with pytest.raises(Exception, match=rf"{model}.*{words}"):
+        said(check, facts())
+
+
+@pytest.mark.parametrize(
+    ("template", "left_out"),
+    [
+        ("{{ messages[-1].content }}", []),
+        ("{{ messages[0].content }}", ["answer"]),
+        ("Hello", ["question", "answer"]),
+    ],
+)
+def test_a_template_that_leaves_out_question_or_answer_is_refused(
+    facts: MakeFacts, reward: Path, template: str, left_out: list[str]
+) -> None:
+    (reward / "chat_template.jinja").write_text(template)
+    lines = said(models.check_reward_model, facts())
+    assert [word for word in ("question", "answer") if any(word in line for line in lines)] == left_out
+
+
+@pytest.mark.usefixtures("base")
+def test_prompts_that_a_template_refuses_are_counted_for_each_model(facts: MakeFacts, reward: Path) -> None:
+    (reward / "chat_template.jinja").write_text(NO_SYSTEM)
+    [line] = said(models.check_templates_on_prompts, facts([*rows(19), WITH_SYSTEM]))
+    assert line.startswith("warning: reward.model: 1 of the first 20 prompts")
+    assert "no system role (roles: system, user, assistant)" in line
+
+
+@pytest.mark.usefixtures("reward")
+def test_a_template_that_refuses_every_prompt_is_a_problem(facts: MakeFacts, base: Path) -> None:
+    (base / "chat_template.jinja").write_text(NO_SYSTEM)
+    [line] = said(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
+    assert line.startswith("generation.model: takes none of the prompts: ")
+
+
+@pytest.mark.parametrize("name", ["max_position_embeddings", "n_positions", "max_seq_len"])
+def test_lengths_beyond_the_context_are_refused_and_its_end_is_not(
+    facts: MakeFacts, base: Path, reward: Path, name: str
+) -> None:
+    for model in (base, reward):
+        (model / "config.json").write_text(json.dumps({"text_config": {name: 512}}))
+    fits = facts(
+        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 412},
+        generation={"model": "base", "max_tokens": 100},
+        reward={"model": "reward", "max_length": 512},
+        weighting={"max_length": 512},
+    )
+    assert said(models.check_generation_lengths, fits) == said(models.check_reward_lengths, fits) == []
+    longer = facts(
+        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 413},
+        generation={"model": "base", "max_tokens": 100},
+        reward={"model": "reward", "max_length": 513},
+        weighting={"max_length": 513},
+    )
+    prompt, weighed = said(models.check_generation_lengths, longer)
+    assert "prompts.max_prompt_tokens + generation.max_tokens is 513 tokens" in prompt
+    assert f"takes 512 ({name})" in prompt
+    assert "weighting.max_length is 513 tokens" in weighed
+    assert "reward.max_length is 513 tokens" in said(models.check_reward_lengths, longer)[0]
+
+
+def test_weights_that_are_no_numbers_are_found(facts: MakeFacts, base: Path) -> None:
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][0] = torch.nan
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    [line] = said(models.check_generation_model, facts())
+    assert "model.norm.weight holds NaN or infinite values" in line
