@@ -169,3 +169,10 @@ def test_ids_name_their_kind_and_algorithm() -> None:
     for kind, golden in GOLDEN.items():
         assert golden.startswith(f"{kind}-s256-")
         assert len(golden.rpartition("-")[2]) == 32
+
+
+def test_a_revision_without_a_temperature_is_another_one():
+    fields = {"response": "r", "reference": None, "template": "t", "model": "m", "max_tokens": 8}
+    none = ids.revision_id(**fields, temperature=None)  # type: ignore[arg-type]
+    assert none != ids.revision_id(**fields, temperature=0.0)  # type: ignore[arg-type]
+    assert none == ids.revision_id(**fields, temperature=None)  # type: ignore[arg-type]

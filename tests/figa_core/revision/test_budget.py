@@ -99,3 +99,26 @@ async def test_without_a_cap_nothing_is_refused():
     await budget.reserve(1e9)
     budget.settle(1e9, 1e9)
     await budget.reserve(1e9)
+
+
+def test_a_token_may_be_a_single_byte_of_a_character():
+    assert PRICE.most(["語" * 1000], 1) >= PRICE.cost(3000, 1)
+
+
+def test_a_refusal_that_does_not_say_what_it_used_keeps_its_reservation():
+    """The model has read the prompt, and some providers bill a prompt that their filter stopped."""
+    assert PRICE.of(Reply(CallOutcome.REFUSED)) is None
+    assert PRICE.of(Reply(CallOutcome.REFUSED, status=400)) is None
+    assert PRICE.of(Reply(CallOutcome.REFUSED, prompt_tokens=1000, completion_tokens=0)) == 0.002
+
+
+@pytest.mark.parametrize(
+    "outcome", [CallOutcome.NO_ACCESS, CallOutcome.WRONG_ADDRESS, CallOutcome.BAD_REQUEST]
+)
+def test_a_request_that_was_turned_away_is_free(outcome: CallOutcome):
+    assert PRICE.of(Reply(outcome)) == 0.0
+
+
+def test_a_budget_knows_whether_it_has_a_cap():
+    assert Budget(1.0).capped
+    assert not Budget(None).capped

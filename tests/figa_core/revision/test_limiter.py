@@ -300,3 +300,60 @@ def test_an_estimate_covers_the_prompt_and_at_most_the_longest_answer(
 ):
     prompt = sum(math.ceil(len(text) / 4) + 4 for text in texts)
     assert prompt < estimate_tokens(texts, draft, most) <= prompt + most
+
+
+def test_a_reservation_that_is_given_back_costs_nothing():
+    """Calls that reach nobody: a refund that is lost takes the plain rate, one of the wrong sign half of it."""
+
+    async def main() -> float:
+        limiter = RateLimiter(1e6, 60_000)
+        start = now()
+        for _ in range(200):
+            await limiter.acquire(500)
+            limiter.refund(500)
+        return now() - start
+
+    assert on_fast_clock(main) < 1.0  # 100 s at the plain rate
+
+
+def test_a_refund_is_credit_for_one_call_and_no_more():
+    async def main() -> float:
+        limiter = RateLimiter(1e6, 60_000)
+        await limiter.acquire(500)
+        for _ in range(50):
+            limiter.refund(500)
+        start = now()
+        await passes(limiter, [500] * 20)
+        return now() - start
+
+    assert on_fast_clock(main) >= (20 * 500 - 3 * 500) / 1000
+
+
+def test_a_busy_server_that_says_so_again_and_again_is_given_longer_and_longer_pauses():
+    async def main() -> list[float]:
+        limiter = RateLimiter(600, 1e9)
+        pauses = []
+        for _ in range(7):
+            await asyncio.sleep(1)
+            pauses.append(limiter.back_off(now(), 3.0))
+        sent_at = now() - 1  # one of the same moment says nothing new
+        pauses.append(limiter.back_off(sent_at, 40.0))
+        assert limiter.share() == 1.0
+        return pauses
+
+    assert on_fast_clock(main) == [3, 3, 4, 8, 16, 30, 30, 40]
+
+
+def test_while_it_is_held_nothing_passes():
+    async def main() -> None:
+        limiter = RateLimiter(6000, 1e9)
+        start = now()
+        limiter.hold()
+
+        async def release_later() -> None:
+            await asyncio.sleep(7)
+            limiter.release()
+
+        assert min(await passes(limiter, [1] * 5, release_later())) >= start + 7
+
+    on_fast_clock(main)

@@ -150,3 +150,10 @@ def test_whatever_is_stated_the_share_stays_a_share_and_holds_are_bounded(
             pace.throttle(now, now + gap)
         assert 0 < pace.share(now) <= 1
         assert pace.share(now) <= pace.share(now + 50) <= 1
+
+
+def test_however_many_429s_come_a_fiftieth_of_the_rate_is_left():
+    pace = Pace(600)
+    for second in range(200):
+        pace.throttle(float(second), float(second))
+    assert pace.share(199.0) == pytest.approx(0.02)

@@ -254,3 +254,9 @@ def test_the_arithmetic_of_the_docstring():
     rate = shared_rate(6000, largest=1, runs=4)
     assert rate.per_second * 60 / 6000 == pytest.approx(0.966, abs=0.001)
     assert rate.capacity + rate.per_second * 61 + 4 == pytest.approx(6000)
+
+
+@pytest.mark.parametrize("runs", [1, 4, 20])
+def test_what_flows_in_60_s_and_one_call_of_each_run_come_to_the_limit(runs: int):
+    rate = shared_rate(6000, largest=100, runs=runs)
+    assert rate.capacity + rate.per_second * 61.0 + runs * 100 == pytest.approx(6000)

@@ -189,3 +189,20 @@ async def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path):
     with pytest.raises(StorageError, match="cannot be used"):
         async with AnswerJournal(tmp_path / "file" / "journal.jsonl"):
             pass
+
+
+async def test_an_append_returns_only_after_its_bytes_were_synced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A page cache survives a killed process, so that only the call itself shows what a power cut would."""
+    synced: list[int] = []
+
+    def fsync(file: int) -> None:
+        synced.append(os.fstat(file).st_size)
+
+    async with AnswerJournal(path, linger_s=0.0) as journal:
+        monkeypatch.setattr(os, "fsync", fsync)
+        for number in range(3):
+            await journal.append(sent(number))
+            assert synced[-1] == path.stat().st_size
+    assert len(synced) == 3

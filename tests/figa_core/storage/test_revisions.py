@@ -6,11 +6,15 @@ import pytest
 
 from figa_core.storage.database import Database
 from figa_core.storage.revisions import (
+    Cause,
     batches,
     count_open,
+    count_refused,
     failures,
     iter_open,
     open_by_kind,
+    open_causes,
+    refused_causes,
     requests,
     spent,
     statuses,
@@ -146,3 +150,52 @@ def test_failures_are_listed_by_reason_without_a_rows_own_figure_and_with_an_exa
             "for example": "r3",
         },
     ]
+
+
+def test_the_most_frequent_causes_come_with_an_example_in_the_providers_words(database: Database) -> None:
+    execute(database, "UPDATE revisions SET status = 'succeeded' WHERE revision_id = 'r9'")
+    for row, (outcome, words) in enumerate(
+        [
+            ("server_error", "HTTP 500: overloaded, request 7a1"),
+            ("server_error", "HTTP 500: overloaded, request 9c2"),
+            ("server_error", "HTTP 500: overloaded, request 1d3"),
+            ("timeout", "no whole answer within 60 s"),
+            ("timeout", "no whole answer within 60 s"),
+            ("server_error", "HTTP 500: out of memory"),
+            ("server_error", "HTTP 500: out of memory"),
+            ("bad_request", "HTTP 400: no"),
+        ]
+    ):
+        call(database, row, 2 * row, "rate_limited", "NULL", "NULL")
+        call(database, row, 2 * row + 1, outcome, "NULL", "NULL")
+        execute(database, f"UPDATE calls SET message = '{words}' WHERE call_id = 'c{row}-{2 * row + 1}'")
+        execute(
+            database, f"UPDATE revisions SET status = 'failed', retryable = true WHERE revision_id = 'r{row}'"
+        )
+    assert open_causes(database, RUN) == (
+        Cause("server_error", 3, "r0", "HTTP 500: overloaded, request 7a1"),
+        Cause("server_error", 2, "r5", "HTTP 500: out of memory"),
+        Cause("timeout", 2, "r3", "no whole answer within 60 s"),
+    )
+    assert open_causes(database, OTHER) == ()
+
+
+def test_rows_refused_for_good_are_counted_apart_from_open_and_rejected_ones(database: Database) -> None:
+    states = {
+        "r0": ("refused", False, "flagged"),
+        "r1": ("failed", False, "context_too_long: 7 tokens"),
+        "r2": ("failed", False, "context_too_long: 9 tokens"),
+        "r3": ("failed", True, "timeout"),
+        "r4": ("rejected", False, "empty"),
+    }
+    for row, (status, retryable, reason) in states.items():
+        execute(
+            database,
+            f"UPDATE revisions SET status = '{status}', retryable = {retryable}, reason = '{reason}' "
+            f"WHERE revision_id = '{row}'",
+        )
+    assert count_refused(database, RUN) == 3
+    assert refused_causes(database, RUN) == (
+        Cause("failed", 2, "r1", "context_too_long: 7 tokens"),
+        Cause("refused", 1, "r0", "flagged"),
+    )

@@ -1,0 +1,76 @@
+"""What an endpoint's refusals teach about its dialect."""
+
+from typing import Any
+
+import pytest
+
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.dialect import Dialect
+from figa_core.revision.reply import Reply
+
+
+def dialect(notes: list[str] | None = None, **changes: Any) -> Dialect:
+    options: dict[str, Any] = {"temperature": 0.0, "structured": True, "bounded": False}
+    return Dialect(**{**options, **changes}, on_note=(notes if notes is not None else []).append)
+
+
+def refused(setting: str | None, *, value: bool = False) -> Reply:
+    return Reply(CallOutcome.UNSUPPORTED_SETTING, "no", setting=setting, value_refused=value)
+
+
+def test_a_request_carries_what_is_set_and_declines_a_stream():
+    assert set(dialect().fields(7)) == {"stream", "temperature", "response_format", "max_tokens"}
+    assert dialect(temperature=None, structured=False).fields(7) == {"stream": False, "max_tokens": 7}
+
+
+@pytest.mark.parametrize("setting", ["temperature", "response_format", "stream"])
+def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
+    notes: list[str] = []
+    found = dialect(notes)
+    asked = found.fields(7)
+    assert found.adapt(refused(setting), asked)
+    assert found.adapt(refused(setting), asked)  # a call of the same moment
+    assert set(found.fields(7)) == set(asked) - {setting}
+    assert len(notes) == 1
+    assert not found.adapt(refused(setting), found.fields(7))  # it was not sent: something else is wrong
+
+
+def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
+    found = dialect()
+    assert found.adapt(refused("max_tokens"), found.fields(7))
+    assert found.fields(7)["max_completion_tokens"] == 7
+    assert found.adapt(refused("max_completion_tokens"), found.fields(7))
+    assert not any("tokens" in name for name in found.fields(7))
+
+    bounded = dialect(bounded=True)
+    assert bounded.adapt(refused("max_tokens"), bounded.fields(7))
+    assert not bounded.adapt(refused("max_completion_tokens"), bounded.fields(7))
+    assert bounded.fields(7)["max_completion_tokens"] == 7
+
+
+@pytest.mark.parametrize("setting", ["temperature", "max_tokens"])
+def test_a_value_that_is_refused_changes_nothing(setting: str):
+    found = dialect()
+    before = found.fields(7)
+    assert not found.adapt(refused(setting, value=True), before)
+    assert found.fields(7) == before
+
+
+def test_a_refusal_of_something_else_teaches_nothing():
+    found = dialect()
+    assert not found.adapt(refused(None), found.fields(7))
+    assert not found.adapt(refused("top_k"), found.fields(7))
+
+
+def test_a_system_message_that_is_not_taken_goes_before_the_users():
+    found = dialect()
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hm."},
+    ]
+    assert found.messages(messages) is messages
+    assert found.adapt(refused("system"), found.fields(7))
+    assert found.messages(messages) == [{"role": "user", "content": "Be brief.\n\nHello."}, messages[2]]
+    assert found.messages(messages[:1]) == [{"role": "user", "content": "Be brief."}]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant"]

@@ -1,0 +1,71 @@
+"""Whose fault a refusal is: the row's, or everybody's."""
+
+import math
+
+import pytest
+
+from figa_core.records import Revision, RevisionStatus
+from figa_core.revision.doubts import Blame, Doubt, Doubts, Suspicion, beyond_chance
+
+
+def owner(revision: Revision) -> None:
+    raise AssertionError("nobody hands anything over here")
+
+
+def doubt(number: int, sent_at: float, *, blame: Blame = Blame.NOBODY, alike: str = "a", to=owner) -> Doubt:
+    revision = Revision(f"r{number}", f"y{number}", RevisionStatus.FAILED)
+    return Doubt(blame, alike, f"message {number}", sent_at, to, revision)
+
+
+def held(count: int, *, blame: Blame = Blame.NOBODY, alike: str = "a", **limits: float) -> Doubts:
+    doubts = Doubts(Suspicion(**limits))
+    for number in range(count):
+        doubts.hold(doubt(number, float(number), blame=blame, alike=alike))
+    return doubts
+
+
+@pytest.mark.parametrize(
+    ("blame", "limits", "enough"),
+    [(Blame.NOBODY, {"nobody": 4}, 4), (Blame.ROW, {"row": 7}, 7), (Blame.SERVER, {"server": 3}, 3)],
+)
+def test_refusals_alike_are_systematic_from_their_kinds_limit_on(blame: Blame, limits, enough: int):
+    assert held(enough - 1, blame=blame, **limits).systematic() is None
+    found = held(enough, blame=blame, **limits).systematic()
+    assert found is not None
+    assert (found.rows, found.since, found.message) == (enough, 0.0, f"message {enough - 1}")
+
+
+def test_refusals_in_different_words_count_together_only_where_nobody_knows_the_words():
+    for blame, systematic in ((Blame.NOBODY, True), (Blame.ROW, False), (Blame.SERVER, False)):
+        doubts = Doubts(Suspicion(any_words=6))
+        for number in range(6):
+            doubts.hold(doubt(number, 0.0, blame=blame, alike=str(number)))
+        assert (doubts.systematic() is not None) is systematic
+
+
+def test_only_an_answer_to_a_call_sent_later_clears_a_refusal():
+    doubts = held(5, nobody=3)
+    assert doubts.refute(0.0) == []
+    assert [d.revision.revision_id for d in doubts.refute(2.5) if d.revision] == ["r0", "r1", "r2"]
+    assert doubts.systematic() is None
+    assert doubts.refute(2.5) == []
+
+
+def test_what_an_owner_took_away_still_counts_and_is_not_handed_out_again():
+    def other(revision: Revision) -> None: ...
+
+    doubts = held(2, nobody=3)
+    assert len(doubts.release(owner)) == 2
+    assert doubts.release(owner) == []
+    doubts.hold(doubt(2, 2.0, to=other))
+    assert doubts.systematic() is not None
+    assert [d.revision.revision_id for d in doubts.refute(9.0) if d.revision] == ["r2"]
+
+
+def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
+    assert beyond_chance(1.0) == math.inf
+    assert beyond_chance(0.0) == 5
+    for share in (0.05, 0.2, 0.5, 0.9):
+        rows = beyond_chance(share)
+        assert share**rows <= 1e-9 or rows == 5
+        assert rows == 5 or share ** (rows - 1) > 1e-9
