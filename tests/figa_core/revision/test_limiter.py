@@ -303,7 +303,7 @@ def test_an_estimate_covers_the_prompt_and_at_most_the_longest_answer(
 
 
 def test_a_reservation_that_is_given_back_costs_nothing():
-    """Calls that reach nobody: a refund that is lost takes the plain rate, one of the wrong sign half of it."""
+    """Calls that reach nobody: a lost refund leaves the plain rate, one of the wrong sign half of it."""
 
     async def main() -> float:
         limiter = RateLimiter(1e6, 60_000)
