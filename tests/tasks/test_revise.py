@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-from figa_core.config import AdmissionConfig, ModelPrice, SpendingConfig
-from figa_core.errors import NothingToDoError, OpenRevisionsError, ReviserError
+from figa_core.config import AdmissionConfig, ModelPrice, RevisionBatchesConfig, SpendingConfig
+from figa_core.errors import NothingToDoError, OpenRevisionsError, RefusedRevisionsError, ReviserError
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from figa_core.storage import revisions, summary
 from tasks.filter import admit
 from tasks.revise import revise
-from tasks.revised import check_open_rows
+from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
 from tasks.score import score_revisions
+from tests.figa_core.revision.misbehaving import MisbehavingServer, misbehaving_server
 
 NOBODY = "http://127.0.0.1:9/v1"
 
@@ -143,3 +144,83 @@ async def test_rows_that_stay_open_are_counted_by_kind_and_tolerated_up_to_a_sha
     check_open_rows(revised, revised.open_rows / kept)
     reasons = revisions.failures(chain.workspace.store.database, chain.run_id)
     assert sum(row["rows"] for row in reasons if row["asked again"] == "yes") == revised.open_rows
+
+
+def _answer(server: MisbehavingServer, request: Any) -> Any:
+    return server.completion(f"{request.draft} Indeed.")
+
+
+async def test_an_account_that_runs_empty_ends_the_run_and_topped_up_it_goes_on_with_all_open_rows(
+    make_chain: Any,
+) -> None:
+    """Told with a 400, as some providers do."""
+    async with misbehaving_server() as server:
+        chain = make_chain(server.url)
+        chain.up_to_scores()
+        kept = chain.filter()
+        database = chain.workspace.store.database
+        server.script = lambda number, request: (
+            _answer(server, request) if number < 5 else server.error(400, "Your credit balance is too low.")
+        )
+        with pytest.raises(
+            ReviserError, match=r"(?s)credit balance is too low.*most frequent causes"
+        ) as caught:
+            await revise(chain.workspace, chain.run_id, chain.sections)
+        assert "no_quota, for example" in str(caught.value)
+        assert revisions.count_open(database, chain.run_id) == kept - 5
+        assert revisions.count_refused(database, chain.run_id) == 0
+
+        server.script = lambda _, request: _answer(server, request)
+        before = len(server.received)
+        result = await revise(chain.workspace, chain.run_id, chain.sections)
+        assert (result.open_rows, len(server.received) - before) == (0, kept - 5)
+
+
+async def test_an_endpoint_that_refuses_the_last_rows_is_tolerated_up_to_the_share(make_chain: Any) -> None:
+    async with misbehaving_server() as server:
+        chain = make_chain(server.url)
+        chain.up_to_scores()
+        kept = chain.filter()
+        chain.revision = chain.revision.model_copy(update={"max_concurrency": 1})
+        chain.batches = RevisionBatchesConfig(rows=100, failed_share_max=2 / kept)
+        server.script = lambda number, request: (
+            _answer(server, request) if number < kept - 2 else server.error(401, "Incorrect API key provided")
+        )
+        result = await revise(chain.workspace, chain.run_id, chain.sections)
+    assert result.open_rows == 2
+    check_open_rows(result, 2 / kept)
+    assert "Incorrect API key" in str(open_rows_warning(result))
+
+
+async def test_rows_that_a_filter_stops_are_refused_for_good_and_counted_apart(make_chain: Any) -> None:
+    async with misbehaving_server() as server:
+        chain = make_chain(server.url)
+        chain.up_to_scores()
+        kept = chain.filter()
+        chain.revision = chain.revision.model_copy(update={"max_concurrency": 1})
+        server.script = lambda number, request: (
+            server.error(403, "your input was flagged") if number % 3 == 0 else _answer(server, request)
+        )
+        notes: list[str] = []
+        result = await revise(chain.workspace, chain.run_id, chain.sections, on_note=notes.append)
+    refused = len(range(0, kept, 3))
+    assert (result.open_rows, result.refused_rows, notes) == (0, refused, [])
+    with pytest.raises(RefusedRevisionsError, match=r"(?s)refused_share_max.*your input was flagged"):
+        check_refused_rows(result, 0.2)
+    check_refused_rows(result, refused / kept)
+
+
+async def test_what_an_endpoint_does_not_take_is_said_once(make_chain: Any) -> None:
+    async with misbehaving_server() as server:
+        chain = make_chain(server.url)
+        chain.up_to_scores()
+        chain.filter()
+        server.script = lambda _, request: (
+            server.error(400, "Unsupported parameter: 'temperature'", param="temperature")
+            if "temperature" in request.body
+            else _answer(server, request)
+        )
+        notes: list[str] = []
+        result = await revise(chain.workspace, chain.run_id, chain.sections, on_note=notes.append)
+    assert result.open_rows == 0
+    assert [note.partition(":")[0] for note in notes] == ["the endpoint does not take temperature"]
