@@ -77,14 +77,21 @@ _ADVICE_TEMPERATURE = (
 
 
 def next_step(
-    reply: Reply, *, attempt: int, max_attempts: int, lengthened: bool, asked_again: bool, served: bool
+    reply: Reply,
+    *,
+    attempt: int,
+    max_attempts: int,
+    lengthened: bool,
+    asked_again: bool,
+    served: bool,
+    busy: bool,
 ) -> Step:
     """The step after attempt number `attempt` (from 1).
 
     `lengthened` says whether more tokens were asked for than for other rows, `asked_again` whether an unfit
     answer and what is wrong with it were sent along, `served` whether the endpoint has answered any call
-    yet. Whether an unfit answer is asked for again is `may_ask_again`'s; whether a refused setting can be
-    left out is the dialect's.
+    yet, `busy` whether it asks all calls to wait. Whether an unfit answer is asked for again is
+    `may_ask_again`'s; whether a refused setting can be left out is the dialect's.
     """
     step = _STEPS[reply.outcome]
     if (lengthened or asked_again) and about_length(reply):
@@ -93,7 +100,7 @@ def next_step(
         return Step.END_RUN
     if reply.outcome is CallOutcome.REFUSED and reply.status is not None:
         return Step.DOUBT  # not the model's own answer, which is paid for
-    if reply.outcome is CallOutcome.SERVER_ERROR and reply.retry_after_s is not None:
+    if busy:
         return Step.WAIT
     used_up = attempt >= max_attempts
     if (step is Step.RETRY and used_up) or (step is Step.RETRY_LONGER and (used_up or lengthened)):

@@ -126,11 +126,12 @@ class Caller:
         request, reserved_usd = row.request, sent.reserved_usd
         reply = await self._endpoint.ask(self._dialect.messages(row.messages), **asked)
         latency_s = asyncio.get_running_loop().time() - sent_at
-        pause_s = self._account(reply, tokens, sent_at)
+        busy = self._is_busy(row, reply, sent_at)
+        pause_s = self._account(reply, tokens, sent_at, busy=busy)
         cost_usd = None if self._settings.price is None else self._settings.price.of(reply)
         self._budget.settle(reserved_usd or 0.0, cost_usd)
         billed = billed_tokens(reply) or (None, None)
-        end = judge(row, reply, asked, self._settings, self._dialect, served=self._health.served)
+        end = judge(row, reply, asked, self._settings, self._dialect, served=self._health.served, busy=busy)
         reply = end.reply
         await self._journal.append(
             CallAnswered(
@@ -152,13 +153,25 @@ class Caller:
         await self._consider_run(end, owner, sent_at, pause_s)
         return end
 
-    def _account(self, reply: Reply, tokens: int, sent_at: float) -> float:
+    def _is_busy(self, row: Row, reply: Reply, sent_at: float) -> bool:
+        """Whether a 5xx with a Retry-After asks everybody to wait.
+
+        One that a single row gets again and again, while others are answered, is that row's error.
+        """
+        if reply.outcome is not CallOutcome.SERVER_ERROR or reply.retry_after_s is None:
+            return False
+        if row.busy_at is not None and self._health.served_since(row.busy_at):
+            return False
+        row.busy_at = sent_at
+        return True
+
+    def _account(self, reply: Reply, tokens: int, sent_at: float, *, busy: bool) -> float:
         """Set the limiter right; return the seconds that the endpoint asked to wait."""
         self._limiter.observe(reply.limits, sent_at)
         if reply.outcome is CallOutcome.RATE_LIMITED:
             self._limiter.refund(tokens)
             return self._limiter.throttle(sent_at, reply.retry_after_s, reply.limits)
-        if reply.outcome is CallOutcome.SERVER_ERROR and reply.retry_after_s is not None:
+        if busy and reply.retry_after_s is not None:
             self._limiter.refund(tokens)
             return self._limiter.back_off(sent_at, reply.retry_after_s)
         if reply.outcome is CallOutcome.CONNECTION_FAILED:

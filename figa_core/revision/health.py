@@ -51,7 +51,7 @@ class EndpointHealth:
         self._url = url
         self._patience = patience
         self._reached_ever = False
-        self._served = False
+        self._served_sent_at = -math.inf
         self._connections = 0
         self._useless = 0
         self._counted_at = -math.inf
@@ -60,7 +60,11 @@ class EndpointHealth:
     @property
     def served(self) -> bool:
         """Whether a call has ever been answered with a completion."""
-        return self._served
+        return self._served_sent_at > -math.inf
+
+    def served_since(self, sent_at: float) -> bool:
+        """Whether a call that was sent after `sent_at` has been answered."""
+        return self._served_sent_at > sent_at
 
     def note(self, reply: Reply, *, sent_at: float, now: float, pause_s: float = 0.0) -> float:
         """Take in one reply; return for how many seconds all calls should pause.
@@ -80,7 +84,7 @@ class EndpointHealth:
         if reply.outcome in _USELESS:
             self._note_useless(reply, sent_at, now)
         elif is_served(reply):
-            self._useless, self._served = 0, True
+            self._useless, self._served_sent_at = 0, max(self._served_sent_at, sent_at)
         return 0.0
 
     def _note_connection_failure(self, reply: Reply, sent_at: float, now: float) -> float:

@@ -45,13 +45,15 @@ def _meaning(status: int, said: ErrorBody, setting: str | None, wait_s: float | 
     about_run = _about_run(status, said, wait_s)
     if about_run is not None:
         return about_run
+    if status == 413 or vocabulary.LARGER_THAN_A_MINUTE.search(said.words):
+        return CallOutcome.CONTEXT_TOO_LONG
     if status == 429 or (status < 500 and vocabulary.RATE.told(said)):
         return CallOutcome.RATE_LIMITED
     if vocabulary.FILTER.coded(said) or (400 <= status < 500 and vocabulary.FILTER.told(said)):
         return CallOutcome.REFUSED
     if status >= 500 or status in _RETRIED_STATUSES:
         return CallOutcome.SERVER_ERROR
-    if status == 413 or vocabulary.TOO_LONG.told(said):
+    if vocabulary.TOO_LONG.told(said):
         return CallOutcome.CONTEXT_TOO_LONG
     if setting in vocabulary.FIELDS or said.codes & vocabulary.UNSUPPORTED_CODES:
         return CallOutcome.UNSUPPORTED_SETTING

@@ -47,6 +47,7 @@ class Row:
     asked_again: int = 0
     objection: tuple[dict[str, str], ...] = ()
     unfit: str | None = None  # why the last answer was, if one came
+    busy_at: float | None = None  # when the call was sent that the server was last too busy for
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -75,11 +76,12 @@ def judge(
     dialect: Dialect,
     *,
     served: bool,
+    busy: bool,
 ) -> CallEnd:
     """What a reply makes of its row.
 
     `asked` are the request's fields besides model and messages, `served` says whether the endpoint has
-    answered any call.
+    answered any call, `busy` whether it asks all calls to wait.
     """
     step = next_step(
         reply,
@@ -88,6 +90,7 @@ def judge(
         lengthened=row.lengthened,
         asked_again=bool(row.objection),
         served=served,
+        busy=busy,
     )
     if step is Step.END_RUN and dialect.adapt(reply, asked):
         return CallEnd(Step.RETRY_ADAPTED, None, reply)

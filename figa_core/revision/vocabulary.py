@@ -144,6 +144,12 @@ RATE = _topic(
     resource_exhausted too_many_requests
 """,
 )
+# A request of more tokens than a whole minute permits, told as a rate limit: no wait helps.
+LARGER_THAN_A_MINUTE = _phrases(r"""
+    request too large for
+    must be reduced in order to run
+    reduce your message size
+""")
 TOO_LONG = _topic(
     r"""
     maximum context

@@ -172,6 +172,8 @@ FLAGGED = [
     (422, {"detail": "prompt rejected by safety filter"}),
 ]  # fmt: skip
 TOO_LONG = [
+    (429, openai("Request too large for gpt in organization org-x on tokens per min (TPM): Limit 30000, Requested 40000. The input or output tokens must be reduced in order to run successfully.", "rate_limit_exceeded")),
+    (413, openai("Request too large for model x on tokens per minute (TPM): Limit 6000, Requested 8000, please reduce your message size and try again.", "rate_limit_exceeded")),
     (400, openai("This model's maximum context length is 4097 tokens. However, your messages resulted in 5000 tokens.",
                  "context_length_exceeded", param="messages")),
     (400, openai("This model's maximum context length is 512 tokens. However, you requested 600 tokens", param="max_tokens")),

@@ -443,3 +443,16 @@ async def test_a_redirect_that_keeps_the_request_is_followed_on_the_same_host_an
     asked = await run.ask(3, max_concurrency=1)
     assert "localhost.example" in str(asked.error)
     assert len(server.received) == 1
+
+
+async def test_a_row_that_alone_makes_a_server_busy_costs_its_attempts_and_holds_the_others_once(
+    server, run: Run
+):
+    busy = server.error(503, "down for a moment", headers={"retry-after": "1"})
+    refusing(server, lambda _, request: busy if number_of(request) == 2 else None)
+    asked = await run.ask(100, max_concurrency=4, max_attempts=3)
+    assert asked.error is None
+    assert asked.count(RevisionStatus.SUCCEEDED) == 99
+    assert asked.revisions["rev-0002"].retryable
+    assert server.received[-1].at - server.received[0].at < 30
+    assert len(server.received) <= 99 + 5
