@@ -21,6 +21,7 @@ from figa_core.child_log import followed
 from figa_core.errors import EngineError
 from figa_core.inference import exchange
 from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
+from figa_core.inference.vllm_python import why_not
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
@@ -56,18 +57,19 @@ def find_vllm_python() -> Path | None:
     working directory or above it.
 
     Raises:
-        EngineError: $FIGA_VLLM_PYTHON names no file.
+        EngineError: $FIGA_VLLM_PYTHON names no interpreter that has vLLM.
     """
     named = os.environ.get(PYTHON_VARIABLE)
     if named:
-        if not Path(named).is_file():
+        if reason := why_not(Path(named)):
             raise EngineError(
-                f"{PYTHON_VARIABLE} = {named}: no such interpreter. Mend or unset the variable."
+                f"{PYTHON_VARIABLE} = {named}: cannot run vLLM: {reason}. Correct or unset the variable, or "
+                'set engine = "transformers".'
             )
         return Path(named)
     for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
         python = folder / ".venv-vllm" / "bin" / "python"
-        if python.exists():
+        if python.exists() and why_not(python) is None:  # there is one in which vLLM is not installed yet
             return python
     return None
 
