@@ -43,4 +43,7 @@ def _write_nowhere() -> None:
 
 if __name__ == "__main__":
     end_with_parent(os.getppid())
+    from deployments.termination import stop_gently  # Prefect takes seconds to import, unwatched above
+
+    stop_gently()
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
