@@ -283,7 +283,11 @@ class TrainingConfig(Section):
         le=2**31 - 1,
         description='At most so many optimizer steps; "none" for as many as the epochs take.',
     )
-    pairs_per_step: int = Field(default=128, ge=1, description="Pairs of one optimizer step, over all ranks.")
+    pairs_per_step: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=128,
+        description="Pairs of one optimizer step, over all ranks; auto: at most 128, and so few that small "
+        "data make enough updates.",
+    )
     tokens_per_batch: int = Field(default=8192, ge=64, description="Token budget of one forward pass.")
     zero_stage: Literal[1, 2, 3] = Field(
         default=2, description="DeepSpeed ZeRO: 3 also splits the weights over the ranks."

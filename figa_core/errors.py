@@ -8,6 +8,7 @@ FigaError
 │   ├── WorkspaceBusyError another run holds the lease
 │   └── StorageError       the database, the journal or a shard set is damaged or locked
 ├── EngineError            an inference engine could not be started or died
+│   └── UnknownHeadError   a reward model of a kind that this engine cannot score
 ├── ReviserError           the revision endpoint refuses the whole run (key, quota, model, unreachable)
 │   ├── BudgetReachedError the next call might cost more than what is left of the budget
 │   ├── OpenRevisionsError more rows are without an answer than the settings tolerate
@@ -52,6 +53,10 @@ class StorageError(WorkspaceError):
 
 class EngineError(FigaError):
     """An inference engine could not be started, or died."""
+
+
+class UnknownHeadError(EngineError):
+    """A reward model is of a kind that this engine cannot score, and another one may."""
 
 
 class ReviserError(FigaError):

@@ -61,11 +61,18 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     _take_in_journal(story, run)
     models = config.generation.model, config.reward.model
     await story.tell("import", import_prompts, *at, config.prompts, *models)
+    longest = config.prompts.max_prompt_tokens
+    await story.tell("generate", generate, *at, config.generation, run.sampling, longest, engines=run.engines)
     await story.tell(
-        "generate", generate, *at, config.generation, run.sampling, config.prompts.max_prompt_tokens
+        "score responses",
+        score_responses,
+        *at,
+        config.reward,
+        run.generator,
+        Split.TRAIN,
+        engines=run.engines,
     )
-    await story.tell("score responses", score_responses, *at, config.reward, run.generator, Split.TRAIN)
-    await story.tell("score references", score_references, *at, config.reward)
+    await story.tell("score references", score_references, *at, config.reward, engines=run.engines)
     await story.tell(
         "filter",
         filter_responses,
@@ -78,7 +85,7 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
         counted=False,
     )
     await _revise(story, run, config)
-    await story.tell("score revisions", score_revisions, *at, config.reward)
+    await story.tell("score revisions", score_revisions, *at, config.reward, engines=run.engines)
     await story.tell("admit", admit, *at, config.admission, run.scorer, counted=False)
     weighed = await story.tell("weigh", weigh, *at, config.weighting, config.generation.model, run.scorer)
     await publish_funnel(run)

@@ -1,5 +1,6 @@
 """The last part of the story: models sample the held-out prompts, and are judged by what they say."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow
@@ -55,7 +56,7 @@ async def evaluate_model(
         story = Story(progress)
         label = label or _label_of(model, workspace)
         _check_label(run, config, label, model)
-        await judge(story, run, config, label, model)
+        await judge(story, run, config, {label: model})
         data = await story.tell("report", report, run.workspace, run.run_id, created_at=now(), counted=False)
         await publish_report(run, data)
     return data
@@ -88,14 +89,22 @@ def _sampling(config: PipelineConfig, model: Path) -> Sampling:
     return Sampling(model, Split.HELD_OUT, evaluation.temperature, 1, evaluation.max_prompts)
 
 
-async def judge(story: Story, run: OpenRun, config: PipelineConfig, label: str, model: Path) -> None:
-    """Sample a model on the held-out prompts, score the samples, store the means."""
-    at, evaluation = (run.workspace, run.run_id), config.evaluation
-    sampling = _sampling(config, model)
-    generator = generator_id(run.workspace, config.generation, sampling)
-    longest = config.prompts.max_prompt_tokens
-    await story.tell(f"evaluate {label}: generate", generate, *at, config.generation, sampling, longest)
-    await story.tell(
-        f"evaluate {label}: score", score_responses, *at, config.reward, generator, Split.HELD_OUT
-    )
-    await story.tell(f"evaluate {label}", evaluate, *at, evaluation, label, generator, run.scorer)
+async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapping[str, Path]) -> None:
+    """Sample models on the held-out prompts, score the samples, store the means; models by their labels.
+
+    All of them sample before any is scored, so that the reward model is loaded once.
+    """
+    at, longest = (run.workspace, run.run_id), config.prompts.max_prompt_tokens
+    generators = {}
+    for label, model in models.items():
+        sampling = _sampling(config, model)
+        generators[label] = generator_id(run.workspace, config.generation, sampling)
+        title = f"evaluate {label}: generate"
+        await story.tell(title, generate, *at, config.generation, sampling, longest, engines=run.engines)
+    for label, generator in generators.items():
+        title = f"evaluate {label}: score"
+        await story.tell(
+            title, score_responses, *at, config.reward, generator, Split.HELD_OUT, engines=run.engines
+        )
+    for label, generator in generators.items():
+        await story.tell(f"evaluate {label}", evaluate, *at, config.evaluation, label, generator, run.scorer)

@@ -51,8 +51,7 @@ async def figa(config: PipelineConfig) -> RunResult:
         story = Story(progress)
         weighed = await build(story, run, config)
         models = await train_models(story, run, config, weighed)
-        for label, model in models.items():
-            await judge(story, run, config, label, model)
+        await judge(story, run, config, models)
         data = await story.tell("report", report, run.workspace, run.run_id, created_at=now(), counted=False)
         await publish_report(run, data)
     return RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)

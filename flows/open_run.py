@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from figa_core import ids, interruption
 from figa_core.config import Engine, PipelineConfig
@@ -16,7 +16,7 @@ from figa_core.storage.store import INTERRUPTED, Store
 from flows.preflight import check
 from flows.progress import Progress
 from flows.run_log import library_logs
-from tasks.engines import vllm_version
+from tasks.engines import Engines, vllm_version
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
@@ -25,7 +25,8 @@ from tasks.workspace import Workspace
 @dataclass(frozen=True, slots=True)
 class OpenRun:
     """A run that holds its workspace. `sampling` is how the model to align is sampled, `templates` what the
-    reviser is told, `warnings` what is said at the end of a run that goes on without something.
+    reviser is told, `warnings` what is said at the end of a run that goes on without something, `engines`
+    what its stages generate and score with.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class OpenRun:
     scorer: str
     templates: PromptTemplates
     warnings: list[str] = field(default_factory=list)
+    engines: Engines = field(default_factory=Engines)
 
 
 @contextmanager
@@ -107,6 +109,7 @@ def _held(
         interruption.cancellable(),
         workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s),
         library_logs(),
+        Engines(progress.line) as engines,
     ):
         for process in end_leftovers():
             progress.line(f"ended {process}, which an earlier run that was killed had left")
@@ -116,7 +119,7 @@ def _held(
                 break
         workspace = Workspace(directory)
         workspace.store.create()
-        yield identify(workspace, config)
+        yield replace(identify(workspace, config), engines=engines)
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:

@@ -22,7 +22,16 @@ from flows.open_run import OpenRun
 from flows.progress import current
 from flows.run_log import library_logs
 from flows.story import Story, showing_stage
-from tasks.train import BASE_LABEL, TrainedModel, is_finished, label_of, record_training, train, training_job
+from tasks.train import (
+    BASE_LABEL,
+    TrainedModel,
+    is_finished,
+    label_of,
+    record_training,
+    steps_line,
+    train,
+    training_job,
+)
 from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
 
@@ -79,6 +88,9 @@ async def train_models(
 ) -> dict[str, Path]:
     """The model to align by the name of the base, and one model for each objective of this run."""
     models = {BASE_LABEL: config.generation.model}
+    run.engines.end()  # the training needs the memory
+    if line := steps_line(config.training, weighed.result.n_out):
+        story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
         loss = config.loss.model_copy(update={"objective": objective})
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)

@@ -11,10 +11,11 @@ from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.fingerprint import model_fingerprint
+from figa_core.inference.choice import Work
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback
 from figa_core.records import FinishReason, Response, Split, Stage
 from figa_core.storage.rows import Sample
-from tasks.engines import make_generator
+from tasks.engines import Engines, lent, sampled_length
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
@@ -56,6 +57,7 @@ def generate(
     sampling: Sampling,
     max_prompt_tokens: int,
     *,
+    engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing."""
@@ -66,19 +68,24 @@ def generate(
     if not missing:
         return StageResult(Stage.GENERATE, 0, 0)
     chat = load_chat_format(sampling.model)
-    engine = make_generator(
-        config,
-        sampling.model,
-        temperature=sampling.temperature,
-        stop_token_ids=chat.stop_token_ids,
-        max_prompt_tokens=max_prompt_tokens,
-        scratch=workspace.scratch("generate"),
+    pages = store.iter_missing_samples(*wanted)
+    length, requests = sampled_length(
+        _requests(chat, pages, generator, config.seed), lambda request: request.prompt_ids
     )
     drawn = 0
-    pages = store.iter_missing_samples(*wanted)
-    for batch in engine.generate(_requests(chat, pages, generator, config.seed)):
-        drawn += store.save_responses(generator, _responses(chat, batch, generator))
-        on_progress(drawn, missing)
+    with lent(engines) as lender:
+        engine = lender.generator(
+            config,
+            sampling.model,
+            Work(missing, length, config.max_tokens),
+            temperature=sampling.temperature,
+            stop_token_ids=chat.stop_token_ids,
+            max_prompt_tokens=max_prompt_tokens,
+            scratch=workspace.scratch("generate"),
+        )
+        for batch in engine.generate(requests):
+            drawn += store.save_responses(generator, _responses(chat, batch, generator))
+            on_progress(drawn, missing)
     return StageResult(Stage.GENERATE, missing, drawn)
 
 

@@ -27,7 +27,7 @@ from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tasks.engines import vllm_version
 from tasks.model_changes import ModelChanges
-from tasks.train import BASE_LABEL, label_of
+from tasks.train import BASE_LABEL, label_of, steps_line
 from tasks.workspace import Workspace
 
 _EXAMPLES = 10
@@ -94,6 +94,8 @@ def _notes(workspace: Workspace, run: RunRow, config: PipelineConfig) -> Iterato
             "very tokens their text is tokenized to. Edits are computed on the tokenized texts, so the "
             "others show no false edits."
         )
+        if line := steps_line(config.training, manifest.pairs):
+            yield f"{line[0].upper()}{line[1:].removesuffix('.')}."
 
 
 def funnel_of(counts: Counts) -> Funnel:

@@ -9,10 +9,11 @@ from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import RewardConfig
 from figa_core.fingerprint import model_fingerprint
+from figa_core.inference.choice import Work
 from figa_core.ports import ProgressCallback, ScoringRequest
 from figa_core.records import Score, Split, Stage
 from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
-from tasks.engines import make_scorer
+from tasks.engines import Engines, lent, sampled_length
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
@@ -30,43 +31,60 @@ def score_responses(
     generator: str,
     split: Split,
     *,
+    engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Score the responses of one generator in one split."""
-    return _score(workspace, config, responses_of(run_id, generator, split), on_progress)
+    return _score(workspace, config, responses_of(run_id, generator, split), engines, on_progress)
 
 
 @task(name="score-references", task_run_name="score references", cache_policy=NO_CACHE)
 def score_references(
-    workspace: Workspace, run_id: str, config: RewardConfig, *, on_progress: ProgressCallback = no_progress
+    workspace: Workspace,
+    run_id: str,
+    config: RewardConfig,
+    *,
+    engines: Engines | None = None,
+    on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Score the references of the training prompts."""
-    return _score(workspace, config, references_of(run_id), on_progress)
+    return _score(workspace, config, references_of(run_id), engines, on_progress)
 
 
 @task(name="score-revisions", task_run_name="score revisions", cache_policy=NO_CACHE)
 def score_revisions(
-    workspace: Workspace, run_id: str, config: RewardConfig, *, on_progress: ProgressCallback = no_progress
+    workspace: Workspace,
+    run_id: str,
+    config: RewardConfig,
+    *,
+    engines: Engines | None = None,
+    on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
     """Score the successful revisions."""
-    return _score(workspace, config, revisions_of(run_id), on_progress)
+    return _score(workspace, config, revisions_of(run_id), engines, on_progress)
 
 
 def _score(
-    workspace: Workspace, config: RewardConfig, source: Source, on_progress: ProgressCallback
+    workspace: Workspace,
+    config: RewardConfig,
+    source: Source,
+    engines: Engines | None,
+    on_progress: ProgressCallback,
 ) -> StageResult:
     store, scorer = workspace.store, scorer_id(workspace, config)
     missing = store.count_unscored(source, scorer)
     if not missing:
         return StageResult(Stage.SCORE, 0, 0)
-    engine = make_scorer(config, scratch=workspace.scratch("score"))
-    requests = _requests(
-        load_chat_format(config.model), store.iter_unscored(source, scorer), config.max_length
+    chat, pages = load_chat_format(config.model), store.iter_unscored(source, scorer)
+    length, requests = sampled_length(
+        _requests(chat, pages, config.max_length), lambda request: request.token_ids
     )
     scored = 0
-    for batch in engine.score(requests):
-        scored += store.save_scores([Score(subject, scorer, value) for subject, value in batch])
-        on_progress(scored, missing)
+    with lent(engines) as lender:
+        engine = lender.scorer(config, Work(missing, length), scratch=workspace.scratch("score"))
+        for batch in engine.score(requests):
+            scored += store.save_scores([Score(subject, scorer, value) for subject, value in batch])
+            on_progress(scored, missing)
     return StageResult(Stage.SCORE, missing, scored)
 
 

@@ -20,6 +20,7 @@ from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
+from figa_core.training.step_size import about_steps, pairs_per_step
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 
@@ -55,12 +56,22 @@ def steps_of(config: TrainingConfig, pairs: int) -> int:
     """Optimizer steps: `epochs` passes over the pairs, the last step of each pass may be smaller; at most
     `max_steps`.
     """
-    return _at_most(config.max_steps, config.epochs * steps_per_epoch(pairs, config.pairs_per_step))
+    return _at_most(config.max_steps, config.epochs * steps_per_epoch(pairs, step_size(config, pairs)))
+
+
+def step_size(config: TrainingConfig, pairs: int) -> int:
+    """Pairs of one optimizer step, of so many in all."""
+    return pairs_per_step(config.pairs_per_step, pairs=pairs, epochs=config.epochs)
+
+
+def steps_line(config: TrainingConfig, pairs: int) -> str | None:
+    """What people should know about the number of updates, if anything; see `about_steps`."""
+    return about_steps(config.pairs_per_step, pairs=pairs, epochs=config.epochs, max_steps=config.max_steps)
 
 
 def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
     """The steps of a release that filled the last step of an epoch with pairs of the next one."""
-    return _at_most(config.max_steps, ceil(config.epochs * pairs / config.pairs_per_step))
+    return _at_most(config.max_steps, ceil(config.epochs * pairs / step_size(config, pairs)))
 
 
 def _at_most(most: int | None, steps: int) -> int:
@@ -106,7 +117,7 @@ def training_job(
         "gamma": loss.gamma,
         "negative_nll_max": loss.negative_nll_max,
         "learning_rate": config.learning_rate,
-        "pairs_per_step": config.pairs_per_step,
+        "pairs_per_step": step_size(config, manifest.pairs),
         "dtype": config.dtype,
         "seed": config.seed,
     }
@@ -123,7 +134,7 @@ def training_job(
         negative_nll_max=loss.negative_nll_max,
         learning_rate=config.learning_rate,
         steps=steps,
-        pairs_per_step=config.pairs_per_step,
+        pairs_per_step=step_size(config, manifest.pairs),
         tokens_per_batch=config.tokens_per_batch,
         zero_stage=config.zero_stage,
         processes=config.processes,
@@ -137,8 +148,8 @@ def _identify(
     workspace: Workspace, fields: dict[str, Any], config: TrainingConfig, pairs: int
 ) -> tuple[str, int]:
     """Id and steps of the training; those of an earlier release where that one stands finished here."""
-    steps = steps_of(config, pairs)
-    if pairs % config.pairs_per_step == 0 or steps <= pairs // config.pairs_per_step:
+    steps, size = steps_of(config, pairs), step_size(config, pairs)
+    if pairs % size == 0 or steps <= pairs // size:
         return ids.training_id(**fields, steps=steps), steps  # no step is smaller than the others
     filled = _filled_steps_of(config, pairs)
     earlier = ids.training_id(**fields, steps=filled)

@@ -5,9 +5,13 @@ vLLM runs in another interpreter, so what both engines must agree on is read fro
 
 from pathlib import Path
 
+from figa_core.inference.choice import ModelSize
 from figa_core.models.config_json import read_config, sections
 from figa_core.models.weight_files import read_weights
 
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+_USUAL_LAYERS = 32  # where config.json says it in another way
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -29,3 +33,23 @@ def checkpoint_dtype(model: Path) -> str:
 def weights_bytes(model: Path) -> int:
     """The size of all safetensors files in `model`."""
     return sum(path.stat().st_size for path in model.glob("*.safetensors"))
+
+
+def model_size(model: Path) -> ModelSize:
+    """How large a model is, for an estimate of what it takes.
+
+    Raises:
+        EngineError: there is no readable config.json in `model`.
+    """
+    size = weights_bytes(model)
+    layers = next(
+        (
+            count
+            for section in sections(read_config(model))
+            for name in _LAYERS
+            if isinstance(count := section.get(name), int)
+        ),
+        _USUAL_LAYERS,
+    )
+    width = _BYTES.get(checkpoint_dtype(model), 4)
+    return ModelSize(parameters=size / width, weights_bytes=size, layers=layers)

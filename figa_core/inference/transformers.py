@@ -3,7 +3,9 @@
 Requests are sorted by length within a window, so that a padded batch wastes little, and memory stays flat.
 """
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from figa_core.errors import EngineError
+from figa_core.errors import EngineError, UnknownHeadError
 from figa_core.inference.exchange import in_shards
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
@@ -20,6 +22,9 @@ from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 
 _WINDOW_ROWS = 2000
+# Below so many operations a forward pass, threads wait for each other longer than they work: twice as slow
+# on a quiet machine, ten times on a busy one.
+_THREADED_FLOPS = 2.5e8
 _NAMES_SHOWN = 3
 _T = TypeVar("_T")
 
@@ -46,6 +51,7 @@ class TransformersGenerator:
         self._model = _load(AutoModelForCausalLM, model)
         # The checkpoint's own (a repetition penalty, say) would apply besides the arguments below.
         self._model.generation_config = GenerationConfig()
+        self._parameters = self._model.num_parameters()
         self._stops = sorted(stop_token_ids)
         self._max_tokens, self._tokens_per_batch = max_tokens, tokens_per_batch
         self._sampling: dict[str, Any] = {
@@ -71,7 +77,8 @@ class TransformersGenerator:
             [r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device
         )
         device = self._model.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        step_flops = 2.0 * self._parameters * len(batch)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), _threads_for(step_flops):
             torch.manual_seed(batch[0].seed)
             out_BT = self._model.generate(
                 input_ids=ids_BT,
@@ -99,7 +106,7 @@ class TransformersScorer:
         self._model = _load(AutoModelForSequenceClassification, model)
         head = getattr(self._model, "score", None)
         if not isinstance(head, torch.nn.Module):
-            raise EngineError(
+            raise UnknownHeadError(
                 f'{model}: the transformers engine knows decoders with a head named "score"; this is a '
                 f'{type(self._model).__name__}. Set engine = "vllm".'
             )
@@ -130,6 +137,24 @@ class TransformersScorer:
         last_B = mask_BT.sum(dim=1) - 1
         values_B = self._head(hidden_BTD[torch.arange(len(batch)), last_B].float()).squeeze(-1)
         return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
+
+
+@contextmanager
+def _threads_for(flops: float) -> Iterator[None]:
+    """One thread for forward passes of little arithmetic, and as many as before for others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if flops < _THREADED_FLOPS else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def release_memory() -> None:
+    """Give back the GPU memory of engines that are gone: torch keeps it for this process otherwise."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _load(kind: Any, path: Path) -> Any:

@@ -1,50 +1,27 @@
 """Generation and scoring by vLLM, in its own interpreter, through Parquet shards.
 
 vLLM and Prefect cannot be installed together, so this side never imports vLLM: it writes shards of token
-ids, starts `vllm_worker` with the other environment's Python, and takes in each output shard as soon as it
-is whole. The worker dies with this process.
+ids, has a worker of the other environment's Python take them (`vllm_process`), and takes in each output
+shard as soon as it is whole.
 """
 
-import json
-import logging
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from figa_core.child_log import followed
 from figa_core.errors import EngineError
 from figa_core.inference import exchange
 from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
+from figa_core.inference.vllm_process import PYTHON_VARIABLE, Engine, VllmKeeper, threads_for
 from figa_core.inference.vllm_python import why_not
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
-from figa_core.processes import child_environment
-
-_LOGGER = logging.getLogger("figa_core.inference")
-PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
-_POLL_S = 0.05
-# Below it more than two threads gain nothing, and threads that wait for each other cost a busy machine much.
-_SMALL_MODEL_BYTES = 200_000_000
-_STOP_WAIT_S = 5.0
-_LOG_LINES = 15
-# Only read by the CPU build; a variable that is set already wins.
-_CPU_ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}
-_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -89,6 +66,16 @@ class VllmSettings:
     tensor_parallel: int = 1
     rows_per_shard: int = 2000
 
+    def engine(self, task: str) -> Engine:
+        """What a worker that generates ("generate") or scores ("score") is started with.
+
+        Raises:
+            EngineError: the model has no readable config.json.
+        """
+        settings = {**asdict(self), "task": task, "dtype": self.dtype or checkpoint_dtype(Path(self.model))}
+        del settings["rows_per_shard"]  # how the rows travel is no business of the engine
+        return settings
+
 
 class VllmGenerator:
     """ports.Generator on vLLM."""
@@ -103,8 +90,11 @@ class VllmGenerator:
         stop_token_ids: Iterable[int],
         scratch: Path,
         python: Path,
+        keeper: VllmKeeper | None = None,
     ) -> None:
         """`scratch` holds the shards while a generation runs, and the worker's log after it.
+
+        The worker is `keeper`'s and stays up; without one it ends with the generation.
 
         Raises:
             EngineError: the model is not whole: vLLM would run on memory that nobody has written to.
@@ -117,120 +107,81 @@ class VllmGenerator:
             "max_tokens": max_tokens,
             "stop_token_ids": list(stop_token_ids),
         }
-        self._scratch, self._python = scratch, python
+        self._place = _Place(scratch, python, keeper)
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
-        job = {"task": "generate", **_engine_settings(self._settings), **self._sampling}
-        yield from _run(
-            job,
-            requests,
-            exchange.write_generation_requests,
-            exchange.read_generations,
-            self._scratch,
-            self._python,
-        )
+        shards = exchange.in_shards(requests, self._settings.rows_per_shard)
+        write, read = exchange.write_generation_requests, exchange.read_generations
+        yield from _run(self._settings.engine("generate"), self._sampling, shards, write, read, self._place)
 
 
 class VllmScorer:
     """ports.Scorer on vLLM: raw logits, no sigmoid."""
 
-    def __init__(self, settings: VllmSettings, *, scratch: Path, python: Path) -> None:
+    def __init__(
+        self, settings: VllmSettings, *, scratch: Path, python: Path, keeper: VllmKeeper | None = None
+    ) -> None:
         """See `VllmGenerator`. Raises EngineError when it is no whole classifier with one label."""
         require_model(Path(settings.model), ModelRole.REWARD)
-        self._settings, self._scratch, self._python = settings, scratch, python
+        self._settings, self._place = settings, _Place(scratch, python, keeper)
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
-        job = {"task": "score", **_engine_settings(self._settings)}
-        yield from _run(
-            job, requests, exchange.write_scoring_requests, exchange.read_scores, self._scratch, self._python
-        )
+        shards = exchange.in_shards(requests, self._settings.rows_per_shard)
+        write, read = exchange.write_scoring_requests, exchange.read_scores
+        yield from _run(self._settings.engine("score"), {}, shards, write, read, self._place)
 
 
-def _engine_settings(settings: VllmSettings) -> dict[str, object]:
-    return {**asdict(settings), "dtype": settings.dtype or checkpoint_dtype(Path(settings.model))}
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a job runs: its folder, the interpreter, and whose worker it is."""
+
+    scratch: Path
+    python: Path
+    keeper: VllmKeeper | None
 
 
 def _run(
+    engine: Engine,
     job: dict[str, object],
-    requests: Iterable[_T],
+    shards: Iterable[list[_T]],
     write: Callable[[Path, list[_T]], None],
     read: Callable[[Path], list[_R]],
-    scratch: Path,
-    python: Path,
+    place: _Place,
 ) -> Iterator[list[_R]]:
-    source, target = scratch / "input", scratch / "output"
+    source, target = place.scratch / "input", place.scratch / "output"
     for folder in (source, target):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     names = []
-    for index, shard in enumerate(exchange.in_shards(requests, int(str(job["rows_per_shard"])))):
+    for index, shard in enumerate(shards):
         write(source / exchange.shard_name(index), shard)
         names.append(exchange.shard_name(index))
     if not names:
         return
-    job_path = scratch / "job.json"
-    job_path.write_text(json.dumps({**job, "input": str(source), "output": str(target)}))
-    log_path = scratch / "worker.log"
-    _LOGGER.info("vLLM starts: %s, %d shard(s); full log: %s", job["task"], len(names), log_path)
-    with log_path.open("wb") as log, followed(log_path, _LOGGER):
-        worker = _start(python, job_path, log, _threads(Path(str(job["model"]))))
-        try:
-            for name in names:
-                _wait_for(target / name, worker, log_path)
-                yield read(target / name)
-                (target / name).unlink()
-        finally:
-            _stop(worker)
+    threads = threads_for(weights_bytes(Path(str(engine["model"]))))
+    log_path = place.scratch / "worker.log"
+    with (
+        _keeper(place) as keeper,
+        keeper.worker(place.python, engine, threads=threads, log_path=log_path) as worker,
+    ):
+        worker.send({**job, "input": str(source), "output": str(target)})
+        for name in names:
+            worker.wait_for(target / name)
+            yield read(target / name)
+            (target / name).unlink()
     shutil.rmtree(source)
     shutil.rmtree(target)
 
 
-def _threads(model: Path) -> int:
-    """How many threads the CPU build gets; a GPU's worker does not need them."""
-    cores = os.cpu_count() or 1
-    return min(2, cores) if weights_bytes(model) < _SMALL_MODEL_BYTES else cores
-
-
-def _start(python: Path, job: Path, log: IO[bytes], threads: int) -> subprocess.Popen[bytes]:
-    environment = child_environment(**_ENVIRONMENT)
-    for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}.items():
-        environment.setdefault(name, value)
+@contextmanager
+def _keeper(place: _Place) -> Iterator[VllmKeeper]:
+    if place.keeper is not None:
+        yield place.keeper
+        return
+    keeper = VllmKeeper()
     try:
-        return subprocess.Popen(
-            [str(python), "-m", "figa_core.inference.vllm_worker", str(job)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise EngineError(
-            f"{python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, "
-            f"point {PYTHON_VARIABLE} at "
-            'an interpreter with vLLM, or set engine = "transformers".'
-        ) from error
-
-
-def _wait_for(path: Path, worker: subprocess.Popen[bytes], log: Path) -> None:
-    while not path.exists():
-        code = worker.poll()
-        if code is not None and not path.exists():
-            lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            raise EngineError(
-                f"the vLLM worker ended with code {code}; its log is {log}. Its last lines:\n"
-                + "\n".join(lines)
-            )
-        time.sleep(_POLL_S)
-
-
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    if worker.poll() is None:
-        worker.terminate()
-        try:
-            worker.wait(_STOP_WAIT_S)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        yield keeper
+    finally:
+        keeper.end()

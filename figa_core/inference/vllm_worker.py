@@ -1,16 +1,18 @@
 """Runs in vLLM's environment: reads shards of token ids, writes shards of samples or rewards.
 
-Started by `inference.vllm` as ``python -m figa_core.inference.vllm_worker JOB.json``. It imports vLLM and
-`figa_core` modules that need no more than pyarrow; see `exchange` for the files. Output shards that exist
-already are left alone, so that a restart repeats at most the shard that was in the making.
+Started by `inference.vllm_process` as ``python -m figa_core.inference.vllm_worker ENGINE``, the engine's
+settings as JSON. It loads that engine once and then takes jobs from its standard input, a line of JSON each,
+until that ends. It imports vLLM and `figa_core` modules that need no more than pyarrow; see `exchange` for
+the files. A job that fails ends the process: its log says why, and the next job gets a new one.
 """
 
 import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from figa_core.child_log import tell
 from figa_core.inference import exchange
@@ -18,17 +20,18 @@ from figa_core.processes import die_with_parent
 
 _CPU_ROWS = 1024
 _CPU_TOKENS = 16_384
+Process = Callable[[Path, Path], None]
+"""Makes the output shard of an input shard."""
 
 
-def main(job_path: Path) -> None:
-    """Process every input shard that has no output yet."""
-    job = json.loads(job_path.read_text())
-    todo = _pending(Path(job["input"]), Path(job["output"]))
-    if not todo:
-        return
-    process = _generator(job) if job["task"] == "generate" else _scorer(job)
-    for source, target in todo:
-        process(source, target)
+def main(engine: dict[str, Any], jobs: Iterable[bytes]) -> None:
+    """Load the engine, then process each job's input shards that have no output yet, until jobs end."""
+    of_job = _generator(engine) if engine["task"] == "generate" else _scorer(engine)
+    for line in jobs:
+        job = json.loads(line)
+        process = of_job(job)
+        for source, target in _pending(Path(job["input"]), Path(job["output"])):
+            process(source, target)
 
 
 def _pending(source: Path, target: Path) -> list[tuple[Path, Path]]:
@@ -37,19 +40,19 @@ def _pending(source: Path, target: Path) -> list[tuple[Path, Path]]:
     ]
 
 
-def _engine(job: dict[str, Any], **extra: Any) -> Any:
+def _engine(settings: dict[str, Any], **extra: Any) -> Any:
     from vllm import LLM, __version__
     from vllm.platforms import current_platform
 
     begun = time.perf_counter()
     if current_platform.is_cpu():
-        extra |= _cpu_settings(job["max_length"])
+        extra |= _cpu_settings(settings["max_length"])
     engine = LLM(
-        model=job["model"],
-        dtype=job["dtype"],
-        max_model_len=job["max_length"],
-        gpu_memory_utilization=job["gpu_memory_share"],
-        tensor_parallel_size=job["tensor_parallel"],
+        model=settings["model"],
+        dtype=settings["dtype"],
+        max_model_len=settings["max_length"],
+        gpu_memory_utilization=settings["gpu_memory_share"],
+        tensor_parallel_size=settings["tensor_parallel"],
         generation_config="vllm",  # what generation_config.json says is in the job, or not wanted
         disable_log_stats=True,
         trust_remote_code=False,
@@ -58,7 +61,7 @@ def _engine(job: dict[str, Any], **extra: Any) -> Any:
     seconds = time.perf_counter() - begun
     tell(
         f"vLLM {__version__} on {current_platform.device_type}, ready in {seconds:.0f} s: "
-        f"{job['model']} in {job['dtype']}, at most {job['max_length']} tokens a row"
+        f"{settings['model']} in {settings['dtype']}, at most {settings['max_length']} tokens a row"
     )
     return engine
 
@@ -77,16 +80,17 @@ def _cpu_settings(max_length: int) -> dict[str, Any]:
     }
 
 
-def _generator(job: dict[str, Any]) -> Any:
+def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    engine = _engine(job)
+    engine = _engine(settings)
 
-    def generate(source: Path, target: Path) -> None:
-        request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
-        parameters = [
-            SamplingParams(
+    def of_job(job: dict[str, Any]) -> Process:
+        stops = set(job["stop_token_ids"])
+
+        def parameters(seed: int) -> SamplingParams:
+            return SamplingParams(
                 temperature=job["temperature"],
                 top_p=job["top_p"],
                 max_tokens=job["max_tokens"],
@@ -96,26 +100,30 @@ def _generator(job: dict[str, Any]) -> Any:
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            for seed in seeds
-        ]
-        outputs = engine.generate([{"prompt_token_ids": p} for p in prompts], parameters, use_tqdm=False)
-        samples = [output.outputs[0] for output in outputs]
-        stops = set(job["stop_token_ids"])
-        token_ids = [_without_stop(list(sample.token_ids), stops) for sample in samples]
-        finish = ["length" if sample.finish_reason == "length" else "stop" for sample in samples]
-        exchange.write_shard(target, [request_ids, token_ids, finish], exchange.GENERATIONS)
 
-    return generate
+        def generate(source: Path, target: Path) -> None:
+            request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
+            outputs = engine.generate(
+                [{"prompt_token_ids": p} for p in prompts], list(map(parameters, seeds)), use_tqdm=False
+            )
+            samples = [output.outputs[0] for output in outputs]
+            token_ids = [_without_stop(list(sample.token_ids), stops) for sample in samples]
+            finish = ["length" if sample.finish_reason == "length" else "stop" for sample in samples]
+            exchange.write_shard(target, [request_ids, token_ids, finish], exchange.GENERATIONS)
+
+        return generate
+
+    return of_job
 
 
 def _without_stop(token_ids: list[int], stops: set[int]) -> list[int]:
     return token_ids[:-1] if token_ids and token_ids[-1] in stops else token_ids
 
 
-def _scorer(job: dict[str, Any]) -> Any:
+def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
     from vllm import PoolingParams
 
-    engine = _engine(job, runner="pooling", convert="classify")
+    engine = _engine(settings, runner="pooling", convert="classify")
     parameters = PoolingParams(use_activation=False)  # raw logits; the default applies a sigmoid
 
     def score(source: Path, target: Path) -> None:
@@ -125,12 +133,21 @@ def _scorer(job: dict[str, Any]) -> Any:
         values = [float(output.outputs.probs[0]) for output in outputs]
         exchange.write_shard(target, [subject_ids, values], exchange.SCORES)
 
-    return score
+    return lambda _job: score
+
+
+def _jobs() -> IO[bytes]:
+    """Standard input, taken away from what vLLM may start: a child that read it would swallow jobs."""
+    jobs = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return jobs
 
 
 if __name__ == "__main__":
     die_with_parent()
-    main(Path(sys.argv[1]))
+    main(json.loads(sys.argv[1]), _jobs())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # every shard is in place; taking vLLM down takes three seconds more

@@ -80,5 +80,5 @@ def _steps(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "training.pairs_per_step",
             f"{step:,} pairs make a step, and no more than {pairs:,} can come of these prompts: an epoch is "
-            "one step. Lower it.",
+            'one step. Lower it, or set it to "auto".',
         )

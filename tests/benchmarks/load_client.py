@@ -19,8 +19,6 @@ from prefect import Task
 
 import flows.build_dataset
 import flows.story
-import tasks.generate
-import tasks.score
 from figa_core.config import PipelineConfig
 from figa_core.ports import ProgressCallback
 from flows.build_dataset import BuiltDataset, build, build_dataset
@@ -29,6 +27,7 @@ from flows.preflight import check
 from flows.progress import Lines, showing
 from flows.server import prefect_api
 from flows.story import Story
+from tasks.engines import Engines
 from tasks.results import no_progress
 from tasks.weigh import WeighResult
 from tests.benchmarks.load_spec import Outcome, Span, Spec
@@ -91,8 +90,8 @@ def _put_in_stubs(spec: Spec, outcome: Outcome) -> None:
     def make_scorer(*_: object, **__: object) -> StubScorer:
         return StubScorer()
 
-    tasks.generate.make_generator = make_generator
-    tasks.score.make_scorer = make_scorer
+    Engines.generator = make_generator
+    Engines.scorer = make_scorer
 
 
 def _tasks() -> dict[str, Task[Any, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
@@ -106,3 +107,16 @@ def test_sft_reads_no_weights_so_they_do_not_change_its_id(tmp_path: Path) -> No
 
 def test_every_objective_has_a_name_for_people() -> None:
     assert len({label_of(objective) for objective in Objective}) == len(Objective)
+
+
+def test_an_automatic_step_size_is_settled_before_the_id(tmp_path: Path) -> None:
+    """100 pairs: whoever sets the size that "auto" takes gets the very same training."""
+    auto = job_of(tmp_path, pairs_per_step="auto")
+    assert (auto.pairs_per_step, auto.steps) == (8, 39)
+    assert auto == job_of(tmp_path, pairs_per_step=8)
+
+
+@pytest.mark.parametrize("size", ["some", 0, -1, 1.5])
+def test_a_step_size_is_a_number_of_pairs_or_auto(size: object) -> None:
+    with pytest.raises(ValidationError, match="pairs_per_step"):
+        TrainingConfig.model_validate({"pairs_per_step": size})

@@ -16,6 +16,7 @@ from figa_core.chat import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings, find_vllm_python
+from figa_core.inference.vllm_process import VllmKeeper
 from figa_core.ports import GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
@@ -32,7 +33,9 @@ def _settings(model: Path) -> VllmSettings:
     return VllmSettings(model=str(model), max_length=300, gpu_memory_share=0.2, rows_per_shard=64)
 
 
-def _generator(model: Path, stops: Iterable[int], scratch: Path, temperature: float) -> VllmGenerator:
+def _generator(
+    model: Path, stops: Iterable[int], scratch: Path, temperature: float, keeper: VllmKeeper | None = None
+) -> VllmGenerator:
     assert PYTHON is not None
     return VllmGenerator(
         _settings(model),
@@ -42,6 +45,7 @@ def _generator(model: Path, stops: Iterable[int], scratch: Path, temperature: fl
         stop_token_ids=stops,
         scratch=scratch,
         python=PYTHON,
+        keeper=keeper,
     )
 
 
@@ -95,6 +99,40 @@ def test_rewards_equal_the_raw_logits_of_transformers(
     transformers = TransformersScorer(sandbox.reward_model)
     theirs = dict(pair for batch in transformers.score(scoring_requests) for pair in batch)
     assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    scoring_requests: list[ScoringRequest],
+    tmp_path: Path,
+) -> None:
+    assert PYTHON is not None
+    starts = list[str]()
+    keeper = VllmKeeper(on_start=starts.append)
+    try:
+        base, stops = sandbox.base_model, chat.stop_token_ids
+        greedy = _generator(base, stops, tmp_path / "generate", 0.0, keeper)
+        first = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
+        # Another job on the same engine: its own sampling settings and requests.
+        sampled = _generator(base, stops, tmp_path / "generate", 1.0, keeper)
+        second = [g for batch in sampled.generate(generation_requests[20:90]) for g in batch]
+        again = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
+        assert starts == [str(base)]
+        assert [len(first), len(second)] == [20, 70]
+        assert again == first
+
+        scorer = VllmScorer(
+            _settings(sandbox.reward_model), scratch=tmp_path / "score", python=PYTHON, keeper=keeper
+        )
+        rewards = [pair for batch in scorer.score(scoring_requests[:10]) for pair in batch]
+        assert starts == [str(base), str(sandbox.reward_model)]
+        assert len(rewards) == 10
+        assert len(psutil.Process().children()) == 1  # the first one gave its memory back
+    finally:
+        keeper.end()
+    assert not psutil.Process().children()
 
 
 def test_a_worker_that_fails_hands_on_the_end_of_its_log(sandbox: Sandbox, tmp_path: Path) -> None:

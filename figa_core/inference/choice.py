@@ -1,0 +1,163 @@
+"""Which engine does a piece of work sooner: transformers in this process, or vLLM, which has to start first.
+
+vLLM is the faster one once it is up, and takes a quarter of a minute to a minute to come up. For a dozen
+rows that is nearly all of the time; for a night's work it is nothing. The estimates need to be right in
+their order of magnitude only: near the border either choice costs about the same.
+
+No id depends on the engine, so what is stored stays valid whatever is chosen for the rest.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done: rows, mean tokens read of one, and most tokens written for one (0: scoring)."""
+
+    rows: int
+    tokens_read: float
+    tokens_written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """Of a checkpoint: parameters, bytes of its weights, and layers."""
+
+    parameters: float
+    weights_bytes: float
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a kind of machine takes, for an estimate.
+
+    Attributes:
+        name: what people call it.
+        pass_s: seconds of a forward pass besides its layers: sampling, and Python.
+        layer_s: seconds of one layer in a forward pass, however small.
+        token_s: seconds for a written token besides arithmetic: its cache is copied at every step.
+        memory_bytes_s: bytes of weights read in a second; every step of a generation reads all of them.
+        flops: floating-point operations in a second.
+        load_s: seconds until transformers is imported.
+        load_bytes_s: bytes of weights loaded in a second, by either engine.
+        vllm_start_s: seconds until vLLM takes work, without the weights.
+        generation_gain: how many times faster vLLM generates once it is up.
+        scoring_gain: the same for scoring, which is one forward pass for either.
+    """
+
+    name: str
+    pass_s: float
+    layer_s: float
+    token_s: float
+    memory_bytes_s: float
+    flops: float
+    load_s: float
+    load_bytes_s: float
+    vllm_start_s: float
+    generation_gain: float
+    scoring_gain: float
+
+
+CPU = Device(
+    name="CPU",
+    pass_s=3e-3,
+    layer_s=1e-3,
+    token_s=2e-4,
+    memory_bytes_s=1e10,
+    flops=5e10,
+    load_s=3.0,
+    load_bytes_s=5e8,
+    vllm_start_s=15.0,
+    generation_gain=3.0,
+    scoring_gain=1.0,
+)
+"""Measured on two cores of a 2.5 GHz Xeon; figa_core/README.md, "Measured", has the figures."""
+
+GPU = Device(
+    name="GPU",
+    pass_s=2e-3,
+    layer_s=1e-3,
+    token_s=2e-6,
+    memory_bytes_s=1e12,
+    flops=1e14,
+    load_s=5.0,
+    load_bytes_s=1e9,
+    vllm_start_s=45.0,
+    generation_gain=6.0,
+    scoring_gain=1.5,
+)
+"""Not measured by us but usual: vLLM compiles and captures graphs when it starts, and has no dispatch to
+wait for afterwards.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds to start, and then to do the work."""
+
+    start: float
+    work: float
+
+    @property
+    def total(self) -> float:
+        """Seconds until it is done."""
+        return self.start + self.work
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether vLLM does the work, and why, in words for people."""
+
+    vllm: bool
+    reason: str
+
+
+def choose(ours: Estimate, theirs: Estimate, *, vllm_is_up: bool) -> Choice:
+    """The engine that is done sooner: transformers' estimate against vLLM's."""
+    if vllm_is_up and theirs.work <= ours.total:
+        return Choice(True, "vLLM is up with this model already")
+    if theirs.total < ours.total:
+        return Choice(
+            True, f"about {_duration(theirs.total)}; transformers would take {_duration(ours.total)}"
+        )
+    if vllm_is_up:
+        return Choice(False, f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.work)}")
+    return Choice(
+        False,
+        f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.start)} to start alone"
+        if theirs.start > ours.total
+        else f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.total)}, its start included",
+    )
+
+
+def by_transformers(work: Work, model: ModelSize, device: Device, tokens_per_batch: int) -> Estimate:
+    """What transformers takes: padded batches of `tokens_per_batch` tokens, one after another."""
+    start = device.load_s + model.weights_bytes / device.load_bytes_s
+    return Estimate(start, _seconds(work, model, device, tokens_per_batch))
+
+
+def by_vllm(work: Work, model: ModelSize, device: Device, tokens_per_batch: int) -> Estimate:
+    """What vLLM takes: its start, then a share of what transformers would on the same device."""
+    gain = device.generation_gain if work.tokens_written else device.scoring_gain
+    return Estimate(vllm_start_seconds(model, device), _seconds(work, model, device, tokens_per_batch) / gain)
+
+
+def vllm_start_seconds(model: ModelSize, device: Device) -> float:
+    """Until vLLM takes work."""
+    return device.vllm_start_s + model.weights_bytes / device.load_bytes_s
+
+
+def _seconds(work: Work, model: ModelSize, device: Device, tokens_per_batch: int) -> float:
+    tokens = work.rows * (work.tokens_read + work.tokens_written)
+    batches = max(1.0, tokens / tokens_per_batch)
+    passes = batches * max(1, work.tokens_written)
+    one_pass = device.pass_s + model.layers * device.layer_s + model.weights_bytes / device.memory_bytes_s
+    arithmetic = tokens * 2 * model.parameters / device.flops
+    return passes * one_pass + work.rows * work.tokens_written * device.token_s + arithmetic
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

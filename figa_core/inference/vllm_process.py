@@ -1,0 +1,237 @@
+"""The vLLM process: started once, kept up for the stages that follow with the same model, ended in time.
+
+A worker (`vllm_worker`) loads one model and then takes jobs, a line of JSON each, on its standard input.
+Starting it costs more than a small stage's whole work, so a `VllmKeeper` leaves it up between stages; at
+most one is up at a time, because two of them do not fit into one GPU's memory.
+
+The worker ends with its keeper, after some time without a job, when another engine is wanted, and when this
+process ends, however that ends: the kernel says so to the worker, and its standard input ends.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from figa_core import interruption
+from figa_core.child_log import followed
+from figa_core.errors import EngineError
+from figa_core.processes import child_environment
+
+PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
+IDLE_S = 120.0
+_LOGGER = logging.getLogger("figa_core.inference")
+_POLL_S = 0.05
+_STOP_WAIT_S = 5.0
+_LOG_LINES = 15
+# Only read by the CPU build; a variable that is set already wins.
+_CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+Engine = Mapping[str, object]
+"""What a worker is started with: task, model and the settings of its engine, as JSON can hold them."""
+
+
+class VllmKeeper:
+    """Hands out vLLM workers, at most one at a time, and keeps the last one up for whoever wants the same.
+
+    `on_start` is told the model's path whenever a worker is about to start: that takes a while.
+    """
+
+    def __init__(self, *, idle_s: float = IDLE_S, on_start: Callable[[str], None] | None = None) -> None:
+        self._idle_s, self._on_start = idle_s, on_start or (lambda _: None)
+        self._worker: VllmWorker | None = None
+        self._busy = False
+        self._clock: threading.Timer | None = None
+        self._lock = threading.RLock()
+
+    def is_up(self, python: Path, engine: Engine) -> bool:
+        """Whether a job for this engine would find it running."""
+        worker = self._worker
+        return worker is not None and worker.serves(python, engine) and worker.is_running()
+
+    @contextmanager
+    def worker(self, python: Path, engine: Engine, *, threads: int, log_path: Path) -> Iterator["VllmWorker"]:
+        """The worker for `engine`. It stays up after a use that went well, and ends after any other.
+
+        Raises:
+            EngineError: `python` cannot be started.
+        """
+        worker = self._take(python, engine, threads, log_path)
+        with followed(worker.log_path, _LOGGER):
+            try:
+                if not worker.is_running():
+                    self._on_start(str(engine["model"]))
+                    worker.start()
+                yield worker
+            except BaseException:  # also when the caller stops asking: the rest of the job is not wanted
+                with self._lock:
+                    if self._worker is worker:
+                        self.end()
+                raise
+        self._leave(worker)
+
+    def end(self) -> None:
+        """End the worker, if one is up, whatever it is doing."""
+        with self._lock:
+            worker, self._worker, self._busy = self._worker, None, False
+            self._stop_clock()
+            if worker is not None:
+                worker.stop()
+
+    def _take(self, python: Path, engine: Engine, threads: int, log_path: Path) -> "VllmWorker":
+        with self._lock:
+            self._stop_clock()
+            worker = self._worker
+            if worker is None or self._busy or not self.is_up(python, engine):
+                self.end()
+                worker = self._worker = VllmWorker(python, engine, threads, log_path)
+            self._busy = True
+            return worker
+
+    def _leave(self, worker: "VllmWorker") -> None:
+        with self._lock:
+            if self._worker is worker:
+                self._busy = False
+                self._clock = threading.Timer(self._idle_s, self._end_idle, [worker])
+                self._clock.daemon = True
+                self._clock.start()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _end_idle(self, worker: "VllmWorker") -> None:
+        with self._lock:
+            if self._worker is worker and not self._busy:
+                _LOGGER.info("vLLM had nothing to do for %.0f s and was ended", self._idle_s)
+                self.end()
+
+
+class VllmWorker:
+    """One process with one model loaded; see `vllm_worker` for its side."""
+
+    def __init__(self, python: Path, engine: Engine, threads: int, log_path: Path) -> None:
+        """Its output goes to `log_path`, which is emptied."""
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        log_path.write_bytes(b"")
+        self._python, self._engine, self._threads = python, dict(engine), threads
+        self.log_path = log_path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def serves(self, python: Path, engine: Engine) -> bool:
+        """Whether it is, or would be, the worker for these settings."""
+        return (self._python, self._engine) == (python, dict(engine))
+
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process; it loads the model while it is sent its first job.
+
+        Raises:
+            EngineError: the interpreter cannot be started.
+        """
+        _LOGGER.info("vLLM starts for %s; full log: %s", self._engine["model"], self.log_path)
+        started, failures = threading.Event(), list[OSError]()
+
+        def own() -> None:
+            # On Linux a child dies with the *thread* that started it. Stages may run in threads that end
+            # with them, so the worker gets a thread that lives as long as it does.
+            try:
+                self._process = self._spawn()
+            except OSError as error:
+                failures.append(error)
+                return
+            finally:
+                started.set()
+            self._process.wait()
+
+        threading.Thread(target=own, name="vllm-owner", daemon=True).start()
+        started.wait()
+        for error in failures:
+            raise EngineError(
+                f"{self._python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, "
+                f'point {PYTHON_VARIABLE} at an interpreter with vLLM, or set engine = "transformers".'
+            ) from error
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = child_environment(**_ENVIRONMENT)
+        for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
+            environment.setdefault(name, value)
+        command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self._engine)]
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def send(self, job: Mapping[str, object]) -> None:
+        """Hand it one job. A worker that is gone is noticed by whoever waits for the result."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def wait_for(self, path: Path) -> None:
+        """Return when `path` exists.
+
+        Raises:
+            EngineError: the worker ended without it; the message holds the end of its log.
+        """
+        assert self._process is not None
+        while not path.exists():
+            code = self._process.poll()
+            if code is not None and not path.exists():
+                lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                raise EngineError(
+                    f"the vLLM worker ended with code {code}; its log is {self.log_path}. Its last lines:\n"
+                    + "\n".join(lines)
+                )
+            interruption.check()
+            interruption.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """End it: politely, then not."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_WAIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+
+
+def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:
+    """How many threads the CPU build gets; a GPU's worker does not need them.
+
+    Below the limit more than two gain nothing, and threads that wait for each other cost a busy machine much.
+    """
+    cores = os.cpu_count() or 1
+    return min(2, cores) if weights_bytes < small_below else cores

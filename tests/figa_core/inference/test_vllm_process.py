@@ -1,0 +1,250 @@
+"""Keeping a worker up, with an interpreter that stands in for vLLM's and takes no time to start."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from figa_core import interruption
+from figa_core.errors import EngineError, InterruptedRunError
+from figa_core.inference.vllm_process import VllmKeeper, VllmWorker
+
+# What `vllm_worker` does as far as its keeper sees it: one engine, a job a line, an output file for each.
+WORKER = """#!{python}
+import json, os, sys
+from pathlib import Path
+from figa_core.processes import die_with_parent
+die_with_parent()
+engine = json.loads(sys.argv[-1])
+print("engine", engine["model"], flush=True)
+for line in sys.stdin.buffer:
+    job = json.loads(line)
+    if job["do"] == "fail":
+        sys.exit("out of memory")
+    if job["do"] == "write":
+        part = Path(job["output"] + ".part")
+        part.write_text(f"{{engine['model']}} {{os.getpid()}}")
+        part.rename(job["output"])
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    path = tmp_path / "python"
+    path.write_text(WORKER.format(python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def starts() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def keeper(starts: list[str]) -> Iterator[VllmKeeper]:
+    keeper = VllmKeeper(on_start=starts.append)
+    yield keeper
+    keeper.end()
+
+
+class Place:
+    """Runs single jobs and hands back (model, pid) of whoever did them."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self.python, self.folder = python, folder
+        self._jobs = 0
+
+    def engine(self, model: str) -> dict[str, object]:
+        return {"task": "score", "model": model}
+
+    def job(self, keeper: VllmKeeper, model: str = "reward", do: str = "write") -> tuple[str, int]:
+        self._jobs += 1
+        output = self.folder / f"output-{self._jobs}"
+        with keeper.worker(
+            self.python, self.engine(model), threads=1, log_path=self.folder / "worker.log"
+        ) as worker:
+            worker.send({"do": do, "output": str(output)})
+            worker.wait_for(output)
+            name, pid = output.read_text().split()
+            return name, int(pid)
+
+
+@pytest.fixture
+def place(python: Path, tmp_path: Path) -> Place:
+    return Place(python, tmp_path)
+
+
+def _gone(pid: int, within_s: float = 20) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_two_jobs_for_one_model_have_one_worker(keeper: VllmKeeper, place: Place, starts: list[str]) -> None:
+    first, second = place.job(keeper), place.job(keeper)
+    assert first == second
+    assert starts == ["reward"]
+    assert keeper.is_up(place.python, place.engine("reward"))
+    assert not keeper.is_up(place.python, place.engine("base"))
+
+
+def test_another_model_ends_the_worker_before_its_own_starts(keeper: VllmKeeper, place: Place) -> None:
+    _, first = place.job(keeper)
+    name, second = place.job(keeper, "base")
+    assert (name, first != second, _gone(first, 0.1)) == ("base", True, True)
+    assert place.job(keeper, "reward")[1] not in (first, second)
+
+
+def test_other_settings_of_the_same_model_are_another_engine(keeper: VllmKeeper, place: Place) -> None:
+    place.job(keeper)
+    assert not keeper.is_up(place.python, {**place.engine("reward"), "max_length": 8})
+
+
+def test_end_ends_it_and_the_next_job_starts_anew(
+    keeper: VllmKeeper, place: Place, starts: list[str]
+) -> None:
+    _, pid = place.job(keeper)
+    keeper.end()
+    keeper.end()
+    assert _gone(pid, 0.1)
+    assert place.job(keeper)[1] != pid
+    assert starts == ["reward", "reward"]
+
+
+def test_a_worker_without_jobs_ends_by_itself(place: Place) -> None:
+    keeper = VllmKeeper(idle_s=0.2)
+    _, pid = place.job(keeper)
+    assert _gone(pid)
+    again = place.job(keeper)
+    assert again[1] != pid
+    keeper.end()
+
+
+def test_a_job_stops_the_clock_of_the_one_before(place: Place) -> None:
+    keeper = VllmKeeper(idle_s=0.5)
+    place.job(keeper)
+    with keeper.worker(
+        place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
+    ) as worker:
+        time.sleep(1.0)
+        assert worker.is_running()
+    keeper.end()
+
+
+def test_a_failed_job_says_why_and_leaves_no_worker(keeper: VllmKeeper, place: Place) -> None:
+    _, pid = place.job(keeper)
+    with pytest.raises(EngineError, match=r"code 1(.|\n)*worker\.log(.|\n)*out of memory"):
+        place.job(keeper, do="fail")
+    assert _gone(pid)
+    assert place.job(keeper)[1] != pid
+
+
+def test_a_worker_that_was_killed_between_two_jobs_is_replaced(keeper: VllmKeeper, place: Place) -> None:
+    _, pid = place.job(keeper)
+    os.kill(pid, signal.SIGKILL)
+    assert _gone(pid)
+    assert place.job(keeper)[1] != pid
+
+
+def test_a_worker_that_is_killed_at_work_is_an_error(keeper: VllmKeeper, place: Place) -> None:
+    _, pid = place.job(keeper)
+    with keeper.worker(
+        place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
+    ) as worker:
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match="ended with code -9"):
+            worker.wait_for(place.folder / "never")
+
+
+def test_whoever_stops_asking_ends_the_worker(keeper: VllmKeeper, place: Place) -> None:
+    """What is left of its job must not run on beside the next one's."""
+    _, pid = place.job(keeper)
+
+    def batches() -> Iterator[VllmWorker]:
+        with keeper.worker(
+            place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
+        ) as worker:
+            yield worker
+
+    asking = batches()
+    next(asking)
+    asking.close()  # type: ignore[attr-defined]
+    assert _gone(pid)
+
+
+def test_an_interruption_ends_the_wait_and_the_worker(keeper: VllmKeeper, place: Place) -> None:
+    _, pid = place.job(keeper)
+    interruption.request()
+    try:
+        with pytest.raises(InterruptedRunError):
+            place.job(keeper, do="nothing")
+    finally:
+        interruption.clear()
+    assert _gone(pid)
+
+
+def test_an_interpreter_that_is_not_there_is_named(keeper: VllmKeeper, tmp_path: Path) -> None:
+    with (
+        pytest.raises(EngineError, match=r"no-python.*make setup"),
+        keeper.worker(tmp_path / "no-python", {"model": "m"}, threads=1, log_path=tmp_path / "log"),
+    ):
+        pass
+
+
+PARENT = """
+import sys, threading, time
+from pathlib import Path
+from figa_core.inference.vllm_process import VllmKeeper
+python, folder = map(Path, sys.argv[1:])
+keeper = VllmKeeper()
+def stage(index):
+    with keeper.worker(python, {"model": "m"}, threads=1, log_path=folder / "log") as worker:
+        worker.send({"do": "write", "output": str(folder / f"out{index}")})
+        worker.wait_for(folder / f"out{index}")
+for index in range(2):
+    thread = threading.Thread(target=stage, args=[index])  # a stage may have a thread of its own
+    thread.start()
+    thread.join()
+print(*[(folder / f"out{index}").read_text().split()[1] for index in range(2)], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def parent(place: Place) -> Iterator[Callable[[], tuple[subprocess.Popen[str], list[int]]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> tuple[subprocess.Popen[str], list[int]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PARENT, str(place.python), str(place.folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return process, list(map(int, process.stdout.readline().split()))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_outlives_the_thread_of_its_stage_and_dies_with_the_killed_process(
+    parent: Callable[[], tuple[subprocess.Popen[str], list[int]]],
+) -> None:
+    process, (first, second) = parent()
+    assert first == second
+    process.kill()
+    process.wait()
+    assert _gone(first)
