@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import yaml
 from prefect.exceptions import ParameterTypeError
+from prefect.utilities.schema_tools.validation import validate
 
 from deployments.automations import MISSED_S, dead_runs, runs_not_begun
 from deployments.deploy import FILE, ROOT, deployment_names
 from deployments.pools import Pool
 from figa_core.config import PipelineConfig
+from figa_core.config_section import Section, is_optional
 from figa_core.sandbox.build import Sandbox
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
@@ -78,6 +80,23 @@ def test_a_run_starts_with_three_fields_filled_in(sandbox: Sandbox) -> None:
     assert isinstance(parameters["config"], PipelineConfig)
     with pytest.raises(ParameterTypeError, match=r"config\.prompts\.path"):
         figa.validate_parameters(DEPLOYMENTS["figa"]["parameters"])
+
+
+def test_the_form_takes_none_for_every_setting_that_can_be_switched_off(sandbox: Sandbox) -> None:
+    config = form_with_three_fields(sandbox)
+    switched_off = []
+    for section, field in PipelineConfig.model_fields.items():
+        assert isinstance(field.annotation, type)
+        assert issubclass(field.annotation, Section)
+        for name, setting in field.annotation.model_fields.items():
+            if is_optional(setting):
+                config.setdefault(section, {})[name] = "none"
+                switched_off.append((section, name))
+    # What the server does with a form's values (`enforce_parameter_schema`), then what the flow does.
+    assert not validate({"config": config}, figa.parameters.model_dump_for_openapi())
+    parameters = figa.validate_parameters({"config": config})
+    for section, name in switched_off:
+        assert getattr(getattr(parameters["config"], section), name) is None
 
 
 @pytest.mark.parametrize(
