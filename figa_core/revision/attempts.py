@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
+from figa_core.revision.answer import read_answer
 from figa_core.revision.calls import CallOutcome
 from figa_core.revision.dialect import LIMIT_NAMES
 from figa_core.revision.doubts import Blame
-from figa_core.revision.prompt import read_answer
 from figa_core.revision.reply import Reply
 from figa_core.revision.validation import judge_answer, restore_ends
 
@@ -129,11 +129,19 @@ def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_sha
     status, reason, retryable = RevisionStatus.FAILED, f"{reply.outcome}: {reply.message}", False
     text = None
     if reply.outcome in (CallOutcome.ANSWERED, CallOutcome.CUT_BY_LENGTH):
-        answer = read_answer(reply.text or "")
+        answer = read_answer(reply.text or "", request.response, request.reference)
         status, reason = judge_answer(
-            request.response, answer, reply.finish_reason, reply.refusal, max_edit_share=max_edit_share
+            request.response,
+            answer,
+            reply.finish_reason,
+            reply.refusal,
+            reference=request.reference,
+            conversation="\n".join(message.content for message in request.messages),
+            max_edit_share=max_edit_share,
         )
-        text = restore_ends(request.response, answer) if answer.strip() else None
+        if reply.message and not answer.text.strip():
+            reason = f"{reason} ({reply.message})"
+        text = restore_ends(request.response, answer.text) if answer.text.strip() else None
     elif reply.outcome is CallOutcome.REFUSED:
         status, reason = RevisionStatus.REFUSED, f"the reviser refused: {reply.message or 'content filter'}"
     elif reply.outcome in _FAILED_FOR_NOW:

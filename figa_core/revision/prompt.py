@@ -9,7 +9,8 @@ Data cannot pose as structure: a tag of ours inside a text gets a backslash (`<\
 looks like another speaker's turn.
 
 The answer is asked for as a JSON object (`RESPONSE_FORMAT`) where the provider knows structured output:
-then no preamble and no quotation marks can come with it. Others answer in plain text.
+then no preamble and no quotation marks can come with it. Others answer in plain text. `answer.py` reads
+both.
 """
 
 import re
@@ -19,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import orjson
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 
 from figa_core.errors import ConfigError
@@ -99,18 +99,6 @@ def load_templates(
         _load(with_reference or _TEMPLATES / "with_reference.jinja", "a reference"),
         _load(without_reference or _TEMPLATES / "without_reference.jinja", None),
     )
-
-
-def read_answer(text: str) -> str:
-    """The revision in an answer: the field of a JSON object where it is one of ours, else all of it."""
-    if text.lstrip().startswith("{"):
-        try:
-            body = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return unfence(text)
-        if isinstance(body, dict) and list(body) == [ANSWER_FIELD] and isinstance(body[ANSWER_FIELD], str):
-            return unfence(body[ANSWER_FIELD])
-    return unfence(text)
 
 
 def ask_again(reason: str) -> dict[str, str]:

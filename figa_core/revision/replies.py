@@ -1,25 +1,45 @@
-"""From what an endpoint sent to what it means. Pure: bytes and headers in, one `Reply` out.
+"""From the body of a 2xx response to a `Reply`: what of it is the answer, and whether it is one at all.
 
-The shapes are OpenAI's chat completions and those that compatible servers (vLLM, OpenRouter, proxies)
-are known to send in their place.
+The shape is OpenAI's chat completion, with what compatible servers send in its place: content as a list of
+parts, the legacy `text`, a stream though none was asked for, half a surrogate pair, numbers that no strict
+parser takes, and errors under a status that says all is well. The last go the way of any other error
+(`read_error`). What is none of these is malformed; nothing is guessed to be an answer.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import orjson
 
 from figa_core.revision.calls import CallOutcome
+from figa_core.revision.finish import End, read_finish
 from figa_core.revision.refusals import read_error
 from figa_core.revision.reply import Reply, shorten
 from figa_core.revision.stated import read_limits
+
+_TEXT_PARTS = {None, "text", "output_text", "input_text"}
+_OTHER_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "thought"}
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_ERROR_FIELDS = ("error", "errors", "detail", "error_msg", "error_message", "message", "msg", "base_resp")
+_CODE_FIELDS = ("code", "status", "status_code", "error_code", "http_code")
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+_UNSTATED_STATUS = 500  # of an error that names no status: asked again, as any fault of a provider
 
 
 class _Usage(TypedDict):
     prompt_tokens: int | None
     completion_tokens: int | None
+
+
+class _Content(NamedTuple):
+    """The text of a message's content; `problem` says why there is none."""
+
+    text: str | None
+    problem: str | None = None
+    refusal: str | None = None
 
 
 def read_completion(body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
@@ -29,42 +49,166 @@ def read_completion(body: bytes, headers: Mapping[str, str] = MappingProxyType({
 
 def _read_completion(body: bytes) -> Reply:
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return Reply(CallOutcome.MALFORMED, shorten(f"{error} in {len(body)} bytes: {_text(body)[:80]!r}"))
+        data = _decode(body)
+    except (*_UNREADABLE, RecursionError) as error:
+        return Reply(CallOutcome.MALFORMED, shorten(f"{error} in {len(body)} bytes: {_shown(body)}"))
+    if isinstance(data, list) and len(data) == 1:  # a gateway's habit
+        data = data[0]
     if not isinstance(data, dict):
         return Reply(CallOutcome.MALFORMED, f"the body is a JSON {type(data).__name__}, not an object")
-    if data.get("error") and not data.get("choices"):  # proxies report errors under a 200
-        return _read_wrapped_error(data["error"], body)
+    if data.get("error") or ("choices" not in data and any(data.get(name) for name in _ERROR_FIELDS)):
+        return _read_wrapped_error(data)
     if "choices" not in data:
-        return Reply(CallOutcome.MALFORMED, f"the body has no choices: {_text(body)[:80]!r}")
+        return Reply(CallOutcome.MALFORMED, f"the body has no choices: {_shown(body)}")
     usage = _token_counts(data.get("usage"))
-    if not data["choices"]:
-        return Reply(CallOutcome.EMPTY_CHOICES, "the list of choices is empty", **usage)
+    choices = data["choices"]
+    if not choices:
+        failed = any(data.get(name) for name in _ERROR_FIELDS)
+        empty = Reply(CallOutcome.EMPTY_CHOICES, "the list of choices is empty", **usage)
+        return _read_wrapped_error(data) if failed else empty
     try:
-        return _read_choice(data["choices"][0], usage)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return _read_choice(_first(choices), usage)
+    except _UNREADABLE as error:
         return Reply(CallOutcome.MALFORMED, shorten(f"not a chat completion: {error!r}"), **usage)
 
 
+def _decode(body: bytes) -> Any:
+    """The body's JSON, read as laxly as the clients of others do.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as strict:
+        text = _text(body).lstrip("\ufeff").strip()
+        if text.startswith(("data:", ":", "event:")):
+            return _join_stream(text)
+        if text.startswith("<"):
+            raise ValueError("a page of HTML or XML instead of JSON: check revision.base_url") from strict
+        return _whole(json.loads(text, strict=False))
+
+
+def _join_stream(text: str) -> dict[str, Any]:
+    """The completion that a stream of server-sent events amounts to.
+
+    Raises:
+        ValueError: an event is no JSON, or the stream breaks off before the answer's end is said.
+    """
+    events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    chunks = [_whole(json.loads(event, strict=False)) for event in events if event not in ("", "[DONE]")]
+    chunks = [chunk for chunk in chunks if isinstance(chunk, dict)]
+    failed = next((chunk for chunk in chunks if chunk.get("error")), None)
+    if failed is not None:
+        return failed
+    choices = [_first(chunk["choices"]) for chunk in chunks if chunk.get("choices")]
+    finish = next((choice["finish_reason"] for choice in choices if choice.get("finish_reason")), None)
+    if finish is None and "[DONE]" not in events:
+        raise ValueError("a stream that breaks off")
+    texts = [_read_content((c.get("delta") or c.get("message") or c).get("content")).text for c in choices]
+    usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
+    message = {"content": "".join(text for text in texts if text)}
+    return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
+
+
+def _first(choices: Any) -> dict[str, Any]:
+    """The choice with index 0, wherever it is: one answer was asked for."""
+    if not isinstance(choices, list):
+        raise TypeError("choices is no list")
+    first = next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])
+    if not isinstance(first, dict):
+        raise TypeError("a choice is no object")
+    return first
+
+
 def _read_choice(choice: dict[str, Any], usage: _Usage) -> Reply:
-    message = choice["message"]
-    text, refusal, finish_reason = message.get("content"), message.get("refusal"), choice.get("finish_reason")
-    if not all(value is None or isinstance(value, str) for value in (text, refusal, finish_reason)):
-        raise ValueError("content, refusal or finish_reason is no text")
-    outcome = CallOutcome.ANSWERED
-    if refusal or finish_reason == "content_filter":
+    message = choice.get("message") or choice.get("delta")
+    if message is None and "text" in choice:  # a legacy completion
+        message = {"content": choice["text"]}
+    if not isinstance(message, dict):
+        raise TypeError("a choice without a message")
+    failure = choice.get("error") or message.get("error")
+    if failure:
+        return replace(_read_wrapped_error({"error": failure}), **usage)
+    content = _read_content(message.get("content"))
+    refusal = message.get("refusal") or content.refusal
+    refusal = None if not refusal else refusal if isinstance(refusal, str) else orjson.dumps(refusal).decode()
+    reason = choice.get("finish_reason")
+    finish = reason if reason is None or isinstance(reason, str) else str(reason)
+    end = read_finish(finish)
+    if end is End.BROKEN:
+        note = f"the provider broke off the answer (finish_reason {finish!r})"
+        return Reply(CallOutcome.SERVER_ERROR, note, content.text, finish, **usage)
+    outcome, note = CallOutcome.ANSWERED, content.problem or _thoughts_only(message, content.text)
+    if refusal or end is End.REFUSED:
         outcome = CallOutcome.REFUSED
-    elif finish_reason == "length":
+        note = shorten(refusal) if refusal else f"content filter (finish_reason {finish!r})"
+    elif end is End.CUT:
         outcome = CallOutcome.CUT_BY_LENGTH
-    note = shorten(refusal) if refusal else None
-    return Reply(outcome, note, text, finish_reason, refusal, **usage)
+    return Reply(outcome, note, content.text, finish, refusal, **usage)
 
 
-def _read_wrapped_error(error: Any, body: bytes) -> Reply:
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    return read_error(status, body, {}, now=0.0)
+def _read_content(content: Any) -> _Content:
+    """A string, or the joined text of a list of parts without thoughts; an object is JSON decoded already."""
+    if content is None or isinstance(content, str):
+        return _Content(content)
+    if isinstance(content, dict):
+        if content.get("type") in ("text", "output_text") and "text" in content:
+            return _read_content([content])
+        return _Content(orjson.dumps(content).decode())
+    if not isinstance(content, list):
+        raise ValueError(f"content is a {type(content).__name__}")
+    texts, others, refusals = [], [], []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and kind in _TEXT_PARTS and _part_text(part) is not None:
+            texts.append(_part_text(part))
+        elif kind == "refusal":
+            refusals.append(str(part.get("refusal") or part.get("text") or "a part of type 'refusal'"))
+        elif kind not in _OTHER_PARTS:
+            others.append(f"a part of type {kind!r}")
+    if others:
+        return _Content(None, f"content is a list with {others[0]}, which is no text")
+    problem = None if texts else "content is a list without a text"
+    return _Content("".join(texts) if texts else None, problem, " ".join(refusals) or None)
+
+
+def _part_text(part: dict[str, Any]) -> str | None:
+    text = part.get("text")
+    text = text.get("value") if isinstance(text, dict) else text
+    return text if isinstance(text, str) else None
+
+
+def _thoughts_only(message: Mapping[str, Any], text: str | None) -> str | None:
+    """That a message without a text has thoughts: the usual reason of an empty answer."""
+    if text and text.strip():
+        return None
+    field = next((name for name in _THOUGHT_FIELDS if message.get(name)), None)
+    if field is not None:
+        return f"the message has thoughts ({field}) and no answer"
+    return "the message calls a tool instead of answering" if message.get("tool_calls") else None
+
+
+def _read_wrapped_error(data: dict[str, Any]) -> Reply:
+    """An error under a 200, read as if it had come with the status that it names."""
+    said = {name: value for name, value in data.items() if name not in ("choices", "usage")}
+    status = next(_statuses(said), _UNSTATED_STATUS)
+    return read_error(status, json.dumps(said).encode(), {}, now=0.0)
+
+
+def _statuses(said: Any) -> Iterator[int]:
+    """The HTTP statuses in an error's codes, at any depth."""
+    if isinstance(said, dict):
+        for name, value in said.items():
+            if name not in _CODE_FIELDS:
+                yield from _statuses(value)
+            elif isinstance(value, int | str) and str(value).isdecimal() and 400 <= int(value) < 600:
+                yield int(value)
+    elif isinstance(said, list):
+        for value in said:
+            yield from _statuses(value)
 
 
 def _token_counts(usage: Any) -> _Usage:
@@ -75,5 +219,20 @@ def _token_counts(usage: Any) -> _Usage:
     return {"prompt_tokens": count("prompt_tokens"), "completion_tokens": count("completion_tokens")}
 
 
+def _whole(value: Any) -> Any:
+    """`value` with every text made of whole characters: pairs of surrogates joined, single ones left out."""
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
+
+
 def _text(body: bytes) -> str:
     return body.decode("utf-8", "replace")
+
+
+def _shown(body: bytes) -> str:
+    return repr(_text(body)[:80])

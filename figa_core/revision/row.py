@@ -18,6 +18,7 @@ from figa_core.revision.dialect import Dialect
 from figa_core.revision.prompt import ask_again
 from figa_core.revision.reply import Reply
 from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.unsaid import marked_if_cut
 
 _LONGER = 2  # how many times the tokens, after an answer that was cut
 
@@ -83,6 +84,7 @@ def judge(
     `asked` are the request's fields besides model and messages, `served` says whether the endpoint has
     answered any call, `busy` whether it asks all calls to wait.
     """
+    reply = marked_if_cut(reply, row.request.response, row.request.reference, row.max_tokens)
     step = next_step(
         reply,
         attempt=row.attempt,

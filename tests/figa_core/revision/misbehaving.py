@@ -47,7 +47,7 @@ class MisbehavingServer:
         self.url = ""
         self._writers: set[asyncio.StreamWriter] = set()
 
-    def completion(self, text: str | None, finish_reason: str = "stop", **extra: Any) -> Reaction:
+    def completion(self, text: str | None, finish_reason: str | None = "stop", **extra: Any) -> Reaction:
         message = {"role": "assistant", "content": text, "refusal": extra.get("refusal")}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         choices = [{"index": 0, "message": message, "finish_reason": finish_reason}]

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.errors import ConfigError
 from figa_core.records import Message
-from figa_core.revision.prompt import TAGS, fence, load_templates, read_answer, unfence
+from figa_core.revision.prompt import TAGS, fence, load_templates, unfence
 
 TEMPLATES = load_templates()
 render = TEMPLATES.render
@@ -97,14 +96,3 @@ def test_a_template_that_cannot_work_is_refused_with_its_path(tmp_path: Path, te
 def test_a_template_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.jinja: cannot read"):
         load_templates(with_reference=tmp_path / "none.jinja")
-
-
-@given(words.map("".join) | st.text())
-def test_a_structured_answer_is_read_back_exactly(text: str):
-    body = orjson.dumps({"revised_response": fence(text)}).decode()
-    assert read_answer(body) == text
-
-
-@pytest.mark.parametrize("text", ['{"a": 1}', "{ no JSON", '{"revised_response": 3}', '{"x": "y"} and more'])
-def test_an_answer_that_only_looks_like_a_structured_one_is_plain_text(text: str):
-    assert read_answer(text) == text

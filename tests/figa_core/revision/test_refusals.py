@@ -115,3 +115,35 @@ def test_no_body_makes_the_reader_fail(body: object, status: int):
 @given(st.binary(max_size=80))
 def test_no_bytes_make_the_reader_fail(body: bytes):
     read_error(500, body, {}, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        (401, {}, CallOutcome.BAD_KEY),
+        (402, {}, CallOutcome.NO_QUOTA),
+        (403, {"code": "content_filter"}, CallOutcome.REFUSED),
+        (404, {}, CallOutcome.WRONG_ADDRESS),
+        (400, {"code": "model_not_found"}, CallOutcome.UNKNOWN_MODEL),
+        (408, {}, CallOutcome.SERVER_ERROR),
+        (413, {}, CallOutcome.CONTEXT_TOO_LONG),
+        (422, {}, CallOutcome.BAD_REQUEST),
+        (429, {}, CallOutcome.RATE_LIMITED),
+        (429, {"type": "insufficient_quota"}, CallOutcome.NO_QUOTA),
+        (400, {"param": "temperature"}, CallOutcome.UNSUPPORTED_SETTING),
+        (
+            400,
+            {"param": "max_tokens", "message": "maximum context length is 512"},
+            CallOutcome.CONTEXT_TOO_LONG,
+        ),
+        (529, {}, CallOutcome.SERVER_ERROR),
+    ],
+)
+def test_each_kind_of_error_is_told_from_the_others(status: int, error: dict[str, str], outcome: CallOutcome):
+    assert read_error(status, json.dumps({"error": error}).encode(), {}, now=0.0).outcome is outcome
+
+
+def test_the_message_is_the_endpoints_own_and_not_endless():
+    assert read_error(500, b'{"error": {"message": "why"}}', {}, now=0.0).message == "HTTP 500: why"
+    assert read_error(500, b"plain words", {}, now=0.0).message == "HTTP 500: plain words"
+    assert len(str(read_error(500, b"x" * 100_000, {}, now=0.0).message)) <= 500

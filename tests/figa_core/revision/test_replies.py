@@ -1,91 +1,307 @@
-"""What bytes and statuses mean."""
+"""What the body of a 200 means, as providers and proxies send it."""
 
-import email.utils
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.refusals import read_error
 from figa_core.revision.replies import read_completion
-from figa_core.revision.retry_after import retry_after_s
+
+TEXT = "Hello Ann, your lamp is here 💡."
+USAGE = {"prompt_tokens": 50, "completion_tokens": 20}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=2)
-        | st.dictionaries(st.sampled_from(["choices", "message", "content", "error", "usage", "code"]), inner)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "message",
+                    "content",
+                    "error",
+                    "usage",
+                    "code",
+                    "delta",
+                    "text",
+                    "type",
+                    "refusal",
+                    "finish_reason",
+                    "index",
+                    "base_resp",
+                ]
+            ),
+            inner,
+        )
     ),
 )
 
 
+def body(content: Any = TEXT, finish: Any = "stop", **extra: Any) -> bytes:
+    message = {"role": "assistant", "content": content, **extra}
+    return json.dumps(
+        {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE}
+    ).encode()
+
+
+def stream(*chunks: Any, done: bool = True) -> bytes:
+    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+    return "".join([": keep-alive\n\n", *lines, "data: [DONE]\n\n" if done else ""]).encode()
+
+
+def delta(text: str | None, finish: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
 @given(json_values)
-def test_no_body_makes_the_reader_fail(body: object):
-    data = json.dumps(body).encode()
-    read_completion(data)
-    for status in (400, 404, 429, 500):
-        read_error(status, data, {}, now=0.0)
+def test_no_body_makes_the_reader_fail(value: object):
+    read_completion(json.dumps(value).encode())
+    read_completion(b"data: " + json.dumps(value).encode())
+
+
+@given(json_values)
+def test_no_choice_makes_the_reader_fail(value: object):
+    read_completion(json.dumps({"choices": [value]}).encode())
+    read_completion(json.dumps({"choices": [{"message": value, "finish_reason": value}]}).encode())
+    read_completion(body(value))
 
 
 @given(st.binary(max_size=50))
-def test_no_bytes_make_the_reader_fail(body: bytes):
-    read_completion(body)
-    read_error(500, body, {}, now=0.0)
+def test_no_bytes_make_the_reader_fail(data: bytes):
+    read_completion(data)
+    read_completion(b"data: " + data)
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "outcome"),
+    "data",
     [
-        (401, {}, CallOutcome.BAD_KEY),
-        (402, {}, CallOutcome.NO_QUOTA),
-        (403, {"code": "content_filter"}, CallOutcome.REFUSED),
-        (404, {}, CallOutcome.WRONG_ADDRESS),
-        (400, {"code": "model_not_found"}, CallOutcome.UNKNOWN_MODEL),
-        (408, {}, CallOutcome.SERVER_ERROR),
-        (413, {}, CallOutcome.CONTEXT_TOO_LONG),
-        (422, {}, CallOutcome.BAD_REQUEST),
-        (429, {}, CallOutcome.RATE_LIMITED),
-        (429, {"type": "insufficient_quota"}, CallOutcome.NO_QUOTA),
-        (400, {"param": "temperature"}, CallOutcome.UNSUPPORTED_SETTING),
-        (
-            400,
-            {"param": "max_tokens", "message": "maximum context length is 512"},
-            CallOutcome.CONTEXT_TOO_LONG,
+        body(),
+        body([{"type": "text", "text": TEXT}]),
+        body([{"type": "text", "text": TEXT[:9]}, {"type": "text", "text": TEXT[9:]}]),
+        body(
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": TEXT},
+            ]
         ),
-        (529, {}, CallOutcome.SERVER_ERROR),
+        body([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": TEXT}]),
+        body([{"type": "text", "text": {"value": TEXT, "annotations": []}}]),
+        body([TEXT]),
+        body({"type": "text", "text": TEXT}),
+        body(reasoning_content="hm", tool_calls=[], refusal=None, annotations=[]),
+        b"\xef\xbb\xbf" + body(),
+        b"\n\n  " + body() + b"\n",
+        b"[" + body() + b"]",
+        json.dumps({"choices": [{"text": TEXT, "finish_reason": "stop"}], "usage": USAGE}).encode(),
+        json.dumps(
+            {"choices": [{"delta": {"content": TEXT}, "finish_reason": "stop"}], "usage": USAGE}
+        ).encode(),
+        body().replace(b'"usage"', b'"logprob": NaN, "big": 1e999, "usage"'),
+        body().replace(b'"usage"', b'"error": null, "created": ' + b"9" * 40 + b', "usage"'),
+        json.dumps(
+            {
+                "choices": [
+                    {"index": 1, "message": {"content": "another"}, "finish_reason": "stop"},
+                    {"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"},
+                ],
+                "usage": USAGE,
+            }
+        ).encode(),
+        stream(delta(TEXT[:5]), delta(TEXT[5:]), delta(None, "stop"), {"choices": [], "usage": USAGE}),
     ],
 )
-def test_each_kind_of_error_is_told_from_the_others(status: int, error: dict[str, str], outcome: CallOutcome):
-    assert read_error(status, json.dumps({"error": error}).encode(), {}, now=0.0).outcome is outcome
-
-
-def test_the_message_is_the_endpoints_own_and_not_endless():
-    assert read_error(500, b'{"error": {"message": "why"}}', {}, now=0.0).message == "HTTP 500: why"
-    assert read_error(500, b"plain words", {}, now=0.0).message == "HTTP 500: plain words"
-    assert len(str(read_error(500, b"x" * 100_000, {}, now=0.0).message)) <= 500
+def test_an_answer_is_read_in_every_shape_it_is_known_to_come_in(data: bytes):
+    reply = read_completion(data)
+    assert (reply.outcome, reply.text, reply.finish_reason) == (CallOutcome.ANSWERED, TEXT, "stop")
+    assert reply.used_tokens == 70
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"),
+    ("sent", "text"),
     [
-        ({}, None),
-        ({"retry-after": "3"}, 3.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
-        ({"retry-after": email.utils.formatdate(1_000_030, usegmt=True)}, 30.0),
-        ({"retry-after": email.utils.formatdate(999_000, usegmt=True)}, None),
-        ({"retry-after": "-1"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "later"}, None),
-        ({"retry-after": "86401"}, None),
-        ({"retry-after": "1e300"}, None),
-        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
-        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
+        ("a \\ud83d", "a "),
+        ("a \\ude00 b", "a  b"),
+        ("\\ud83d\\ude00", "😀"),
+        ("\\ude00\\ud83d\\ud83d\\ude00", "😀"),
+        ("a\tb\nc", "a\tb\nc"),
     ],
 )
-def test_the_wait_that_headers_ask_for(headers: dict[str, str], seconds: float | None):
-    assert retry_after_s(headers, now=1_000_000.0) == seconds
+def test_half_a_surrogate_pair_is_left_out_and_raw_control_characters_are_read(sent: str, text: str):
+    reply = read_completion(body("X").replace(b'"X"', f'"{sent}"'.encode()))
+    assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, text)
+
+
+def test_pairs_that_parts_were_split_in_are_left_out():
+    data = body([{"type": "text", "text": "a\ud83d"}, {"type": "text", "text": "\ude00b"}])
+    assert read_completion(data).text == "ab"
+
+
+def test_structured_output_that_is_decoded_already_is_kept_as_json():
+    assert json.loads(str(read_completion(body({"revised_response": TEXT})).text)) == {
+        "revised_response": TEXT
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (body(None), None),
+        (body(""), None),
+        (body(None, reasoning_content="The answer is red."), "thoughts (reasoning_content)"),
+        (body("", reasoning="The answer is red."), "thoughts (reasoning)"),
+        (body(None, "tool_calls", tool_calls=[{"function": {"arguments": "{}"}}]), "calls a tool"),
+        (body([]), "without a text"),
+        (body([{"type": "thinking", "thinking": "hm"}]), "without a text"),
+        (body([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "x"}]), "'image_url'"),
+        (body([{"type": "text", "text": TEXT}, {"type": "tool_use", "input": {}}]), "'tool_use'"),
+    ],
+)
+def test_what_is_no_text_is_no_answer_and_said(data: bytes, note: str | None):
+    reply = read_completion(data)
+    assert (reply.outcome, reply.text or None) == (CallOutcome.ANSWERED, None)
+    assert note is None or note in str(reply.message)
+
+
+@pytest.mark.parametrize(
+    ("finish", "outcome"),
+    [
+        ("length", CallOutcome.CUT_BY_LENGTH),
+        ("model_length", CallOutcome.CUT_BY_LENGTH),
+        ("MAX_TOKENS", CallOutcome.CUT_BY_LENGTH),
+        ("content_filter", CallOutcome.REFUSED),
+        ("SAFETY", CallOutcome.REFUSED),
+        ("RECITATION", CallOutcome.REFUSED),
+        ("error", CallOutcome.SERVER_ERROR),
+        ("abort", CallOutcome.SERVER_ERROR),
+        ("tool_calls", CallOutcome.ANSWERED),
+        (None, CallOutcome.ANSWERED),
+        (3, CallOutcome.ANSWERED),
+    ],
+)
+def test_the_end_of_an_answer_decides_what_it_is(finish: Any, outcome: CallOutcome):
+    reply = read_completion(body(finish=finish))
+    assert reply.outcome is outcome
+    assert reply.used_tokens == 70
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        body(None, refusal="I will not."),
+        body([{"type": "refusal", "refusal": "I will not."}]),
+        body("some", refusal="I will not."),
+    ],
+)
+def test_a_refusal_is_one_in_every_form(data: bytes):
+    reply = read_completion(data)
+    assert (reply.outcome, reply.refusal) == (CallOutcome.REFUSED, "I will not.")
+
+
+def test_a_refusal_that_is_no_text_is_a_refusal():
+    assert read_completion(body("some", refusal={"why": "no"})).outcome is CallOutcome.REFUSED
+    assert read_completion(body(TEXT, refusal=False)).outcome is CallOutcome.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        ({"error": {"message": "no credits", "code": 402}}, CallOutcome.NO_QUOTA),
+        ({"error": {"message": "slow down", "code": 429}}, CallOutcome.RATE_LIMITED),
+        ({"error": {"message": "slow down", "code": "429"}}, CallOutcome.RATE_LIMITED),
+        ({"error": {"message": "bad key", "code": 401}}, CallOutcome.BAD_KEY),
+        ({"error": {"message": "upstream", "code": 502}, "choices": []}, CallOutcome.SERVER_ERROR),
+        ({"error": "it broke"}, CallOutcome.SERVER_ERROR),
+        ({"error": {"message": "it broke", "code": 200}}, CallOutcome.SERVER_ERROR),
+        ({"error": {"code": "insufficient_quota", "message": "pay"}}, CallOutcome.NO_QUOTA),
+        ({"object": "error", "message": "bad key", "code": 401}, CallOutcome.BAD_KEY),
+        ({"status": 429, "detail": "slow down"}, CallOutcome.RATE_LIMITED),
+        ({"success": False, "errors": [{"message": "bad key", "code": 401}]}, CallOutcome.BAD_KEY),
+        ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "x"}}, CallOutcome.SERVER_ERROR),
+        ([{"error": {"message": "slow down", "code": 429}}], CallOutcome.RATE_LIMITED),
+        (
+            {"choices": [{"error": {"message": "slow", "code": 429}, "message": {"content": TEXT}}]},
+            CallOutcome.RATE_LIMITED,
+        ),
+        (
+            {
+                "choices": [
+                    {
+                        "error": {"message": "died", "code": 502},
+                        "finish_reason": "error",
+                        "message": {"content": TEXT},
+                    }
+                ]
+            },
+            CallOutcome.SERVER_ERROR,
+        ),
+        (
+            {
+                "error": {"message": "late", "code": 503},
+                "choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}],
+            },
+            CallOutcome.SERVER_ERROR,
+        ),
+    ],
+)
+def test_an_error_under_a_200_is_read_as_one(error: Any, outcome: CallOutcome):
+    reply = read_completion(json.dumps(error).encode())
+    assert (reply.outcome, reply.text) == (outcome, None)
+
+
+def test_an_error_in_a_stream_is_read_as_one():
+    data = stream(delta("Hello"), {"error": {"message": "slow down", "code": 429}})
+    assert read_completion(data).outcome is CallOutcome.RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "0 bytes"),
+        (b"<html>sign in</html>", "base_url"),
+        (b"<!DOCTYPE html><p>", "base_url"),
+        (b'{"choices": [{"mess', "bytes"),
+        (b"7", "a JSON int"),
+        (b"null", "a JSON NoneType"),
+        (b"{}", "no choices"),
+        (json.dumps({"type": "message", "content": [{"type": "text", "text": TEXT}]}).encode(), "no choices"),
+        (json.dumps({"choices": {"message": {"content": TEXT}}}).encode(), "not a chat completion"),
+        (json.dumps({"choices": [{"message": 7}]}).encode(), "not a chat completion"),
+        (json.dumps({"choices": [{"finish_reason": "stop"}]}).encode(), "not a chat completion"),
+        (body(7), "not a chat completion"),
+        (stream(delta("Hel"), delta("lo"), done=False), "breaks off"),
+        (b'data: {"choices": [', "bytes"),
+        (b"[" * 100_000, "bytes"),
+        (body() + body(), "bytes"),
+    ],
+)
+def test_what_is_no_completion_is_malformed_and_said(data: bytes, said: str):
+    reply = read_completion(data)
+    assert reply.outcome is CallOutcome.MALFORMED
+    assert said in str(reply.message)
+    assert len(str(reply.message)) <= 500
+
+
+def test_no_choice_is_no_answer_and_keeps_its_tokens():
+    reply = read_completion(json.dumps({"choices": [], "usage": USAGE}).encode())
+    assert (reply.outcome, reply.used_tokens) == (CallOutcome.EMPTY_CHOICES, 70)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        7,
+        {},
+        {"prompt_tokens": 5},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": True, "completion_tokens": 2},
+        {"prompt_tokens": "5", "completion_tokens": 2},
+    ],
+)
+def test_a_usage_that_counts_nothing_is_none(usage: Any):
+    data = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}], "usage": usage}
+    assert read_completion(json.dumps(data).encode()).used_tokens is None

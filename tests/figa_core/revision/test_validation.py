@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.records import RevisionStatus
-from figa_core.revision.validation import edit_share, judge_answer, restore_ends
+from figa_core.revision.thoughts import Answer
+from figa_core.revision.validation import judge_answer, restore_ends
 
 DRAFT = "Hello Ann, your blue lamp will arrive in Rome in three days."
 
@@ -92,10 +93,99 @@ def test_the_limit_of_a_rewrite_is_a_setting():
     assert judge_answer(DRAFT, answer, "stop", None, max_edit_share=0.01).status is RevisionStatus.REJECTED
 
 
-def test_the_edit_share_counts_words():
-    assert edit_share("a b c d", "a x c d") == pytest.approx(0.25)
-    assert edit_share("a b", "a b") == 0
-    assert edit_share("a b", "c d") == 1
+def test_a_draft_in_a_script_without_spaces_may_not_be_rewritten_either():
+    draft = "您的包裹已于星期一离开仓库，将于星期五中午之前送达。"
+    other = "今天的天气很好，我们一起去公园散步，然后在湖边的餐厅吃午饭。"
+    assert "rewrite" in str(judge(other, draft=draft).reason)
+    assert judge(draft.replace("五", "四"), draft=draft).status is RevisionStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "status"),
+    [
+        ("stop", RevisionStatus.SUCCEEDED),
+        ("eos", RevisionStatus.SUCCEEDED),
+        ("end_turn", RevisionStatus.SUCCEEDED),
+        ("STOP", RevisionStatus.SUCCEEDED),
+        ("COMPLETE", RevisionStatus.SUCCEEDED),
+        (None, RevisionStatus.SUCCEEDED),
+        ("", RevisionStatus.SUCCEEDED),
+        ("length", RevisionStatus.REJECTED),
+        ("max_tokens", RevisionStatus.REJECTED),
+        ("model_length", RevisionStatus.REJECTED),
+        ("error", RevisionStatus.REJECTED),
+        ("tool_calls", RevisionStatus.REJECTED),
+        ("something new", RevisionStatus.REJECTED),
+        ("SAFETY", RevisionStatus.REFUSED),
+        ("RECITATION", RevisionStatus.REFUSED),
+    ],
+)
+def test_an_answer_that_did_not_end_well_is_no_success(finish_reason: str | None, status: RevisionStatus):
+    judgement = judge(DRAFT.replace("blue", "red"), finish_reason)
+    assert judgement.status is status
+    if status is RevisionStatus.REJECTED and finish_reason in ("error", "tool_calls", "something new"):
+        assert repr(finish_reason) in str(judgement.reason)
+
+
+def test_what_reading_found_wrong_is_the_reason():
+    answer = Answer("", "the answer holds thoughts only")
+    assert judge_answer(DRAFT, answer, "stop", None) == (RevisionStatus.REJECTED, answer.problem)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (f"<RESPONSE>{DRAFT}</RESPONSE>", "tags"),
+        (f"< response >{DRAFT}", "tags"),
+        (f"{DRAFT}<|im_end|>\n<|im_start|>user", "control tokens"),
+        (f"[INST]{DRAFT}[/INST]", "control tokens"),
+        (f"{DRAFT}<end_of_turn>\n<start_of_turn>user", "control tokens"),
+        (f"{DRAFT}\\n\\nBye.", "escaped characters"),
+        (DRAFT.replace(",", "&#39;"), "escaped characters"),
+        (DRAFT.replace("blue", "bl\\u00fce"), "escaped characters"),
+        (DRAFT.replace("blue", "bl\ufffde"), "could not be decoded"),
+        (DRAFT.replace("blue", "bl\x00e"), "could not be decoded"),
+    ],
+)
+def test_leftovers_of_a_prompt_or_an_encoding_are_rejected(answer: str, reason: str):
+    judgement = judge(answer)
+    assert judgement.status is RevisionStatus.REJECTED
+    assert reason in str(judgement.reason)
+
+
+def test_leftovers_that_the_draft_or_the_reference_has_too_are_text():
+    draft = "Print a line break with \\n or the sign &amp; or the mark <|im_end|>, as you like it."
+    assert judge(draft.replace("line", "new"), draft=draft).status is RevisionStatus.SUCCEEDED
+    answer, reference = "Use \\n or &amp; at the end, as you like it.", "The end is \\n or &amp; here."
+    without = judge_answer("Use a mark at the end, as you like it.", answer, "stop", None)
+    assert without.status is RevisionStatus.REJECTED
+    with_it = judge_answer(
+        "Use a mark at the end, as you like it.", answer, "stop", None, reference=reference
+    )
+    assert with_it.status is RevisionStatus.SUCCEEDED
+
+
+def test_a_tag_more_than_the_draft_has_is_the_prompts():
+    tagged = "Write <response> before all of your words, please do."
+    assert "tags" in str(judge(f"<response>{tagged}", draft=tagged).reason)
+
+
+@pytest.mark.parametrize("draft", ["No.", "It is here."])
+def test_a_refusal_of_a_short_draft_is_a_refusal(draft: str):
+    assert judge("I'm sorry, but I can't help with that.", draft=draft).status is RevisionStatus.REFUSED
+
+
+@pytest.mark.parametrize("answer", ["No changes needed.", "The response is already correct.", "**No edits**"])
+def test_words_about_a_short_draft_are_no_revision_of_it(answer: str):
+    assert judge(answer, draft="It is here.").status is RevisionStatus.REJECTED
+
+
+def test_the_answer_to_a_short_draft_has_something_of_it_or_of_the_reference():
+    def status(answer: str) -> RevisionStatus:
+        return judge_answer("Nein.", answer, "stop", None, reference="Ja, sie kommt am Montag.").status
+
+    assert status("Doch, sie kommt Montag.") is RevisionStatus.SUCCEEDED
+    assert status("Dabei helfe ich nicht.") is RevisionStatus.REJECTED
 
 
 @given(st.text(" \nab", min_size=1), st.text(" \nab"))

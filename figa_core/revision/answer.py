@@ -1,0 +1,209 @@
+"""From the text of an answer to the revision in it: thoughts off, JSON decoded. Pure.
+
+A JSON object is read as leniently as it stays unambiguous: the field that was asked for, wherever it is,
+or the only text that there is. What begins like such an object and cannot be read so is no plain text but a
+problem, because it would be trained on. Only where the draft is JSON itself is JSON the revision.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from figa_core.revision.prompt import ANSWER_FIELD, unfence
+from figa_core.revision.thoughts import Answer, strip_thoughts
+from figa_core.revision.words import edit_share
+
+_FENCE = re.compile(r"\A```\w*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_OPEN_FENCE = re.compile(r"\A```(?:json\w*)?[ \t]*\n(?=\s*[\[{])")
+_JSON_START = re.compile(r'[\[{]|"\s*\{')
+_OBJECT_START = re.compile(r"""\{\s*(?:["'“‘]|\w+["']?\s*:|\}|\Z)""")
+_SINGLE_QUOTED = re.compile(rf"\{{\s*'{ANSWER_FIELD}'\s*:\s*'((?:[^'\\]|\\.)*)'\s*,?\s*\}}", re.DOTALL)
+_TRAILING_COMMA = re.compile(r",(?=\s*[\]}]\s*\Z)")
+_NEAR, _FAR = 0.5, 0.8  # edit shares of a text that is the draft's revision, and of one that is not
+
+
+def read_answer(text: str, draft: str = "", reference: str | None = None) -> Answer:
+    """The revision in an answer, with the tags that were fenced for the prompt as they were."""
+    own = (draft,) if reference is None else (draft, reference)
+    if not draft.startswith("\ufeff"):
+        text = text.lstrip("\ufeff\u200b")
+    answer = _read_json(text.strip(), draft) if _begins_with_json(text.strip()) else None
+    if answer is None:  # thoughts may come before the JSON, or all be plain text
+        stripped = strip_thoughts(text, *own)
+        if stripped.problem is not None:
+            return stripped
+        answer = _read_json(stripped.text.strip(), draft) or stripped
+    if answer.problem is None:
+        answer = strip_thoughts(answer.text, *own)
+    return answer._replace(text=unfence(answer.text))
+
+
+def _read_json(text: str, draft: str) -> Answer | None:
+    """The text in a JSON answer, or why there is none; None for plain text."""
+    named = ANSWER_FIELD in text and ANSWER_FIELD not in draft
+    inner = _out_of_fence(text)
+    if not _JSON_START.match(inner):
+        return _read_embedded(inner) if named else None
+    if _is_json(draft):
+        return _read_beside_json(inner, draft, named=named)
+    try:
+        value, rest = _decode(inner)
+    except (ValueError, RecursionError) as error:
+        if named or _OBJECT_START.match(inner):
+            return _unreadable(error, inner)
+        return None
+    if isinstance(value, str):
+        return _read_json(value.strip(), draft) if named else None
+    if isinstance(value, list) and not named and (rest or not list(_texts(value))):
+        return None  # such as "[1] Smith et al."
+    return _choose(value, rest, draft)
+
+
+def _begins_with_json(text: str) -> bool:
+    inner = _out_of_fence(text)
+    if not _JSON_START.match(inner):
+        return False
+    try:
+        _decode(inner)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_beside_json(inner: str, draft: str, *, named: bool) -> Answer | None:
+    """The same where the draft is JSON itself, so that a JSON answer may be the revision as it is."""
+    try:
+        value, rest = _decode(inner)
+    except (ValueError, RecursionError) as error:
+        return _unreadable(error, inner) if named else None
+    if not isinstance(value, dict):
+        return None
+    if named:
+        return _choose(value, rest, draft) if any(_fields(value)) else _fieldless()
+    only = next(iter(value.values())) if len(value) == 1 else None
+    if isinstance(only, str) and _is_json(only) and edit_share(draft, only) < edit_share(draft, inner):
+        return Answer(only)
+    return None
+
+
+def _read_embedded(text: str) -> Answer:
+    """The object somewhere in a text that names the field."""
+    for brace in re.finditer(r"\{", text):
+        try:
+            value, _ = _decode(text[brace.start() :])
+        except (ValueError, RecursionError):
+            continue
+        found = set(_fields(value))
+        if len(found) == 1:
+            return Answer(found.pop())
+    return Answer("", f"the answer names {ANSWER_FIELD} and holds no JSON object with it")
+
+
+def _choose(value: Any, rest: str, draft: str) -> Answer:
+    """The one text in `value` that can be the revision; `rest` follows it in the answer."""
+    found = set(_fields(value))
+    for start in re.finditer(r"\{", rest):  # the object once more, or another one
+        try:
+            found.update(_fields(_decode(rest[start.start() :])[0]))
+        except (ValueError, RecursionError):
+            continue
+    if len(found) == 1:
+        return Answer(found.pop())
+    if found:
+        return Answer("", f"the answer gives {ANSWER_FIELD} more than once, differently")
+    texts = list(_texts(value))
+    near = [text for text in texts if edit_share(draft, text) <= _NEAR]
+    far = [text for text in texts if edit_share(draft, text) > _FAR]
+    if not rest and len(texts) == 1:
+        return Answer(texts[0])
+    if len(near) == 1 and len(far) == len(texts) - 1:
+        return Answer(near[0])
+    return _fieldless()
+
+
+def _fieldless() -> Answer:
+    return Answer("", f"the answer is JSON without the field {ANSWER_FIELD} as a text")
+
+
+def _fields(value: Any) -> Iterator[str]:
+    """Every text under the name that was asked for, at any depth."""
+    if isinstance(value, _Object):
+        for name, item in value.pairs:
+            if re.sub(r"[^a-z]", "", name.lower()) == ANSWER_FIELD.replace("_", "") and isinstance(item, str):
+                yield item
+            else:
+                yield from _fields(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _fields(item)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text at any depth, without names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, _Object):
+        for _, item in value.pairs:
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers a name given twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_Object)
+
+
+def _decode(text: str) -> tuple[Any, str]:
+    """The first JSON value of `text`, and what follows it.
+
+    Raises:
+        ValueError, RecursionError: it does not begin with one.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        text = _TRAILING_COMMA.sub("", _requoted(text))
+        value, end = _DECODER.raw_decode(text)
+    return value, text[end:].strip()
+
+
+def _requoted(text: str) -> str:
+    """`text` with the quotes that JSON wants, if it begins with the object as Python prints it."""
+    quoted = _SINGLE_QUOTED.match(text)
+    if quoted is None:
+        return text
+    inside = re.sub(r"\\'|(?<!\\)\"", lambda match: "'" if match.group() != '"' else '\\"', quoted.group(1))
+    return f'{{"{ANSWER_FIELD}": "{inside}"}}' + text[quoted.end() :]
+
+
+def _out_of_fence(text: str) -> str:
+    fence = _FENCE.match(text)
+    if fence is not None:
+        return fence.group(1).strip()
+    opened = _OPEN_FENCE.match(text)
+    return text if opened is None else text[opened.end() :].strip()
+
+
+def _unreadable(error: Exception, text: str) -> Answer:
+    ended = isinstance(error, json.JSONDecodeError) and (
+        error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    )
+    if ended:
+        return Answer("", "the answer is JSON that ends too early", cut=True)
+    return Answer("", f"the answer begins like JSON and cannot be read as such ({error})")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(_out_of_fence(text.strip()), strict=False), dict | list)
+    except (ValueError, RecursionError):
+        return _OBJECT_START.match(text.strip()) is not None

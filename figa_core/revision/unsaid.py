@@ -1,0 +1,51 @@
+"""Answers of servers that do not say how an answer ended: whether it is whole shows in the answer. Pure.
+
+Many small servers send no `finish_reason`, or null, for whole answers as for cut ones. Such an answer counts
+as cut if it used up its tokens, if its JSON or its thoughts break off, or if the draft's last words are
+missing and it does not end as the draft does. It is then asked for again with more room, as any cut one.
+"""
+
+import unicodedata
+from dataclasses import replace
+
+from figa_core.revision.answer import read_answer
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.finish import End, read_finish
+from figa_core.revision.reply import Reply
+from figa_core.revision.words import find_words, kept_words
+
+CUT = "length"
+_TAIL_SHARE = 0.2  # of the draft's words, all missing at the end of an answer that was cut
+
+
+def marked_if_cut(reply: Reply, draft: str, reference: str | None, max_tokens: int) -> Reply:
+    """`reply`, as cut by length if it does not say how it ended and looks so; `max_tokens` was its limit."""
+    if reply.outcome is not CallOutcome.ANSWERED or read_finish(reply.finish_reason) is not End.UNSAID:
+        return reply
+    used_up = reply.completion_tokens is not None and reply.completion_tokens >= max_tokens
+    answer = read_answer(reply.text or "", draft, reference)
+    if used_up or answer.cut or (answer.problem is None and breaks_off(draft, answer.text)):
+        return replace(reply, outcome=CallOutcome.CUT_BY_LENGTH, finish_reason=CUT)
+    return reply
+
+
+def breaks_off(draft: str, text: str) -> bool:
+    """Whether `text` ends before the end of the draft that it revises."""
+    draft_words, words = find_words(draft), find_words(text)
+    if not words or not draft_words:
+        return False
+    if words[-1].key == draft_words[-1].key or len(words) > 1.5 * len(draft_words):
+        ended = _is_ended(text) or not _is_ended(draft)
+        return not ended and words[-1].key != draft_words[-1].key
+    missing = len(draft_words) - 1 - max(kept_words(draft_words, words), default=-1)
+    if missing == 0:
+        return False
+    if _is_ended(draft) and not _is_ended(text):
+        return True
+    return missing > max(2, _TAIL_SHARE * len(draft_words))
+
+
+def _is_ended(text: str) -> bool:
+    """Whether the last character ends a sentence, in any script, or closes a quotation or bracket."""
+    last = text.rstrip()[-1:]
+    return last not in (",", ";", ":", "-", "、", "，") and unicodedata.category(last or "x")[0] in "PS"

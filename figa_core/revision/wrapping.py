@@ -1,0 +1,371 @@
+"""What stands around a revision: labels, notes, quotes, fences. Found by comparing with the draft. Pure.
+
+No list of phrases says in every language what an introduction is. But a revision corresponds to its draft
+from the first word to the last, and what a model puts around it has no counterpart there. So the answer is
+aligned with the draft, and what comes before the first and after the last word they share is looked at:
+
+- Lines of their own that the draft has nothing for are a wrapping. Not so if they take the place of a part
+  of the draft, say what the reference says, are a salutation ("Dear Ann,"), or go on with a list or code.
+- On the line of the revision itself new words are an edit, unless a mark sets them off: a colon, dash or
+  bracket between them and the draft's first word; a bracket, emphasis or label behind its last sentence.
+- Marks that both ends gained (quotes, brackets, emphasis, fences, tags) are a wrapping, whatever is inside.
+- The text twice, or the user's question before it, is no revision either.
+
+Where a new paragraph could be either and there is no reference, it counts as a wrapping: the row is asked
+about again, with the reason.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from figa_core.revision.words import Word, coverage, find_words, is_unspaced, kept_words, place_words
+
+_FOREIGN = 0.5  # of a line's letters found in the draft, below which it has no counterpart there
+_CLAIMED = 0.6  # of a draft line's words found in a line, which then is its counterpart
+_EXPLAINED = 0.5  # of a block's letters said by the reference
+_REPEATED = 0.7  # of a block's letters said by the draft, or by the conversation
+_TWICE = 0.5  # of the letters of all new words said by the draft
+_REPLACED = 0.5  # words of the draft gone for each new word, from which on the new ones replace them
+_REPLACED_INLINE = 0.3
+_LABEL_WORDS = 10
+_SALUTATION_WORDS = 8
+_REPEATED_WORDS = 4
+_SHOWN = 60
+
+_MARKS = r"\"'`´“”„‟«»‹›‘’‚‛「」『』《》〈〉〝〞*_~#|=<>(){}\[\]（）【】〔〕［］"
+_ENDS_IN_LABEL = re.compile(rf"[:：][\s{_MARKS}]*\Z")
+_LABEL = re.compile(rf"[:：](?=[\s{_MARKS}]|\Z)|：")
+_SEPARATED = re.compile(rf"(?:[:：]|\s[-–—−]{{1,3}}|[→⇒|>=»\])}}）】])[\s{_MARKS}]*\Z")
+_RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|~{3,}|#{3,}|(?:- ){2,}-|`{3,}.*|~{3,}.*)\s*\Z")
+_HEADING = re.compile(r"\s*#{1,6}\s")
+_ENCLOSED = re.compile(r"\s*(?:\*.*\*|_.*_|\[.*\]|\(.*\)|【.*】|（.*）|\{.*\}|<.*>)\s*\Z")
+_SET_OFF = re.compile(r"[.!?…。！？؟।。][\"'”’»」』)]*\s*(?:[(\[{（【<*_~#|/]|[-–—]|->|=>)|(?:->|→|⇒|=>)")
+_NOTE_LABEL = re.compile(
+    r"(?:\A|[.!?…。！？؟।])[\s\"'”’»*_]*([^.!?…。！？؟।:：\n]{1,60})[:：](?=[\s*_]|\Z|(?<=：))"
+)
+_ARROW = re.compile(r"->|→|⇒|=>|➔|➜")
+_QUOTED = re.compile(r"[\"'“”„«»‘’‚`「『]([^\"'“”„«»‘’‚`「」『』\n]{2,60})[\"'“”«»‘’`」』]")
+_LIST_MARK = re.compile(r"\s*(?:([-*•‣–+|>])|\d{1,3}[.)])\s")
+_CODE = re.compile(
+    r"[{}();=\[\]]|\\\w|^\s*(?:import|from|using|package|use|require|return|end|pass|break|fi|done|else|"
+    r"#include|@\w+)\b"
+)
+_MACRO = re.compile(r"[$\\\[(\s]*(\\[A-Za-z]+)\{(?=.*\}\W*\Z)", re.DOTALL)
+_DASHED = re.compile(r"\A\W*?\s[-–—]+\s")
+_SET_OFF_BARE = re.compile(r"\A\s+[(\[（【—–]")
+_SENTENCE_IN_BRACKETS = re.compile(r"[(\[（【][^()（）\[\]]*[.!?…。！？][\"'”]?[)\]）】]\W*\Z")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
+_START_MARK = re.compile(r"(#{1,6}\s|>\s?|[-*•‣+]\s|```|~~~)")
+_OPENERS = "\"'`´“”„‟«»‹›‘’‚‛「『《〈〝([{（【〔［<*_~|=#-"
+_CLOSERS = "\"'`´“”„‟«»‹›‘’‛」』》〉〞)]}）】〕］>*_~|=#-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line with words: where it is in its text, and which of the text's words it has."""
+
+    text: str
+    start: int
+    end: int
+    words: range
+
+
+class _Side:
+    """One of the two texts, without the white space at its ends."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        self.words = find_words(self.text)
+
+    @cached_property
+    def lines(self) -> list[_Line]:
+        """The lines that have words."""
+        lines, first = [], 0
+        for match in re.finditer(r"[^\n]+", self.text):
+            last = first
+            while last < len(self.words) and self.words[last].start < match.end():
+                last += 1
+            if last > first:
+                lines.append(_Line(match.group(), match.start(), match.end(), range(first, last)))
+            first = last
+        return lines
+
+    @cached_property
+    def prefix(self) -> str:
+        """What comes before the first word."""
+        return self.text[: self.words[0].start] if self.words else self.text
+
+    @cached_property
+    def suffix(self) -> str:
+        """What follows the last word."""
+        return self.text[self.words[-1].end :] if self.words else ""
+
+
+def find_wrapping(
+    draft: str, answer: str, reference: str | None = None, conversation: str = ""
+) -> str | None:
+    """Why `answer` holds more than a revision of `draft`, or None.
+
+    Args:
+        draft, answer: Ŷ and what may be Ỹ.
+        reference: Y, if there is one: what it says too is an edit.
+        conversation: the messages before, for the question that an answer repeats.
+    """
+    pair = _Pair(_Side(draft), _Side(answer), reference or "", conversation)
+    if pair.answer.text == pair.draft.text or not pair.answer.words:
+        return None
+    return (
+        pair.marks_at_the_start()
+        or pair.marks_at_both_ends()
+        or pair.lines_before()
+        or pair.lines_after()
+        or pair.words_before()
+        or pair.words_after()
+        or pair.repetition()
+    )
+
+
+@dataclass
+class _Pair:
+    draft: _Side
+    answer: _Side
+    reference: str
+    conversation: str
+
+    @cached_property
+    def _kept(self) -> list[int]:
+        return kept_words(self.draft.words, self.answer.words)
+
+    @cached_property
+    def _late(self) -> list[int | None]:
+        return place_words(self.draft.words, self.answer.words, self._kept, late=True)
+
+    @cached_property
+    def _early(self) -> list[int | None]:
+        return place_words(self.draft.words, self.answer.words, self._kept)
+
+    def marks_at_the_start(self) -> str | None:
+        """A heading's, a quotation's, a list's or a fence's mark before a text that has none."""
+        mark = _START_MARK.match(self.answer.text)
+        if mark is None or _START_MARK.match(self.draft.text):
+            return None
+        if self.reference.lstrip().startswith(mark.group()):
+            return None
+        name = mark.group().strip()
+        fence = name in ("```", "~~~")
+        if fence and (name in self.draft.text or not self.answer.text.rstrip().endswith(name)):
+            return None  # code that the draft has too, or that has text behind it: the lines tell
+        if fence:
+            return "the answer is wrapped in a code fence"
+        if name[0] in "-*•‣+" and sum(line.text.lstrip().startswith(name) for line in self.answer.lines) > 1:
+            return None  # made into a list
+        return f"the answer begins with {name!r}, which the draft does not"
+
+    def marks_at_both_ends(self) -> str | None:
+        """Quotes, brackets, emphasis, tags or rules around the whole."""
+        gained = [
+            [mark for mark in side if mark in allowed and side.count(mark) > known.count(mark)]
+            for side, known, allowed in (
+                (self.answer.prefix, self.draft.prefix, _OPENERS),
+                (self.answer.suffix, self.draft.suffix, _CLOSERS),
+            )
+        ]
+        macro = _MACRO.match(self.answer.text)
+        if macro is not None and not _MACRO.match(self.draft.text) and macro.group() not in self.reference:
+            return f"the answer is wrapped in {macro.group(1)}{{}}"
+        reference = _Side(self.reference)
+        if not all(gained) or (self.reference and reference.prefix == self.answer.prefix):
+            return None
+        if gained[0][0] in "\"'“”„‟«»‹›‘’‚‛「『《〈〝":
+            return f"the answer is wrapped in quotation marks ({gained[0][0]} {gained[1][-1]})"
+        return f"the answer is wrapped in {gained[0][0]} {gained[1][-1]}"
+
+    def lines_before(self) -> str | None:
+        """Lines without a counterpart before the first line that has one."""
+        body = next((i for i, line in enumerate(self.answer.lines) if self._is_known(line, self._late)), None)
+        lines = self.answer.lines[: body or 0]
+        if body is None:
+            return self._label_over_new_text()
+        rules = [
+            line
+            for line in self.answer.text[: self.answer.lines[body].start].splitlines()
+            if _RULE.match(line) and line.strip() not in self.draft.text
+        ]
+        if rules:
+            return f"the answer begins with {rules[0].strip()!r}"
+        if not lines:
+            return None
+        block = self.answer.text[: self.answer.lines[body].start]
+        words = self._words(lines)
+        known = [i for i in self._late[self.answer.lines[body].words.start :] if i is not None]
+        unmatched = self._unmatched(self.answer.lines[body].words, self._late)
+        gone = max(0, (known[0] if known else 0) - unmatched)
+        if self._is_excused(block, words, gone, self.draft.lines[0], lines):
+            return None
+        return f"the answer begins with something that the draft has no counterpart of ({_shown(block)})"
+
+    def lines_after(self) -> str | None:
+        """Lines without a counterpart after the last line that has one."""
+        known = [i for i, line in enumerate(self.answer.lines) if self._is_known(line, self._early)]
+        if not known:
+            return None
+        body, lines = self.answer.lines[known[-1]], self.answer.lines[known[-1] + 1 :]
+        after = self.answer.text[body.end :]
+        rules = [
+            line for line in after.splitlines() if _RULE.match(line) and line.strip() not in self.draft.text
+        ]
+        if rules:
+            return f"the answer goes on after the revision, behind {rules[0].strip()!r}"
+        if not lines:
+            return None
+        block = self.answer.text[lines[0].start :]
+        matched = [i for i in self._early[: body.words.stop] if i is not None]
+        last = max(matched, default=-1)
+        unmatched = self._unmatched(range(body.words.stop - 1, body.words.start - 1, -1), self._early)
+        gone = max(0, len(self.draft.words) - 1 - last - unmatched)
+        if self._is_excused(block, self._words(lines), gone, self.draft.lines[-1], lines):
+            return None
+        return f"the answer ends with something that the draft has no counterpart of ({_shown(block)})"
+
+    def words_before(self) -> str | None:
+        """A label or the user's question on the line where the revision begins."""
+        first = next((i for i, index in enumerate(self._late) if index is not None), None)
+        if not first:
+            return None
+        start = self.answer.text.rfind("\n", 0, self.answer.words[first].start) + 1
+        head = self.answer.text[start : self.answer.words[first].start]
+        words = [word for word in self.answer.words[:first] if word.start >= start]
+        label = _LABEL.search(head)
+        behind = len(find_words(head[label.end() :])) if label else 0
+        gone = max(0, (self._late[first] or 0) - behind)
+        if not words or gone >= _REPLACED_INLINE * (len(words) - behind) or self._label_known(head):
+            return None
+        labelled = label is not None and len(find_words(head[: label.start()])) <= _LABEL_WORDS
+        if labelled or (len(words) <= _LABEL_WORDS and _SEPARATED.search(head)):
+            return f"the answer begins with a label that the draft has not ({_shown(head)})"
+        if len(words) >= _REPEATED_WORDS and coverage(words, self.reference) < _EXPLAINED:
+            asked = coverage(words, self.conversation)
+            if asked >= _REPEATED and _as_question(head, self.conversation):
+                return f"the answer repeats the conversation ({_shown(head)})"
+        return None
+
+    def words_after(self) -> str | None:
+        """A note on the line where the revision ends."""
+        matched = [i for i, index in enumerate(self._early) if index is not None]
+        if not matched or matched[-1] == len(self.answer.words) - 1:
+            return None
+        last = matched[-1]
+        end = self.answer.text.find("\n", self.answer.words[last].end)
+        tail = self.answer.text[self.answer.words[last].end : end if end >= 0 else None]
+        words = [word for word in self.answer.words[last + 1 :] if end < 0 or word.start < end]
+        gone = len(self.draft.words) - 1 - (self._early[last] or 0)
+        if not words or gone >= _REPLACED * len(words):
+            return None
+        if self._quotes_edits(tail):
+            return f"the answer ends with a note on its edits ({_shown(tail)})"
+        if coverage(words, self.reference) >= _EXPLAINED:
+            return None
+        label = _NOTE_LABEL.search(tail)
+        labelled = label is not None and len(find_words(label.group(1))) <= _LABEL_WORDS
+        bare = not _SENTENCE_END.search(self.draft.suffix) and (
+            _SET_OFF_BARE.match(tail) if is_unspaced(self.draft.text) else _DASHED.match(tail)
+        )
+        if bare or _SET_OFF.search(tail) or _SENTENCE_IN_BRACKETS.search(tail) or labelled:
+            return f"the answer ends with a note that the draft has not ({_shown(tail)})"
+        return None
+
+    def repetition(self) -> str | None:
+        """The whole text twice: the new words are the draft's once more."""
+        added = len(self.answer.words) - len(self.draft.words)
+        if added < max(_REPEATED_WORDS, len(self.draft.words) // 3):
+            return None
+        new = [word for word, index in zip(self.answer.words, self._early, strict=True) if index is None]
+        return "the answer gives the text twice" if coverage(new, self.draft.text) >= _TWICE else None
+
+    def _label_over_new_text(self) -> str | None:
+        """A first line that ends in a colon above a text that shares no line with the draft."""
+        lines = self.answer.lines
+        if len(lines) < 2 or not _ENDS_IN_LABEL.search(lines[0].text) or self._label_known(lines[0].text):
+            return None
+        if _LIST_MARK.match(lines[1].text) or _ENDS_IN_LABEL.search(self.draft.text.split("\n")[0]):
+            return None
+        return f"the answer begins with a label that the draft has not ({_shown(lines[0].text)})"
+
+    def _is_known(self, line: _Line, matched: Sequence[int | None]) -> bool:
+        """Whether a line of the answer has a counterpart in the draft."""
+        found = [(self.answer.words[i], matched[i]) for i in line.words if matched[i] is not None]
+        letters = sum(len(self.answer.words[i].key) for i in line.words)
+        if sum(len(word.key) for word, _ in found) >= _FOREIGN * letters:
+            return True
+        places = {index for _, index in found}
+        return any(
+            len(places & set(draft.words)) >= max(2, _CLAIMED * len(draft.words))
+            for draft in self.draft.lines
+        )
+
+    def _is_excused(
+        self, block: str, words: Sequence[Word], gone: int, beside: _Line, lines: Sequence[_Line]
+    ) -> bool:
+        """Whether new lines are an edit: see the module's docstring. `beside` is the draft's line there."""
+        if all(_goes_on(line.text, beside.text, self.draft.text) for line in lines):
+            return True
+        if self._quotes_edits(block):
+            return False
+        labelled = any(
+            (_ENDS_IN_LABEL.search(line.text) or _HEADING.match(line.text) or _ENCLOSED.match(line.text))
+            and not self._label_known(line.text)
+            for line in lines
+        )
+        if labelled:
+            similar = _ENDS_IN_LABEL.search(beside.text) or _HEADING.match(beside.text)
+            return bool(similar) and gone >= _REPLACED * len(words)
+        if gone >= _REPLACED * len(words) or coverage(words, self.reference) >= _EXPLAINED:
+            return coverage(words, self.draft.text) < _REPEATED or gone > 0
+        salutation = lines[0].text.rstrip().endswith((",", "，", "、", "،"))
+        return salutation and len(words) <= _SALUTATION_WORDS
+
+    def _label_known(self, text: str) -> bool:
+        """Whether the reference has the same words with the same colon or heading, or the draft has."""
+        label = [word.key for word in find_words(text)]
+        for known in (self.reference, self.draft.text):
+            if any(label == [w.key for w in find_words(line)] for line in re.split(r"\n|(?<=[:：])", known)):
+                return True
+        return False
+
+    def _quotes_edits(self, text: str) -> bool:
+        """Whether `text` speaks of the edits: an arrow, or in quotes what the answer took out."""
+        known = self.draft.text + self.reference
+        if any(arrow.group() not in known for arrow in _ARROW.finditer(text)):
+            return True
+        kept = set(self._kept)
+        gone = {word.key for i, word in enumerate(self.draft.words) if i not in kept and len(word.key) > 1}
+        said = {word.key for quote in _QUOTED.finditer(text) for word in find_words(quote.group(1))}
+        return bool(said & gone) and not said <= {word.key for word in find_words(self.reference)}
+
+    def _words(self, lines: Sequence[_Line]) -> list[Word]:
+        return [self.answer.words[i] for line in lines for i in line.words]
+
+    def _unmatched(self, places: range, matched: Sequence[int | None]) -> int:
+        """New words of a line before its first one that the draft has; `places` in the order to look."""
+        return next((n for n, i in enumerate(places) if matched[i] is not None), len(places))
+
+
+def _goes_on(line: str, beside: str, draft: str) -> bool:
+    """Whether a new line goes on with the draft's list or code."""
+    new, old = _LIST_MARK.match(line), _LIST_MARK.match(beside)
+    if new is not None and old is not None and new.group(1) == old.group(1):
+        return True
+    code = [_CODE.search(one) is not None for one in draft.splitlines() if one.strip()]
+    return len(code) > 1 and sum(code) * 2 >= len(code) and _CODE.search(line) is not None
+
+
+def _as_question(head: str, conversation: str) -> bool:
+    """Whether `head` ends as a sentence of its own."""
+    return bool(conversation) and re.search(rf"[.!?。？！؟][\s{_MARKS}]*\Z", head) is not None
+
+
+def _shown(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= _SHOWN else flat[: _SHOWN - 1] + "…")

@@ -1,0 +1,146 @@
+"""From an answer's text to the revision in it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.revision.answer import read_answer
+from figa_core.revision.prompt import TAGS, fence
+
+DRAFT = 'Hello Ann,\n\nyour "blue" lamp will arrives in three days, and we are glad to help.'
+FIXED = DRAFT.replace("arrives", "arrive")
+JSON_DRAFT = '{"name": "Ann", "days": 2}'
+JSON_FIXED = '{"name": "Ann", "days": 3}'
+words = st.lists(
+    st.sampled_from([*(f"<{s}{t}>" for t in TAGS for s in ("", "/", "\\", "\\\\/")), "\\", "<", "x"])
+)
+
+
+def as_asked(text: str) -> str:
+    return json.dumps({"revised_response": text})
+
+
+@given(words.map("".join) | st.text().filter(lambda text: "\ufeff" not in text))
+def test_a_structured_answer_is_read_back_exactly(text: str):
+    answer = read_answer(as_asked(fence(text)), text)
+    assert (answer.text, answer.problem) == (text, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FIXED,
+        as_asked(FIXED),
+        as_asked(FIXED).replace("\\n", "\n"),
+        as_asked(FIXED) + "\n\nI corrected the verb.",
+        as_asked(FIXED) + "\n" + as_asked(FIXED),
+        json.dumps({"revised_response": FIXED, "explanation": "verb", "sure": 0.9}),
+        json.dumps({"explanation": "verb", "revised_response": FIXED}),
+        json.dumps({"response": FIXED}),
+        json.dumps({"revised_response": FIXED, "other": {"revised_response": FIXED}}),
+        json.dumps({"revisedResponse": FIXED}),
+        json.dumps({"Revised Response": FIXED}),
+        json.dumps({"revision": FIXED, "comment": "I only corrected one verb here."}),
+        json.dumps({"result": {"revised_response": FIXED}}),
+        json.dumps([{"revised_response": FIXED}]),
+        json.dumps([FIXED]),
+        json.dumps(as_asked(FIXED)),
+        f"```json\n{as_asked(FIXED)}\n```",
+        f"```\n{as_asked(FIXED)}\n```",
+        f"```json\n{as_asked(FIXED)}",
+        f"```json\n{as_asked(FIXED)}\n```\n\nI corrected the verb.",
+        f"Here is the JSON:\n{as_asked(FIXED)}",
+        f"\ufeff{as_asked(FIXED)}",
+        f"\ufeff{FIXED}",
+        as_asked(FIXED)[:-1] + ",}",
+        "{'revised_response': " + repr(FIXED) + "}",
+        f"<think>As {{'this': 1}}?</think>\n{as_asked(FIXED)}",
+        as_asked(f"<think>Few edits.</think>\n\n{FIXED}"),
+    ],
+)
+def test_the_revision_is_read_where_it_is_clear(answer: str):
+    read = read_answer(answer, DRAFT)
+    assert (read.text.strip(), read.problem) == (FIXED, None)
+
+
+def test_a_text_in_single_quotes_is_read_with_the_quotes_in_it():
+    text = 'It\'s a "blue" lamp.\nIt is here.'
+    escaped = text.replace("'", "\\'").replace("\n", "\\n")
+    assert read_answer(f"{{'revised_response': '{escaped}'}}", "It's a lamp.").text == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (as_asked(FIXED)[:-8], "ends too early"),
+        ('{"revised_response":', "ends too early"),
+        ("{", "ends too early"),
+        ('{"revised_response": "He said "hi" to me."}', "cannot be read"),
+        ("{revised_response: red}", "cannot be read"),
+        ('{"revised_response" = "red"}', "cannot be read"),
+        ('{"revised_response": 3}', "without the field"),
+        ('{"revised_response": null}', "without the field"),
+        ('{"revised_response": ["a", "b"]}', "without the field"),
+        ('{"a": 1}', "without the field"),
+        ("{}", "without the field"),
+        ('{"x": "y"} and more', "without the field"),
+        (json.dumps({"original": DRAFT, "revised": FIXED}), "without the field"),
+        (as_asked(FIXED) + as_asked(FIXED + " And more."), "more than once"),
+        (f'{{"revised_response": {json.dumps(FIXED)}, "revised_response": "red"}}', "more than once"),
+        ('{"type": "object", "properties": {"revised_response": {"type": "string"}}}', "without the field"),
+        (f"revised_response: {FIXED}", "no JSON object"),
+        (f"<revised_response>{FIXED}</revised_response>", "no JSON object"),
+        ("<think>hm", "thoughts"),
+        (as_asked("<think>hm"), "thoughts"),
+    ],
+)
+def test_what_begins_like_the_schema_and_is_not_clear_is_a_problem(answer: str, problem: str):
+    read = read_answer(answer, DRAFT)
+    assert read.text == ""
+    assert problem in str(read.problem)
+
+
+@pytest.mark.parametrize("answer", [as_asked(FIXED)[:cut] for cut in range(1, len(as_asked(FIXED)) - 1)])
+def test_json_that_is_cut_anywhere_is_known_to_be_cut(answer: str):
+    read = read_answer(answer, DRAFT)
+    assert (read.text, read.cut) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "text", ["{ no JSON }", "[1] Smith et al. say so.", "[sic] is Latin", "{x} is a set"]
+)
+def test_plain_text_that_begins_with_a_bracket_is_plain_text(text: str):
+    assert read_answer(text, DRAFT).text == text
+
+
+def test_where_the_draft_is_json_json_is_the_revision():
+    assert read_answer(JSON_FIXED, JSON_DRAFT).text == JSON_FIXED
+    assert read_answer(as_asked(JSON_FIXED), JSON_DRAFT).text == JSON_FIXED
+    assert read_answer(json.dumps({"json": JSON_FIXED}), JSON_DRAFT).text == JSON_FIXED
+    assert read_answer(f"```json\n{as_asked(JSON_FIXED)}\n```", JSON_DRAFT).text == JSON_FIXED
+    assert read_answer('["a", "c"]', '["a", "b"]').text == '["a", "c"]'
+
+
+def test_where_the_draft_is_json_an_object_instead_of_its_text_is_a_problem():
+    assert "without the field" in str(
+        read_answer(f'{{"revised_response": {JSON_FIXED}}}', JSON_DRAFT).problem
+    )
+    assert "ends too early" in str(read_answer(as_asked(JSON_FIXED)[:-5], JSON_DRAFT).problem)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["revised_response", "a"]), inner),
+    )
+)
+def test_no_json_makes_the_reader_fail(value: object):
+    read_answer(json.dumps(value), DRAFT)
+    read_answer(json.dumps(value), JSON_DRAFT)
+
+
+def test_json_of_any_depth_is_no_crash():
+    assert read_answer("[" * 100_000, DRAFT).text
+    assert read_answer('{"a":' * 100_000, DRAFT).problem

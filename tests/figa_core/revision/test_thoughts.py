@@ -1,0 +1,113 @@
+"""A reasoning model's thoughts are no part of its answer."""
+
+import pytest
+
+from figa_core.revision.thoughts import strip_thoughts
+
+DRAFT = "Hello Ann, your blue lamp will arrives in three days."
+FIXED = "Hello Ann, your blue lamp will arrive in three days."
+THOUGHT = "Few edits are wanted. 'will arrives' is wrong."
+OWN_DRAFT = (
+    "<think>The user asks for two plus two, and that is surely five.</think>\n\nIt is five, as you know."
+)
+OWN_FIXED = OWN_DRAFT.replace("five", "four")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>\n{THOUGHT}\n</think>\n\n{FIXED}",
+        f"{THOUGHT}\n</think>\n\n{FIXED}",
+        f"<think>\n\n</think>\n\n{FIXED}",
+        f"<think></think>{FIXED}",
+        f"<THINK>{THOUGHT}</THINK>{FIXED}",
+        f"<thinking>{THOUGHT}</thinking>\n{FIXED}",
+        f'<think time="3s">{THOUGHT}</think>\n{FIXED}',
+        f"<thought>{THOUGHT}</thought>\n{FIXED}",
+        f"<reasoning>{THOUGHT}</reasoning>\n{FIXED}",
+        f"<reflection>{THOUGHT}</reflection>\n{FIXED}",
+        f"<analysis>{THOUGHT}</analysis>\n{FIXED}",
+        f"<scratchpad>{THOUGHT}</scratchpad>\n{FIXED}",
+        f"<inner_monologue>{THOUGHT}</inner_monologue>\n{FIXED}",
+        f"<seed:think>{THOUGHT}</seed:think>{FIXED}",
+        f"◁think▷{THOUGHT}◁/think▷{FIXED}",
+        f"[THINK]{THOUGHT}[/THINK]{FIXED}",
+        f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final<|message|>{FIXED}",
+        f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final <|constrain|>json"
+        f"<|message|>{FIXED}<|return|>",
+        f"analysisWe want few edits.assistantfinal{FIXED}",
+        f"<|channel>thought\n{THOUGHT}\n<channel|>{FIXED}<turn|>",
+        f"<|START_THINKING|>{THOUGHT}<|END_THINKING|><|START_RESPONSE|>{FIXED}<|END_RESPONSE|>",
+        f"<|begin_of_thought|>{THOUGHT}<|end_of_thought|>\n<|begin_of_solution|>{FIXED}<|end_of_solution|>",
+        f"<|inner_prefix|>{THOUGHT}<|inner_suffix|>{FIXED}",
+        f"Here is my thought process:\n{THOUGHT}\n\nHere is my response:\n{FIXED}",
+        f"<think>{THOUGHT}</think>\n<answer>\n{FIXED}\n</answer>",
+        f"<thinking>{THOUGHT}</thinking><reflection>fine</reflection>\n<output>{FIXED}</output>",
+        f"<think>a <think>b</think> c</think>\n{FIXED}",
+        f"<think>a</think>\n<think>b</think>\n{FIXED}",
+        f"{FIXED}\n<think>Was that right?</think>",
+        f"{FIXED}<|im_end|>",
+        f"{FIXED}</s>",
+        FIXED,
+    ],
+)
+def test_thoughts_are_taken_off(answer: str):
+    stripped = strip_thoughts(answer, DRAFT)
+    assert (stripped.text.strip(), stripped.problem) == (FIXED, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>\n{THOUGHT}",
+        f"<think>{THOUGHT}</think>",
+        f"<think>{THOUGHT}</think><answer></answer>",
+        "<think></think>",
+        f"<think>{THOUGHT}\n\n{FIXED}",
+        f"<think>a</think>\n<think>{FIXED}",
+        f"{FIXED}\n<think>Was that right?",
+        f"◁think▷{THOUGHT} {FIXED}",
+        f"<|channel|>analysis<|message|>{THOUGHT} {FIXED}",
+        f"<|channel>thought\n{FIXED}",
+    ],
+)
+def test_thoughts_without_an_answer_behind_them_are_said(answer: str):
+    stripped = strip_thoughts(answer, DRAFT)
+    assert stripped.text == ""
+    assert "thoughts" in str(stripped.problem)
+
+
+@pytest.mark.parametrize("answer", [f"<think>{THOUGHT}", f"<|channel|>analysis<|message|>{THOUGHT}"])
+def test_thoughts_that_do_not_end_were_cut(answer: str):
+    assert strip_thoughts(answer, DRAFT).cut
+
+
+def test_a_drafts_own_thoughts_stay():
+    assert strip_thoughts(OWN_FIXED, OWN_DRAFT) == (OWN_FIXED, None, False)
+    assert strip_thoughts(OWN_DRAFT, OWN_DRAFT) == (OWN_DRAFT, None, False)
+
+
+def test_thoughts_before_a_draft_with_thoughts_of_its_own_are_taken_off():
+    assert strip_thoughts(f"<think>{THOUGHT}</think>\n\n{OWN_FIXED}", OWN_DRAFT).text.strip() == OWN_FIXED
+    assert strip_thoughts(f"{THOUGHT}</think>\n\n{OWN_FIXED}", OWN_DRAFT).text.strip() == OWN_FIXED
+
+
+def test_thoughts_in_the_place_of_the_drafts_own_are_no_revision_of_them():
+    answer = (
+        "<think>Few edits are wanted here, so I only change the number.</think>\n\nIt is four, as you know."
+    )
+    assert "not the draft's" in str(strip_thoughts(answer, OWN_DRAFT).problem)
+
+
+def test_a_mark_that_the_reference_speaks_of_is_none():
+    reference = "Qwen ends its thoughts with </think> and DeepSeek does the same."
+    answer = "Qwen ends its thoughts with </think> and that is all."
+    assert (
+        strip_thoughts(answer, "Qwen ends its thoughts with a word and that is all.", reference).text
+        == answer
+    )
+
+
+def test_what_only_looks_like_a_mark_stays():
+    for text in ("I think> therefore", "an [analysis] of it", "</body> is a tag, and <thinker> is none"):
+        assert strip_thoughts(text, DRAFT) == (text, None, False)

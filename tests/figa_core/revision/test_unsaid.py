@@ -1,0 +1,84 @@
+"""Answers of servers that do not say how they ended."""
+
+import json
+
+import pytest
+
+from figa_core.revision.calls import CallOutcome
+from figa_core.revision.reply import Reply
+from figa_core.revision.unsaid import breaks_off, marked_if_cut
+
+DRAFT = "Your parcel left the depot on Monday. It will arrives on Thursday, so please be at home."
+FIXED = DRAFT.replace("arrives", "arrive")
+
+
+def outcome(text: str | None, *, finish_reason: str | None = None, used: int | None = 20, draft: str = DRAFT):
+    reply = Reply(CallOutcome.ANSWERED, text=text, finish_reason=finish_reason, completion_tokens=used)
+    return marked_if_cut(reply, draft, None, max_tokens=100).outcome
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FIXED,
+        DRAFT,
+        json.dumps({"revised_response": FIXED}),
+        FIXED + " We are sorry.",
+        FIXED.replace("please be at home", "be at home please"),
+        FIXED.replace(" on Thursday, so please be at home.", " on Thursday, so please wait for it."),
+        FIXED.replace("home.", "home!"),
+        FIXED.replace("home.", "home 😊"),
+    ],
+)
+def test_a_whole_answer_is_whole_without_being_called_so(text: str):
+    assert outcome(text) is CallOutcome.ANSWERED
+    assert outcome(text, used=None) is CallOutcome.ANSWERED
+    assert outcome(text, finish_reason="") is CallOutcome.ANSWERED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FIXED[: len(FIXED) // 2],
+        FIXED[:-8],
+        FIXED[:-1].rsplit(maxsplit=1)[0],
+        FIXED.partition(".")[0] + ".",
+        json.dumps({"revised_response": FIXED})[:-1],
+        json.dumps({"revised_response": FIXED})[:40],
+        "<think>Few edits are",
+        json.dumps({"revised_response": FIXED[:50]}),
+    ],
+)
+def test_an_answer_that_breaks_off_was_cut(text: str):
+    assert outcome(text) is CallOutcome.CUT_BY_LENGTH
+
+
+def test_an_answer_of_as_many_tokens_as_allowed_was_cut():
+    assert outcome(FIXED, used=100) is CallOutcome.CUT_BY_LENGTH
+    assert outcome(FIXED, used=101) is CallOutcome.CUT_BY_LENGTH
+    assert outcome(FIXED, used=99) is CallOutcome.ANSWERED
+
+
+def test_what_the_provider_says_is_believed():
+    assert outcome(FIXED[:40], finish_reason="stop", used=100) is CallOutcome.ANSWERED
+
+
+def test_an_empty_answer_is_left_to_be_judged():
+    assert outcome(None) is CallOutcome.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("draft", "text", "cut"),
+    [
+        ("A poem without an end", "A poem with no end", False),
+        ("A draft that was cut in the mid", "A draft that was cut in the middle of it", False),
+        ("您的灯将在五天内到达罗马，请耐心等待。", "您的灯将在三天内到达罗马，请耐心等待。", False),
+        ("您的灯将在五天内到达罗马，请耐心等待。", "您的灯将在三天内到", True),
+        ("It is here.", "It is", True),
+        ("No.", "Yes.", False),
+        ("Buy:\n- eggs\n- milk", "Buy:\n- eggs\n- oat milk", False),
+        ("", "Anything", False),
+    ],
+)
+def test_the_end_is_compared_with_the_drafts(draft: str, text: str, cut: bool):
+    assert breaks_off(draft, text) is cut

@@ -1,0 +1,95 @@
+"""Nothing around a revision is taken for a part of it, and no edit for something around it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figa_core.records import RevisionStatus
+from figa_core.revision.answer import read_answer
+from figa_core.revision.validation import judge_answer
+from figa_core.revision.wrapping import find_wrapping
+from figa_core.sandbox.correction import correct
+from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
+from tests.figa_core.revision.wrappings import CONVERSATION, EDITS, PAIRS, WRAPPINGS, Pair, as_asked
+
+_FINAL = (RevisionStatus.SUCCEEDED, RevisionStatus.UNCHANGED)
+
+
+def judge(answer: str, pair: Pair):
+    read = read_answer(answer, pair.draft, pair.reference)
+    judgement = judge_answer(
+        pair.draft, read, "stop", None, reference=pair.reference, conversation=CONVERSATION
+    )
+    return judgement, read.text.strip()
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_nothing_around_a_revision_becomes_a_part_of_it(wrapping: str):
+    for name, pair in PAIRS.items():
+        for text in (pair.revision, pair.draft):
+            judgement, read = judge(WRAPPINGS[wrapping](text), pair)
+            assert judgement.status not in _FINAL or read == text, (name, judgement)
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+def test_a_revision_with_nothing_around_it_is_one(pair: Pair):
+    for answer in (pair.revision, as_asked(pair.revision)):
+        assert judge(answer, pair) == ((RevisionStatus.SUCCEEDED, None), pair.revision)
+    assert judge(as_asked(pair.draft), pair)[0].status is RevisionStatus.UNCHANGED
+
+
+@pytest.mark.parametrize("pair", EDITS, ids=lambda pair: pair.revision[:30])
+def test_a_natural_edit_is_no_wrapping(pair: Pair):
+    for answer in (pair.revision, as_asked(pair.revision)):
+        assert judge(answer, pair) == ((RevisionStatus.SUCCEEDED, None), pair.revision)
+
+
+@given(st.integers(0, 2**32), st.sampled_from(sorted(WRAPPINGS)), st.booleans())
+def test_whatever_the_draft_a_wrapping_is_no_part_of_its_revision(
+    seed: int, wrapping: str, given_reference: bool
+):
+    rng = random.Random(seed)
+    facts = sample_facts(rng)
+    request = write_request(facts, rng)
+    draft, reference = faulty_reply(facts, rng).text, good_reply(facts, rng).text
+    revision = correct(request[-1].content, draft, reference)
+    pair = Pair(draft, revision, reference if given_reference else None)
+    for answer in (revision, as_asked(revision)):
+        assert judge(answer, pair)[0].status in _FINAL
+    judgement, read = judge(WRAPPINGS[wrapping](revision), pair)
+    assert judgement.status not in _FINAL or read == revision, (judgement, read)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.none() | st.text(max_size=20))
+def test_no_texts_make_the_comparison_fail(draft: str, answer: str, reference: str | None):
+    find_wrapping(draft, answer, reference, answer)
+    assert find_wrapping(draft, draft, reference) is None
+
+
+def test_a_paragraph_is_an_edit_only_if_the_reference_says_it():
+    draft = "Your lamp will arrive in Rome in three days."
+    answer = f"{draft}\n\nPlease have your order number ready."
+    assert find_wrapping(draft, answer, "Have your order number ready, please. It arrives soon.") is None
+    assert "no counterpart" in str(find_wrapping(draft, answer, "It arrives in Rome next week."))
+    assert "no counterpart" in str(find_wrapping(draft, answer))
+
+
+def test_a_note_on_the_edits_is_one_even_in_the_words_of_the_reference():
+    draft = "Your lamp will arrives in Rome in three days."
+    answer = 'Your lamp will arrive in Rome in three days.\n\n"arrives" in Rome in three days was wrong'
+    assert find_wrapping(draft, answer, "It will arrive in Rome in three days. That was wrong.") is not None
+
+
+def test_lines_that_take_the_place_of_the_drafts_are_an_edit():
+    draft = "You fool, what a question that is.\n\nYour lamp will arrive in Rome in three days."
+    answer = "Thank you very much for your message.\n\nYour lamp will arrive in Rome in three days."
+    assert find_wrapping(draft, answer) is None
+
+
+def test_the_reason_shows_what_was_found_and_is_not_endless():
+    draft = "Your lamp will arrive in Rome in three days."
+    reason = str(find_wrapping(draft, f"Ich habe {'sehr ' * 50}viel korrigiert.\n\n{draft}x"))
+    assert "Ich habe sehr" in reason
+    assert len(reason) < 200
