@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import Levenshtein
+from rapidfuzz.distance import Indel
 
 _UNSPACED = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
@@ -57,10 +58,12 @@ def edit_share(draft: str, answer: str) -> float:
 
 
 def kept_words(draft: Sequence[Word], answer: Sequence[Word]) -> list[int]:
-    """The indices of the words of `draft` that `answer` keeps, by an alignment of least cost."""
+    """The indices of the words of `draft` that `answer` keeps: the most that are in both in one order."""
     there, here = ([word.key for word in words] for words in (draft, answer))
-    equal = (block for block in Levenshtein.opcodes(there, here) if block[0] == "equal")
-    return [index for _, start, end, *_ in equal for index in range(start, end)]
+    blocks = Indel.opcodes(there, here)
+    return [
+        index for block in blocks if block.tag == "equal" for index in range(block.src_start, block.src_end)
+    ]
 
 
 def place_words(

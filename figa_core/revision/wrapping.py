@@ -4,7 +4,7 @@ No list of phrases says in every language what an introduction is. But a revisio
 from the first word to the last, and what a model puts around it has no counterpart there. So the answer is
 aligned with the draft, and what comes before the first and after the last word they share is looked at:
 
-- Lines of their own that the draft has nothing for are a wrapping. Not so if they take the place of a part
+- Lines of their own that the draft has nothing for are a wrapping. Not so if they take the place of lines
   of the draft, say what the reference says, are a salutation ("Dear Ann,"), or go on with a list or code.
 - On the line of the revision itself new words are an edit, unless a mark sets them off: a colon, dash or
   bracket between them and the draft's first word; a bracket, emphasis or label behind its last sentence.
@@ -27,6 +27,7 @@ _CLAIMED = 0.6  # of a draft line's words found in a line, which then is its cou
 _EXPLAINED = 0.5  # of a block's letters said by the reference
 _REPEATED = 0.7  # of a block's letters said by the draft, or by the conversation
 _TWICE = 0.5  # of the letters of all new words said by the draft
+_SAME = 0.9  # of the letters of the first half said by the second
 _REPLACED = 0.5  # words of the draft gone for each new word, from which on the new ones replace them
 _REPLACED_INLINE = 0.3
 _LABEL_WORDS = 10
@@ -41,10 +42,13 @@ _SEPARATED = re.compile(rf"(?:[:：]|\s[-–—−]{{1,3}}|[→⇒|>=»\])}}）�
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|~{3,}|#{3,}|(?:- ){2,}-|`{3,}.*|~{3,}.*)\s*\Z")
 _HEADING = re.compile(r"\s*#{1,6}\s")
 _ENCLOSED = re.compile(r"\s*(?:\*.*\*|_.*_|\[.*\]|\(.*\)|【.*】|（.*）|\{.*\}|<.*>)\s*\Z")
-_SET_OFF = re.compile(r"[.!?…。！？؟।。][\"'”’»」』)]*\s*(?:[(\[{（【<*_~#|/]|[-–—]|->|=>)|(?:->|→|⇒|=>)")
-_NOTE_LABEL = re.compile(
-    r"(?:\A|[.!?…。！？؟।])[\s\"'”’»*_]*([^.!?…。！？؟।:：\n]{1,60})[:：](?=[\s*_]|\Z|(?<=：))"
+_SET_OFF = re.compile(
+    r"[.!?…。！？؟।][\"'”’»」』)]*(?:</?\w+>)*\s*(?:[(\[{（【*_~#|/]|<!|[-–—]|->|=>)|(?:->|→|⇒|=>)"
 )
+_NOTE_LABEL = re.compile(
+    r"(?:\A|[.!?…。！？؟।}>])[\s\"'”’»*_]*([^.!?…。！？؟।:：\n]{1,60})[:：](?=[\s*_]|\Z|(?<=：))"
+)
+_SENTENCE = re.compile(r"[^.!?…。！？؟।]+[.!?…。！？؟।]*[\"'”’»」』)\]）]*\s*|[.!?…。！？؟।]+\s*")
 _ARROW = re.compile(r"->|→|⇒|=>|➔|➜")
 _QUOTED = re.compile(r"[\"'“”„«»‘’‚`「『]([^\"'“”„«»‘’‚`「」『』\n]{2,60})[\"'“”«»‘’`」』]")
 _LIST_MARK = re.compile(r"\s*(?:([-*•‣–+|>])|\d{1,3}[.)])\s")
@@ -53,7 +57,7 @@ _CODE = re.compile(
     r"#include|@\w+)\b"
 )
 _MACRO = re.compile(r"[$\\\[(\s]*(\\[A-Za-z]+)\{(?=.*\}\W*\Z)", re.DOTALL)
-_DASHED = re.compile(r"\A\W*?\s[-–—]+\s")
+_DASHED = re.compile(r"\s[-–—]+\s")
 _SET_OFF_BARE = re.compile(r"\A\s+[(\[（【—–]")
 _SENTENCE_IN_BRACKETS = re.compile(r"[(\[（【][^()（）\[\]]*[.!?…。！？][\"'”]?[)\]）】]\W*\Z")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
@@ -91,6 +95,17 @@ class _Side:
                 lines.append(_Line(match.group(), match.start(), match.end(), range(first, last)))
             first = last
         return lines
+
+    def sentences(self, line: _Line) -> list[_Line]:
+        """The sentences of a line, each with the white space behind it; the last may have no words."""
+        pieces, first = [], line.words.start
+        for match in _SENTENCE.finditer(self.text, line.start, line.end):
+            last = first
+            while last < line.words.stop and self.words[last].start < match.end():
+                last += 1
+            pieces.append(_Line(match.group(), match.start(), match.end(), range(first, last)))
+            first = last
+        return pieces
 
     @cached_property
     def prefix(self) -> str:
@@ -199,9 +214,8 @@ class _Pair:
             return None
         block = self.answer.text[: self.answer.lines[body].start]
         words = self._words(lines)
-        known = [i for i in self._late[self.answer.lines[body].words.start :] if i is not None]
-        unmatched = self._unmatched(self.answer.lines[body].words, self._late)
-        gone = max(0, (known[0] if known else 0) - unmatched)
+        first = next(i for i in self._late[self.answer.lines[body].words.start :] if i is not None)
+        gone = next(line.words.start for line in self.draft.lines if first in line.words)
         if self._is_excused(block, words, gone, self.draft.lines[0], lines):
             return None
         return f"the answer begins with something that the draft has no counterpart of ({_shown(block)})"
@@ -221,10 +235,9 @@ class _Pair:
         if not lines:
             return None
         block = self.answer.text[lines[0].start :]
-        matched = [i for i in self._early[: body.words.stop] if i is not None]
-        last = max(matched, default=-1)
-        unmatched = self._unmatched(range(body.words.stop - 1, body.words.start - 1, -1), self._early)
-        gone = max(0, len(self.draft.words) - 1 - last - unmatched)
+        last = next(i for i in reversed(self._early[: body.words.stop]) if i is not None)
+        kept_until = next(line.words.stop for line in self.draft.lines if last in line.words)
+        gone = len(self.draft.words) - kept_until
         if self._is_excused(block, self._words(lines), gone, self.draft.lines[-1], lines):
             return None
         return f"the answer ends with something that the draft has no counterpart of ({_shown(block)})"
@@ -254,35 +267,53 @@ class _Pair:
     def words_after(self) -> str | None:
         """A note on the line where the revision ends."""
         matched = [i for i, index in enumerate(self._early) if index is not None]
-        if not matched or matched[-1] == len(self.answer.words) - 1:
+        if not matched:
             return None
-        last = matched[-1]
-        end = self.answer.text.find("\n", self.answer.words[last].end)
-        tail = self.answer.text[self.answer.words[last].end : end if end >= 0 else None]
-        words = [word for word in self.answer.words[last + 1 :] if end < 0 or word.start < end]
-        gone = len(self.draft.words) - 1 - (self._early[last] or 0)
-        if not words or gone >= _REPLACED * len(words):
-            return None
+        line = next(line for line in self.answer.lines if matched[-1] in line.words)
+        start = min(self.answer.words[matched[-1]].end, self._first_new_sentence(line))
+        before = [i for i in matched if self.answer.words[i].end <= start]
+        gone = self.draft.text[self.draft.words[self._early[before[-1]] or 0].end :] if before else ""
+        tail = self.answer.text[start : line.end]
         if self._quotes_edits(tail):
             return f"the answer ends with a note on its edits ({_shown(tail)})"
-        if coverage(words, self.reference) >= _EXPLAINED:
+        note = self._find_note(tail)
+        if note is None or self._find_note(gone) is not None:
             return None
-        label = _NOTE_LABEL.search(tail)
-        labelled = label is not None and len(find_words(label.group(1))) <= _LABEL_WORDS
-        bare = not _SENTENCE_END.search(self.draft.suffix) and (
-            _SET_OFF_BARE.match(tail) if is_unspaced(self.draft.text) else _DASHED.match(tail)
-        )
-        if bare or _SET_OFF.search(tail) or _SENTENCE_IN_BRACKETS.search(tail) or labelled:
-            return f"the answer ends with a note that the draft has not ({_shown(tail)})"
-        return None
+        if coverage(find_words(note), self.reference) >= _EXPLAINED:
+            return None
+        return f"the answer ends with a note that the draft has not ({_shown(note)})"
+
+    def _first_new_sentence(self, line: _Line) -> int:
+        """Where the last sentences of a line begin that have no counterpart; after the mark before them."""
+        start = line.end
+        for sentence in reversed(self.answer.sentences(line)):
+            if sentence.words and self._is_known(sentence, self._early):
+                break
+            start = sentence.start
+        text = self.answer.text[line.start : start].rstrip()
+        return line.start + max(0, len(text) - 1) if start < line.end else start
+
+    def _find_note(self, tail: str) -> str | None:
+        """What a mark sets off of the text behind the last shared word."""
+        forms = [_SET_OFF, _SENTENCE_IN_BRACKETS]
+        if not _SENTENCE_END.search(self.draft.suffix):
+            forms.append(_SET_OFF_BARE if is_unspaced(self.draft.text) else _DASHED)
+        found = [match.start() for match in (form.search(tail) for form in forms) if match is not None]
+        labels = [(label.start(), len(find_words(label.group(1)))) for label in _NOTE_LABEL.finditer(tail)]
+        found += [start for start, count in labels if 0 < count <= _LABEL_WORDS]
+        return tail[min(found) :] if found else None
 
     def repetition(self) -> str | None:
-        """The whole text twice: the new words are the draft's once more."""
-        added = len(self.answer.words) - len(self.draft.words)
-        if added < max(_REPEATED_WORDS, len(self.draft.words) // 3):
+        """The whole text twice: what was added is the draft or the answer once more."""
+        words, known = self.answer.words, self.draft.words
+        if len(words) - len(known) < max(_REPEATED_WORDS, len(known) // 3):
             return None
-        new = [word for word, index in zip(self.answer.words, self._early, strict=True) if index is None]
-        return "the answer gives the text twice" if coverage(new, self.draft.text) >= _TWICE else None
+        new = [word for word, index in zip(words, self._early, strict=True) if index is None]
+        half = len(words) // 2
+        twice = self.answer.text[words[half].start :]
+        if coverage(new, self.draft.text) >= _TWICE or coverage(words[:half], twice) >= _SAME:
+            return "the answer gives the text twice"
+        return None
 
     def _label_over_new_text(self) -> str | None:
         """A first line that ends in a colon above a text that shares no line with the draft."""
@@ -321,8 +352,11 @@ class _Pair:
         if labelled:
             similar = _ENDS_IN_LABEL.search(beside.text) or _HEADING.match(beside.text)
             return bool(similar) and gone >= _REPLACED * len(words)
-        if gone >= _REPLACED * len(words) or coverage(words, self.reference) >= _EXPLAINED:
-            return coverage(words, self.draft.text) < _REPEATED or gone > 0
+        if gone >= _REPLACED * len(words):
+            return True
+        paragraphs = [find_words(paragraph) for paragraph in re.split(r"\n\s*\n", block)]
+        if all(coverage(part, self.reference) >= _EXPLAINED for part in paragraphs if part):
+            return coverage(words, self.draft.text) < _REPEATED
         salutation = lines[0].text.rstrip().endswith((",", "，", "、", "،"))
         return salutation and len(words) <= _SALUTATION_WORDS
 
@@ -346,10 +380,6 @@ class _Pair:
 
     def _words(self, lines: Sequence[_Line]) -> list[Word]:
         return [self.answer.words[i] for line in lines for i in line.words]
-
-    def _unmatched(self, places: range, matched: Sequence[int | None]) -> int:
-        """New words of a line before its first one that the draft has; `places` in the order to look."""
-        return next((n for n, i in enumerate(places) if matched[i] is not None), len(places))
 
 
 def _goes_on(line: str, beside: str, draft: str) -> bool:
