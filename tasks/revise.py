@@ -34,7 +34,7 @@ from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.journal import AnswerJournal
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
-from tasks.revised import Revised, cause_lines, open_rows_text
+from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
 from tasks.shared_limits import shared_permits
 from tasks.workspace import Workspace
 
@@ -182,7 +182,11 @@ async def revise(
             stopped_by = error
     revised = _summary(workspace, run_id, stopped_by)
     tolerated = sections.batches.failed_share_max * revised.result.n_in
-    if stopped_by is None or isinstance(stopped_by, BudgetReachedError) or revised.open_rows <= tolerated:
+    if (
+        stopped_by is None
+        or isinstance(stopped_by, BudgetReachedError)
+        or revised.open_rows <= tolerated + ROUNDING
+    ):
         return revised
     raise type(stopped_by)(f"{stopped_by}{cause_lines(revised.open_causes)}") from stopped_by
 

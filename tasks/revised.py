@@ -8,6 +8,7 @@ from figa_core.storage.revisions import Cause
 from tasks.results import StageResult
 
 _WORDS_MAX = 240
+ROUNDING = 1e-6  # of a share times a number of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def check_open_rows(revised: Revised, failed_share_max: float) -> None:
         OpenRevisionsError: more of them are open than tolerated; the message says why and what to do.
     """
     rows = revised.result.n_in
-    if revised.open_rows <= failed_share_max * rows:
+    if revised.open_rows <= failed_share_max * rows + ROUNDING:
         return
     what, causes = f"{open_rows_text(revised.open_by_kind)} of {rows:,}", cause_lines(revised.open_causes)
     if revised.stopped_by is not None:
@@ -60,7 +61,7 @@ def check_refused_rows(revised: Revised, refused_share_max: float) -> None:
         RefusedRevisionsError: they are more than tolerated; the message says why and what to do.
     """
     rows, refused = revised.result.n_in, revised.refused_rows
-    if refused <= refused_share_max * rows:
+    if refused <= refused_share_max * rows + ROUNDING:
         return
     raise RefusedRevisionsError(
         f"{refused:,} of {rows:,} revisions were refused for good, and revision_batches.refused_share_max "

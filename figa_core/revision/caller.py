@@ -16,7 +16,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from figa_core.errors import ReviserError
 from figa_core.records import RevisionStatus
@@ -110,24 +109,23 @@ class Caller:
 
     async def _call(self, row: Row, owner: Owner, tokens: int, reserved_usd: float | None) -> CallEnd:
         """One call from record to record. Its answer is journalled before anybody else hears of it."""
-        request, asked = row.request, self._dialect.fields(row.max_tokens)
+        request = row.request
         sent = CallSent(uuid.uuid4().hex, request.revision_id, row.attempt, time.time(), tokens, reserved_usd)
         await self._journal.append(sent)
         loop = asyncio.get_running_loop()
         sent_at = self._under_way[sent.call_id] = loop.time()
         try:
-            return await self._answered(row, owner, sent, asked, tokens, sent_at)
+            return await self._answered(row, owner, sent, sent_at)
         finally:
             self._under_way.pop(sent.call_id, None)
 
-    async def _answered(
-        self, row: Row, owner: Owner, sent: CallSent, asked: dict[str, Any], tokens: int, sent_at: float
-    ) -> CallEnd:
+    async def _answered(self, row: Row, owner: Owner, sent: CallSent, sent_at: float) -> CallEnd:
         request, reserved_usd = row.request, sent.reserved_usd
-        reply = await self._endpoint.ask(self._dialect.messages(row.messages), **asked)
+        asked = self._dialect.fields(row.max_tokens) | {"messages": self._dialect.messages(row.messages)}
+        reply = await self._endpoint.ask(**asked)
         latency_s = asyncio.get_running_loop().time() - sent_at
         busy = self._is_busy(row, reply, sent_at)
-        pause_s = self._account(reply, tokens, sent_at, busy=busy)
+        pause_s = self._account(reply, sent.estimated_tokens, sent_at, busy=busy)
         cost_usd = None if self._settings.price is None else self._settings.price.of(reply)
         self._budget.settle(reserved_usd or 0.0, cost_usd)
         billed = billed_tokens(reply) or (None, None)

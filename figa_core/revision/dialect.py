@@ -45,7 +45,7 @@ class Dialect:
         self._on_note = on_note
 
     def fields(self, max_tokens: int) -> dict[str, Any]:
-        """The request's fields besides model and messages."""
+        """The request's fields besides model and messages, for an answer of so many tokens."""
         return {**self._fields, **dict.fromkeys(self._limit_names[:1], max_tokens)}
 
     def messages(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -59,10 +59,10 @@ class Dialect:
         return [first, *others[1:]]
 
     def adapt(self, reply: Reply, asked: Mapping[str, Any]) -> bool:
-        """Take in that a request with the fields `asked` was refused; whether another way may help."""
+        """Take in that the request `asked` was refused; whether asking in another way may help."""
         setting = reply.setting
         if setting == SYSTEM:
-            return self._merge_system()
+            return any(message["role"] == SYSTEM for message in asked["messages"]) and self._merge_system()
         if setting is None or setting not in asked:
             return False
         if setting in LIMIT_NAMES:

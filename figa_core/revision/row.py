@@ -14,6 +14,7 @@ from figa_core.revision.attempts import (
     settle,
     settle_altered,
 )
+from figa_core.revision.calls import CallOutcome
 from figa_core.revision.dialect import Dialect
 from figa_core.revision.prompt import ask_again
 from figa_core.revision.reply import Reply
@@ -81,7 +82,7 @@ def judge(
 ) -> CallEnd:
     """What a reply makes of its row.
 
-    `asked` are the request's fields besides model and messages, `served` says whether the endpoint has
+    `asked` is the request besides the model, `served` says whether the endpoint has
     answered any call, `busy` whether it asks all calls to wait.
     """
     reply = marked_if_cut(reply, row.request.response, row.request.reference, row.max_tokens)
@@ -94,8 +95,11 @@ def judge(
         served=served,
         busy=busy,
     )
-    if step is Step.END_RUN and dialect.adapt(reply, asked):
-        return CallEnd(Step.RETRY_ADAPTED, None, reply)
+    if reply.outcome is CallOutcome.UNSUPPORTED_SETTING and step is Step.END_RUN:
+        if dialect.adapt(reply, asked):
+            return CallEnd(Step.RETRY_ADAPTED, None, reply)
+        if row.unfit is not None:  # what all rows share was taken before: what was altered was not
+            step = Step.SETTLE
     if step not in (Step.SETTLE, Step.DOUBT):
         return CallEnd(step, None, reply)
     revision = _settled(row, reply, settings)

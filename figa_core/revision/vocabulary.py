@@ -42,6 +42,8 @@ QUOTA = _topic(
     \b(?:credits?|quota) (?:is |are |has |have )?(?:been )?(?:exhausted|depleted|used up|run out|expired)
     \b(?:out of|no|not enough|more|used all|used all available) (?:remaining |api |your )?credits?\b
     exceeded your monthly included credits
+    \bno remaining (?:balance|credits?|quota)
+    \b(?:trial|subscription|plan) (?:has |is )?expired
     payment (?:is )?required
     \b(?:add|enter|update|valid) (?:a |your )?payment method
     billing (?:is )?(?:not active|not enabled|disabled|to be enabled)
@@ -61,6 +63,8 @@ QUOTA = _topic(
 # Google tells its limit per minute in such words too, with how long to wait.
 QUOTA_OR_RATE = _topic(r"""
     exceeded your current quota
+    \bquota (?:is |was |has been )?exceeded
+    \bkey limit exceeded
     \b(?:credit|spend(?:ing)?|billing|budget|usage) (?:hard )?limits? (?:is |was |has been )?(?:reached|hit)
     \b(?:credit|spend(?:ing)?|billing|budget|usage) (?:hard )?limits? (?:is |was |has been )?exceeded
     \b(?:reached|exceeded|hit) (?:your|its|the) (?:\w+ ){0,3}(?:spend(?:ing)?|billing|usage|credit) limit
@@ -194,7 +198,10 @@ FIELD = _phrases(r"""
     [`'"“](temperature|stream|model)\b[^`'"”]{0,20}[`'"”]
     \b(?:parameters?|arguments?|fields?|property|keys?|value for|value of)\b[ :]+(temperature|stream)\b
     \b(?:supplied|inputs?)\b[ :]+(temperature|stream)\b
-    \b(temperature|stream) (?:parameter|argument|field|value|must|should|cannot|can.t|has to|needs|out of)
+    \b(temperature|stream):? (?:parameter|argument|field|value|must|should|may|has to|needs|out of)
+    \b(temperature|stream):? (?:cannot|can.t)
+    \b(temperature|stream):? (?:ensure|input|expected|got)\b
+    \btoo (?:small|large|low|high) for (temperature)\b
     \b(temperature|stream) (?:is (?:not|un|deprec)|does(?: not|n.t)|not supported)
 """)
 SYSTEM_ROLE = _phrases(
@@ -204,6 +211,8 @@ SYSTEM_ROLE = _phrases(
     does(?: not|n.t) support (?:the )?[`'"]?system\b
     \brole.{0,20}\bsystem\b.{0,20}(?:not (?:supported|allowed)|unsupported)
     developer instruction is not enabled
+    only user and assistant roles
+    conversation roles must alternate
 """
 )
 STRUCTURED = _phrases(r"""

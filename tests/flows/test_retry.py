@@ -119,3 +119,23 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
 
 def _journal(project: Project) -> Path:
     return project.workspace / "journal" / "revise.jsonl"
+
+
+def test_a_run_that_may_do_without_some_rows_is_completed_with_a_warning_and_the_retry_stays_offered(
+    served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
+) -> None:
+    served_project.settings["workspace"]["name"] = "tolerant"
+    served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
+    served_project.settings["revision_batches"] = {"failed_share_max": 0.9}
+
+    first = served_project.run()
+
+    assert first.returncode == 0, first.stdout
+    [warning] = [line for line in first.stdout.splitlines() if line.startswith("warning: ")]
+    assert "revisions are still open" in warning
+    assert "× server_error, for example" in first.stdout
+    assert served_project.flow_run(prefect_server)["state_type"] == "COMPLETED"
+    status = served_project.figa("status", "--workspace", str(served_project.workspace)).stdout
+    assert ": completed, started" in status
+    assert "revisions are still open" in status
+    assert "ask for them: figa retry-revisions" in status

@@ -82,6 +82,9 @@ ACCOUNT_EMPTY = [
         {"error": {"message": "litellm.BadRequestError: Your credit balance is too low to access the API"}},
     ),
     (400, [{"message": "insufficient funds"}]),
+    (403, {"error": "quota exceeded for this month"}),
+    (403, {"error": {"message": "Key limit exceeded (total limit). Manage it in the settings", "code": 403}}),
+    (400, {"error": {"message": "Your trial has expired"}}),
     (
         403,
         google(
@@ -265,6 +268,33 @@ SETTINGS = [
         True,
     ),
     (400, openai("temperature must be between 0.1 and 2"), "temperature", True),
+    (422, {"message": "temperature: ensure this value is greater than 0"}, "temperature", True),
+    (400, openai("0 is too small for temperature"), "temperature", True),
+    (
+        422,
+        {
+            "detail": [
+                {
+                    "type": "greater_than",
+                    "loc": ["body", "temperature"],
+                    "msg": "Input should be greater than 0",
+                }
+            ]
+        },
+        "temperature",
+        True,
+    ),
+    (400, openai("Conversation roles must alternate user/assistant/user/assistant"), "system", True),
+    (
+        400,
+        openai(
+            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+            "unsupported_value",
+            param="messages[0].role",
+        ),
+        "system",
+        True,
+    ),
     (400, openai("Unrecognized request argument supplied: response_format"), "response_format", False),
     (422, {"detail": [PYDANTIC]}, "response_format", False),
     (

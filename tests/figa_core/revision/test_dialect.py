@@ -70,7 +70,9 @@ def test_a_system_message_that_is_not_taken_goes_before_the_users():
         {"role": "assistant", "content": "Hm."},
     ]
     assert found.messages(messages) is messages
-    assert found.adapt(refused("system"), found.fields(7))
+    assert found.adapt(refused("system"), {"messages": messages})
+    assert found.adapt(refused("system"), {"messages": messages})  # a call of the same moment
+    assert not found.adapt(refused("system"), {"messages": found.messages(messages)})
     assert found.messages(messages) == [{"role": "user", "content": "Be brief.\n\nHello."}, messages[2]]
     assert found.messages(messages[:1]) == [{"role": "user", "content": "Be brief."}]
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]

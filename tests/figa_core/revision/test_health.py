@@ -60,3 +60,24 @@ def test_a_429_is_borne_as_long_as_others_are_answered():
     endpoint.note(limited, sent_at=0.0, now=1000.0, pause_s=50)
     with pytest.raises(ReviserError, match="requests_per_minute"):
         endpoint.note(limited, sent_at=0.0, now=1060.0, pause_s=50)
+
+
+def test_only_a_completion_shows_that_an_endpoint_works():
+    endpoint = health()
+    for outcome in (CallOutcome.BAD_REQUEST, CallOutcome.SERVER_ERROR, CallOutcome.CONTEXT_TOO_LONG):
+        endpoint.note(Reply(outcome, "no", status=400), sent_at=1.0, now=2.0)
+    endpoint.note(Reply(CallOutcome.REFUSED, "flagged", status=403), sent_at=1.0, now=2.0)
+    assert not endpoint.served
+    endpoint.note(Reply(CallOutcome.REFUSED, "I will not"), sent_at=3.0, now=4.0)
+    assert endpoint.served
+    assert endpoint.served_since(2.9)
+    assert not endpoint.served_since(3.0)
+
+
+def test_a_server_that_tells_every_call_to_wait_is_given_up_in_other_words_than_a_rate():
+    endpoint = health(rate_limited_s=100)
+    busy = Reply(CallOutcome.SERVER_ERROR, "HTTP 503: loading", status=503, retry_after_s=60)
+    endpoint.note(busy, sent_at=0.0, now=0.0, pause_s=60)
+    with pytest.raises(ReviserError, match=r"loading.*Wait until the server is back") as caught:
+        endpoint.note(busy, sent_at=60.0, now=60.0, pause_s=60)
+    assert "requests_per_minute" not in str(caught.value)

@@ -456,3 +456,24 @@ async def test_a_row_that_alone_makes_a_server_busy_costs_its_attempts_and_holds
     assert asked.revisions["rev-0002"].retryable
     assert server.received[-1].at - server.received[0].at < 30
     assert len(server.received) <= 99 + 5
+
+
+async def test_a_conversation_of_four_turns_that_a_template_refuses_costs_no_other_row(server, run: Run):
+    """A model that takes neither a system message nor the turns of a row that is asked again."""
+
+    def script(number, request):
+        roles = [message["role"] for message in request.body["messages"]]
+        if roles != ["user"]:
+            return server.error(400, "Conversation roles must alternate user/assistant/user/assistant")
+        return (
+            server.completion("")
+            if "number 3 " in request.body["messages"][0]["content"]
+            else (server.completion("Hello Ann, your red lamp number 0 will arrive in Rome in three days."))
+        )
+
+    server.script = script
+    asked = await run.ask(10, max_concurrency=1)
+    assert asked.error is None
+    assert [r.revision_id for r in asked.written_off] == ["rev-0003"]
+    assert "empty" in str(asked.written_off[0].reason)
+    assert asked.count(RevisionStatus.SUCCEEDED) == 9
