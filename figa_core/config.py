@@ -22,7 +22,7 @@ from figa_core.records import Objective
 
 
 class Engine(StrEnum):
-    """Where a model runs. `auto` is vLLM where its environment exists, transformers elsewhere."""
+    """Where a model runs. `auto` is the one that is done sooner, vLLM only where its environment exists."""
 
     AUTO = "auto"
     VLLM = "vllm"
@@ -82,7 +82,10 @@ class GenerationConfig(Section):
     """How the model to align is sampled."""
 
     model: Path = Field(description="Hugging Face model directory of the model to align.")
-    engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
+    engine: Engine = Field(
+        default=Engine.AUTO,
+        description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
+    )
     samples_per_prompt: int = Field(default=1, ge=1, le=64, description="Samples of every training prompt.")
     temperature: float = Field(default=1.0, ge=0, description="0 is greedy.")
     top_p: float = Field(
@@ -100,7 +103,10 @@ class RewardConfig(Section):
     """The reward model: a sequence classifier with one label; its raw logit is the reward."""
 
     model: Path = Field(description="Hugging Face model directory of the reward model.")
-    engine: Engine = Field(default=Engine.AUTO, description="vllm, transformers, or auto.")
+    engine: Engine = Field(
+        default=Engine.AUTO,
+        description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
+    )
     max_length: int = Field(
         default=2048, ge=8, le=_TOKENS_MAX, description="Longer texts lose their beginning, in tokens."
     )
