@@ -246,6 +246,15 @@ class ChatFormat:
         return _NEXT_QUESTION in prompt.casefold(), _SENTINEL in conversation.casefold()
 
     def _decode(self, ids: Sequence[int]) -> str:
+        try:
+            return self._decode_known(ids)
+        except (ValueError, OverflowError, LookupError):
+            # An embedding may have more rows than there are tokens, and a model may sample one of those. The
+            # Rust core leaves them out of the text; tokenizers in Python raise.
+            tokens = frozenset(self.vocabulary.values())
+            return self._decode_known([token_id for token_id in ids if token_id in tokens])
+
+    def _decode_known(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _around_answer(self) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import orjson
 
 from figa_core.errors import InputError
 from figa_core.ids import file_fingerprint
-from figa_core.models.finite import file_not_finite, not_finite
+from figa_core.models.values import file_not_finite, not_finite
 
 _WEIGHTS = "*.safetensors"
 _PARTS = (_WEIGHTS, "*.json", "*.jinja", "*.model")

@@ -111,9 +111,7 @@ class TransformersScorer:
                 f'{type(self._model).__name__}. Set engine = "vllm".'
             )
         self._head = head.float()  # as vLLM does: bfloat16 would round the rewards to steps of 1/64
-        if self._model.config.pad_token_id is None:
-            # The classifier finds a row's last token by its padding; right padding makes any id do.
-            self._model.config.pad_token_id = self._model.config.eos_token_id or 0
+        self._pad_id = _padding(self._model)
         self._tokens_per_batch = tokens_per_batch
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
@@ -125,7 +123,7 @@ class TransformersScorer:
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
         ids_BT, mask_BT = _pad(
             [r.token_ids for r in batch],
-            self._model.config.pad_token_id,
+            self._pad_id,
             left=False,
             device=self._model.device,
         )
@@ -155,6 +153,13 @@ def release_memory() -> None:
     if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def _padding(model: Any) -> int:
+    """An id to pad with: rows are padded on the right and masked, so any that has an embedding will do."""
+    named = model.config.pad_token_id
+    rows = model.get_input_embeddings().weight.shape[0]
+    return named if isinstance(named, int) and 0 <= named < rows else 0
 
 
 def _load(kind: Any, path: Path) -> Any:

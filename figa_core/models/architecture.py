@@ -18,6 +18,7 @@ from figa_core.models.weight_files import names
 
 _SAME = "Fetch weights and config.json of the same model."
 _HEADS = ("score", "classifier", "classification_head")
+_NOT_CAUSAL = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
 _SILENT = 50
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 # Weights that a checkpoint may carry for later layers that predict further tokens.
@@ -41,17 +42,31 @@ class NotLoadableError(ValueError):
     """config.json describes no model of the kind that is wanted; the message says why."""
 
 
-def described(model: Path, role: ModelRole, weights: int) -> Described:
-    """Build the model that config.json describes, without content; `weights` is how many there are.
+def described(model: Path, settings: Mapping[str, Any], role: ModelRole, weights: int) -> Described:
+    """Build the model that config.json (`settings`) describes, without content.
+
+    `weights` is how many the files hold: no model is built that has more layers than that.
 
     Raises:
         NotLoadableError: transformers cannot, or it is a model of another kind.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import (
+        CONFIG_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+    )
 
     path = model / CONFIG
+    if "model_type" in settings and settings["model_type"] not in CONFIG_MAPPING:
+        why = "it brings code of its own, which is not run" if settings.get("auto_map") else "it may be newer"
+        raise NotLoadableError(
+            f"{path}: transformers here does not know model_type {settings['model_type']!r} ({why}). "
+            f"Set {role.setting} to another model."
+        )
     try:
-        config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
+        with _quiet():
+            config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a file from outside makes a library raise
         raise NotLoadableError(f"{path}: transformers cannot read it: {one_line(error)}.") from error
     text = config.get_text_config()
@@ -70,8 +85,16 @@ def described(model: Path, role: ModelRole, weights: int) -> Described:
                 f"Set {role.setting} to another."
             ) from error
         raise NotLoadableError(
-            f"{path}: the model that it describes cannot be built: {one_line(error)}. Fetch the model again."
+            f"{path}: the model that it describes cannot be built: {one_line(error)}. "
+            "Correct it, or fetch the model again."
         ) from error
+
+
+def other_class(settings: Mapping[str, Any]) -> str | None:
+    """The class that config.json names, where that is no causal language model."""
+    named = settings.get("architectures")
+    name = str(named[0]) if isinstance(named, list) and named else ""
+    return name if name.endswith(_NOT_CAUSAL) else None
 
 
 def head_is_there(tensors: Mapping[str, Tensor]) -> bool:
@@ -179,7 +202,7 @@ def _other_shapes(model: Path, mismatched: Any, tensors: Mapping[str, Tensor]) -
 def _left_out(model: Path, found: Described, unexpected: list[str], role: ModelRole) -> Iterator[str]:
     """Weights that belong to this model and would not be loaded: the result would be another model."""
     heads = [name for name in unexpected if name.split(".")[0] in _HEADS]
-    if role is ModelRole.POLICY and heads:
+    if role is ModelRole.POLICY and heads and not other_class(found.config.to_dict()):
         yield (
             f"{model}: is a classifier ({names(heads)}), not a causal language model. "
             "Set generation.model to one."

@@ -10,23 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import EngineError
-from figa_core.models.architecture import NotLoadableError, described, head_is_there, weight_problems
+from figa_core.models.architecture import (
+    NotLoadableError,
+    described,
+    head_is_there,
+    other_class,
+    weight_problems,
+)
 from figa_core.models.config_json import CONFIG, label_count, quantization, read_config, sections
-from figa_core.models.finite import first_not_finite, not_finite
 from figa_core.models.role import ModelRole
+from figa_core.models.values import value_problems
 from figa_core.models.weight_files import Weights, lfs_pointers, read_weights
 
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "half", "float", "double", "auto"}
-_NOT_CAUSAL = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
 _NO_DIRECTORY = "no such model directory. Give the path of a Hugging Face model directory."
 
 
 @dataclass
 class Examined:
-    """What is wrong with a model, in words; `vocabulary` is the rows of its embedding, where known."""
+    """What is wrong with a model, in words; `vocabulary` is the rows of its embedding, where known;
+    without `has_config` nothing can be said of its tokenizer either."""
 
     problems: list[str] = field(default_factory=list)
     vocabulary: int | None = None
+    has_config: bool = False
 
 
 def examine(model: Path, role: ModelRole) -> Examined:
@@ -45,11 +52,12 @@ def examine(model: Path, role: ModelRole) -> Examined:
         if str(error) not in found.problems and not (model / "adapter_config.json").exists():
             found.problems.append(str(error))
         return found
+    found.has_config = True
     found.problems.extend(_config_problems(model, config, role))
     if weights.problems:
         return found
     if not quantization(config):
-        _compare(model, role, weights, found)
+        _compare(model, config, role, weights, found)
     elif role is ModelRole.REWARD and not head_is_there(weights.tensors):  # transformers cannot tell then
         found.problems.append(
             f"{model}: has no classification head (score.weight). Set reward.model to another."
@@ -67,10 +75,8 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
     path = model / CONFIG
     if role is ModelRole.REWARD and (labels := label_count(config)) != 1:
         yield f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
-    named = config.get("architectures")
-    architecture = str(named[0]) if isinstance(named, list) and named else ""
-    if role is ModelRole.POLICY and architecture.endswith(_NOT_CAUSAL):
-        yield f"{path}: this is a {architecture}, not a causal language model. Set generation.model to one."
+    if role is ModelRole.POLICY and (name := other_class(config)):
+        yield f"{path}: this is a {name}, not a causal language model. Set generation.model to one."
     if role is ModelRole.POLICY and (kind := quantization(config)):
         yield (
             f"{path}: the weights are quantized ({kind}), and such weights cannot be trained. "
@@ -82,18 +88,15 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
             yield f"{path}: dtype {dtype!r} is none that weights can have here. Correct it (bfloat16, say)."
 
 
-def _compare(model: Path, role: ModelRole, weights: Weights, found: Examined) -> None:
+def _compare(model: Path, config: dict[str, Any], role: ModelRole, weights: Weights, found: Examined) -> None:
     try:
-        built = described(model, role, len(weights.tensors))
+        built = described(model, config, role, len(weights.tensors))
     except NotLoadableError as error:
         found.problems.append(str(error))
         return
     found.vocabulary = built.vocabulary
     found.problems.extend(weight_problems(model, built, weights.tensors, role))
     try:
-        wrong = first_not_finite(weights.tensors.values())
+        found.problems.extend(value_problems(weights.tensors.values()))
     except OSError as error:
         found.problems.append(f"{model}: cannot read the weights: {error}.")
-        return
-    if wrong is not None:
-        found.problems.append(not_finite(wrong.file, wrong.name))

@@ -21,6 +21,8 @@ from figa_core import interruption
 from figa_core.chat import load_chat_format
 from figa_core.child_log import followed
 from figa_core.errors import TrainingError
+from figa_core.models.check import examine
+from figa_core.models.role import ModelRole
 from figa_core.processes import child_environment
 from figa_core.storage import shards
 from figa_core.training import checkpoints, stop
@@ -63,7 +65,8 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
     die with it. Where another process runs the same training, this one waits and takes its result.
 
     Raises:
-        TrainingError: the shards do not fit the model, or the training stopped; the message holds the cause.
+        TrainingError: the model is not whole, the shards do not fit it, or the training stopped; the message
+            holds the cause.
         InterruptedRunError: somebody asked to stop; the same job goes on from its last checkpoint.
     """
     with _only_one(job):
@@ -71,6 +74,7 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
         if finished is not None:
             _check_finished(job, finished)
         else:
+            check_model(job)
             check_shards(job)
             _run(job, on_step or (lambda _: None), log_path)
             finished = checkpoints.read_manifest(job.output)
@@ -119,6 +123,16 @@ def _wait_for(lock: FileLock) -> None:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=_LOCK_POLL_S)
             return
+
+
+def check_model(job: TrainingJob) -> None:
+    """Refuse, before anything is started, a model that is not whole.
+
+    Raises:
+        TrainingError: with everything that is wrong with it.
+    """
+    if problems := examine(job.model, ModelRole.POLICY).problems:
+        raise TrainingError("\n".join(problems))
 
 
 def check_shards(job: TrainingJob) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from figa_core.chat import ChatFormat, Ids
 from figa_core.findings import Finding, problem, warning
-from figa_core.models.check import examine
+from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
@@ -19,9 +19,11 @@ _REPAIR = "Copy its chat_template.jinja from its source again."
 def check_generation_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
     model = facts.config.generation.model
-    vocabulary = yield from _files(model, ModelRole.POLICY)
+    examined = yield from _files(model, ModelRole.POLICY)
+    if not examined.has_config:
+        return
     chat = facts.generation_chat
-    yield from _tokenizer(model, chat, vocabulary)
+    yield from _tokenizer(model, chat, examined.vocabulary)
     if chat.fallback_template:
         yield warning(
             "generation.model",
@@ -32,11 +34,11 @@ def check_generation_model(facts: Facts) -> Iterator[Finding]:
 def check_reward_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
     model = facts.config.reward.model
-    if not model.is_dir() and model == facts.config.generation.model:
-        return  # said already
-    vocabulary = yield from _files(model, ModelRole.REWARD)
+    examined = yield from _files(model, ModelRole.REWARD)
+    if not examined.has_config:
+        return
     chat = facts.reward_chat
-    yield from _tokenizer(model, chat, vocabulary)
+    yield from _tokenizer(model, chat, examined.vocabulary)
     if chat.fallback_template and not facts.config.reward.plain_template:
         yield problem(
             "reward.model",
@@ -77,11 +79,11 @@ def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
     yield from _too_long("reward.max_length", reward.max_length, reward.model)
 
 
-def _files(model: Path, role: ModelRole) -> Generator[Finding, None, int | None]:
+def _files(model: Path, role: ModelRole) -> Generator[Finding, None, Examined]:
     examined = examine(model, role)
     for words in examined.problems:
         yield problem("", words)
-    return examined.vocabulary
+    return examined
 
 
 def _tokenizer(model: Path, chat: ChatFormat, vocabulary: int | None) -> Iterator[Finding]:

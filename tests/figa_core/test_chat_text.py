@@ -173,5 +173,15 @@ def test_a_tokenizer_in_pure_python_does_the_same(tmp_path: Path) -> None:
     assert load_chat_format(tmp_path).tokenizer_hash == chat.tokenizer_hash
 
 
+def test_ids_that_no_token_has_are_left_out_of_the_text() -> None:
+    python = ByT5Tokenizer(extra_ids=0)
+    python.chat_template = AFTER_A_NEWLINE
+    for chat in (ChatFormat.from_tokenizer(python), FORMATS["bytes", AFTER_A_NEWLINE]):
+        first, *rest = chat.response_ids("on its way")
+        for beyond in (5000, 2**31, 2**40):
+            assert chat.decode([first, beyond, *rest, beyond]) == "on its way"
+        assert chat.decode([5000]) == ""
+
+
 def _core(chat: ChatFormat) -> Any:
     return chat._tokenizer.backend_tokenizer

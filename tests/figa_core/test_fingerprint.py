@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from figa_core.errors import InputError
 from figa_core.fingerprint import model_fingerprint
@@ -109,3 +111,13 @@ def test_a_file_that_is_gone_behind_its_link_is_named(model: Path) -> None:
     (model / "extra.json").symlink_to(model / "nowhere")
     with pytest.raises(InputError, match=r"extra\.json: a file of the model cannot be read"):
         model_fingerprint(model)
+
+
+def test_weights_that_are_no_numbers_are_found_where_they_are_hashed(model: Path, tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(200_000)}
+    weights["w"][150_000] = torch.nan
+    save_file(weights, model / "model.safetensors")
+    cache = tmp_path / "fingerprints.json"
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"model\.safetensors: w holds NaN"):
+            model_fingerprint(model, cache)

@@ -127,3 +127,16 @@ def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(EngineError, match="cannot be read: it broke off"):
         TransformersScorer(model)
+
+
+@pytest.mark.parametrize("pad", [-1, None])
+def test_padding_needs_no_id_of_its_own(
+    sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path, pad: int | None
+) -> None:
+    model = shutil.copytree(sandbox.reward_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "pad_token_id": pad, "eos_token_id": [3, 2]}))
+    few = scoring_requests[:8]
+    found = dict(pair for batch in TransformersScorer(model).score(few) for pair in batch)
+    theirs = dict(pair for batch in TransformersScorer(sandbox.reward_model).score(few) for pair in batch)
+    assert found == pytest.approx(theirs, abs=1e-5)

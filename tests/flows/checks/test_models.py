@@ -178,3 +178,20 @@ def test_weights_that_are_no_numbers_are_found(facts: MakeFacts, base: Path) -> 
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     [line] = said(models.check_generation_model, facts())
     assert "model.norm.weight holds NaN or infinite values" in line
+
+
+@pytest.mark.parametrize("body", ["[]", "{", None])
+def test_a_config_that_cannot_be_read_is_said_once(facts: MakeFacts, base: Path, body: str | None) -> None:
+    (base / "config.json").unlink()
+    if body is not None:
+        (base / "config.json").write_text(body)
+    [line] = said(models.check_generation_model, facts())
+    assert line.startswith(f"{base}/config.json: ")
+
+
+def test_a_classifier_given_as_the_model_to_align_is_said_once(facts: MakeFacts, reward: Path) -> None:
+    [line] = said(models.check_generation_model, facts(generation={"model": str(reward)}))
+    assert "this is a LlamaForSequenceClassification, not a causal language model" in line
+    edit(reward / "config.json", architectures=None)
+    [line] = said(models.check_generation_model, facts(generation={"model": str(reward)}))
+    assert "is a classifier (score.weight), not a causal language model" in line

@@ -1,11 +1,14 @@
-"""Weights that are no numbers: one NaN in a norm makes every token and every reward NaN.
+"""Weights that are no numbers, or that never arrived.
 
-`first_not_finite` looks at a part, in milliseconds: small weights (norms, biases) whole, of every other one
-its beginning and its middle. `file_not_finite` reads a file to its end; it is run where the file is hashed.
+One NaN in a norm makes every token and every reward NaN. A download into room that was set aside leaves zeros
+where it broke off, in a file of the right size. `value_problems` looks at a part, in milliseconds: small
+weights (norms, biases) whole, of every other one its beginning and its middle. `file_not_finite` reads a file
+to its end; it is run where the file is hashed.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,22 +24,17 @@ _EXPONENTS = {
     "BF16": ("<u2", 0x7F80),
     "F16": ("<u2", 0x7C00),
 }
+_EMPTY_SHARE_MAX = 0.1
 _MASKS = ("masked_bias",)  # a buffer of GPT-2's relatives: minus infinity in half precision, and never loaded
 
 
-def first_not_finite(tensors: Iterable[Tensor]) -> Tensor | None:
-    """The first weight with a NaN or an infinity in the part that is looked at; raises OSError."""
+def value_problems(tensors: Iterable[Tensor]) -> list[str]:
+    """What is wrong with the values in the part that is looked at; raises OSError."""
     by_file: dict[Path, list[Tensor]] = {}
     for tensor in _floating(tensors):
         by_file.setdefault(tensor.file, []).append(tensor)
-    for path, held in by_file.items():
-        with path.open("rb") as file:
-            for tensor in held:
-                for begin, end in _sampled(tensor):
-                    file.seek(begin)
-                    if _holds_any(file.read(end - begin), tensor.dtype):
-                        return tensor
-    return None
+    found = (_problem_of(path, held) for path, held in sorted(by_file.items()))
+    return [problem for problem in found if problem]
 
 
 def file_not_finite(path: Path) -> str | None:
@@ -59,6 +57,29 @@ def file_not_finite(path: Path) -> str | None:
 def not_finite(file: Path, weight: str) -> str:
     """What is said of weights with a NaN or an infinity."""
     return f"{file}: {weight} holds NaN or infinite values. Fetch it again, or give an earlier checkpoint."
+
+
+def _problem_of(path: Path, held: list[Tensor]) -> str | None:
+    matrices = [tensor for tensor in held if len(tensor.shape) > 1 and tensor.end > tensor.begin]
+    empty = []
+    with path.open("rb") as file:
+        for tensor in held:
+            pieces = [_read(file, begin, end) for begin, end in _sampled(tensor)]
+            if any(_holds_any(piece, tensor.dtype) for piece in pieces):
+                return not_finite(path, tensor.name)
+            if tensor in matrices and not any(piece.strip(b"\0") for piece in pieces):
+                empty.append(tensor.name)
+    if len(empty) <= _EMPTY_SHARE_MAX * len(matrices):
+        return None
+    return (
+        f"{path}: {len(empty)} of {len(matrices)} matrices hold nothing but zeros ({empty[0]}): the download "
+        "did not finish. Fetch it again."
+    )
+
+
+def _read(file: BinaryIO, begin: int, end: int) -> bytes:
+    file.seek(begin)
+    return file.read(end - begin)
 
 
 def _floating(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
