@@ -7,6 +7,7 @@ the edit that it makes.
 
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 from figa_core.records import RevisionStatus
@@ -27,6 +28,16 @@ _ESCAPE = re.compile(
     r"\\[nrt\"](?![a-z])|\\u[0-9a-fA-F]{4}|&(?:amp|lt|gt|quot|apos|nbsp|#x?[0-9a-fA-F]{2,5});"
 )
 _GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0e-\x1f]")
+_EDGE_TAG = re.compile(r"\A\s*(</?[A-Za-z][\w-]*(?:\s[^<>]*)?>)|(</?[A-Za-z][\w-]*>)\s*\Z")
+_EDIT_MARKS = (  # a tracked change, and what only shows where one was made
+    re.compile(r"~~[^~\n]+~~"),
+    re.compile(r"\[-[^\]\n]+-\]|\{\+[^}\n]+\+\}"),
+    re.compile(r"</?(?:del|ins|mark|strike|s|u|b|strong|em|i)>", re.IGNORECASE),
+    re.compile(r"\*\*[^\s*][^*\n]*\*\*"),
+    re.compile(r"(?<![\w*])\*\w(?:[^*\n]{0,60}\w)?\*(?![\w*])"),
+    re.compile(r"(?<![\w=])==\w[^=\n]*=="),
+    re.compile(r"(?<!\w)\[[^\W\d][^\]\[,=(){}\n]*\](?!\()"),
+)
 _EDITED = r"(?:revised|corrected|improved|edited|updated|fixed)"
 _PREAMBLE = re.compile(
     rf"""(?:(?:sure|certainly|of\ course|absolutely|okay|ok)\b[\s,.!:—-]*)?
@@ -126,6 +137,13 @@ def _leaked_frame(draft: str, text: str, reference: str | None) -> str | None:
     preamble = _PREAMBLE.match(text)
     if preamble is not None and not _PREAMBLE.match(draft):
         return f"the answer begins with a preamble ({preamble.group()!r})"
+    for tag in filter(None, chain.from_iterable(_EDGE_TAG.findall(text))):
+        if tag not in draft and tag not in (reference or ""):
+            return f"the answer has a tag at its beginning or end ({tag})"
+    for form in _EDIT_MARKS:
+        mark = form.search(text)
+        if mark is not None and not any(form.search(known) for known in (draft, reference or "")):
+            return f"the answer marks something ({mark.group()!r}) where the draft has no such marks"
     for name, form in (("escaped characters", _ESCAPE), ("characters that could not be decoded", _GARBLED)):
         found = form.search(text)
         if found is not None and not any(form.search(known) for known in (draft, reference or "")):

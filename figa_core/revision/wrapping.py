@@ -61,7 +61,7 @@ _DASHED = re.compile(r"\s[-–—]+\s")
 _SET_OFF_BARE = re.compile(r"\A\s+[(\[（【—–]")
 _SENTENCE_IN_BRACKETS = re.compile(r"[(\[（【][^()（）\[\]]*[.!?…。！？][\"'”]?[)\]）】]\W*\Z")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
-_START_MARK = re.compile(r"(#{1,6}\s|>\s?|[-*•‣+]\s|```|~~~)")
+_START_MARK = re.compile(r"(#{1,6}\s|>\s?|[-*•‣+]\s|\d{1,3}[.)]\s|```|~~~)")
 _OPENERS = "\"'`´“”„‟«»‹›‘’‚‛「『《〈〝([{（【〔［<*_~|=#-"
 _CLOSERS = "\"'`´“”„‟«»‹›‘’‛」』》〉〞)]}）】〕］>*_~|=#-"
 
@@ -174,7 +174,8 @@ class _Pair:
             return None  # code that the draft has too, or that has text behind it: the lines tell
         if fence:
             return "the answer is wrapped in a code fence"
-        if name[0] in "-*•‣+" and sum(line.text.lstrip().startswith(name) for line in self.answer.lines) > 1:
+        items = sum(_LIST_MARK.match(line.text) is not None for line in self.answer.lines)
+        if name[0] not in "#>" and items > 1 and not any(map(_LIST_MARK.match, self.draft.text.split("\n"))):
             return None  # made into a list
         return f"the answer begins with {name!r}, which the draft does not"
 

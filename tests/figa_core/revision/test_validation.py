@@ -165,6 +165,47 @@ def test_leftovers_that_the_draft_or_the_reference_has_too_are_text():
     assert with_it.status is RevisionStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "~~blue~~ red",
+        "**red**",
+        "*red*",
+        "==red==",
+        "[-blue-]{+red+}",
+        "<del>blue</del><ins>red</ins>",
+        "<mark>red</mark>",
+        "[red]",
+        "red [corrected]",
+    ],
+)
+def test_an_edit_that_is_marked_as_one_is_rejected(change: str):
+    judgement = judge(DRAFT.replace("blue", change))
+    assert judgement.status is RevisionStatus.REJECTED
+    assert "marks" in str(judgement.reason)
+    marked = judge_answer(DRAFT, DRAFT.replace("blue", change), "stop", None, reference=change)
+    assert marked.status is RevisionStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("draft", "answer"),
+    [
+        ("The **blue** lamp will be here in three days.", "The **red** lamp will be **here** in three days."),
+        ("So x^2 is 2*3*4 and that is x times x here.", "So x**2 is 2*3*4 and that is x**2 in Python."),
+        (
+            "The first item is a(0) and the last is a(1) here.",
+            "The first item is a[0] and the last is a[1] here.",
+        ),
+        (
+            "See the page at x.org for more about the lamps.",
+            "See [the page](https://x.org) for more about lamps.",
+        ),
+    ],
+)
+def test_marks_of_the_text_itself_are_text(draft: str, answer: str):
+    assert judge(answer, draft=draft) == (RevisionStatus.SUCCEEDED, None)
+
+
 def test_a_tag_more_than_the_draft_has_is_the_prompts():
     tagged = "Write <response> before all of your words, please do."
     assert "tags" in str(judge(f"<response>{tagged}", draft=tagged).reason)
