@@ -1,8 +1,6 @@
 """The `figa` command. Heavy imports happen inside the commands: `figa --help` answers at once."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,12 +46,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback ends the command
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """What goes before a command."""
+    _keep_prefect_quiet()
 
 
 @app.command()
@@ -63,10 +62,9 @@ def demo(
 ) -> None:
     """Run everything on a small embedded world: no network, no key, no GPU."""
     edge.runs_in(workspace)
-    with _progress() as progress:
-        from flows.demo import run_demo
+    from flows.demo import run_demo
 
-        result = run_demo(workspace, sandbox, progress)
+    result = run_demo(workspace, sandbox, _progress())
     _show(result.run.data, result.run.report, workspace)
     _console.print(
         f"\nThe whole demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it the sandbox), "
@@ -153,27 +151,26 @@ def report(
 def _run_flow(settings: "PipelineConfig") -> None:
     import asyncio
 
-    with _progress() as progress:
-        from flows.preflight import check
-        from flows.progress import showing
-        from flows.server import prefect_api
-        from tasks.workspace import Workspace
+    from flows.preflight import check
+    from flows.progress import showing
+    from flows.server import prefect_api
+    from tasks.workspace import Workspace
 
-        check(settings)  # before a server is started, and while nothing is held
-        edge.runs_in(settings.workspace.path)
-        with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
-            if server is not None:
-                with progress.stage("starting a Prefect server"):
-                    server.wait()
-            from flows.figa import figa
+    progress = _progress()
+    check(settings)  # before a server is started, and while nothing is held
+    edge.runs_in(settings.workspace.path)
+    with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
+        if server is not None:
+            with progress.stage("starting a Prefect server"):
+                server.wait()
+        from flows.figa import figa
 
-            result = asyncio.run(figa(settings))
+        result = asyncio.run(figa(settings))
     _show(result.data, result.report, settings.workspace.path)
 
 
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    """Bars in a terminal, lines elsewhere; Prefect keeps out of both."""
+def _keep_prefect_quiet() -> None:
+    """Prefect reads these when it is imported, which the first thing that a command needs may do."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -181,9 +178,13 @@ def _progress() -> Iterator["Progress"]:
 
     # An automation of ours takes a run that is silent for longer for dead (deployments/automations.py).
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
+
+
+def _progress() -> "Progress":
+    """Bars in a terminal, lines elsewhere."""
     from flows.progress import Bars, Lines
 
-    yield Bars(_console) if _console.is_terminal else Lines(_plain)
+    return Bars(_console) if _console.is_terminal else Lines(_plain)
 
 
 def _plain(line: str) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shlex
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class Commands(TyperGroup):
 def main(app: typer.Typer) -> None:
     """Run the command line and end the process."""
     streams.prepare()
+    threading.excepthook = _thread_ended
+    sys.unraisablehook = _unraisable
     code: object = 0
     _Run.workspace = None
     with interruption.listening():
@@ -98,6 +101,19 @@ def _unforeseen(error: BaseException) -> int:
     _errors.print(report_crash(error, _log_directories()), style="red", markup=False, highlight=False)
     _show_status_command()
     return _UNFORESEEN
+
+
+def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
+    """A thread that shows or follows something is gone; the run goes on without it."""
+    if arguments.exc_value is not None:
+        line = report_crash(arguments.exc_value, _log_directories())
+        _errors.print(line, style="red", markup=False, highlight=False)
+
+
+def _unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+    """Where Python cannot raise (in a finalizer). A wish to stop that came there is noticed elsewhere."""
+    if arguments.exc_value is not None and not isinstance(arguments.exc_value, InterruptedRunError):
+        report_crash(arguments.exc_value, _log_directories())
 
 
 def _log_directories() -> list[Path]:

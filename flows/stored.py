@@ -4,7 +4,7 @@ from pathlib import Path
 
 from figa_core.config import PipelineConfig
 from figa_core.config_file import parse_config
-from figa_core.errors import ConfigError, InputError
+from figa_core.errors import ConfigError, InputError, WorkspaceError
 from figa_core.revision.prompt import load_templates
 from figa_core.storage import summary
 from figa_core.storage.summary import RunRow
@@ -20,6 +20,7 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
         InputError: there is no such workspace or run, or its prompts or models are not what they were: the
             same configuration would be another run, and pay anew.
         ConfigError: the configuration is of another version and does not fit this one.
+        WorkspaceError: the workspace cannot be written.
     """
     workspace = existing_workspace(directory)
     run = summary.run(workspace.store.database, run_id)
@@ -45,8 +46,14 @@ def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: RunRo
     paths = {}
     for field, text in zip(("without_reference", "with_reference"), stored, strict=True):
         paths[field] = workspace.templates(run.run_id) / f"{field}.jinja"
-        paths[field].parent.mkdir(parents=True, exist_ok=True)
-        paths[field].write_text(text, encoding="utf-8")
+        try:
+            paths[field].parent.mkdir(parents=True, exist_ok=True)
+            paths[field].write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise WorkspaceError(
+                f"{paths[field]}: cannot write the run's instructions to the reviser: "
+                f"{error.strerror or error}. Free space, or correct the permissions."
+            ) from error
     prompt = config.revision_prompt.model_copy(update=paths)
     return config.model_copy(update={"revision_prompt": prompt})
 

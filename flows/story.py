@@ -38,13 +38,31 @@ class Story:
         begun = time.monotonic()
         with interruption.doing(f"{title}; {stopping}"), showing_stage(self.progress, title) as on_progress:
             if counted:
-                named["on_progress"] = on_progress
-            result = stage(*arguments, **named)
-            if inspect.isawaitable(result):
-                result = await result
+                named["on_progress"] = _stoppable(stage, on_progress)
+            try:
+                result = stage(*arguments, **named)
+                if inspect.isawaitable(result):
+                    result = await result
+            except Exception:
+                interruption.check()  # an error of something that was stopped is no error of the run
+                raise
         self.seconds[title] = time.monotonic() - begun
         self.progress.line(result_line(title, _counts(result), self.seconds[title]))
         return result
+
+
+def _stoppable(stage: Callable[..., Any], on_progress: ProgressCallback) -> ProgressCallback:
+    """Between two pieces of work, look whether somebody asked to stop: a signal that came where Python cannot
+    raise is noticed here. A stage that awaits is cancelled instead, and must not be disturbed as it ends.
+    """
+    if inspect.iscoroutinefunction(getattr(stage, "fn", stage)):
+        return on_progress
+
+    def looks_around(done: int, total: int) -> None:
+        on_progress(done, total)
+        interruption.check()
+
+    return looks_around
 
 
 @contextmanager

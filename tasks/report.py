@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat import load_chat_format
 from figa_core.config import PipelineConfig
+from figa_core.errors import WorkspaceError
 from figa_core.records import Objective, Split
 from figa_core.report.configuration import configuration_sections, library_versions
 from figa_core.report.data import (
@@ -43,11 +44,21 @@ def report(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
 
 
 def write(data: ReportData, path: Path) -> None:
-    """Render into `path`."""
+    """Render into `path`.
+
+    Raises:
+        WorkspaceError: it cannot be written.
+    """
     from figa_core.report.html import write_report  # matplotlib, a second to import
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_report(data, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_report(data, path)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path}: cannot write the report: {error.strerror or error}. Free space or correct the "
+            "permissions, then `figa report` writes it from what is stored."
+        ) from error
 
 
 def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:

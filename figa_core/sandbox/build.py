@@ -144,7 +144,12 @@ def _start(kind: str, directory: Path, recipe: SandboxRecipe, writing: int) -> s
     environment = child_environment(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
     with (directory / f"{kind}.stderr").open("wb") as errors:
         return subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=writing, stderr=errors
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=errors,
+            start_new_session=True,  # a terminal's Ctrl-C is for the run, which ends them
         )
 
 

@@ -85,7 +85,12 @@ class TeacherProcess:
         self._port_file.unlink(missing_ok=True)
         with errors.open("wb") as file:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # a terminal's Ctrl-C is for the run: answers under way still come
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._port_file.exists():

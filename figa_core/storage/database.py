@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from figa_core import interruption
 from figa_core.errors import StorageError, WorkspaceError
 from figa_core.storage.migrations import migrate
 
@@ -93,6 +94,7 @@ class Database:
             StorageError: another process keeps the file longer than `lock_timeout_s`, it is damaged, or the
                 disk is full.
             WorkspaceError: the file cannot be opened.
+            InterruptedRunError: somebody asked to stop in the middle of a statement.
         """
         with self._thread_lock:
             connection = self._connect()
@@ -101,6 +103,10 @@ class Database:
             except duckdb.Error as error:
                 if explained := _explained(self.path, error):
                     raise explained from error
+                raise
+            except RuntimeError:
+                # DuckDB ends a statement at a signal, and drops what the signal's handler raised.
+                interruption.check()
                 raise
             finally:
                 connection.close()

@@ -70,6 +70,30 @@ def test_where_the_workspace_takes_no_file_the_traceback_is_beside_other_tempora
     assert "ZeroDivisionError" in trace.read_text(encoding="utf-8")
 
 
+def test_a_thread_that_ends_by_an_error_ends_no_command(tmp_path: Path) -> None:
+    body = "import threading; thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()"
+    result = _run(f"{body}; print('went on')", tmp_path)
+    assert (result.returncode, result.stdout) == (0, "went on\n")
+    [line] = result.stderr.splitlines()
+    assert "ZeroDivisionError" in line
+    assert len(list((tmp_path / "logs").glob("figa-crash-*.txt"))) == 1
+
+
+def test_a_wish_to_stop_that_comes_where_nothing_can_be_raised_is_not_printed(tmp_path: Path) -> None:
+    body = """
+    from figa_core import interruption
+    class Finalized:
+        def __del__(self): interruption.on_signal(2)
+    Finalized()
+    time.sleep(0.6)
+    print('noticed' if interruption.requested() else 'lost')
+    """
+    result = _run(body, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "noticed\n")
+    [line] = result.stderr.splitlines()
+    assert line.startswith("stopping: ")
+
+
 def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
     result = _run("raise InputError('no such file')", tmp_path)
     assert result.returncode == 1

@@ -1,6 +1,7 @@
 """The DuckDB file is open for one batch at a time, waits for others, and loses nothing committed."""
 
 import contextlib
+import os
 import re
 import signal
 import sqlite3
@@ -15,7 +16,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from figa_core.errors import StorageError, WorkspaceError
+from figa_core import interruption
+from figa_core.errors import InterruptedRunError, StorageError, WorkspaceError
 from figa_core.storage.database import Database, insert_rows
 from figa_core.storage.migrations import MIGRATIONS, SCHEMA_VERSION, migrate
 
@@ -301,3 +303,11 @@ def test_a_full_disk_at_commit_is_said_and_nothing_stored_before_is_lost(databas
 def test_a_statement_that_is_wrong_is_no_damage(database: Database) -> None:
     with pytest.raises(duckdb.CatalogException):
         database.fetch("SELECT * FROM no_such_table")
+
+
+def test_a_signal_in_the_middle_of_a_statement_is_an_interruption(database: Database) -> None:
+    with interruption.listening():
+        threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        with pytest.raises(InterruptedRunError):
+            database.fetch("SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)")
+    assert _marks(database) == {}
