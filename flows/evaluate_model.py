@@ -14,6 +14,7 @@ from figa_core.storage import summary
 from figa_core.training.checkpoints import check_exported
 from flows.artifacts import publish_report
 from flows.open_run import OpenRun, visit_run
+from flows.parameters import absolute
 from flows.progress import current
 from flows.stored import stored_config
 from flows.story import Story, now
@@ -43,13 +44,14 @@ async def evaluate_model(
         run_id: Id of the run whose prompts and settings count; without one, the latest.
 
     Raises:
+        ConfigError: a path that cannot be.
         InputError: there is no such workspace, run or model, or the label is another model's.
         WorkspaceBusyError: a run holds the workspace. It is not waited for: it may itself wait for the pool
             that this one occupies.
         TrainingError: the model is a training's, and not as it was written.
         FigaError: what was wrong, where, and what to do; what was done until then is stored.
     """
-    workspace, model = workspace.expanduser().resolve(), model.expanduser().resolve()
+    workspace, model = absolute("workspace", workspace), absolute("model", model)
     check_exported(model)
     config, progress = _impatient(stored_config(workspace, run_id)), current()
     with visit_run(config, flow_run.name or "evaluate-model", progress) as run:

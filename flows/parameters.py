@@ -5,7 +5,9 @@ from pathlib import Path
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import anchor_paths
+from figa_core.config_file import absolute_path, anchor_paths
+from figa_core.errors import ConfigError
+from figa_core.findings import shortened
 
 
 def anchored(config: PipelineConfig) -> PipelineConfig:
@@ -14,6 +16,18 @@ def anchored(config: PipelineConfig) -> PipelineConfig:
     A config file's paths are absolute already; those that a person types into a form need not be.
     """
     return anchor_paths(config, Path.cwd())
+
+
+def absolute(parameter: str, path: Path) -> Path:
+    """The absolute path of a flow's parameter, "~" as the home directory.
+
+    Raises:
+        ConfigError: there can be no such path; the parameter is named.
+    """
+    try:
+        return absolute_path(path, Path.cwd())
+    except ValueError as error:
+        raise ConfigError(f"{parameter}: {error} (got {shortened(str(path), 60)!r})") from error
 
 
 def run_name() -> str:

@@ -19,6 +19,7 @@ from flows.artifacts import publish_curve
 from flows.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.names import GPU_POOL, TRAIN_MODEL
 from flows.open_run import OpenRun
+from flows.parameters import absolute
 from flows.progress import current
 from flows.run_log import library_logs
 from flows.story import Story, showing_stage
@@ -63,11 +64,12 @@ async def train_model(
         training: How the training runs.
 
     Raises:
+        ConfigError: a path that cannot be.
         TrainingError: there is no complete shard set, it does not fit the model, or the training stopped.
         InputError: there is no model.
         WorkspaceError: the workspace cannot be written.
     """
-    shards, model = shards.expanduser().resolve(), model.expanduser().resolve()
+    shards, model = absolute("shards", shards), absolute("model", model)
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
     job = training_job(workspace, shards, model, loss, training)

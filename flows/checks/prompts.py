@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
 from figa_core.records import Objective
+from figa_core.training.step_size import AUTO, about_steps, updates
 from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 
@@ -73,12 +74,15 @@ def _references(facts: Facts) -> Iterator[Finding]:
 
 
 def _steps(facts: Facts) -> Iterator[Finding]:
-    found, config = facts.prompts, facts.config
+    found, config, training = facts.prompts, facts.config, facts.config.training
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
-    pairs, step = samples * len(found.train_prompts), config.training.pairs_per_step
-    if found.whole and isinstance(step, int) and 0 < pairs < step:
+    pairs, size = samples * len(found.train_prompts), training.pairs_per_step
+    if not found.whole or not pairs or size == AUTO:
+        return
+    most = updates(int(size), pairs=pairs, epochs=training.epochs)
+    if about_steps(size, pairs=pairs, epochs=training.epochs, max_steps=training.max_steps) is not None:
         yield warning(
             "training.pairs_per_step",
-            f"{step:,} pairs make a step, and no more than {pairs:,} can come of these prompts: an epoch is "
-            'one step. Lower it, or set it to "auto".',
+            f"{size:,} pairs make a step, and no more than {pairs:,} can come of these prompts: that is "
+            f'{most:,} updates at most. Lower it, or set it to "auto".',
         )

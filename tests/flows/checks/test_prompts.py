@@ -120,11 +120,14 @@ def test_sft_whose_references_may_come_later_in_the_file_is_a_warning(
     assert "none of the first 10 rows has one" in the_one(found, problem=False)
 
 
-def test_a_step_of_more_pairs_than_there_are_is_said(facts: MakeFacts) -> None:
+def test_a_step_so_large_that_few_updates_come_of_it_is_said(facts: MakeFacts) -> None:
     text = the_one(list(check_uses(facts(training={"pairs_per_step": 128}))), problem=False)
-    assert text.startswith("training.pairs_per_step: 128 pairs make a step")
-    everything = {"generation": {"samples_per_prompt": 8}, "filter": {"samples_kept": "all"}}
-    assert list(check_uses(facts(training={"pairs_per_step": 128}, **everything))) == []
+    assert text.startswith("training.pairs_per_step: 128 pairs make a step, and no more than ")
+    assert "3 updates at most" in text
+    many = {"generation": {"samples_per_prompt": 64}, "filter": {"samples_kept": "all"}}
+    assert list(check_uses(facts(training={"pairs_per_step": 128}, **many))) == []
+    assert list(check_uses(facts(training={"pairs_per_step": 128, "epochs": 100}))) == []
+    assert list(check_uses(facts(training={"pairs_per_step": "auto"}))) == []
 
 
 def test_a_file_that_is_not_there_is_an_error_of_its_own(facts: MakeFacts, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Paths that people type into a form."""
+
+from pathlib import Path
+
+import pytest
+
+from figa_core.errors import ConfigError
+from flows.parameters import absolute
+
+
+def test_a_relative_path_is_taken_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("shards", Path("a/b")) == tmp_path / "a" / "b"
+    assert absolute("shards", Path("~/a")) == Path.home() / "a"
+
+
+@pytest.mark.parametrize("path", ["~no-such-user-at-all/x", "a" * 300, "a\0b", "loop"])
+def test_a_path_that_cannot_be_is_refused_by_its_parameter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(ConfigError, match=r"^shards: ") as caught:
+        absolute("shards", Path(path))
+    assert len(str(caught.value)) < 300
