@@ -135,7 +135,7 @@ async def test_an_answer_that_trickles_in_for_too_long_is_a_timeout():
     assert "0.3 s" in str(reply.message)
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "418 I'm a teapot", "500 Oh"])
+@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "418 I'm a teapot", "500 Oh"])
 async def test_a_key_that_the_provider_repeats_is_masked(status: str):
     async with raw_server(
         http(json.dumps({"error": {"message": f"not with {KEY}"}}).encode(), status)
