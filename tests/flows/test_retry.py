@@ -124,7 +124,6 @@ def _journal(project: Project) -> Path:
 def test_a_run_that_may_do_without_some_rows_is_completed_with_a_warning_and_the_retry_stays_offered(
     served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
-    served_project.settings["workspace"]["name"] = "tolerant"
     served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
     served_project.settings["revision_batches"] = {"failed_share_max": 0.9}
 
