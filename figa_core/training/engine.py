@@ -4,6 +4,7 @@ Shapes: B rows, T tokens of a row, D hidden size, K weighted tokens, V vocabular
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -164,7 +165,10 @@ class ZeroEngine:
         norm = self._engine.get_global_grad_norm()
         if not self._engine.was_step_applied():
             return Update(applied=False)
-        return Update(applied=True, grad_norm=None if norm is None else float(norm))
+        if norm is None:
+            return Update(applied=True)
+        # DeepSpeed writes −1 for a norm that is not finite.
+        return Update(applied=True, grad_norm=float(norm) if norm >= 0 else math.inf)
 
     def total(self, *values: float) -> list[float]:
         """Each value summed over all ranks."""

@@ -4,7 +4,6 @@ The loss of a step is Σ w·term / N over all ranks and micro-batches. N comes f
 makes of the whole step, and this file is the one place that divides by it.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ Clock = Callable[[], float]
 
 # The data of a step is not what makes so many gradients in a row infinite: the weights are.
 _OVERFLOWS_IN_A_ROW = 20
+# AdamW keeps squares, in float32: beyond this they are infinite, and the weights never move again.
+_GRADIENT_MAX = 1e19
 
 
 class OtherRankError(TrainingError):
@@ -203,13 +204,13 @@ def _check_finite(data: PairData, plan: StepPlan, sums: Sequence[LossSums], tota
 
 
 def _check_update(plan: StepPlan, update: Update, step: int) -> None:
-    """DeepSpeed leaves an infinite gradient out in some of its optimizers only."""
-    if update.applied and update.grad_norm is not None and not math.isfinite(update.grad_norm):
+    """Some of DeepSpeed's optimizers leave an infinite gradient out, others use it."""
+    if update.applied and update.grad_norm is not None and not update.grad_norm < _GRADIENT_MAX:
         raise TrainingError(
-            f"step {step}: the gradient of its {len(plan.pairs)} pairs is not finite, and the weights are no "
-            "numbers any more. Nothing is exported; the checkpoint before stays. Keep the gate on "
-            "(loss.negative_nll_max), lower the learning rate, or train in float32 with training.zero_stage "
-            "= 2."
+            f"step {step}: the gradient of its {len(plan.pairs)} pairs has a norm of {update.grad_norm:.3g}, "
+            "and the update was made with it. Nothing is exported; the checkpoint before stays. Keep the "
+            "gate on (loss.negative_nll_max), lower the learning rate, or look at the weights of the model that "
+            "the training began from."
         )
 
 
