@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from figa_core.errors import TrainingError
+from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
@@ -136,7 +137,9 @@ class ZeroEngine:
         optimizer = make_optimizer(module.parameters(), job.learning_rate)
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
+        exact = self._weights_to_keep()
         self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]
+        self._set_masters(exact)
         self._engine.train()
 
     def logits(self, batch: MicroBatch) -> torch.Tensor:
@@ -215,6 +218,29 @@ class ZeroEngine:
         """Leave the process group."""
         self._engine.destroy()
         dist.destroy_process_group()
+
+    def _weights_to_keep(self) -> dict[str, torch.Tensor]:
+        """The weights that bfloat16 would round, none where it would not."""
+        if self.job.dtype == "float32" or checkpoint_dtype(self.job.model) == self.job.dtype:
+            return {}
+        return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+
+    def _set_masters(self, exact: dict[str, torch.Tensor]) -> None:
+        """DeepSpeed takes the optimizer's float32 masters from the rounded weights: give them the exact ones,
+        so that the model differs from its base by what was learned alone.
+        """
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+
+        for name, parameter in self.model.named_parameters():
+            if name not in exact:
+                continue
+            whole = exact.pop(name).to(self.device)
+            if hasattr(parameter, "ds_id"):  # ZeRO-3; its own setter knows no padding
+                size: int = parameter.partition_numel()  # pyright: ignore[reportCallIssue]
+                own = whole.flatten()[size * self.rank : size * (self.rank + 1)]
+                safe_set_local_fp32_param(parameter, nn.functional.pad(own, (0, size - len(own))))
+            else:
+                safe_set_full_fp32_param(parameter, whole)
 
     def _whole(self, parameter: nn.Parameter) -> torch.Tensor:
         """One parameter, gathered from all ranks; empty where rank 0 needs nothing of it."""

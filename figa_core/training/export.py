@@ -7,6 +7,7 @@ from float32 weights is not rounded (its optimizer keeps float32 masters).
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,8 @@ def generation_config_problem(model: Path) -> str | None:
     try:
         GenerationConfig.from_pretrained(str(model), local_files_only=True).validate(strict=True)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        return " ".join(str(error).split())[:200]
+        flags = re.findall(r"^- `(\w+)`: ", str(error), re.MULTILINE)
+        return f"it does not use {', '.join(flags)}" if flags else " ".join(str(error).split())[:200]
     return None
 
 

@@ -209,8 +209,8 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
         raise TrainingError(
             f"step {step}: the gradient of its {len(plan.pairs)} pairs has a norm of {update.grad_norm:.3g}, "
             "and the update was made with it. Nothing is exported; the checkpoint before stays. Keep the "
-            "gate on (loss.negative_nll_max), lower the learning rate, or look at the weights of the model that "
-            "the training began from."
+            "gate on (loss.negative_nll_max), lower the learning rate, or look at the weights of the model "
+            "that the training began from."
         )
 
 
