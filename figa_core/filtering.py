@@ -5,24 +5,33 @@ arbitrary, so each η may be a quantile of the run's own scores instead of a num
 only the first test applies. Pure: plain values in, decisions out.
 """
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
 from figa_core.records import Decision
 
+_NOT_FINITE = "the value is not a finite number"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One sampled response with its reward, and the reward of its prompt's reference if there is one."""
+    """One sampled response with its reward, and the reward of its prompt's reference if there is one.
+
+    A reward that should be there and is not is None (or no finite number), with its failure in words.
+    """
 
     response_id: str
     prompt_id: str
-    response_reward: float
+    response_reward: float | None
     reference_reward: float | None
+    response_failure: str | None = None
+    reference_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +60,20 @@ def resolve_thresholds(
     reward_gap_above: float | str,
     candidates: Iterable[Candidate],
 ) -> Thresholds:
-    """Turn each setting into a number with the run's own scores.
+    """Turn each setting into a number with the run's own scores; rewards that are missing do not count.
 
     `candidates` are gone through once, and only where a setting is a quantile; 24 bytes of each are kept.
     """
     responses, references, gaps = array("d"), array("d"), array("d")
     if any(isinstance(t, str) for t in (response_reward_below, reference_reward_above, reward_gap_above)):
         for candidate in candidates:
-            responses.append(candidate.response_reward)
-            if candidate.reference_reward is not None:
-                references.append(candidate.reference_reward)
-                gaps.append(candidate.reference_reward - candidate.response_reward)
+            response, reference = candidate.response_reward, candidate.reference_reward
+            if _is_known(response):
+                responses.append(response)
+            if _is_known(reference):
+                references.append(reference)
+            if _is_known(response) and _is_known(reference):
+                gaps.append(reference - response)
     return Thresholds(
         resolve_threshold(response_reward_below, responses),
         resolve_threshold(reference_reward_above, references),
@@ -69,15 +81,34 @@ def resolve_thresholds(
     )
 
 
+def _is_known(reward: float | None) -> TypeGuard[float]:
+    return reward is not None and math.isfinite(reward)
+
+
+def _missing(candidate: Candidate) -> str | None:
+    """Why a candidate cannot be judged; None where it can."""
+    if not _is_known(candidate.response_reward):
+        return f"no reward: {candidate.response_failure or _NOT_FINITE}"
+    if candidate.reference_failure is not None:
+        return f"no reward of the reference: {candidate.reference_failure}"
+    if candidate.reference_reward is not None and not _is_known(candidate.reference_reward):
+        return f"no reward of the reference: {_NOT_FINITE}"
+    return None
+
+
 def decide(candidate: Candidate, thresholds: Thresholds) -> Decision:
-    """The paper's three tests in order; the reason names the first that fails."""
-    if not candidate.response_reward < thresholds.response_reward_below:
+    """The paper's three tests in order; the reason names the first that fails, or a missing reward."""
+    missing = _missing(candidate)
+    response, reference = candidate.response_reward, candidate.reference_reward
+    if missing is not None or response is None:
+        return Decision(False, missing or "")
+    if not response < thresholds.response_reward_below:
         return Decision(False, "response already good enough (response_reward_below)")
-    if candidate.reference_reward is None:
+    if reference is None:
         return Decision(True, "response is weak; no reference to compare with")
-    if not candidate.reference_reward > thresholds.reference_reward_above:
+    if not reference > thresholds.reference_reward_above:
         return Decision(False, "reference not good enough (reference_reward_above)")
-    if not candidate.reference_reward - candidate.response_reward > thresholds.reward_gap_above:
+    if not reference - response > thresholds.reward_gap_above:
         return Decision(False, "reference not enough better (reward_gap_above)")
     return Decision(True, "response is weak and the reference is better")
 
@@ -97,7 +128,7 @@ def keep(
         return decisions
     passed = [c for c in candidates if decisions[c.response_id].accepted]
     best: dict[str, Candidate] = {}
-    for candidate in sorted(passed, key=lambda c: (c.response_reward, c.response_id)):
+    for candidate in sorted(passed, key=lambda c: (c.response_reward or 0.0, c.response_id)):
         best.setdefault(candidate.prompt_id, candidate)
     for candidate in passed:
         if best[candidate.prompt_id] is not candidate:
@@ -107,8 +138,17 @@ def keep(
     return decisions
 
 
-def admit(response_reward: float, revision_reward: float, reward_gain_above: float | None) -> Decision:
-    """The guard on revisions: a revision must raise the reward by more than the setting; None admits all."""
+def admit(
+    response_reward: float | None,
+    revision_reward: float | None,
+    reward_gain_above: float | None,
+    failure: str | None = None,
+) -> Decision:
+    """The guard on revisions: a revision must raise the reward by more than the setting; None admits all
+    that have both rewards. `failure` says why one is missing.
+    """
+    if not _is_known(response_reward) or not _is_known(revision_reward):
+        return Decision(False, f"no reward: {failure or _NOT_FINITE}")
     if reward_gain_above is None:
         return Decision(True, "guard is off")
     if revision_reward - response_reward > reward_gain_above:

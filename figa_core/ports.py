@@ -47,16 +47,30 @@ class RevisionRequest:
     reference: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RowFailure:
+    """What an engine could not do for one row alone, and why in words; `row_id` is the request's id.
+
+    What is the row's own (a length, an id) is in parentheses at the end: rows are counted by the rest.
+    """
+
+    row_id: str
+    reason: str
+
+
 class Generator(Protocol):
     """Draws samples of a model; yields each batch as soon as it is durable or computed."""
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]: ...
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]: ...
 
 
 class Scorer(Protocol):
-    """Computes raw reward logits (no sigmoid); yields (subject id, value) batches."""
+    """Computes raw reward logits (no sigmoid); yields (subject id, value) batches.
 
-    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]: ...
+    A value may be NaN or infinite: that is the model's word, and for the score stage to judge.
+    """
+
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]: ...
 
 
 class Reviser(Protocol):

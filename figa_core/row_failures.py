@@ -4,7 +4,8 @@ A row that a model, a template or a verifier cannot handle is recorded with its 
 A stage that fails for row after row is not done: something that all rows have in common is wrong.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_SHARE = 0.1
@@ -12,16 +13,19 @@ MOST_SHARE = 0.1
 FEW = 2
 """… unless they are no more than this, as in a small data set."""
 
+_TELLING = 200
 _REASONS_SHOWN = 3
+_DETAIL_WIDTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """So many rows for one reason in words, with the id of one of them."""
+    """So many rows of one kind of reason, and of one of them its id and its whole reason."""
 
-    reason: str
+    kind: str
     rows: int
     example: str
+    reason: str
 
 
 def too_many(failed: int, rows: int) -> bool:
@@ -29,14 +33,27 @@ def too_many(failed: int, rows: int) -> bool:
     return failed > 0 and (failed >= rows or failed > max(FEW, MOST_SHARE * rows))
 
 
+def hopeless(failed: int, rows: int) -> bool:
+    """Whether so many of the first `rows` failed that it makes no sense to go on with the others."""
+    return failed >= _TELLING and failed > rows / 2
+
+
+def failure_kind(reason: str) -> str:
+    """A reason without what is the row's own, so that rows can be counted by it."""
+    kind = re.sub(r" \(.*", "", " ".join(reason.split()))
+    kind = re.sub(r" returned .*, which is", " returned what is", kind)
+    return kind.split(": ")[0] if " raised " in kind else kind
+
+
 def failures_text(failed: Iterable[Failed]) -> str:
     """The three most frequent reasons, each with its number of rows and an example."""
-    by_rows = sorted(failed, key=lambda f: (-f.rows, f.reason))
-    text = "; ".join(f"{f.rows:,} × {f.reason} (such as {f.example})" for f in by_rows[:_REASONS_SHOWN])
+    by_rows = sorted(failed, key=lambda f: (-f.rows, f.kind))
+    text = "; ".join(
+        f"{f.rows:,} × {f.kind} (such as {f.example}{_detail(f)})" for f in by_rows[:_REASONS_SHOWN]
+    )
     more = len(by_rows) - _REASONS_SHOWN
     return f"{text}; {more} more reason{'s' if more > 1 else ''}" if more > 0 else text
 
 
-def counted(failed: Iterable[Failed]) -> Mapping[str, int]:
-    """Rows by reason."""
-    return {f.reason: f.rows for f in failed}
+def _detail(failed: Failed) -> str:
+    return "" if failed.reason == failed.kind else f": {failed.reason[:_DETAIL_WIDTH]}"

@@ -93,6 +93,7 @@ def _run_status(workspace: Workspace, run: summary.RunRow, *, held: bool) -> dic
                 "n": row.n,
                 "mean": row.mean,
                 "standard_error": row.standard_error,
+                "left_out": row.left_out,
             }
             for row in summary.evaluations(database, run.run_id)
         ],
@@ -154,7 +155,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
             again = f"figa retry-revisions --workspace {found['workspace']} --run {run['run_id']}"
             yield f"  ask for them: {again}"
         for row in run["evaluations"]:
+            rows = f"n = {row['n']:,}" + (f", {row['left_out']:,} without one" if row["left_out"] else "")
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
-            yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} (n = {row['n']:,})"
+            yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} ({rows})"
         if run["report"]:
             yield f"  report: {run['report']}"

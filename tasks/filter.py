@@ -87,7 +87,7 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
         return tally.add(
             {
                 row.response_id: decide_admission(
-                    row.response_reward, row.revision_reward, config.reward_gain_above
+                    row.response_reward, row.revision_reward, config.reward_gain_above, row.failure
                 )
                 for row in page
             }

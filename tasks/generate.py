@@ -1,7 +1,8 @@
 """Stage generate: prompts without a response of this generator → responses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -10,13 +11,20 @@ from prefect.cache_policies import NO_CACHE
 from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
+from figa_core.errors import EngineError
 from figa_core.fingerprint import model_fingerprint
 from figa_core.inference.choice import Work
-from figa_core.ports import Generation, GenerationRequest, ProgressCallback
+from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
 from figa_core.records import FinishReason, Response, Split, Stage
+from figa_core.storage.failures import (
+    forget_generation_failures,
+    generation_failures,
+    save_generation_failures,
+)
 from figa_core.storage.rows import Sample
 from tasks.engines import Engines, lent, sampled_length
 from tasks.results import StageResult, no_progress
+from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
 _SEPARATOR = "#"
@@ -60,44 +68,79 @@ def generate(
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
-    """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing."""
+    """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing.
+
+    A sample that alone fails is stored with the reason.
+
+    Raises:
+        EngineError: the engine cannot be used, or fails for too many of the samples.
+    """
     store = workspace.store
+    database = store.database
     generator = generator_id(workspace, config, sampling)
     wanted = (run_id, generator, sampling.split, sampling.samples, sampling.max_prompts)
     missing = store.count_missing_samples(*wanted)
-    if not missing:
-        return StageResult(Stage.GENERATE, 0, 0)
-    chat = load_chat_format(sampling.model)
-    pages = store.iter_missing_samples(*wanted)
-    length, requests = sampled_length(
-        _requests(chat, pages, generator, config.seed), lambda request: request.prompt_ids
-    )
-    drawn = 0
-    with lent(engines) as lender:
-        engine = lender.generator(
-            config,
-            sampling.model,
-            Work(missing, length, config.max_tokens),
-            temperature=sampling.temperature,
-            stop_token_ids=chat.stop_token_ids,
-            max_prompt_tokens=max_prompt_tokens,
-            scratch=workspace.scratch("generate"),
+    failures = Failures(partial(_save_failures, workspace, generator), missing)
+    if missing:
+        chat = load_chat_format(sampling.model)
+        pages = store.iter_missing_samples(*wanted)
+        length, requests = sampled_length(
+            _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
-        for batch in engine.generate(requests):
-            drawn += store.save_responses(generator, _responses(chat, batch, generator))
-            on_progress(drawn, missing)
-    return StageResult(Stage.GENERATE, missing, drawn)
+        with lent(engines) as lender:
+            engine = lender.generator(
+                config,
+                sampling.model,
+                Work(missing, length, config.max_tokens),
+                temperature=sampling.temperature,
+                stop_token_ids=chat.stop_token_ids,
+                max_prompt_tokens=max_prompt_tokens,
+                scratch=workspace.scratch("generate"),
+            )
+            for batch in engine.generate(requests):
+                drawn = [row for row in batch if not isinstance(row, RowFailure)]
+                failures.done += store.save_responses(generator, _responses(chat, drawn, generator))
+                failures.add([row for row in batch if isinstance(row, RowFailure)])
+                on_progress(failures.rows, missing)
+                if failures.hopeless:
+                    break
+    of_run = (database, run_id, generator, sampling.split)
+    check_failures(
+        failures.so_far() if failures.hopeless else generation_failures(*of_run),
+        what="samples could not be drawn",
+        advice=f"Look at the model {sampling.model} and its chat template.",
+        error=EngineError,
+        forget=partial(forget_generation_failures, *of_run),
+    )
+    return failures.result(Stage.GENERATE)
+
+
+def _save_failures(workspace: Workspace, generator: str, failures: Sequence[RowFailure]) -> None:
+    rows = [(*_sample_of(failure.row_id), failure.reason) for failure in failures]
+    save_generation_failures(workspace.store.database, generator, rows)
+
+
+def _sample_of(request_id: str) -> tuple[str, int]:
+    prompt_id, _, index = request_id.rpartition(_SEPARATOR)
+    return prompt_id, int(index)
 
 
 def _requests(
-    chat: ChatFormat, pages: Iterator[list[Sample]], generator: str, seed: int
+    chat: ChatFormat,
+    pages: Iterator[list[Sample]],
+    generator: str,
+    seed: int,
+    on_failures: Callable[[Sequence[RowFailure]], None],
 ) -> Iterator[GenerationRequest]:
+    """Prompts as the model reads them; those that its template refuses go to `on_failures`."""
     for page in pages:
-        prompts = chat.prompt_ids_batch([sample.messages for sample in page])
-        for sample, prompt_ids in zip(page, prompts, strict=True):
-            # The request's id says which sample it is, so that no table of open requests has to be kept.
-            request_id = f"{sample.prompt_id}{_SEPARATOR}{sample.sample_index}"
-            yield GenerationRequest(request_id, prompt_ids, _seed_of(sample, generator, seed))
+        outcomes = chat.prompt_ids_or_reasons([sample.messages for sample in page])
+        # The request's id says which sample it is, so that no table of open requests has to be kept.
+        keys = [f"{sample.prompt_id}{_SEPARATOR}{sample.sample_index}" for sample in page]
+        on_failures([RowFailure(k, o) for k, o in zip(keys, outcomes, strict=True) if isinstance(o, str)])
+        for sample, request_id, prompt_ids in zip(page, keys, outcomes, strict=True):
+            if not isinstance(prompt_ids, str):
+                yield GenerationRequest(request_id, prompt_ids, _seed_of(sample, generator, seed))
 
 
 def _seed_of(sample: Sample, generator: str, seed: int) -> int:
@@ -119,11 +162,11 @@ def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> lis
 
 
 def _response(generation: Generation, token_ids: tuple[int, ...], text: str, generator: str) -> Response:
-    prompt_id, _, index = generation.request_id.rpartition(_SEPARATOR)
+    prompt_id, index = _sample_of(generation.request_id)
     return Response(
-        response_id=ids.response_id(prompt_id, generator, int(index)),
+        response_id=ids.response_id(prompt_id, generator, index),
         prompt_id=prompt_id,
-        sample_index=int(index),
+        sample_index=index,
         text=text,
         token_ids=token_ids,
         finish_reason=generation.finish_reason,

@@ -116,7 +116,7 @@ def funnel_of(counts: Counts) -> Funnel:
     steps = (
         ("rows", rows, {}),
         ("prompts", counts.training_prompts, out_of_file),
-        ("responses", counts.responses, {}),
+        ("responses", counts.responses, counts.not_generated),
         ("kept", counts.kept, counts.not_kept),
         ("revised", counts.revised, counts.not_revised),
         ("admitted", counts.admitted, counts.not_admitted),

@@ -1,6 +1,8 @@
 """Stage score: texts of this run without a reward → rewards."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -8,13 +10,16 @@ from prefect.cache_policies import NO_CACHE
 from figa_core import ids
 from figa_core.chat import ChatFormat, load_chat_format
 from figa_core.config import RewardConfig
+from figa_core.errors import EngineError
 from figa_core.fingerprint import model_fingerprint
 from figa_core.inference.choice import Work
-from figa_core.ports import ProgressCallback, ScoringRequest
+from figa_core.ports import ProgressCallback, RowFailure, ScoringRequest
 from figa_core.records import Score, Split, Stage
+from figa_core.storage.failures import forget_score_failures, save_score_failures, score_failures
 from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
 from tasks.engines import Engines, lent, sampled_length
 from tasks.results import StageResult, no_progress
+from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
 
@@ -34,8 +39,15 @@ def score_responses(
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
-    """Score the responses of one generator in one split."""
-    return _score(workspace, config, responses_of(run_id, generator, split), engines, on_progress)
+    """Score the responses of one generator in one split.
+
+    A text for which alone the reward model or its template fails is stored with the reason, as in the tasks
+    below.
+
+    Raises:
+        EngineError: the reward model cannot be used, or fails for too many of the texts.
+    """
+    return _score(workspace, config, responses_of(run_id, generator, split), "responses", engines, on_progress)
 
 
 @task(name="score-references", task_run_name="score references", cache_policy=NO_CACHE)
@@ -47,8 +59,8 @@ def score_references(
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
-    """Score the references of the training prompts."""
-    return _score(workspace, config, references_of(run_id), engines, on_progress)
+    """Score the references of the training prompts; see `score_responses`."""
+    return _score(workspace, config, references_of(run_id), "references", engines, on_progress)
 
 
 @task(name="score-revisions", task_run_name="score revisions", cache_policy=NO_CACHE)
@@ -60,36 +72,74 @@ def score_revisions(
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> StageResult:
-    """Score the successful revisions."""
-    return _score(workspace, config, revisions_of(run_id), engines, on_progress)
+    """Score the successful revisions; see `score_responses`."""
+    return _score(workspace, config, revisions_of(run_id), "revisions", engines, on_progress)
 
 
 def _score(
     workspace: Workspace,
     config: RewardConfig,
     source: Source,
+    texts: str,
     engines: Engines | None,
     on_progress: ProgressCallback,
 ) -> StageResult:
     store, scorer = workspace.store, scorer_id(workspace, config)
+    database = store.database
     missing = store.count_unscored(source, scorer)
-    if not missing:
-        return StageResult(Stage.SCORE, 0, 0)
-    chat, pages = load_chat_format(config.model), store.iter_unscored(source, scorer)
-    length, requests = sampled_length(
-        _requests(chat, pages, config.max_length), lambda request: request.token_ids
+    failures = Failures(partial(save_score_failures, database, scorer), missing)
+    if missing:
+        chat, pages = load_chat_format(config.model), store.iter_unscored(source, scorer)
+        length, requests = sampled_length(
+            _requests(chat, pages, config.max_length, failures.add), lambda request: request.token_ids
+        )
+        with lent(engines) as lender:
+            engine = lender.scorer(config, Work(missing, length), scratch=workspace.scratch("score"))
+            for batch in engine.score(requests):
+                good, failed = _sort_out(batch, scorer)
+                failures.done += store.save_scores(good)
+                failures.add(failed)
+                on_progress(failures.rows, missing)
+                if failures.hopeless:
+                    break
+    found = failures.so_far() if failures.hopeless else score_failures(database, source, scorer)
+    check_failures(
+        found,
+        what=f"{texts} have no reward",
+        advice=f"Look at reward.model = {config.model}, its chat template and its weights.",
+        error=EngineError,
+        forget=partial(forget_score_failures, database, source, scorer),
     )
-    scored = 0
-    with lent(engines) as lender:
-        engine = lender.scorer(config, Work(missing, length), scratch=workspace.scratch("score"))
-        for batch in engine.score(requests):
-            scored += store.save_scores([Score(subject, scorer, value) for subject, value in batch])
-            on_progress(scored, missing)
-    return StageResult(Stage.SCORE, missing, scored)
+    return failures.result(Stage.SCORE)
 
 
-def _requests(chat: ChatFormat, pages: Iterator[list[Subject]], max_length: int) -> Iterator[ScoringRequest]:
+def _sort_out(
+    batch: Sequence[tuple[str, float] | RowFailure], scorer: str
+) -> tuple[list[Score], list[RowFailure]]:
+    """Rewards that are numbers, and the other rows with the reason."""
+    good: list[Score] = []
+    failed: list[RowFailure] = []
+    for row in batch:
+        if isinstance(row, RowFailure):
+            failed.append(row)
+        elif math.isfinite(row[1]):
+            good.append(Score(row[0], scorer, row[1]))
+        else:
+            failed.append(RowFailure(row[0], f"the value is not a finite number (it is {row[1]})"))
+    return good, failed
+
+
+def _requests(
+    chat: ChatFormat,
+    pages: Iterator[list[Subject]],
+    max_length: int,
+    on_failures: Callable[[Sequence[RowFailure]], None] = lambda _: None,
+) -> Iterator[ScoringRequest]:
+    """Texts as the reward model reads them; those that its template refuses go to `on_failures`."""
     for page in pages:
-        texts = chat.conversation_ids_batch([(subject.messages, subject.text) for subject in page])
-        for subject, token_ids in zip(page, texts, strict=True):
-            yield ScoringRequest(subject.subject_id, token_ids[-max_length:])
+        texts = chat.conversation_ids_or_reasons([(subject.messages, subject.text) for subject in page])
+        rows = list(zip(page, texts, strict=True))
+        on_failures([RowFailure(s.subject_id, reason) for s, reason in rows if isinstance(reason, str)])
+        for subject, token_ids in rows:
+            if not isinstance(token_ids, str):
+                yield ScoringRequest(subject.subject_id, token_ids[-max_length:])

@@ -11,15 +11,23 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
 _T = TypeVar("_T")
 _IDS = pa.list_(pa.int32())
 GENERATION_REQUESTS = pa.schema([("request_id", pa.string()), ("prompt_ids", _IDS), ("seed", pa.int64())])
-GENERATIONS = pa.schema([("request_id", pa.string()), ("token_ids", _IDS), ("finish_reason", pa.string())])
+# `failure` says in words why a row has neither a sample nor a reward; null where it has one.
+GENERATIONS = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("token_ids", _IDS),
+        ("finish_reason", pa.string()),
+        ("failure", pa.string()),
+    ]
+)
 SCORING_REQUESTS = pa.schema([("subject_id", pa.string()), ("token_ids", _IDS)])
-SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64())])
+SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64()), ("failure", pa.string())])
 
 
 def shard_name(index: int) -> str:
@@ -47,10 +55,12 @@ def write_generation_requests(path: Path, requests: Sequence[GenerationRequest])
     write_shard(path, columns, GENERATION_REQUESTS)
 
 
-def read_generations(path: Path) -> list[Generation]:
+def read_generations(path: Path) -> list[Generation | RowFailure]:
     """One shard of samples."""
-    rows = zip(*read_shard(path, GENERATIONS), strict=True)
-    return [Generation(key, tuple(ids), FinishReason(finish)) for key, ids, finish in rows]
+    return [
+        Generation(key, tuple(ids), FinishReason(finish)) if failure is None else RowFailure(key, failure)
+        for key, ids, finish, failure in zip(*read_shard(path, GENERATIONS), strict=True)
+    ]
 
 
 def write_scoring_requests(path: Path, requests: Sequence[ScoringRequest]) -> None:
@@ -58,9 +68,12 @@ def write_scoring_requests(path: Path, requests: Sequence[ScoringRequest]) -> No
     write_shard(path, [[r.subject_id for r in requests], [r.token_ids for r in requests]], SCORING_REQUESTS)
 
 
-def read_scores(path: Path) -> list[tuple[str, float]]:
+def read_scores(path: Path) -> list[tuple[str, float] | RowFailure]:
     """One shard of (subject id, raw reward)."""
-    return list(zip(*read_shard(path, SCORES), strict=True))
+    return [
+        (key, value) if failure is None else RowFailure(key, failure)
+        for key, value, failure in zip(*read_shard(path, SCORES), strict=True)
+    ]
 
 
 def in_shards(rows: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -16,9 +16,10 @@ from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError, UnknownHeadError
 from figa_core.inference.exchange import in_shards
+from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
-from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
 _WINDOW_ROWS = 2000
@@ -26,6 +27,8 @@ _WINDOW_ROWS = 2000
 # on a quiet machine, ten times on a busy one.
 _THREADED_FLOPS = 2.5e8
 _NAMES_SHOWN = 3
+# What PyTorch raises for a row that the model cannot take. Memory that runs out is no row's fault.
+_ROW_ERRORS = (IndexError, ValueError)
 _T = TypeVar("_T")
 
 
@@ -63,12 +66,19 @@ class TransformersGenerator:
         if temperature > 0:
             self._sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Seeded per batch by its first request: repeatable for equal batches."""
         for batch in _batches(
             requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
         ):
-            yield self._generate_batch(batch)
+            problems = {r.request_id: _problem(self._model, r.prompt_ids) for r in batch}
+            good = [r for r in batch if problems[r.request_id] is None]
+            outcomes = each_or_reason(self._generate_batch, good, _ROW_ERRORS)
+            failed = [RowFailure(key, problem) for key, problem in problems.items() if problem is not None]
+            yield failed + [
+                RowFailure(request.request_id, outcome) if isinstance(outcome, str) else outcome
+                for request, outcome in zip(good, outcomes, strict=True)
+            ]
 
     @torch.inference_mode()
     def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
@@ -114,10 +124,17 @@ class TransformersScorer:
         self._pad_id = _padding(self._model)
         self._tokens_per_batch = tokens_per_batch
 
-    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`; batches are sorted by length."""
         for batch in _batches(requests, lambda r: len(r.token_ids), self._tokens_per_batch, 0):
-            yield self._score_batch(batch)
+            problems = {r.subject_id: _problem(self._model, r.token_ids) for r in batch}
+            good = [r for r in batch if problems[r.subject_id] is None]
+            outcomes = each_or_reason(self._score_batch, good, _ROW_ERRORS)
+            failed = [RowFailure(key, problem) for key, problem in problems.items() if problem is not None]
+            yield failed + [
+                RowFailure(request.subject_id, outcome) if isinstance(outcome, str) else outcome
+                for request, outcome in zip(good, outcomes, strict=True)
+            ]
 
     @torch.inference_mode()
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
@@ -182,6 +199,10 @@ def _load(kind: Any, path: Path) -> Any:
     return model.to(device).eval()
 
 
+def _problem(model: Any, token_ids: Sequence[int]) -> str | None:
+    return problem_of(token_ids, vocabulary=model.get_input_embeddings().num_embeddings)
+
+
 def _batches(
     requests: Iterable[_T], length: Callable[[_T], int], tokens_per_batch: int, extra: int
 ) -> Iterator[list[_T]]:
@@ -190,7 +211,7 @@ def _batches(
         window.sort(key=length, reverse=True)
         start = 0
         while start < len(window):
-            rows = max(1, tokens_per_batch // (length(window[start]) + extra))
+            rows = max(1, tokens_per_batch // max(1, length(window[start]) + extra))
             yield window[start : start + rows]
             start += rows
 

@@ -21,7 +21,7 @@ from figa_core.inference.vllm_process import PYTHON_VARIABLE, Engine, VllmKeeper
 from figa_core.inference.vllm_python import why_not
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
-from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -109,7 +109,7 @@ class VllmGenerator:
         }
         self._place = _Place(scratch, python, keeper)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation]]:
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
         shards = exchange.in_shards(requests, self._settings.rows_per_shard)
         write, read = exchange.write_generation_requests, exchange.read_generations
@@ -126,7 +126,7 @@ class VllmScorer:
         require_model(Path(settings.model), ModelRole.REWARD)
         self._settings, self._place = settings, _Place(scratch, python, keeper)
 
-    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
         shards = exchange.in_shards(requests, self._settings.rows_per_shard)
         write, read = exchange.write_scoring_requests, exchange.read_scores

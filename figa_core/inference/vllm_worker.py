@@ -10,14 +10,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from figa_core.child_log import tell
 from figa_core.inference import exchange
+from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.processes import die_with_parent
 
+_Row = TypeVar("_Row")
+_Out = TypeVar("_Out")
 _CPU_ROWS = 1024
 _CPU_TOKENS = 16_384
 Process = Callable[[Path, Path], None]
@@ -101,19 +104,47 @@ def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
 
-        def generate(source: Path, target: Path) -> None:
-            request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
+        def draw(rows: list[tuple[list[int], int]]) -> list[tuple[list[int], str]]:
             outputs = engine.generate(
-                [{"prompt_token_ids": p} for p in prompts], list(map(parameters, seeds)), use_tqdm=False
+                [{"prompt_token_ids": ids} for ids, _ in rows],
+                [parameters(seed) for _, seed in rows],
+                use_tqdm=False,
             )
             samples = [output.outputs[0] for output in outputs]
-            token_ids = [_without_stop(list(sample.token_ids), stops) for sample in samples]
-            finish = ["length" if sample.finish_reason == "length" else "stop" for sample in samples]
-            exchange.write_shard(target, [request_ids, token_ids, finish], exchange.GENERATIONS)
+            return [
+                (_without_stop(list(s.token_ids), stops), "length" if s.finish_reason == "length" else "stop")
+                for s in samples
+            ]
+
+        def generate(source: Path, target: Path) -> None:
+            request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
+            problems = _problems(engine, prompts, settings["max_length"] - 1)  # room for one token at least
+            outcomes = _outcomes(draw, list(zip(prompts, seeds, strict=True)), problems)
+            columns = [
+                request_ids,
+                [[] if isinstance(o, str) else o[0] for o in outcomes],
+                ["" if isinstance(o, str) else o[1] for o in outcomes],
+                [o if isinstance(o, str) else None for o in outcomes],
+            ]
+            exchange.write_shard(target, columns, exchange.GENERATIONS)
 
         return generate
 
     return of_job
+
+
+def _problems(engine: Any, rows: Sequence[Sequence[int]], longest: int) -> list[str | None]:
+    vocabulary = engine.llm_engine.model_config.get_vocab_size()
+    return [problem_of(row, vocabulary=vocabulary, longest=longest) for row in rows]
+
+
+def _outcomes(
+    work: Callable[[list[_Row]], list[_Out]], rows: Sequence[_Row], problems: Sequence[str | None]
+) -> list[_Out | str]:
+    """What `work` makes of the rows without a problem, and in words why the others have nothing."""
+    good = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
+    done = iter(each_or_reason(work, good, (ValueError,)))
+    return [next(done) if problem is None else problem for problem in problems]
 
 
 def _without_stop(token_ids: list[int], stops: set[int]) -> list[int]:
@@ -126,12 +157,20 @@ def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
     engine = _engine(settings, runner="pooling", convert="classify")
     parameters = PoolingParams(use_activation=False)  # raw logits; the default applies a sigmoid
 
-    def score(source: Path, target: Path) -> None:
-        subject_ids, texts = exchange.read_shard(source, exchange.SCORING_REQUESTS)
+    def classify(texts: list[list[int]]) -> list[float]:
         prompts = [{"prompt_token_ids": ids} for ids in texts]
         outputs = engine.classify(prompts, pooling_params=parameters, use_tqdm=False)
-        values = [float(output.outputs.probs[0]) for output in outputs]
-        exchange.write_shard(target, [subject_ids, values], exchange.SCORES)
+        return [float(output.outputs.probs[0]) for output in outputs]
+
+    def score(source: Path, target: Path) -> None:
+        subject_ids, texts = exchange.read_shard(source, exchange.SCORING_REQUESTS)
+        outcomes = _outcomes(classify, texts, _problems(engine, texts, settings["max_length"]))
+        columns = [
+            subject_ids,
+            [None if isinstance(o, str) else o for o in outcomes],
+            [o if isinstance(o, str) else None for o in outcomes],
+        ]
+        exchange.write_shard(target, columns, exchange.SCORES)
 
     return lambda _job: score
 

@@ -5,7 +5,8 @@ database that has more was written by a newer version, and is refused.
 
 Tables, in the order of a row's path: `prompts` and `reference_answers` (what was imported), `runs` and
 `run_prompts` (which of it a run works on), `bad_rows` (what could not be used, and why), `responses`,
-`scores` (of responses, references and revisions alike), `pairs` (each run's decisions), `revisions` and
+`scores` (of responses, references and revisions alike), `generation_failures` and `score_failures` (why a
+sample or a text alone has none), `pairs` (each run's decisions), `revisions` and
 `calls` (what the reviser was asked, append-only), `trainings`, `models`, `evaluations`, `exclusions`
 (rows a person threw out), `marks` (how far the journal was taken in).
 """
@@ -86,7 +87,28 @@ ALTER TABLE calls ADD COLUMN reserved_usd DOUBLE;
 ALTER TABLE calls ADD COLUMN cost_usd DOUBLE;
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("initial", _INITIAL), ("costs", _COSTS))
+# What a model or a verifier has nothing to say about. Earlier versions stored rewards that are no numbers.
+_FAILURES = """
+CREATE TABLE generation_failures (
+    prompt_id TEXT NOT NULL, generator_id TEXT NOT NULL, sample_index INTEGER NOT NULL, kind TEXT NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (prompt_id, generator_id, sample_index)
+);
+CREATE TABLE score_failures (
+    subject_id TEXT NOT NULL, scorer_id TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (subject_id, scorer_id)
+);
+INSERT INTO score_failures
+    SELECT subject_id, scorer_id, 'the value is not a finite number', 'the value is not a finite number'
+    FROM scores WHERE NOT isfinite(value);
+DELETE FROM scores WHERE NOT isfinite(value);
+ALTER TABLE evaluations ADD COLUMN left_out BIGINT DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    ("initial", _INITIAL),
+    ("costs", _COSTS),
+    ("failures", _FAILURES),
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -26,19 +26,27 @@ PAGE_ROWS = 2000
 # a row, and would fail where a limit does not let it.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _CANDIDATES = """
-    SELECT r.response_id, r.prompt_id, s.value, y.value, rp.reference_id FROM responses r
+    SELECT r.response_id, r.prompt_id, s.value, y.value, sf.kind, yf.kind, rp.reference_id FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
-    JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+    LEFT JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+    LEFT JOIN score_failures sf ON sf.subject_id = r.response_id AND sf.scorer_id = $scorer
     LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
+    LEFT JOIN score_failures yf ON yf.subject_id = rp.reference_id AND yf.scorer_id = $scorer
     WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
+      AND (s.value IS NOT NULL OR sf.kind IS NOT NULL)
       AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
       AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
     ORDER BY r.prompt_id, r.response_id"""
 _ADMISSIBLE = """
-    SELECT pairs.response_id, before.value, after.value FROM pairs JOIN revisions v USING (revision_id)
-    JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
-    JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
-    WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'"""
+    SELECT pairs.response_id, before.value, after.value, coalesce(af.kind, bf.kind)
+    FROM pairs JOIN revisions v USING (revision_id)
+    LEFT JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
+    LEFT JOIN score_failures bf ON bf.subject_id = pairs.response_id AND bf.scorer_id = $scorer
+    LEFT JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
+    LEFT JOIN score_failures af ON af.subject_id = v.revision_id AND af.scorer_id = $scorer
+    WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'
+      AND (before.value IS NOT NULL OR bf.kind IS NOT NULL)
+      AND (after.value IS NOT NULL OR af.kind IS NOT NULL)"""
 
 # One statement for all rows would need memory for all of them at once.
 _ROWS_AT_ONCE = 50_000
@@ -108,7 +116,8 @@ class RunScores:
 def iter_candidates(
     database: Database, scores: RunScores, page_rows: int = PAGE_ROWS
 ) -> Iterator[list[Candidate]]:
-    """Scored training responses of a run, with the reward of the prompt's reference, by prompt.
+    """Scored training responses of a run, with the reward of the prompt's reference, by prompt; those whose
+    scoring failed are among them.
 
     A page holds about `page_rows` rows and whole prompts only. The file is open until the last one is taken.
     """
@@ -120,7 +129,8 @@ def iter_candidates(
 
 def median_reward(database: Database, scores: RunScores) -> float | None:
     """The median reward of the candidates' responses."""
-    query = f"SELECT median(value) FROM ({_CANDIDATES}) AS c(response, prompt, value, other, reference)"
+    columns = "response, prompt, value, other, failure, other_failure, reference"
+    query = f"SELECT median(value) FROM ({_CANDIDATES}) AS c({columns})"
     return database.fetch(query, **scores.values())[0][0]
 
 
@@ -154,7 +164,7 @@ def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, mode
 def decide_admissions(
     database: Database, run_id: str, scorer_id: str, admit: Admit, page_rows: int = PAGE_ROWS
 ) -> None:
-    """Decide every successful revision of the run that has both rewards."""
+    """Decide every successful revision of the run that has both rewards, or failures in their place."""
     with _deciding(database, tables.DECISIONS) as aside:
         values = {"run": run_id, "scorer": scorer_id}
         for page in _pages(aside.reader, _ADMISSIBLE, values, page_rows):

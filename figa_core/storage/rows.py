@@ -75,11 +75,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Admissible:
-    """A successful revision with both rewards, for the guard."""
+    """A successful revision with both rewards, for the guard; `failure` says why one is missing."""
 
     response_id: str
-    response_reward: float
-    revision_reward: float
+    response_reward: float | None
+    revision_reward: float | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ the file while a model runs. What a stage has still to do is always asked of *on
 config or of an abandoned run are invisible to it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from figa_core.errors import StorageError
 from figa_core.prompts import BadRow
 from figa_core.records import (
     Decision,
@@ -99,7 +101,9 @@ class Store:
     def iter_missing_samples(
         self, run_id: str, generator_id: str, split: Split, samples: int, limit: int | None = None
     ) -> Iterator[list[Sample]]:
-        """Samples of this run's prompts that `generator_id` has not drawn; `limit` prompts, by id order."""
+        """Samples of this run's prompts that `generator_id` neither drew nor failed to draw; `limit` prompts,
+        by id order.
+        """
         query, values = _missing_samples(run_id, generator_id, split, samples, limit)
         query = f"""
             SELECT prompt_id, messages, sample_index FROM ({query})
@@ -149,7 +153,7 @@ class Store:
     # --- score ----------------------------------------------------------------------------------------
 
     def iter_unscored(self, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
-        """Texts of `source` without a value of this scorer."""
+        """Texts of `source` for which this scorer has neither a value nor a failure."""
         query, values = _unscored(source, scorer_id)
         query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {_PAGE_ROWS}"
         after = ""
@@ -163,7 +167,17 @@ class Store:
         return self.database.fetch(f"SELECT count(*) FROM ({query})", **values)[0][0]
 
     def save_scores(self, scores: Sequence[Score]) -> int:
-        """Save a batch; returns how many were new."""
+        """Save a batch; returns how many were new.
+
+        Raises:
+            StorageError: a value is no finite number: what reads scores compares and averages them.
+        """
+        odd = [s for s in scores if not math.isfinite(s.value)]
+        if odd:
+            raise StorageError(
+                f"{len(odd)} of {len(scores)} scores are not finite numbers, such as {odd[0].value} for "
+                f"{odd[0].subject_id}. Store them as failures (storage.failures)."
+            )
         rows = [{"subject_id": s.subject_id, "scorer_id": s.scorer_id, "value": s.value} for s in scores]
         with self.database.transaction() as connection:
             return insert_rows(connection, "scores", rows, tables.SCORES)
@@ -246,14 +260,17 @@ class Store:
         scorer_id: str,
         metric: str,
         estimate: tuple[int, float, float | None],
+        left_out: int = 0,
     ) -> None:
-        """Save one model's mean of one metric; `estimate` is n, mean, standard error."""
+        """Save one model's mean of one metric; `estimate` is n, mean, standard error, and `left_out` how many
+        prompts have no value.
+        """
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO evaluations "
-                "(run_id, label, generator_id, scorer_id, metric, n, mean, standard_error) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [run_id, label, generator_id, scorer_id, metric, *estimate],
+                "(run_id, label, generator_id, scorer_id, metric, n, mean, standard_error, left_out) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [run_id, label, generator_id, scorer_id, metric, *estimate, left_out],
             )
 
 
@@ -275,7 +292,9 @@ def _missing_samples(
         SELECT c.prompt_id, c.messages, s.i::INTEGER AS sample_index
         FROM chosen c CROSS JOIN range($samples) s(i)
         WHERE NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
-                          AND r.generator_id = $generator AND r.sample_index = s.i)"""
+                          AND r.generator_id = $generator AND r.sample_index = s.i)
+          AND NOT EXISTS (SELECT 1 FROM generation_failures f WHERE f.prompt_id = c.prompt_id
+                          AND f.generator_id = $generator AND f.sample_index = s.i)"""
     values = {"run": run_id, "split": str(split), "samples": samples, "generator": generator_id}
     return query, values if limit is None else {**values, "limit": limit}
 
@@ -284,5 +303,7 @@ def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
     query = f"""
         SELECT t.subject_id, t.messages, t.text FROM ({source.query}) t
         WHERE NOT EXISTS (
-            SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)"""
+            SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
+          AND NOT EXISTS (
+            SELECT 1 FROM score_failures f WHERE f.subject_id = t.subject_id AND f.scorer_id = $scorer)"""
     return query, {**source.values, "scorer": scorer_id}

@@ -9,8 +9,9 @@ import orjson
 
 from figa_core.errors import InputError
 from figa_core.prompts import reason_kind
-from figa_core.records import Message
+from figa_core.records import Message, Split
 from figa_core.storage.database import Database
+from figa_core.storage.failures import generation_failures
 from figa_core.storage.rows import REASON_KIND, read_messages
 
 REWARDS_SHOWN = 20_000
@@ -39,6 +40,7 @@ class Counts:
     training_prompts: int
     held_out_prompts: int
     responses: int
+    not_generated: Mapping[str, int]
     kept: int
     not_kept: Mapping[str, int]
     revised: int
@@ -73,7 +75,9 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One model's mean of one metric on held-out prompts; `standard_error` is None for n < 2."""
+    """One model's mean of one metric on held-out prompts; `standard_error` is None for n < 2, and `left_out`
+    counts prompts without a value.
+    """
 
     label: str
     metric: str
@@ -82,6 +86,7 @@ class EvaluationRow:
     n: int
     mean: float
     standard_error: float | None
+    left_out: int = 0
 
 
 def runs(database: Database, limit: int = 20) -> list[RunRow]:
@@ -130,6 +135,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
         run=run_id,
         generator=generator_id,
     )[0][0]
+    _, not_generated = generation_failures(database, run_id, generator_id, Split.TRAIN)
     kept, not_kept = _decided(database, run_id, "kept", "keep_reason", "true")
     admitted, not_admitted = _decided(database, run_id, "admitted", "admit_reason", "admitted IS NOT NULL")
     weighted, not_weighted = _decided(database, run_id, "weighed", "weigh_reason", "admitted")
@@ -146,6 +152,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
         training_prompts=splits.get("train", 0),
         held_out_prompts=splits.get("held_out", 0),
         responses=responses,
+        not_generated={f.kind: f.rows for f in not_generated},
         kept=kept,
         not_kept=not_kept,
         revised=sum(number for (status, _), number in revised.items() if status == "succeeded"),
@@ -242,8 +249,8 @@ def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
 def evaluations(database: Database, run_id: str) -> list[EvaluationRow]:
     """What the evaluate stage stored for this run."""
     rows = database.fetch(
-        "SELECT label, metric, generator_id, scorer_id, n, mean, standard_error FROM evaluations "
-        "WHERE run_id = $run ORDER BY label, metric",
+        "SELECT label, metric, generator_id, scorer_id, n, mean, standard_error, coalesce(left_out, 0) "
+        "FROM evaluations WHERE run_id = $run ORDER BY label, metric",
         run=run_id,
     )
     return [EvaluationRow(*row) for row in rows]

@@ -19,6 +19,16 @@ RESPONSES = pa.schema(
     ]
 )
 SCORES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("value", _FLOAT)])
+GENERATION_FAILURES = pa.schema(
+    [
+        ("prompt_id", _TEXT),
+        ("generator_id", _TEXT),
+        ("sample_index", _INT),
+        ("kind", _TEXT),
+        ("reason", _TEXT),
+    ]
+)
+SCORE_FAILURES = pa.schema([("subject_id", _TEXT), ("scorer_id", _TEXT), ("kind", _TEXT), ("reason", _TEXT)])
 REVISIONS = pa.schema(
     [
         ("revision_id", _TEXT),

@@ -131,3 +131,42 @@ def test_a_reward_that_is_no_number_is_never_kept_or_admitted() -> None:
     assert not decide(Candidate("r", "p", math.nan, 9.0), DEFAULTS).accepted
     assert not decide(Candidate("r", "p", 0.0, math.nan), DEFAULTS).accepted
     assert not admit(0.0, math.nan, 0.0).accepted
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("odd", [NAN, INFINITE, -INFINITE, None])
+def test_a_reward_that_is_missing_or_no_number_decides_no_quantile_and_is_left_out_by_name(
+    odd: float | None,
+) -> None:
+    rows = [Candidate(f"r{i}", f"p{i}", float(i), 100.0 + i) for i in range(20)]
+    settings = ("q0.5", "q0.1", "q0.1")
+    without = [row for i, row in enumerate(rows) if i not in (3, 4)]
+    rows[3], rows[4] = Candidate("r3", "p3", odd, 103.0, "odd"), Candidate("r4", "p4", odd, None)
+    known = resolve_thresholds(*settings, [*without, Candidate("x", "y", odd, 103.0)])
+    assert resolve_thresholds(*settings, rows).response_reward_below == known.response_reward_below
+    assert known.reward_gap_above == resolve_thresholds(*settings, without).reward_gap_above
+
+    decisions = keep(rows, known, lowest_only=True)
+    assert decisions["r3"] == Decision(False, "no reward: odd")
+    assert decisions["r4"] == Decision(False, "no reward: the value is not a finite number")
+    assert sum(d.accepted for d in decisions.values()) > 0
+
+
+@pytest.mark.parametrize("odd", [NAN, INFINITE, -INFINITE])
+def test_a_reference_whose_reward_is_no_number_is_no_reference_to_compare_with(odd: float) -> None:
+    thresholds = Thresholds(1.0, 0.0, 0.0)
+    said = Decision(False, "no reward of the reference: the value is not a finite number")
+    assert decide(Candidate("r", "p", 0.0, odd), thresholds) == said
+    failed = decide(Candidate("r", "p", 0.0, None, None, "refused"), thresholds)
+    assert failed == Decision(False, "no reward of the reference: refused")
+
+
+@pytest.mark.parametrize("guard", [None, 0.0, -INFINITE])
+@pytest.mark.parametrize("rewards", [(NAN, 1.0), (1.0, INFINITE), (None, 1.0), (1.0, None), (-INFINITE, 1.0)])
+def test_nothing_is_admitted_without_both_rewards(
+    rewards: tuple[float | None, float | None], guard: float | None
+) -> None:
+    assert admit(*rewards, guard) == Decision(False, "no reward: the value is not a finite number")
+    assert admit(*rewards, guard, "refused") == Decision(False, "no reward: refused")

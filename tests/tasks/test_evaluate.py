@@ -1,14 +1,20 @@
 """The evaluate stage on stored responses, with a verifier of this file."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from figa_core import ids
 from figa_core.config import EvaluationConfig
+from figa_core.errors import EvaluationError
+from figa_core.ports import RowFailure
 from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage import summary
+from figa_core.storage.failures import save_score_failures
 from tasks.evaluate import evaluate
 from tasks.workspace import Workspace
 
@@ -60,3 +66,65 @@ def test_a_verifier_is_called_once_a_response(workspace: Workspace, monkeypatch:
     rows = {row.metric: row for row in summary.evaluations(workspace.store.database, RUN)}
     assert (rows["verifier"].n, rows["verifier"].mean) == (4, 0.5)
     assert verified == []
+
+
+def moody(messages: Sequence[Message], text: str) -> Any:
+    """What verifiers do to single rows."""
+    index = int(text.removeprefix("answer "))
+    if index == 0:
+        raise KeyError(text)
+    return {1: math.nan, 2: "good"}.get(index, np.float32(0.25))
+
+
+def hopeless(messages: Sequence[Message], text: str) -> float:
+    return 57.0
+
+
+def _held_out(workspace: Workspace, rows: int) -> None:
+    """As many held-out prompts, answered and scored; the rewards of every eleventh are missing."""
+    store = workspace.store
+    prompts = [_prompt(i, Split.HELD_OUT) for i in range(10, 10 + rows)]
+    store.import_prompts(RUN, prompts)
+    responses = [
+        Response(f"more-{i:03d}", p.prompt_id, 0, f"answer {i}", (1,), FinishReason.STOP)
+        for i, p in enumerate(prompts, start=10)
+    ]
+    store.save_responses(GENERATOR, responses)
+    failed = responses[::11]
+    store.save_scores([Score(r.response_id, SCORER, 1.5) for r in responses if r not in failed])
+    save_score_failures(store.database, SCORER, [RowFailure(r.response_id, "odd (1)") for r in failed])
+
+
+def test_rows_without_a_value_are_left_out_counted_and_not_asked_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    _held_out(workspace, 40)
+    config = EvaluationConfig(verifier="test_evaluate:moody")
+    for _ in range(2):
+        result = evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
+        assert (result.n_in, result.n_out) == (44, 40)
+        assert result.reasons == {
+            "without a reward: odd": 4,
+            "without a verifier: the verifier raised KeyError": 1,
+            "without a verifier: the verifier returned what is no number": 1,
+            "without a verifier: the verifier returned what is not between 0 and 1": 1,
+        }
+    rows = {row.metric: row for row in summary.evaluations(workspace.store.database, RUN)}
+    assert (rows["reward"].n, rows["reward"].mean, rows["reward"].left_out) == (40, 1.5, 4)
+    assert (rows["verifier"].n, rows["verifier"].mean, rows["verifier"].left_out) == (41, 0.25, 3)
+
+
+def test_a_verifier_that_fails_for_all_rows_ends_the_stage_and_is_tried_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    config = EvaluationConfig(verifier="test_evaluate:hopeless")
+    said = (
+        r"4 of 4 responses have no value of evaluation.verifier = 'test_evaluate:hopeless': 4 × .*returned 57"
+    )
+    with pytest.raises(EvaluationError, match=said):
+        evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
+    assert workspace.store.database.fetch("SELECT count(*) FROM score_failures") == [(0,)]
+    monkeypatch.setattr("test_evaluate.hopeless", half)
+    assert evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER).n_out == 4

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from figa_core import ids
-from figa_core.filtering import Candidate, Thresholds, keep
+from figa_core.filtering import Candidate, Thresholds, admit, keep
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage.pairs import (
     RevisionRecipe,
@@ -181,7 +182,95 @@ def test_every_successful_revision_is_decided_once_with_both_rewards(store: Stor
     assert sorted(seen, key=lambda row: row.response_id) == [Admissible(r, rewards[r], 0.5) for r in kept]
 
 
+def admissible(store: Store) -> list[Admissible]:
+    """What the guard is asked about; it admits all."""
+    seen: list[Admissible] = []
+
+    def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
+        seen.extend(page)
+        return {row.response_id: Decision(True, "yes") for row in page}
+
+    decide_admissions(store.database, "run", "scorer", admit)
+    return sorted(seen, key=lambda row: row.response_id)
+
+
+def test_what_another_scorer_says_decides_nothing(store: Store) -> None:
+    """Neither its values nor its failures, of responses, of references or of revisions."""
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    revise_all(store)
+    before, decided, asked = rows(store), pairs(store), admissible(store)
+    with store.database.transaction() as connection:
+        connection.execute("INSERT INTO scores SELECT subject_id, 'another', 99.0 FROM scores")
+        connection.execute(
+            "INSERT INTO score_failures SELECT subject_id, 'a third', 'odd', 'odd' FROM scores "
+            "WHERE scorer_id = 'scorer'"
+        )
+    assert rows(store) == before
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    assert pairs(store) == decided
+    assert admissible(store) == asked != []
+    assert median_reward(store.database, RunScores("run", "generator", "another")) == 99.0
+
+
+def fail(store: Store, subjects: str) -> None:
+    """The scorer has failures in place of its values of these."""
+    with store.database.transaction() as connection:
+        connection.execute(
+            f"INSERT INTO score_failures SELECT subject_id, scorer_id, 'odd', 'odd (1)' FROM scores "
+            f"WHERE subject_id IN ({subjects})"
+        )
+        connection.execute(f"DELETE FROM scores WHERE subject_id IN ({subjects})")
+
+
+def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(store: Store) -> None:
+    expected = LOWEST(rows(store))
+    fail(store, "'response-0-1', 'reference-3'")
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE, 2)
+    found = {response: (kept, why) for response, kept, why, _ in pairs(store)}
+    assert found.keys() == expected.keys()
+    assert found["response-0-1"] == (False, "no reward: odd")
+    assert {found[f"response-3-{i}"] for i in range(SAMPLES[3])} == {
+        (False, "no reward of the reference: odd")
+    }
+    others = [r for r in found if not r.startswith(("response-0", "response-3"))]
+    assert all(Decision(*found[r]) == expected[r] for r in others)
+
+
+def test_a_revision_without_a_reward_is_not_admitted_even_with_the_guard_off(store: Store) -> None:
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    revise_all(store)
+    revision = next(r for _, kept, _, r in pairs(store) if kept)
+    fail(store, f"'{revision}'")
+
+    def admit_all(page: Sequence[Admissible]) -> dict[str, Decision]:
+        rewards = {r.response_id: (r.response_reward, r.revision_reward, None, r.failure) for r in page}
+        return {response: admit(*values) for response, values in rewards.items()}
+
+    decide_admissions(store.database, "run", "scorer", admit_all)
+    query = "SELECT revision_id, admit_reason FROM pairs WHERE kept AND NOT admitted"
+    assert store.database.fetch(query) == [(revision, "no reward: odd")]
+
+
+def test_what_was_decided_about_a_revision_is_forgotten_with_it(store: Store) -> None:
+    """As long as the revision is the same, admission and weighing hold; another has neither."""
+    columns = "revision_id, admitted, admit_reason, weighed, weigh_reason"
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    with store.database.transaction() as connection:
+        connection.execute(
+            "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' WHERE kept"
+        )
+    query = f"SELECT {columns} FROM pairs WHERE kept ORDER BY response_id"
+    before = store.database.fetch(query)
+    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
+    assert store.database.fetch(query) == before != []
+
+    replace_pairs(store.database, SCORES, LOWEST, replace(RECIPE, model="another"))
+    after = store.database.fetch(query)
+    assert {row[0] for row in after}.isdisjoint(row[0] for row in before)
+    assert {row[1:] for row in after} == {(None, None, None, None)}
+
+
 def test_the_median_is_that_of_the_responses(store: Store) -> None:
-    rewards = sorted(c.response_reward for c in rows(store))
+    rewards = sorted(c.response_reward for c in rows(store) if c.response_reward is not None)
     assert median_reward(store.database, SCORES) == rewards[len(rewards) // 2]
     assert median_reward(store.database, RunScores("run", "another", "scorer")) is None

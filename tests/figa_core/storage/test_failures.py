@@ -1,0 +1,121 @@
+"""What failed for one row alone: stored, not tried again, and forgotten where the whole stage failed."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from figa_core import ids
+from figa_core.errors import StorageError
+from figa_core.ports import RowFailure
+from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
+from figa_core.row_failures import Failed
+from figa_core.storage import failures, migrations, summary
+from figa_core.storage.rows import responses_of
+from figa_core.storage.store import Store
+
+RUN, GENERATOR, SCORER = "run", "generator", "scorer"
+SOURCE = responses_of(RUN, GENERATOR, Split.TRAIN)
+WANTED = (RUN, GENERATOR, Split.TRAIN, 2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Four prompts; sample 0 of each is drawn."""
+    store = Store(tmp_path)
+    store.create()
+    store.save_run(RUN, "test", {}, None)
+    prompts = [Prompt(ids.prompt_id((m,)), (m,), Split.TRAIN) for m in map(_question, range(4))]
+    store.import_prompts(RUN, prompts)
+    store.save_responses(
+        GENERATOR,
+        [Response(f"r{i}", p.prompt_id, 0, "text", (1,), FinishReason.STOP) for i, p in enumerate(prompts)],
+    )
+    return store
+
+
+def _question(index: int) -> Message:
+    return Message("user", f"question {index}")
+
+
+def unscored(store: Store, scorer: str = SCORER) -> list[str]:
+    return [subject.subject_id for page in store.iter_unscored(SOURCE, scorer) for subject in page]
+
+
+def test_a_text_that_failed_is_not_scored_again_until_it_is_forgotten(store: Store) -> None:
+    database = store.database
+    store.save_scores([Score("r0", SCORER, 1.0)])
+    failures.save_score_failures(
+        database, SCORER, [RowFailure("r1", "odd (1)"), RowFailure("r2", "odd (2)"), RowFailure("other", "x")]
+    )
+    failures.save_score_failures(database, "another", [RowFailure("r3", "odd (3)")])
+    assert unscored(store) == ["r3"]
+    assert store.count_unscored(SOURCE, SCORER) == 1
+    assert failures.score_failures(database, SOURCE, SCORER) == (4, [Failed("odd", 2, "r1", "odd (1)")])
+
+    failures.forget_score_failures(database, SOURCE, SCORER)
+    assert unscored(store) == ["r1", "r2", "r3"]
+    assert unscored(store, "another") == ["r0", "r1", "r2"]
+
+
+def test_a_sample_that_failed_is_not_drawn_again_until_it_is_forgotten(store: Store) -> None:
+    database = store.database
+    missing = [s.prompt_id for page in store.iter_missing_samples(*WANTED) for s in page]
+    assert len(missing) == 4
+    failures.save_generation_failures(
+        database, GENERATOR, [(missing[1], 1, "too long (9)"), (missing[2], 1, "x")]
+    )
+    failures.save_generation_failures(database, "another", [(missing[0], 1, "x")])
+
+    left = [s.prompt_id for page in store.iter_missing_samples(*WANTED) for s in page]
+    assert left == [missing[0], missing[3]]
+    assert store.count_missing_samples(*WANTED) == 2
+    rows, failed = failures.generation_failures(database, RUN, GENERATOR, Split.TRAIN)
+    assert rows == 4 + 2
+    assert {(f.kind, f.rows, f.reason) for f in failed} == {("too long", 1, "too long (9)"), ("x", 1, "x")}
+    assert summary.counts(database, RUN, GENERATOR).not_generated == {"too long": 1, "x": 1}
+
+    failures.forget_generation_failures(database, RUN, GENERATOR, Split.TRAIN)
+    assert store.count_missing_samples(*WANTED) == 4
+
+
+def test_a_score_that_is_no_number_is_not_stored(store: Store) -> None:
+    for value in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(StorageError, match=r"not finite numbers, such as .* for r1"):
+            store.save_scores([Score("r0", SCORER, 1.0), Score("r1", SCORER, value)])
+    assert len(unscored(store)) == 4
+
+
+def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "figa.duckdb")
+    with monkeypatch.context() as older, duckdb.connect(path) as connection:
+        older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:2])
+        older.setattr(migrations, "SCHEMA_VERSION", 2)
+        migrations.migrate(connection)
+        connection.execute("INSERT INTO scores VALUES ('a', 's', 'nan'), ('b', 's', 1.5), ('c', 's', '-inf')")
+        connection.execute("INSERT INTO evaluations VALUES ('r', 'l', 'g', 's', 'reward', 3, 0.5, NULL)")
+    Store(tmp_path).create()
+    database = Store(tmp_path).database
+    assert database.fetch("SELECT subject_id, value FROM scores") == [("b", 1.5)]
+    assert database.fetch("SELECT subject_id, scorer_id, kind FROM score_failures ORDER BY 1") == [
+        ("a", "s", "the value is not a finite number"),
+        ("c", "s", "the value is not a finite number"),
+    ]
+    [row] = summary.evaluations(database, "r")
+    assert (row.n, row.left_out) == (3, 0)
+
+
+def test_prompts_without_a_value_are_counted_by_why(store: Store) -> None:
+    database = store.database
+    of_model = (RUN, GENERATOR, SCORER, Split.TRAIN, 3)
+    chosen = [p for (p,) in database.fetch("SELECT prompt_id FROM prompts ORDER BY 1 LIMIT 3")]
+    responses = dict(database.fetch("SELECT prompt_id, response_id FROM responses"))
+    assert failures.without_value(database, *of_model) == {"not asked yet": 3}
+    store.save_scores([Score(responses[chosen[0]], SCORER, 0.5)])
+    failures.save_score_failures(database, SCORER, [RowFailure(responses[chosen[1]], "odd (1)")])
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM responses WHERE prompt_id = ?", [chosen[2]])
+    failures.save_generation_failures(database, GENERATOR, [(chosen[2], 0, "too long (7)")])
+    assert failures.without_value(database, *of_model) == {"odd": 1, "too long": 1}
