@@ -58,10 +58,16 @@ class RowFailure:
     reason: str
 
 
+Rewards = Sequence[tuple[str, float] | RowFailure]
+"""A batch of (subject id, value), in no order."""
+
+
 class Generator(Protocol):
     """Draws samples of a model; yields each batch as soon as it is durable or computed."""
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]: ...
+    def generate(
+        self, requests: Iterable[GenerationRequest]
+    ) -> Iterator[Sequence[Generation | RowFailure]]: ...
 
 
 class Scorer(Protocol):
@@ -70,7 +76,7 @@ class Scorer(Protocol):
     A value may be NaN or infinite: that is the model's word, and for the score stage to judge.
     """
 
-    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]: ...
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[Rewards]: ...
 
 
 class Reviser(Protocol):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from figa_core.inference import exchange
-from figa_core.ports import GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
 
@@ -20,23 +20,31 @@ def test_generation_requests_come_back_in_order_with_their_seeds(tmp_path: Path)
 
 def test_samples_come_back_even_when_they_are_empty(tmp_path: Path) -> None:
     path = tmp_path / "shard.parquet"
-    exchange.write_shard(path, [["a", "b"], [[], [5, 6]], ["stop", "length"]], exchange.GENERATIONS)
-    first, second = exchange.read_generations(path)
-    assert (first.request_id, first.token_ids, first.finish_reason) == ("a", (), FinishReason.STOP)
-    assert (second.request_id, second.token_ids, second.finish_reason) == ("b", (5, 6), FinishReason.LENGTH)
+    columns = [["a", "b", "c"], [[], [5, 6], []], ["stop", "length", ""], [None, None, "too long"]]
+    exchange.write_shard(path, columns, exchange.GENERATIONS)
+    assert exchange.read_generations(path) == [
+        Generation("a", (), FinishReason.STOP),
+        Generation("b", (5, 6), FinishReason.LENGTH),
+        RowFailure("c", "too long"),
+    ]
 
 
 def test_texts_and_their_rewards_come_back_to_the_last_bit(tmp_path: Path) -> None:
     exchange.write_scoring_requests(tmp_path / "texts", [ScoringRequest("a", (1, 2))])
     assert exchange.read_shard(tmp_path / "texts", exchange.SCORING_REQUESTS) == [["a"], [[1, 2]]]
-    exchange.write_shard(tmp_path / "scores", [["a", "b"], [0.1, -1 / 3]], exchange.SCORES)
-    assert exchange.read_scores(tmp_path / "scores") == [("a", 0.1), ("b", -1 / 3)]
+    columns = [["a", "b", "c"], [0.1, -1 / 3, None], [None, None, "too long"]]
+    exchange.write_shard(tmp_path / "scores", columns, exchange.SCORES)
+    assert exchange.read_scores(tmp_path / "scores") == [
+        ("a", 0.1),
+        ("b", -1 / 3),
+        RowFailure("c", "too long"),
+    ]
 
 
 def test_a_shard_that_cannot_be_written_whole_is_not_seen(tmp_path: Path) -> None:
     path = tmp_path / exchange.shard_name(0)
     with pytest.raises(pa.ArrowInvalid):
-        exchange.write_shard(path, [["a", "b"], [0.1]], exchange.SCORES)
+        exchange.write_shard(path, [["a", "b"], [0.1], [None]], exchange.SCORES)
     assert not list(tmp_path.glob("*.parquet"))
 
 

@@ -16,6 +16,7 @@ from figa_core.inference.transformers import TransformersGenerator, Transformers
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
+from tests.figa_core.inference.outcomes import generations, rewards
 
 
 def _generate(
@@ -33,7 +34,7 @@ def _generate(
         stop_token_ids=chat.stop_token_ids,
         tokens_per_batch=tokens_per_batch,
     )
-    return {g.request_id: g for batch in generator.generate(requests) for g in batch}
+    return generations(generator.generate(requests))
 
 
 def test_greedy_samples_do_not_depend_on_the_company_a_row_is_batched_with(
@@ -55,12 +56,8 @@ def test_a_sample_ends_before_the_stop_token_or_at_the_limit(
 
 def test_rewards_do_not_depend_on_the_batch(sandbox: Sandbox, scoring_requests: list[ScoringRequest]) -> None:
     requests = scoring_requests[:20]
-    alone = dict(
-        pair
-        for b in TransformersScorer(sandbox.reward_model, tokens_per_batch=1).score(requests)
-        for pair in b
-    )
-    together = dict(pair for b in TransformersScorer(sandbox.reward_model).score(requests) for pair in b)
+    alone = rewards(TransformersScorer(sandbox.reward_model, tokens_per_batch=1).score(requests))
+    together = rewards(TransformersScorer(sandbox.reward_model).score(requests))
     assert alone == pytest.approx(together, abs=1e-5)
 
 
@@ -69,7 +66,7 @@ def test_batches_hold_texts_of_similar_length(
 ) -> None:
     length = {r.subject_id: len(r.token_ids) for r in scoring_requests}
     batches = list(TransformersScorer(sandbox.reward_model, tokens_per_batch=1024).score(scoring_requests))
-    lengths = [[length[subject] for subject, _ in batch] for batch in batches]
+    lengths = [[length[subject] for subject in rewards([batch])] for batch in batches]
     assert all(max(later) <= min(earlier) for earlier, later in pairwise(lengths))
     assert all(len(batch) * max(batch) <= 1024 for batch in lengths)
 

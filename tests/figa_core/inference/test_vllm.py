@@ -17,9 +17,10 @@ from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings, find_vllm_python
 from figa_core.inference.vllm_process import VllmKeeper
-from figa_core.ports import GenerationRequest, ScoringRequest
+from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
+from tests.figa_core.inference.outcomes import generations, rewards
 
 PYTHON = find_vllm_python()
 pytestmark = [
@@ -53,7 +54,7 @@ def test_greedy_tokens_equal_those_of_transformers(
     sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
 ) -> None:
     vllm = _generator(sandbox.base_model, chat.stop_token_ids, tmp_path, temperature=0.0)
-    ours = {g.request_id: g for batch in vllm.generate(generation_requests) for g in batch}
+    ours = generations(vllm.generate(generation_requests))
     transformers = TransformersGenerator(
         sandbox.base_model,
         temperature=0.0,
@@ -61,7 +62,7 @@ def test_greedy_tokens_equal_those_of_transformers(
         max_tokens=MAX_TOKENS,
         stop_token_ids=chat.stop_token_ids,
     )
-    theirs = {g.request_id: g for batch in transformers.generate(generation_requests) for g in batch}
+    theirs = generations(transformers.generate(generation_requests))
 
     assert ours.keys() == theirs.keys()
     equal = sum(ours[key] == theirs[key] for key in ours)
@@ -80,7 +81,7 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_company(
     vllm = _generator(sandbox.base_model, [full_stop], tmp_path, temperature=1.0)
     # The repetitions stand in the second shard, among other rows.
     batches = vllm.generate([*generation_requests[:100], *again])
-    samples = {g.request_id: g.token_ids for batch in batches for g in batch}
+    samples = {key: g.token_ids for key, g in generations(batches).items()}
 
     assert all(samples[r.request_id] == samples[f"again {r.request_id}"] for r in repeated)
     assert len(set(samples.values())) > 90
@@ -95,9 +96,9 @@ def test_rewards_equal_the_raw_logits_of_transformers(
 ) -> None:
     assert PYTHON is not None
     vllm = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=PYTHON)
-    ours = dict(pair for batch in vllm.score(scoring_requests) for pair in batch)
+    ours = rewards(vllm.score(scoring_requests))
     transformers = TransformersScorer(sandbox.reward_model)
-    theirs = dict(pair for batch in transformers.score(scoring_requests) for pair in batch)
+    theirs = rewards(transformers.score(scoring_requests))
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
@@ -215,3 +216,25 @@ def _only_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
         time.sleep(0.05)
     (worker,) = children
     return worker
+
+
+def test_one_row_that_the_engine_cannot_take_fails_alone(
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    scoring_requests: list[ScoringRequest],
+    tmp_path: Path,
+) -> None:
+    assert PYTHON is not None
+    odd = {"huge": (1, 10**6), "long": (5,) * 301, "none": (), "full": (5,) * 300}
+    vllm = _generator(sandbox.base_model, chat.stop_token_ids, tmp_path / "generate", temperature=0.0)
+    requests = [*(GenerationRequest(key, ids, 0) for key, ids in odd.items()), *generation_requests[:4]]
+    drawn = [row for batch in vllm.generate(requests) for row in batch]
+    assert [row.row_id for row in drawn if isinstance(row, RowFailure)] == list(odd)
+    assert len(drawn) == len(requests)
+
+    scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path / "score", python=PYTHON)
+    texts = [*(ScoringRequest(key, ids) for key, ids in odd.items()), *scoring_requests[:4]]
+    scored = [row for batch in scorer.score(texts) for row in batch]
+    assert {row.row_id for row in scored if isinstance(row, RowFailure)} == {"huge", "long", "none"}
+    assert len(scored) == len(texts)

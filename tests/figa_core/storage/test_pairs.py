@@ -257,7 +257,8 @@ def test_what_was_decided_about_a_revision_is_forgotten_with_it(store: Store) ->
     replace_pairs(store.database, SCORES, LOWEST, RECIPE)
     with store.database.transaction() as connection:
         connection.execute(
-            "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' WHERE kept"
+            "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' "
+            "WHERE kept"
         )
     query = f"SELECT {columns} FROM pairs WHERE kept ORDER BY response_id"
     before = store.database.fetch(query)
