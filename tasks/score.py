@@ -47,7 +47,8 @@ def score_responses(
     Raises:
         EngineError: the reward model cannot be used, or fails for too many of the texts.
     """
-    return _score(workspace, config, responses_of(run_id, generator, split), "responses", engines, on_progress)
+    source = responses_of(run_id, generator, split)
+    return _score(workspace, config, source, "responses", engines, on_progress)
 
 
 @task(name="score-references", task_run_name="score references", cache_policy=NO_CACHE)

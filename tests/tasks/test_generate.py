@@ -1,9 +1,26 @@
 """What the generate stage makes of generated ids."""
 
+import shutil
+from pathlib import Path
+
+import pytest
+
+from figa_core import ids
+from figa_core.config import Engine, GenerationConfig
+from figa_core.errors import EngineError
 from figa_core.ports import Generation
-from figa_core.records import FinishReason
-from tasks.generate import _responses
+from figa_core.records import FinishReason, Message, Prompt, Split
+from figa_core.sandbox.build import Sandbox
+from tasks.generate import Sampling, _responses, generate
+from tasks.workspace import Workspace
 from tests.figa_core.templates.styles import chat_format
+
+RUN = "run-of-the-test"
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
 
 
 def test_what_stands_before_the_stop_is_no_part_of_the_answer_unless_it_was_cut() -> None:
@@ -22,3 +39,39 @@ def test_what_stands_before_the_stop_is_no_part_of_the_answer_unless_it_was_cut(
     )
     assert (ended.text, ended.token_ids) == ("on its way.", answer)
     assert cut.token_ids == answer + lead
+
+
+def test_a_prompt_that_alone_cannot_be_answered_is_stored_with_the_reason(
+    workspace: Workspace, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(sandbox.base_model, model)
+    (model / "chat_template.jinja").write_text(NO_SYSTEM)
+    system = (Message("system", "Be brief."), Message("user", "Where?"))
+    asked = [system, *((Message("user", f"question {i}"),) for i in range(11))]
+    prompts = [Prompt(ids.prompt_id(messages), messages, Split.TRAIN) for messages in asked]
+    workspace.store.import_prompts(RUN, prompts)
+    config = GenerationConfig(model=model, engine=Engine.TRANSFORMERS, max_tokens=2)
+    sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=2)
+
+    result = generate.fn(workspace, RUN, config, sampling, 64)
+    assert (result.n_in, result.n_out) == (24, 22)
+    assert result.reasons == {"the chat template refuses these messages: no system role": 2}
+    rows = workspace.store.database.fetch("SELECT prompt_id, sample_index FROM generation_failures")
+    assert sorted(rows) == [(prompts[0].prompt_id, 0), (prompts[0].prompt_id, 1)]
+    assert generate.fn(workspace, RUN, config, sampling, 64).n_in == 0
+
+
+def test_many_prompts_that_cannot_be_answered_end_the_stage_and_are_tried_again(
+    workspace: Workspace, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(sandbox.base_model, model)
+    (model / "chat_template.jinja").write_text(NO_SYSTEM)
+    asked = [(Message("system", f"Be brief {i}."), Message("user", "Where?")) for i in range(3)]
+    workspace.store.import_prompts(RUN, [Prompt(ids.prompt_id(m), m, Split.TRAIN) for m in asked])
+    config = GenerationConfig(model=model, engine=Engine.TRANSFORMERS, max_tokens=2)
+    sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=1)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="3 of 3 samples could not be drawn: 3 × the chat template"):
+            generate.fn(workspace, RUN, config, sampling, 64)
