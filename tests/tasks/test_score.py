@@ -34,6 +34,12 @@ def reward_model(sandbox: Sandbox, target: Path, change: Any = None) -> RewardCo
     return RewardConfig(model=target, engine=Engine.TRANSFORMERS, max_length=64)
 
 
+def overflow(weights: dict[str, torch.Tensor]) -> None:
+    """Weights that are finite, and rewards that are not: as in fp16 with texts of some kind."""
+    weights["model.norm.weight"].fill_(3e38)
+    weights["score.weight"].fill_(10.0)
+
+
 def answered(workspace: Workspace, good: int, refused: int) -> None:
     """Prompts with a response each; those with a system message come after the others."""
     prompts = []
@@ -85,10 +91,7 @@ def test_many_refused_texts_end_the_stage_by_name_and_are_tried_again(
 def test_a_model_whose_rewards_are_no_numbers_ends_the_stage(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    def spoil(weights: dict[str, torch.Tensor]) -> None:
-        weights["score.weight"][0, 0] = float("nan")
-
-    config = reward_model(sandbox, tmp_path / "reward", spoil)
+    config = reward_model(sandbox, tmp_path / "reward", overflow)
     answered(workspace, good=4, refused=0)
     with pytest.raises(EngineError, match=r"4 of 4 responses have no reward: 4 × the value is not a finite"):
         score(workspace, config)
@@ -100,10 +103,7 @@ def test_a_stage_that_fails_for_row_after_row_does_not_go_through_them_all(
 ) -> None:
     monkeypatch.setattr("figa_core.row_failures._TELLING", 4)
 
-    def spoil(weights: dict[str, torch.Tensor]) -> None:
-        weights["score.weight"][0, 0] = float("inf")
-
-    config = reward_model(sandbox, tmp_path / "reward", spoil).model_copy(update={"tokens_per_batch": 1})
+    config = reward_model(sandbox, tmp_path / "reward", overflow).model_copy(update={"tokens_per_batch": 1})
     answered(workspace, good=30, refused=0)
     with pytest.raises(EngineError, match=r"^4 of 4 responses have no reward"):
         score(workspace, config)
