@@ -16,6 +16,7 @@ from figa_core.inference.vllm_process import PYTHON_VARIABLE
 from figa_core.ports import Generator, ScoringRequest
 from figa_core.sandbox.build import Sandbox
 from tasks.engines import Engines, lent, sampled_length
+from tests.figa_core.inference.outcomes import rewards
 
 # Stands in for vLLM's interpreter: every text's reward is the worker's pid.
 WORKER = """
@@ -29,7 +30,8 @@ for line in sys.stdin.buffer:
     for source in Path(job["input"]).glob("*.parquet"):
         subjects, _ = exchange.read_shard(source, exchange.SCORING_REQUESTS)
         rewards = [float(os.getpid())] * len(subjects)
-        exchange.write_shard(Path(job["output"]) / source.name, [subjects, rewards], exchange.SCORES)
+        columns = [subjects, rewards, [None] * len(subjects)]
+        exchange.write_shard(Path(job["output"]) / source.name, columns, exchange.SCORES)
 """
 
 
@@ -66,8 +68,7 @@ def reward_of(engines: Engines, sandbox: Sandbox, tmp_path: Path) -> Callable[..
         config = RewardConfig(model=sandbox.reward_model, engine=Engine.VLLM, max_length=max_length)
         scorer = engines.scorer(config, Work(1, 10), scratch=tmp_path / "scratch")
         assert isinstance(scorer, VllmScorer)
-        ((pair,),) = list(scorer.score([ScoringRequest("text", (1, 2, 3))]))
-        return int(pair[1])
+        return int(rewards(scorer.score([ScoringRequest("text", (1, 2, 3))]))["text"])
 
     return score
 
