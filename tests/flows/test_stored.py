@@ -1,13 +1,15 @@
 """What a retry begins with: the run's own configuration, or a refusal to pay for another run unawares."""
 
+import asyncio
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from figa_core.config import PipelineConfig
 from figa_core.config_file import load_config
-from figa_core.errors import InputError
+from figa_core.errors import InputError, InterruptedRunError
 from flows.open_run import identify, open_run, visit_run
 from flows.progress import Lines
 from flows.status import workspace_status
@@ -75,3 +77,27 @@ def test_a_visit_leaves_what_the_run_came_to_as_it_is(
         raise RuntimeError("it fails")
     [run] = workspace_status(config.workspace.path)["runs"]
     assert (run["run_id"], run["status"]) == (run_id, "dataset built")
+
+
+def test_prompts_that_vanished_before_the_retry_are_named(config: PipelineConfig, run_id: str) -> None:
+    config.prompts.path.unlink()
+    with pytest.raises(InputError, match=r"prompts\.jsonl"):
+        stored_config(config.workspace.path, run_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (InputError("no such file"), "failed", "no such file"),
+        (InterruptedRunError(signal.SIGTERM), "interrupted", "stopped by SIGTERM: the same command goes on"),
+        (KeyboardInterrupt(), "interrupted", "stopped from outside: the same command goes on"),
+        (asyncio.CancelledError(), "interrupted", "stopped from outside: the same command goes on"),
+    ],
+)
+def test_a_run_that_was_stopped_did_not_fail(
+    config: PipelineConfig, error: BaseException, status: str, message: str
+) -> None:
+    with pytest.raises(type(error)), open_run(config, "a flow run", QUIET):
+        raise error
+    [run] = workspace_status(config.workspace.path)["runs"]
+    assert (run["status"], run["message"]) == (status, message)
