@@ -11,6 +11,7 @@ STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
 TESTS ?= tests
 PACKAGES ?=
+TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
@@ -89,9 +90,9 @@ bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel 
 	@$(BIN)/python -m tests.benchmarks.training
 	@$(BIN)/python -m tests.benchmarks.load
 
-# PACKAGES="weighting training" for a part; see tests/mutants.py.
+# PACKAGES="weighting training" for a part, TENTHS=2 for a sample; see tests/mutants.py.
 mutants: setup $(STAMPS)/mutants  ## small errors put into the code, and which of them no test notices; an hour or more
-	@$(BIN)/python tests/mutants.py $(PACKAGES)
+	@$(BIN)/python tests/mutants.py --tenths $(TENTHS) $(PACKAGES)
 
 lint: $(STAMPS)/main
 	@$(BIN)/ruff check .

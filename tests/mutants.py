@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "mutants"
 CORE = "core"
 PACKAGES = ("weighting", "training", "revision", "storage", "evaluation", "inference", "report", CORE)
+_DIGITS = "3718529406"  # spread out, so that a sample of mutants is one of all kinds of expression
 _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"
 # A fork server: mutants must not find caches that the unchanged code has filled.
@@ -58,8 +59,11 @@ class Share:
         return self.killed / max(1, self.killed + self.survived + self.untested)
 
 
-def run_package(package: str, *, processes: int) -> Share:
-    """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test."""
+def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
+    """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test.
+
+    Of the mutants, which are numbered by function, `tenths` of ten are tried: those whose last digit says so.
+    """
     copy = OUTPUT / package
     _copy_tracked_files(copy)
     mutated = ["figa_core/*.py"] if package == CORE else [f"figa_core/{package}/*"]
@@ -73,7 +77,7 @@ def run_package(package: str, *, processes: int) -> Share:
     log = OUTPUT / f"{package}.log"
     with log.open("wb") as file:
         code = subprocess.run(
-            _mutmut("run", "--max-children", str(processes)),
+            _mutmut("run", "--max-children", str(processes), *(f"*__mutmut_*{d}" for d in _DIGITS[:tenths])),
             cwd=copy,
             env=_environment(copy),
             stdout=file,
@@ -145,6 +149,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--tenths", type=int, default=10, help="of the mutants, for a sample of large packages"
+    )
     options = parser.parse_args()
     if unknown := set(options.packages) - set(PACKAGES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PACKAGES)}")
@@ -152,7 +159,7 @@ def main() -> None:
     summary = OUTPUT / "summary.json"
     figures = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
     for package in options.packages or PACKAGES:
-        share = run_package(package, processes=options.processes)
+        share = run_package(package, processes=options.processes, tenths=options.tenths)
         total = share.killed + share.survived + share.untested
         print(
             f"{package:<12}{share.killed_share:7.1%} of {total:,} killed; {share.survived:,} survived, "
