@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from figa_core.chat import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
 from tests.figa_core.inference.outcomes import generations, rewards
@@ -133,7 +133,10 @@ def test_padding_needs_no_id_of_its_own(
     model = shutil.copytree(sandbox.reward_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "pad_token_id": pad, "eos_token_id": [3, 2]}))
-    few = scoring_requests[:8]
-    found = dict(pair for batch in TransformersScorer(model).score(few) for pair in batch)
-    theirs = dict(pair for batch in TransformersScorer(sandbox.reward_model).score(few) for pair in batch)
-    assert found == pytest.approx(theirs, abs=1e-5)
+
+    def rewards(scorer: Path) -> dict[str, float]:
+        found = [row for batch in TransformersScorer(scorer).score(scoring_requests[:8]) for row in batch]
+        return dict(row for row in found if not isinstance(row, RowFailure))
+
+    assert rewards(model) == pytest.approx(rewards(sandbox.reward_model), abs=1e-5)
+    assert len(rewards(model)) == 8
