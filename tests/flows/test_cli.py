@@ -135,7 +135,7 @@ def refusal(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], s
 
 def test_a_missing_model_directory_is_named(project: Project, refusal: Callable[[], str]) -> None:
     project.settings["generation"]["model"] = str(project.directory / "no-model")
-    assert "no-model: no Hugging Face model directory" in refusal()
+    assert "no-model: no such model directory" in refusal()
 
 
 def test_a_missing_key_is_named(

@@ -121,6 +121,7 @@ def _journal(project: Project) -> Path:
     return project.workspace / "journal" / "revise.jsonl"
 
 
+@pytest.mark.slow
 def test_a_run_that_may_do_without_some_rows_is_completed_with_a_warning_and_the_retry_stays_offered(
     served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_model_trained_in_bfloat16_is_not_rounded_and_brings_everything_along(
         "tekken.json",
         "vocab.bpe",
         "adapter_config.json",
+        "model.safetensors.index.json",
     ):
         (model / name).unlink()
     job = training_job(model, shards_dir, tmp_path / "out", processes=1, dtype="bfloat16")

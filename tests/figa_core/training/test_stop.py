@@ -64,6 +64,7 @@ def test_a_run_that_is_asked_to_stop_ends_its_training_with_a_checkpoint_and_goe
     same_as_undisturbed(job, finished, tmp_path / "log")
 
 
+@pytest.mark.slow
 def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_run_says_how_it_goes_on(
     finished: Finished, model_dir: Path, shards_dir: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_run_says_how_it_
     same_as_undisturbed(job, finished, tmp_path / "log")
 
 
+@pytest.mark.slow
 def test_an_exception_where_the_training_is_followed_stops_it_with_a_checkpoint_too(
     model_dir: Path, shards_dir: Path, tmp_path: Path
 ) -> None:
