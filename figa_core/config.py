@@ -16,6 +16,7 @@ from figa_core.config_values import (
     environment_variable,
     function_spec,
     not_blank,
+    one_line,
     quantile_or_number,
 )
 from figa_core.records import Objective
@@ -44,7 +45,9 @@ class WorkspaceConfig(Section):
     """Where everything of this workspace is kept: database, journal, shards, trainings, report."""
 
     path: Path = Field(description="Directory of the workspace; created when missing.")
-    name: str = Field(default="figa", description="Shown in flow-run names and in the report.")
+    name: Annotated[str, AfterValidator(one_line)] = Field(
+        default="figa", description="Shown in flow-run names and in the report."
+    )
     note: str = Field(default="", description="Shown in the report; what a reader should know.")
     lease_timeout_s: float = Field(
         default=0.0, ge=0, description="Seconds to wait for a workspace another run holds."

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from figa_core.findings import shortened
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
+_VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would fill in
 _TYPES_TRIED = {"int", "float", "str", "constrained-int", "constrained-float", "literal['auto']"}
 # What a person may have typed a password or a key into: a message is logged.
 _NEVER_REPEATED = ("base_url", "api_key_env")
@@ -87,6 +89,13 @@ def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineCo
 
 
 def _read(data: dict[str, Any], *, source: str, base: Path) -> ReadSettings:
+    try:
+        return _read_tables(data, source=source, base=base)
+    except RecursionError:
+        raise ConfigError(f"{source}: the settings are nested too deeply.") from None
+
+
+def _read_tables(data: dict[str, Any], *, source: str, base: Path) -> ReadSettings:
     paths = dict(_path_problems(data, base))
     try:
         config = PipelineConfig.model_validate(data)
@@ -234,7 +243,9 @@ def absolute_path(path: Path, base: Path) -> Path:
     except RuntimeError:  # what `resolve` raises
         raise ValueError("its symbolic links lead in a circle") from None
     except (FileNotFoundError, NotADirectoryError):
-        pass  # what is not there is for those to say who need it
+        if variable := _VARIABLE.search(str(path)):
+            raise ValueError(f"{variable[0]} is not filled in here; write the path itself") from None
+        # What else is not there is for those to say who need it.
     except OSError as error:
         raise ValueError(f"the path cannot be used: {error.strerror}") from None
     return found

@@ -6,12 +6,22 @@ from urllib.parse import urlsplit
 _ROUTE = "/chat/completions"
 _KEY_BEGINNINGS = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
 _NAME_LENGTH_MAX = 60
+_ONE_LINE_MAX = 200
 
 
 def not_blank(text: str) -> str:
     """Refuse a name that is empty or only spaces."""
     if not text.strip():
         raise ValueError("the text is empty; give a name")
+    return text
+
+
+def one_line(text: str) -> str:
+    """Refuse a name that a terminal or a table cannot show: control characters, or too long."""
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    if len(text) > _ONE_LINE_MAX:
+        raise ValueError(f"has {len(text):,} characters; give at most {_ONE_LINE_MAX}")
     return text
 
 

@@ -23,6 +23,8 @@ _BOM = codecs.BOM_UTF8
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?P<end>"?)|[\[\]{},]', re.DOTALL)
 _TOO_LONG = f"not a row: longer than {MOST_ROW_BYTES // 2**20} MiB"
 
+_CUT_OFF = "the file ends within its JSON array, as one does that was cut off"
+
 Row = dict[str, Any] | str
 """An object, or in words why there is none."""
 
@@ -79,7 +81,10 @@ def rows_of_document(file: IO[bytes]) -> Iterator[Row]:
     splitter = _Splitter()
     while chunk := file.read(_CHUNK_BYTES):
         yield from map(parse_object, splitter.feed(chunk))
-    yield from map(parse_object, splitter.rest())
+    rest = [parse_object(text) for text in splitter.rest()]
+    yield from rest
+    if splitter.in_array and not any(isinstance(row, str) for row in rest):
+        yield _CUT_OFF
 
 
 def is_a_row_a_line(head: bytes) -> bool:
@@ -126,6 +131,11 @@ class _Splitter:
         self._scanned = 0
         self._depth = 0
         self._base = 0  # 1 within the outermost array, whose elements are the rows
+
+    @property
+    def in_array(self) -> bool:
+        """Whether the outermost array has begun and not ended."""
+        return self._base == 1
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The rows that end within this chunk."""

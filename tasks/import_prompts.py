@@ -50,7 +50,7 @@ def import_prompts(
         InputError: the file cannot be used at all, or the reward model's template refuses many rows.
         NothingToDoError: not one row of it can be used.
     """
-    check = _Check(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
+    check = PromptCheck(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
     store = workspace.store
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []
@@ -98,8 +98,8 @@ def _refused_by_reward(model: Path | None, some: Sequence[BadRow], refused: int,
     )
 
 
-class _Check:
-    """What else is looked at before a prompt is imported."""
+class PromptCheck:
+    """What else is looked at before a prompt is imported; the checks before a run ask it as well."""
 
     def __init__(self, chat: ChatFormat, reward: ChatFormat | None, config: PromptsConfig) -> None:
         self._chat, self._roles = chat, TemplateRoles(chat)
@@ -115,11 +115,8 @@ class _Check:
         prompts = [(number, row) for number, row in batch if isinstance(row, Prompt)]
         first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in prompts])
         new = [(number, prompt) for number, prompt in prompts if first[prompt.prompt_id] == number]
-        outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for _, prompt in new])
-        problems = {
-            number: self._problem(prompt, outcome)
-            for (number, prompt), outcome in zip(new, outcomes, strict=True)
-        }
+        found = self.problems([prompt for _, prompt in new])
+        problems = {number: problem for (number, _), problem in zip(new, found, strict=True)}
         good: list[Prompt] = []
         bad: list[BadRow] = []
         out: list[str] = []
@@ -134,6 +131,11 @@ class _Check:
             else:
                 good.append(row)
         return good, bad, out
+
+    def problems(self, prompts: Sequence[Prompt]) -> list[str | None]:
+        """Why each of the prompts cannot be used, or None."""
+        outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for prompt in prompts])
+        return [self._problem(prompt, outcome) for prompt, outcome in zip(prompts, outcomes, strict=True)]
 
     def _problem(self, prompt: Prompt, outcome: tuple[int, ...] | str) -> str | None:
         """Why a prompt cannot be used, given its ids or why it has none."""

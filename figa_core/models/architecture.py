@@ -92,9 +92,21 @@ def described(model: Path, settings: Mapping[str, Any], role: ModelRole, weights
 
 def other_class(settings: Mapping[str, Any]) -> str | None:
     """The class that config.json names, where that is no causal language model."""
-    named = settings.get("architectures")
-    name = str(named[0]) if isinstance(named, list) and named else ""
+    name = _named_class(settings)
     return name if name.endswith(_NOT_CAUSAL) else None
+
+
+def rates_tokens(settings: Mapping[str, Any]) -> str | None:
+    """The class that config.json names, where it gives a value to every token: its head looks like that of
+    a reward model.
+    """
+    name = _named_class(settings)
+    return name if name.endswith(("ForTokenClassification", "ForQuestionAnswering")) else None
+
+
+def _named_class(settings: Mapping[str, Any]) -> str:
+    named = settings.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
 
 
 def head_is_there(tensors: Mapping[str, Tensor]) -> bool:

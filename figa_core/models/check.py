@@ -15,6 +15,7 @@ from figa_core.models.architecture import (
     described,
     head_is_there,
     other_class,
+    rates_tokens,
     weight_problems,
 )
 from figa_core.models.config_json import CONFIG, label_count, quantization, read_config, sections
@@ -77,6 +78,8 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
         yield f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
     if role is ModelRole.POLICY and (name := other_class(config)):
         yield f"{path}: this is a {name}, not a causal language model. Set generation.model to one."
+    if role is ModelRole.REWARD and (name := rates_tokens(config)):
+        yield f"{path}: this is a {name}, which rates tokens, not answers. Set reward.model to another."
     if role is ModelRole.POLICY and (kind := quantization(config)):
         yield (
             f"{path}: the weights are quantized ({kind}), and such weights cannot be trained. "

@@ -142,4 +142,12 @@ def _instead(model: Path) -> str:
             f"has no .safetensors weights, only {found['.gguf']}; GGUF is quantized and not trained on. Give "
             "the original model."
         )
+    if inner := _model_below(model):
+        return f"holds no model itself, but {inner.relative_to(model)} in it does. Give {inner}."
     return f"has no .safetensors weights ({SINGLE}). Give the directory of the whole model."
+
+
+def _model_below(model: Path) -> Path | None:
+    """Where the model may be instead: a training's last checkpoint, or a snapshot in the hub's cache."""
+    found = [config.parent for depth in ("*", "*/*") for config in model.glob(f"{depth}/config.json")]
+    return max(found, key=lambda folder: folder.stat().st_mtime, default=None)

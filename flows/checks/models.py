@@ -4,14 +4,17 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from figa_core.chat import ChatFormat, Ids
+from figa_core.chat import ChatFormat
 from figa_core.findings import Finding, problem, warning
 from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
+from figa_core.prompts import reason_kind
+from figa_core.template_roles import TemplateRoles
 from flows.checks.facts import Facts
 from tasks.engines import check_engine
+from tasks.import_prompts import PromptCheck
 
 _REPAIR = "Copy its chat_template.jinja from its source again."
 
@@ -58,11 +61,19 @@ def check_engines(facts: Facts) -> Iterator[Finding]:
 def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
     """Both templates take the conversations that the file of prompts holds, with their roles."""
     prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
+    check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
+    yield from _refused("generation.model", check.problems(prompts))
     messages = [prompt.messages for prompt in prompts]
-    read = facts.generation_chat.prompt_ids_or_reasons(messages)
-    yield from _refused("generation.model", read)
     rated = facts.reward_chat.conversation_ids_or_reasons([(each, "Yes.") for each in messages])
-    yield from _refused("reward.model", rated)
+    yield from _refused("reward.model", [each if isinstance(each, str) else None for each in rated])
+    roles = TemplateRoles(facts.reward_chat)
+    passed_over = Counter(role for each in messages if (role := roles.left_out(each)))
+    for role, count in passed_over.items():
+        yield warning(
+            "reward.model",
+            f"its chat template leaves out what role {role!r} says, in {count:,} of the first "
+            f"{len(messages):,} prompts: answers are rated without it.",
+        )
 
 
 def check_generation_lengths(facts: Facts) -> Iterator[Finding]:
@@ -99,14 +110,16 @@ def _tokenizer(model: Path, chat: ChatFormat, vocabulary: int | None) -> Iterato
         yield problem("", f"{model}: its chat template leaves the assistant's answer out. {_REPAIR}")
 
 
-def _refused(setting: str, outcomes: Sequence[Ids | str]) -> Iterator[Finding]:
-    reasons = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:
+    found = [outcome for outcome in outcomes if outcome is not None]
+    reasons = Counter(map(reason_kind, found))
     if not reasons:
         return
-    said, _ = reasons.most_common(1)[0]
+    kind, _ = reasons.most_common(1)[0]
+    said = next(reason for reason in found if reason_kind(reason) == kind)
     count = f"{reasons.total():,} of the first {len(outcomes):,} prompts"
     if reasons.total() == len(outcomes):
-        yield problem(setting, f"takes none of the prompts: {said}. Give prompts in the roles it knows.")
+        yield problem(setting, f"takes none of the prompts: {said}. Correct the setting, or the prompts.")
     else:
         yield warning(setting, f"{count} are left out, because {said}.")
 

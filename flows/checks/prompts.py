@@ -8,8 +8,6 @@ from figa_core.training.step_size import AUTO, about_steps, updates
 from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 
-_UNUSABLE_SHARE_SAID = 0.1
-
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
     """Its first thousand rows, with the reasons of those that cannot be used; raises InputError."""
@@ -23,7 +21,7 @@ def check_rows(facts: Facts) -> Iterator[Finding]:
             f"{path}: none of {rows} can be used ({found.reasons_text()}). Correct the file, or "
             "prompts.prompt_field.",
         )
-    elif found.unusable > _UNUSABLE_SHARE_SAID * found.rows:
+    elif found.unusable:
         yield warning(
             "prompts.path",
             f"{path}: {found.unusable:,} of {rows} cannot be used and are left out ({found.reasons_text()}).",
@@ -61,6 +59,13 @@ def _splits(facts: Facts) -> Iterator[Finding]:
 def _references(facts: Facts) -> Iterator[Finding]:
     found, asked = facts.prompts, objectives(facts.config)
     field = facts.config.prompts.reference_field
+    rows_with = found.with_reference + sum(p.reference is not None for p in found.held_out_prompts)
+    if field and "reference_field" in facts.config.prompts.model_fields_set and not rows_with:
+        which = "no row" if found.whole else f"none of the first {found.rows:,} rows"
+        yield warning(
+            "prompts.reference_field",
+            f'{which} has a reference in the field {field!r}. Correct it, or set it to "none".',
+        )
     if field is None or Objective.SFT not in asked or found.with_reference or not found.train_prompts:
         return
     which = (

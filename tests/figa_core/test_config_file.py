@@ -39,6 +39,7 @@ def test_toml_that_python_cannot_take_is_refused_in_words(tmp_path: Path) -> Non
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"9" * 5000)
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"[" * 50_000)
     assert "cannot read the config" in refused(tmp_path / "run.toml", b"#" * 10_000_001)
+    assert "nested too deeply" in refused(tmp_path / "run.toml", b".".join([b"a"] * 5000) + b" = 1")
 
 
 def test_a_directory_and_a_name_that_cannot_be_are_no_config(tmp_path: Path) -> None:
@@ -71,6 +72,21 @@ def test_a_path_that_cannot_be_is_refused_by_its_setting(
     (tmp_path / "pool").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{said}"):
         load(tmp_path, overrides={section: {field: path}})
+
+
+@pytest.mark.parametrize("path", ["$HOME/p.jsonl", "${FIGA_RUNS}/p", "%USERPROFILE%/p"])
+@pytest.mark.parametrize(("section", "field"), path_fields())
+def test_a_variable_in_a_path_is_not_taken_for_a_name(
+    tmp_path: Path, section: str, field: str, path: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*is not filled in here"):
+        load(tmp_path, overrides={section: {field: path}})
+
+
+def test_a_path_that_exists_may_hold_a_dollar(tmp_path: Path) -> None:
+    (tmp_path / "$HOME").mkdir()
+    found = load(tmp_path, overrides={"workspace": {"path": "$HOME"}})
+    assert found.workspace.path == tmp_path / "$HOME"
 
 
 def test_paths_from_a_form_are_refused_in_the_same_words(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from figa_core.config_values import api_base_url, environment_variable, function_spec, not_blank
+from figa_core.config_values import api_base_url, environment_variable, function_spec, not_blank, one_line
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,14 @@ def test_no_verifier_and_one_of_the_right_form_are_taken() -> None:
     assert function_spec(None) is None
     assert function_spec("a.b:c") == "a.b:c"
     assert not_blank("a name") == "a name"
+
+
+@pytest.mark.parametrize("name", ["", "first run", "模型 α/β", "x" * 200])
+def test_a_name_of_one_line_is_taken_as_it_is(name: str) -> None:
+    assert one_line(name) == name
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "tab\t", "nul\0", "x" * 201])
+def test_a_name_that_no_table_can_show_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"one line of printable|at most 200"):
+        one_line(name)

@@ -54,6 +54,13 @@ def test_elements_that_are_no_objects_are_rows_with_a_reason() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("end", [b"", b",", b",\n"])
+def test_an_array_that_is_cut_between_two_rows_says_so(end: bytes) -> None:
+    *rows, last = document(b'[{"a": 1}, {"b": 2}' + end)
+    assert rows == [{"a": 1}, {"b": 2}]
+    assert last == "the file ends within its JSON array, as one does that was cut off"
+
+
 @pytest.mark.parametrize("end", [b', {"b": ', b', {"b": "x', b', {"b": "x\\', b', {"b"'])
 def test_an_array_that_ends_too_early_says_so_at_its_last_row(end: bytes) -> None:
     first, last = document(b'[{"a": 1}' + end)

@@ -103,6 +103,12 @@ def test_a_reward_model_has_one_label(reward: Path) -> None:
     assert "a reward model has one label, this one has 2" in problems(reward, REWARD)
 
 
+@pytest.mark.parametrize("name", ["LlamaForTokenClassification", "LlamaForQuestionAnswering"])
+def test_a_model_that_rates_tokens_is_no_reward_model(reward: Path, name: str) -> None:
+    edit(reward / "config.json", architectures=[name])
+    assert f"this is a {name}, which rates tokens, not answers" in problems(reward, REWARD)
+
+
 def test_a_head_whose_bias_would_be_left_out_is_refused(reward: Path) -> None:
     change(reward, score__bias=torch.ones(1))
     assert "config.json leaves out what the files hold: score.bias" in problems(reward, REWARD)

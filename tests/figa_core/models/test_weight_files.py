@@ -1,5 +1,6 @@
 """Which files a model's weights are in, and what a directory has instead of them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_two_answers_to_which_weights_these_are_is_one_too_many(policy: Path, sh
 def test_what_is_there_instead_of_weights_is_said(policy: Path, name: str, words: str) -> None:
     (policy / "model.safetensors").rename(policy / name)
     assert words in only_problem(policy)
+
+
+@pytest.mark.parametrize("below", ["checkpoint-500", "snapshots/4d7a"])
+def test_a_model_that_is_in_a_folder_below_is_named(policy: Path, tmp_path: Path, below: str) -> None:
+    outer = tmp_path / "outer"
+    shutil.copytree(policy, outer / below)
+    assert only_problem(outer) == (
+        f"{outer}: holds no model itself, but {below} in it does. Give {outer / below}."
+    )
 
 
 def test_an_adapter_is_no_model(policy: Path) -> None:

@@ -146,6 +146,36 @@ def test_a_template_that_refuses_every_prompt_is_a_problem(facts: MakeFacts, bas
     assert line.startswith("generation.model: takes none of the prompts: ")
 
 
+DROPS_SYSTEM = NO_SYSTEM.replace("{{ raise_exception('no system role') }}{% endif %}", "{% else %}").replace(
+    "{% endfor %}", "{% endif %}{% endfor %}", 1
+)
+
+
+@pytest.mark.usefixtures("reward")
+def test_a_template_that_passes_over_a_role_is_said_as_the_import_will(facts: MakeFacts, base: Path) -> None:
+    (base / "chat_template.jinja").write_text(DROPS_SYSTEM)
+    [line] = said(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
+    assert line.startswith("generation.model: takes none of the prompts: ")
+    assert "leaves out what role 'system' says" in line
+    [line] = said(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
+    assert line.startswith("warning: generation.model: 1 of the first 4 prompts are left out")
+
+
+@pytest.mark.usefixtures("base")
+def test_a_reward_template_that_passes_over_a_role_is_said(facts: MakeFacts, reward: Path) -> None:
+    (reward / "chat_template.jinja").write_text(DROPS_SYSTEM)
+    [line] = said(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
+    assert line.startswith("warning: reward.model: its chat template leaves out what role 'system' says")
+    assert "1 of the first 4 prompts" in line
+
+
+@pytest.mark.usefixtures("base", "reward")
+def test_prompts_that_are_all_too_long_are_a_problem_before_the_run(facts: MakeFacts) -> None:
+    short = {"path": "prompts.jsonl", "max_prompt_tokens": 2}
+    [line] = said(models.check_templates_on_prompts, facts(rows(3), prompts=short))
+    assert "more than prompts.max_prompt_tokens = 2" in line
+
+
 @pytest.mark.parametrize("name", ["max_position_embeddings", "n_positions", "max_seq_len"])
 def test_lengths_beyond_the_context_are_refused_and_its_end_is_not(
     facts: MakeFacts, base: Path, reward: Path, name: str

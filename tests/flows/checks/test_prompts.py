@@ -53,8 +53,18 @@ def test_rows_that_are_left_out_are_counted_by_reason(facts: MakeFacts) -> None:
     assert "3: the prompt is empty (row 21)" in text
 
 
-def test_few_rows_that_are_left_out_are_no_matter_for_a_warning(facts: MakeFacts) -> None:
-    assert list(check_rows(facts([*rows(20), {"prompt": ""}]))) == []
+def test_a_single_row_that_is_left_out_is_said(facts: MakeFacts) -> None:
+    text = the_one(list(check_rows(facts([*rows(20), {"prompt": ""}]))), problem=False)
+    assert "1 of its 21 rows cannot be used and are left out (1: the prompt is empty (row 21))" in text
+
+
+def test_a_reference_field_that_no_row_has_is_said_where_it_was_asked_for(facts: MakeFacts) -> None:
+    content = rows(reference="An answer.")
+    text = the_one(list(check_uses(facts(content, prompts={"reference_field": "gold"}))), problem=False)
+    assert text.startswith("prompts.reference_field: no row has a reference in the field 'gold'.")
+    for silent in ({"reference_field": "reference"}, {"reference_field": "none"}):
+        assert list(check_uses(facts(content, prompts=silent))) == []
+    assert list(check_uses(facts(rows()))) == []
 
 
 def test_only_the_beginning_of_a_long_file_is_read(facts: MakeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
