@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from flows import edge
+from flows import edge, streams
 
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
@@ -24,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_console = Console(soft_wrap=True)
+_console = streams.console()
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")

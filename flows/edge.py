@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from figa_core import interruption
@@ -23,7 +22,7 @@ from flows.crash_report import report_crash
 
 _FAILED = 1
 _UNFORESEEN = 2
-_errors = Console(stderr=True, soft_wrap=True)
+_errors = streams.console(stderr=True)
 
 
 class _Run:

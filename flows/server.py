@@ -174,13 +174,14 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
     from prefect.settings import get_current_settings
 
     configured = get_current_settings().api.url
-    if configured is not None:
+    if configured is not None and configured.strip():  # an empty one is what scripts set for none
         _check_answers(configured)
         try:
             yield None
         finally:
             _drain()
         return
+    before = os.environ.get(API_URL_VARIABLE)
     with PrefectServer(directory) as server:
         os.environ[API_URL_VARIABLE] = server.api_url
         refresh_global_settings_context()
@@ -188,8 +189,15 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
             yield server
         finally:
             _drain()
-            del os.environ[API_URL_VARIABLE]
+            _set_environment(API_URL_VARIABLE, before)
             refresh_global_settings_context()
+
+
+def _set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _check_answers(api_url: str) -> None:

@@ -11,6 +11,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from rich.console import Console
+
 _ERRORS = "figa.plain"
 _PLAIN = {
     "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
@@ -37,6 +39,16 @@ _PLAIN = {
     "γ": "gamma",
     "η": "eta",
 }
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where a command prints; COLUMNS=0, which some shells set without a terminal, is no width.
+
+    Lines that are no columns wide would be no lines: everything, errors included, would be lost.
+    """
+    if os.environ.get("COLUMNS", "").strip().strip("0") == "":
+        os.environ.pop("COLUMNS", None)  # Typer's help and errors look at it too
+    return Console(stderr=stderr, soft_wrap=True)
 
 
 def prepare() -> None:

@@ -1,5 +1,6 @@
 """Our own Prefect server: it answers, keeps its history in the workspace, and dies with the run."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -117,6 +118,14 @@ def test_an_address_where_somebody_else_answers_is_refused_in_words(
 @pytest.mark.parametrize("url", ["localhost:4200/api", "an-address", "http://127.0.0.1:9/api"])
 def test_an_address_where_nobody_can_answer_is_refused_in_words(url: str, tmp_path: Path) -> None:
     assert f"PREFECT_API_URL = {url}: nobody answers there" in _refusal(url, tmp_path)
+
+
+def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    with temporary_settings({PREFECT_API_URL: ""}), prefect_api(tmp_path) as own:
+        assert own is not None
+        assert os.environ["PREFECT_API_URL"] == own.api_url
+    assert os.environ["PREFECT_API_URL"] == ""
 
 
 def _refusal(url: str, directory: Path) -> str:

@@ -29,6 +29,16 @@ def _printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return result.stdout.decode(encoding.partition(":")[0]).rstrip()
 
 
+@pytest.mark.parametrize("columns", ["0", "", "00"])
+def test_no_columns_lose_no_line(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for arguments, said in ((["--help"], b"retry-revisions"), (["plan", "-c", "nope.toml"], b"nope.toml")):
+        program = "import sys; from flows.cli import main; sys.argv[0] = 'figa'; main()"
+        command = [sys.executable, "-c", program, *arguments]
+        result = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert said in result.stdout + result.stderr
+
+
 def test_utf_8_shows_everything_but_half_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _printed("utf-8", monkeypatch) == "SFT on Ỹ: 48 → 12, mean 0.5 ± 0.1 – “fine” ████ 語 Zoë ?"
 
