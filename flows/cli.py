@@ -156,6 +156,7 @@ def _run_flow(settings: "PipelineConfig") -> None:
     from tasks.workspace import Workspace
 
     progress = _progress()
+    progress.line("checking the settings, the models and the prompts")
     check(settings)  # before a server is started, and while nothing is held
     edge.runs_in(settings.workspace.path)
     with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):

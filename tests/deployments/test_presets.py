@@ -17,6 +17,13 @@ def test_a_preset_is_a_valid_config(path: Path) -> None:
     assert load_config(path).workspace.name == path.stem or path.stem == "openai"
 
 
+def test_what_a_first_run_generates_fits_the_reward_model_and_the_training() -> None:
+    config = load_config(ROOT / "deployments" / "presets" / "first-run.toml")
+    longest = config.prompts.max_prompt_tokens + config.generation.max_tokens
+    assert longest <= config.reward.max_length
+    assert longest <= config.weighting.max_length
+
+
 def test_the_demo_runs_a_preset() -> None:
     assert PRESET in PRESETS
 

@@ -114,6 +114,7 @@ def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project
 def test_a_configured_prefect_api_that_does_not_answer_is_named(project: Project) -> None:
     result = project.run()
     assert result.returncode == 1
+    assert result.stdout.startswith("checking the settings, the models and the prompts\n")
     assert f"PREFECT_API_URL = {NOBODY}/api: nobody answers there" in result.stdout
     assert "Traceback" not in result.stdout
 
