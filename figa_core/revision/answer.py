@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from figa_core.revision.characters import whole_characters, without_invisible_ends
 from figa_core.revision.prompt import ANSWER_FIELD, unfence
 from figa_core.revision.thoughts import Answer, strip_thoughts
 from figa_core.revision.words import edit_share
@@ -26,8 +27,7 @@ _NEAR, _FAR = 0.5, 0.8  # edit shares of a text that is the draft's revision, an
 def read_answer(text: str, draft: str = "", reference: str | None = None) -> Answer:
     """The revision in an answer, with the tags that were fenced for the prompt as they were."""
     own = (draft,) if reference is None else (draft, reference)
-    if not draft.startswith("\ufeff"):
-        text = text.lstrip("\ufeff\u200b")
+    text = without_invisible_ends(text, draft)
     answer = _read_json(text.strip(), draft) if _begins_with_json(text.strip()) else None
     if answer is None:  # thoughts may come before the JSON, or all be plain text
         stripped = strip_thoughts(text, *own)
@@ -36,7 +36,7 @@ def read_answer(text: str, draft: str = "", reference: str | None = None) -> Ans
         answer = _read_json(stripped.text.strip(), draft) or stripped
     if answer.problem is None:
         answer = strip_thoughts(answer.text, *own)
-    return answer._replace(text=unfence(answer.text))
+    return answer._replace(text=without_invisible_ends(whole_characters(unfence(answer.text)), draft))
 
 
 def _read_json(text: str, draft: str) -> Answer | None:

@@ -15,6 +15,7 @@ from figa_core.revision.reply import Reply, shorten
 from figa_core.revision.retry_after import LONGEST_S, retry_after_s
 from figa_core.revision.stated import read_limits
 
+_FAILED_STATUSES = (500, 501)
 _RETRIED_STATUSES = (408, 409, 424, 425, 499)
 _NOTHING_THERE = (404, 405, 410)
 _PARTS_OF_A_ROW = ("messages", "prompt", "input")
@@ -51,6 +52,8 @@ def _meaning(status: int, said: ErrorBody, setting: str | None, wait_s: float | 
         return CallOutcome.RATE_LIMITED
     if vocabulary.FILTER.coded(said) or (400 <= status < 500 and vocabulary.FILTER.told(said)):
         return CallOutcome.REFUSED
+    if setting == "response_format" and status in _FAILED_STATUSES:
+        return CallOutcome.UNSUPPORTED_SETTING  # llama.cpp, of a schema that it makes no grammar of
     if status >= 500 or status in _RETRIED_STATUSES:
         return CallOutcome.SERVER_ERROR
     if vocabulary.TOO_LONG.told(said):

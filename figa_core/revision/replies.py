@@ -7,6 +7,7 @@ parser takes, and errors under a status that says all is well. The last go the w
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, TypedDict
 import orjson
 
 from figa_core.revision.calls import CallOutcome
+from figa_core.revision.characters import whole_characters
 from figa_core.revision.finish import End, read_finish
 from figa_core.revision.refusals import read_error
 from figa_core.revision.reply import Reply, shorten
@@ -26,6 +28,7 @@ _THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text
 _ERROR_FIELDS = ("error", "errors", "detail", "error_msg", "error_message", "message", "msg", "base_resp")
 _CODE_FIELDS = ("code", "status", "status_code", "error_code", "http_code")
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+_COMMENTS = re.compile(r"\A(?::[^\n]*\s+)+")
 _UNSTATED_STATUS = 500  # of an error that names no status: asked again, as any fault of a provider
 
 
@@ -81,12 +84,16 @@ def _decode(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as strict:
-        text = _text(body).lstrip("\ufeff").strip()
+        text = body.decode(json.detect_encoding(body), "replace").lstrip("\ufeff").strip()
         if text.startswith(("data:", ":", "event:")):
-            return _join_stream(text)
+            unsaid = _COMMENTS.sub("", text)  # kept alive by comments, without being a stream
+            return _whole(json.loads(unsaid, strict=False)) if unsaid.startswith("{") else _join_stream(text)
         if text.startswith("<"):
             raise ValueError("a page of HTML or XML instead of JSON: check revision.base_url") from strict
-        return _whole(json.loads(text, strict=False))
+        data, end = json.JSONDecoder(strict=False).raw_decode(text)
+        if "{" in text[end:]:  # a word that a proxy put behind is no matter
+            raise ValueError("two bodies in one") from strict
+        return _whole(data)
 
 
 def _join_stream(text: str) -> dict[str, Any]:
@@ -222,9 +229,7 @@ def _token_counts(usage: Any) -> _Usage:
 def _whole(value: Any) -> Any:
     """`value` with every text made of whole characters: pairs of surrogates joined, single ones left out."""
     if isinstance(value, str):
-        if value.isascii():
-            return value
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+        return whole_characters(value)
     if isinstance(value, dict):
         return {_whole(name): _whole(item) for name, item in value.items()}
     return [_whole(item) for item in value] if isinstance(value, list) else value

@@ -28,10 +28,13 @@ _ESCAPE = re.compile(
     r"\\[nrt\"](?![a-z])|\\u[0-9a-fA-F]{4}|&(?:amp|lt|gt|quot|apos|nbsp|#x?[0-9a-fA-F]{2,5});"
 )
 _GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0e-\x1f]")
-_EDGE_TAG = re.compile(r"\A\s*(</?[A-Za-z][\w-]*(?:\s[^<>]*)?>)|(</?[A-Za-z][\w-]*>)\s*\Z")
+_EDGE_TAG = re.compile(
+    r"\A\s*(</?[^\W\d_][\w-]*(?:\s[^<>]*)?>|<<[^<>\n]{1,40}>>)|(</?[^\W\d_][\w-]*>|<<[^<>\n]{1,40}>>)\s*\Z"
+)
 _EDIT_MARKS = (  # a tracked change, and what only shows where one was made
     re.compile(r"~~[^~\n]+~~"),
     re.compile(r"\[-[^\]\n]+-\]|\{\+[^}\n]+\+\}"),
+    re.compile(r"\{(?:--|\+\+|~~|==|>>)[^{}\n]+(?:--|\+\+|~~|==|<<)\}"),
     re.compile(r"</?(?:del|ins|mark|strike|s|u|b|strong|em|i)>", re.IGNORECASE),
     re.compile(r"\*\*[^\s*][^*\n]*\*\*"),
     re.compile(r"(?<![\w*])\*\w(?:[^*\n]{0,60}\w)?\*(?![\w*])"),

@@ -57,7 +57,7 @@ QUOTA = _topic(
     """
     insufficient_quota billing_hard_limit_reached billing_not_active insufficient_user_quota
     insufficient_balance insufficient_credits exceeded_current_quota_error arrearage billing_error
-    payment_required billing_disabled pre_consume_token_quota_failed
+    payment_required billing_disabled pre_consume_token_quota_failed budget_exceeded
 """,
 )
 # Google tells its limit per minute in such words too, with how long to wait.
@@ -65,6 +65,7 @@ QUOTA_OR_RATE = _topic(r"""
     exceeded your current quota
     \bquota (?:is |was |has been )?exceeded
     \bkey limit exceeded
+    \bexceeded ?budget\b
     \b(?:credit|spend(?:ing)?|billing|budget|usage) (?:hard )?limits? (?:is |was |has been )?(?:reached|hit)
     \b(?:credit|spend(?:ing)?|billing|budget|usage) (?:hard )?limits? (?:is |was |has been )?exceeded
     \b(?:reached|exceeded|hit) (?:your|its|the) (?:\w+ ){0,3}(?:spend(?:ing)?|billing|usage|credit) limit
@@ -203,6 +204,8 @@ FIELD = _phrases(r"""
     \b(temperature|stream):? (?:ensure|input|expected|got)\b
     \btoo (?:small|large|low|high) for (temperature)\b
     \b(temperature|stream) (?:is (?:not|un|deprec)|does(?: not|n.t)|not supported)
+    \b(?:invalid|unsupported) (temperature|stream)\b
+    \b(temperature) ?= ?\d
 """)
 SYSTEM_ROLE = _phrases(
     r"""
@@ -219,6 +222,10 @@ STRUCTURED = _phrases(r"""
     structured[ _](?:outputs?|generation)
     json[ _](?:mode|schema|object)
     guided[ _]decoding
+    \b(?:failed to|cannot|could not) (?:parse|compile|convert) (?:the )?(?:json[ _]schema to )?grammar
+    \bgrammars? (?:is|are) (?:not|un)
+    \bfailed to generate json\b
+    \bhandle the requested parameters\b
 """)
 ABOUT_A_SETTING = _phrases(r"""
     support|unrecogni[sz]ed|unknown|unexpected|permitted|not allowed|invalid|incompatible|unavailable
@@ -227,6 +234,8 @@ ABOUT_A_SETTING = _phrases(r"""
     too (?:large|small|high|low|big)
     at (?:most|least)
     not (?:available|enabled|implemented)
+    failed to (?:parse|compile|convert|generate)
+    handle the requested parameters
 """)
 NOT_TAKEN = _topic(
     r"""

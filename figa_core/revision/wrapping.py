@@ -16,6 +16,8 @@ about again, with the reason.
 """
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +64,9 @@ _SET_OFF_BARE = re.compile(r"\A\s+[(\[（【—–]")
 _SENTENCE_IN_BRACKETS = re.compile(r"[(\[（【][^()（）\[\]]*[.!?…。！？][\"'”]?[)\]）】]\W*\Z")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
 _START_MARK = re.compile(r"(#{1,6}\s|>\s?|[-*•‣+]\s|\d{1,3}[.)]\s|```|~~~)")
-_OPENERS = "\"'`´“”„‟«»‹›‘’‚‛「『《〈〝([{（【〔［<*_~|=#-"
-_CLOSERS = "\"'`´“”„‟«»‹›‘’‛」』》〉〞)]}）】〕］>*_~|=#-"
+_OPENERS = "$＂\"'`´“”„‟«»‹›‘’‚‛「『《〈〝([{（【〔［<*_~|=#-"
+_CLOSERS = "$＂\"'`´“”„‟«»‹›‘’‛」』》〉〞)]}）】〕］>*_~|=#-"
+_PARTNERS = ('"', "＂", "“”„‟", "«»", "‹›", "「」", "『』", "《》", "()", "（）", "[]", "{}", "【】", "`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ def find_wrapping(
     return (
         pair.marks_at_the_start()
         or pair.marks_at_both_ends()
+        or pair.mark_at_one_end()
         or pair.lines_before()
         or pair.lines_after()
         or pair.words_before()
@@ -197,6 +201,22 @@ class _Pair:
         if gained[0][0] in "\"'“”„‟«»‹›‘’‚‛「『《〈〝":
             return f"the answer is wrapped in quotation marks ({gained[0][0]} {gained[1][-1]})"
         return f"the answer is wrapped in {gained[0][0]} {gained[1][-1]}"
+
+    def mark_at_one_end(self) -> str | None:
+        """A quotation mark or bracket that is opened or closed there alone; a symbol before the text."""
+        text, known = self.answer.text, self.draft.text
+        first = text[0]
+        if unicodedata.category(first) == "So" and first not in known + self.reference:
+            return f"the answer begins with {first!r}, which the draft has not"
+        for marks in _PARTNERS:
+            side = "begins" if first in marks else "ends" if text[-1] in marks else None
+            if side is not None and _is_single(text, marks) and not _is_single(known, marks):
+                if side == "ends" and text[-2:-1] in (":", ";", "-"):
+                    continue  # a smiley
+                return (
+                    f"the answer {side} with {first if side == 'begins' else text[-1]!r} without its partner"
+                )
+        return None
 
     def lines_before(self) -> str | None:
         """Lines without a counterpart before the first line that has one."""
@@ -341,7 +361,7 @@ class _Pair:
         self, block: str, words: Sequence[Word], gone: int, beside: _Line, lines: Sequence[_Line]
     ) -> bool:
         """Whether new lines are an edit: see the module's docstring. `beside` is the draft's line there."""
-        if all(_goes_on(line.text, beside.text, self.draft.text) for line in lines):
+        if all(_goes_on(line.text, beside.text, self.draft.text) for line in lines) or self._is_moved(words):
             return True
         if self._quotes_edits(block):
             return False
@@ -360,6 +380,13 @@ class _Pair:
             return coverage(words, self.draft.text) < _REPEATED
         salutation = lines[0].text.rstrip().endswith((",", "，", "、", "،"))
         return salutation and len(words) <= _SALUTATION_WORDS
+
+    def _is_moved(self, words: Sequence[Word]) -> bool:
+        """Whether new lines are the draft's own from another place, where they are no more."""
+        kept = set(self._kept)
+        gone = Counter(word.key for i, word in enumerate(self.draft.words) if i not in kept)
+        moved = (Counter(word.key for word in words) & gone).elements()
+        return sum(map(len, moved)) >= _REPEATED * sum(len(word.key) for word in words)
 
     def _label_known(self, text: str) -> bool:
         """Whether the reference has the same words with the same colon or heading, or the draft has."""
@@ -381,6 +408,11 @@ class _Pair:
 
     def _words(self, lines: Sequence[_Line]) -> list[Word]:
         return [self.answer.words[i] for line in lines for i in line.words]
+
+
+def _is_single(text: str, marks: str) -> bool:
+    """Whether one of a pair of marks is there without the other."""
+    return sum(map(text.count, marks)) % 2 == 1
 
 
 def _goes_on(line: str, beside: str, draft: str) -> bool:

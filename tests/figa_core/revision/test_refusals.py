@@ -147,3 +147,25 @@ def test_the_message_is_the_endpoints_own_and_not_endless():
     assert read_error(500, b'{"error": {"message": "why"}}', {}, now=0.0).message == "HTTP 500: why"
     assert read_error(500, b"plain words", {}, now=0.0).message == "HTTP 500: plain words"
     assert len(str(read_error(500, b"x" * 100_000, {}, now=0.0).message)) <= 500
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "setting"),
+    [
+        (400, "invalid temperature: only 1 is allowed for this model", "temperature"),
+        (400, "gpt-5 models don't support temperature=0.0. Only temperature=1 is supported.", "temperature"),
+        (422, "Tool error: grammar is not supported", "response_format"),
+        (500, "failed to parse grammar", "response_format"),
+        (400, "Failed to generate JSON. Please adjust your prompt.", "response_format"),
+        (404, "No endpoints found that can handle the requested parameters.", "response_format"),
+    ],
+)
+def test_a_field_is_found_in_the_words_of_more_servers(status: int, message: str, setting: str):
+    reply = read_error(status, json.dumps({"error": {"message": message}}).encode(), {}, now=0.0)
+    assert (reply.outcome, reply.setting) == (CallOutcome.UNSUPPORTED_SETTING, setting)
+    assert not reply.value_refused or setting == "response_format"
+
+
+def test_a_budget_that_a_proxy_keeps_is_no_rate_limit():
+    body = json.dumps({"error": {"message": "ExceededBudget: over", "type": "budget_exceeded"}}).encode()
+    assert read_error(429, body, {}, now=0.0).outcome is CallOutcome.NO_QUOTA

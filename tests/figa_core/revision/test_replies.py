@@ -1,6 +1,7 @@
 """What the body of a 200 means, as providers and proxies send it."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -305,3 +306,17 @@ def test_no_choice_is_no_answer_and_keeps_its_tokens():
 def test_a_usage_that_counts_nothing_is_none(usage: Any):
     data = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}], "usage": usage}
     assert read_completion(json.dumps(data).encode()).used_tokens is None
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda body: body + b"\ndone",
+        lambda body: b": PROCESSING\n\n: PROCESSING\n\n" + body,
+        lambda body: body.decode().encode("utf-16"),
+    ],
+)
+def test_a_completion_between_what_a_proxy_adds_is_read(wrap: Callable[[bytes], bytes]):
+    body = b'{"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}'
+    reply = read_completion(wrap(body))
+    assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, "Yes.")

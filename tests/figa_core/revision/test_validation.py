@@ -237,3 +237,16 @@ def test_restored_ends_are_the_drafts(draft: str, answer: str):
         assert restored[: len(restored) - len(restored.lstrip())] == draft[: len(draft) - len(draft.lstrip())]
         assert restored[len(restored.rstrip()) :] == draft[len(draft.rstrip()) :]
     assert restore_ends(draft, restored) == restored
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It will {~~arrives~>arrive~~} on Thursday before noon, so please be at home then.",
+        "<思考>few edits</思考>It will arrive on Thursday before noon, so please be at home then.",
+        "It will arrive on Thursday before noon, so please be at home then.<<END>>",
+    ],
+)
+def test_tracked_changes_and_tags_in_any_script_are_no_revision(answer: str):
+    draft = "It will arrives on Thursday before noon, so please be at home then."
+    assert judge_answer(draft, answer, "stop", None).status is RevisionStatus.REJECTED

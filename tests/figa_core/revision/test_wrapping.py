@@ -93,3 +93,37 @@ def test_the_reason_shows_what_was_found_and_is_not_endless():
     reason = str(find_wrapping(draft, f"Ich habe {'sehr ' * 50}viel korrigiert.\n\n{draft}x"))
     assert "Ich habe sehr" in reason
     assert len(reason) < 200
+
+
+_STEPS = (
+    "To reset it, open the settings page.\n\nThere you finds a red button.\n\nThe link is valid for one day."
+)
+_STEPS_BETTER = _STEPS.replace("finds", "find")
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (0, 2, 1), (1, 2, 0)])
+def test_a_paragraph_that_moved_is_an_edit(order: tuple[int, ...]):
+    parts = _STEPS_BETTER.split("\n\n")
+    assert find_wrapping(_STEPS, "\n\n".join(parts[i] for i in order)) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("“", ""),
+        ("", "”"),
+        ("", '"'),
+        ("", "}"),
+        ("", '"}'),
+        ("$", "$"),
+        ("＂", "＂"),
+        ("✅ ", ""),
+    ],
+)
+def test_a_mark_at_an_end_without_its_partner_is_no_edit(before: str, after: str):
+    assert find_wrapping(_STEPS, before + _STEPS_BETTER + after) is not None
+
+
+def test_a_mark_that_the_draft_left_single_and_a_smiley_are_no_wrapping():
+    assert find_wrapping("a) the first of these are red", "a) the first of these is red") is None
+    assert find_wrapping("The first are red.", "The first is red :)") is None
