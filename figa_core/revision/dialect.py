@@ -14,6 +14,7 @@ from figa_core.revision.reply import Reply
 
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 SYSTEM = "system"
+STRUCTURED = "response_format"
 
 
 class Dialect:
@@ -38,7 +39,7 @@ class Dialect:
         if temperature is not None:
             self._fields["temperature"] = temperature
         if structured:
-            self._fields["response_format"] = RESPONSE_FORMAT
+            self._fields[STRUCTURED] = RESPONSE_FORMAT
         self._limit_names = list(LIMIT_NAMES)
         self._bounded = bounded
         self._system_role = True

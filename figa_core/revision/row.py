@@ -1,7 +1,7 @@
 """One row while it is asked about: what is sent next, and what each reply makes of it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from figa_core.ports import RevisionRequest
@@ -15,7 +15,7 @@ from figa_core.revision.attempts import (
     settle_altered,
 )
 from figa_core.revision.calls import CallOutcome
-from figa_core.revision.dialect import Dialect
+from figa_core.revision.dialect import STRUCTURED, Dialect
 from figa_core.revision.prompt import ask_again
 from figa_core.revision.reply import Reply
 from figa_core.revision.settings import ReviserSettings
@@ -86,6 +86,8 @@ def judge(
     answered any call, `busy` whether it asks all calls to wait.
     """
     reply = marked_if_cut(reply, row.request.response, row.request.reference, row.max_tokens)
+    if reply.setting == STRUCTURED and STRUCTURED not in asked:
+        reply = replace(reply, outcome=CallOutcome.BAD_REQUEST)  # of JSON that nobody asked for
     step = next_step(
         reply,
         attempt=row.attempt,

@@ -282,6 +282,20 @@ async def test_a_field_that_the_model_does_not_take_is_left_out_from_then_on_and
     assert {revision.attempts for revision in asked.revisions.values()} == {1}
 
 
+async def test_rows_whose_json_fails_although_none_was_asked_for_stay_open_and_the_run_goes_on(
+    server, run: Run
+):
+    def refuse(_, request):
+        return server.error(400, "Failed to generate JSON.") if number_of(request) in (3, 11) else None
+
+    refusing(server, refuse)
+    asked = await run.ask(30, max_concurrency=1)
+    assert asked.error is None
+    assert asked.written_off == []
+    assert asked.count(RevisionStatus.SUCCEEDED) == 28
+    assert sum("response_format" in request.body for request in server.received) == 4
+
+
 async def test_the_limit_is_renamed_and_then_left_out_where_no_budget_relies_on_it(server, run: Run):
     def refuse(_, request):
         for name in ("max_tokens", "max_completion_tokens"):
