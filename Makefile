@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up they need; stamps in build/ keep anything from being done twice.
-# The lock files stand in docker/, beside the images that install the same.
+# The lock files are in docker/, beside the images that install the same.
 SHELL := /bin/bash
 # The two environments are installed side by side.
 MAKEFLAGS += --jobs=2

@@ -1,4 +1,4 @@
-"""Create or update everything that stands on the Prefect server: pools, deployments, automations.
+"""Create or update everything on the Prefect server: pools, deployments, automations.
 
     python -m deployments.deploy            (with PREFECT_API_URL set; `make serve` does it too)
     python -m deployments.deploy --reset

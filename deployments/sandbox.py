@@ -23,7 +23,7 @@ class SandboxTeacher:
     """The teacher, and what a run needs of the sandbox. For one thread: the teacher dies with it."""
 
     def __init__(self, root: Path, workspace: Path, port: int, say: Callable[[str], None]) -> None:
-        """Builds the sandbox in `root` unless it stands (one to two minutes).
+        """Builds the sandbox in `root` unless it exists (one to two minutes).
 
         `port` is the teacher's, always the same, so that Retry finds it after the next start.
         """
@@ -37,7 +37,7 @@ class SandboxTeacher:
         return {KEY_VARIABLE: KEY}
 
     async def deploy(self) -> None:
-        """Create the deployment unless it stands."""
+        """Create the deployment unless it exists."""
         config = demo_config(self._workspace, self._sandbox, self.process.base_url)
         if await is_deployed(f"figa/{NAME}"):
             return

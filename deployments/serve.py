@@ -103,7 +103,7 @@ def _sandbox(options: argparse.Namespace) -> "SandboxTeacher":
     from deployments.sandbox import SandboxTeacher  # the demo's preset and more to import
     from flows.cli import SANDBOX_ROOT
 
-    _say("Building the sandbox, unless it stands (1 to 2 min) ...")
+    _say("Building the sandbox, unless it exists (1 to 2 min) ...")
     return SandboxTeacher(SANDBOX_ROOT, options.directory.resolve() / "sandbox", options.port + 1, _say)
 
 
