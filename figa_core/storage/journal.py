@@ -153,7 +153,7 @@ def _decode(path: Path, line: bytes, offset: int) -> CallRecord:
             number = file.read(offset).count(b"\n") + 1
         raise StorageError(
             f"{path}, line {number}: damaged record ({error}). Answers that were paid for may stand "
-            "behind it: restore the file from a copy, or mend or remove that line by hand."
+            "behind it: restore the file from a copy, or fix or remove that line by hand."
         ) from error
 
 
@@ -209,5 +209,5 @@ def _write(file: int, data: bytes) -> None:
 def _unusable(path: Path, error: OSError) -> str:
     return (
         f"{path}: the answer journal cannot be used: {error.strerror or error}. "
-        "Free space or mend the permissions, then run again: what is in it is kept."
+        "Free space or fix the permissions, then run again: what is in it is kept."
     )

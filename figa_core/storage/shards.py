@@ -124,7 +124,7 @@ def write_shards(
         _write_durably(directory / MANIFEST_NAME, json.dumps(sealed(asdict(manifest)), indent=2).encode())
     except OSError as error:
         raise StorageError(
-            f"{directory}: cannot write the shard set: {error}. Free space or mend the rights."
+            f"{directory}: cannot write the shard set: {error}. Free space or fix the permissions."
         ) from error
     return manifest
 
