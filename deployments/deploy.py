@@ -51,11 +51,11 @@ async def deploy(*, reset: bool = False) -> list[str]:
         for pool in Pool:
             created = await create_pool(client, pool)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
-        standing = {name: await _read(client, f"{name}/{name}") for name in _definitions()}
-        new = [name for name, deployment in standing.items() if deployment is None or reset]
+        existing = {name: await _read(client, f"{name}/{name}") for name in _definitions()}
+        new = [name for name, deployment in existing.items() if deployment is None or reset]
         if new:
             _prefect_deploy(str(client.api_url), new)
-        for name, deployment in standing.items():
+        for name, deployment in existing.items():
             if deployment is not None and not reset:
                 await _update(client, deployment, _definitions()[name])
             lines.append(f"deployment {name}/{name}: {_what_was_done(deployment, reset)}")
@@ -75,7 +75,7 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return None
 
 
-async def _update(client: PrefectClient, standing: DeploymentResponse, definition: dict[str, Any]) -> None:
+async def _update(client: PrefectClient, existing: DeploymentResponse, definition: dict[str, Any]) -> None:
     """Give a deployment what belongs to the code, and nothing that belongs to the people who use it.
 
     `prefect deploy` would overwrite both.
@@ -84,7 +84,7 @@ async def _update(client: PrefectClient, standing: DeploymentResponse, definitio
     pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
     try:
         await client.update_deployment(
-            standing.id,
+            existing.id,
             DeploymentUpdate(
                 description=definition["description"],
                 entrypoint=definition["entrypoint"],
@@ -99,7 +99,7 @@ async def _update(client: PrefectClient, standing: DeploymentResponse, definitio
         )
     except httpx.HTTPStatusError as error:
         raise ConfigError(
-            f"the Prefect server refuses the deployment {standing.name!r}: {error}. "
+            f"the Prefect server refuses the deployment {existing.name!r}: {error}. "
             "`python -m deployments.deploy --reset` takes the parameters and schedules of the file."
         ) from error
 
@@ -122,8 +122,8 @@ def _prefect_deploy(api_url: str, names: Sequence[str]) -> None:
         raise ConfigError(f"{FILE}: `prefect deploy` refuses it. Its last lines:\n{said}")
 
 
-def _what_was_done(standing: DeploymentResponse | None, reset: bool) -> str:
-    if standing is None:
+def _what_was_done(existing: DeploymentResponse | None, reset: bool) -> str:
+    if existing is None:
         return "created"
     return "set to what the file says" if reset else "updated; its parameters and schedules are as they were"
 

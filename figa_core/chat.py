@@ -7,7 +7,7 @@ to and including the first token on which generation stops (often not ``tokenize
 
 Settled here, each with a test:
 
-* BOS stands where the template prints it and nowhere else, as in transformers' and vLLM's chat APIs.
+* BOS is where the template prints it and nowhere else, as in transformers' and vLLM's chat APIs.
 * A tokenizer that puts a space before a text (SentencePiece's) does so for a response only where the template
   does: after ``[/INST]`` yes, after ``assistant`` and a newline no. Otherwise every response would begin with
   a token that the model does not write there.
@@ -150,7 +150,7 @@ class ChatFormat:
     def without_end_of_turn(self, generated_ids: Sequence[int]) -> tuple[int, ...]:
         """Ids that were generated up to a stop token (not included), without the rest of the end of turn.
 
-        Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what stands
+        Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what is
         before the stop is no part of the answer. Not for a response that was cut by length.
         """
         ids, lead = tuple(generated_ids), self.end_of_turn_ids[:-1]

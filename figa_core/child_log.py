@@ -35,7 +35,7 @@ def tell(text: str) -> None:
 def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
     """Hand on what is appended to the file `path` from now on, until the end of the context.
 
-    The context ends when everything written until then has been handed on, so that a child's errors stand
+    The context ends when everything written until then has been handed on, so that a child's errors are
     in the log before the exception that reports its end. Records are made in a copy of the caller's context
     (`contextvars`), by which a handler can tell whose they are.
     """

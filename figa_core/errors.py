@@ -16,7 +16,7 @@ FigaError
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
 
-InterruptedRunError stands outside: nothing was wrong, somebody asked the run to stop. It is a
+InterruptedRunError is not one of them: nothing was wrong, somebody asked the run to stop. It is a
 KeyboardInterrupt, so that nothing that handles errors takes it for one.
 """
 

@@ -1,7 +1,7 @@
 """JSON text as people's files hold it, cut into rows: a line, or an element of an array, at a time.
 
 What Python's own writer produces is read as well as what the standard allows: NaN and Infinity, integers of
-any length, half a surrogate pair. Which of it may stand where is for others to judge.
+any length, half a surrogate pair. Which of it may be where is for others to judge.
 """
 
 import codecs
@@ -172,7 +172,7 @@ class _Splitter:
         return token.end() if self._depth == self._base == 0 else None
 
     def rest(self) -> Iterator[bytes]:
-        """What stands behind the last row that ended."""
+        """What follows the last row that ended."""
         yield from _with_content(self._text)
 
 

@@ -81,7 +81,7 @@ def prompts_fingerprint(path: Path) -> str:
 
 
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Each row with where it stands: "" in a single file, "NAME, row N" in a directory.
+    """Each row with where it is: "" in a single file, "NAME, row N" in a directory.
 
     Args:
         path: a file or a directory.

@@ -35,7 +35,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used: where it stands (row number from 1; empty lines are none) and why."""
+    """A row that cannot be used: where it is (row number from 1; empty lines are none) and why."""
 
     row: int
     reason: str

@@ -37,7 +37,7 @@ class DemoResult:
 
 
 def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoResult:
-    """Build the sandbox (or take the one that stands), start teacher and server, run the flow.
+    """Build the sandbox (or take the one that exists), start teacher and server, run the flow.
 
     Raises:
         ConfigError: the preset is not there: the demo runs from a checkout.

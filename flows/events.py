@@ -9,7 +9,7 @@ from tasks.weigh import WeighResult
 
 
 def dataset_built(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> None:
-    """Say that a shard set stands, with all that `train-model` needs to train on it."""
+    """Say that a shard set is ready, with all that `train-model` needs to train on it."""
     emit_event(
         DATASET_BUILT,
         resource={

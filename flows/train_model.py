@@ -1,7 +1,7 @@
 """The second part of the story: a shard set becomes a trained model, on the GPU pool where there is one.
 
 A training's id is its content. Whoever asks for it again, from another run, by hand or by an automation,
-gets what stands already; two that ask at once wait for one another.
+gets what exists already; two that ask at once wait for one another.
 """
 
 from pathlib import Path
@@ -108,7 +108,7 @@ async def train_models(
 async def _train(
     job: TrainingJob, parameters: dict[str, Any], log: Path, *, on_progress: ProgressCallback
 ) -> TrainedModel:
-    """On the GPU pool where there is one, then take what stands; else here."""
+    """On the GPU pool where there is one, then take the result; else here."""
     if not is_finished(job) and (started_by_worker() or await is_deployed(TRAIN_MODEL)):
         loss = LossConfig.model_validate(parameters["loss"])
         await run_elsewhere(TRAIN_MODEL, _name(loss, job.shards, job.model), parameters, pool=GPU_POOL)

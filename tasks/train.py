@@ -147,7 +147,7 @@ def training_job(
 def _identify(
     workspace: Workspace, fields: dict[str, Any], config: TrainingConfig, pairs: int
 ) -> tuple[str, int]:
-    """Id and steps of the training; those of an earlier release where that one stands finished here."""
+    """Id and steps of the training; those of an earlier release where that one is finished here."""
     steps, size = steps_of(config, pairs), step_size(config, pairs)
     if pairs % size == 0 or steps <= pairs // size:
         return ids.training_id(**fields, steps=steps), steps  # no step is smaller than the others
@@ -159,7 +159,7 @@ def _identify(
 
 
 def is_finished(job: TrainingJob) -> bool:
-    """Whether this very training stands already."""
+    """Whether this very training exists already."""
     return checkpoints.read_manifest(job.output) is not None
 
 

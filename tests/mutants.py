@@ -23,7 +23,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "mutants"
 CORE = "core"
-PACKAGES = ("weighting", "training", "revision", "storage", "evaluation", "inference", "report", CORE)
+PACKAGES = (
+    "weighting",
+    "training",
+    "revision",
+    "storage",
+    "evaluation",
+    "inference",
+    "models",
+    "report",
+    "sandbox",
+    CORE,
+)
 _DIGITS = "3718529406"  # spread out, so that a sample of mutants is one of all kinds of expression
 _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"

@@ -56,7 +56,7 @@ def _quantity(metric: Metric) -> tuple[str, str]:
 
 
 def comparison_sentences(data: ReportData) -> list[str]:
-    """How the main model stands against each baseline, what a training did not change, and whether verifier
+    """How the main model compares with each baseline, what a training did not change, and whether verifier
     and reward model disagree.
     """
     if data.main is None:

@@ -29,7 +29,7 @@ _VARIABLES = {
     GRID: "var(--grid)",
     **{stand_in: f"var(--series-{index})" for index, stand_in in enumerate(SERIES)},
 }
-# The light theme of the page (templates/report.css), for a drawing that stands alone.
+# The light theme of the page (templates/report.css), for a drawing by itself.
 _LIGHT = {"ink": "#1b2430", "faint": "#5b6775", "grid": "#e6eaef"} | {
     f"series-{index}": colour
     for index, colour in enumerate(("#d55e00", "#0072b2", "#008563", "#a3527f", "#6b6b6b"))

@@ -110,7 +110,7 @@ class Budget:
             self._open += 1
 
     def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
-        """Replace a reservation by what the call cost; None lets the reservation stand as spent."""
+        """Replace a reservation by what the call cost; None counts the reservation as spent."""
         self._open -= 1
         # With nothing under way the sum is 0 by definition, whatever rounding has left.
         self._reserved = self._reserved - reserved_usd if self._open else 0.0

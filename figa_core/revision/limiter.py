@@ -8,7 +8,7 @@ Over any 60 seconds no more than the permitted number passes. Three things make 
 - A request larger than the bucket pays in instalments before it passes. It was paid for in part by the
   time before the window, so the token price is raised by T / (T − largest): the largest request and what
   is paid inside a window then fit into T together.
-- One request at a time stands at the buckets, in order of arrival; `aiolimiter` by itself lets small ones
+- One request at a time waits at the buckets, in order of arrival; `aiolimiter` by itself lets small ones
   overtake for as long as there are any. The request slot is taken last.
 
 Tokens are reserved by estimate. `settle` corrects: what a call used beyond its estimate is a debt that the
@@ -127,7 +127,7 @@ class RateLimiter:
             self.pause(pace.hold_s(stated, needed, sent_at=sent_at, now=now))
 
     def settle(self, reserved: int, used: int | None) -> None:
-        """Correct a reservation by the provider's `usage`; None leaves the estimate standing."""
+        """Correct a reservation by the provider's `usage`; None keeps the estimate."""
         self._cuts_in_a_row = 0
         if used is not None:
             credit_max = max(self._tokens.capacity, self._largest)

@@ -78,7 +78,7 @@ def strip_thoughts(text: str, *own: str) -> Answer:
 
 
 def _strip_blocks(text: str, *own: str) -> Answer | None:
-    """What follows the blocks of thoughts, or stands before them; None for a text without any."""
+    """What follows the blocks of thoughts, or precedes them; None for a text without any."""
     closings, openings = list(_CLOSING.finditer(text)), list(_OPENING.finditer(text))
     allowed = max((len(_CLOSING.findall(known)) for known in own), default=0)
     allowed_open = max((len(_OPENING.findall(known)) for known in own), default=0)

@@ -1,7 +1,7 @@
 """Is what came back a revision? Pure rules over draft and answer; every "no" says which rule it was.
 
 The order matters: what the provider says about its own answer (refused, cut, ended for a reason that nobody
-knows) comes before what the text looks like, and what stands around a revision is named before the size of
+knows) comes before what the text looks like, and what is around a revision is named before the size of
 the edit that it makes.
 """
 

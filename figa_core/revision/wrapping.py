@@ -1,4 +1,4 @@
-"""What stands around a revision: labels, notes, quotes, fences. Found by comparing with the draft. Pure.
+"""What is around a revision: labels, notes, quotes, fences. Found by comparing with the draft. Pure.
 
 No list of phrases says in every language what an introduction is. But a revision corresponds to its draft
 from the first word to the last, and what a model puts around it has no counterpart there. So the answer is

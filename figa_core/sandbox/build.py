@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox that stands. `figures`: sizes, seconds, accuracies and mean scores of its models."""
+    """A finished sandbox. `figures`: sizes, seconds, accuracies and mean scores of its models."""
 
     directory: Path
     base_model: Path
@@ -53,7 +53,7 @@ class Sandbox:
 def build_sandbox(
     root: Path, *, n_prompts: int = DEFAULT_PROMPTS, seed: int = 0, on_progress: Progress | None = None
 ) -> Sandbox:
-    """Build the sandbox under `root`, or return the one that stands there.
+    """Build the sandbox under `root`, or return the one that exists there.
 
     `n_prompts` unique prompts with references go to the prompts file (fields `prompt`, a list of chat
     messages, and `reference`). `on_progress` gets lines of text.
@@ -68,8 +68,8 @@ def build_sandbox(
 def build_recipe(root: Path, recipe: SandboxRecipe, *, on_progress: Progress | None = None) -> Sandbox:
     """`build_sandbox` for any recipe."""
     final = root.resolve() / recipe.sandbox_id()
-    if (standing := _read(final)) is not None:
-        return standing
+    if (existing := _read(final)) is not None:
+        return existing
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(final)

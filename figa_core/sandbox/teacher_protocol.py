@@ -15,7 +15,7 @@ from figa_core.sandbox import teacher_rules as rules
 def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     """The request's JSON and its last user message with a draft; None where it is no chat request.
 
-    Without any draft, the last user message: one that asks again stands behind the one with the draft.
+    Without any draft, the last user message: one that asks again comes after the one with the draft.
     """
     try:
         body = json.loads(raw)

@@ -12,7 +12,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a text: its characters and where they stand."""
+    """A piece of a text: its characters and where they are."""
 
     text: str
     start: int

@@ -159,7 +159,7 @@ def draw_faults(facts: Facts, rng: random.Random, rates: FaultRates = FAULT_RATE
 def with_faults(facts: Facts, plan: ReplyPlan, faults: tuple[FaultKind, ...], rng: random.Random) -> Reply:
     """Write the plan out with exactly these faults.
 
-    A rude sentence stands after any sentence but the last; a repeated one follows itself. The closing is
+    A rude sentence comes after any sentence but the last; a repeated one follows itself. The closing is
     the plan's last phrase.
     """
     written = facts

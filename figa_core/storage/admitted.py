@@ -1,6 +1,6 @@
 """The admitted pairs of one run with all their texts, as a snapshot for the weigh stage.
 
-Their ids are hashes, so in the order of ids the texts of a pair stand anywhere in their tables, and looking
+Their ids are hashes, so in the order of ids the texts of a pair are anywhere in their tables, and looking
 them up would read each table again for every page. Instead every table is streamed once, its rows are
 scattered into buckets (files) of neighbouring ids, and a bucket is put in order when it is read. Memory holds
 one bucket, and the database is closed before the first pair is given out.

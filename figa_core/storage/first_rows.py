@@ -1,4 +1,4 @@
-"""Where in a file each prompt stands first, which is how import knows a duplicate and what it is one of.
+"""Where in a file each prompt comes first, which is how import knows a duplicate and what it is one of.
 
 Kept in a small database of its own, on disk, because a table in memory would grow with the file. It has no
 index: DuckDB holds an index in memory, and a scan for every thousand rows costs less than reading them.
@@ -23,9 +23,9 @@ class FirstRows:
         self._directory = directory
 
     def look_up(self, rows: Sequence[tuple[str, int]]) -> dict[str, int]:
-        """The row where each of these prompts stands first; `rows` are (prompt id, row), in the file's order.
+        """The row where each of these prompts comes first; `rows` are (prompt id, row), in the file's order.
 
-        What was not there before stands first where it stands here, and is remembered.
+        What was not there before comes first where it is here, and is remembered.
         """
         first = self._known(rows)
         new = {prompt_id: row for prompt_id, row in reversed(rows) if prompt_id not in first}

@@ -83,7 +83,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """Offsets in the journal: everything before `offset` was read; at `unknown` stands the first answer to a
+    """Offsets in the journal: everything before `offset` was read; at `unknown` is the first answer to a
     row that the database did not know.
     """
 
@@ -178,7 +178,7 @@ def _store(
     *,
     looks_again: bool,
 ) -> tuple[Intake, int | None]:
-    """Store records that begin at `start`; what they were, and where the first unknown answer stands."""
+    """Store records that begin at `start`; what they were, and where the first unknown answer is."""
     records = [record for record, _ in part]
     sent = [_sent_row(r) for r in records if isinstance(r, CallSent)]
     answered = [_answered_row(r) for r in records if isinstance(r, CallAnswered)]

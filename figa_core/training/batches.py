@@ -27,7 +27,7 @@ class MicroBatch:
     """One forward pass. `rows_K` and `columns_K` say where in `ids_BT` the weighted targets are predicted.
 
     `position_ids_BT` and `piece_lengths` are those of the sequences packed into one row, and None for padded
-    rows: padding stands at the right, where causal attention hides it.
+    rows: padding is at the right, where causal attention hides it.
     """
 
     ids_BT: _IntArray

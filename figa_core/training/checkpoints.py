@@ -5,7 +5,7 @@
     OUTPUT/model/                       config, safetensors, tokenizer, chat template, generation_config
     OUTPUT/manifest.json                written last of all: its existence means finished
 
-The checkpoints are removed once the model stands: their optimizer state is several times its size.
+The checkpoints are removed once the model is exported: their optimizer state is several times its size.
 
 Both whole.json and manifest.json hold the SHA-256 of the files beside them and of themselves: a checkpoint is
 compared before it is resumed, a model before its training is taken as done. What earlier releases wrote has

@@ -53,7 +53,7 @@ _NONE = Contender(
 
 
 def full_runs() -> Iterator[Run]:
-    """The crucial ones stand side by side and come again, because the machine's speed drifts."""
+    """The crucial ones are run side by side, several times, because the machine's speed drifts."""
     small, large = 32_000, 128_000
     yield from (Run(_OURS, small, 0.1, 3), Run(_REFERENCE, small, 0.1, 2), Run(_TRL, small, 0.1, 1))
     yield from (Run(lever, small, 0.1, 2) for lever in _LEVERS)

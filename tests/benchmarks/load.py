@@ -4,7 +4,7 @@
 
 Generation and scoring cost next to nothing, the reviser is the sandbox's teacher on this machine without a
 limit or latency: what is measured is the pipeline itself. The same stages called as plain functions, without
-Prefect, stand beside it: with all rows once, with a tenth of them several times in alternation.
+Prefect, are run beside it: with all rows once, with a tenth of them several times in alternation.
 
 Prints two tables and writes ``build/bench/load.json``:
 

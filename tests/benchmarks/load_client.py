@@ -1,6 +1,6 @@
 """The load benchmark's client: ``python -m tests.benchmarks.load_client SPEC OUTCOME``.
 
-With Prefect it is the flow `build-dataset` as it stands, but for the engines, and its tasks' own functions
+With Prefect it is the flow `build-dataset` as it is, but for the engines, and its tasks' own functions
 are timed. Without, every task is replaced by that function, and what only shows things in the UI by nothing.
 """
 

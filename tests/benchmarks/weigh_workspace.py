@@ -99,7 +99,7 @@ def fill(workspace: Workspace, texts: Iterator[Texts], *, seed: int = 0) -> None
 
 def _rows(texts: Iterator[Texts], rng: random.Random) -> Iterator[dict[str, list[dict[str, Any]]]]:
     for text in texts:
-        # Ids are hashes in earnest: rows that belong together stand anywhere in their tables.
+        # Ids are hashes in earnest: rows that belong together are anywhere in their tables.
         prompt, reference, response, revision = (
             f"{kind}-s256-{rng.getrandbits(128):032x}"
             for kind in ("prompt", "reference", "response", "revision")

@@ -37,7 +37,7 @@ class Run:
         self.serving.wait_for(lambda: self.teacher.requests() >= 6)
 
     def until_it_trains(self) -> dict[str, Any]:
-        """The training's flow run, once a checkpoint stands."""
+        """The training's flow run, once a checkpoint exists."""
         self.serving.wait_for(lambda: list(self.workspace.glob("trainings/*/checkpoints/*/whole.json")), 240)
         [training] = self.serving.children_of(self.id)
         return training

@@ -96,7 +96,7 @@ def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_n
     second = served_project.run()
     assert second.returncode == 0, second.stdout
     assert teacher.requests() == calls
-    # The steps before the checkpoint were not done again: their lines, wall times included, still stand.
+    # The steps before the checkpoint were not done again: their lines, wall times included, are still there.
     after = metrics.read_text(encoding="utf-8").splitlines()
     assert after[:5] == before
     assert len(after) == 40

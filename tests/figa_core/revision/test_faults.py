@@ -107,6 +107,6 @@ def _check_row(
         if line["outcome"] in ("answered", "duplicate"):
             assert answer.cost_usd == pytest.approx(int(str(line["tokens"])) * 1e-6)
         elif line["outcome"] in ("timeout", "reset", "malformed_json"):
-            # Nobody knows what these cost: the reservation stands, and is more than it can have been.
+            # Nobody knows what these cost: the reservation is kept, and is more than it can have been.
             assert answer.cost_usd is None
             assert (sent[answer.call_id].reserved_usd or 0.0) >= int(str(line["tokens"])) * 1e-6

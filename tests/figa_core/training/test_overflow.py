@@ -46,7 +46,7 @@ def overflowing_everywhere(model: Any) -> None:
 
 
 def overflowing_at(token: int) -> Change:
-    """Only where `token` stands: the last hidden dimension is its own, and neuron 0 reads that alone."""
+    """Only where `token` is: the last hidden dimension is its own, and neuron 0 reads that alone."""
 
     def change(model: Any) -> None:
         embedding = model.get_submodule("model.embed_tokens").weight
