@@ -35,6 +35,8 @@ Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
 
 DType = Literal["float32", "bfloat16"]
 
+OptionalRequestField = Literal["max_tokens", "stream"]
+
 Name = Annotated[str, AfterValidator(not_blank)]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
@@ -178,6 +180,11 @@ class RevisionPromptConfig(Section):
     )
     structured_output: bool = Field(
         default=True, description="Ask for JSON; an endpoint that refuses is asked for plain text."
+    )
+    leave_out: tuple[OptionalRequestField, ...] = Field(
+        default=(),
+        description="Fields of the request that the endpoint does not take: max_tokens, stream. Without this "
+        "the first refusal shows it. For temperature and JSON: temperature, structured_output.",
     )
     max_edit_share: float = Field(
         default=0.8, gt=0, le=1, description="Above this share of edited words an answer is a rewrite."

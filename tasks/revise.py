@@ -115,6 +115,7 @@ def reviser_settings(sections: RevisionSections) -> ReviserSettings:
         max_edit_share=prompt.max_edit_share,
         asked_again_max=prompt.asked_again_max,
         structured_output=prompt.structured_output,
+        leave_out=frozenset(prompt.leave_out),
         templates=load_templates(prompt.with_reference, prompt.without_reference),
         price=price_of(sections.spending, config.model),
         drain_s=sections.batches.drain_s,

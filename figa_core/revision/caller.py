@@ -54,6 +54,7 @@ class Caller:
         self._dialect = Dialect(
             temperature=settings.temperature,
             structured=settings.structured_output,
+            leave_out=settings.leave_out,
             bounded=budget.capped,
             on_note=on_note,
         )

@@ -6,7 +6,7 @@ another matter: temperature 0 left out would silently sample at the provider's d
 in words, and the user decides. Pure but for what it has learnt.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from figa_core.revision.prompt import RESPONSE_FORMAT
@@ -23,6 +23,7 @@ class Dialect:
     Args:
         temperature: None leaves it out.
         structured: ask for JSON.
+        leave_out: of "max_tokens" (under each of its names) and "stream", what is never sent.
         bounded: a request always says how long the answer may be, because a budget relies on it.
         on_note: gets a sentence for people whenever something was learnt.
     """
@@ -32,15 +33,16 @@ class Dialect:
         *,
         temperature: float | None,
         structured: bool,
+        leave_out: Collection[str] = (),
         bounded: bool,
         on_note: Callable[[str], None],
     ) -> None:
-        self._fields: dict[str, Any] = {"stream": False}
+        self._fields: dict[str, Any] = {} if "stream" in leave_out else {"stream": False}
         if temperature is not None:
             self._fields["temperature"] = temperature
         if structured:
             self._fields[STRUCTURED] = RESPONSE_FORMAT
-        self._limit_names = list(LIMIT_NAMES)
+        self._limit_names = [] if "max_tokens" in leave_out else list(LIMIT_NAMES)
         self._bounded = bounded
         self._system_role = True
         self._on_note = on_note

@@ -23,6 +23,7 @@ class ReviserSettings:
         max_edit_share: above it an answer is a rewrite (`validation.edit_share`).
         asked_again_max: times a row's unfit answer is asked for again, with the reason.
         structured_output: ask for JSON; an endpoint that refuses that is asked for plain text from then on.
+        leave_out: of "max_tokens" and "stream", what a request never carries.
         price: None where it is not known: then no cost is recorded, and no budget can hold.
         drain_s: seconds for calls under way when the run ends early.
         patience, suspicion: what ends the run.
@@ -42,6 +43,7 @@ class ReviserSettings:
     asked_again_max: int = 1
     structured_output: bool = True
     templates: PromptTemplates = field(default_factory=load_templates)
+    leave_out: frozenset[str] = frozenset()
     price: Price | None = None
     drain_s: float = 15.0
     patience: Patience = field(default_factory=Patience)

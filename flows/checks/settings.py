@@ -128,3 +128,9 @@ def _spending(config: PipelineConfig) -> Iterator[Finding]:
             f'[spending.prices."{model}"] with usd_per_million_prompt_tokens and '
             "usd_per_million_completion_tokens",
         )
+    if spending.budget_usd is not None and "max_tokens" in config.revision_prompt.leave_out:
+        yield problem(
+            "revision_prompt.leave_out",
+            "without max_tokens an answer may be of any length, and spending.budget_usd could not hold. Take "
+            'max_tokens out of the list, or set the budget to "none".',
+        )

@@ -565,6 +565,14 @@ async def test_an_endpoint_without_structured_output_is_asked_for_plain_text_fro
     assert 1 <= refused <= 4  # those that were under way together
 
 
+async def test_fields_left_out_by_setting_are_in_no_request(server, runner: Runner, make_rows: Rows, revised):
+    server.in_turn(server.completion(revised, "length"), server.completion(revised))
+    await runner.revise(make_rows(1), leave_out=frozenset({"max_tokens", "stream"}))
+    assert len(server.received) == 2
+    for request in server.received:
+        assert not {"max_tokens", "max_completion_tokens", "stream"} & request.body.keys()
+
+
 @pytest.mark.parametrize("finish_reason", ["length", "model_length", "max_tokens", "MAX_TOKENS"])
 async def test_an_answer_that_was_cut_is_asked_for_with_more_room_whatever_that_is_called(
     server, runner: Runner, make_rows: Rows, revised, finish_reason

@@ -23,6 +23,13 @@ def test_a_request_carries_what_is_set_and_declines_a_stream():
     assert dialect(temperature=None, structured=False).fields(7) == {"stream": False, "max_tokens": 7}
 
 
+def test_what_is_left_out_by_setting_is_never_sent_under_any_name():
+    assert set(dialect(leave_out={"stream"}).fields(7)) == {"temperature", "response_format", "max_tokens"}
+    unbounded = dialect(leave_out={"max_tokens"})
+    assert set(unbounded.fields(7)) == {"stream", "temperature", "response_format"}
+    assert not unbounded.adapt(refused("max_tokens"), unbounded.fields(7))  # something else is wrong
+
+
 @pytest.mark.parametrize("setting", ["temperature", "response_format", "stream"])
 def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
     notes: list[str] = []

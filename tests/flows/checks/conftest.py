@@ -12,6 +12,8 @@ from flows.checks.facts import Facts
 
 Rows = list[dict[str, Any]]
 
+PRICES = {"m": {"usd_per_million_prompt_tokens": 1.0, "usd_per_million_completion_tokens": 1.0}}
+
 
 def rows(count: int = 24, **fields: Any) -> Rows:
     """Different prompts, each with the same further fields."""

@@ -6,11 +6,7 @@ import pytest
 
 from flows.checks.reviser import check_key, check_room, check_templates
 
-from .conftest import MakeFacts, rows
-
-PRICES = {
-    "m": {"usd_per_million_prompt_tokens": 1.0, "usd_per_million_completion_tokens": 1.0},
-}
+from .conftest import PRICES, MakeFacts, rows
 
 
 def said(facts: MakeFacts, **sections: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from flows.checks.settings import check_settings
 
-from .conftest import MakeFacts
+from .conftest import PRICES, MakeFacts
 
 
 def said(facts: MakeFacts, **sections: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -58,6 +58,13 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
         (
             {"spending": {"budget_usd": 5}},
             "spending.budget_usd needs the price of 'm': add [spending.prices.\"m\"]",
+        ),
+        (
+            {
+                "spending": {"budget_usd": 5, "prices": PRICES},
+                "revision_prompt": {"leave_out": ["max_tokens"]},
+            },
+            "revision_prompt.leave_out: without max_tokens an answer may be of any length",
         ),
         ({"loss": {"alpha": 0, "beta": 0}}, "loss: alpha, beta and gamma are all 0"),
         (
