@@ -78,7 +78,18 @@ def main(app: typer.Typer) -> None:
             code = _FAILED
         except (KeyboardInterrupt, asyncio.CancelledError) as error:  # while the command line is read
             code = _stopped(error)
-    _leave(code if isinstance(code, int) else int(code is not None))
+    _leave(_printed(code if isinstance(code, int) else int(code is not None)))
+
+
+def _printed(code: int) -> int:
+    """The code, or a failure where nothing but lines was asked for and they were lost. A run's code is that
+    of the run: what it made is stored.
+    """
+    sys.stdout.flush()
+    if (why := streams.lost()) is None:
+        return code
+    _say(f"standard output: {why}; not everything was printed")
+    return code or (_FAILED if _Run.workspace is None else 0)
 
 
 def _stopped(error: BaseException) -> int:

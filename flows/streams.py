@@ -1,7 +1,7 @@
 """Standard output and error that end no run, whatever is at their other end.
 
 A terminal of another code page gets what it can show ("SFT on Y~" for "SFT on Ỹ"); a pipe that was closed, a
-full disk or a terminal that is gone gets nothing any more, and the run goes on.
+full disk or a terminal that is gone gets nothing any more, and the run goes on. `lost` says so afterwards.
 """
 
 import codecs
@@ -59,6 +59,15 @@ def prepare() -> None:
     sys.stderr = _steady(sys.stderr)
 
 
+def lost() -> str | None:
+    """Why standard output did not take everything that was printed; None if it did.
+
+    A pipe whose reader has read enough (`figa status | head -1`) took all that was wanted.
+    """
+    stream = sys.stdout
+    return stream.failure if isinstance(stream, _Steady) else None
+
+
 def _open_closed_descriptors() -> None:
     """Otherwise the next file that is opened becomes standard output, and lines are printed into it."""
     for descriptor in (0, 1, 2):
@@ -79,26 +88,29 @@ def _steady(stream: TextIO | None) -> TextIO:
 
 
 class _Steady:
-    """A text stream that writes nowhere once its end is gone."""
+    """A text stream that writes nowhere once its end is gone; `failure` says in words why, if it matters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.failure: str | None = None
 
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except (OSError, ValueError):  # ValueError: somebody closed it
-            self._write_nowhere()
+        except (OSError, ValueError) as error:  # ValueError: somebody closed it
+            self._write_nowhere(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except (OSError, ValueError):
-            self._write_nowhere()
+        except (OSError, ValueError) as error:
+            self._write_nowhere(error)
 
-    def _write_nowhere(self) -> None:
+    def _write_nowhere(self, error: OSError | ValueError) -> None:
         """What is still in the stream's buffer goes there too, so that it raises no error later."""
+        if not isinstance(error, BrokenPipeError):
+            self.failure = self.failure or getattr(error, "strerror", None) or str(error)
         try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

@@ -23,7 +23,9 @@ def one() -> None:
     {body}
 
 @app.command()
-def two() -> None: ...
+def lines() -> None:
+    for number in range(3):
+        print(f"line {{number}}", flush=True)
 
 edge.main(app)
 """
@@ -92,6 +94,33 @@ def test_a_wish_to_stop_that_comes_where_nothing_can_be_raised_is_not_printed(tm
     assert (result.returncode, result.stdout) == (0, "noticed\n")
     [line] = result.stderr.splitlines()
     assert line.startswith("stopping: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_lines_that_a_full_disk_did_not_take_are_no_success(tmp_path: Path) -> None:
+    lost = "standard output: No space left on device; not everything was printed\n"
+    asked_for_lines = [*_command("pass", tmp_path)[:-1], "lines"]
+    assert _onto_full_disk(asked_for_lines) == (1, lost)
+    assert _onto_full_disk([*asked_for_lines[:-1], "--help"]) == (1, lost)
+    assert _onto_full_disk(_command("print('done')", tmp_path)) == (0, lost), "the run did what it was for"
+
+
+def _onto_full_disk(command: list[str]) -> tuple[int, str]:
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    return result.returncode, result.stderr
+
+
+def test_a_reader_that_has_read_enough_is_no_failure(tmp_path: Path) -> None:
+    command = [*_command("pass", tmp_path)[:-1], "lines"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
