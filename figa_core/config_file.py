@@ -16,6 +16,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config_section import Section, says_nothing, takes
 from figa_core.errors import ConfigError
 from figa_core.findings import shortened
+from figa_core.regular_files import open_regular
 
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
@@ -156,7 +157,7 @@ def path_fields() -> list[tuple[str, str]]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             raw = file.read(_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error

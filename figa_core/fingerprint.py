@@ -26,7 +26,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
         InputError: no such directory, no config.json or safetensors in it, a file that cannot be read, or
             weights that are no numbers.
     """
-    if not (directory / "config.json").is_file():
+    if not (directory / "config.json").exists():
         raise InputError(
             f"{directory}: no Hugging Face model directory (config.json is missing). "
             "Correct the path in the config."

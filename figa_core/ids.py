@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from figa_core.records import Message, Objective
+from figa_core.regular_files import open_regular
 
 _HEX_DIGITS = 32
 
@@ -183,5 +184,5 @@ def training_id(
 
 def file_fingerprint(path: Path) -> str:
     """SHA-256 of one file's bytes, streamed."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 
 from figa_core import ids, json_rows
 from figa_core.errors import InputError
+from figa_core.regular_files import require_regular
 
 KINDS = (".jsonl", ".ndjson", ".json", ".parquet")
 _PACKED = ".gz"
@@ -46,15 +47,19 @@ def files_of(path: Path) -> list[Path]:
     """
     try:
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if _kind(p)[0] in KINDS and _is_visible_file(p))
+            files = sorted(p for p in path.iterdir() if _kind(p)[0] in KINDS and _is_meant(p))
+            for file in files:
+                require_regular(file)
             if not files:
                 raise InputError(
                     f"{path}: no file of prompts in this directory. Prompts are read from {_SUPPORTED}."
                 )
             return files
-        found = path.is_file()
+        found = path.exists()
+        if found:
+            require_regular(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+        raise InputError(f"{error.filename or path}: cannot be read: {error.strerror}.") from error
     if not found:
         raise InputError(f"{path}: no such file of prompts. Set prompts.path to a {_SUPPORTED} file.")
     if _kind(path)[0] not in KINDS:
@@ -96,8 +101,9 @@ def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
             yield "" if files == [path] else f"{file.name}, row {number}", row
 
 
-def _is_visible_file(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith((".", "_"))
+def _is_meant(path: Path) -> bool:
+    """A link without its file is meant, too: its rows would be lost without a word."""
+    return not path.is_dir() and not path.name.startswith((".", "_"))
 
 
 def _kind(path: Path) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from figa_core.models.architecture import (
 from figa_core.models.config_json import CONFIG, label_count, quantization, read_config, sections
 from figa_core.models.role import ModelRole
 from figa_core.models.values import value_problems
-from figa_core.models.weight_files import Weights, lfs_pointers, read_weights
+from figa_core.models.weight_files import Weights, irregular_files, lfs_pointers, read_weights
 
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "half", "float", "double", "auto"}
 _NO_DIRECTORY = "no such model directory. Give the path of a Hugging Face model directory."
@@ -42,6 +42,8 @@ def examine(model: Path, role: ModelRole) -> Examined:
     try:
         if not model.is_dir():
             return Examined([f"{model}: {_NO_DIRECTORY}"])
+        if irregular := irregular_files(model):
+            return Examined(irregular)  # who reads further waits
         found = Examined([*lfs_pointers(model)])
         weights = read_weights(model)
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from figa_core.errors import EngineError
 from figa_core.models.safetensors import LFS_ADVICE, git_lfs_pointer
+from figa_core.regular_files import read_regular
 
 CONFIG = "config.json"
 _DEFAULT_LABELS = 2  # transformers' own, where config.json names none
@@ -30,7 +31,7 @@ def read_config(model: Path) -> dict[str, Any]:
 def read_object(path: Path, if_missing: str) -> dict[str, Any]:
     """The JSON object in a file of a model directory; raises EngineError, which ends in `if_missing`."""
     try:
-        body = path.read_bytes()
+        body = read_regular(path)
     except OSError as error:
         raise EngineError(f"{path}: cannot read it: {error.strerror}. {if_missing}") from error
     try:

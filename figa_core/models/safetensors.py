@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figa_core.regular_files import open_regular
+
 LENGTH_BYTES = 8
 _HEADER_BYTES_MAX = 100_000_000  # the format's own limit
 _BEGINNING = 512
@@ -43,7 +45,7 @@ def read_header(file: Path) -> list[Tensor]:
     """
     try:
         size = file.stat().st_size
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             beginning = opened.read(_BEGINNING)
             length = int.from_bytes(beginning[:LENGTH_BYTES], "little")
             if length > _HEADER_BYTES_MAX or len(beginning) < LENGTH_BYTES:

@@ -11,6 +11,7 @@ from typing import Any
 
 from figa_core.errors import ConfigError, EngineError
 from figa_core.models.config_json import read_object
+from figa_core.models.weight_files import irregular_files
 
 _SENTENCE = "Where is my lamp? I ordered 2 on Monday."
 _VOCABULARY_FILES = (
@@ -40,6 +41,8 @@ def load_tokenizer(model: Path) -> Any:
         raise ConfigError(
             f"{model}: no such model directory. Give the path of a Hugging Face model directory."
         )
+    if irregular := irregular_files(model):
+        raise ConfigError("\n".join(irregular))
     from transformers import AutoTokenizer
 
     try:

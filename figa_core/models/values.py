@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from figa_core.models.safetensors import Tensor, UnreadableWeightsError, read_header
+from figa_core.regular_files import open_regular
 
 _WHOLE_BYTES = 1 << 16
 _SAMPLE_BYTES = 1 << 13
@@ -45,7 +46,7 @@ def file_not_finite(path: Path) -> str | None:
         tensors = read_header(path)
     except UnreadableWeightsError:
         return None
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for tensor in _floating(tensors):
             file.seek(tensor.begin)
             for begin in range(tensor.begin, tensor.end, _CHUNK_BYTES):
@@ -62,7 +63,7 @@ def not_finite(file: Path, weight: str) -> str:
 def _problem_of(path: Path, held: list[Tensor]) -> str | None:
     matrices = [tensor for tensor in held if len(tensor.shape) > 1 and tensor.end > tensor.begin]
     empty = []
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for tensor in held:
             pieces = [_read(file, begin, end) for begin, end in _sampled(tensor)]
             if any(_holds_any(piece, tensor.dtype) for piece in pieces):

@@ -13,10 +13,12 @@ from figa_core.models.safetensors import (
     git_lfs_pointer,
     read_header,
 )
+from figa_core.regular_files import require_regular
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+_FURTHER_TEMPLATES = "additional_chat_templates"
 _POINTER_BYTES_MAX = 1024
 _NAMES_SHOWN = 3
 
@@ -46,6 +48,19 @@ def read_weights(model: Path) -> Weights:
     else:
         weights.problems.append(f"{model}: {_instead(model)}")
     return weights
+
+
+def irregular_files(model: Path) -> list[str]:
+    """A problem for every pipe or device among the files that transformers reads, and would wait for."""
+    problems = []
+    for path in sorted([*model.iterdir(), *(model / _FURTHER_TEMPLATES).glob("*")]):
+        try:
+            require_regular(path)
+        except FileNotFoundError:
+            continue  # a link without its file, see `lfs_pointers`
+        except OSError as error:
+            problems.append(f"{path}: cannot read it: {error.strerror}. Fetch it again.")
+    return problems
 
 
 def lfs_pointers(model: Path) -> Iterator[str]:

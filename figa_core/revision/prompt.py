@@ -24,6 +24,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateError, Templa
 
 from figa_core.errors import ConfigError
 from figa_core.records import Message
+from figa_core.regular_files import require_regular
 
 TAGS = ("conversation", "reference", "response")
 ANSWER_FIELD = "revised_response"
@@ -122,6 +123,7 @@ def unfence(text: str) -> str:
 
 def _load(path: Path, reference: str | None) -> str:
     try:
+        require_regular(path)
         text = path.read_text(encoding="utf-8")
         unknown = meta.find_undeclared_variables(_environment().parse(text)) - _GIVEN
         if unknown:
@@ -131,7 +133,8 @@ def _load(path: Path, reference: str | None) -> str:
             )
         shown = PromptTemplates(text, text).render([Message("user", "a question")], "a response", reference)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the prompt template: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot read the prompt template: {said}.") from error
     except TemplateSyntaxError as error:
         raise ConfigError(f"{path}, line {error.lineno}: no Jinja2 template: {error.message}") from error
     except (TemplateError, TypeError, ValueError) as error:

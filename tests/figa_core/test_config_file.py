@@ -139,3 +139,9 @@ def test_a_message_does_not_grow_with_what_was_typed(tmp_path: Path) -> None:
 
 def test_two_settings_of_one_table_that_are_given_twice_are_no_traceback(tmp_path: Path) -> None:
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"[loss]\nbeta = 1\nbeta = 2\n")
+
+
+def test_a_device_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").symlink_to(os.devnull)
+    with pytest.raises(ConfigError, match=r"run\.toml: cannot read the config: it is a device, not a reg"):
+        load_config(tmp_path / "run.toml")

@@ -121,3 +121,11 @@ def test_weights_that_are_no_numbers_are_found_where_they_are_hashed(model: Path
     for _ in range(2):
         with pytest.raises(InputError, match=r"model\.safetensors: w holds NaN"):
             model_fingerprint(model, cache)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_device_among_its_files_is_not_read(model: Path, name: str) -> None:
+    (model / name).unlink(missing_ok=True)
+    (model / name).symlink_to(os.devnull)
+    with pytest.raises(InputError, match=rf"{name}: .*it is a device, not a regular file"):
+        model_fingerprint(model)

@@ -195,3 +195,15 @@ def test_whatever_bytes_a_file_holds_it_gives_rows_or_words(
         path.write_bytes(content)
         with suppress(InputError):
             assert all(isinstance(row, Prompt | BadRow) for row in read(path))
+
+
+@pytest.mark.parametrize("in_a_directory", [True, False])
+def test_a_device_or_a_link_to_nothing_is_no_file_of_prompts(tmp_path: Path, in_a_directory: bool) -> None:
+    (tmp_path / "a.jsonl").write_text(LINES)
+    for target, words in ((os.devnull, "it is a device, not a regular file"), ("nowhere", "[Nn]o such file")):
+        odd = tmp_path / "b.jsonl"
+        odd.unlink(missing_ok=True)
+        odd.symlink_to(target)
+        for look in (read, prompts_fingerprint):
+            with pytest.raises(InputError, match=rf"b\.jsonl: .*{words}"):
+                look(tmp_path if in_a_directory else odd)

@@ -5,6 +5,7 @@ written to, or as another model than its files hold.
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,11 @@ def test_the_models_own_log_and_progress_are_as_before(policy: Path) -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     examine(policy, POLICY)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "generation_config.json"])
+def test_a_device_in_the_place_of_a_file_is_the_one_problem(policy: Path, name: str) -> None:
+    (policy / name).unlink(missing_ok=True)
+    (policy / name).symlink_to(os.devnull)
+    expected = f"{policy / name}: cannot read it: it is a device, not a regular file. Fetch it again."
+    assert examine(policy, POLICY).problems == [expected]

@@ -1,6 +1,7 @@
 """A tokenizer is really there when a sentence survives it, and its ids are those of the model."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,10 @@ def test_a_response_can_end_on_a_token_that_there_is(tmp_path: Path) -> None:
     assert [*vocabulary_problems(known, [1, 90], 4, tmp_path)] == []
     (only,) = vocabulary_problems(known, [90, 3], 4, tmp_path)
     assert "none of the ids that end a response (3, 90) is a token" in only
+
+
+def test_a_device_among_its_files_is_not_read(model: Path) -> None:
+    (model / "chat_template.jinja").unlink(missing_ok=True)
+    (model / "chat_template.jinja").symlink_to(os.devnull)
+    with pytest.raises(ConfigError, match=r"chat_template\.jinja: cannot read it: it is a device"):
+        load_tokenizer(model)

@@ -1,11 +1,12 @@
 """Which files a model's weights are in, and what a directory has instead of them."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from figa_core.models.weight_files import lfs_pointers, read_weights
+from figa_core.models.weight_files import irregular_files, lfs_pointers, read_weights
 from tests.figa_core.models.conftest import edit
 
 
@@ -99,3 +100,18 @@ def test_a_link_to_nothing_is_said(policy: Path) -> None:
     (policy / "model.safetensors").symlink_to("blobs/nothing")
     (only,) = lfs_pointers(policy)
     assert only.startswith(f"{policy / 'model.safetensors'}: cannot be read: it is a link to a file that")
+
+
+def test_what_is_no_file_is_named_before_anybody_reads_it(policy: Path) -> None:
+    assert irregular_files(policy) == []
+    (policy / "additional_chat_templates").mkdir()
+    (policy / "dangling").symlink_to("nowhere")
+    os.mkfifo(policy / "chat_template.jinja")
+    os.mkfifo(policy / "additional_chat_templates" / "tools.jinja")
+    first, second = irregular_files(policy)
+    assert first.startswith(
+        f"{policy / 'additional_chat_templates' / 'tools.jinja'}: cannot read it: it is a"
+    )
+    assert second == (
+        f"{policy / 'chat_template.jinja'}: cannot read it: it is a pipe, not a regular file. Fetch it again."
+    )

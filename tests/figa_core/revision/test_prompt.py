@@ -1,5 +1,6 @@
 """What the reviser is shown: data between tags, and nothing in the data that could pose as a tag."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,11 @@ def test_a_template_that_cannot_work_is_refused_with_its_path(tmp_path: Path, te
 def test_a_template_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.jinja: cannot read"):
         load_templates(with_reference=tmp_path / "none.jinja")
+
+
+def test_a_template_that_is_no_file_is_not_waited_for(tmp_path: Path):
+    (tmp_path / "own.jinja").symlink_to(os.devnull)
+    with pytest.raises(
+        ConfigError, match=r"own\.jinja: cannot read .*: it is a device, not a regular file\."
+    ):
+        load_templates(without_reference=tmp_path / "own.jinja")

@@ -1,0 +1,44 @@
+"""Pipes and devices are refused before they are opened: nobody waits for them."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from figa_core.regular_files import open_regular, read_regular, require_regular
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\x00\r\n")
+    assert read_regular(path) == b"\x00\r\n"
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with open_regular(link) as file:
+        assert file.read(1) == b"\x00"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe, not a regular file") as caught:
+        require_regular(tmp_path / "pipe")
+    assert caught.value.strerror == "it is a pipe, not a regular file"
+    assert caught.value.filename == str(tmp_path / "pipe")
+
+
+def test_a_device_behind_a_link_and_a_socket_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(os.devnull)
+    with pytest.raises(OSError, match="it is a device"):
+        open_regular(tmp_path / "link")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "socket"))  # absolute paths may be too long for a socket
+        with pytest.raises(OSError, match="it is a socket"):
+            read_regular(tmp_path / "socket")
+
+
+def test_what_is_not_there_and_a_directory_raise_what_they_always_did(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        require_regular(tmp_path / "missing")
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
