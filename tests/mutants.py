@@ -40,7 +40,19 @@ _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"
 # Its child gives up root's rights, and could then not write what mutmut's trampolines want to.
 _UNPRIVILEGED = "tests/figa_core/storage/test_database.py::test_a_workspace_that_may_not_be_written_is_named"
-# A fork server: mutants must not find caches that the unchanged code has filled.
+_PRELOADED = (
+    "pytest",
+    "hypothesis",
+    "duckdb",
+    "pyarrow.parquet",
+    "pydantic",
+    "prefect",
+    "torch",
+    "transformers",
+)
+_NOT_RUN = 255  # pytest did not get as far as a test
+# A fork server: mutants must not find caches that the unchanged code has filled. It imports libraries
+# only: collected a second time, pytest gives parameters with escapes in their names other names.
 _SETTINGS = """
 [tool.mutmut]
 source_paths = ["figa_core"]
@@ -50,6 +62,8 @@ pytest_add_cli_args = [
   "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "{without}", "--deselect", "{unprivileged}",
 ]
 process_isolation = "forkserver"
+forkserver_warmup = "import"
+preload_modules_file = "preloaded.txt"
 also_copy = ["tests", "tasks", "flows", "deployments", "docker", "README.md"]
 """
 
@@ -96,6 +110,7 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
                 unprivileged=_UNPRIVILEGED,
             )
         )
+    (copy / "preloaded.txt").write_text("\n".join(_PRELOADED), encoding="utf-8")
     log = OUTPUT / f"{package}.log"
     with log.open("wb") as file:
         code = subprocess.run(
@@ -123,6 +138,8 @@ def _copy_tracked_files(copy: Path) -> None:
 
 
 def _read_results(package: str, copy: Path) -> Share:
+    if lost := _not_run(copy):
+        raise SystemExit(f"{package}: pytest could not be started for {len(lost)} mutants, first {lost[0]}")
     lines = _ask(copy, "results", "--all", "true").splitlines()
     found = [line.strip().rpartition(": ") for line in lines if ": " in line]
     count = Counter(status for _, _, status in found)
@@ -139,6 +156,15 @@ def _read_results(package: str, copy: Path) -> Share:
                     file.write(diff + "\n")
     killed = sum(count[status] for status in _KILLED)
     return Share(killed, count["survived"] - spelled, spelled, count["no tests"])
+
+
+def _not_run(copy: Path) -> list[str]:
+    """Mutants that mutmut counts among those that took too long."""
+    found: list[str] = []
+    for path in (copy / "mutants").rglob("*.meta"):
+        codes: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+        found += [name for name, code in codes.items() if code == _NOT_RUN]
+    return found
 
 
 def _changes_spelling_only(diff: str) -> bool:
@@ -162,7 +188,7 @@ def _mutmut(*arguments: str) -> list[str]:
 
 def _environment(copy: Path) -> dict[str, str]:
     # Children that tests start must import the mutants, too, not the installed package.
-    path = os.pathsep.join(filter(None, (str(copy), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(copy / "mutants"), str(copy), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
