@@ -109,7 +109,7 @@ def plan(
     from flows.preflight import check, usable
 
     settings = usable(read, needs_key=False)
-    warnings = check(settings, needs_key=False)
+    warnings = check(settings, needs_key=False, say=edge.say)
     for line in [*warnings, *plan_lines(make_plan(settings), settings.revision.model)]:
         _console.print(line, markup=False, highlight=False)
 
@@ -157,7 +157,7 @@ def _run_flow(settings: "PipelineConfig") -> None:
 
     progress = _progress()
     progress.line("checking the settings, the models and the prompts")
-    check(settings)  # before a server is started, and while nothing is held
+    check(settings, say=progress.line)  # before a server is started, and while nothing is held
     edge.runs_in(settings.workspace.path)
     with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
         if server is not None:

@@ -41,6 +41,11 @@ def status_command(workspace: Path) -> str:
     return f"figa status --workspace {shlex.quote(str(workspace))}"
 
 
+def say(line: str) -> None:
+    """What a person should know and no program reads."""
+    _errors.print(line, markup=False, highlight=False)
+
+
 class Commands(TyperGroup):
     """The commands, each of which ends in words when it is stopped or meets an error that nobody foresaw."""
 
@@ -88,7 +93,7 @@ def _printed(code: int) -> int:
     sys.stdout.flush()
     if (why := streams.lost()) is None:
         return code
-    _say(f"standard output: {why}; not everything was printed")
+    say(f"standard output: {why}; not everything was printed")
     return code or (_FAILED if _Run.workspace is None else 0)
 
 
@@ -100,9 +105,9 @@ def _stopped(error: BaseException) -> int:
     if isinstance(error, asyncio.CancelledError):
         return _unforeseen(error)
     if _Run.workspace is None:
-        _say("stopped.")
+        say("stopped.")
     else:
-        _say("stopped. What is done is stored: the same command goes on from here.")
+        say("stopped. What is done is stored: the same command goes on from here.")
         _show_status_command()
     return error.exit_code if isinstance(error, InterruptedRunError) else InterruptedRunError().exit_code
 
@@ -132,11 +137,7 @@ def _log_directories() -> list[Path]:
 
 def _show_status_command() -> None:
     if _Run.workspace is not None and _Run.workspace.is_dir():
-        _say(f"How it stands: {status_command(_Run.workspace)}")
-
-
-def _say(line: str) -> None:
-    _errors.print(line, markup=False, highlight=False)
+        say(f"How it stands: {status_command(_Run.workspace)}")
 
 
 def _leave(code: int) -> None:

@@ -13,6 +13,8 @@ from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
 from figa_core.storage.store import INTERRUPTED, Store
+from flows.checks.facts import say_nothing
+from flows.elsewhere import started_by_worker
 from flows.preflight import check
 from flows.progress import Progress
 from flows.run_log import library_logs
@@ -99,7 +101,9 @@ def visit_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iter
 def _held(
     config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
 ) -> Iterator[OpenRun]:
-    for line in check(config, needs_key=needs_key):
+    # The command line has checked before, and said so.
+    say = progress.line if started_by_worker() else say_nothing
+    for line in check(config, needs_key=needs_key, say=say):
         progress.line(line)
     directory, timeout_s = config.workspace.path, config.workspace.lease_timeout_s
     if timeout_s and is_held(directory):

@@ -3,12 +3,14 @@
 A new check is a function in `flows/checks/` and a line in `CHECKS`.
 """
 
+from collections.abc import Callable
+
 from figa_core.config import PipelineConfig
 from figa_core.config_file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, problems_text, run_checks
 from flows.checks import models, prompts, reviser, room, settings, verifier, workspace
-from flows.checks.facts import Facts
+from flows.checks.facts import Facts, say_nothing
 
 WORKSPACE = "workspace.path"
 GENERATION_MODEL = "generation.model"
@@ -41,16 +43,18 @@ CHECKS: tuple[Check[Facts], ...] = (
 )
 
 
-def check(config: PipelineConfig, *, needs_key: bool = True) -> list[str]:
+def check(
+    config: PipelineConfig, *, needs_key: bool = True, say: Callable[[str], None] = say_nothing
+) -> list[str]:
     """Refuse a config that cannot work; what a person should know besides comes back as lines.
 
-    `needs_key`: whether the reviser is going to be asked.
+    `needs_key`: whether the reviser is going to be asked; `say` is told where a check may take its time.
 
     Raises:
         ConfigError: everything that is wrong with the settings, the models, the prompts, the key, the
             verifier or the templates, in one message.
     """
-    found = run_checks(CHECKS, Facts(config, needs_key))
+    found = run_checks(CHECKS, Facts(config, needs_key, say))
     problems = [finding for finding in found if finding.is_problem]
     if problems:
         raise ConfigError(problems_text(problems))

@@ -1,5 +1,6 @@
 """What the checks before a run look at: the config, and what of its files several of them need."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,12 +14,19 @@ from tasks.import_prompts import row_format
 ROWS_READ = 1000
 
 
+def say_nothing(_line: str) -> None:
+    """The `say` of who does not want to know."""
+
+
 @dataclass
 class Facts:
-    """`needs_key`: whether the reviser is going to be asked. What is read from files is read once."""
+    """`needs_key`: whether the reviser is going to be asked; `say` is told of what somebody else's code does
+    next, which may never come back. What is read from files is read once.
+    """
 
     config: PipelineConfig
     needs_key: bool = True
+    say: Callable[[str], None] = say_nothing
 
     @cached_property
     def generation_chat(self) -> ChatFormat:

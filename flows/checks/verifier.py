@@ -13,8 +13,9 @@ _TEXT = "This text stands in for a response."
 
 def check_import(facts: Facts) -> Iterator[Finding]:
     """It can be imported; raises ConfigError."""
-    if facts.config.evaluation.verifier is not None:
-        load_verifier(facts.config.evaluation.verifier)
+    if (spec := facts.config.evaluation.verifier) is not None:
+        facts.say(f"trying the verifier {spec} on one row")
+        load_verifier(spec)
     yield from ()
 
 

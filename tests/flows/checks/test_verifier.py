@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.errors import ConfigError
+from figa_core.findings import Check, run_checks
 from flows.checks.verifier import check_import, check_values
 
 from .conftest import MakeFacts, rows
@@ -26,8 +28,10 @@ def test_it_is_tried_on_one_held_out_prompt_with_its_reference(facts: MakeFacts)
     import verifiers_to_try  # pyright: ignore[reportMissingImports]
 
     verifiers_to_try.seen.clear()
-    asked = facts(evaluation=spec("good"))
+    asked, said = facts(evaluation=spec("good")), list[str]()
+    asked.say = said.append
     assert [*check_import(asked), *check_values(asked)] == []
+    assert said == ["trying the verifier verifiers_to_try:good on one row"]
     [(prompt, text)] = verifiers_to_try.seen
     assert prompt == asked.prompts.held_out_prompts[0].messages[-1].content
     assert text == "An answer."
@@ -55,3 +59,16 @@ def test_one_that_fails_for_a_row_and_not_for_the_next_is_a_warning(facts: MakeF
 
 def test_prompts_without_references_are_tried_with_a_text_of_ours(facts: MakeFacts) -> None:
     assert list(check_values(facts(rows(), evaluation=spec("good")))) == []
+
+
+def test_it_is_named_before_its_module_is_imported(facts: MakeFacts) -> None:
+    asked, said = facts(evaluation={"verifier": "no_such_module:f"}), list[str]()
+    asked.say = said.append
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        list(check_import(asked))
+    assert said == ["trying the verifier no_such_module:f on one row"]
+
+
+def test_one_that_is_stopped_by_ctrl_c_stops_the_checks(facts: MakeFacts) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_checks([Check("values", check_values)], facts(evaluation=spec("stopped")))

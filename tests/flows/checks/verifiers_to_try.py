@@ -24,3 +24,7 @@ def choosy(messages: Sequence[Message], text: str) -> float:
     if not text.startswith("Good"):
         raise KeyError("boo")
     return 1.0
+
+
+def stopped(messages: Sequence[Message], text: str) -> float:
+    raise KeyboardInterrupt
