@@ -236,3 +236,17 @@ def test_a_device_in_the_place_of_a_file_is_the_one_problem(policy: Path, name: 
     (policy / name).symlink_to(os.devnull)
     expected = f"{policy / name}: cannot read it: it is a device, not a regular file. Fetch it again."
     assert examine(policy, POLICY).problems == [expected]
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "adapter_model.safetensors"])
+@pytest.mark.parametrize("role", [POLICY, REWARD])
+def test_an_adapter_is_refused_before_anything_loads_it(
+    policy: Path, reward: Path, role: ModelRole, weights: str
+) -> None:
+    model = policy if role is POLICY else reward
+    (model / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (model / "model.safetensors").rename(model / weights)
+    [problem] = examine(model, role).problems
+    assert "merge_and_unload" in problem
+    with pytest.raises(EngineError, match="merge_and_unload"):
+        require_model(model, role)

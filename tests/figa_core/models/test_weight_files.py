@@ -90,8 +90,9 @@ def test_an_adapter_is_no_model(policy: Path) -> None:
     (policy / "adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.1-8B"}')
     assert "the adapter would be left out" in only_problem(policy)
     (policy / "model.safetensors").rename(policy / "adapter_model.safetensors")
-    assert "is an adapter, not a model. Merge it into its base (meta-llama/Llama-3.1-8B)" in only_problem(
-        policy
+    assert (
+        "is a PEFT adapter, not a whole model. Merge it into its base (meta-llama/Llama-3.1-8B)"
+        in only_problem(policy)
     )
 
 
