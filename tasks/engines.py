@@ -34,8 +34,11 @@ class Engines:
     """
 
     def __init__(self, say: Callable[[str], None] = _say_nothing) -> None:
-        """`say` is told which engine is chosen and why, and when one starts that takes a while."""
+        """`say` is told which engine is chosen and why, once for a kind of work and a model, and each time
+        that one starts which takes a while.
+        """
         self._say = say
+        self._said: set[tuple[str, str, bool]] = set()
         self._keeper = VllmKeeper(on_start=self._say_start)
 
     def generator(
@@ -128,11 +131,16 @@ class Engines:
         up = python is not None and self._keeper.is_up(python, settings.engine(task))
         if python is not None and engine is Engine.AUTO:
             choice = _choice(Path(settings.model), work, tokens_per_batch, vllm_is_up=up)
-            self._say(f"{what} by {'vLLM' if choice.vllm else 'transformers'}: {choice.reason}")
+            self._say_choice(choice, (task, settings.model, choice.vllm), what)
             python = python if choice.vllm else None
         if python is None or not up:
             self.end()  # two models need not fit into one GPU's memory
         return python
+
+    def _say_choice(self, choice: Choice, about: tuple[str, str, bool], what: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            self._say(f"{what} by {'vLLM' if choice.vllm else 'transformers'}: {choice.reason}")
 
     def _say_start(self, model: str) -> None:
         size, device = model_size(Path(model)), vllm_device(_vllm_package())
@@ -152,7 +160,8 @@ def lent(engines: Engines | None) -> Iterator[Engines]:
 
 def _choice(model: Path, work: Work, tokens_per_batch: int, *, vllm_is_up: bool) -> Choice:
     size = model_size(model)
-    ours = by_transformers(work, size, transformers_device(), tokens_per_batch)
+    imported = "transformers" in sys.modules and "torch" in sys.modules
+    ours = by_transformers(work, size, transformers_device(), tokens_per_batch, imported=imported)
     theirs = by_vllm(work, size, vllm_device(_vllm_package()), tokens_per_batch)
     return choose(ours, theirs, vllm_is_up=vllm_is_up)
 

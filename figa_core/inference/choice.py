@@ -131,9 +131,13 @@ def choose(ours: Estimate, theirs: Estimate, *, vllm_is_up: bool) -> Choice:
     )
 
 
-def by_transformers(work: Work, model: ModelSize, device: Device, tokens_per_batch: int) -> Estimate:
-    """What transformers takes: padded batches of `tokens_per_batch` tokens, one after another."""
-    start = device.load_s + model.weights_bytes / device.load_bytes_s
+def by_transformers(
+    work: Work, model: ModelSize, device: Device, tokens_per_batch: int, *, imported: bool
+) -> Estimate:
+    """What transformers takes: padded batches of `tokens_per_batch` tokens, one after another; `imported`:
+    whether this process has it already.
+    """
+    start = (0.0 if imported else device.load_s) + model.weights_bytes / device.load_bytes_s
     return Estimate(start, _seconds(work, model, device, tokens_per_batch))
 
 

@@ -30,6 +30,7 @@ _NAMES_SHOWN = 3
 # What PyTorch raises for a row that the model cannot take. Memory that runs out is no row's fault.
 _ROW_ERRORS = (IndexError, ValueError)
 _T = TypeVar("_T")
+_Out = TypeVar("_Out")
 
 
 class TransformersGenerator:
@@ -71,14 +72,8 @@ class TransformersGenerator:
         for batch in _batches(
             requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
         ):
-            problems = {r.request_id: _problem(self._model, r.prompt_ids) for r in batch}
-            good = [r for r in batch if problems[r.request_id] is None]
-            outcomes = each_or_reason(self._generate_batch, good, _ROW_ERRORS)
-            failed = [RowFailure(key, problem) for key, problem in problems.items() if problem is not None]
-            yield failed + [
-                RowFailure(request.request_id, outcome) if isinstance(outcome, str) else outcome
-                for request, outcome in zip(good, outcomes, strict=True)
-            ]
+            read = [(r.request_id, r.prompt_ids) for r in batch]
+            yield _outcomes(self._model, self._generate_batch, batch, read)
 
     @torch.inference_mode()
     def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
@@ -127,14 +122,8 @@ class TransformersScorer:
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`; batches are sorted by length."""
         for batch in _batches(requests, lambda r: len(r.token_ids), self._tokens_per_batch, 0):
-            problems = {r.subject_id: _problem(self._model, r.token_ids) for r in batch}
-            good = [r for r in batch if problems[r.subject_id] is None]
-            outcomes = each_or_reason(self._score_batch, good, _ROW_ERRORS)
-            failed = [RowFailure(key, problem) for key, problem in problems.items() if problem is not None]
-            yield failed + [
-                RowFailure(request.subject_id, outcome) if isinstance(outcome, str) else outcome
-                for request, outcome in zip(good, outcomes, strict=True)
-            ]
+            read = [(r.subject_id, r.token_ids) for r in batch]
+            yield _outcomes(self._model, self._score_batch, batch, read)
 
     @torch.inference_mode()
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
@@ -199,8 +188,26 @@ def _load(kind: Any, path: Path) -> Any:
     return model.to(device).eval()
 
 
-def _problem(model: Any, token_ids: Sequence[int]) -> str | None:
-    return problem_of(token_ids, vocabulary=model.get_input_embeddings().num_embeddings)
+def _outcomes(
+    model: Any,
+    work: Callable[[list[_T]], list[_Out]],
+    batch: list[_T],
+    read: Sequence[tuple[str, Sequence[int]]],
+) -> list[_Out | RowFailure]:
+    """Why nothing comes of some rows, and what `work` makes of the others, which `model` can read.
+
+    `read`: each row's name and the ids that are read of it, in the order of the batch.
+    """
+    vocabulary = model.get_input_embeddings().num_embeddings
+    problems = [problem_of(ids, vocabulary=vocabulary) for _, ids in read]
+    rows = list(zip(batch, read, problems, strict=True))
+    failed = [RowFailure(name, problem) for _, (name, _), problem in rows if problem is not None]
+    good = [(row, name) for row, (name, _), problem in rows if problem is None]
+    outcomes = each_or_reason(work, [row for row, _ in good], _ROW_ERRORS)
+    return failed + [
+        RowFailure(name, outcome) if isinstance(outcome, str) else outcome
+        for (_, name), outcome in zip(good, outcomes, strict=True)
+    ]
 
 
 def _batches(

@@ -95,6 +95,21 @@ def test_a_dozen_rows_start_no_vllm_and_the_reason_is_said(
     assert "vLLM would take" in line
 
 
+def test_a_choice_is_said_once_for_a_kind_of_work_and_a_model(
+    engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    config = RewardConfig(model=sandbox.reward_model, max_length=300)
+    for rows in (12, 8):
+        _generator(engines, sandbox, tmp_path, rows, Engine.AUTO)
+        engines.scorer(config, Work(rows, 10), scratch=tmp_path / "scratch")
+    assert [line.partition(":")[0] for line in said] == [
+        "generating 12 responses by transformers",
+        "scoring 12 texts by transformers",
+    ]
+    _generator(engines, sandbox, tmp_path, 200_000, Engine.AUTO)
+    assert said[-1].startswith("generating 200,000 responses by vLLM")
+
+
 def test_many_rows_are_vllms_and_nothing_starts_before_they_come(
     engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:

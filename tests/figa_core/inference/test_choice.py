@@ -21,8 +21,8 @@ LARGE = ModelSize(parameters=8e9, weights_bytes=1.6e10, layers=32)
 
 
 def _choice(work: Work, model: ModelSize, device: Device, *, vllm_is_up: bool = False) -> Choice:
-    estimates = by_transformers(work, model, device, 16_384), by_vllm(work, model, device, 16_384)
-    return choose(*estimates, vllm_is_up=vllm_is_up)
+    ours = by_transformers(work, model, device, 16_384, imported=False)
+    return choose(ours, by_vllm(work, model, device, 16_384), vllm_is_up=vllm_is_up)
 
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=lambda device: device.name)
@@ -81,10 +81,12 @@ def test_an_estimate_counts_every_pass_of_a_generation() -> None:
     one = Device("test", 1, 2, 0, 1e9, 1e30, 5, 1e9, 100, 4, 2)
     model = ModelSize(parameters=1, weights_bytes=1e9, layers=3)
     # A pass: 1 s, 3 layers of 2 s, 1 s to read the weights; 10 tokens are 10 passes of one batch.
-    generation = by_transformers(Work(2, 5, 10), model, one, 1000)
+    generation = by_transformers(Work(2, 5, 10), model, one, 1000, imported=False)
     assert (generation.start, generation.work) == (pytest.approx(6), pytest.approx(80))
+    again = by_transformers(Work(2, 5, 10), model, one, 1000, imported=True)
+    assert (again.start, again.work) == (pytest.approx(1), pytest.approx(80))
     vllm = by_vllm(Work(2, 5, 10), model, one, 1000)
     assert (vllm.start, vllm.work) == (pytest.approx(101), pytest.approx(20))
     # Scoring is one pass a batch: 100 rows of 20 tokens are two batches.
-    assert by_transformers(Work(100, 20), model, one, 1000).work == pytest.approx(16)
+    assert by_transformers(Work(100, 20), model, one, 1000, imported=False).work == pytest.approx(16)
     assert by_vllm(Work(100, 20), model, one, 1000).work == pytest.approx(8)
