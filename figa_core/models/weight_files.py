@@ -129,12 +129,12 @@ def _adapter(model: Path) -> str:
         pass
     if (model / "config.json").exists() and ((model / SINGLE).exists() or (model / INDEX).exists()):
         return (
-            f"{model}: holds a model and a PEFT adapter ({ADAPTER}), and the adapter would be left out. Merge "
-            "it (PEFT's merge_and_unload), or remove its files."
+            f"{model}: holds a model and a PEFT adapter ({ADAPTER}), and the adapter would be left out. "
+            "Merge it (PEFT's merge_and_unload), or remove its files."
         )
     return (
-        f"{model}: is a PEFT adapter, not a whole model. Merge it into its base{base} (merge_and_unload), and "
-        "save the result."
+        f"{model}: is a PEFT adapter, not a whole model. Merge it into its base{base} (merge_and_unload), "
+        "and save the result."
     )
 
 
