@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _console = streams.console()
+_CHECKING = "checking the settings, the models and the prompts"
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
@@ -108,6 +109,7 @@ def plan(
     from flows.plan import make_plan, plan_lines
     from flows.preflight import check, usable
 
+    edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
     warnings = check(settings, needs_key=False, say=edge.say)
     for line in [*warnings, *plan_lines(make_plan(settings), settings.revision.model)]:
@@ -156,12 +158,12 @@ def _run_flow(settings: "PipelineConfig") -> None:
     from tasks.workspace import Workspace
 
     progress = _progress()
-    progress.line("checking the settings, the models and the prompts")
+    progress.line(_CHECKING)
     check(settings, say=progress.line)  # before a server is started, and while nothing is held
     edge.runs_in(settings.workspace.path)
     with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
         if server is not None:
-            with progress.stage("starting a Prefect server"):
+            with progress.waiting("starting a Prefect server"):
                 server.wait()
         from flows.figa import figa
 

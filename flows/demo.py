@@ -54,7 +54,7 @@ def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoRes
         with TeacherProcess(requests_per_minute=6000) as teacher, showing(progress):
             config = demo_config(workspace, sandbox, teacher.base_url)
             if server is not None:
-                with progress.stage("starting a Prefect server"):
+                with progress.waiting("starting a Prefect server"):
                     server.wait()
             from flows.figa import figa
 

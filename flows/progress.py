@@ -27,6 +27,8 @@ class Progress(Protocol):
 
     def stage(self, title: str) -> AbstractContextManager[ProgressCallback]: ...
 
+    def waiting(self, what: str) -> AbstractContextManager[object]: ...
+
     def line(self, text: str, /) -> None: ...
 
 
@@ -60,6 +62,12 @@ class Lines:
 
         yield on_progress
 
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """One line before something that takes seconds and says nothing itself."""
+        self.line(what)
+        yield
+
 
 class _Counts(ProgressColumn):
     """Rows done of rows in all; nothing as long as neither is known."""
@@ -91,6 +99,10 @@ class Bars:
         with RichBars(*columns, console=self._console, transient=True) as bars:
             bar = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A stage that counts nothing."""
+        return self.stage(what)
 
 
 def eta_text(elapsed_s: float, done: int, left_to_do: int) -> str:

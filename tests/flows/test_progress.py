@@ -39,6 +39,17 @@ def test_a_terminal_shows_the_counts_while_a_stage_works_and_keeps_only_lines() 
     assert output.rstrip().endswith("generate done")
 
 
+def test_a_wait_is_said_before_it_where_nothing_moves() -> None:
+    said: list[str] = []
+    with Lines(said.append).waiting("starting a Prefect server"):
+        assert said == ["starting a Prefect server"]
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    with Bars(console).waiting("starting a Prefect server"):
+        pass
+    output = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "starting a Prefect server" in output
+
+
 def test_a_flow_shows_itself_on_what_was_chosen() -> None:
     lines: list[str] = []
     chosen = Lines(lines.append)
