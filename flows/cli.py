@@ -112,7 +112,8 @@ def plan(
     edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
     warnings = check(settings, needs_key=False, say=edge.say)
-    for line in [*warnings, *plan_lines(make_plan(settings), settings.revision.model)]:
+    lines = [f"warning: {found}" for found in warnings]
+    for line in [*lines, *plan_lines(make_plan(settings), settings.revision.model)]:
         _console.print(line, markup=False, highlight=False)
 
 

@@ -28,7 +28,7 @@ from tasks.workspace import Workspace
 class OpenRun:
     """A run that holds its workspace. `sampling` is how the model to align is sampled, `templates` what the
     reviser is told, `warnings` what is said at the end of a run that goes on without something, `engines`
-    what its stages generate and score with.
+    what its stages generate and score with, `warned` the settings that the checks have warned of.
     """
 
     run_id: str
@@ -39,6 +39,7 @@ class OpenRun:
     templates: PromptTemplates
     warnings: list[str] = field(default_factory=list)
     engines: Engines = field(default_factory=Engines)
+    warned: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -103,8 +104,9 @@ def _held(
 ) -> Iterator[OpenRun]:
     # The command line has checked before, and said so.
     say = progress.line if started_by_worker() else say_nothing
-    for line in check(config, needs_key=needs_key, say=say):
-        progress.line(line)
+    warnings = check(config, needs_key=needs_key, say=say)
+    for found in warnings:
+        progress.line(f"warning: {found}")
     directory, timeout_s = config.workspace.path, config.workspace.lease_timeout_s
     if timeout_s and is_held(directory):
         holder = describe_holder(directory)
@@ -123,7 +125,8 @@ def _held(
                 break
         workspace = Workspace(directory)
         workspace.store.create()
-        yield replace(identify(workspace, config), engines=engines)
+        warned = frozenset(found.where for found in warnings)
+        yield replace(identify(workspace, config), engines=engines, warned=warned)
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:

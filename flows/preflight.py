@@ -8,7 +8,7 @@ from collections.abc import Callable
 from figa_core.config import PipelineConfig
 from figa_core.config_file import ReadSettings
 from figa_core.errors import ConfigError
-from figa_core.findings import Check, problems_text, run_checks
+from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import models, prompts, reviser, room, settings, verifier, workspace
 from flows.checks.facts import Facts, say_nothing
 
@@ -45,8 +45,8 @@ CHECKS: tuple[Check[Facts], ...] = (
 
 def check(
     config: PipelineConfig, *, needs_key: bool = True, say: Callable[[str], None] = say_nothing
-) -> list[str]:
-    """Refuse a config that cannot work; what a person should know besides comes back as lines.
+) -> list[Finding]:
+    """Refuse a config that cannot work; what a person should know besides comes back as warnings.
 
     `needs_key`: whether the reviser is going to be asked; `say` is told where a check may take its time.
 
@@ -58,7 +58,7 @@ def check(
     problems = [finding for finding in found if finding.is_problem]
     if problems:
         raise ConfigError(problems_text(problems))
-    return [f"warning: {finding}" for finding in found]
+    return found
 
 
 def usable(settings: ReadSettings, *, needs_key: bool = True) -> PipelineConfig:

@@ -4,6 +4,7 @@ A training's id is its content. Whoever asks for it again, from another run, by 
 gets what exists already; two that ask at once wait for one another.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
 from figa_core.training.job import TrainingJob
+from figa_core.training.step_size import SETTING
 from flows.artifacts import publish_curve
 from flows.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.names import GPU_POOL, TRAIN_MODEL
@@ -91,7 +93,7 @@ async def train_models(
     """The model to align by the name of the base, and one model for each objective of this run."""
     models = {BASE_LABEL: config.generation.model}
     run.engines.end()  # the training needs the memory
-    if line := steps_line(config.training, weighed.result.n_out):
+    if line := about_updates(config.training, weighed.result.n_out, run.warned):
         story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
         loss = config.loss.model_copy(update={"objective": objective})
@@ -103,6 +105,11 @@ async def train_models(
         await publish_curve(job)
         models[label_of(objective)] = trained.directory
     return models
+
+
+def about_updates(training: TrainingConfig, pairs: int, warned: Collection[str]) -> str | None:
+    """What people should know about the number of updates, unless the checks have `warned` of it."""
+    return None if SETTING in warned else steps_line(training, pairs)
 
 
 async def _train(

@@ -9,6 +9,7 @@ from math import ceil
 from typing import Literal
 
 AUTO = "auto"
+SETTING = "training.pairs_per_step"
 StepSize = int | Literal["auto"]
 MOST_PAIRS = 128
 ENOUGH_UPDATES = 24

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
 from figa_core.records import Objective
-from figa_core.training.step_size import AUTO, about_steps, updates
+from figa_core.training.step_size import AUTO, SETTING, about_steps, updates
 from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 
@@ -87,7 +87,7 @@ def _steps(facts: Facts) -> Iterator[Finding]:
     most = updates(int(size), pairs=pairs, epochs=training.epochs)
     if about_steps(size, pairs=pairs, epochs=training.epochs, max_steps=training.max_steps) is not None:
         yield warning(
-            "training.pairs_per_step",
+            SETTING,
             f"{size:,} pairs make a step, and no more than {pairs:,} can come of these prompts: that is "
             f'{most:,} updates at most. Lower it, or set it to "auto".',
         )

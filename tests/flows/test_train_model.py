@@ -1,0 +1,31 @@
+"""What is said before a training."""
+
+import pytest
+
+from figa_core.config import PipelineConfig, TrainingConfig
+from flows.open_run import visit_run
+from flows.progress import Lines
+from flows.train_model import about_updates
+
+from .conftest import KEY, KEY_VARIABLE, Project
+
+
+def test_few_updates_are_said_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    project.settings["training"] |= {"pairs_per_step": 128, "epochs": 1, "max_steps": 100}
+    from figa_core.config_file import load_config
+
+    config, said = load_config(project.config), list[str]()
+    warned = _warned(config, said)
+    assert len([line for line in said if "training.pairs_per_step" in line]) == 1
+    assert about_updates(config.training, 20, warned) is None
+    few = about_updates(config.training, 20, frozenset())
+    assert few is not None
+    assert "1 update in all" in few, "where thresholds have left fewer pairs than the checks could know"
+    auto = about_updates(TrainingConfig(pairs_per_step="auto"), 20, frozenset())
+    assert auto is not None
+
+
+def _warned(config: PipelineConfig, said: list[str]) -> frozenset[str]:
+    with visit_run(config, "test", Lines(said.append)) as run:
+        return run.warned
