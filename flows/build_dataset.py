@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from prefect import flow
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
@@ -115,7 +114,6 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     check_refused_rows(revised, config.revision_batches.refused_share_max)
     warning = open_rows_warning(revised)
     if warning is not None:
-        get_run_logger().warning(warning)
         run.warnings.append(warning)
 
 

@@ -135,9 +135,9 @@ class PromptCheck:
     def problems(self, prompts: Sequence[Prompt]) -> list[str | None]:
         """Why each of the prompts cannot be used, or None."""
         outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for prompt in prompts])
-        return [self._problem(prompt, outcome) for prompt, outcome in zip(prompts, outcomes, strict=True)]
+        return [self.problem(prompt, outcome) for prompt, outcome in zip(prompts, outcomes, strict=True)]
 
-    def _problem(self, prompt: Prompt, outcome: tuple[int, ...] | str) -> str | None:
+    def problem(self, prompt: Prompt, outcome: tuple[int, ...] | str) -> str | None:
         """Why a prompt cannot be used, given its ids or why it has none."""
         if isinstance(outcome, str):
             return outcome

@@ -16,6 +16,7 @@ from flows.checks.facts import Facts
 from tasks.engines import check_engine
 from tasks.import_prompts import PromptCheck
 
+_ANSWER = "Yes."
 _REPAIR = "Copy its chat_template.jinja from its source again."
 
 
@@ -61,11 +62,17 @@ def check_engines(facts: Facts) -> Iterator[Finding]:
 def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
     """Both templates take the conversations that the file of prompts holds, with their roles."""
     prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
-    check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
-    yield from _refused("generation.model", check.problems(prompts))
     messages = [prompt.messages for prompt in prompts]
-    rated = facts.reward_chat.conversation_ids_or_reasons([(each, "Yes.") for each in messages])
+    check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
+    read = facts.generation_chat.prompt_ids_or_reasons(messages)
+    problems = [check.problem(prompt, ids) for prompt, ids in zip(prompts, read, strict=True)]
+    yield from _refused("generation.model", problems)
+    rated = facts.reward_chat.conversation_ids_or_reasons([(each, _ANSWER) for each in messages])
     yield from _refused("reward.model", [each if isinstance(each, str) else None for each in rated])
+    used = [
+        pair for pair, refused in zip(zip(read, rated, strict=True), problems, strict=True) if not refused
+    ]
+    yield from _cut_texts(facts, used)
     roles = TemplateRoles(facts.reward_chat)
     passed_over = Counter(role for each in messages if (role := roles.left_out(each)))
     for role, count in passed_over.items():
@@ -122,6 +129,37 @@ def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:
         yield problem(setting, f"takes none of the prompts: {said}. Correct the setting, or the prompts.")
     else:
         yield warning(setting, f"{count} are left out, because {said}.")
+
+
+def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) -> Iterator[Finding]:
+    """`used`: the ids of each prompt that is used, and those that the reward model gets with `_ANSWER`."""
+    config, around = facts.config, len(facts.reward_chat.response_ids(_ANSWER))
+    yield from _cut(
+        "weighting.max_length",
+        [len(read) for read, _ in used],
+        config.generation.max_tokens,
+        config.weighting.max_length,
+        "trained on: the end of a long one is cut off",
+    )
+    yield from _cut(
+        "reward.max_length",
+        [len(rated) - around for _, rated in used if not isinstance(rated, str)],
+        config.generation.max_tokens,
+        config.reward.max_length,
+        "rated: of a long text the beginning is cut off",
+    )
+
+
+def _cut(setting: str, prompts: Sequence[int], answer: int, most: int, what: str) -> Iterator[Finding]:
+    """`prompts`: each one's tokens; `most`: of prompt and answer together."""
+    cut = sum(length + answer > most for length in prompts)
+    if cut and answer < most:  # else no prompt is short enough, which the checks of the settings say
+        yield warning(
+            setting,
+            f"{cut:,} of the first {len(prompts):,} prompts and an answer of generation.max_tokens = "
+            f"{answer} are more than the {most} tokens that are {what}. Raise it, or lower "
+            "prompts.max_prompt_tokens.",
+        )
 
 
 def _too_long(setting: str, tokens: int, model: Path) -> Iterator[Finding]:

@@ -17,11 +17,18 @@ def test_a_preset_is_a_valid_config(path: Path) -> None:
     assert load_config(path).workspace.name == path.stem or path.stem == "openai"
 
 
-def test_what_a_first_run_generates_fits_the_reward_model_and_the_training() -> None:
-    config = load_config(ROOT / "deployments" / "presets" / "first-run.toml")
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_what_a_preset_generates_fits_the_reward_model_and_the_training(path: Path) -> None:
+    config = load_config(path)
     longest = config.prompts.max_prompt_tokens + config.generation.max_tokens
     assert longest <= config.reward.max_length
     assert longest <= config.weighting.max_length
+    assert config.weighting.max_length <= config.training.tokens_per_batch
+
+
+def test_in_real_work_the_longest_revision_of_the_longest_prompt_is_trained_on_whole() -> None:
+    config = load_config(ROOT / "deployments" / "presets" / "openai.toml")
+    assert config.prompts.max_prompt_tokens + config.revision.max_tokens <= config.weighting.max_length
 
 
 def test_the_demo_runs_a_preset() -> None:

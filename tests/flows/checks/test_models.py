@@ -63,6 +63,33 @@ def test_good_models_give_no_word(facts: MakeFacts) -> None:
         assert said(check, made) == []
 
 
+@pytest.mark.usefixtures("base", "reward")
+def test_prompts_whose_answers_would_be_cut_off_are_counted(facts: MakeFacts) -> None:
+    content = [*rows(3), {"prompt": "Where is my order? " * 20}]
+    sections: dict[str, dict[str, Any]] = {
+        "prompts": {"path": "prompts.jsonl", "max_prompt_tokens": 400},
+        "generation": {"model": "base", "max_tokens": 100},
+        "reward": {"model": "reward", "max_length": 512},
+        "weighting": {"max_length": 512},
+    }
+    assert said(models.check_templates_on_prompts, facts(content, **sections)) == []
+    for section, words in (("weighting", "the end of a long one"), ("reward", "the beginning")):
+        short = {**sections, section: {**sections[section], "max_length": 150}}
+        [line] = said(models.check_templates_on_prompts, facts(content, **short))
+        assert line.startswith(
+            f"warning: {section}.max_length: 1 of the first 4 prompts and an answer of generation.max_tokens"
+        )
+        assert words in line
+    left_out = {
+        **sections,
+        "weighting": {"max_length": 150},
+        "reward": {**sections["reward"], "max_length": 150},
+    }
+    left_out["prompts"] = {**sections["prompts"], "max_prompt_tokens": 60}
+    [line] = said(models.check_templates_on_prompts, facts(content, **left_out))
+    assert "more than prompts.max_prompt_tokens" in line, "a prompt that is not used is not cut off"
+
+
 @pytest.mark.usefixtures("reward")
 def test_a_model_given_for_the_other_is_refused(facts: MakeFacts, base: Path) -> None:
     swapped = facts(generation={"model": "reward"}, reward={"model": "base"})
