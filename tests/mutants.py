@@ -38,8 +38,15 @@ PACKAGES = (
 _DIGITS = "3718529406"  # spread out, so that a sample of mutants is one of all kinds of expression
 _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"
-# Its child gives up root's rights, and could then not write what mutmut's trampolines want to.
-_UNPRIVILEGED = "tests/figa_core/storage/test_database.py::test_a_workspace_that_may_not_be_written_is_named"
+# The child of the one gives up root's rights, and could then not write what mutmut's trampolines want to; the
+# other sends a signal to its own process, which is mutmut's.
+_LEFT_OUT = tuple(
+    f"tests/figa_core/storage/test_database.py::{test}"
+    for test in (
+        "test_a_workspace_that_may_not_be_written_is_named",
+        "test_a_signal_in_the_middle_of_a_statement_is_an_interruption",
+    )
+)
 _PRELOADED = (
     "pytest",
     "hypothesis",
@@ -59,9 +66,11 @@ source_paths = ["figa_core"]
 only_mutate = {mutated}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = [
-  "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "{without}", "--deselect", "{unprivileged}",
+  "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+  "-m", "{without}", {left_out}
 ]
 process_isolation = "forkserver"
+debug = true
 forkserver_warmup = "import"
 preload_modules_file = "preloaded.txt"
 also_copy = ["tests", "tasks", "flows", "deployments", "docker", "README.md"]
@@ -95,6 +104,8 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
     """
     copy = OUTPUT / package
     _copy_tracked_files(copy)
+    # On the path already, and Python does not look again for what is missing when it starts.
+    (copy / "mutants").mkdir()
     mutated = ["figa_core/*.py"] if package == CORE else [f"figa_core/{package}/*"]
     tests = (
         sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/figa_core/test_*.py"))
@@ -107,7 +118,7 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
                 mutated=json.dumps(mutated),
                 tests=json.dumps(tests),
                 without=_WITHOUT,
-                unprivileged=_UNPRIVILEGED,
+                left_out=", ".join(f'"--deselect", "{test}"' for test in _LEFT_OUT),
             )
         )
     (copy / "preloaded.txt").write_text("\n".join(_PRELOADED), encoding="utf-8")
@@ -187,9 +198,11 @@ def _mutmut(*arguments: str) -> list[str]:
 
 
 def _environment(copy: Path) -> dict[str, str]:
-    # Children that tests start must import the mutants, too, not the installed package.
+    # Children that tests start must import the mutants, too, not the installed package. Without
+    # bytecode every mutant would compile all of them.
     path = os.pathsep.join(filter(None, (str(copy / "mutants"), str(copy), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def main() -> None:
