@@ -6,16 +6,22 @@ response as long as it may be and every one kept.
 """
 
 import math
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
-from figa_core.config import PipelineConfig
-from figa_core.prompts import BadRow, read_prompts
-from figa_core.records import Message, Split
+from figa_core.config import PipelineConfig, PromptsConfig
+from figa_core.errors import WorkspaceError
+from figa_core.inference.exchange import in_shards
+from figa_core.prompts import read_prompts
+from figa_core.records import Message, Prompt, Split
 from figa_core.revision.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage import revisions
+from figa_core.storage.first_rows import FirstRows
 from flows.durations import duration
 from flows.open_run import identify
 from tasks.import_prompts import row_format
@@ -146,11 +152,33 @@ def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
     # Of several samples the lowest is kept, unless all are.
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
     longest = "x" * math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
-    for _, row in read_prompts(prompts.path, row_format(prompts), prompts.limit):
-        if not isinstance(row, BadRow) and row.split is Split.TRAIN:
+    for row in _distinct(prompts):
+        if row.split is Split.TRAIN:
             possible = _row(templates, row.messages, longest, row.reference)
             for _ in range(samples):
                 yield possible
+
+
+def _distinct(prompts: PromptsConfig) -> Iterator[Prompt]:
+    """Each prompt of the file once, as the import takes them; which were seen is kept on disk."""
+    rows = read_prompts(prompts.path, row_format(prompts), prompts.limit)
+    with _scratch() as scratch, FirstRows(scratch) as seen:
+        for page in in_shards(rows, _PAGE_ROWS):
+            found = [(number, row) for number, row in page if isinstance(row, Prompt)]
+            first = seen.look_up([(row.prompt_id, number) for number, row in found])
+            yield from (row for number, row in found if first[row.prompt_id] == number)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="figa-plan-")
+    except OSError as error:
+        raise WorkspaceError(
+            f"no directory for temporary files can be written to: {error.strerror}. Free space, or set TMPDIR."
+        ) from error
+    with made as directory:
+        yield Path(directory) / "seen"
 
 
 def _row(

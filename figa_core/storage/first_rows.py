@@ -5,7 +5,8 @@ index: DuckDB holds an index in memory, and a scan for every thousand rows costs
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,11 +14,16 @@ from typing import Self
 import duckdb
 import pyarrow as pa
 
+from figa_core.errors import WorkspaceError
+
 _SCHEMA = pa.schema([("prompt_id", pa.string()), ("source_row", pa.int64())])
 
 
 class FirstRows:
-    """Empties the directory it is given when it is entered, and removes it when it is left."""
+    """Empties the directory it is given when it is entered, and removes it when it is left.
+
+    Entering it and `look_up` raise WorkspaceError where nothing can be written there.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -27,12 +33,13 @@ class FirstRows:
 
         What was not there before comes first where it is here, and is remembered.
         """
-        first = self._known(rows)
-        new = {prompt_id: row for prompt_id, row in reversed(rows) if prompt_id not in first}
-        if new:
-            self._register(list(new.items()))
-            self._connection.execute("INSERT INTO first_rows SELECT * FROM page")
-        return first | new
+        with self._written():
+            first = self._known(rows)
+            new = {prompt_id: row for prompt_id, row in reversed(rows) if prompt_id not in first}
+            if new:
+                self._register(list(new.items()))
+                self._connection.execute("INSERT INTO first_rows SELECT * FROM page")
+            return first | new
 
     def prompt_ids(self) -> pa.RecordBatchReader:
         """The ids of all prompts that were looked up, as a stream with one column."""
@@ -47,12 +54,23 @@ class FirstRows:
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], []]
         self._connection.register("page", pa.table(columns, schema=_SCHEMA))
 
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, duckdb.IOException) as error:
+            raise WorkspaceError(
+                f"{self._directory}: cannot write down which prompts were seen: "
+                f"{getattr(error, 'strerror', None) or error}. Free space there, or correct the permissions."
+            ) from error
+
     def __enter__(self) -> Self:
         shutil.rmtree(self._directory, ignore_errors=True)
-        self._directory.mkdir(parents=True)
-        self._connection = duckdb.connect(self._directory / "first-rows.duckdb")
-        self._connection.execute("SET memory_limit = '128MB'")
-        self._connection.execute("CREATE TABLE first_rows (prompt_id TEXT, source_row BIGINT)")
+        with self._written():
+            self._directory.mkdir(parents=True)
+            self._connection = duckdb.connect(self._directory / "first-rows.duckdb")
+            self._connection.execute("SET memory_limit = '128MB'")
+            self._connection.execute("CREATE TABLE first_rows (prompt_id TEXT, source_row BIGINT)")
         return self
 
     def __exit__(

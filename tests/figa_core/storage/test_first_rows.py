@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from figa_core.errors import WorkspaceError
 from figa_core.storage.first_rows import FirstRows
 
 
@@ -21,3 +24,9 @@ def test_nothing_is_left_and_what_a_killed_run_left_is_forgotten(tmp_path: Path)
     with FirstRows(scratch) as first_rows:
         assert first_rows.look_up([("a", 5)]) == {"a": 5}
     assert not scratch.exists()
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WorkspaceError, match="cannot write down which prompts were seen"):
+        FirstRows(tmp_path / "file" / "seen").__enter__()
