@@ -175,7 +175,7 @@ def _scratch() -> Iterator[Path]:
         made = tempfile.TemporaryDirectory(prefix="figa-plan-")
     except OSError as error:
         raise WorkspaceError(
-            f"no directory for temporary files can be written to: {error.strerror}. Free space, or set TMPDIR."
+            f"no directory takes temporary files: {error.strerror}. Free space, or set TMPDIR."
         ) from error
     with made as directory:
         yield Path(directory) / "seen"
