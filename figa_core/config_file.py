@@ -21,6 +21,7 @@ from figa_core.regular_files import open_regular
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
+_PATH_LENGTH = 250
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would fill in
 _TYPES_TRIED = {"int", "float", "str", "constrained-int", "constrained-float", "literal['auto']"}
 # What a person may have typed a password or a key into: a message is logged.
@@ -161,7 +162,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
             raw = file.read(_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot read the config: {said}. Give the path of a TOML file.") from error
+        shown = shortened(str(path), _PATH_LENGTH)
+        raise ConfigError(
+            f"{shown}: cannot read the config: {said}. Give the path of a TOML file."
+        ) from error
     if len(raw) > _BYTES_MAX:
         raise ConfigError(f"{path}: cannot read the config: it has more than {_BYTES_MAX:,} bytes.")
     try:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from figa_core import interruption
-from figa_core.errors import FigaError, InterruptedRunError
+from figa_core.errors import FigaError, InputError, InterruptedRunError
 from flows import streams
 from flows.crash_report import report_crash
 
@@ -56,6 +56,7 @@ class Commands(TyperGroup):
             FigaError: see `main`.
         """
         try:
+            _require_directory()
             return super().invoke(ctx)
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
             raise typer.Exit(_stopped(error)) from None
@@ -63,6 +64,17 @@ class Commands(TyperGroup):
             raise
         except Exception as error:  # the last place that can say it in words
             raise typer.Exit(_unforeseen(error)) from None
+
+
+def _require_directory() -> None:
+    """Raises InputError where the current directory is gone: nothing can be imported or started there."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(
+            f"the current directory cannot be used ({error.strerror}): it was removed, perhaps, after this "
+            "shell went there. Change to one that exists: cd"
+        ) from error
 
 
 def main(app: typer.Typer) -> None:

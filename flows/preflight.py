@@ -12,6 +12,7 @@ from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import models, prompts, reviser, room, settings, verifier, workspace
 from flows.checks.facts import Facts, say_nothing
 
+INTERPRETER = "the interpreter"
 WORKSPACE = "workspace.path"
 GENERATION_MODEL = "generation.model"
 REWARD_MODEL = "reward.model"
@@ -20,12 +21,13 @@ TEMPLATES = "revision_prompt"
 VERIFIER = "evaluation.verifier"
 
 CHECKS: tuple[Check[Facts], ...] = (
+    Check(INTERPRETER, settings.check_interpreter),
     Check("the settings", settings.check_settings),
     Check(WORKSPACE, workspace.check_directory),
-    Check(GENERATION_MODEL, models.check_generation_model),
+    Check(GENERATION_MODEL, models.check_generation_model, after=(INTERPRETER,)),
     Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),
-    Check(REWARD_MODEL, models.check_reward_model),
+    Check(REWARD_MODEL, models.check_reward_model, after=(INTERPRETER,)),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),
     Check(PROMPTS, prompts.check_rows),

@@ -7,6 +7,7 @@ from typing import Any
 
 from figa_core.config_file import absolute_path
 from figa_core.errors import InputError
+from figa_core.findings import shortened
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
@@ -16,6 +17,8 @@ from tasks.report import collect, funnel_of, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
 
+_PATH_MAX = 250
+
 
 def existing_workspace(directory: Path) -> Workspace:
     """The workspace in `directory`.
@@ -23,13 +26,14 @@ def existing_workspace(directory: Path) -> Workspace:
     Raises:
         InputError: there is none, or there can be none.
     """
+    shown = shortened(str(directory), _PATH_MAX)
     try:
         workspace = Workspace(absolute_path(directory, Path.cwd()))
     except ValueError as error:
-        raise InputError(f"{directory}: cannot be a workspace: {error}. Name another directory.") from error
+        raise InputError(f"{shown}: cannot be a workspace: {error}. Name another directory.") from error
     if not workspace.store.database.path.is_file():
         raise InputError(
-            f"{directory}: no workspace here (no {workspace.store.database.path.name}). "
+            f"{shown}: no workspace here (no {workspace.store.database.path.name}). "
             "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
             "`figa run`."
         )

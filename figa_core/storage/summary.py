@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from figa_core.errors import InputError
+from figa_core.findings import shortened
 from figa_core.prompts import reason_kind
 from figa_core.records import Message, Split
 from figa_core.storage.database import Database
@@ -106,11 +107,12 @@ def run(database: Database, run_id: str | None = None) -> RunRow:
         "ORDER BY started_at DESC LIMIT 2",
         run=run_id,
     )
+    named = shortened(repr(run_id), _ID_SHOWN)
     if not rows:
-        wanted = f"no run {run_id!r}" if run_id else "no run yet"
+        wanted = f"no run {named}" if run_id else "no run yet"
         raise InputError(f"{database.path}: {wanted}. `figa status` lists the runs of a workspace.")
     if run_id and len(rows) > 1:
-        raise InputError(f"{database.path}: several runs begin with {run_id!r}. Give more of the id.")
+        raise InputError(f"{database.path}: several runs begin with {named}. Give more of the id.")
     return _run(rows[0])
 
 
@@ -271,6 +273,7 @@ def same_responses(database: Database, run_id: str, one: str, other: str) -> tup
     return rows[0]
 
 
+_ID_SHOWN = 80
 _RUN_COLUMNS = "run_id, name, status, message, config, settings, started_at, ended_at"
 
 

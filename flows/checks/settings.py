@@ -1,5 +1,6 @@
 """Settings against each other: what cannot work together, whatever the files hold."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,6 +21,16 @@ def check_settings(facts: Facts) -> Iterator[Finding]:
     yield from _objectives(config)
     yield from _lengths(config)
     yield from _spending(config)
+
+
+def check_interpreter(_facts: object) -> Iterator[Finding]:
+    """Python keeps its docstrings, without which transformers builds no model."""
+    if sys.flags.optimize > 1:
+        yield problem(
+            "",
+            "Python runs without docstrings (PYTHONOPTIMIZE=2, or -OO), and transformers builds no model so. "
+            "Unset PYTHONOPTIMIZE.",
+        )
 
 
 def objectives(config: PipelineConfig) -> dict[Objective, str]:

@@ -99,7 +99,7 @@ def test_a_workspace_that_cannot_be_is_named(
     (tmp_path / "a-file").write_text("")
     result = runner.invoke(app, [command, "--workspace", path])
     assert isinstance(result.exception, FigaError)
-    assert path in str(result.exception)
+    assert path[:100] in str(result.exception)
 
 
 def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project) -> None:
@@ -202,3 +202,13 @@ def test_a_prompt_template_that_cannot_work_is_refused(project: Project, refusal
     (project.directory / "own.jinja").write_text("{{ response }} {{ answr }}", encoding="utf-8")
     project.settings["revision_prompt"] = {"without_reference": "own.jinja"}
     assert "own.jinja: the prompt template names answr" in refusal()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", "-w", "x" * 600], ["plan", "-c", "x" * 600], ["report", "-w", "x/" * 300]]
+)
+def test_what_is_very_long_is_not_repeated_whole(arguments: list[str]) -> None:
+    error = runner.invoke(app, arguments).exception
+    assert isinstance(error, FigaError)
+    assert "xxx … xxx" in str(error).replace("/", "x")
+    assert len(str(error)) < 500

@@ -171,3 +171,24 @@ def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: P
         "stopped. What is done is stored: the same command goes on from here.",
         f"How it stands: figa status --workspace {tmp_path}",
     ]
+
+
+def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    result = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'cd "$1" && rmdir "$1" && shift && exec "$@"',
+            "sh",
+            str(gone),
+            *_command("pass", tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the current directory cannot be used (No such file or directory)")

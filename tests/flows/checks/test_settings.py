@@ -1,5 +1,7 @@
 """Settings that cannot work together are said; those that can are not."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -139,3 +141,13 @@ def test_all_that_cannot_work_is_said_at_once(facts: MakeFacts) -> None:
         training={"tokens_per_batch": 64},
     )
     assert len(problems) == 5
+
+
+def test_an_interpreter_without_docstrings_is_named() -> None:
+    program = "from flows.checks.settings import check_interpreter; print(*check_interpreter(None))"
+    said = [
+        subprocess.run([sys.executable, *option, "-c", program], capture_output=True, text=True, check=True)
+        for option in ([], ["-OO"])
+    ]
+    assert said[0].stdout.strip() == ""
+    assert "Unset PYTHONOPTIMIZE" in said[1].stdout
