@@ -1,6 +1,9 @@
 """What tests of several folders share: one small sandbox and one Prefect server for the whole session."""
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +23,35 @@ SMALL = SandboxRecipe(
 )
 
 
-def pytest_configure() -> None:
-    """A shell starts background jobs with SIGINT ignored, as do some CI systems, and children inherit that:
-    what a test starts and interrupts would not hear it.
+_before = pytest.StashKey[dict[str, str | None]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What children of tests inherit.
+
+    A shell starts background jobs with SIGINT ignored, as do some CI systems: what a test starts and
+    interrupts would not hear it. Temporary files of whatever is started and killed go into one directory,
+    which is removed at the end; that of pytest's own stays where it was.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit theirs
+        names = ("TMPDIR", "PYTEST_DEBUG_TEMPROOT")
+        config.stash[_before] = {name: os.environ.get(name) for name in names}
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="figa-tests-")
+        tempfile.tempdir = None  # it was remembered
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the directory for temporary files."""
+    if (before := config.stash.get(_before, None)) is None:
+        return
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session")

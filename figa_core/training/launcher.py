@@ -33,6 +33,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.processes}"]
+    arguments.append(f"--log-dir={os.devnull}")  # or an empty directory is left in that for temporary files
     rank = ["--module", "figa_core.training", "--job", str(path), "--checkpoints-verified"]
     try:
         run.main([*arguments, *rank])

@@ -187,9 +187,14 @@ def test_a_killed_training_leaves_no_orphan_and_resumes_to_the_same_weights(
 
 
 def test_a_step_without_any_weight_is_recorded_as_skipped_and_changes_nothing(
-    model_dir: Path, shards_dir: Path, pairs: list[WeighedPair], tmp_path: Path
+    model_dir: Path,
+    shards_dir: Path,
+    pairs: list[WeighedPair],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SFT on Y, a pair a step: a pair without a reference has nothing to learn."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     job = training_job(
         model_dir, shards_dir, tmp_path / "sft", objective=Objective.SFT, processes=2, zero_stage=1
     )
@@ -200,6 +205,7 @@ def test_a_step_without_any_weight_is_recorded_as_skipped_and_changes_nothing(
     assert result.skipped_steps == sum(m.skipped for m in metrics) == without > 0
     assert all((m.counted, m.loss, m.grad_norm) == (0, 0.0, None) for m in metrics if m.skipped)
     assert all(m.counted and m.grad_norm for m in metrics if not m.skipped)
+    assert not list(tmp_path.glob("torchelastic_*")), "nothing is left among temporary files"
 
 
 def test_bfloat16_starts_like_fp32_and_a_loss_that_is_not_finite_stops_naming_the_pairs(
