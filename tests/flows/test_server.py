@@ -67,10 +67,8 @@ def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> Non
 
 def _post(route: str, body: dict[str, Any]) -> httpx2.Response:
     """What the server answers; 503 is its word for a database that is busy, and means: ask again."""
-    for _ in range(60):
-        response = httpx2.post(route, json=body)
-        if response.status_code != 503:
-            break
+    deadline = time.monotonic() + 60
+    while (response := httpx2.post(route, json=body)).status_code == 503 and time.monotonic() < deadline:
         time.sleep(0.5)
     assert response.is_success, response.text
     return response
