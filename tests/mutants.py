@@ -16,7 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +59,7 @@ _PRELOADED = (
     "torch",
     "transformers",
 )
-_NOT_RUN = 255  # pytest did not get as far as a test
+_NOT_RUN, _UNTESTED = 255, 33  # exit codes for: pytest did not get as far as a test; no test reaches it
 # A fork server: mutants must not find caches that the unchanged code has filled. It imports libraries
 # only: collected a second time, pytest gives parameters with escapes in their names other names.
 _SETTINGS = """
@@ -135,7 +137,43 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
     if code != 0:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
+    try_in_ranks(copy, f"tests/figa_core/{package}", processes)
     return _read_results(package, copy)
+
+
+def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
+    """Try what mutmut found no test for against the tests that start ranks: it does not see into children.
+
+    Where there are no such tests, or a module is not imported under its name (`__main__`), nothing is tried.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["-m", "distributed and not slow", tests]
+
+    def ends_with(mutant: str) -> int:
+        environment = {**_environment(copy), "MUTANT_UNDER_TEST": mutant}
+        with tempfile.TemporaryFile() as nowhere:
+            return subprocess.run(
+                command, cwd=copy / "mutants", env=environment, stdout=nowhere, stderr=nowhere
+            ).returncode
+
+    untested = [name for codes in _metas(copy).values() for name, code in codes.items() if code == _UNTESTED]
+    tried = [name for name in untested if ".__main__." not in name]
+    if not tried or ends_with("") != 0:
+        return
+    with ThreadPoolExecutor(processes) as pool:
+        found = dict(zip(tried, pool.map(ends_with, tried), strict=True))
+    for path in _metas(copy):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta["exit_code_by_key"] |= {name: found[name] for name in meta["exit_code_by_key"] if name in found}
+        path.write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _metas(copy: Path) -> dict[Path, dict[str, int | None]]:
+    """What mutmut noted: by file, the exit code for each mutant; None for one that was not tried."""
+    return {
+        path: json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+        for path in sorted((copy / "mutants").rglob("*.meta"))
+    }
 
 
 def _copy_tracked_files(copy: Path) -> None:
@@ -172,11 +210,7 @@ def _read_results(package: str, copy: Path) -> Share:
 
 def _not_run(copy: Path) -> list[str]:
     """Mutants that mutmut counts among those that took too long."""
-    found: list[str] = []
-    for path in (copy / "mutants").rglob("*.meta"):
-        codes: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        found += [name for name, code in codes.items() if code == _NOT_RUN]
-    return found
+    return [name for codes in _metas(copy).values() for name, code in codes.items() if code == _NOT_RUN]
 
 
 def _changes_spelling_only(diff: str) -> bool:
