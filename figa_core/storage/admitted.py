@@ -68,7 +68,8 @@ class AdmittedPairs:
             connection.begin()  # row numbers hold only as long as nothing is written
             row = connection.execute(_PLACES, values).fetchone()
             self._rows = int(row[0]) if row else 0
-            self._buckets = min(-(-self._rows // _BUCKET_ROWS), _MOST_BUCKETS)
+            self._rows_per_bucket = max(_BUCKET_ROWS, -(-self._rows // _MOST_BUCKETS))
+            self._buckets = -(-self._rows // self._rows_per_bucket)
             for part, query in _PARTS.items():
                 self._scatter(connection, part, query)
             connection.rollback()
@@ -98,14 +99,13 @@ class AdmittedPairs:
 
     def _scatter(self, connection: duckdb.DuckDBPyConnection, part: str, query: str) -> None:
         reader = connection.sql(query).to_arrow_reader(2048)
-        rows_per_bucket = -(-self._rows // self._buckets) if self._buckets else 1
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(pa.ipc.new_stream(self._file(part, bucket), reader.schema))
                 for bucket in range(self._buckets)
             ]
             for batch in reader:
-                buckets = batch.column("place").to_numpy() // rows_per_bucket
+                buckets = batch.column("place").to_numpy() // self._rows_per_bucket
                 for bucket in np.unique(buckets):
                     writers[bucket].write_batch(batch.filter(pa.array(buckets == bucket)))
 

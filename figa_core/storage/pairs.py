@@ -26,7 +26,8 @@ PAGE_ROWS = 2000
 # a row, and would fail where a limit does not let it.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _CANDIDATES = """
-    SELECT r.response_id, r.prompt_id, s.value, y.value, sf.kind, yf.kind, rp.reference_id FROM responses r
+    SELECT r.response_id, r.prompt_id, s.value AS reward, y.value, sf.kind, yf.kind, rp.reference_id
+    FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
     LEFT JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
     LEFT JOIN score_failures sf ON sf.subject_id = r.response_id AND sf.scorer_id = $scorer
@@ -129,8 +130,7 @@ def iter_candidates(
 
 def median_reward(database: Database, scores: RunScores) -> float | None:
     """The median reward of the candidates' responses."""
-    columns = "response, prompt, value, other, failure, other_failure, reference"
-    query = f"SELECT median(value) FROM ({_CANDIDATES}) AS c({columns})"
+    query = f"SELECT median(reward) FROM ({_CANDIDATES})"
     return database.fetch(query, **scores.values())[0][0]
 
 

@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from figa_core.records import FinishReason, Message
+from figa_core.records import Decision, FinishReason, Message
 from figa_core.storage import admitted
 from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.rows import AdmittedPair
@@ -105,9 +105,10 @@ def test_every_pair_comes_back_whole_and_in_order(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_buckets: int
 ) -> None:
     monkeypatch.setattr(admitted, "_MOST_BUCKETS", most_buckets)
-    pairs = AdmittedPairs(store.database, "run", "s", tmp_path / "scratch")
+    pairs = AdmittedPairs(store.database, "run", "s", tmp_path / "missing" / "scratch")
     pages = list(pairs.pages())
     assert len(pages) == min(most_buckets, 3)
+    assert max(map(len, pages)) - min(map(len, pages)) < 100  # none holds much more than its share
     assert [one for page in pages for one in page] == expected(3000)
     assert list(pairs.ids()) == [one.pair_id for one in expected(3000)]
     assert len(pairs) == 3000
@@ -118,7 +119,7 @@ def test_the_database_is_free_while_pairs_are_read(store: Store, tmp_path: Path)
     next(pages)
     with store.database.transaction() as connection:
         connection.execute("UPDATE revisions SET text = text")
-    assert sum(map(len, pages)) == 3000 - 1000
+    assert sum(map(len, pages)) == 3000 - 1024
 
 
 def test_what_a_killed_run_left_in_scratch_is_not_read(store: Store, tmp_path: Path) -> None:
@@ -129,3 +130,16 @@ def test_what_a_killed_run_left_in_scratch_is_not_read(store: Store, tmp_path: P
 
 def test_a_scorer_that_scored_nothing_gives_nothing(store: Store, tmp_path: Path) -> None:
     assert len(AdmittedPairs(store.database, "run", "unknown", tmp_path)) == 0
+
+
+def test_decided_pairs_are_left_out_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path / "workspace")
+    store.create()
+    fill(store, [pair(index) for index in range(4)])
+    first, second, *others = expected(4)
+    for one, went_in in ((first, True), (second, False)):
+        store.save_weighings("run", {one.response_id: Decision(went_in, "decided")})
+    every = AdmittedPairs(store.database, "run", "s", tmp_path / "scratch")
+    assert list(every.ids()) == [one.pair_id for one in (first, second, *others)]
+    open_ones = AdmittedPairs(store.database, "run", "s", tmp_path / "scratch", only_undecided=True)
+    assert list(open_ones.pages()) == [others]

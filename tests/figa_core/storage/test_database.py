@@ -198,7 +198,8 @@ def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
         "    try: Database(Path(sys.argv[1], below, 'figa.duckdb')).create()\n"
         "    except WorkspaceError as error: print(type(error).__name__, error)"
     )
-    with tempfile.TemporaryDirectory() as directory:  # every user may enter it, unlike tmp_path
+    everybodys = Path(tempfile.gettempdir()).parent  # every user may enter it, unlike conftest's and tmp_path
+    with tempfile.TemporaryDirectory(dir=everybodys) as directory:
         Path(directory).chmod(0o555)
         result = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True)
         Path(directory).chmod(0o755)
@@ -298,6 +299,14 @@ def test_a_full_disk_at_commit_is_said_and_nothing_stored_before_is_lost(databas
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(r"figa\.duckdb: the disk is full: .*Free space and run the same command", said), said
     assert _marks(database) == {"kept": 1}
+
+
+def test_memory_that_does_not_suffice_is_said(database: Database) -> None:
+    words = r"(?s)figa\.duckdb: DuckDB ran out of memory.*Out of Memory.*and run the same command"
+    with pytest.raises(StorageError, match=words), database.open() as connection:  # noqa: PT012
+        connection.execute("SET memory_limit = '1MB'")
+        connection.execute("SET temp_directory = ''")
+        connection.execute("SELECT list(i) FROM range(10000000) t(i)")
 
 
 def test_a_statement_that_is_wrong_is_no_damage(database: Database) -> None:

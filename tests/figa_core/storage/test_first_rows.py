@@ -9,11 +9,21 @@ from figa_core.storage.first_rows import FirstRows
 
 
 def test_a_prompt_stands_first_where_it_was_seen_first_in_whatever_batch(tmp_path: Path) -> None:
-    with FirstRows(tmp_path / "scratch") as first_rows:
+    with FirstRows(tmp_path / "missing" / "scratch") as first_rows:
         assert first_rows.look_up([("a", 1), ("b", 2), ("a", 3)]) == {"a": 1, "b": 2}
         assert first_rows.look_up([("c", 4), ("b", 5), ("a", 6), ("c", 7)]) == {"a": 1, "b": 2, "c": 4}
         assert first_rows.look_up([]) == {}
         assert first_rows.look_up([("c", 8)]) == {"c": 4}
+
+
+def test_every_prompt_that_was_looked_up_is_given_out_once(tmp_path: Path) -> None:
+    with FirstRows(tmp_path / "scratch") as first_rows:
+        assert first_rows.prompt_ids().read_all().num_rows == 0
+        first_rows.look_up([("a", 1), ("b", 2), ("a", 3)])
+        first_rows.look_up([("c", 4), ("b", 5)])
+        found = first_rows.prompt_ids().read_all()
+    assert found.column_names == ["prompt_id"]
+    assert sorted(found.column("prompt_id").to_pylist()) == ["a", "b", "c"]
 
 
 def test_nothing_is_left_and_what_a_killed_run_left_is_forgotten(tmp_path: Path) -> None:

@@ -236,24 +236,26 @@ def test_a_database_from_an_older_copy_gets_what_came_after_it(tmp_path: Path) -
     assert texts(database) == {"first": "better", "second": "better"}
 
 
+@pytest.mark.parametrize(("at_once", "known"), [(1, 4), (4, 2)])
 def test_what_was_looked_at_again_before_a_kill_is_known_and_the_rest_is_not_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, known: int
 ) -> None:
     names = [f"row-{number}" for number in range(6)]
     path = write(tmp_path / "j.jsonl", *(record for name in names for record in answered_for(name, name)))
     database = new_database(tmp_path / "figa.duckdb")
-    monkeypatch.setattr(intake, "_RECORDS_AT_ONCE", 4)
+    monkeypatch.setattr(intake, "_RECORDS_AT_ONCE", at_once)
     take_in(database, path)
     for name in names:
         add_row(database, name, name)
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
-    damaged = whole.replace(lines[8], b"#" + lines[8][1:])  # ends the second look behind its second part
+    damaged = whole.replace(lines[8], b"#" + lines[8][1:])  # ends the second look in the middle
     path.write_bytes(damaged)
     with pytest.raises(StorageError, match="line 9"):
         take_in(database, path, again=True)
     path.write_bytes(whole)
-    assert take_in(database, path, again=True).settled == 4
+    assert len([text for text in texts(database).values() if text]) == known
+    assert take_in(database, path, again=True).settled == 6 - known
     assert set(texts(database).values()) == {"better"}
 
 
@@ -270,7 +272,7 @@ def test_a_torn_end_is_left_out_of_a_new_database_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [None, b"", b'{"kind"'], ids=["gone", "empty", "cut"])
 def test_a_lost_journal_costs_nothing_that_is_in_the_database(
-    tmp_path: Path, database: Database, left: bytes | None
+    tmp_path: Path, database: Database, left: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path / "j.jsonl", *answered_for("first", "a"))
     take_in(database, path)
@@ -279,6 +281,7 @@ def test_a_lost_journal_costs_nothing_that_is_in_the_database(
         path.write_bytes(left)
 
     assert take_in(database, path, again=True).replaced
+    assert f"{path}: not the journal that was taken in before" in caplog.text
     assert texts(database)["first"] == "better"
     write(path, *answered_for("second", "b"))
     assert take_in(database, path) == Intake(sent=1, answered=1, settled=1)

@@ -77,8 +77,15 @@ async def test_a_journal_shorter_than_what_was_taken_in_is_an_error(path: Path):
     with pytest.raises(StorageError, match="gone"):
         list(read(path, 10))
     await write(path, sent(1))
-    with pytest.raises(StorageError, match="shorter"):
-        list(read(path, 100_000))
+    for missing in (1, 100_000):
+        with pytest.raises(StorageError, match="shorter"):
+            list(read(path, path.stat().st_size + missing))
+
+
+def test_a_journal_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path):
+    words = f"^{tmp_path}: the answer journal cannot be used: Is a directory\\."
+    with pytest.raises(StorageError, match=words):
+        list(read(tmp_path))
 
 
 async def test_a_last_line_torn_anywhere_is_left_out_and_cut_off_by_the_next_open(path: Path):

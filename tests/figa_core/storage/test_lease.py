@@ -1,17 +1,20 @@
 """One owner per workspace, whatever way the owner ends."""
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
+from figa_core.storage import lease
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease
 
 HOLD = (
@@ -144,8 +147,60 @@ def test_a_note_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_no_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "lease.lock").mkdir()
+    assert not is_held(tmp_path)
     with (
         pytest.raises(WorkspaceError, match=r"cannot write to the workspace.*workspace\.path"),
         workspace_lease(tmp_path, owner="me"),
     ):
         pass
+
+
+def test_the_note_gives_its_times_in_utc(tmp_path: Path) -> None:
+    with workspace_lease(tmp_path, owner="me"):
+        note = json.loads((tmp_path / "lease.json").read_bytes())
+    for time_of in ("started", "heartbeat"):
+        assert datetime.fromisoformat(note[time_of]).utcoffset() == timedelta(0)
+
+
+def test_the_note_is_written_anew_as_long_as_the_lease_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_HEARTBEAT_S", 0.0)
+    note = tmp_path / "lease.json"
+    with workspace_lease(tmp_path, owner="me"):
+        note.unlink()
+        deadline = time.monotonic() + 20
+        while not note.exists():
+            assert time.monotonic() < deadline, "no sign of life"
+            time.sleep(0.01)
+        assert describe_holder(tmp_path).startswith("me, process")
+    assert not note.exists()
+
+
+class Waits(threading.Event):
+    """An event that lets no time pass: every wait is the next step, and after the last it is set."""
+
+    def __init__(self, *steps: Callable[[], object]) -> None:
+        super().__init__()
+        self._steps = list(steps)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._steps:
+            self._steps.pop(0)()
+            return False
+        return True
+
+
+def test_a_sign_of_life_that_cannot_be_written_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_HEARTBEAT_S", -1.0)
+    obstacle = tmp_path / "lease.tmp"
+    lease._beat(tmp_path / "lease.json", "me", "today", Waits(obstacle.mkdir, obstacle.rmdir))
+    assert describe_holder(tmp_path).startswith("me, process")
+    assert ", since today, " in describe_holder(tmp_path)
+
+
+def test_there_is_no_sign_of_life_before_its_time(tmp_path: Path) -> None:
+    lease._beat(tmp_path / "lease.json", "me", "today", Waits(lambda: None, lambda: None))
+    assert not (tmp_path / "lease.json").exists()

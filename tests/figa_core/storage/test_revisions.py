@@ -199,3 +199,20 @@ def test_rows_refused_for_good_are_counted_apart_from_open_and_rejected_ones(dat
         Cause("failed", 2, "r1", "context_too_long: 7 tokens"),
         Cause("refused", 1, "r0", "flagged"),
     )
+
+
+def test_three_causes_are_named_unless_more_are_asked_for(database: Database) -> None:
+    for row, reason in enumerate(("flagged", "empty", "odd", "long")):
+        call(database, row, 1, "server_error", "NULL", "NULL")
+        execute(database, f"UPDATE calls SET message = '{reason}' WHERE revision_id = 'r{row}'")
+    execute(database, "UPDATE revisions SET status = 'succeeded' WHERE revision_id > 'r3'")
+    assert (len(open_causes(database, RUN)), len(open_causes(database, RUN, most=9))) == (3, 4)
+    assert refused_causes(database, RUN) == ()
+
+    for row, reason in enumerate(("flagged", "empty", "odd", "long")):
+        execute(
+            database,
+            f"UPDATE revisions SET status = 'refused', reason = '{reason}' WHERE revision_id = 'r{row}'",
+        )
+    assert (len(refused_causes(database, RUN)), len(refused_causes(database, RUN, most=9))) == (3, 4)
+    assert open_causes(database, RUN) == ()

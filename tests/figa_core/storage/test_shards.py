@@ -3,14 +3,19 @@
 import itertools
 import json
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from figa_core.errors import NothingToDoError, StorageError
 from figa_core.records import WeighedPair
-from figa_core.storage.shards import ShardManifest, iter_pairs, read_manifest, write_shards
+from figa_core.storage import shards
+from figa_core.storage.file_hashes import sealed
+from figa_core.storage.shards import ShardManifest, find_pairs, iter_pairs, read_manifest, write_shards
 
 
 def pair(index: int) -> WeighedPair:
@@ -31,7 +36,10 @@ PAIRS = [pair(index) for index in range(7)]
 
 
 def write(
-    directory: Path, pairs: list[WeighedPair] | Iterator[WeighedPair], set_id: str = "set"
+    directory: Path,
+    pairs: list[WeighedPair] | Iterator[WeighedPair],
+    set_id: str = "set",
+    per_shard: int = 3,
 ) -> ShardManifest:
     return write_shards(
         directory,
@@ -41,16 +49,68 @@ def write(
         template_hash="template",
         scheme="levenshtein",
         max_length=64,
-        pairs_per_shard=3,
+        pairs_per_shard=per_shard,
     )
 
 
 def test_pairs_come_back_as_they_were_in_order(tmp_path: Path) -> None:
-    manifest = write(tmp_path / "set", PAIRS)
-    assert list(iter_pairs(tmp_path / "set")) == PAIRS
-    assert read_manifest(tmp_path / "set") == manifest
+    directory = tmp_path / "missing" / "set"
+    manifest = write(directory, PAIRS)
+    assert list(iter_pairs(directory)) == PAIRS
+    assert read_manifest(directory) == manifest
     assert (manifest.pairs, [shard.pairs for shard in manifest.shards]) == (7, [3, 3, 1])
-    assert (manifest.longest_sequence, manifest.largest_id) == (9, 130_000)
+    assert (manifest.shard_set_id, manifest.tokenizer_hash, manifest.template_hash) == (
+        "set",
+        "tokenizer",
+        "template",
+    )
+    assert (manifest.scheme, manifest.max_length) == ("levenshtein", 64)
+
+
+TOKENS = st.lists(st.integers(0, 2**31 - 1), max_size=4).map(tuple)
+
+
+@st.composite
+def weighed_pairs(draw: st.DrawFn) -> WeighedPair:
+    response, revision = draw(TOKENS), draw(TOKENS)
+    return WeighedPair(
+        pair_id=draw(st.text(st.characters(codec="utf-8"), max_size=3)),
+        prompt_ids=draw(TOKENS),
+        response_ids=response,
+        response_classes=tuple(index % 5 for index in range(len(response))),
+        revision_ids=revision,
+        revision_classes=tuple(index % 5 for index in range(len(revision))),
+        reference_ids=draw(TOKENS),
+        response_reward=draw(st.floats(allow_nan=False) | st.integers(-3, 3)),
+        revision_reward=draw(st.floats(allow_nan=False) | st.integers(-3, 3)),
+        scale=draw(st.floats(0, 10)),
+        canonical=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(weighed_pairs(), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
+def test_any_pairs_come_back_and_the_manifest_counts_them_right(
+    pairs: list[WeighedPair], per_shard: int, row_group: int
+) -> None:
+    """However they are dealt into shards and row groups; an empty answer or reference is one like others."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_ROW_GROUP", row_group)
+        manifest = write(Path(directory), pairs, per_shard=per_shard)
+        assert list(iter_pairs(Path(directory))) == pairs
+    answers = [(p.prompt_ids, a) for p in pairs for a in (p.response_ids, p.revision_ids, p.reference_ids)]
+    assert manifest.pairs == sum(shard.pairs for shard in manifest.shards) == len(pairs)
+    assert len(manifest.shards) == -(-len(pairs) // per_shard)
+    assert manifest.longest_sequence == max(len(prompt) + len(answer) for prompt, answer in answers)
+    assert manifest.largest_id == max((i for prompt, answer in answers for i in prompt + answer), default=0)
+    assert manifest.canonical_pairs == sum(p.canonical for p in pairs)
+
+
+def test_pairs_are_found_by_their_ids_in_the_order_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, PAIRS)
+    found = find_pairs(tmp_path, ["pair-6", "no such pair", "pair-0", "pair-4"])
+    assert found == [PAIRS[6], PAIRS[0], PAIRS[4]]
+    assert find_pairs(tmp_path, []) == []
 
 
 def test_a_directory_without_a_manifest_is_incomplete_and_written_anew(tmp_path: Path) -> None:
@@ -99,8 +159,18 @@ def test_no_pairs_are_nothing_to_do(tmp_path: Path) -> None:
         write(tmp_path, [])
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "garbled", "manifest", "version"])
-def test_damage_is_named_with_the_file(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("missing", "is missing"),
+        ("truncated", r"has \d+ bytes, the manifest says \d+"),
+        ("garbled", "its content is not what was written"),
+        ("manifest", "damaged manifest"),
+        ("version", "damaged manifest"),
+        ("later version", "format version 99, this release reads 2"),
+    ],
+)
+def test_damage_is_named_with_the_file(tmp_path: Path, damage: str, said: str) -> None:
     write(tmp_path, PAIRS)
     victim = tmp_path / "pairs-00001.parquet"
     manifest = tmp_path / "manifest.json"
@@ -115,8 +185,11 @@ def test_damage_is_named_with_the_file(tmp_path: Path, damage: str) -> None:
         manifest.write_text("{")
     else:
         victim = manifest
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99}))
-    with pytest.raises(StorageError, match=str(victim)):
+        fields = json.loads(manifest.read_text()) | {"version": 99}
+        if damage == "later version":  # which signs what it writes
+            fields = sealed({name: value for name, value in fields.items() if name != "sha256"})
+        manifest.write_text(json.dumps(fields))
+    with pytest.raises(StorageError, match=f"{victim}.*{said}"):
         list(iter_pairs(tmp_path))
 
 

@@ -431,8 +431,8 @@ def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) ->
     for seconds in (1.5, 99.0):
         store.save_training(replace(training, seconds=seconds), "fingerprint")
     with store.database.open() as connection:
-        assert connection.execute("SELECT n, mean, standard_error FROM evaluations").fetchall() == [
-            (3, 0.75, None)
+        assert connection.execute("SELECT n, mean, standard_error, left_out FROM evaluations").fetchall() == [
+            (3, 0.75, None, 0)
         ]
         assert connection.execute("SELECT seconds FROM trainings").fetchall() == [(1.5,)]
         assert connection.execute("SELECT fingerprint, training_id, promoted FROM models").fetchall() == [

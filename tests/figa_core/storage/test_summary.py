@@ -1,5 +1,6 @@
 """What a run came to, read from a store that the tests fill."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from figa_core import ids
 from figa_core.errors import InputError
+from figa_core.prompts import BadRow
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage import summary
+from figa_core.storage.failures import save_generation_failures
 from figa_core.storage.pairs import RevisionRecipe, RunScores, replace_pairs
 from figa_core.storage.store import Store
 
@@ -17,13 +20,14 @@ RECIPE = RevisionRecipe("m", 0.0, 64, {True: "t", False: "t"})
 STARTED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def _prompt(index: int) -> Prompt:
+def _prompt(index: int, split: Split = Split.TRAIN) -> Prompt:
     messages = (Message("user", f"question {index}"),)
     prompt_id = ids.prompt_id(messages)
-    return Prompt(prompt_id, messages, Split.TRAIN, "good", ids.reference_id(prompt_id, "good"))
+    return Prompt(prompt_id, messages, split, "good", ids.reference_id(prompt_id, "good"))
 
 
 PROMPTS = [_prompt(i) for i in range(9)]
+HELD_OUT = [_prompt(i, Split.HELD_OUT) for i in (30, 31)]
 
 
 @pytest.fixture
@@ -99,6 +103,127 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(store: Store) -
     assert (calls.prompt_tokens, calls.completion_tokens) == (300, 40)
     assert calls.seconds_since_start == pytest.approx(3.0)
     assert summary.calls(store.database, "another run", STARTED).calls == 0
+
+
+def test_calls_of_which_none_was_answered_took_no_time_that_is_known(store: Store) -> None:
+    with store.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO calls (call_id, revision_id, attempt, sent_at, prompt_tokens, estimated) "
+            "SELECT revision_id, revision_id, 1, $sent, 10, true FROM revisions",
+            {"sent": STARTED + timedelta(minutes=1)},
+        )
+    found = summary.calls(store.database, RUN, STARTED)
+    assert (found.by_outcome, found.seconds_since_start) == ({"no answer": 9}, None)
+    assert summary.calls(store.database, "another run", STARTED) == summary.Calls(0, {}, 0, 0, 0, None)
+
+
+def _execute(store: Store, *statements: str) -> None:
+    with store.database.transaction() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _draw(store: Store, generator: str, prompts: list[Prompt], text: str = "text", sample: int = 0) -> None:
+    name = f"{generator}-{sample}"
+    store.save_responses(
+        generator,
+        [
+            Response(f"{name}-{p.prompt_id}", p.prompt_id, sample, text, (1,), FinishReason.STOP)
+            for p in prompts
+        ],
+    )
+
+
+def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(store: Store) -> None:
+    store.import_prompts(RUN, [_prompt(20), *HELD_OUT])
+    _draw(store, GENERATOR, HELD_OUT)
+    _draw(store, "another generator", PROMPTS)
+    failures = [(_prompt(20).prompt_id, 0, "empty prompt (row 20)")]
+    save_generation_failures(store.database, GENERATOR, failures)
+    bad = ("row 3: duplicate of row 1", "duplicate of row 2", "no text: row 7")
+    store.save_bad_rows(RUN, [BadRow(row, reason) for row, reason in enumerate(bad)])
+    _execute(
+        store,
+        "UPDATE pairs SET kept = false, keep_reason = 'good', admitted = NULL, weighed = NULL "
+        "WHERE response_id = 'response-1'",
+        *(
+            f"UPDATE revisions SET status = '{status}', reason = {reason} "
+            f"WHERE response_id = 'response-{number}'"
+            for number, status, reason in (
+                (2, "pending", "NULL"),
+                (3, "rejected", "'too long (it is 9)'"),
+                (4, "rejected", "'too long (it is 7)'"),
+                (5, "refused", "NULL"),
+                (6, "refused", "''"),
+            )
+        ),
+        "UPDATE pairs SET admitted = NULL, weighed = NULL "
+        "WHERE response_id BETWEEN 'response-2' AND 'response-6'",
+        "UPDATE pairs SET admitted = false, admit_reason = 'no gain', weighed = NULL "
+        "WHERE response_id = 'response-7'",
+        "UPDATE pairs SET weighed = false, weigh_reason = 'cut off' WHERE response_id = 'response-8'",
+    )
+    assert summary.counts(store.database, RUN, GENERATOR) == summary.Counts(
+        bad_rows={"row 3": 1, "duplicate": 1, "no text": 1},
+        training_prompts=10,
+        held_out_prompts=2,
+        responses=9,
+        not_generated={"empty prompt": 1},
+        kept=8,
+        not_kept={"good": 1},
+        revised=3,
+        not_revised={"pending": 1, "rejected: too long": 2, "refused": 2},
+        admitted=2,
+        not_admitted={"no gain": 1},
+        weighted=1,
+        not_weighted={"cut off": 1},
+    )
+
+
+def test_a_run_counts_nothing_of_another_one(store: Store) -> None:
+    store.save_bad_rows(RUN, [BadRow(1, "empty")])
+    nothing = summary.Counts({}, 0, 0, 0, {}, 0, {}, 0, {}, 0, {}, 0, {})
+    assert summary.counts(store.database, "another run", GENERATOR) == nothing
+    store.import_prompts("another run", PROMPTS[:1])
+    found = summary.counts(store.database, "another run", GENERATOR)
+    assert found == replace(nothing, training_prompts=1, responses=1)
+
+
+def test_equal_responses_of_two_generators_are_counted_on_the_runs_held_out_prompts(store: Store) -> None:
+    store.import_prompts(RUN, HELD_OUT)
+    _draw(store, "one", HELD_OUT)
+    assert summary.same_responses(store.database, RUN, "one", "other") == (0, 0)
+    _draw(store, "other", HELD_OUT[:1])
+    _draw(store, "other", HELD_OUT[1:], "another text")
+    _draw(store, "one", HELD_OUT, sample=1)  # sample 1 of the other is not there
+    elsewhere = [_prompt(40, Split.HELD_OUT)]
+    store.import_prompts("another run", elsewhere)
+    for generator in ("one", "other"):
+        _draw(store, generator, [*PROMPTS, *elsewhere])
+    assert summary.same_responses(store.database, RUN, "one", "other") == (1, 2)
+    assert summary.same_responses(store.database, RUN, "one", "one") == (4, 4)
+
+
+def test_evaluations_are_those_of_the_run_by_label_and_metric(store: Store) -> None:
+    for run, label, metric in (
+        (RUN, "tuned", "a"),
+        (RUN, "base", "b"),
+        (RUN, "base", "a"),
+        ("other", "x", "a"),
+    ):
+        store.save_evaluation(run, label, GENERATOR, SCORER, metric, (3, 0.5, 0.1), 2)
+    found = summary.evaluations(store.database, RUN)
+    assert [(row.label, row.metric) for row in found] == [("base", "a"), ("base", "b"), ("tuned", "a")]
+    assert found[0] == summary.EvaluationRow("base", "a", GENERATOR, SCORER, 3, 0.5, 0.1, 2)
+
+
+def test_twenty_runs_are_shown_unless_more_are_asked_for(store: Store) -> None:
+    for number in range(20):
+        store.save_run(f"later-{number:02d}", "later", {"number": number}, None)
+    shown = summary.runs(store.database)
+    assert [run.run_id for run in shown] == [f"later-{number:02d}" for number in reversed(range(20))]
+    assert [run.config for run in shown[:2]] == [{"number": 19}, {"number": 18}]
+    assert summary.runs(store.database, 99)[-1].name == "test"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
