@@ -73,7 +73,6 @@ class Systematic:
     rows: int
     since: float
     message: str
-    blame: Blame
 
 
 class Doubts:
@@ -116,5 +115,4 @@ def beyond_chance(share: float) -> float:
 
 
 def _systematic(doubts: list[Doubt]) -> Systematic:
-    last = doubts[-1]
-    return Systematic(len(doubts), min(doubt.sent_at for doubt in doubts), last.message, last.blame)
+    return Systematic(len(doubts), min(doubt.sent_at for doubt in doubts), doubts[-1].message)

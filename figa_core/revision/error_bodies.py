@@ -114,7 +114,7 @@ def _first_object(data: dict[str, Any], depth: int) -> str:
 def _behind_proxy(data: dict[str, Any], said: str, depth: int) -> str:
     metadata = data.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    original = _message(raw, depth + 1) if raw else ""
+    original = _message(raw, depth + 1)
     return f" ({original})" if original and original != said else ""
 
 
@@ -175,7 +175,7 @@ def _quoted_json(text: str) -> Any:
 
 
 def _is_page(text: str) -> bool:
-    return text[:200].lstrip().lower().startswith(("<!doctype html", "<html", "<head", "<center", "<h1"))
+    return text[:200].lower().startswith(("<!doctype html", "<html", "<head", "<center", "<h1"))
 
 
 def _page_title(text: str) -> str:

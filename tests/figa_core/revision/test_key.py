@@ -13,6 +13,11 @@ def test_white_space_around_a_key_is_no_part_of_it(text: str) -> None:
     assert usable_key(text, "SOME_KEY") == KEY
 
 
+@pytest.mark.parametrize("key", ["".join(map(chr, range(33, 127)))[::-1], "none", "x", "a'b\"c"])
+def test_every_character_that_a_header_carries_may_be_in_a_key(key: str) -> None:
+    assert usable_key(key, "SOME_KEY") == key
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -21,6 +26,8 @@ def test_white_space_around_a_key_is_no_part_of_it(text: str) -> None:
         (f'"{KEY}"', "in quotes"),
         (f"'{KEY}'\n", "in quotes"),
         (f"“{KEY}”", "in quotes"),
+        (f'"{KEY}', "in quotes"),
+        (f"{KEY}’", "in quotes"),
         (f"Bearer {KEY}", "begins with 'Bearer'"),
         (f"{KEY} {KEY}", f"a space at character {len(KEY) + 1}"),
         (f"{KEY}\n{KEY}", f"a line break at character {len(KEY) + 1}"),
