@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "mutants"
 CORE = "core"
@@ -59,7 +61,9 @@ _PRELOADED = (
     "torch",
     "transformers",
 )
-_NOT_RUN, _UNTESTED = 255, 33  # exit codes for: pytest did not get as far as a test; no test reaches it
+_ALIVE = (0, 33)  # exit codes: its tests pass; no test reaches it
+_NOT_RUN = 255  # pytest did not get as far as a test
+_NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 # A fork server: mutants must not find caches that the unchanged code has filled. It imports libraries
 # only: collected a second time, pytest gives parameters with escapes in their names other names.
 _SETTINGS = """
@@ -142,9 +146,10 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
 
 
 def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
-    """Try what mutmut found no test for against the tests that start ranks: it does not see into children.
+    """Try what survived or had no test against the tests that start ranks: mutmut does not see into children.
 
     Where there are no such tests, or a module is not imported under its name (`__main__`), nothing is tried.
+    Raises SystemExit where these tests fail by themselves.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += ["-m", "distributed and not slow", tests]
@@ -156,10 +161,13 @@ def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
                 command, cwd=copy / "mutants", env=environment, stdout=nowhere, stderr=nowhere
             ).returncode
 
-    untested = [name for codes in _metas(copy).values() for name, code in codes.items() if code == _UNTESTED]
-    tried = [name for name in untested if ".__main__." not in name]
-    if not tried or ends_with("") != 0:
+    alive = [name for codes in _metas(copy).values() for name, code in codes.items() if code in _ALIVE]
+    tried = [name for name in alive if ".__main__." not in name]
+    code = ends_with("") if tried else _NO_TESTS
+    if code == _NO_TESTS:
         return
+    if code != 0:
+        raise SystemExit(f"{tests}: the tests that start ranks fail without any mutant")
     with ThreadPoolExecutor(processes) as pool:
         found = dict(zip(tried, pool.map(ends_with, tried), strict=True))
     for path in _metas(copy):
