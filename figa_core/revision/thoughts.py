@@ -68,9 +68,7 @@ def strip_thoughts(text: str, *own: str) -> Answer:
             spoken = form.match(text)
             if spoken is not None:
                 return _unwrapped(text[spoken.end() :], *own)
-    ends = _TURN_ENDS.search(text)
-    if ends is not None and not any(ends.group().strip() in known for known in own):
-        text = text[: ends.start()]
+    text = _without_turn_end(text, *own)
     answer = _strip_blocks(text, *own)
     if answer is not None:
         return answer
@@ -98,13 +96,18 @@ def _strip_blocks(text: str, *own: str) -> Answer | None:
 
 def _unwrapped(text: str, *own: str) -> Answer:
     """The answer behind thoughts, out of the tags that the same models put around it."""
-    text = _ANSWER_STARTS.sub("", text)
-    ends = _TURN_ENDS.search(text)
-    text = text if ends is None else text[: ends.start()]
+    text = _without_turn_end(_ANSWER_STARTS.sub("", text), *own)
     block = _ANSWER_BLOCK.match(text)
     if block is not None and not any(f"<{block.group(1)}>" in known for known in own):
         text = block.group(2)
     return Answer(text) if text.strip() else Answer("", "the answer holds thoughts only")
+
+
+def _without_turn_end(text: str, *own: str) -> str:
+    ends = _TURN_ENDS.search(text)
+    if ends is None or any(ends.group().strip() in known for known in own):
+        return text
+    return text[: ends.start()]
 
 
 def _foreign_thoughts(text: str, *own: str) -> str | None:

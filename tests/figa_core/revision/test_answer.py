@@ -52,6 +52,10 @@ def test_a_structured_answer_is_read_back_exactly(text: str):
         f"```json\n{as_asked(FIXED)}",
         f"```json\n{as_asked(FIXED)}\n```\n\nI corrected the verb.",
         f"Here is the JSON:\n{as_asked(FIXED)}",
+        f"As {{this}} and {{}} say: {as_asked(FIXED)}",
+        f"As {{this}} says: {json.dumps({'result': {'revised_response': FIXED}})}",
+        f'{{"note": "verb"}} and {{this}} and {as_asked(FIXED)}',
+        json.dumps({"text": FIXED}) + " and more",
         f"\ufeff{as_asked(FIXED)}",
         f"\ufeff{FIXED}",
         as_asked(FIXED)[:-1] + ",}",
@@ -63,6 +67,26 @@ def test_a_structured_answer_is_read_back_exactly(text: str):
 def test_the_revision_is_read_where_it_is_clear(answer: str):
     read = read_answer(answer, DRAFT)
     assert (read.text.strip(), read.problem) == (FIXED, None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "revision"),
+    [
+        (["a b c x y z", "1 2 3 4 5 6"], "a b c x y z"),  # half of the words are the draft's
+        (["1 2 3 4 5 6", "a b c d e x", "7 8"], "a b c d e x"),
+        (["a b x y z u", "1 2 3 4 5 6"], None),  # none is near the draft
+        (["a b c d e x", "a b x y z u"], None),  # one is not far from it
+        (["a b c d e x", "a 2 3 4"], None),  # nor is this: one word in five
+        (["a b c d e x", "a 2 3 4 5"], "a b c d e x"),
+        (["a b c d e x", "a b c d e y"], None),
+        (["a b c d e f", "a b c d e f"], None),
+    ],
+)
+def test_of_several_texts_without_the_fields_name_only_one_may_be_near_the_draft(
+    texts: list[str], revision: str | None
+):
+    read = read_answer(json.dumps(dict(enumerate(texts))), "a b c d e f")
+    assert (read.text, read.problem is None) == (revision or "", revision is not None)
 
 
 def test_a_text_in_single_quotes_is_read_with_the_quotes_in_it():

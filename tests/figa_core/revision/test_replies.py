@@ -113,6 +113,9 @@ def test_no_bytes_make_the_reader_fail(data: bytes):
             }
         ).encode(),
         stream(delta(TEXT[:5]), delta(TEXT[5:]), delta(None, "stop"), {"choices": [], "usage": USAGE}),
+        stream(json.loads(body())),
+        stream({"choices": [{"content": TEXT, "finish_reason": "stop"}], "usage": USAGE}),
+        stream(7, {"choices": []}, json.loads(body()), {"usage": None}, done=False),
     ],
 )
 def test_an_answer_is_read_in_every_shape_it_is_known_to_come_in(data: bytes):
@@ -217,6 +220,11 @@ def test_a_refusal_that_is_no_text_is_a_refusal():
         ({"error": {"message": "upstream", "code": 502}, "choices": []}, CallOutcome.SERVER_ERROR),
         ({"error": "it broke"}, CallOutcome.SERVER_ERROR),
         ({"error": {"message": "it broke", "code": 200}}, CallOutcome.SERVER_ERROR),
+        ({"error": {"message": "odd", "code": 400}}, CallOutcome.BAD_REQUEST),
+        ({"error": {"message": "odd", "code": 399}}, CallOutcome.SERVER_ERROR),
+        ({"error": {"message": "odd", "code": "4.0", "status": [400]}}, CallOutcome.SERVER_ERROR),
+        ({"error": {"message": "odd", "code": None, "deep": [{"http_code": 422}]}}, CallOutcome.BAD_REQUEST),
+        ({"error": {"message": "odd", "code": "odd", "status_code": 404}}, CallOutcome.WRONG_ADDRESS),
         ({"error": {"code": "insufficient_quota", "message": "pay"}}, CallOutcome.NO_QUOTA),
         ({"object": "error", "message": "bad key", "code": 401}, CallOutcome.BAD_KEY),
         ({"status": 429, "detail": "slow down"}, CallOutcome.RATE_LIMITED),
@@ -284,6 +292,11 @@ def test_what_is_no_completion_is_malformed_and_said(data: bytes, said: str):
     assert reply.outcome is CallOutcome.MALFORMED
     assert said in str(reply.message)
     assert len(str(reply.message)) <= 500
+
+
+def test_of_a_body_without_an_answer_the_beginning_is_shown():
+    reply = read_completion(json.dumps({"id": "x" * 100}).encode())
+    assert reply.message == f"""the body has no choices: '{{"id": "{"x" * 72}'"""
 
 
 def test_no_choice_is_no_answer_and_keeps_its_tokens():

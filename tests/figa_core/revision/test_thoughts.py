@@ -36,6 +36,8 @@ OWN_FIXED = OWN_DRAFT.replace("five", "four")
         f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final <|constrain|>json"
         f"<|message|>{FIXED}<|return|>",
         f"analysisWe want few edits.assistantfinal{FIXED}",
+        f"analysisWe want few edits.assistantfinal{FIXED}<|return|>",
+        f"Here is my thought process:\n{THOUGHT}\n\nHere is my response:\n{FIXED}\n<|im_end|>\n</s>",
         f"<|channel>thought\n{THOUGHT}\n<channel|>{FIXED}<turn|>",
         f"<|START_THINKING|>{THOUGHT}<|END_THINKING|><|START_RESPONSE|>{FIXED}<|END_RESPONSE|>",
         f"<|begin_of_thought|>{THOUGHT}<|end_of_thought|>\n<|begin_of_solution|>{FIXED}<|end_of_solution|>",
@@ -97,6 +99,13 @@ def test_thoughts_in_the_place_of_the_drafts_own_are_no_revision_of_them():
         "<think>Few edits are wanted here, so I only change the number.</think>\n\nIt is four, as you know."
     )
     assert "not the draft's" in str(strip_thoughts(answer, OWN_DRAFT).problem)
+
+
+def test_the_end_of_a_turn_that_the_draft_speaks_of_stays_with_thoughts_before_it_or_without():
+    draft, fixed = f"{DRAFT}</s>", f"{FIXED}</s>"
+    for answer in (fixed, f"<think>{THOUGHT}</think>{fixed}", f"analysisFew edits.assistantfinal{fixed}"):
+        assert strip_thoughts(answer, draft) == strip_thoughts(answer, DRAFT, draft) == (fixed, None, False)
+        assert strip_thoughts(answer, DRAFT) == (FIXED, None, False)
 
 
 def test_a_mark_that_the_reference_speaks_of_is_none():
