@@ -1,6 +1,7 @@
 """The journal's way into the database: exactly once, whatever the order of crashes."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,43 @@ def test_an_answer_settles_its_row_and_its_call(database: Database, tmp_path: Pa
     assert rows(database, "SELECT outcome, prompt_tokens, estimated, latency_s FROM calls") == [
         ("answered", 77, False, 1.0)
     ]
+
+
+def test_everything_that_a_record_says_is_stored_and_its_times_in_utc(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = CallAnswered(
+        "c1",
+        "first",
+        "response-of-first",
+        3,
+        SENT_AT + 2.5,
+        2.25,
+        CallOutcome.SERVER_ERROR,
+        message="HTTP 500",
+        prompt_tokens=70,
+        completion_tokens=80,
+        revision=Revision("first", "response-of-first", RevisionStatus.FAILED, "text", "down", True, 3),
+        cost_usd=0.25,
+    )
+    path = write(tmp_path / "j.jsonl", replace(sent("c1", "first", 3), reserved_usd=0.5), end)
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        take_in(database, path)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    [call] = rows(
+        database,
+        "SELECT revision_id, attempt, epoch(sent_at), epoch(answered_at), latency_s, outcome, message, "
+        "prompt_tokens, completion_tokens, estimated, reserved_usd, cost_usd FROM calls",
+    )
+    assert call[:5] == ("first", 3, SENT_AT, SENT_AT + 2.5, 2.25)
+    assert call[5:] == ("server_error", "HTTP 500", 70, 80, False, 0.5, 0.25)
+    settled = "SELECT status, text, reason, retryable, attempts FROM revisions WHERE revision_id = 'first'"
+    assert rows(database, settled) == [("failed", "text", "down", True, 3)]
 
 
 def test_a_request_without_an_answer_stands_as_an_estimate_and_its_row_may_be_asked_again(

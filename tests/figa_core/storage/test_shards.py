@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from figa_core.errors import NothingToDoError, StorageError
@@ -88,7 +88,15 @@ def weighed_pairs(draw: st.DrawFn) -> WeighedPair:
     )
 
 
+# The longest prompt has no answer, the longest answer no prompt.
+APART = [
+    WeighedPair("prompt", (1, 2, 3, 4), (), (), (), (), (), 0.0, 0.0),
+    WeighedPair("answer", (), (1, 2, 3), (0, 1, 2), (), (), (), 0.0, 0.0),
+]
+
+
 @settings(max_examples=25, deadline=None)
+@example(APART, 2, 2)
 @given(st.lists(weighed_pairs(), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
 def test_any_pairs_come_back_and_the_manifest_counts_them_right(
     pairs: list[WeighedPair], per_shard: int, row_group: int
