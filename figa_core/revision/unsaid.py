@@ -16,6 +16,7 @@ from figa_core.revision.words import find_words, kept_words
 
 CUT = "length"
 _TAIL_SHARE = 0.2  # of the draft's words, all missing at the end of an answer that was cut
+_WHOLE_FROM = 1.5  # times the draft's words, from which on an answer says something else than its end
 
 
 def marked_if_cut(reply: Reply, draft: str, reference: str | None, max_tokens: int) -> Reply:
@@ -34,15 +35,13 @@ def breaks_off(draft: str, text: str) -> bool:
     draft_words, words = find_words(draft), find_words(text)
     if not words or not draft_words:
         return False
-    if words[-1].key == draft_words[-1].key or len(words) > 1.5 * len(draft_words):
-        ended = _is_ended(text) or not _is_ended(draft)
-        return not ended and words[-1].key != draft_words[-1].key
-    missing = len(draft_words) - 1 - max(kept_words(draft_words, words), default=-1)
-    if missing == 0:
+    if words[-1].key == draft_words[-1].key:
         return False
-    if _is_ended(draft) and not _is_ended(text):
-        return True
-    return missing > max(2, _TAIL_SHARE * len(draft_words))
+    open_end = _is_ended(draft) and not _is_ended(text)
+    if len(words) > _WHOLE_FROM * len(draft_words):
+        return open_end
+    missing = len(draft_words) - 1 - max(kept_words(draft_words, words), default=-1)
+    return missing > 0 and (open_end or missing > max(2, _TAIL_SHARE * len(draft_words)))
 
 
 def _is_ended(text: str) -> bool:

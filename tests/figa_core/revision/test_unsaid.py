@@ -59,6 +59,23 @@ def test_an_answer_of_as_many_tokens_as_allowed_was_cut():
     assert outcome(FIXED, used=99) is CallOutcome.ANSWERED
 
 
+def test_an_answer_that_was_cut_says_so_and_keeps_what_came_with_it():
+    reply = Reply(CallOutcome.ANSWERED, "note", "It is", prompt_tokens=5, completion_tokens=7)
+    cut = Reply(CallOutcome.CUT_BY_LENGTH, "note", "It is", "length", prompt_tokens=5, completion_tokens=7)
+    assert marked_if_cut(reply, DRAFT, None, max_tokens=100) == cut
+
+
+def test_thoughts_that_the_reference_has_are_no_thoughts_that_break_off():
+    reply = Reply(CallOutcome.ANSWERED, text=f"{FIXED} <think>")
+    assert marked_if_cut(reply, DRAFT, None, 100).outcome is CallOutcome.CUT_BY_LENGTH
+    assert marked_if_cut(reply, DRAFT, "A model begins with <think>.", 100) == reply
+
+
+def test_what_is_no_answer_is_left_as_it_is():
+    reply = Reply(CallOutcome.REFUSED, text="It is")
+    assert marked_if_cut(reply, DRAFT, None, 100) == reply
+
+
 def test_what_the_provider_says_is_believed():
     assert outcome(FIXED[:40], finish_reason="stop", used=100) is CallOutcome.ANSWERED
 
@@ -76,6 +93,10 @@ def test_an_empty_answer_is_left_to_be_judged():
         ("您的灯将在五天内到达罗马，请耐心等待。", "您的灯将在三天内到", True),
         ("It is here.", "It is", True),
         ("No.", "Yes.", False),
+        ("No way.", "Yes, sure.", False),
+        ("No way, Ann.", "Yes, sure, Bob.", True),
+        ("It is here.", "It is here now", False),
+        ("It is here. \n", " \nIt is red. \n", False),
         ("Buy:\n- eggs\n- milk", "Buy:\n- eggs\n- oat milk", False),
         ("", "Anything", False),
         ("Anything.", "", False),
