@@ -1,7 +1,6 @@
 """How long a provider asks to wait. Pure."""
 
 import email.utils
-import math
 from collections.abc import Mapping
 
 LONGEST_S = 86_400.0
@@ -27,10 +26,9 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
 
 def _number(value: str, unit: float) -> float | None:
     try:
-        seconds = float(value) / unit
+        return float(value) / unit
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) else -1.0
 
 
 def _until(date: str, now: float) -> float | None:

@@ -38,16 +38,24 @@ def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
     assert found.adapt(refused(setting), asked)
     assert found.adapt(refused(setting), asked)  # a call of the same moment
     assert set(found.fields(7)) == set(asked) - {setting}
-    assert len(notes) == 1
+    assert notes == [f"the endpoint does not take {setting}: left out from now on (no)"]
     assert not found.adapt(refused(setting), found.fields(7))  # it was not sent: something else is wrong
 
 
 def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
-    found = dialect()
-    assert found.adapt(refused("max_tokens"), found.fields(7))
+    notes: list[str] = []
+    found = dialect(notes)
+    asked = found.fields(7)
+    assert found.adapt(refused("max_tokens"), asked)
+    assert found.adapt(refused("max_tokens"), asked)  # a call of the same moment
     assert found.fields(7)["max_completion_tokens"] == 7
     assert found.adapt(refused("max_completion_tokens"), found.fields(7))
+    assert found.adapt(refused("max_tokens"), asked)
     assert not any("tokens" in name for name in found.fields(7))
+    assert notes == [
+        "the endpoint does not take max_tokens: sent as max_completion_tokens from now on",
+        "the endpoint does not take max_completion_tokens: left out from now on",
+    ]
 
     bounded = dialect(bounded=True)
     assert bounded.adapt(refused("max_tokens"), bounded.fields(7))
@@ -70,7 +78,8 @@ def test_a_refusal_of_something_else_teaches_nothing():
 
 
 def test_a_system_message_that_is_not_taken_goes_before_the_users():
-    found = dialect()
+    notes: list[str] = []
+    found = dialect(notes)
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello."},
@@ -82,4 +91,6 @@ def test_a_system_message_that_is_not_taken_goes_before_the_users():
     assert not found.adapt(refused("system"), {"messages": found.messages(messages)})
     assert found.messages(messages) == [{"role": "user", "content": "Be brief.\n\nHello."}, messages[2]]
     assert found.messages(messages[:1]) == [{"role": "user", "content": "Be brief."}]
+    assert found.messages([]) == []
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
+    assert notes == ["the model takes no system message: its text goes before the user's from now on"]

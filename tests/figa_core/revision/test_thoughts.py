@@ -108,6 +108,46 @@ def test_the_end_of_a_turn_that_the_draft_speaks_of_stays_with_thoughts_before_i
         assert strip_thoughts(answer, DRAFT) == (FIXED, None, False)
 
 
+@pytest.mark.parametrize(
+    ("thoughts", "foreign"),
+    [
+        ("<think> a b c d e f g </think>", False),  # fewer words than can be told apart
+        ("<think> a b c d e f g h </think>", True),
+        ("<think> 1 2 3 d e f g h i j </think>", False),  # three words in ten are the draft's
+        ("<think> 1 2 d e f g h i j k </think>", True),
+        ("Well then. <think> 1 2 3 d e f g h i j </think>", False),
+    ],
+)
+def test_thoughts_are_foreign_from_some_words_and_a_share_of_edits_on(thoughts: str, foreign: bool):
+    draft = "<think> 1 2 3 4 5 6 7 8 9 10 </think> It is five."
+    problem = strip_thoughts(f"{thoughts} It is four.", draft).problem
+    assert (problem is not None) is foreign
+
+
+def test_thoughts_whose_beginning_is_not_marked_are_compared_from_the_texts_start():
+    draft = "1 2 3 4 5 6 7 8 9</think> It is five. <think>"
+    assert strip_thoughts("a b c d e f g h</think> It is four. <think>", draft).problem is not None
+    assert strip_thoughts("1 2 3 4 5 6 7 8</think> It is four. <think>", draft).problem is None
+
+
+def test_without_a_text_to_compare_with_every_mark_is_one_of_thoughts():
+    assert strip_thoughts(f"<think>{THOUGHT}</think>{FIXED}") == (FIXED, None, False)
+    assert strip_thoughts(f"<think>{FIXED}").cut
+
+
+def test_of_the_channels_of_gpt_oss_the_last_one_is_the_answer():
+    calls = "".join(f"<|channel|>{name}<|message|>hm<|end|>" for name in ("analysis", "commentary"))
+    for before in ("", calls, calls + calls):
+        assert strip_thoughts(f"{before}<|channel|>final<|message|>{FIXED}", DRAFT).text == FIXED
+        assert strip_thoughts(f"<|channel|>final<|message|>{FIXED}{before}", DRAFT).cut is bool(before)
+
+
+def test_tags_around_the_answer_that_the_draft_has_too_stay():
+    answer = f"<answer>{FIXED}</answer>"
+    for draft, text in ((DRAFT, FIXED), (f"<answer>{DRAFT}</answer>", answer)):
+        assert strip_thoughts(f"<think>{THOUGHT}</think>{answer}", draft).text == text
+
+
 def test_a_mark_that_the_reference_speaks_of_is_none():
     reference = "Qwen ends its thoughts with </think> and DeepSeek does the same."
     answer = "Qwen ends its thoughts with </think> and that is all."

@@ -1,0 +1,114 @@
+"""Where the line between an edit and a wrapping is drawn, case by case."""
+
+import pytest
+
+from figa_core.revision.wrapping import find_wrapping
+
+LAMP = "Your lamp will arrive in Rome in three days."
+RUDE = f"You fool, what a question.\n\n{LAMP}"
+
+
+def found(draft: str, answer: str, reference: str | None = None, conversation: str = "") -> str:
+    return find_wrapping(draft, answer, reference, conversation) or "an edit"
+
+
+@pytest.mark.parametrize(
+    ("draft", "answer", "reference", "said"),
+    [
+        (
+            "No idea",
+            "Steps:\nboil it",
+            None,
+            "begins with a label that the draft has not ('Steps:')",
+        ),
+        ("No idea", "Steps:\nboil it\n- wait", None, "begins with a label"),
+        ("No idea", "Steps:\n- boil it", None, "an edit"),
+        ("No idea", "Steps:", None, "an edit"),
+        ("No idea", "Steps\nboil it", None, "an edit"),
+        ("No idea:\nnone", "Steps:\nboil it", None, "an edit"),
+        ("No idea\nnone:", "Steps:\nboil it", None, "begins with a label"),
+        ("No idea", "Steps:\nboil it", "Steps: boil", "an edit"),
+        ("No idea", "Steps:\nboil it", "Do this. Steps: boil", "begins with a label"),
+        ("No idea", "Steps:\nboil it", "Steps\nboil", "an edit"),
+        ("No idea", "Steps:\nboil it", "Boil in steps", "begins with a label"),
+    ],
+)
+def test_a_label_above_a_text_that_is_all_new(draft: str, answer: str, reference: str | None, said: str):
+    assert said in found(draft, answer, reference)
+
+
+@pytest.mark.parametrize("new", ["What now follows:", "*What now follows*", "(What now follows)", "# What"])
+def test_a_title_is_no_edit_of_a_line_that_was_none(new: str):
+    heading = "# Lamps\n"  # a heading in place of a plain first line is told by its mark
+    draft, answer = f"{RUDE}\n{heading}", f"{new}\n\n{LAMP}\n{heading}"
+    assert "begins with" in found(draft, answer)
+    assert found(draft, answer.replace(new, "What now follows")) == "an edit"
+    assert "ends with" in found(f"{LAMP}\n\nYou fool, leave me.", f"{LAMP}\n\n{new}")
+    assert found(f"{LAMP}\n\nYou fool, leave me.", f"{LAMP}\n\nThat follows") == "an edit"
+
+
+@pytest.mark.parametrize("old", ["Say you fool:", "# Say you fool"])
+@pytest.mark.parametrize("new", ["What now follows:", "# What now follows"])
+def test_a_title_in_the_place_of_a_title_is_an_edit(old: str, new: str):
+    if old[0] == new[0] or new[0] != "#":
+        assert found(f"{old}\n\n{LAMP}", f"{new}\n\n{LAMP}") == "an edit"
+    assert found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{new}") == "an edit"
+    long = f"{new.removesuffix(':')} and then follows once more{':' * new.endswith(':')}"
+    assert "ends with" in found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{long}")
+
+
+@pytest.mark.parametrize(
+    ("block", "reference", "said"),
+    [
+        ("abcd wxyz", "abcd", "an edit"),  # half of the letters
+        ("abcd wxyzz", "abcd", "no counterpart"),
+        ("abcd abcd\n\nwxyz wxyz", "abcd abcd", "no counterpart"),
+        ("abcd abcd\n\nwxyz wxyz", "abcd abcd and wxyz wxyz", "an edit"),
+    ],
+)
+def test_new_paragraphs_are_an_edit_where_the_reference_says_half_of_each(
+    block: str, reference: str, said: str
+):
+    assert said in found(LAMP, f"{block}\n\n{LAMP}", reference)
+    assert said in found(LAMP, f"{LAMP}\n\n{block}", reference)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Dear Ann,", "an edit"),
+        ("Liebe Ann、", "an edit"),
+        ("Dear Ann", "no counterpart"),
+        ("one two and three four and five six,", "an edit"),
+        ("one two and three four and five six seven,", "no counterpart"),
+    ],
+)
+def test_a_salutation_is_short_and_ends_in_a_comma(line: str, said: str):
+    assert said in found(LAMP, f"{line}\n\n{LAMP}")
+
+
+@pytest.mark.parametrize(
+    ("gone", "new", "said"),
+    [
+        ("one two", "a b c d", "an edit"),
+        ("one two", "a b c d e", "no counterpart"),
+        ("one two three", "a b c d e f", "an edit"),
+    ],
+)
+def test_lines_take_the_place_of_the_drafts_where_half_as_many_words_are_gone(gone: str, new: str, said: str):
+    assert said in found(f"{gone}\n{LAMP}", f"{new}\n{LAMP}")
+    assert said in found(f"{LAMP}\n{gone}", f"{LAMP}\n{new}")
+
+
+def test_a_mark_is_single_where_their_number_is_odd():
+    draft = "He said that it is no good."
+    assert found(draft, '"He" said that it is "no" good.') == "an edit"
+    assert "begins with '\"' without its partner" in found(draft, '"He" said that it is "no good.')
+    assert "ends with ')' without its partner" in found(draft, "He said that it is no good)")
+    assert found("(He said that it is no good.", "(He said that it is not good.") == "an edit"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(60, "x" * 60), (61, "x" * 59 + "…")])
+def test_what_was_found_is_shown_up_to_a_length(length: int, shown: str):
+    assert f"({shown!r})" in found(LAMP, f"{'x' * length}\n\n{LAMP}")
+    assert "('x y')" in found(LAMP, f"x \t y\n\n{LAMP}")
