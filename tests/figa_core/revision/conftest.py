@@ -1,12 +1,15 @@
 """A misbehaving server, and rows to revise."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message
 from tests.figa_core.revision.misbehaving import DRAFT, REVISED, MisbehavingServer, misbehaving_server
+from tests.figa_core.revision.runs import Run
 
 
 @pytest.fixture
@@ -32,3 +35,8 @@ def revised() -> str:
 @pytest.fixture
 def draft() -> str:
     return DRAFT
+
+
+@pytest.fixture
+def run(server: Any, tmp_path: Path) -> Run:
+    return Run(tmp_path / "journal.jsonl", server.url)

@@ -61,6 +61,13 @@ def test_a_structured_answer_is_read_back_exactly(text: str):
         as_asked(FIXED)[:-1] + ",}",
         "{'revised_response': " + repr(FIXED) + "}",
         f"<think>As {{'this': 1}}?</think>\n{as_asked(FIXED)}",
+        f"<think>As {as_asked('Hello.')}?</think>\n{as_asked(FIXED)}",
+        f"[THINK]Few edits.[/THINK]{as_asked(FIXED)}",
+        as_asked(f"\ufeff{FIXED}"),
+        json.dumps({"original": DRAFT, "result": {"revised_response": FIXED}}),
+        json.dumps([DRAFT, {"revised_response": FIXED}]),
+        f"```json\n{json.dumps({'response': FIXED})}\n```",
+        f"```\n{json.dumps({'response': FIXED})}",
         as_asked(f"<think>Few edits.</think>\n\n{FIXED}"),
     ],
 )
@@ -133,7 +140,11 @@ def test_json_that_is_cut_anywhere_is_known_to_be_cut(answer: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["{ no JSON }", "[1] Smith et al. say so.", "[sic] is Latin", "{x} is a set"]
+    "text",
+    [
+        *("{ no JSON }", "[1] Smith et al. say so.", "[sic] is Latin", "{x} is a set", "[1, 2]"),
+        *('["a"] is a list.', '"{}" is the empty set.', '"{x}" is a set'),
+    ],
 )
 def test_plain_text_that_begins_with_a_bracket_is_plain_text(text: str):
     assert read_answer(text, DRAFT).text == text
@@ -145,6 +156,29 @@ def test_where_the_draft_is_json_json_is_the_revision():
     assert read_answer(json.dumps({"json": JSON_FIXED}), JSON_DRAFT).text == JSON_FIXED
     assert read_answer(f"```json\n{as_asked(JSON_FIXED)}\n```", JSON_DRAFT).text == JSON_FIXED
     assert read_answer('["a", "c"]', '["a", "b"]').text == '["a", "c"]'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json.dumps({"json": JSON_FIXED, "note": "days"}),
+        '{"x": "{}"}',  # the text in it is no nearer to the draft
+        '{"x": "Ann"}',
+        "{name: Ann}",
+        "{}",
+        "[3]",
+    ],
+)
+def test_where_the_draft_is_json_other_json_is_the_answer_as_it_is(answer: str):
+    assert read_answer(answer, JSON_DRAFT) == (answer, None, False)
+
+
+def test_thoughts_and_invisible_marks_that_the_draft_or_the_reference_has_stay():
+    own = "<think>Two plus two.</think> It is four."
+    for known in ((own, None), (DRAFT, own)):
+        for answer in (own, as_asked(own)):
+            assert read_answer(answer, *known) == (own, None, False)
+    assert read_answer(as_asked("\ufeffHello."), "\ufeffHallo.").text == "\ufeffHello."
 
 
 def test_where_the_draft_is_json_an_object_instead_of_its_text_is_a_problem():

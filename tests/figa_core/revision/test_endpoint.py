@@ -80,6 +80,18 @@ async def test_what_comes_back_decides(answer: bytes, outcome: CallOutcome):
     assert reply.message or outcome is CallOutcome.ANSWERED
 
 
+@pytest.mark.parametrize(
+    ("headers", "where"),
+    [((), "nowhere"), (("location: /v2",), "/v2"), ((f"location: /{'x' * 300}",), f"/{'x' * 199}")],
+)
+async def test_a_redirect_says_where_it_leads(headers: tuple[str, ...], where: str):
+    for status in (302, 307) if not headers else (302,):
+        async with raw_server(http(b"", f"{status} Found", *headers)) as server:
+            reply = await ask(f"http://127.0.0.1:{server.port}/v1")
+        message = f"HTTP {status}: a redirect to {where}"
+        assert reply == Reply(CallOutcome.WRONG_ADDRESS, message, status=status)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_door_that_nobody_answers_is_told_from_a_lost_connection(host: str):
     with socket.socket() as unused:

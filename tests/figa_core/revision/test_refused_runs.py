@@ -1,120 +1,17 @@
 """Whole revisions against endpoints that refuse: what ends the run, settles a row, and stays open."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from figa_core.errors import ReviserError
 from figa_core.ports import RevisionRequest
-from figa_core.records import Message, Revision, RevisionStatus
+from figa_core.records import Message, RevisionStatus
 from figa_core.revision.budget import Budget, Price
-from figa_core.revision.calls import CallAnswered, RowSettled
-from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.doubts import Suspicion, beyond_chance
-from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal, read
+from tests.figa_core.revision.runs import DRAFT, Asked, Run, collect, number_of, refusing, revised
 
 CREDIT = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
 FLAGGED = "Your chosen model requires moderation and your input was flagged"
-DRAFT = "Hello Ann, your blue lamp number {} will arrive in Rome in three days."
-
-
-class Asked:
-    """What came of one run over all its rows."""
-
-    def __init__(self) -> None:
-        self.revisions: dict[str, Revision] = {}
-        self.error: ReviserError | None = None
-        self.notes: list[str] = []
-
-    def count(self, status: RevisionStatus) -> int:
-        return sum(revision.status is status for revision in self.revisions.values())
-
-    @property
-    def written_off(self) -> list[Revision]:
-        """Rows that nobody will ask for again, and that have no answer."""
-        ends = (RevisionStatus.REFUSED, RevisionStatus.REJECTED)
-        return [
-            revision
-            for revision in self.revisions.values()
-            if revision.status in ends
-            or (revision.status is RevisionStatus.FAILED and not revision.retryable)
-        ]
-
-
-class Run:
-    """A journal, and one revision of numbered rows through it."""
-
-    def __init__(self, path: Path, url: str) -> None:
-        self.path, self.url = path, url
-
-    @asynccontextmanager
-    async def reviser(
-        self, asked: Asked, budget: Budget | None = None, **changes: Any
-    ) -> AsyncIterator[OpenAIReviser]:
-        settings = ReviserSettings(
-            self.url, "m", requests_per_minute=600_000, tokens_per_minute=1e9, timeout_s=60, backoff_s=0.002
-        )
-        async with (
-            AnswerJournal(self.path, linger_s=0.001) as journal,
-            OpenAIReviser(
-                replace(settings, drain_s=3, **changes),
-                journal=journal,
-                api_key="sk-some-long-key",
-                budget=budget,
-                on_note=asked.notes.append,
-            ) as reviser,
-        ):
-            yield reviser
-
-    async def ask(self, rows: int, **changes: Any) -> Asked:
-        asked = Asked()
-        requests = [
-            RevisionRequest(
-                f"rev-{i:04}", f"res-{i}", (Message("user", "Where is it?"),), DRAFT.format(i), None
-            )
-            for i in range(rows)
-        ]
-        async with self.reviser(asked, **changes) as reviser:
-            await _collect(reviser, requests, asked)
-        stored: dict[str, Revision] = {}
-        for record, _ in read(self.path):
-            if isinstance(record, CallAnswered | RowSettled) and record.revision is not None:
-                stored[record.revision.revision_id] = record.revision
-        assert stored == asked.revisions, "what is yielded is what is journalled"
-        return asked
-
-
-async def _collect(reviser: OpenAIReviser, requests: list[RevisionRequest], asked: Asked) -> None:
-    try:
-        async for revision in reviser.revise(requests):
-            assert revision.revision_id not in asked.revisions
-            asked.revisions[revision.revision_id] = revision
-    except ReviserError as error:
-        asked.error = error
-
-
-@pytest.fixture
-def run(server: Any, tmp_path: Path) -> Run:
-    return Run(tmp_path / "journal.jsonl", server.url)
-
-
-def number_of(request: Any) -> int:
-    """Which row a request is about."""
-    return int(request.draft.split("number ")[1].split()[0])
-
-
-def revised(server: Any, request: Any, **extra: Any) -> Any:
-    return server.completion(request.draft.replace("blue", "red"), **extra)
-
-
-def refusing(server: Any, refuses: Callable[[int, Any], Any]) -> None:
-    """Answer every request but those for which `refuses(number, request)` has a reaction."""
-    server.script = lambda number, request: refuses(number, request) or revised(server, request)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
@@ -427,7 +324,7 @@ async def test_the_refusals_of_several_small_batches_are_counted_together(server
                 RevisionRequest(f"r{batch}-{i}", f"y{i}", (Message("user", "?"),), DRAFT.format(i), None)
                 for i in range(2)
             ]
-            await _collect(reviser, rows, asked)
+            await collect(reviser, rows, asked)
             if asked.error is not None:
                 break
     assert len(server.received) == 5
