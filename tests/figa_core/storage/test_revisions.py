@@ -91,6 +91,15 @@ def test_a_batch_gives_only_what_is_still_open(database: Database) -> None:
     assert statuses(database, RUN) == {"pending": 5, "succeeded": 2, "failed": 2, "submitted": 1}
 
 
+def test_only_kept_and_open_rows_are_dealt(database: Database) -> None:
+    [whole] = batches(database, RUN, 100)
+    execute(database, "UPDATE pairs SET kept = false WHERE revision_id = 'r0'")
+    execute(database, "UPDATE revisions SET status = 'succeeded' WHERE revision_id = 'r1'")
+    assert [batch.rows for batch in batches(database, RUN, 4)] == [4, 4]
+    assert [row.revision_id for row in requests(database, RUN, whole)] == [f"r{i}" for i in range(2, 10)]
+    assert statuses(database, RUN) == {"pending": 8, "succeeded": 1}
+
+
 def test_open_rows_are_counted_by_how_their_last_call_ended(database: Database) -> None:
     execute(database, "UPDATE revisions SET status = 'failed', retryable = true WHERE revision_id = 'r0'")
     execute(database, "UPDATE revisions SET status = 'submitted' WHERE revision_id IN ('r1', 'r2')")

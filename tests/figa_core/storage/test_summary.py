@@ -180,6 +180,36 @@ def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(store: Store) 
     )
 
 
+def test_an_undecided_pair_is_counted_on_neither_side(store: Store) -> None:
+    _execute(store, "UPDATE pairs SET weighed = NULL WHERE response_id = 'response-8'")
+    found = summary.counts(store.database, RUN, GENERATOR)
+    assert (found.admitted, found.weighted, found.not_weighted) == (9, 8, {})
+
+
+def test_rewards_and_examples_are_of_what_counts_in_this_run_by_this_scorer(store: Store) -> None:
+    store.import_prompts(RUN, HELD_OUT)
+    _draw(store, GENERATOR, HELD_OUT)
+    held_out = [f"{GENERATOR}-0-{p.prompt_id}" for p in HELD_OUT] + [str(p.reference_id) for p in HELD_OUT]
+    store.save_scores([Score(subject, SCORER, 77.0) for subject in held_out])
+    worse = [replace(p, reference="worse", reference_id=f"worse-{p.prompt_id}") for p in PROMPTS]
+    store.import_prompts("another run", worse)
+    store.save_scores([Score(str(p.reference_id), SCORER, -1.0) for p in worse])
+    _execute(
+        store,
+        # It sees the gains the other way round.
+        "INSERT INTO scores SELECT subject_id, 'another scorer', -value FROM scores",
+        "UPDATE pairs SET kept = false, weighed = false WHERE response_id = 'response-3'",
+        "UPDATE revisions SET status = 'rejected' WHERE response_id = 'response-4'",
+        "UPDATE pairs SET weighed = false WHERE response_id = 'response-4'",
+    )
+    found = summary.rewards(store.database, RUN, GENERATOR, SCORER)
+    assert sorted(found["revised"]) == [0.0, 1.0, 2.0, 5.0, 6.0, 7.0, 8.0]
+    assert (found["initial"], found["reference"]) == ([0.0] * 9, [9.0] * 9)
+    examples = summary.spread_pairs(store.database, RUN, SCORER, 50)
+    assert [_question(pair) for pair in examples] == [0, 1, 2, 5, 6, 7, 8]
+    assert {(pair.reference, pair.reference_reward) for pair in examples} == {("good", 9.0)}
+
+
 def test_a_run_counts_nothing_of_another_one(store: Store) -> None:
     store.save_bad_rows(RUN, [BadRow(1, "empty")])
     nothing = summary.Counts({}, 0, 0, 0, {}, 0, {}, 0, {}, 0, {}, 0, {})
