@@ -89,8 +89,7 @@ def _message(data: Any, depth: int = 0) -> str:
     if depth > _DEPTH_MAX:
         return ""
     if isinstance(data, str):
-        opened = _quoted_json(data)
-        return (_message(opened, depth + 1) if opened is not None else "") or data.strip()
+        return _message(_quoted_json(data), depth + 1) or data.strip()
     if isinstance(data, list):
         parts = [part for part in (_message(item, depth + 1) for item in data[:3]) if part]
         return "; ".join(parts)

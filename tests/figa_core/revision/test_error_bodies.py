@@ -37,6 +37,7 @@ def nested(nest: Nest, times: int, inside: Any) -> Any:
     [
         (b"", ErrorBody()),
         (b" \n plain words \n", ErrorBody("plain words", "plain words")),
+        (b"busy \xff", ErrorBody("busy \ufffd", "busy \ufffd")),
         (b"<p>no page", ErrorBody("<p>no page", "<p>no page")),
         (
             {"error": {"message": "why", "type": "Bad_Type", "param": "temperature", "code": 7}},
@@ -158,6 +159,11 @@ def test_a_sentence_is_found_as_deep_as_a_body_is_read_and_no_deeper(nest: str):
     assert message(nested(NESTS[nest], DEEPEST, "why")) == "why"
     too_deep = nested(NESTS[nest], DEEPEST + 1, "why")
     assert message(too_deep) == json.dumps(too_deep)
+
+
+def test_what_is_in_the_error_comes_first_however_deep():
+    inside = nested(NESTS["a list"], DEEPEST - 1, "why")
+    assert message({"error": inside, "message": "other"}) == "why"
 
 
 def test_a_text_that_quotes_a_body_is_opened_as_deep():
