@@ -53,8 +53,9 @@ def test_a_title_in_the_place_of_a_title_is_an_edit(old: str, new: str):
     if old[0] == new[0] or new[0] != "#":
         assert found(f"{old}\n\n{LAMP}", f"{new}\n\n{LAMP}") == "an edit"
     assert found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{new}") == "an edit"
-    long = f"{new.removesuffix(':')} and then follows once more{':' * new.endswith(':')}"
-    assert "ends with" in found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{long}")
+    bare, colon = new.removesuffix(":"), ":" * new.endswith(":")
+    assert found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{bare} and then more{colon}") == "an edit"
+    assert "ends with" in found(f"{LAMP}\n\n{old}", f"{LAMP}\n\n{bare} and then much more{colon}")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,10 @@ def test_new_paragraphs_are_an_edit_where_the_reference_says_half_of_each(
     ("line", "said"),
     [
         ("Dear Ann,", "an edit"),
+        ("Dear Ann, ", "an edit"),
         ("Liebe Ann、", "an edit"),
+        ("亲爱的安娜，", "an edit"),
+        ("عزيزي آن،", "an edit"),
         ("Dear Ann", "no counterpart"),
         ("one two and three four and five six,", "an edit"),
         ("one two and three four and five six seven,", "no counterpart"),
@@ -112,3 +116,73 @@ def test_a_mark_is_single_where_their_number_is_odd():
 def test_what_was_found_is_shown_up_to_a_length(length: int, shown: str):
     assert f"({shown!r})" in found(LAMP, f"{'x' * length}\n\n{LAMP}")
     assert "('x y')" in found(LAMP, f"x \t y\n\n{LAMP}")
+
+
+@pytest.mark.parametrize(("more", "said"), [("bbb", "an edit"), ("bbbb", "ends with something")])
+def test_a_line_is_moved_where_seven_letters_in_ten_are(more: str, said: str):
+    assert said in found(f"aaaaaaa\n{LAMP}", f"{LAMP}\naaaaaaa {more}")
+
+
+@pytest.mark.parametrize(
+    ("draft", "said"),
+    [
+        ("Use this\nx = f(1);", "an edit"),
+        ("Use this\n\nx = f(1);", "an edit"),
+        ("Use this\nand that\nx = f(1);", "ends with something"),
+        ("x = f(1);", "ends with something"),
+    ],
+)
+def test_a_line_of_code_goes_on_with_a_draft_of_which_half_is_code(draft: str, said: str):
+    assert said in found(draft, f"{draft}\nreturn y")
+    assert "ends with something" in found(draft, f"{draft}\nand that is all")
+
+
+def test_the_question_is_repeated_where_it_ends_as_a_sentence():
+    asked = "Where is my lamp from"
+    repeated = f"the answer repeats the conversation ('{asked}?')"
+    assert found(LAMP, f"{asked}? {LAMP}", None, f"{asked}?") == repeated
+    assert found(LAMP, f"{asked} {LAMP}", None, f"{asked}?") == "an edit"
+    assert found(LAMP, f"{asked}? {LAMP}", None, "Who is there?") == "an edit"
+    assert found(LAMP, f"{asked}? {LAMP}", None, "") == "an edit"
+    assert found(LAMP, f"{asked}? {LAMP}", f"{asked}", f"{asked}?") == "an edit"
+
+
+def test_a_note_in_the_words_of_the_draft_is_one():
+    draft = "It arrives in Rome on Monday."
+    said = found(draft, "It arrives in Rome on Tuesday. (Changed Monday to Tuesday.)")
+    assert said == "the answer ends with a note that the draft has not ('. (Changed Monday to Tuesday.)')"
+    assert found(draft, "It arrives in Rome on Tuesday. Not on Monday as was said.") == "an edit"
+
+
+NUMBERS = [f"w{number:02}" for number in range(1, 31)]
+
+
+@pytest.mark.parametrize(
+    ("words", "again", "others", "said"),
+    [
+        (12, 3, 0, "an edit"),
+        (12, 4, 0, "twice"),  # four words more
+        (14, 4, 0, "twice"),
+        (15, 4, 0, "an edit"),  # or a third more
+        (15, 5, 0, "twice"),
+        (12, 2, 2, "twice"),  # half of what is new is the draft's
+        (12, 2, 3, "an edit"),
+    ],
+)
+def test_words_of_the_draft_that_come_again_in_it_are_no_edit(words: int, again: int, others: int, said: str):
+    known = NUMBERS[:words]
+    new = known[2 : 2 + again] + ["x99", "y99", "z99"][:others]
+    assert said in found(" ".join(known), " ".join([*known[:8], *new, *known[8:]]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("a b c d e f g h i j a b c d e f g h i j", "twice"),
+        ("a b c d e f g h i j a b c d e f g h i x", "twice"),  # nine letters in ten
+        ("a b c d e f g h i j a b c d e f g h x y", "an edit"),
+        ("a b c d e f a b c d x y", "an edit"),
+    ],
+)
+def test_an_answer_that_is_a_rewrite_twice_is_said(answer: str, said: str):
+    assert said in found("No idea.", answer)
