@@ -113,6 +113,7 @@ def test_no_bytes_make_the_reader_fail(data: bytes):
             }
         ).encode(),
         stream(delta(TEXT[:5]), delta(TEXT[5:]), delta(None, "stop"), {"choices": [], "usage": USAGE}),
+        body().replace(b'"message"', b'"text": "another", "message"'),
         stream(json.loads(body())),
         stream({"choices": [{"content": TEXT, "finish_reason": "stop"}], "usage": USAGE}),
         stream(7, {"choices": []}, json.loads(body()), {"usage": None}, done=False),
@@ -121,7 +122,7 @@ def test_no_bytes_make_the_reader_fail(data: bytes):
 def test_an_answer_is_read_in_every_shape_it_is_known_to_come_in(data: bytes):
     reply = read_completion(data)
     assert (reply.outcome, reply.text, reply.finish_reason) == (CallOutcome.ANSWERED, TEXT, "stop")
-    assert reply.used_tokens == 70
+    assert (reply.message, reply.used_tokens) == (None, 70)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +145,9 @@ def test_pairs_that_parts_were_split_in_are_left_out():
     assert read_completion(data).text == "ab"
 
 
-def test_structured_output_that_is_decoded_already_is_kept_as_json():
-    assert json.loads(str(read_completion(body({"revised_response": TEXT})).text)) == {
-        "revised_response": TEXT
-    }
+@pytest.mark.parametrize("decoded", [{"revised_response": TEXT}, {"text": TEXT}, {"type": "text"}])
+def test_structured_output_that_is_decoded_already_is_kept_as_json(decoded: dict[str, str]):
+    assert json.loads(str(read_completion(body(decoded)).text)) == decoded
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,13 @@ def test_structured_output_that_is_decoded_already_is_kept_as_json():
         (body([{"type": "thinking", "thinking": "hm"}]), "without a text"),
         (body([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "x"}]), "'image_url'"),
         (body([{"type": "text", "text": TEXT}, {"type": "tool_use", "input": {}}]), "'tool_use'"),
+        (body([{"type": "text", "text": TEXT}, {"type": "text", "text": 7}]), "a part of type 'text'"),
     ],
 )
 def test_what_is_no_text_is_no_answer_and_said(data: bytes, note: str | None):
     reply = read_completion(data)
     assert (reply.outcome, reply.text or None) == (CallOutcome.ANSWERED, None)
-    assert note is None or note in str(reply.message)
+    assert reply.message is None if note is None else note in str(reply.message)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,7 @@ def test_the_end_of_an_answer_decides_what_it_is(finish: Any, outcome: CallOutco
     [
         body(None, refusal="I will not."),
         body([{"type": "refusal", "refusal": "I will not."}]),
+        body([{"type": "refusal", "text": "I will not."}]),
         body("some", refusal="I will not."),
     ],
 )
@@ -206,7 +208,9 @@ def test_a_refusal_is_one_in_every_form(data: bytes):
 
 
 def test_a_refusal_that_is_no_text_is_a_refusal():
-    assert read_completion(body("some", refusal={"why": "no"})).outcome is CallOutcome.REFUSED
+    reply = read_completion(body("some", refusal={"why": "no"}))
+    assert (reply.outcome, reply.refusal) == (CallOutcome.REFUSED, '{"why":"no"}')
+    assert read_completion(body([{"type": "refusal"}])).refusal == "a part of type 'refusal'"
     assert read_completion(body(TEXT, refusal=False)).outcome is CallOutcome.ANSWERED
 
 
@@ -259,6 +263,20 @@ def test_a_refusal_that_is_no_text_is_a_refusal():
 def test_an_error_under_a_200_is_read_as_one(error: Any, outcome: CallOutcome):
     reply = read_completion(json.dumps(error).encode())
     assert (reply.outcome, reply.text) == (outcome, None)
+
+
+def test_an_error_within_a_choice_keeps_the_tokens_that_were_counted():
+    error = {"error": {"message": "slow down", "code": 429}}
+    for choice in (error, {"message": {"content": TEXT, **error}}):
+        data = {"choices": [{"message": {"content": TEXT}, **choice}], "usage": USAGE}
+        reply = read_completion(json.dumps(data).encode())
+        assert (reply.outcome, reply.used_tokens) == (CallOutcome.RATE_LIMITED, 70)
+
+
+@pytest.mark.parametrize(("code", "status"), [(400, 400), (599, 599), (399, 500), (600, 500), ("503", 503)])
+def test_the_status_that_an_error_names_is_the_one_it_has(code: int | str, status: int):
+    reply = read_completion(json.dumps({"error": {"message": "odd", "code": code}}).encode())
+    assert (reply.status, reply.message) == (status, f"HTTP {status}: odd")
 
 
 def test_an_error_in_a_stream_is_read_as_one():
