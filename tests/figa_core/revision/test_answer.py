@@ -96,6 +96,11 @@ def test_of_several_texts_without_the_fields_name_only_one_may_be_near_the_draft
     assert (read.text, read.problem is None) == (revision or "", revision is not None)
 
 
+def test_the_only_text_of_a_fenced_object_is_the_answer_whatever_it_says():
+    for opening, closing in (("```json", "\n```"), ("```js", "\n```"), ("```", "```\n"), ("```json", "")):
+        assert read_answer(f'{opening}\n{{"response": "red"}}{closing}', DRAFT).text == "red"
+
+
 def test_a_text_in_single_quotes_is_read_with_the_quotes_in_it():
     text = 'It\'s a "blue" lamp.\nIt is here.'
     escaped = text.replace("'", "\\'").replace("\n", "\\n")

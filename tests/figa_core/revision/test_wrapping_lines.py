@@ -116,3 +116,30 @@ def test_a_rule_that_the_draft_has_not_is_a_wrapping(rule: str):
     assert found(GREEK, f"{GREEK}\n{rule}") == f"the answer goes on after the revision, behind {rule!r}"
     for draft in (f"{rule}\n{GREEK}", f"{GREEK}\n{rule}"):
         assert found(draft, draft.replace("delta", "iota")) == "an edit"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (f"```\n{GREEK}\n```", "the answer is wrapped in a code fence"),
+        (f"~~~\n{GREEK}\n~~~", "the answer is wrapped in a code fence"),
+        (f"“{GREEK}„", "the answer is wrapped in quotation marks (“ „)"),
+        (f"({GREEK}]", "the answer is wrapped in ( ]"),
+        (f"- {GREEK}", "the answer begins with '-', which the draft does not"),
+        ("- alpha beta gamma delta\n- epsilon zeta eta theta", "an edit"),  # made into a list
+        (f"> {GREEK}", "the answer begins with '>', which the draft does not"),
+        (GREEK.replace("beta", '"beta'), "an edit"),
+    ],
+)
+def test_marks_around_a_text_are_named(answer: str, said: str):
+    assert found(GREEK, answer) == said
+
+
+def test_a_mark_that_the_reference_begins_with_is_an_edit():
+    assert found(GREEK, f"# {GREEK}", f" # {GREEK}") == "an edit"
+    assert "begins with '#'" in found(GREEK, f"# {GREEK}", GREEK)
+
+
+def test_a_line_of_which_half_of_the_letters_are_the_drafts_has_its_counterpart_there():
+    assert found(f"aaaa {GREEK}", f"aaaa bbbb\n{GREEK}") == "an edit"
+    assert "no counterpart" in found(f"aaaa {GREEK}", f"aaaa bbbbb\n{GREEK}")
