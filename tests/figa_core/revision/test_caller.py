@@ -9,17 +9,22 @@ from tests.figa_core.revision.runs import Run, number_of, refusing
 
 
 @pytest.mark.parametrize("rows", [4, 5, 12])
+@pytest.mark.parametrize(
+    ("status", "message", "settled"),
+    [(413, "too large", RevisionStatus.FAILED), (403, "flagged", RevisionStatus.REFUSED)],
+)
 async def test_rows_refused_alike_by_an_endpoint_that_never_answered_stay_open_from_some_number_on(
-    server: Any, run: Run, rows: int
+    server: Any, run: Run, rows: int, status: int, message: str, settled: RevisionStatus
 ):
-    refusing(server, lambda *_: server.error(413, "too large"))
+    refusing(server, lambda *_: server.error(status, message))
     asked = await run.ask(rows, max_concurrency=2)
     assert asked.error is None
     assert len(asked.revisions) == rows
     assert len(asked.written_off) == (rows if rows < 5 else 0)
     for revision in asked.revisions.values():
-        assert (revision.status, revision.retryable) == (RevisionStatus.FAILED, rows >= 5)
-        assert "too large" in str(revision.reason)
+        end = (RevisionStatus.FAILED, True) if rows >= 5 else (settled, False)
+        assert (revision.status, revision.retryable) == end
+        assert message in str(revision.reason)
         assert revision.attempts == 1
 
 
