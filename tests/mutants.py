@@ -72,7 +72,7 @@ source_paths = ["figa_core"]
 only_mutate = {mutated}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = [
-  "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+  "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning",
   "-m", "{without}", {left_out}
 ]
 process_isolation = "forkserver"
@@ -151,7 +151,7 @@ def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
     Where there are no such tests, or a module is not imported under its name (`__main__`), nothing is tried.
     Raises SystemExit where these tests fail by themselves.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     command += ["-m", "distributed and not slow", tests]
 
     def ends_with(mutant: str) -> int:
