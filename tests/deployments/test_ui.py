@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from figa_core.config import GenerationConfig, PromptsConfig, RewardConfig
+from figa_core.config_section import Section
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
@@ -70,12 +72,19 @@ def browser(serving: Operation) -> Iterator[Browser]:
         chromium.close()
 
 
+def description(section: type[Section], field: str) -> str:
+    """What the form shows above a field, by which it is found."""
+    found = section.model_fields[field].description
+    assert found
+    return found
+
+
 def _set_defaults(serving: Operation, config: dict[str, Any]) -> dict[str, str]:
     """Give the deployment the sandbox's settings, as its owner would; returns the three paths left out."""
     paths = {
-        "JSONL or Parquet, one prompt a row.": config["prompts"].pop("path"),
-        "Hugging Face model directory of the model to align.": config["generation"].pop("model"),
-        "Hugging Face model directory of the reward model.": config["reward"].pop("model"),
+        description(PromptsConfig, "path"): config["prompts"].pop("path"),
+        description(GenerationConfig, "model"): config["generation"].pop("model"),
+        description(RewardConfig, "model"): config["reward"].pop("model"),
     }
     deployment = serving.deployment("figa")
     changed = serving.api.patch(f"/deployments/{deployment['id']}", json={"parameters": {"config": config}})
