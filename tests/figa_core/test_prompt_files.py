@@ -49,16 +49,19 @@ ARRAY, PRETTY = json.dumps(ROWS), json.dumps(ROWS, indent=2, ensure_ascii=False)
         ("p.JSON", PRETTY.replace("\n", "\r\n").encode()),
         ("p.json", LINES.encode()),
         ("p.json", LINES.replace("\n", "\r\n").encode("utf-8-sig")),
-        ("p.jsonl.gz", gzip.compress(LINES.encode())),
-        ("p.ndjson.gz", gzip.compress(LINES.encode("utf-8-sig"))),
-        ("P.JSONL.GZ", gzip.compress(LINES[:200].encode()) + gzip.compress(LINES[200:].encode())),
-        ("p.json.gz", gzip.compress(PRETTY.encode())),
+        ("p.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
+        ("p.ndjson.gz", gzip.compress(LINES.encode("utf-8-sig"), mtime=0)),
+        (
+            "P.JSONL.GZ",
+            gzip.compress(LINES[:200].encode(), mtime=0) + gzip.compress(LINES[200:].encode(), mtime=0),
+        ),
+        ("p.json.gz", gzip.compress(PRETTY.encode(), mtime=0)),
     ],
 )
 def test_a_text_file_is_read_as_it_is(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     if name == "P.JSONL.GZ":
-        content = gzip.compress(LINES.encode())
+        content = gzip.compress(LINES.encode(), mtime=0)
     assert texts(tmp_path / name) == EXPECTED
 
 
@@ -88,14 +91,14 @@ def test_rows_in_a_one_byte_encoding_are_named_and_the_others_read(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("p.jsonl", gzip.compress(b"{}"), r"compressed with gzip.*p\.jsonl\.gz"),
+        ("p.jsonl", gzip.compress(b"{}", mtime=0), r"compressed with gzip.*p\.jsonl\.gz"),
         ("p.jsonl.gz", LINES.encode(), "not readable after row 0: Not a gzipped file"),
         ("p.json", b"PAR1....PAR1", r"a Parquet file.*\.parquet"),
         ("p.jsonl", b"PK\x03\x04...", "a ZIP archive"),
         ("p.jsonl", b"\x28\xb5\x2f\xfd...", "Zstandard"),
         ("p.parquet", b"", "not a readable Parquet file"),
         ("p.parquet", LINES.encode(), "not a readable Parquet file"),
-        ("p.parquet.gz", gzip.compress(b"PAR1"), "gunzip"),
+        ("p.parquet.gz", gzip.compress(b"PAR1", mtime=0), "gunzip"),
         ("p.jsonl", ARRAY.encode(), r"one JSON array"),
         ("p.txt", b"x", r"unknown kind of file '\.txt'"),
         ("p.csv.gz", b"x", "unknown kind of file"),
@@ -177,7 +180,7 @@ def test_what_is_missing_is_named_with_what_would_do(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.binary(max_size=400)
-    | st.sampled_from([LINES.encode(), PRETTY.encode(), gzip.compress(LINES.encode())]),
+    | st.sampled_from([LINES.encode(), PRETTY.encode(), gzip.compress(LINES.encode(), mtime=0)]),
     st.binary(max_size=8),
     st.integers(0, 300),
     st.sampled_from([".jsonl", ".ndjson", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".parquet.gz"]),

@@ -63,7 +63,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     ("answer", "outcome"),
     [
         (http(BODY), CallOutcome.ANSWERED),
-        (http(gzip.compress(BODY), "200 OK", "content-encoding: gzip"), CallOutcome.ANSWERED),
+        (http(gzip.compress(BODY, mtime=0), "200 OK", "content-encoding: gzip"), CallOutcome.ANSWERED),
         (http(BODY, "200 OK", "content-encoding: gzip"), CallOutcome.CONNECTION_LOST),
         (b"", CallOutcome.CONNECTION_LOST),
         (b"HTTP/1.1 200 OK\r\nconte", CallOutcome.CONNECTION_LOST),
