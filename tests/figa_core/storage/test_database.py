@@ -316,8 +316,8 @@ def test_a_statement_that_is_wrong_is_no_damage(database: Database) -> None:
 
 def _count_for_ever(database: Database) -> None:
     with database.open() as connection:
-        # With more threads, one of DuckDB's own may get the whole of so simple a statement, and the main thread,
-        # the only one that sees signals, would wait for its end.
+        # With more threads, one of DuckDB's own may get the whole of so simple a statement, and the main
+        # thread, the only one that sees signals, would wait for its end.
         connection.execute("SET threads = 1")
         connection.execute("SELECT sum(a.i * b.i) FROM range(10000000) a(i), range(10000000) b(i)")
 
