@@ -112,6 +112,7 @@ def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
     assert PYTHON is not None
     starts = list[str]()
     keeper = VllmKeeper(on_start=starts.append)
+    others = set(psutil.Process().children())  # servers that other tests share
     try:
         base, stops = sandbox.base_model, chat.stop_token_ids
         greedy = _generator(base, stops, tmp_path / "generate", 0.0, keeper)
@@ -130,10 +131,10 @@ def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
         rewards = [pair for batch in scorer.score(scoring_requests[:10]) for pair in batch]
         assert starts == [str(base), str(sandbox.reward_model)]
         assert len(rewards) == 10
-        assert len(psutil.Process().children()) == 1  # the first one gave its memory back
+        assert len(set(psutil.Process().children()) - others) == 1  # the first one gave its memory back
     finally:
         keeper.end()
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 def test_a_worker_that_fails_hands_on_the_end_of_its_log(sandbox: Sandbox, tmp_path: Path) -> None:
