@@ -110,7 +110,7 @@ class _Forwarder:
 
     def close(self) -> None:
         if self._more:
-            self._logger.warning("%d more lines like these stand in %s", self._more, self._path)
+            self._logger.warning("%d more lines like these are in %s", self._more, self._path)
 
 
 def _sameness(message: Message) -> str:

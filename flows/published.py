@@ -20,7 +20,7 @@ def published_url(report: Path) -> str | None:
     directory, url = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(URL_VARIABLE)
     if not directory or not url:
         return None
-    # The same run may stand in several workspaces.
+    # The same run may be in several workspaces.
     place = hashlib.sha256(str(report.resolve()).encode()).hexdigest()[:8]
     target = Path(directory) / f"{report.stem}-{place}{report.suffix}"
     partial = target.with_name(f"{target.name}.{os.getpid()}")

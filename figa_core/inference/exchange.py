@@ -1,4 +1,4 @@
-"""The Parquet contract between this environment and vLLM's: what stands in which column.
+"""The Parquet contract between this environment and vLLM's: what is in which column.
 
 Imported on both sides, so it needs nothing but pyarrow and the standard library. A shard is written under
 a temporary name and renamed when whole: a file that can be seen is complete.

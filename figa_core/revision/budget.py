@@ -91,7 +91,7 @@ class Budget:
         return self._spent
 
     async def reserve(self, usd: float) -> None:
-        """Set so much aside; in order of arrival, so that a dear call is not overtaken for ever.
+        """Set so much aside; in order of arrival, so that an expensive call is not overtaken again and again.
 
         Raises:
             BudgetReachedError: it does not fit, and nothing is under way that could make room.

@@ -64,7 +64,7 @@ class CallAnswered:
 
     `revision` is the row's final state if this call settled it. Token counts are the provider's `usage`,
     None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch. `cost_usd`
-    follows from them; where it is None the call's reservation stands in its place. `draft` is the mark of
+    follows from them; where it is None the call's reservation counts instead. `draft` is the mark of
     the text that was to be revised (`draft_mark`), None in journals of release 0.1.
     """
 

@@ -1,4 +1,4 @@
-"""When two errors are the same one: in the same words, whatever ids, figures and quotations stand in them.
+"""When two errors are the same one: in the same words, whatever ids, figures and quotations are in them.
 
 The patterns are few and plain, so that Python and the database's SQL group alike.
 """

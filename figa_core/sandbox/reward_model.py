@@ -3,7 +3,7 @@
 In every batch, any two replies that differ in cost are a pair, those to other requests included, so rewards
 compare across requests. It learns in two phases, short texts first, and with three auxiliary heads, which
 are thrown away afterwards and only make it read the prompt within a minute of training:
-at every slot value, which value is right; at every token, whether it stands in a fault; and how many
+at every slot value, which value is right; at every token, whether it is part of a fault; and how many
 faults there were so far.
 
 Shape legend: B replies, T positions, M replies × positions that belong to replies, P pairs.

@@ -123,7 +123,7 @@ def admit_to_all(windows: Sequence[SlidingWindow], now: float, tokens: int) -> V
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 CUT_SHARE = 0.5
 REFUSAL_TEXT = "I'm sorry, but I can't help with that."
-NO_DRAFT_TEXT = "I can only correct a reply that stands between <response> and </response>."
+NO_DRAFT_TEXT = "I can only correct a reply between <response> and </response>."
 
 
 def count_tokens(text: str) -> int:
@@ -137,7 +137,7 @@ def message_hash(text: str) -> str:
 
 
 def section(text: str, tag: str) -> str | None:
-    """What stands in the last `<tag>` … `</tag>`, less one newline at each end; None without it."""
+    """What is in the last `<tag>` … `</tag>`, less one newline at each end; None without it."""
     opened = text.rfind(f"<{tag}>")
     closed = text.rfind(f"</{tag}>")
     if opened < 0 or closed < opened:

@@ -229,8 +229,8 @@ _UPDATE_SUBMITTED = f"""
     UPDATE revisions SET status = '{RevisionStatus.SUBMITTED}'
     FROM (SELECT DISTINCT revision_id FROM incoming) i
     WHERE revisions.revision_id = i.revision_id AND revisions.status = '{RevisionStatus.PENDING}'"""
-# A row that has its revision keeps it: what is read again is older. A draft that another stands in the place
-# of has not been revised.
+# A row that has its revision keeps it: what is read again is older. A draft that another one has replaced
+# has not been revised.
 _UPDATE_REVISIONS = f"""
     UPDATE revisions SET status = i.status, text = i.text, reason = i.reason, retryable = i.retryable,
         attempts = i.attempts

@@ -152,7 +152,7 @@ def _decode(path: Path, line: bytes, offset: int) -> CallRecord:
         with Path(path).open("rb") as file:
             number = file.read(offset).count(b"\n") + 1
         raise StorageError(
-            f"{path}, line {number}: damaged record ({error}). Answers that were paid for may stand "
+            f"{path}, line {number}: damaged record ({error}). Answers that were paid for may be "
             "behind it: restore the file from a copy, or fix or remove that line by hand."
         ) from error
 

@@ -197,7 +197,7 @@ class Store:
             connection.unregister("incoming")
 
     def save_weighed_shards(self, run_id: str, files: Sequence[Path]) -> None:
-        """Mark as weighed the pairs of this run that stand in these shard files."""
+        """Mark as weighed the pairs of this run that are in these shard files."""
         with self.database.transaction() as connection:
             connection.execute(
                 "UPDATE pairs SET weighed = true, weigh_reason = 'weighed' "

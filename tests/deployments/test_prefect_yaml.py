@@ -1,4 +1,4 @@
-"""The deployments' file: what stands in it fits the flows, the presets and the automations."""
+"""The deployments' file: what is in it fits the flows, the presets and the automations."""
 
 import copy
 import tomllib

@@ -101,7 +101,7 @@ def test_a_flood_is_cut_off_and_counted_and_leaves_room_for_errors(
         append(path, "RuntimeError: drowned\n")
     assert len(told.messages) <= 50
     assert told.messages[-2] == "RuntimeError: drowned"
-    assert told.messages[-1].endswith(f"more lines like these stand in {path}")
+    assert told.messages[-1].endswith(f"more lines like these are in {path}")
     assert int(told.messages[-1].split()[0]) > 300
 
 

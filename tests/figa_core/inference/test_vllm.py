@@ -79,7 +79,7 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_company(
     again = [GenerationRequest(f"again {r.request_id}", r.prompt_ids, r.seed) for r in repeated]
     (full_stop,) = chat.response_ids(".")
     vllm = _generator(sandbox.base_model, [full_stop], tmp_path, temperature=1.0)
-    # The repetitions stand in the second shard, among other rows.
+    # The repetitions are in the second shard, among other rows.
     batches = vllm.generate([*generation_requests[:100], *again])
     samples = {key: g.token_ids for key, g in generations(batches).items()}
 

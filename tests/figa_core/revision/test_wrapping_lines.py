@@ -1,4 +1,4 @@
-"""What stands on the first and the last line of a revision besides it, case by case."""
+"""What is on the first and the last line of a revision besides it, case by case."""
 
 import pytest
 

@@ -108,7 +108,7 @@ def test_a_model_without_exchangeable_attention_is_left_as_it_was() -> None:
 
 
 class Mixing(LlamaForCausalLM):
-    """Mixes every token with its left neighbour, whatever row they stand in, as a convolution does."""
+    """Mixes every token with its left neighbour, whatever row they are in, as a convolution does."""
 
     def forward(self, input_ids: Any, **arguments: Any) -> Any:  # type: ignore[override]
         embeddings = self.get_input_embeddings()(input_ids)
