@@ -91,12 +91,14 @@ class Share:
     Attributes:
         spelled: survivors that change nothing but the spelling of a text.
         untested: no test reaches them; they count as survivors.
+        left_to_ranks: not in the sample of those tried against tests that start ranks; they count as nothing.
     """
 
     killed: int
     survived: int
     spelled: int
     untested: int
+    left_to_ranks: int = 0
 
     @property
     def killed_share(self) -> float:
@@ -104,10 +106,11 @@ class Share:
         return self.killed / max(1, self.killed + self.survived + self.untested)
 
 
-def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
+def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int | None = None) -> Share:
     """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test.
 
     Of the mutants, which are numbered by function, `tenths` of ten are tried: those whose last digit says so.
+    `in_ranks`: see `try_in_ranks`.
     """
     copy = OUTPUT / package
     _copy_tracked_files(copy)
@@ -141,13 +144,14 @@ def run_package(package: str, *, processes: int, tenths: int = 10) -> Share:
     if code != 0:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
-    try_in_ranks(copy, f"tests/figa_core/{package}", processes)
-    return _read_results(package, copy)
+    left = try_in_ranks(copy, f"tests/figa_core/{package}", processes, at_most=in_ranks)
+    return _read_results(package, copy, left)
 
 
-def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
+def try_in_ranks(copy: Path, tests: str, processes: int, *, at_most: int | None = None) -> frozenset[str]:
     """Try what survived or had no test against the tests that start ranks: mutmut does not see into children.
 
+    Each takes up to a minute. With `at_most`, so many are tried, evenly over all; the others are returned.
     Where there are no such tests, or a module is not imported under its name (`__main__`), nothing is tried.
     Raises SystemExit where these tests fail by themselves.
     """
@@ -162,18 +166,20 @@ def try_in_ranks(copy: Path, tests: str, processes: int) -> None:
             ).returncode
 
     alive = [name for codes in _metas(copy).values() for name, code in codes.items() if code in _ALIVE]
-    tried = [name for name in alive if ".__main__." not in name]
-    code = ends_with("") if tried else _NO_TESTS
+    reached = [name for name in alive if ".__main__." not in name]
+    code = ends_with("") if reached else _NO_TESTS
     if code == _NO_TESTS:
-        return
+        return frozenset()
     if code != 0:
         raise SystemExit(f"{tests}: the tests that start ranks fail without any mutant")
+    tried = reached[:: max(1, -(-len(reached) // at_most))] if at_most else reached
     with ThreadPoolExecutor(processes) as pool:
         found = dict(zip(tried, pool.map(ends_with, tried), strict=True))
     for path in _metas(copy):
         meta = json.loads(path.read_text(encoding="utf-8"))
         meta["exit_code_by_key"] |= {name: found[name] for name in meta["exit_code_by_key"] if name in found}
         path.write_text(json.dumps(meta), encoding="utf-8")
+    return frozenset(reached) - set(tried)
 
 
 def _metas(copy: Path) -> dict[Path, dict[str, int | None]]:
@@ -195,15 +201,16 @@ def _copy_tracked_files(copy: Path) -> None:
         shutil.copy2(ROOT / name, target)
 
 
-def _read_results(package: str, copy: Path) -> Share:
+def _read_results(package: str, copy: Path, left_to_ranks: frozenset[str]) -> Share:
     if lost := _not_run(copy):
         raise SystemExit(f"{package}: pytest could not be started for {len(lost)} mutants, first {lost[0]}")
     lines = _ask(copy, "results", "--all", "true").splitlines()
-    found = [line.strip().rpartition(": ") for line in lines if ": " in line]
-    count = Counter(status for _, _, status in found)
+    stated = (line.strip().rpartition(": ") for line in lines if ": " in line)
+    found = [(name, status) for name, _, status in stated if name not in left_to_ranks]
+    count = Counter(status for _, status in found)
     spelled = 0
     with (OUTPUT / f"{package}.txt").open("w", encoding="utf-8") as file:
-        for name, _, status in found:
+        for name, status in found:
             if status == "no tests":
                 file.write(f"# no test reaches {name}\n")
             elif status == "survived":
@@ -213,7 +220,7 @@ def _read_results(package: str, copy: Path) -> Share:
                 else:
                     file.write(diff + "\n")
     killed = sum(count[status] for status in _KILLED)
-    return Share(killed, count["survived"] - spelled, spelled, count["no tests"])
+    return Share(killed, count["survived"] - spelled, spelled, count["no tests"], len(left_to_ranks))
 
 
 def _not_run(copy: Path) -> list[str]:
@@ -256,6 +263,9 @@ def main() -> None:
     parser.add_argument(
         "--tenths", type=int, default=10, help="of the mutants, for a sample of large packages"
     )
+    parser.add_argument(
+        "--in-ranks", type=int, metavar="N", help="try at most N against tests that start ranks"
+    )
     options = parser.parse_args()
     if unknown := set(options.packages) - set(PACKAGES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PACKAGES)}")
@@ -263,11 +273,14 @@ def main() -> None:
     summary = OUTPUT / "summary.json"
     figures = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
     for package in options.packages or PACKAGES:
-        share = run_package(package, processes=options.processes, tenths=options.tenths)
+        share = run_package(
+            package, processes=options.processes, tenths=options.tenths, in_ranks=options.in_ranks
+        )
         total = share.killed + share.survived + share.untested
         print(
             f"{package:<12}{share.killed_share:7.1%} of {total:,} killed; {share.survived:,} survived, "
-            f"{share.untested:,} reached by no test; {share.spelled:,} others differ in spelling only",
+            f"{share.untested:,} reached by no test; {share.spelled:,} others differ in spelling only, "
+            f"{share.left_to_ranks:,} were left to tests in ranks",
             flush=True,
         )
         figures[package] = asdict(share)
