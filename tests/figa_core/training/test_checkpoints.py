@@ -8,6 +8,7 @@ import pytest
 
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints
+from figa_core.training.change import WeightChange
 from figa_core.training.checkpoints import Checkpoint, TrainingManifest, checkpoints_dir, last_whole, tag_of
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
@@ -110,6 +111,29 @@ def test_every_flipped_bit_of_a_finished_training_is_found(job: TrainingJob, tmp
             run_training(job, log_path=tmp_path / "log")
         path.write_bytes(before)
     checkpoints.check_exported(job.model_dir)
+
+
+def test_what_a_finished_training_says_of_itself_is_its_result(job: TrainingJob, tmp_path: Path) -> None:
+    change = WeightChange(0.25, changed=3, compared=4, dtype="bfloat16", dtype_before="float32")
+    finished(job)
+    said = TrainingManifest(
+        job.training_id, 10, 2, 1.5, 1024, {"torch": "2.13"}, overflowed_steps=1, change=change
+    )
+    checkpoints.finish(job, said)
+    read = checkpoints.read_manifest(job.output)
+    assert read is not None
+    assert dataclasses.replace(read, files={}) == said
+    result = run_training(job, log_path=tmp_path / "log")
+    assert dataclasses.asdict(result) == {
+        "training_id": job.training_id,
+        "model_dir": job.model_dir,
+        "steps": 10,
+        "skipped_steps": 2,
+        "overflowed_steps": 1,
+        "wall_seconds": 1.5,
+        "peak_rss_bytes": 1024,
+        "metrics_path": job.metrics_path,
+    }
 
 
 def test_a_model_that_is_going_to_be_judged_is_compared_first(job: TrainingJob, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from figa_core.training.checkpoints import (
     remove_unfinished,
     tag_of,
 )
-from figa_core.training.failures import record_failure, root_failure
+from figa_core.training.failures import clear_failures, record_failure, root_failure
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
@@ -64,7 +64,8 @@ def test_shards_of_another_tokenizer_or_template_are_refused_before_anything_sta
     write_shards(
         foreign, pairs, shard_set_id="s", scheme="levenshtein", max_length=64, pairs_per_shard=100, **hashes
     )
-    with pytest.raises(TrainingError, match=f"made with {what}"):
+    ours = getattr(chat, changed)[:12]
+    with pytest.raises(TrainingError, match=rf"made with {what} than .*\({'0' * 12}, not {ours}\)"):
         run_training(dataclasses.replace(job, shards=foreign), log_path=tmp_path / "log")
     assert not job.output.exists()
 
@@ -114,8 +115,22 @@ def test_a_checkpoint_of_other_ranks_is_not_resumed(job: TrainingJob) -> None:
 
 
 def test_the_error_that_the_others_followed_from_is_told(tmp_path: Path) -> None:
-    record_failure(tmp_path, 0, RuntimeError("Connection closed by peer"), secondary=True)
-    record_failure(tmp_path, 1, TrainingError("token id 999"), secondary=False)
+    output = tmp_path / "not" / "there yet"
+    record_failure(output, 0, RuntimeError("Connection closed by peer"), secondary=True)
+    record_failure(output, 2, TrainingError("token id 7"), secondary=False)
+    record_failure(output, 1, TrainingError("token id 999 of “Ỹ”"), secondary=False)
+    failure = root_failure(output)
+    assert failure is not None
+    assert (failure.rank, failure.kind, failure.message) == (1, "TrainingError", "token id 999 of “Ỹ”")
+    clear_failures(output)
+    assert root_failure(output) is None
+
+
+def test_the_words_of_a_rank_that_was_killed_as_it_wrote_them_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "failure-rank0.json").write_text('{"rank": 0, "ki')
+    (tmp_path / "failure-rank1.json").write_text('{"rank": 1}')
+    assert root_failure(tmp_path) is None
+    record_failure(tmp_path, 3, TrainingError("no room"), secondary=True)
     failure = root_failure(tmp_path)
     assert failure is not None
-    assert (failure.rank, failure.kind, failure.message) == (1, "TrainingError", "token id 999")
+    assert failure.rank == 3
