@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from deployments.serving import Serving
 from figa_core.errors import FigaError, WorkspaceBusyError, WorkspaceError
-from figa_core.processes import end_leftovers
+from figa_core.processes.children import end_leftovers
 from flows.server import API_URL_VARIABLE
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from prefect.context import refresh_global_settings_context
 
 from deployments.deploy import deploy
 from deployments.pools import Pool
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
 from flows.server import API_URL_VARIABLE, PrefectServer
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from figa_core.config import PipelineConfig
 from figa_core.config_section import Section, says_nothing, takes
 from figa_core.errors import ConfigError
+from figa_core.files import open_regular
 from figa_core.findings import shortened
-from figa_core.regular_files import open_regular
 
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from figa_core.files import open_regular
 from figa_core.records import Message, Objective
-from figa_core.regular_files import open_regular
 
 _HEX_DIGITS = 32
 

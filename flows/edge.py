@@ -15,8 +15,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from figa_core import interruption
 from figa_core.errors import FigaError, InputError, InterruptedRunError
+from figa_core.processes import interruption
 from flows import streams
 from flows.crash_report import report_crash
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from figa_core import ids, interruption
+from figa_core import ids
 from figa_core.config import Engine, PipelineConfig
 from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
-from figa_core.processes import end_leftovers
-from figa_core.prompt_files import prompts_fingerprint
+from figa_core.processes import interruption
+from figa_core.processes.children import end_leftovers
+from figa_core.prompts.files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.lease import describe_holder, is_held, workspace_lease

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from figa_core.errors import ConfigError, WorkspaceError
-from figa_core.processes import child_environment, die_with_parent
+from figa_core.processes.children import child_environment, die_with_parent
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

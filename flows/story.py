@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from figa_core import interruption
 from figa_core.ports import ProgressCallback
+from figa_core.processes import interruption
 from figa_core.records import Stage
 from flows.progress import Progress, result_line
 from flows.progress_artifact import progress_artifact

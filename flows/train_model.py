@@ -11,10 +11,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core import interruption
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
+from figa_core.processes import interruption
 from figa_core.training.job import TrainingJob
 from figa_core.training.step_size import SETTING
 from flows.artifacts import publish_curve

@@ -9,11 +9,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
-from figa_core.fingerprint import model_fingerprint
 from figa_core.inference.choice import Work
+from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
 from figa_core.records import FinishReason, Response, Split, Stage
 from figa_core.storage.failures import (

@@ -7,17 +7,17 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.roles import TemplateRoles
 from figa_core.config import PromptsConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import ProgressCallback
-from figa_core.prompts import BadRow, RowFormat, read_prompts, reason_kind
+from figa_core.prompts.read import BadRow, RowFormat, read_prompts, reason_kind
 from figa_core.records import Prompt, Stage
 from figa_core.row_failures import too_many
 from figa_core.storage import imported
 from figa_core.storage.first_rows import FirstRows
-from figa_core.template_roles import TemplateRoles
 from tasks.results import StageResult, no_progress
 from tasks.workspace import Workspace
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import WorkspaceError
 from figa_core.records import Objective, Split

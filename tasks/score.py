@@ -8,11 +8,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
-from figa_core.fingerprint import model_fingerprint
 from figa_core.inference.choice import Work
+from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback, RowFailure, ScoringRequest
 from figa_core.records import Score, Split, Stage
 from figa_core.storage.failures import forget_score_failures, save_score_failures, score_failures

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from figa_core import ids
 from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
-from figa_core.fingerprint import model_fingerprint
+from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.records import Objective, Stage
 from figa_core.storage.rows import TrainingRow

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import WeightingConfig
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import count_reasons

@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "mutants"
 CORE = "core"
 PACKAGES = (
+    "chat",
+    "prompts",
+    "processes",
     "weighting",
     "training",
     "revision",

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from figa_core import interruption
-from figa_core.child_log import followed
 from figa_core.errors import EngineError
-from figa_core.processes import child_environment
+from figa_core.processes import interruption
+from figa_core.processes.children import child_environment
+from figa_core.processes.log import followed
 
 PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 IDLE_S = 120.0

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from figa_core.child_log import tell
 from figa_core.inference import exchange
 from figa_core.inference.row_checks import each_or_reason, problem_of
-from figa_core.processes import die_with_parent
+from figa_core.processes.children import die_with_parent
+from figa_core.processes.log import tell
 
 _Row = TypeVar("_Row")
 _Out = TypeVar("_Out")

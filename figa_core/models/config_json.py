@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import EngineError
+from figa_core.files import read_regular
 from figa_core.models.safetensors import LFS_ADVICE, git_lfs_pointer
-from figa_core.regular_files import read_regular
 
 CONFIG = "config.json"
 _DEFAULT_LABELS = 2  # transformers' own, where config.json names none

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from figa_core.regular_files import open_regular
+from figa_core.files import open_regular
 
 LENGTH_BYTES = 8
 _HEADER_BYTES_MAX = 100_000_000  # the format's own limit

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from figa_core.files import open_regular
 from figa_core.models.safetensors import Tensor, UnreadableWeightsError, read_header
-from figa_core.regular_files import open_regular
 
 _WHOLE_BYTES = 1 << 16
 _SAMPLE_BYTES = 1 << 13

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from figa_core.errors import EngineError
+from figa_core.files import require_regular
 from figa_core.models.config_json import read_object
 from figa_core.models.safetensors import (
     LFS_ADVICE,
@@ -13,7 +14,6 @@ from figa_core.models.safetensors import (
     git_lfs_pointer,
     read_header,
 )
-from figa_core.regular_files import require_regular
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

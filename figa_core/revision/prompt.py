@@ -23,8 +23,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 
 from figa_core.errors import ConfigError
+from figa_core.files import require_regular
 from figa_core.records import Message
-from figa_core.regular_files import require_regular
 
 TAGS = ("conversation", "reference", "response")
 ANSWER_FIELD = "revised_response"

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 from figa_core.errors import EngineError, WorkspaceError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.sandbox import vocabulary
 from figa_core.sandbox.recipe import DEFAULT_PROMPTS, SandboxRecipe
 from figa_core.sandbox.verifier import verify

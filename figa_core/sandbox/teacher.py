@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.sandbox import teacher_protocol as protocol
 from figa_core.sandbox import teacher_rules as rules
 from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFault

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from figa_core.errors import EngineError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_rules import TeacherFault
 
 _START_TIMEOUT_S = 60.0

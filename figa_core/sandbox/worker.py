@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from figa_core.errors import EngineError
-from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.sandbox import vocabulary
 from figa_core.sandbox.base_model import sampled_score, save_model, train_base_model
 from figa_core.sandbox.recipe import SandboxRecipe

@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from figa_core import interruption
 from figa_core.errors import StorageError, WorkspaceError
+from figa_core.processes import interruption
 from figa_core.storage.migrations import migrate
 
 _FIRST_WAIT_S = 0.01

@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 
 from figa_core.errors import StorageError
-from figa_core.prompts import BadRow
+from figa_core.prompts.read import BadRow
 from figa_core.records import (
     Decision,
     Prompt,

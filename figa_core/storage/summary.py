@@ -9,7 +9,7 @@ import orjson
 
 from figa_core.errors import InputError
 from figa_core.findings import shortened
-from figa_core.prompts import reason_kind
+from figa_core.prompts.read import reason_kind
 from figa_core.records import Message, Split
 from figa_core.storage.database import Database
 from figa_core.storage.failures import generation_failures

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figa_core.child_log import tell
 from figa_core.errors import TrainingError
-from figa_core.processes import die_with_parent
+from figa_core.processes.children import die_with_parent
+from figa_core.processes.log import tell
 from figa_core.training.failures import record_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopWish

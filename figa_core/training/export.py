@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.errors import TrainingError
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.job import TrainingJob

@@ -1,6 +1,6 @@
 """Start a training and follow it: what the train stage calls. This module imports no torch.
 
-Where the run is asked to stop (`figa_core.interruption`, or any exception while this waits), the ranks are
+Where the run is asked to stop (`processes.interruption`, or any exception while this waits), the ranks are
 asked to, finish the step under way, write a checkpoint and end; those that take too long are killed.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from figa_core import interruption
-from figa_core.chat import load_chat_format
-from figa_core.child_log import followed
+from figa_core.chat.format import load_chat_format
 from figa_core.errors import TrainingError
 from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
-from figa_core.processes import child_environment
+from figa_core.processes import interruption
+from figa_core.processes.children import child_environment
+from figa_core.processes.log import followed
 from figa_core.storage import shards
 from figa_core.training import checkpoints, stop
 from figa_core.training.failures import clear_failures, root_failure

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from figa_core.processes import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.training.job import TrainingJob
 
 

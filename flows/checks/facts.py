@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import PipelineConfig
-from figa_core.prompt_survey import PromptSurvey, survey
-from figa_core.prompts import read_prompts
+from figa_core.prompts.read import read_prompts
+from figa_core.prompts.survey import PromptSurvey, survey
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from tasks.import_prompts import row_format
 

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
+from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
 from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
-from figa_core.prompts import reason_kind
-from figa_core.template_roles import TemplateRoles
+from figa_core.prompts.read import reason_kind
 from flows.checks.facts import Facts
 from tasks.engines import check_engine
 from tasks.import_prompts import PromptCheck

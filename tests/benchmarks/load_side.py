@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import psutil
 
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server import PrefectServer
 from tests.benchmarks.load_spec import Outcome, Spec

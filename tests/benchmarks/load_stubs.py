@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason

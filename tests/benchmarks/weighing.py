@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.config import WeightingConfig
 from figa_core.records import Message
 from figa_core.weighting.alignment import edit_classes

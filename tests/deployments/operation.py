@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 
 START_TIMEOUT_S = 240.0
 

@@ -18,7 +18,7 @@ from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATA
 from deployments.deploy import deploy, deployment_names, main
 from deployments.pools import Pool
 from figa_core.errors import ConfigError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from flows.elsewhere import run_elsewhere
 from flows.names import TRAIN_MODEL
 from flows.progress import Lines, showing

@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.limits import Provider, main, slot_limits
 from figa_core.errors import ConfigError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from flows.server import PrefectServer
 
 PRESET = Path(__file__).parents[2] / "deployments/presets/openai.toml"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from flows.server import API_URL_VARIABLE, PrefectServer
 
 FLOW = """
@@ -18,7 +18,7 @@ from deployments.termination import stop_gently
 stop_gently()
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from figa_core import interruption
+from figa_core.processes import interruption
 from figa_core.errors import InterruptedRunError
 
 @task(cache_policy=NO_CACHE)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import httpx2
 import pytest
 
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server import API_URL_VARIABLE, PrefectServer

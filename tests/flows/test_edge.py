@@ -83,7 +83,7 @@ def test_a_thread_that_ends_by_an_error_ends_no_command(tmp_path: Path) -> None:
 
 def test_a_wish_to_stop_that_comes_where_nothing_can_be_raised_is_not_printed(tmp_path: Path) -> None:
     body = """
-    from figa_core import interruption
+    from figa_core.processes import interruption
     class Finalized:
         def __del__(self): interruption.on_signal(2)
     Finalized()

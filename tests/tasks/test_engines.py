@@ -23,7 +23,7 @@ WORKER = """
 import json, os, sys
 from pathlib import Path
 from figa_core.inference import exchange
-from figa_core.processes import die_with_parent
+from figa_core.processes.children import die_with_parent
 die_with_parent()
 for line in sys.stdin.buffer:
     job = json.loads(line)

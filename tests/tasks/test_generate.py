@@ -13,7 +13,7 @@ from figa_core.records import FinishReason, Message, Prompt, Split
 from figa_core.sandbox.build import Sandbox
 from tasks.generate import Sampling, _responses, generate
 from tasks.workspace import Workspace
-from tests.figa_core.templates.styles import chat_format
+from tests.figa_core.chat.templates.styles import chat_format
 
 RUN = "run-of-the-test"
 NO_SYSTEM = (

@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from figa_core import ids, interruption
+from figa_core import ids
 from figa_core.config import EvaluationConfig, PromptsConfig
 from figa_core.errors import InterruptedRunError
 from figa_core.inference.vllm import VllmGenerator, VllmSettings
 from figa_core.ports import GenerationRequest
+from figa_core.processes import interruption
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
 from figa_core.storage.lease import is_held, workspace_lease

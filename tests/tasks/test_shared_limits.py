@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.limits import Provider, create_limits
 from figa_core.errors import ConfigError, ReviserError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.revision.permits import shared_rate
 from figa_core.sandbox.teacher_process import TeacherProcess
 from tasks.shared_limits import SLOTS_PER_REQUEST, LimitNames, PrefectPermits, name_for, shared_permits

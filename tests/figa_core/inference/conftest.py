@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.ports import GenerationRequest, ScoringRequest
-from figa_core.prompts import RowFormat, read_prompts
+from figa_core.prompts.read import RowFormat, read_prompts
 from figa_core.records import Prompt
 from figa_core.sandbox.build import Sandbox
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm_worker import _outcomes

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest

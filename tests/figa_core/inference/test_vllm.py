@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings, find_vllm_python

@@ -11,15 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from figa_core import interruption
 from figa_core.errors import EngineError, InterruptedRunError
 from figa_core.inference.vllm_process import VllmKeeper, VllmWorker
+from figa_core.processes import interruption
 
 # What `vllm_worker` does as far as its keeper sees it: one engine, a job a line, an output file for each.
 WORKER = """#!{python}
 import json, os, sys
 from pathlib import Path
-from figa_core.processes import die_with_parent
+from figa_core.processes.children import die_with_parent
 die_with_parent()
 engine = json.loads(sys.argv[-1])
 print("engine", engine["model"], flush=True)

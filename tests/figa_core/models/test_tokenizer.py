@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.errors import ConfigError
 from figa_core.models.tokenizer import generation_stops, load_tokenizer, vocabulary_problems
 from figa_core.sandbox.build import Sandbox

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from figa_core.errors import EngineError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault, message_hash
 

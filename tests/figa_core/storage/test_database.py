@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from figa_core import interruption
 from figa_core.errors import InterruptedRunError, StorageError, WorkspaceError
+from figa_core.processes import interruption
 from figa_core.storage.database import Database, insert_rows
 from figa_core.storage.migrations import MIGRATIONS, SCHEMA_VERSION, migrate
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from figa_core.prompts import BadRow
+from figa_core.prompts.read import BadRow
 from figa_core.records import Message, Prompt, Split
 from figa_core.storage import imported
 from figa_core.storage.store import Store

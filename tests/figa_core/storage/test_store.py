@@ -11,7 +11,7 @@ import pytest
 
 from figa_core import ids
 from figa_core.filtering import Candidate
-from figa_core.prompts import BadRow
+from figa_core.prompts.read import BadRow
 from figa_core.records import (
     Decision,
     FinishReason,

@@ -8,7 +8,7 @@ import pytest
 
 from figa_core import ids
 from figa_core.errors import InputError
-from figa_core.prompts import BadRow
+from figa_core.prompts.read import BadRow
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage import summary
 from figa_core.storage.failures import save_generation_failures

@@ -7,7 +7,7 @@ import pytest
 
 from figa_core.filtering import Candidate
 from figa_core.ports import RowFailure
-from figa_core.prompts import BadRow
+from figa_core.prompts.read import BadRow
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.storage.failures import save_generation_failures, save_score_failures
 from figa_core.storage.pairs import RevisionRecipe, RunScores, decide_admissions, replace_pairs

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.records import EditClass, WeighedPair
 from figa_core.storage.shards import write_shards
 from figa_core.training.launch import run_training

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from figa_core.processes import die_with_parent
+from figa_core.processes.children import die_with_parent
 from figa_core.training import loop
 from figa_core.training.batches import plan_step, step_pairs
 from figa_core.training.data import PairData

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import TrainingError
 from figa_core.records import EditClass, Objective, WeighedPair
 from figa_core.storage.shards import write_shards

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from figa_core.errors import TrainingError
-from figa_core.processes import child_environment
+from figa_core.processes.children import child_environment
 from figa_core.records import Objective, WeighedPair
 from figa_core.training.batches import step_pairs
 from figa_core.training.job import Levers

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from figa_core.chat import load_chat_format
+from figa_core.chat.format import load_chat_format
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints
 from figa_core.training.change import WeightChange

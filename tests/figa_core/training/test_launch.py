@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import TrainingError
 from figa_core.records import Objective, WeighedPair
 from figa_core.storage.shards import write_shards

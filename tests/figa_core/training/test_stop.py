@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from figa_core import interruption
 from figa_core.errors import InterruptedRunError, TrainingError
+from figa_core.processes import interruption
 from figa_core.training import checkpoints
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training

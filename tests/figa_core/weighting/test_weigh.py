@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.records import EditClass, FinishReason, Message, WeighedPair
 from figa_core.weighting.schemes import levenshtein, reward_scaled
 from figa_core.weighting.weigh import PairTexts, SkippedPair, restore_whitespace, weigh_pair, weigh_pairs
-from tests.figa_core.templates.styles import STYLES, Spaces, ids_of, plain_format, tokens
-from tests.figa_core.templates.styles import chat_format as styled
+from tests.figa_core.chat.templates.styles import STYLES, Spaces, ids_of, plain_format, tokens
+from tests.figa_core.chat.templates.styles import chat_format as styled
 
 K, I, S, D, E = (EditClass(value) for value in range(5))  # noqa: E741
 TEMPLATE = (

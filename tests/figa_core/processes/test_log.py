@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.child_log import followed
+from figa_core.processes.log import followed
 
 LOGGER = logging.getLogger("figa_core.test")
 VLLM = "(MainProcess pid=7) {} 11-21 15:52:09 [a.py:1] {}\n"
@@ -53,7 +53,7 @@ def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
 def test_all_that_a_child_said_is_told_before_its_end_is_reported(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
-    program = "from figa_core.child_log import tell; tell('loaded'); raise ValueError('no')"
+    program = "from figa_core.processes.log import tell; tell('loaded'); raise ValueError('no')"
     with path.open("ab") as log, followed(path, LOGGER):
         assert subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log).returncode == 1
     loaded, error = told.messages

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from figa_core.child_lines import LineReader, Message
+from figa_core.processes.log_lines import LineReader, Message
 
 HEALTHY_VLLM = """\
 (MainProcess pid=16161) INFO 11-21 15:51:53 [api_utils.py:286] non-default args: {'runner': 'pooling'}

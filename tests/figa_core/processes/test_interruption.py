@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from figa_core import interruption
 from figa_core.errors import InterruptedRunError
+from figa_core.processes import interruption
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_signals_handler_ends_a_wait() -> None:
 
 PROGRAM = """
 import asyncio, os, signal, sys, time
-from figa_core import interruption
+from figa_core.processes import interruption
 from figa_core.errors import InterruptedRunError
 
 def ready():

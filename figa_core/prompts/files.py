@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from figa_core import ids, json_rows
+from figa_core import ids
 from figa_core.errors import InputError
-from figa_core.regular_files import require_regular
+from figa_core.files import require_regular
+from figa_core.prompts import json_rows
 
 KINDS = (".jsonl", ".ndjson", ".json", ".parquet")
 _PACKED = ".gz"

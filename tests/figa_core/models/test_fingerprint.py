@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from figa_core.errors import InputError
-from figa_core.fingerprint import model_fingerprint
+from figa_core.models.fingerprint import model_fingerprint
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_cache_as_it_was(model: Path, tmp_path: Path) -> 
     cache.write_text("{}")
     code = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from figa_core.fingerprint import model_fingerprint\n"
+        "from figa_core.models.fingerprint import model_fingerprint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
         "print(model_fingerprint(Path(sys.argv[1]), Path(sys.argv[2])))"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.regular_files import open_regular, read_regular, require_regular
+from figa_core.files import open_regular, read_regular, require_regular
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:

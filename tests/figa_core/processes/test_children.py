@@ -9,11 +9,13 @@ import time
 import psutil
 import pytest
 
-from figa_core.processes import PARENT_PID_VARIABLE, child_environment, end_leftovers
+from figa_core.processes.children import PARENT_PID_VARIABLE, child_environment, end_leftovers
 
-CHILD = "from figa_core.processes import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
+CHILD = (
+    "from figa_core.processes.children import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
+)
 GENTLE_CHILD = (
-    "import signal, sys, time\nfrom figa_core.processes import die_with_parent\n"
+    "import signal, sys, time\nfrom figa_core.processes.children import die_with_parent\n"
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ended by SIGTERM', flush=True)))\n"
     "die_with_parent(signal.SIGTERM)\nprint('ready', flush=True)\ntime.sleep(60)"
 )
@@ -21,7 +23,7 @@ GENTLE_CHILD = (
 
 def _parent_of(child: str) -> str:
     return (
-        "import subprocess, sys, time\nfrom figa_core.processes import child_environment\n"
+        "import subprocess, sys, time\nfrom figa_core.processes.children import child_environment\n"
         f"child = subprocess.Popen([sys.executable, '-c', {child!r}], env=child_environment())\n"
         "print(child.pid, flush=True)\ntime.sleep(60)"
     )
@@ -81,7 +83,7 @@ def test_a_child_may_ask_for_a_signal_that_lets_it_clean_up() -> None:
 
 def test_a_child_lives_as_long_as_its_parent_and_is_told_what_the_parent_adds() -> None:
     code = (
-        "import os, time\nfrom figa_core.processes import die_with_parent\n"
+        "import os, time\nfrom figa_core.processes.children import die_with_parent\n"
         "die_with_parent()\nprint(os.environ['EXTRA'], flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen(

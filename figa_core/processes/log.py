@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from figa_core.child_lines import OWN, LineReader, Message
+from figa_core.processes.log_lines import OWN, LineReader, Message
 
 _POLL_S = 0.25
 _CHUNK_BYTES = 1 << 16

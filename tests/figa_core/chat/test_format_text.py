@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from figa_core.chat import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.records import Message
-from tests.figa_core.templates.styles import Spaces, chat_format, ids_of, plain_format, tokens
+from tests.figa_core.chat.templates.styles import Spaces, chat_format, ids_of, plain_format, tokens
 
 AFTER_A_SPACE = (
     "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"

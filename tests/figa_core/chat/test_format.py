@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from figa_core.chat import PLAIN_TEMPLATE, ChatFormat, load_chat_format
+from figa_core.chat.format import PLAIN_TEMPLATE, ChatFormat, load_chat_format
 from figa_core.errors import ConfigError, InputError
 from figa_core.records import Message
 

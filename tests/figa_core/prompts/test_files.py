@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from figa_core import ids
 from figa_core.errors import InputError
-from figa_core.prompt_files import prompts_fingerprint
-from figa_core.prompts import BadRow, Prompt, RowFormat, read_prompts
+from figa_core.prompts.files import prompts_fingerprint
+from figa_core.prompts.read import BadRow, Prompt, RowFormat, read_prompts
 
 FORMAT = RowFormat("prompt", "reference", None, 0.0)
 ROWS = [{"prompt": f"Wo ist Paket {i}, bitte? ü語😀", "reference": "Unterwegs."} for i in range(5)]

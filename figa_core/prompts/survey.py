@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from figa_core.prompts import BadRow, reason_kind
+from figa_core.prompts.read import BadRow, reason_kind
 from figa_core.records import Prompt, Split
 
 

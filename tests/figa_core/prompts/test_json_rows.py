@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core import json_rows
 from figa_core.errors import InputError
-from figa_core.json_rows import is_a_row_a_line, parse_object, rows_of_document, rows_of_lines
+from figa_core.prompts import json_rows
+from figa_core.prompts.json_rows import is_a_row_a_line, parse_object, rows_of_document, rows_of_lines
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),

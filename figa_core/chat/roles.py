@@ -7,7 +7,7 @@ order, so it is tried on a conversation with marked contents, once for each orde
 
 from functools import lru_cache
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import InputError
 from figa_core.records import Message
 

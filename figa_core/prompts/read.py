@@ -1,4 +1,4 @@
-"""Reads a user's prompts: text or chat messages, each with an optional reference. For files, `prompt_files`.
+"""Reads a user's prompts: text or chat messages, each with an optional reference. For files, `files`.
 
 A bad row never stops the others and never vanishes: it comes out as a `BadRow` with its place and reason.
 Nothing of a row that is kept is left out silently: what a message says besides role and content refuses it.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from figa_core import ids
-from figa_core.prompt_files import iter_rows
+from figa_core.prompts.files import iter_rows
 from figa_core.records import Message, Prompt, Split
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.errors import InputError
-from figa_core.prompts import BadRow, RowFormat, read_prompts, reason_kind, split_of
+from figa_core.prompts.read import BadRow, RowFormat, read_prompts, reason_kind, split_of
 from figa_core.records import Message, Prompt, Split
 
 GOLDEN = "prompt-s256-c694f2c93adda97e22653a45e4770736"

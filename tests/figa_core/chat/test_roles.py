@@ -2,9 +2,9 @@
 
 import pytest
 
+from figa_core.chat.roles import TemplateRoles
 from figa_core.records import Message
-from figa_core.template_roles import TemplateRoles
-from tests.figa_core.templates.styles import STYLES, chat_format, plain_format
+from tests.figa_core.chat.templates.styles import STYLES, chat_format, plain_format
 
 ASKED = (Message("user", "x"),)
 TURNS = (Message("user", "x"), Message("assistant", "y"), Message("user", "z"))

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 from figa_core.errors import ConfigError, InputError
 from figa_core.records import Message
-from tests.figa_core.templates.styles import (
+from tests.figa_core.chat.templates.styles import (
     STYLES,
     chat_format,
     ids_of,

@@ -23,10 +23,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from figa_core.chat.tokenization import control_token_ids, encoder, hash_of, tokenizer_hash
 from figa_core.errors import ConfigError, InputError
 from figa_core.models.tokenizer import generation_stops, load_tokenizer
 from figa_core.records import Message
-from figa_core.tokenization import control_token_ids, encoder, hash_of, tokenizer_hash
 
 Ids = tuple[int, ...]
 

@@ -12,7 +12,7 @@ stopped, and then
   blocks may await what is under way;
 - raises `InterruptedRunError` where the main thread is, in all other cases.
 
-The second signal ends the process; its children end with it (`processes.py`).
+The second signal ends the process; its children end with it (`children.py`).
 """
 
 import asyncio

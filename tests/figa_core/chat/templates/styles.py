@@ -21,7 +21,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from figa_core.chat import ChatFormat
+from figa_core.chat.format import ChatFormat
 
 Spaces = Literal["bytes", "prepended", "first", "always", "kept"]
 """How a tokenizer treats the spaces of a text:
