@@ -1,10 +1,17 @@
-"""Files from outside, opened only where they are files: a pipe is waited for, a device may never end."""
+"""Reading files from outside, and writing files that others read.
 
+A path from outside may name a pipe, which would be waited for, or a device, which may never end: only regular
+files are opened. A file of ours replaces its predecessor when it is complete.
+"""
+
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -36,3 +43,30 @@ def read_regular(path: Path) -> bytes:
     """All of the file; raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write. It replaces `path` when the context ends without an error: readers see all or nothing.
+
+    It is written beside `path` under a name of this process, so several processes may replace one file. After
+    an error it is removed. With `durable` its content is on the disk before it replaces anything.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Replace the file by `content`; see `replacing`."""
+    with replacing(path, durable=durable) as file:
+        file.write(content)

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import os
-import shutil
 from pathlib import Path
+
+from figa_core.files import write_whole
 
 DIRECTORY_VARIABLE = "FIGA_REPORTS_DIR"
 URL_VARIABLE = "FIGA_REPORTS_URL"
@@ -23,11 +24,9 @@ def published_url(report: Path) -> str | None:
     # The same run may be in several workspaces.
     place = hashlib.sha256(str(report.resolve()).encode()).hexdigest()[:8]
     target = Path(directory) / f"{report.stem}-{place}{report.suffix}"
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(report, partial)
-        partial.replace(target)
+        write_whole(target, report.read_bytes())
     except OSError as error:
         _logger.warning("the report %s is not served: %s", report, error)
         return None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from figa_core.files import replacing
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
@@ -38,9 +39,8 @@ def shard_name(index: int) -> str:
 def write_shard(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema) -> None:
     """Write columns (in the schema's order) and rename the file into place."""
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(arrays, schema=schema), temporary, compression="zstd")
-    temporary.rename(path)
+    with replacing(path) as file:
+        pq.write_table(pa.table(arrays, schema=schema), file, compression="zstd")
 
 
 def read_shard(path: Path, schema: pa.Schema) -> list[list[Any]]:

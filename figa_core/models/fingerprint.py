@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from figa_core.errors import InputError
+from figa_core.files import write_whole
 from figa_core.ids import file_fingerprint
 from figa_core.models.values import file_not_finite, not_finite
 
@@ -55,15 +56,9 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
 
 def _write(cache: Path, known: dict[str, str]) -> None:
     """Remember the hashes. They can be computed again: a full disk ends nothing here."""
-    # Beside and renamed: another process may read it at this moment.
-    partial = cache.with_name(f"{cache.name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError, orjson.JSONEncodeError):  # a path that is no UTF-8 cannot be a key
         cache.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(orjson.dumps(known))
-        partial.replace(cache)
-    except (OSError, orjson.JSONEncodeError):  # a path that is no UTF-8 cannot be a key
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        write_whole(cache, orjson.dumps(known))
 
 
 def _hash(path: Path) -> str:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from figa_core.evaluation.statistics import Estimate
+from figa_core.files import write_whole
 from figa_core.records import EditClass
 from figa_core.report import plots
 from figa_core.report.comparison import Metric, compare, difference, interval_text, number
@@ -50,11 +51,7 @@ def write_report(data: ReportData, path: Path) -> None:
     """Render to `path`, whole or not at all: a reader never sees half a report."""
     text = render_report(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        text, encoding="utf-8", errors="replace"
-    )  # a lone surrogate of a model must not end a run
-    partial.replace(path)
+    write_whole(path, text.encode(errors="replace"))  # a lone surrogate of a model must not end a run
 
 
 @cache

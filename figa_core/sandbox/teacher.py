@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from figa_core.files import write_whole
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.sandbox import teacher_protocol as protocol
 from figa_core.sandbox import teacher_rules as rules
@@ -250,9 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ws="none",
     )
     if options.port_file is not None:
-        partial = options.port_file.with_name(options.port_file.name + ".part")
-        partial.write_text(str(listener.getsockname()[1]), encoding="ascii")
-        partial.replace(options.port_file)
+        write_whole(options.port_file, str(listener.getsockname()[1]).encode())
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -18,6 +18,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
+from figa_core.files import write_whole
 
 _HEARTBEAT_S = 5.0
 
@@ -102,9 +103,7 @@ def _write(note: Path, owner: str, started: str) -> None:
         "started": started,
         "heartbeat": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    temporary = note.with_suffix(".tmp")
-    temporary.write_bytes(orjson.dumps(content))
-    temporary.rename(note)
+    write_whole(note, orjson.dumps(content))
 
 
 def _beat(note: Path, owner: str, started: str, stopped: threading.Event) -> None:

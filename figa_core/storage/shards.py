@@ -8,18 +8,18 @@ Classes, not weights, are stored (`figa_core.weighting`).
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from figa_core.errors import NothingToDoError, StorageError
+from figa_core.files import replacing, write_whole
 from figa_core.ids import file_fingerprint
 from figa_core.records import WeighedPair
 from figa_core.storage.file_hashes import bytes_hash, sealed, unsealed
@@ -121,7 +121,8 @@ def write_shards(
             canonical_pairs=totals.canonical,
             shards=tuple(shards),
         )
-        _write_durably(directory / MANIFEST_NAME, json.dumps(sealed(asdict(manifest)), indent=2).encode())
+        body = json.dumps(sealed(asdict(manifest)), indent=2).encode()
+        write_whole(directory / MANIFEST_NAME, body, durable=True)
     except OSError as error:
         raise StorageError(
             f"{directory}: cannot write the shard set: {error}. Free space or fix the permissions."
@@ -267,15 +268,14 @@ def _write_files(
 
 
 def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals) -> _Totals:
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            while group := list(islice(pairs, _ROW_GROUP)):
-                table = _table(group)
-                writer.write_table(table)
-                totals = totals.plus(table)
-        _make_durable(file)
-    temporary.replace(path)
+    with (
+        replacing(path, durable=True) as file,
+        pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
+    ):
+        while group := list(islice(pairs, _ROW_GROUP)):
+            table = _table(group)
+            writer.write_table(table)
+            totals = totals.plus(table)
     return totals
 
 
@@ -294,17 +294,3 @@ def _column(pairs: list[WeighedPair], field: pa.Field) -> pa.Array:
         chain.from_iterable(rows), dtype=field.type.value_type.to_pandas_dtype(), count=int(offsets[-1])
     )
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=field.type)
-
-
-def _write_durably(path: Path, body: bytes) -> None:
-    """Write beside, flush to disk, rename: a reader sees the whole file or none."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        file.write(body)
-        _make_durable(file)
-    temporary.replace(path)
-
-
-def _make_durable(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -14,13 +14,13 @@ none and is taken as it is.
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from figa_core.errors import TrainingError
+from figa_core.files import write_whole
 from figa_core.storage.file_hashes import changed_files, hashes_of, sealed, unsealed
 from figa_core.training.change import WeightChange
 from figa_core.training.job import TrainingJob
@@ -209,10 +209,5 @@ def check_exported(model: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write beside, flush to disk, rename."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Replace the file, durably."""
+    write_whole(path, json.dumps(value, indent=2).encode(), durable=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from figa_core.files import write_whole
+
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
@@ -67,6 +69,4 @@ def keep_until(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [to_line(metrics) for metrics in read_metrics(path) if metrics.step <= step]
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, "".join(kept).encode())

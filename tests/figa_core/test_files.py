@@ -1,4 +1,4 @@
-"""Pipes and devices are refused before they are opened: nobody waits for them."""
+"""What is read is a regular file; what is written is there as a whole or not at all."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.files import open_regular, read_regular, require_regular
+from figa_core.files import open_regular, read_regular, replacing, require_regular, write_whole
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -42,3 +42,38 @@ def test_what_is_not_there_and_a_directory_raise_what_they_always_did(tmp_path: 
         require_regular(tmp_path / "missing")
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path)
+
+
+def test_a_file_is_replaced_by_the_whole_of_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    with replacing(path, durable=True) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    write_whole(path, b"newer")
+    assert path.read_text() == "newer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    with pytest.raises(TypeError), replacing(path) as file:
+        print("new", file=file)  # type: ignore[arg-type]  # a text into a file of bytes
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_durable_file_is_on_the_disk_before_it_replaces_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figures.json"
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.exists()))
+    write_whole(path, b"1")
+    assert synced == []
+    path.unlink()
+    write_whole(path, b"1", durable=True)
+    assert synced == [False]

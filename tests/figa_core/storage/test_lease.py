@@ -1,6 +1,7 @@
 """One owner per workspace, whatever way the owner ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_a_note_of_another_shape_is_an_unknown_holder(note: bytes, tmp_path: Pat
 
 
 def test_a_note_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
-    (tmp_path / "lease.tmp").mkdir()
+    (tmp_path / f"lease.json.{os.getpid()}.partial").mkdir()
     with workspace_lease(tmp_path, owner="me"):
         assert is_held(tmp_path)
     assert not is_held(tmp_path)
@@ -195,7 +196,7 @@ def test_a_sign_of_life_that_cannot_be_written_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_HEARTBEAT_S", -1.0)
-    obstacle = tmp_path / "lease.tmp"
+    obstacle = tmp_path / f"lease.json.{os.getpid()}.partial"
     lease._beat(tmp_path / "lease.json", "me", "today", Waits(obstacle.mkdir, obstacle.rmdir))
     assert describe_holder(tmp_path).startswith("me, process")
     assert ", since today, " in describe_holder(tmp_path)
