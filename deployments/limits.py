@@ -21,7 +21,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from figa_core.config_file import load_config
+from figa_core.config.file import load_config
 from figa_core.errors import ConfigError, FigaError
 from figa_core.revision.permits import shared_rate
 from tasks.shared_limits import SLOTS_PER_REQUEST, SLOTS_PER_TOKEN, LimitNames, name_for

@@ -79,7 +79,7 @@ def run(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Run the pipeline on your own prompts, model, reward model and reviser."""
-    from figa_core.config_file import read_settings
+    from figa_core.config.file import read_settings
 
     settings = read_settings(config)
     from flows.preflight import usable
@@ -103,7 +103,7 @@ def plan(
     config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
 ) -> None:
     """Show the reviser's calls, tokens, cost and time that a run would take. Spends nothing."""
-    from figa_core.config_file import read_settings
+    from figa_core.config.file import read_settings
 
     read = read_settings(config)
     from flows.plan import make_plan, plan_lines

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import load_config
+from figa_core.config.file import load_config
 from figa_core.errors import ConfigError
 from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import absolute_path, anchor_paths
+from figa_core.config.file import absolute_path, anchor_paths
 from figa_core.errors import ConfigError
 from figa_core.findings import shortened
 

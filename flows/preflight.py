@@ -6,7 +6,7 @@ A new check is a function in `flows/checks/` and a line in `CHECKS`.
 from collections.abc import Callable
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import ReadSettings
+from figa_core.config.file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import models, prompts, reviser, room, settings, verifier, workspace

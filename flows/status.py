@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from figa_core.config_file import absolute_path
+from figa_core.config.file import absolute_path
 from figa_core.errors import InputError
 from figa_core.findings import shortened
 from figa_core.report.data import ReportData

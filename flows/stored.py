@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import parse_config
+from figa_core.config.file import parse_config
 from figa_core.errors import ConfigError, InputError, WorkspaceError
 from figa_core.revision.prompt import load_templates
 from figa_core.storage import summary

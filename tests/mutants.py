@@ -31,6 +31,7 @@ PACKAGES = (
     "chat",
     "prompts",
     "processes",
+    "config",
     "weighting",
     "training",
     "revision",

@@ -14,7 +14,7 @@ from deployments.automations import MISSED_S, dead_runs, runs_not_begun
 from deployments.deploy import FILE, ROOT, deployment_names
 from deployments.pools import Pool
 from figa_core.config import PipelineConfig
-from figa_core.config_section import Section, is_optional
+from figa_core.config.section import Section, is_optional
 from figa_core.sandbox.build import Sandbox
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model

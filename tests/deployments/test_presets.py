@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config_file import load_config
+from figa_core.config.file import load_config
 from flows.demo import PRESET
 
 ROOT = Path(__file__).parents[2]

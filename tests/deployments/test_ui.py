@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from figa_core.config import GenerationConfig, PromptsConfig, RewardConfig
-from figa_core.config_section import Section
+from figa_core.config.section import Section
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault

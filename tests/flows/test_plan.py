@@ -2,7 +2,7 @@
 
 import json
 
-from figa_core.config_file import load_config
+from figa_core.config.file import load_config
 from flows.plan import make_plan
 
 from .conftest import Project

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config_file import read_settings
+from figa_core.config.file import read_settings
 from figa_core.errors import ConfigError
 from flows.preflight import CHECKS, check, usable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import load_config
+from figa_core.config.file import load_config
 from figa_core.errors import InputError, InterruptedRunError
 from flows.open_run import identify, open_run, visit_run
 from flows.progress import Lines

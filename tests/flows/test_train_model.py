@@ -13,7 +13,7 @@ from .conftest import KEY, KEY_VARIABLE, Project
 def test_few_updates_are_said_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     project.settings["training"] |= {"pairs_per_step": 128, "epochs": 1, "max_steps": 100}
-    from figa_core.config_file import load_config
+    from figa_core.config.file import load_config
 
     config, said = load_config(project.config), list[str]()
     warned = _warned(config, said)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config_file import parse_config
+from figa_core.config.file import parse_config
 from figa_core.report.configuration import MASK, configuration_sections, library_versions, setting_text
 
 CONFIG = {

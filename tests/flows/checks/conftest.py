@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pytest
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import parse_config
+from figa_core.config.file import parse_config
 from flows.checks.facts import Facts
 
 Rows = list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The settings of one run: frozen sections of at most ten fields; `config_file.py` reads them from TOML.
+"""The settings of one run: frozen sections of at most ten fields; `file.py` reads them from TOML.
 
 A section reaches the task that needs it, plain values reach the functions below; nothing in the
 numerics takes a config object. Their descriptions are also the form in the Prefect UI.
@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from figa_core.config_section import EMPTY_IS_A_VALUE, Section
-from figa_core.config_values import (
+from figa_core.config.section import EMPTY_IS_A_VALUE, Section
+from figa_core.config.values import (
     api_base_url,
     environment_variable,
     function_spec,

@@ -9,10 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from figa_core.config import PipelineConfig, PromptsConfig, RevisionConfig
-from figa_core.config_file import parse_config
-from figa_core.config_section import Section, is_optional
+from figa_core.config.file import parse_config
+from figa_core.config.section import Section, is_optional
 
-from .test_config import MINIMAL
+from .test_sections import MINIMAL
 
 SECTIONS: dict[str, type[Section]] = {
     name: field.annotation

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from figa_core.config import PipelineConfig
-from figa_core.config_file import load_config, parse_config
+from figa_core.config.file import load_config, parse_config
 from figa_core.errors import ConfigError
 
 MINIMAL = """

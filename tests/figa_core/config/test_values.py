@@ -2,7 +2,7 @@
 
 import pytest
 
-from figa_core.config_values import api_base_url, environment_variable, function_spec, not_blank, one_line
+from figa_core.config.values import api_base_url, environment_variable, function_spec, not_blank, one_line
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config_file import anchor_paths, load_config, path_fields
+from figa_core.config.file import anchor_paths, load_config, path_fields
 from figa_core.errors import ConfigError
 
-from .test_config import MINIMAL, load
+from .test_sections import MINIMAL, load
 
 
 def refused(path: Path, content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Reading a run's settings (`config.py`) from TOML, and saying everything that is wrong with them."""
+"""Reading a run's settings (`figa_core.config`) from TOML, and saying everything that is wrong with them."""
 
 import copy
 import difflib
@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from figa_core.config import PipelineConfig
-from figa_core.config_section import Section, says_nothing, takes
+from figa_core.config.section import Section, says_nothing, takes
 from figa_core.errors import ConfigError
 from figa_core.files import open_regular
 from figa_core.findings import shortened
