@@ -287,7 +287,7 @@ try:
     with Database(path).transaction() as connection:
         connection.execute("INSERT INTO marks SELECT i || repeat('x', 1000), i FROM range(20000) t(i)")
 except StorageError as error:
-    print(error)
+    print(error, flush=True)
 os._exit(0)
 """
 

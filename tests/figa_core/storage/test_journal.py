@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -51,6 +52,12 @@ async def test_records_come_back_in_order_and_are_kept_across_opens(path: Path):
     await write(path, sent(1), answered(1))
     await write(path, settled)
     assert [record for record, _ in read(path)] == [sent(1), answered(1), settled]
+
+
+async def test_the_journal_is_for_its_owner_alone_wherever_it_is_begun(tmp_path: Path):
+    path = tmp_path / "not" / "there" / "yet" / "journal.jsonl"
+    await write(path, sent(1))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_an_append_is_on_disk_when_it_returns(path: Path):
