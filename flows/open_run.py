@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from figa_core import ids
-from figa_core.config import Engine, PipelineConfig
+from figa_core.config import Engine, PipelineConfig, identity
 from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
 from figa_core.processes import interruption
 from figa_core.processes.children import end_leftovers
@@ -141,55 +140,11 @@ def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)
     generator = generator_id(workspace, generation, sampling)
     scorer = scorer_id(workspace, config.reward)
-    run_id = ids.run_id(
+    run_id = identity.run_id(
+        config,
         prompts=prompts_fingerprint(config.prompts.path),
         generator=generator,
         scorer=scorer,
-        reviser={
-            "model": config.revision.model,
-            "temperature": config.revision.temperature,
-            "max_tokens": config.revision.max_tokens,
-            "templates": [templates.without_reference, templates.with_reference],
-        },
-        settings=_deciding_settings(config),
+        templates=[templates.without_reference, templates.with_reference],
     )
     return OpenRun(run_id, workspace, sampling, generator, scorer, templates)
-
-
-def _deciding_settings(config: PipelineConfig) -> dict[str, object]:
-    """What else decides a run's rows and models; speed, limits, paths and processes do not.
-
-    A new setting belongs here only with its value at the default left out, so that no run changes its id.
-    """
-    prompts, training, evaluation = config.prompts, config.training, config.evaluation
-    return {
-        "prompt_field": prompts.prompt_field,
-        "reference_field": prompts.reference_field,
-        "system_prompt": prompts.system_prompt,
-        "held_out_share": prompts.held_out_share,
-        "max_prompt_tokens": prompts.max_prompt_tokens,
-        "limit": prompts.limit,
-        "samples_per_prompt": config.generation.samples_per_prompt,
-        "response_reward_below": config.filter.response_reward_below,
-        "reference_reward_above": config.filter.reference_reward_above,
-        "reward_gap_above": config.filter.reward_gap_above,
-        "samples_kept": config.filter.samples_kept,
-        "reward_gain_above": config.admission.reward_gain_above,
-        "scheme": config.weighting.scheme,
-        "max_length": config.weighting.max_length,
-        "objective": str(config.loss.objective),
-        "alpha": config.loss.alpha,
-        "beta": config.loss.beta,
-        "gamma": config.loss.gamma,
-        "negative_nll_max": config.loss.negative_nll_max,
-        "learning_rate": training.learning_rate,
-        "epochs": training.epochs,
-        "max_steps": training.max_steps,
-        "pairs_per_step": training.pairs_per_step,
-        "dtype": training.dtype,
-        "seed": training.seed,
-        "evaluation_prompts": evaluation.max_prompts,
-        "evaluation_temperature": evaluation.temperature,
-        "verifier": evaluation.verifier,
-        "baselines": [str(objective) for objective in evaluation.baselines],
-    }

@@ -1,7 +1,12 @@
 """What single settings may say. Each function returns its value, or raises ValueError with what is wrong."""
 
 import re
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+TOKENS_MAX = 10_000_000
 
 _ROUTE = "/chat/completions"
 _KEY_BEGINNINGS = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
@@ -14,6 +19,9 @@ def not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("the text is empty; give a name")
     return text
+
+
+Name = Annotated[str, AfterValidator(not_blank)]
 
 
 def one_line(text: str) -> str:

@@ -1,0 +1,100 @@
+"""What a setting decides, said where it is declared; the ids of runs and revisions follow from that.
+
+    max_edit_share: Annotated[float, Decides.ROWS] = Field(default=0.8, …)
+    held_out_share: Annotated[float, Decides.ROWS, Always()] = Field(default=0.1, …)
+    top_p: Annotated[float, Decides.ROWS, Within("generator")] = Field(default=1.0, …)
+    processes: Annotated[int, Decides.NOTHING] = Field(default=1, …)
+
+A setting that decides something is part of the run's id, but only where it is not at its default, so that a
+new setting changes no stored run's id. `Always` and `Within` are for those that enter it in another way, as
+they have since the first release.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+from pydantic.fields import FieldInfo
+
+from figa_core.config.section import Section
+
+Part = Literal["prompts", "generator", "scorer", "reviser", "templates"]
+_T = TypeVar("_T")
+
+
+class Decides(StrEnum):
+    """What changes with a setting's value."""
+
+    ROWS = "rows"  # which rows a run has, or what they hold
+    MODELS = "models"  # what is trained from them
+    JUDGEMENT = "judgement"  # how the models are evaluated
+    NOTHING = "nothing"  # speed, limits, addresses, places, words
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Part of the id with its value at the default too, as `name` if that is not the field's own."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Part of the id by way of this part of it: an id of its own, or the content of the file it names."""
+
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of a section: its value, and what its declaration says."""
+
+    section: str
+    field: str
+    value: Any
+    at_default: bool
+    decides: Decides | None
+    always: Always | None
+    within: Within | None
+
+    @property
+    def name_in_id(self) -> str | None:
+        """Under which name its value is part of an id; None if it is not."""
+        if self.always:
+            return self.always.name or self.field
+        if self.within or self.at_default or self.decides is Decides.NOTHING:
+            return None
+        return f"{self.section}.{self.field}"
+
+
+def settings_of(config: Section, *sections: str) -> Iterator[Setting]:
+    """The settings of these sections of a config, of all of them if none is named."""
+    for name in sections or type(config).model_fields:
+        section: Section = getattr(config, name)
+        for field, declared in type(section).model_fields.items():
+            value = getattr(section, field)
+            yield Setting(
+                section=name,
+                field=field,
+                value=value,
+                at_default=value == declared.get_default(call_default_factory=True),
+                decides=said(declared, Decides),
+                always=said(declared, Always),
+                within=said(declared, Within),
+            )
+
+
+def said(field: FieldInfo, kind: type[_T]) -> _T | None:
+    """What a declaration says of this kind, if anything."""
+    return next((mark for mark in field.metadata if isinstance(mark, kind)), None)
+
+
+def values_in_id(settings: Iterable[Setting]) -> dict[str, Any]:
+    """The settings that are part of an id with their own values."""
+    return {setting.name_in_id: setting.value for setting in settings if setting.name_in_id}
+
+
+def values_within(part: Part, settings: Iterable[Setting]) -> dict[str, Any]:
+    """The settings that are part of an id by way of this part of it."""
+    return {setting.field: setting.value for setting in settings if setting.within == Within(part)}

@@ -1,0 +1,248 @@
+"""What settings decide: each says it, and the ids of runs follow from it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import pytest
+from pydantic import Field
+
+from figa_core.config import PipelineConfig
+from figa_core.config.decisions import (
+    Always,
+    Decides,
+    Within,
+    said,
+    settings_of,
+    values_in_id,
+    values_within,
+)
+from figa_core.config.file import load_config
+from figa_core.config.identity import run_id
+from figa_core.config.section import Section
+
+PRESETS = Path(__file__).resolve().parents[3] / "deployments" / "presets"
+NEEDED = {
+    "workspace": {"path": "w"},
+    "prompts": {"path": "p"},
+    "generation": {"model": "g"},
+    "reward": {"model": "r"},
+    "revision": {"model": "m"},
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "workspace": {"path": "another", "name": "another", "note": "a note", "lease_timeout_s": 3.0},
+    "prompts": {
+        "path": "another",
+        "prompt_field": "question",
+        "reference_field": None,
+        "system_prompt": "Be brief.",
+        "held_out_share": 0.25,
+        "max_prompt_tokens": 100,
+        "limit": 7,
+    },
+    "generation": {
+        "model": "another",
+        "engine": "transformers",
+        "samples_per_prompt": 2,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 64,
+        "seed": 3,
+        "rows_per_shard": 10,
+        "gpu_memory_share": 0.5,
+    },
+    "reward": {
+        "model": "another",
+        "engine": "vllm",
+        "max_length": 256,
+        "tokens_per_batch": 128,
+        "gpu_memory_share": 0.5,
+        "plain_template": True,
+    },
+    "filter": {
+        "response_reward_below": "q0.7",
+        "reference_reward_above": 2,
+        "reward_gap_above": -1.5,
+        "samples_kept": "all",
+    },
+    "revision": {
+        "base_url": "http://127.0.0.1:1/v1",
+        "model": "another",
+        "api_key_env": "KEY",
+        "requests_per_minute": 10,
+        "tokens_per_minute": 1000,
+        "max_concurrency": 2,
+        "max_attempts": 3,
+        "timeout_s": 5,
+        "temperature": None,
+        "max_tokens": 99,
+    },
+    "revision_prompt": {
+        "with_reference": "a.jinja",
+        "without_reference": "b.jinja",
+        "structured_output": False,
+        "leave_out": ["stream"],
+        "max_edit_share": 0.5,
+        "asked_again_max": 2,
+    },
+    "revision_batches": {
+        "rows": 10,
+        "failed_share_max": 0.5,
+        "refused_share_max": 0.5,
+        "drain_s": 1,
+        "shared_limit": "limits",
+    },
+    "spending": {
+        "budget_usd": 3,
+        "prices": {"m": {"usd_per_million_prompt_tokens": 1, "usd_per_million_completion_tokens": 2}},
+    },
+    "admission": {"reward_gain_above": None},
+    "weighting": {"scheme": "bag_of_words", "max_length": 512, "pairs_per_shard": 20},
+    "loss": {
+        "objective": "unlikelihood",
+        "alpha": 0.9,
+        "beta": 0.4,
+        "gamma": 0.2,
+        "negative_nll_max": None,
+    },
+    "training": {
+        "learning_rate": 0.001,
+        "epochs": 2,
+        "max_steps": 9,
+        "pairs_per_step": "auto",
+        "tokens_per_batch": 100,
+        "zero_stage": 3,
+        "processes": 2,
+        "dtype": "float32",
+        "checkpoint_steps": 5,
+        "seed": 4,
+    },
+    "evaluation": {
+        "max_prompts": 11,
+        "temperature": 0.3,
+        "verifier": "module:function",
+        "baselines": ["sft", "sft_revised"],
+    },
+}
+"""Another value than the default for every field of every section."""
+
+
+def config_of(settings: dict[str, dict[str, Any]]) -> PipelineConfig:
+    sections = {section: NEEDED.get(section, {}) for section in PipelineConfig.model_fields}
+    return PipelineConfig.model_validate(
+        {section: {**fields, **settings.get(section, {})} for section, fields in sections.items()}
+    )
+
+
+def id_of(config: PipelineConfig) -> str:
+    return run_id(
+        config, prompts="prompts", generator="generator", scorer="scorer", templates=["without", "with"]
+    )
+
+
+def sections_within(section: type[Section]) -> Iterator[type[Section]]:
+    yield section
+    for field in section.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                yield from sections_within(kind)
+
+
+FIELDS = [
+    (section, name)
+    for section in sections_within(PipelineConfig)
+    if section is not PipelineConfig
+    for name in section.model_fields
+]
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS, ids=[f"{s.__name__}.{n}" for s, n in FIELDS])
+def test_every_setting_says_what_it_decides(section: type[Section], name: str) -> None:
+    field = section.model_fields[name]
+    decides = said(field, Decides)
+    assert decides is not None, "say it in the declaration: Annotated[…, Decides.…]"
+    if decides is Decides.NOTHING:
+        assert said(field, Always) is None
+        assert said(field, Within) is None
+
+
+# These were in no id at first.
+ENTERED_LATER = ("max_edit_share", "asked_again_max")
+# What the first release computed for these configs: no update may change it.
+GOLDEN = {
+    "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
+    "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",
+    "openai": "run-s256-5b41d7876c4b2e1d5f1887190a50166e",
+}
+
+
+@pytest.mark.parametrize("preset", GOLDEN)
+def test_a_presets_run_has_the_id_it_always_had(preset: str) -> None:
+    assert id_of(load_config(PRESETS / f"{preset}.toml")) == GOLDEN[preset]
+
+
+def test_every_preset_has_a_golden_id() -> None:
+    assert {path.stem for path in PRESETS.glob("*.toml")} == set(GOLDEN)
+
+
+def test_the_run_of_a_config_has_the_id_it_always_had_at_the_defaults_and_off_them() -> None:
+    assert id_of(config_of({})) == "run-s256-11c9dd0ae9fdc2487d232cfc2fb2b40f"
+    known = {name: value for name, value in OTHERS["revision_prompt"].items() if name not in ENTERED_LATER}
+    others = {**OTHERS, "revision_prompt": known, "revision": {**OTHERS["revision"], "model": "m"}}
+    assert id_of(config_of(others)) == "run-s256-47760603742baaaf94da4f84e2542ea5"
+
+
+@pytest.mark.parametrize(
+    ("section", "field"), [(section, field) for section, fields in OTHERS.items() for field in fields]
+)
+def test_a_setting_changes_the_runs_id_if_it_decides_something(section: str, field: str) -> None:
+    usual, other = config_of({}), config_of({section: {field: OTHERS[section][field]}})
+    [changed] = [setting for setting in settings_of(other, section) if setting.field == field]
+    assert not changed.at_default
+    elsewhere = changed.within is not None and changed.within.part != "reviser"  # see tests/flows
+    decides = changed.decides is not Decides.NOTHING and not elsewhere
+    assert (id_of(other) != id_of(usual)) == decides
+
+
+def test_the_other_values_are_those_of_every_setting() -> None:
+    assert {section: set(fields) for section, fields in OTHERS.items()} == {
+        name: set(type(section).model_fields) for name, section in config_of({})
+    }
+
+
+class Some(Section):
+    plain: Annotated[int, Decides.ROWS] = 1
+    renamed: Annotated[int, Decides.MODELS, Always("old_name")] = 2
+    inside: Annotated[int, Decides.ROWS, Within("scorer")] = 3
+    neither: Annotated[int, Decides.NOTHING] = 4
+    listed: Annotated[tuple[str, ...], Decides.ROWS] = Field(default_factory=tuple)
+    needed: Annotated[int, Decides.ROWS]
+
+
+class Whole(Section):
+    some: Some
+    more: Some
+
+
+def test_a_default_is_left_out_unless_it_was_always_there() -> None:
+    usual = Some(needed=0)
+    whole = Whole(some=usual, more=Some(plain=5, renamed=6, inside=7, neither=8, listed=("a",), needed=9))
+    assert values_in_id(settings_of(whole, "some")) == {"old_name": 2, "some.needed": 0}
+    assert values_in_id(settings_of(whole, "more")) == {
+        "more.plain": 5,
+        "old_name": 6,
+        "more.listed": ("a",),
+        "more.needed": 9,
+    }
+    assert values_within("scorer", settings_of(whole, "more")) == {"inside": 7}
+    assert [setting.section for setting in settings_of(whole)] == ["some"] * 6 + ["more"] * 6
+
+
+def test_what_says_nothing_counts_as_deciding() -> None:
+    class Silent(Section):
+        field: int = 1
+
+    class Config(Section):
+        silent: Silent
+
+    assert values_in_id(settings_of(Config(silent=Silent(field=2)))) == {"silent.field": 2}

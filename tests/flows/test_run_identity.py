@@ -1,0 +1,82 @@
+"""A run's id on real models and files: what enters it by way of another id, or of a file's content."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.config import PipelineConfig
+from figa_core.config.decisions import settings_of
+from figa_core.config.file import load_config
+from flows.open_run import identify
+from tasks.workspace import Workspace
+
+from .conftest import Project
+
+OTHERS: dict[str, Any] = {
+    "generation.temperature": 0.5,
+    "generation.top_p": 0.9,
+    "generation.max_tokens": 23,
+    "generation.seed": 3,
+    "reward.max_length": 100,
+    "revision.model": "another",
+    "revision.temperature": None,
+    "revision.max_tokens": 99,
+}
+FILES = (
+    "prompts.path",
+    "generation.model",
+    "reward.model",
+    "revision_prompt.with_reference",
+    "revision_prompt.without_reference",
+)
+
+
+@pytest.fixture
+def config(project: Project) -> PipelineConfig:
+    for template in ("with_reference", "without_reference"):
+        path = project.directory / f"{template}.jinja"
+        path.write_text("Correct this: {{ response }}")
+        project.settings["revision_prompt"][template] = str(path)
+    return load_config(project.config)
+
+
+def id_of(config: PipelineConfig) -> str:
+    return identify(Workspace(config.workspace.path), config).run_id
+
+
+def changed(config: PipelineConfig, setting: str, value: object) -> PipelineConfig:
+    name, field = setting.split(".")
+    section = getattr(config, name).model_copy(update={field: value})
+    return config.model_copy(update={name: section})
+
+
+def test_what_enters_an_id_by_way_of_another_changes_it(config: PipelineConfig) -> None:
+    usual = id_of(config)
+    for setting, value in OTHERS.items():
+        assert id_of(changed(config, setting, value)) != usual, setting
+
+
+def test_a_file_counts_by_its_content_and_not_by_its_path(config: PipelineConfig, tmp_path: Path) -> None:
+    usual = id_of(config)
+    for setting in FILES:
+        section, field = setting.split(".")
+        original = getattr(getattr(config, section), field)
+        copy = tmp_path / "copies" / setting / original.name
+        copy.parent.mkdir(parents=True)
+        if original.is_dir():
+            shutil.copytree(original, copy)
+            edited = copy / "config.json"
+        else:
+            edited = copy
+            shutil.copyfile(original, copy)
+        other = changed(config, setting, copy)
+        assert id_of(other) == usual, setting
+        edited.write_text(edited.read_text() + "\n")
+        assert id_of(other) != usual, setting
+
+
+def test_these_are_all_that_do(config: PipelineConfig) -> None:
+    within = {f"{setting.section}.{setting.field}" for setting in settings_of(config) if setting.within}
+    assert within == {*OTHERS, *FILES}
