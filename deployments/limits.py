@@ -23,7 +23,7 @@ from prefect.settings import get_current_settings
 
 from figa_core.config.file import load_config
 from figa_core.errors import ConfigError, FigaError
-from figa_core.revision.permits import shared_rate
+from figa_core.llm.permits import shared_rate
 from tasks.shared_limits import SLOTS_PER_REQUEST, SLOTS_PER_TOKEN, LimitNames, name_for
 
 RUNS = 4

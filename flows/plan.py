@@ -16,9 +16,9 @@ from pathlib import Path
 from figa_core.config import PipelineConfig, PromptsConfig
 from figa_core.errors import WorkspaceError
 from figa_core.inference.exchange import in_shards
+from figa_core.llm.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.prompts.read import read_prompts
 from figa_core.records import Message, Prompt, Split
-from figa_core.revision.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage import revisions
 from figa_core.storage.first_rows import FirstRows

@@ -21,17 +21,17 @@ from figa_core.config import (
     SpendingConfig,
 )
 from figa_core.errors import BudgetReachedError, OpenRevisionsError, ReviserError
+from figa_core.llm.budget import Budget, Price
+from figa_core.llm.doubts import Suspicion, beyond_chance
+from figa_core.llm.journal import AnswerJournal
+from figa_core.llm.key import usable_key
 from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus, Stage
-from figa_core.revision.budget import Budget, Price
 from figa_core.revision.client import OpenAIReviser
-from figa_core.revision.doubts import Suspicion, beyond_chance
-from figa_core.revision.key import usable_key
 from figa_core.revision.prompt import load_templates
 from figa_core.revision.settings import ReviserSettings
 from figa_core.storage import revisions
 from figa_core.storage.intake import Intake, take_in
-from figa_core.storage.journal import AnswerJournal
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
 from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text

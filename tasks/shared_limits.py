@@ -2,7 +2,7 @@
 
 A provider has two: of requests (a request is `SLOTS_PER_REQUEST` slots, so that what the server rounds down
 at each grant does not count) and of tokens (a token is a slot). Prefect's `limit` is what may be drawn at
-once, `slot_decay_per_second` what flows back; `figa_core/revision/permits.py` says why they are what they
+once, `slot_decay_per_second` what flows back; `figa_core/llm/permits.py` says why they are what they
 are. `python -m deployments.limits` creates them.
 
 At a grant the server subtracts floor(decay · seconds since the last one) from the slots in use, and grants
@@ -27,7 +27,7 @@ from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 
 from figa_core.errors import ConfigError, ReviserError
-from figa_core.revision.permits import PermitStock, SharedPermits
+from figa_core.llm.permits import PermitStock, SharedPermits
 
 SLOTS_PER_REQUEST = 1000
 SLOTS_PER_TOKEN = 1

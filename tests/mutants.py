@@ -34,6 +34,7 @@ PACKAGES = (
     "config",
     "weighting",
     "training",
+    "llm",
     "revision",
     "storage",
     "evaluation",

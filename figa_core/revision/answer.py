@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from figa_core.revision.characters import whole_characters, without_invisible_ends
+from figa_core.llm.characters import whole_characters, without_invisible_ends
 from figa_core.revision.prompt import ANSWER_FIELD, unfence
 from figa_core.revision.thoughts import Answer, strip_thoughts
 from figa_core.revision.words import edit_share

@@ -6,13 +6,13 @@ Pure; the table below is the whole policy.
 import re
 from enum import StrEnum
 
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.doubts import Blame
+from figa_core.llm.reply import Reply
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.answer import read_answer
-from figa_core.revision.calls import CallOutcome
 from figa_core.revision.dialect import LIMIT_NAMES
-from figa_core.revision.doubts import Blame
-from figa_core.revision.reply import Reply
 from figa_core.revision.validation import judge_answer, restore_ends
 
 BACKOFF_MAX_S = 20.0

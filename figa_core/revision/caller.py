@@ -18,20 +18,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from figa_core.errors import ReviserError
+from figa_core.llm.budget import Budget, billed_tokens
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, RowSettled, draft_mark
+from figa_core.llm.doubts import Doubt, Doubts, Owner, Systematic
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.health import EndpointHealth, is_served
+from figa_core.llm.journal import AnswerJournal
+from figa_core.llm.likeness import likeness
+from figa_core.llm.limiter import RateLimiter, estimate_tokens
+from figa_core.llm.reply import Reply
 from figa_core.records import RevisionStatus
 from figa_core.revision.attempts import Step, blame, run_ending_message
-from figa_core.revision.budget import Budget, billed_tokens
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, RowSettled, draft_mark
 from figa_core.revision.dialect import Dialect
-from figa_core.revision.doubts import Doubt, Doubts, Owner, Systematic
-from figa_core.revision.endpoint import ChatEndpoint
-from figa_core.revision.health import EndpointHealth, is_served
-from figa_core.revision.likeness import likeness
-from figa_core.revision.limiter import RateLimiter, estimate_tokens
-from figa_core.revision.reply import Reply
 from figa_core.revision.row import CallEnd, Row, judge
 from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal
 
 
 class Caller:

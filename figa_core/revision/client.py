@@ -16,19 +16,19 @@ from typing import Self
 
 from jinja2 import TemplateError
 
+from figa_core.llm.budget import Budget
+from figa_core.llm.calls import RowSettled
+from figa_core.llm.doubts import Owner
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.journal import AnswerJournal
+from figa_core.llm.limiter import RateLimiter
+from figa_core.llm.permits import SharedPermits
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.attempts import Step, backoff_s
-from figa_core.revision.budget import Budget
 from figa_core.revision.caller import Caller
-from figa_core.revision.calls import RowSettled
-from figa_core.revision.doubts import Owner
-from figa_core.revision.endpoint import ChatEndpoint
-from figa_core.revision.limiter import RateLimiter
-from figa_core.revision.permits import SharedPermits
 from figa_core.revision.row import CallEnd, Row
 from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal
 
 _log = logging.getLogger(__name__)
 _Settled = asyncio.Queue[Revision | Exception | None]

@@ -9,8 +9,8 @@ in words, and the user decides. Pure but for what it has learnt.
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from figa_core.llm.reply import Reply
 from figa_core.revision.prompt import RESPONSE_FORMAT
-from figa_core.revision.reply import Reply
 
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 SYSTEM = "system"

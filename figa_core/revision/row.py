@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision
 from figa_core.revision.attempts import (
@@ -14,10 +16,8 @@ from figa_core.revision.attempts import (
     settle,
     settle_altered,
 )
-from figa_core.revision.calls import CallOutcome
 from figa_core.revision.dialect import STRUCTURED, Dialect
 from figa_core.revision.prompt import ask_again
-from figa_core.revision.reply import Reply
 from figa_core.revision.settings import ReviserSettings
 from figa_core.revision.unsaid import marked_if_cut
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from figa_core.revision.budget import Price
-from figa_core.revision.doubts import Suspicion
-from figa_core.revision.health import Patience
+from figa_core.llm.budget import Price
+from figa_core.llm.doubts import Suspicion
+from figa_core.llm.health import Patience
 from figa_core.revision.prompt import PromptTemplates, load_templates
 
 

@@ -8,10 +8,10 @@ missing and it does not end as the draft does. It is then asked for again with m
 import unicodedata
 from dataclasses import replace
 
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.finish import End, read_finish
+from figa_core.llm.reply import Reply
 from figa_core.revision.answer import read_answer
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.finish import End, read_finish
-from figa_core.revision.reply import Reply
 from figa_core.revision.words import find_words, kept_words
 
 CUT = "length"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
+from figa_core.llm.finish import End, read_finish
 from figa_core.records import RevisionStatus
-from figa_core.revision.finish import End, read_finish
 from figa_core.revision.prompt import TAGS
 from figa_core.revision.thoughts import Answer
 from figa_core.revision.words import count_words, coverage, edit_share, find_words

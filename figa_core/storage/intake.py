@@ -21,9 +21,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from figa_core.llm import journal
+from figa_core.llm.calls import DRAFT_MARK_DIGITS, CallAnswered, CallRecord, CallSent, RowSettled
 from figa_core.records import RevisionStatus
-from figa_core.revision.calls import DRAFT_MARK_DIGITS, CallAnswered, CallRecord, CallSent, RowSettled
-from figa_core.storage import journal
 from figa_core.storage.database import Database, insert_rows
 
 _LOGGER = logging.getLogger("figa_core.storage")

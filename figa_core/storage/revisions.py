@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import RevisionRequest
-from figa_core.revision.likeness import likeness_sql
 from figa_core.storage.database import Database
 from figa_core.storage.rows import REASON_KIND, read_messages
 

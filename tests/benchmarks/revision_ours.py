@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.config import RevisionConfig
+from figa_core.llm.calls import CallAnswered
+from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.calls import CallAnswered
 from figa_core.revision.client import OpenAIReviser, ReviserSettings
-from figa_core.storage.journal import AnswerJournal, read
 from tests.benchmarks.revision_spec import Outcome, Spec, Watch
 
 DEFAULT_CONCURRENCY: int = RevisionConfig.model_fields["max_concurrency"].default

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from figa_core.revision.calls import CallAnswered, CallSent
+from figa_core.llm import journal
+from figa_core.llm.calls import CallAnswered, CallSent
 from figa_core.sandbox.teacher_process import TeacherProcess
-from figa_core.storage import journal
 
 from .conftest import Project
 

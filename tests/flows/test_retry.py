@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from figa_core.revision.calls import CallAnswered, calls_in_flight
+from figa_core.llm import journal
+from figa_core.llm.calls import CallAnswered, calls_in_flight
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
-from figa_core.storage import journal
 from flows.server import PrefectServer
 
 from .conftest import KEY, Project, find

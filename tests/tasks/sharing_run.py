@@ -5,9 +5,9 @@ import sys
 
 import httpx
 
-from figa_core.revision.limiter import RateLimiter
-from figa_core.revision.refusals import read_error
-from figa_core.revision.replies import read_completion
+from figa_core.llm.limiter import RateLimiter
+from figa_core.llm.refusals import read_error
+from figa_core.llm.replies import read_completion
 from tasks.shared_limits import shared_permits
 
 _CALLS = 32

@@ -14,8 +14,8 @@ from figa_core.config import (
     SpendingConfig,
 )
 from figa_core.errors import NothingToDoError, OpenRevisionsError, RefusedRevisionsError, ReviserError
-from figa_core.revision.budget import Price
-from figa_core.revision.doubts import Suspicion, beyond_chance
+from figa_core.llm.budget import Price
+from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.revision.prompt import load_templates
 from figa_core.revision.settings import ReviserSettings
 from figa_core.sandbox.teacher_process import TeacherProcess
@@ -25,7 +25,7 @@ from tasks.filter import admit
 from tasks.revise import RevisionSections, revise, reviser_settings
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
 from tasks.score import score_revisions
-from tests.figa_core.revision.misbehaving import MisbehavingServer, misbehaving_server
+from tests.figa_core.llm.misbehaving import MisbehavingServer, misbehaving_server
 
 NOBODY = "http://127.0.0.1:9/v1"
 

@@ -17,11 +17,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.limits import Provider, create_limits
 from figa_core.errors import ConfigError, ReviserError
+from figa_core.llm.permits import shared_rate
 from figa_core.processes.children import child_environment
-from figa_core.revision.permits import shared_rate
 from figa_core.sandbox.teacher_process import TeacherProcess
 from tasks.shared_limits import SLOTS_PER_REQUEST, LimitNames, PrefectPermits, name_for, shared_permits
-from tests.figa_core.revision.virtual import largest_window
+from tests.figa_core.llm.virtual import largest_window
 
 NOBODY = "http://127.0.0.1:9/api"
 

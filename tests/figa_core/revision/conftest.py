@@ -8,7 +8,7 @@ import pytest
 
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message
-from tests.figa_core.revision.misbehaving import DRAFT, REVISED, MisbehavingServer, misbehaving_server
+from tests.figa_core.llm.misbehaving import DRAFT, REVISED, MisbehavingServer, misbehaving_server
 from tests.figa_core.revision.runs import Run
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import ReviserError
+from figa_core.llm.budget import Budget
+from figa_core.llm.calls import CallAnswered, RowSettled
+from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.budget import Budget
-from figa_core.revision.calls import CallAnswered, RowSettled
 from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal, read
 
 DRAFT = "Hello Ann, your blue lamp number {} will arrive in Rome in three days."
 

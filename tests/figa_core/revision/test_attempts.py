@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.doubts import Blame
+from figa_core.llm.reply import Reply
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
 from figa_core.revision.attempts import (
@@ -17,9 +20,6 @@ from figa_core.revision.attempts import (
     settle,
     settle_altered,
 )
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.doubts import Blame
-from figa_core.revision.reply import Reply
 
 C = CallOutcome
 DRAFT = "Your blue lamp will arrives in Rome in three days.\n"

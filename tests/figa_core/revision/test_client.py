@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from figa_core.errors import BudgetReachedError, ReviserError
+from figa_core.llm.budget import Budget, Price
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
+from figa_core.llm.health import Patience
+from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.budget import Budget, Price
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
 from figa_core.revision.client import OpenAIReviser
-from figa_core.revision.health import Patience
 from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal, read
 
 KEY = "sk-this-must-never-be-seen-anywhere"
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from figa_core.revision.calls import CallOutcome
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 from figa_core.revision.dialect import Dialect
-from figa_core.revision.reply import Reply
 
 
 def dialect(notes: list[str] | None = None, **changes: Any) -> Dialect:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.llm.budget import Price
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, calls_in_flight
+from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.budget import Price
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallSent, calls_in_flight
 from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.settings import ReviserSettings
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault, message_hash
-from figa_core.storage.journal import AnswerJournal, read
 
 ROWS = 400
 PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from figa_core.revision.calls import CallAnswered, calls_in_flight
-from figa_core.storage.journal import read
+from figa_core.llm.calls import CallAnswered, calls_in_flight
+from figa_core.llm.journal import read
 
 ROWS = 120
 PROGRAM = """
@@ -17,10 +17,10 @@ import asyncio, sys
 from pathlib import Path
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message
-from figa_core.revision.calls import CallAnswered
+from figa_core.llm.calls import CallAnswered
 from figa_core.revision.client import OpenAIReviser
 from figa_core.revision.settings import ReviserSettings
-from figa_core.storage.journal import AnswerJournal, read
+from figa_core.llm.journal import AnswerJournal, read
 
 async def main(url, path):
     done = {r.revision_id for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None}

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from figa_core.llm.budget import Budget, Price
+from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, RevisionStatus
-from figa_core.revision.budget import Budget, Price
-from figa_core.revision.doubts import Suspicion, beyond_chance
 from tests.figa_core.revision.runs import DRAFT, Asked, Run, collect, number_of, refusing, revised
 
 CREDIT = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}

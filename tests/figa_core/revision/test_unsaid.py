@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.reply import Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 from figa_core.revision.unsaid import breaks_off, marked_if_cut
 
 DRAFT = "Your parcel left the depot on Monday. It will arrives on Thursday, so please be at home."

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import StorageError
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled, draft_mark
+from figa_core.llm.journal import AnswerJournal
 from figa_core.records import Revision, RevisionStatus
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled, draft_mark
 from figa_core.storage import intake
 from figa_core.storage.database import Database
 from figa_core.storage.intake import Intake, take_in
-from figa_core.storage.journal import AnswerJournal
 
 SENT_AT = 1_700_000_000.0
 

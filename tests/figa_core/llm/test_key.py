@@ -3,7 +3,7 @@
 import pytest
 
 from figa_core.errors import ConfigError
-from figa_core.revision.key import usable_key
+from figa_core.llm.key import usable_key
 
 KEY = "sk-abc_DEF-123.456/789+xyz="
 

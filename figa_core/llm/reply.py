@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.stated import StatedLimits
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.stated import StatedLimits
 
 MESSAGE_LENGTH_MAX = 500
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.replies import read_completion
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.replies import read_completion
 
 TEXT = "Hello Ann, your lamp is here 💡."
 USAGE = {"prompt_tokens": 50, "completion_tokens": 20}

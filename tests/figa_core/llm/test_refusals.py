@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.refusals import read_error
-from tests.figa_core.revision import provider_errors as said
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.refusals import read_error
+from tests.figa_core.llm import provider_errors as said
 
 C = CallOutcome
 

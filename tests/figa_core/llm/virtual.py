@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
-from figa_core.revision.limiter import RateLimiter
-from figa_core.revision.stated import StatedLimit, StatedLimits
+from figa_core.llm.limiter import RateLimiter
+from figa_core.llm.stated import StatedLimit, StatedLimits
 from figa_core.sandbox.teacher_rules import SlidingWindow, admit_to_all
 
 

@@ -28,9 +28,9 @@ from collections.abc import Iterable
 
 from aiolimiter import AsyncLimiter
 
-from figa_core.revision.pace import Pace, nearly_used_up
-from figa_core.revision.permits import SharedPermits
-from figa_core.revision.stated import StatedLimits
+from figa_core.llm.pace import Pace, nearly_used_up
+from figa_core.llm.permits import SharedPermits
+from figa_core.llm.stated import StatedLimits
 
 SAFETY = 60 / 61
 BURST_S = 0.25

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from figa_core.llm.doubts import Blame, Doubt, Doubts, Suspicion, beyond_chance
 from figa_core.records import Revision, RevisionStatus
-from figa_core.revision.doubts import Blame, Doubt, Doubts, Suspicion, beyond_chance
 
 
 def owner(revision: Revision) -> None:

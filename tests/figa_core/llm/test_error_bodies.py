@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from figa_core.revision.error_bodies import ErrorBody, read_error_body
+from figa_core.llm.error_bodies import ErrorBody, read_error_body
 
 DEEPEST = 8  # levels of a body that are read
 LONG = "x" * 60

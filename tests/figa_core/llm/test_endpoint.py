@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from figa_core.errors import ReviserError
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.endpoint import ChatEndpoint
-from figa_core.revision.reply import Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.reply import Reply
 
 KEY = "sk-this-must-never-be-seen-anywhere"
 QUESTION = [{"role": "user", "content": "Better?"}]
@@ -117,7 +117,7 @@ async def test_a_server_without_tls_was_not_reached():
 
 
 async def test_a_connection_that_nobody_accepts_was_not_reached(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("figa_core.revision.endpoint._CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("figa_core.llm.endpoint._CONNECT_TIMEOUT_S", 0.2)
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.pace import HOLD_MAX_S, Pace
-from figa_core.revision.stated import StatedLimit
+from figa_core.llm.pace import HOLD_MAX_S, Pace
+from figa_core.llm.stated import StatedLimit
 
 stated_limits = st.builds(
     StatedLimit,

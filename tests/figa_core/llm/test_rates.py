@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.endpoint import ChatEndpoint
-from figa_core.revision.limiter import RateLimiter
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.limiter import RateLimiter
 from figa_core.sandbox.teacher_process import TeacherProcess
-from tests.figa_core.revision.virtual import largest_window
+from tests.figa_core.llm.virtual import largest_window
 
 MESSAGES = [{"role": "user", "content": "word " * 20}]
 TOKENS = 36  # what the teacher counts

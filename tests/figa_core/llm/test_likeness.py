@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.likeness import likeness, likeness_sql
+from figa_core.llm.likeness import likeness, likeness_sql
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import email.utils
 
 import pytest
 
-from figa_core.revision.retry_after import retry_after_s
+from figa_core.llm.retry_after import retry_after_s
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from figa_core.llm.characters import whole_characters, without_invisible_ends
 from figa_core.revision.answer import read_answer
-from figa_core.revision.characters import whole_characters, without_invisible_ends
 
 
 def test_half_a_character_is_left_out_and_two_halves_are_joined():

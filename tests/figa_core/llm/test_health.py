@@ -3,9 +3,9 @@
 import pytest
 
 from figa_core.errors import ReviserError
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.health import EndpointHealth, Patience
-from figa_core.revision.reply import Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.health import EndpointHealth, Patience
+from figa_core.llm.reply import Reply
 
 URL = "http://server/v1"
 ANSWERED = Reply(CallOutcome.ANSWERED, text="x")

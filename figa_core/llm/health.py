@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 from figa_core.errors import ReviserError
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.reply import Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 8.0

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, TypedDict
 
 import orjson
 
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.characters import whole_characters
-from figa_core.revision.finish import End, read_finish
-from figa_core.revision.refusals import read_error
-from figa_core.revision.reply import Reply, shorten
-from figa_core.revision.stated import read_limits
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.characters import whole_characters
+from figa_core.llm.finish import End, read_finish
+from figa_core.llm.refusals import read_error
+from figa_core.llm.reply import Reply, shorten
+from figa_core.llm.stated import read_limits
 
 _TEXT_PARTS = {None, "text", "output_text", "input_text"}
 _OTHER_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "thought"}

@@ -17,7 +17,7 @@ rate, 1 at most.
 
 import math
 
-from figa_core.revision.stated import StatedLimit
+from figa_core.llm.stated import StatedLimit
 
 DECREASE = 0.7
 RECOVERY_PER_S = 1 / 120

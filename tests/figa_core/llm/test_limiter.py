@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from figa_core.revision.limiter import RateLimiter, estimate_tokens
-from figa_core.revision.stated import StatedLimit, StatedLimits
-from tests.figa_core.revision.virtual import (
+from figa_core.llm.limiter import RateLimiter, estimate_tokens
+from figa_core.llm.stated import StatedLimit, StatedLimits
+from tests.figa_core.llm.virtual import (
     Fixed,
     Provider,
     Refilled,

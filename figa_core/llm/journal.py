@@ -1,6 +1,6 @@
 """The answer journal: what was paid for is durable on arrival, not at the next batch commit.
 
-An append-only file with one JSON record a line (`figa_core.revision.calls`). `append` returns when its
+An append-only file with one JSON record a line (`figa_core.llm.calls`). `append` returns when its
 record is on disk. Appends that arrive together share one fsync: the first waits `linger_s` (20 ms) for
 company, and those that arrive while an fsync runs go out with the next, so that a healthy disk adds at
 most some 50 ms to a call, and a hundred calls a second cost no more than fifty fsyncs. Writing and fsync
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from figa_core.errors import StorageError
-from figa_core.revision.calls import CallRecord, decode, encode
+from figa_core.llm.calls import CallRecord, decode, encode
 
 _TAIL_BLOCK = 1 << 16
 

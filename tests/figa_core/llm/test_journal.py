@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import StorageError
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
+from figa_core.llm.journal import AnswerJournal, read
 from figa_core.records import Revision, RevisionStatus
-from figa_core.revision.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
-from figa_core.storage.journal import AnswerJournal, read
 
 
 def sent(number: int) -> CallSent:

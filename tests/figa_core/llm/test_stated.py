@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.refusals import read_error
-from figa_core.revision.replies import read_completion
-from figa_core.revision.stated import StatedLimit, StatedLimits, read_limits, seconds
+from figa_core.llm.refusals import read_error
+from figa_core.llm.replies import read_completion
+from figa_core.llm.stated import StatedLimit, StatedLimits, read_limits, seconds
 
 HEADERS = {
     "x-ratelimit-limit-requests": "500",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from figa_core.revision.finish import End, read_finish
+from figa_core.llm.finish import End, read_finish
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.records import Revision, RevisionStatus
-from figa_core.revision.calls import (
+from figa_core.llm.calls import (
     CallAnswered,
     CallOutcome,
     CallRecord,
@@ -17,6 +16,7 @@ from figa_core.revision.calls import (
     decode,
     encode,
 )
+from figa_core.records import Revision, RevisionStatus
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 counts = st.integers(0, 2**53)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.errors import BudgetReachedError
-from figa_core.revision.budget import Budget, Price
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.reply import Reply
+from figa_core.llm.budget import Budget, Price
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 
 PRICE = Price(usd_per_million_prompt_tokens=2.0, usd_per_million_completion_tokens=8.0)
 cents = st.integers(1, 100).map(lambda n: n / 100)

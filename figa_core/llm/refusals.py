@@ -8,12 +8,12 @@ is a BAD_REQUEST, which settles no row for good.
 
 from collections.abc import Mapping
 
-from figa_core.revision import vocabulary
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.error_bodies import ErrorBody, read_error_body
-from figa_core.revision.reply import Reply, shorten
-from figa_core.revision.retry_after import LONGEST_S, retry_after_s
-from figa_core.revision.stated import read_limits
+from figa_core.llm import vocabulary
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.error_bodies import ErrorBody, read_error_body
+from figa_core.llm.reply import Reply, shorten
+from figa_core.llm.retry_after import LONGEST_S, retry_after_s
+from figa_core.llm.stated import read_limits
 
 _FAILED_STATUSES = (500, 501)
 _RETRIED_STATUSES = (408, 409, 424, 425, 499)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from figa_core.errors import BudgetReachedError
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.reply import Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.reply import Reply
 
 _PER_MILLION = 1e-6
 _MARKUP_TOKENS_PER_MESSAGE = 16

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from figa_core.errors import ConfigError
-from figa_core.revision.limiter import RateLimiter
-from figa_core.revision.permits import PermitStock, SharedPermits, SharedRate, shared_rate
-from tests.figa_core.revision.virtual import Run, Sliding, drive, largest_window, now, on_fast_clock
+from figa_core.llm.limiter import RateLimiter
+from figa_core.llm.permits import PermitStock, SharedPermits, SharedRate, shared_rate
+from tests.figa_core.llm.virtual import Run, Sliding, drive, largest_window, now, on_fast_clock
 
 SLOTS = 1000
 

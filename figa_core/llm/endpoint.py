@@ -24,10 +24,10 @@ import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
 from figa_core.errors import ReviserError
-from figa_core.revision.calls import CallOutcome
-from figa_core.revision.refusals import read_error
-from figa_core.revision.replies import read_completion
-from figa_core.revision.reply import MESSAGE_LENGTH_MAX, Reply
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.refusals import read_error
+from figa_core.llm.replies import read_completion
+from figa_core.llm.reply import MESSAGE_LENGTH_MAX, Reply
 
 _MASKED_KEY_LENGTH = 8  # local servers take keys such as "none": those are words, not secrets
 _CONNECT_TIMEOUT_S = 10.0

@@ -7,7 +7,7 @@ error says. `refusals.py` says in which order they count.
 import re
 from dataclasses import dataclass
 
-from figa_core.revision.error_bodies import ErrorBody
+from figa_core.llm.error_bodies import ErrorBody
 
 
 @dataclass(frozen=True, slots=True)
