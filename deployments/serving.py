@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from prefect.context import refresh_global_settings_context
 
 from deployments.deploy import deploy
 from deployments.pools import Pool
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
 from flows.server import API_URL_VARIABLE, PrefectServer
@@ -30,16 +30,8 @@ class Worker:
         self.name = f"worker on {pool}"
         self.started_at = time.monotonic()
         self.restart_at: float | None = None
-        self.log = directory / f"worker-{pool}.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.worker", pool],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "deployments.worker", pool]
+        self.process = Child(command, directory / f"worker-{pool}.log", environment=environment)
 
     def runs(self) -> list[psutil.Process]:
         """The processes of its runs, and theirs."""
@@ -50,7 +42,7 @@ class Worker:
 
 
 class Serving:
-    """Server and workers, watched over. Make it, use it and end it in one thread: they die with that."""
+    """Server and workers, watched over; they die with this process."""
 
     def __init__(
         self,
@@ -82,14 +74,13 @@ class Serving:
 
     def look_after(self) -> None:
         """Start again what has died."""
-        if self.server.process.poll() is not None:
-            code, log = self.server.process.returncode, self.server.log
-            self._say(f"the Prefect server has ended (code {code}, log {log}); starting it again")
+        if self.server.process.exit_code is not None:
+            self._say(f"the Prefect server has {_ended(self.server.process)}; starting it again")
             time.sleep(_RESTART_AFTER_S)
             self.server = self._start_server()
             self.server.wait()
         for pool, worker in self.workers.items():
-            if worker.process.poll() is not None:
+            if worker.process.exit_code is not None:
                 self._restart(pool, worker)
 
     def stop(self) -> None:
@@ -101,7 +92,6 @@ class Serving:
         runs = [run for worker in self.workers.values() for run in worker.runs()]
         for worker in self.workers.values():
             worker.process.kill()
-            worker.process.wait()
         _, alive = psutil.wait_procs(runs, timeout=_STOP_S)
         for run in alive:
             run.kill()
@@ -113,8 +103,7 @@ class Serving:
         if worker.restart_at is None:
             early = now - worker.started_at < _EARLY_S
             worker.restart_at = now + (_RESTART_EARLY_S if early else _RESTART_AFTER_S)
-            code, log = worker.process.returncode, worker.log
-            self._say(f"the {worker.name} has ended (code {code}, log {log}); starting it again")
+            self._say(f"the {worker.name} has {_ended(worker.process)}; starting it again")
         elif now >= worker.restart_at:
             self.workers[pool] = self._start_worker(pool)
 
@@ -133,3 +122,7 @@ class Serving:
             }
         )
         return Worker(pool, self._directory, environment)
+
+
+def _ended(process: Child) -> str:
+    return f"ended (code {process.exit_code}, log {process.log})"

@@ -13,6 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+_TAIL_BYTES = 2**16
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),
@@ -43,6 +44,17 @@ def read_regular(path: Path) -> bytes:
     """All of the file; raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+def last_lines(path: Path, count: int) -> str:
+    """The last lines of a log that are not empty; "" where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
 @contextlib.contextmanager

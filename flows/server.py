@@ -12,9 +12,7 @@ import argparse
 import http.client
 import os
 import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from figa_core.errors import ConfigError, WorkspaceError
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment, die_with_parent
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ _HOW = (
 class PrefectServer:
     """Starts at once, is waited for when it is needed: the start takes 10 to 30 seconds.
 
-    Start and keep it in one thread that lives as long: on Linux the child dies with that thread.
+    `process` is the server's process, for whoever watches over it.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
@@ -66,7 +65,6 @@ class PrefectServer:
                 "Set workspace.path to a directory you may write to."
             ) from error
         self.directory = directory
-        self._log = directory / "server.log"
         self._port = _free_port(port or 0)
         environment = child_environment(
             PREFECT_HOME=str(directory),
@@ -84,15 +82,7 @@ class PrefectServer:
         if reports is not None:
             reports.mkdir(parents=True, exist_ok=True)
             command += ["--reports", str(reports)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = Child(command, directory / "server.log", environment=environment)
 
     @property
     def api_url(self) -> str:
@@ -109,41 +99,22 @@ class PrefectServer:
         """Where a browser finds the files in `reports`."""
         return f"{self.ui_url}{_REPORTS_ROUTE}"
 
-    @property
-    def log(self) -> Path:
-        """What the server wrote, now and earlier."""
-        return self._log
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The server, for whoever watches over it."""
-        return self._process
-
     def wait(self) -> None:
         """Return when the server answers.
 
         Raises:
             WorkspaceError: it ended, or does not answer in three minutes; the message holds its last lines.
         """
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-                raise WorkspaceError(
-                    f"the Prefect server did not start; its log is {self._log}. Start one yourself "
-                    f"(`prefect server start`) and set {API_URL_VARIABLE}. Last lines:\n" + "\n".join(lines)
-                )
-            time.sleep(_POLL_S)
+        if not self.process.wait_until(self._answers, timeout_s=_START_TIMEOUT_S, poll_s=_POLL_S):
+            raise WorkspaceError(
+                f"the Prefect server did not start; its log is {self.process.log}. Start one yourself "
+                f"(`prefect server start`) and set {API_URL_VARIABLE}. Last lines:\n"
+                f"{self.process.last_words()}"
+            )
 
     def stop(self) -> None:
         """End the server."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self.process.stop(_STOP_TIMEOUT_S)
 
     def _answers(self) -> bool:
         try:

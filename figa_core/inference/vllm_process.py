@@ -8,26 +8,22 @@ The worker ends with its keeper, after some time without a job, when another eng
 process ends, however that ends: the kernel says so to the worker, and its standard input ends.
 """
 
-import contextlib
 import json
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from figa_core.errors import EngineError
-from figa_core.processes import interruption
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 
 PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 IDLE_S = 120.0
 _LOGGER = logging.getLogger("figa_core.inference")
-_POLL_S = 0.05
-_STOP_WAIT_S = 5.0
 _LOG_LINES = 15
 # Only read by the CPU build; a variable that is set already wins.
 _CPU_ENVIRONMENT = {
@@ -131,7 +127,7 @@ class VllmWorker:
         log_path.write_bytes(b"")
         self._python, self._engine, self._threads = python, dict(engine), threads
         self.log_path = log_path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     def serves(self, python: Path, engine: Engine) -> bool:
         """Whether it is, or would be, the worker for these settings."""
@@ -139,7 +135,7 @@ class VllmWorker:
 
     def is_running(self) -> bool:
         """Whether its process is there."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.exit_code is None
 
     def start(self) -> None:
         """Start the process; it loads the model while it is sent its first job.
@@ -148,50 +144,21 @@ class VllmWorker:
             EngineError: the interpreter cannot be started.
         """
         _LOGGER.info("vLLM starts for %s; full log: %s", self._engine["model"], self.log_path)
-        started, failures = threading.Event(), list[OSError]()
-
-        def own() -> None:
-            # On Linux a child dies with the *thread* that started it. Stages may run in threads that end
-            # with them, so the worker gets a thread that lives as long as it does.
-            try:
-                self._process = self._spawn()
-            except OSError as error:
-                failures.append(error)
-                return
-            finally:
-                started.set()
-            self._process.wait()
-
-        threading.Thread(target=own, name="vllm-owner", daemon=True).start()
-        started.wait()
-        for error in failures:
+        environment = child_environment(**_ENVIRONMENT)
+        for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
+            environment.setdefault(name, value)
+        command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self._engine)]
+        try:
+            self._process = Child(command, self.log_path, environment=environment, takes_input=True)
+        except OSError as error:
             raise EngineError(
                 f"{self._python}: cannot start the vLLM worker: {error.strerror}. Run `make setup`, "
                 f'point {PYTHON_VARIABLE} at an interpreter with vLLM, or set engine = "transformers".'
             ) from error
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        environment = child_environment(**_ENVIRONMENT)
-        for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
-            environment.setdefault(name, value)
-        command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self._engine)]
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-
     def send(self, job: Mapping[str, object]) -> None:
         """Hand it one job. A worker that is gone is noticed by whoever waits for the result."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
-            self._process.stdin.flush()
+        self._running.send(json.dumps(job).encode())
 
     def wait_for(self, path: Path) -> None:
         """Return when `path` exists.
@@ -199,33 +166,22 @@ class VllmWorker:
         Raises:
             EngineError: the worker ended without it; the message holds the end of its log.
         """
-        assert self._process is not None
-        while not path.exists():
-            code = self._process.poll()
-            if code is not None and not path.exists():
-                lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-                raise EngineError(
-                    f"the vLLM worker ended with code {code}; its log is {self.log_path}. Its last lines:\n"
-                    + "\n".join(lines)
-                )
-            interruption.check()
-            interruption.sleep(_POLL_S)
+        worker = self._running
+        if not worker.wait_until(path.exists):
+            raise EngineError(
+                f"the vLLM worker ended with code {worker.exit_code}; its log is {self.log_path}. "
+                f"Its last lines:\n{worker.last_words(_LOG_LINES)}"
+            )
 
     def stop(self) -> None:
         """End it: politely, then not."""
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(_STOP_WAIT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stdin is not None:
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+        if self._process is not None:
+            self._process.stop()
+
+    @property
+    def _running(self) -> Child:
+        assert self._process is not None, "start it first"
+        return self._process
 
 
 def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:

@@ -24,8 +24,8 @@ def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
     The parent's pid is read from FIGA_PARENT_PID, where the starter puts it: without it, a parent that died
     before this call could not be told from the init process that adopted us.
 
-    On Linux the signal follows the *thread* that started the process, so the starter must wait for the
-    child in that same thread.
+    On Linux the signal follows the *thread* that started the process; `child.Child` starts each in a thread
+    that stays.
     """
     expected = int(os.environ.get(PARENT_PID_VARIABLE, os.getppid()))
     if sys.platform == "linux":

@@ -1,29 +1,24 @@
 """The teacher as a child process that never outlives the run that started it."""
 
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from figa_core.errors import EngineError
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_rules import TeacherFault
 
 _START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 5.0
-_POLL_S = 0.02
 
 
 class TeacherProcess:
     """Starts the teacher on entering, stops it on leaving.
 
-    Start and keep it in one thread that lives as long: on Linux the child dies with that thread.
-
-        with TeacherProcess(log=directory / "requests.jsonl", requests_per_minute=6000) as teacher:
-            client = openai.OpenAI(base_url=teacher.base_url, api_key="any")
+    with TeacherProcess(log=directory / "requests.jsonl", requests_per_minute=6000) as teacher:
+        client = openai.OpenAI(base_url=teacher.base_url, api_key="any")
     """
 
     def __init__(
@@ -53,7 +48,7 @@ class TeacherProcess:
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._port = 0
 
     @property
@@ -83,36 +78,19 @@ class TeacherProcess:
         """
         errors = Path(self._directory.name) / "stderr"
         self._port_file.unlink(missing_ok=True)
-        with errors.open("wb") as file:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,  # a terminal's Ctrl-C is for the run: answers under way still come
-            )
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self._port_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                said = errors.read_text(encoding="utf-8", errors="replace")[-2000:]
-                self.stop()
-                self._directory.cleanup()
-                raise EngineError(f"the sandbox teacher did not start ({' '.join(self._command)}): {said}")
-            time.sleep(_POLL_S)
+        self._process = Child(self._command, errors, environment=self._environment)
+        if not self._process.wait_until(self._port_file.exists, timeout_s=_START_TIMEOUT_S):
+            said = self._process.last_words()
+            self.stop()
+            self._directory.cleanup()
+            raise EngineError(f"the sandbox teacher did not start ({' '.join(self._command)}): {said}")
         self._port = int(self._port_file.read_text(encoding="ascii"))
         return self
 
     def stop(self) -> None:
         """Stop the server; the log stays where it was given."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            self._process.stop()
         self._process = None
 
     def __enter__(self) -> "TeacherProcess":

@@ -6,22 +6,22 @@ asked to, finish the step under way, write a checkpoint and end; those that take
 
 import contextlib
 import logging
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 from filelock import FileLock, Timeout
 
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import TrainingError
+from figa_core.files import last_lines
 from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 from figa_core.storage import shards
@@ -61,8 +61,8 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
     """Train, or resume, or return what a finished training left; blocks until it is done.
 
     The ranks' output is appended to `log_path`, and what in it is for people is logged. `on_step` gets every
-    step once, those done before a resumption included. The calling thread must stay until the end: the ranks
-    die with it. Where another process runs the same training, this one waits and takes its result.
+    step once, those done before a resumption included. The ranks die with this process. Where another process
+    runs the same training, this one waits and takes its result.
 
     Raises:
         TrainingError: the model is not whole, the shards do not fit it, or the training stopped; the message
@@ -169,21 +169,18 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     job_path = job.output / "job.json"
     job_path.write_text(job.to_json(), encoding="utf-8")
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
+    log_path.touch()
     with (
-        log_path.open("ab") as log,
         followed(log_path, _LOGGER),
         interruption.doing("the training finishes its step and writes a checkpoint"),
         interruption.cooperating(),
     ):
-        process = subprocess.Popen(
+        launcher = Child(
             [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
-            start_new_session=True,
+            log_path,
+            environment=child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
         )
-        ranks = _Ranks(job, process, done_before=resumed.step if resumed else 0)
+        ranks = _Ranks(job, launcher, done_before=resumed.step if resumed else 0)
         try:
             code = ranks.follow(on_step)
         finally:
@@ -197,8 +194,8 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
 class _Ranks:
     """The running ranks of a training, seen through their launcher and their metrics."""
 
-    def __init__(self, job: TrainingJob, process: subprocess.Popen[bytes], *, done_before: int) -> None:
-        self._job, self._process, self._done_before = job, process, done_before
+    def __init__(self, job: TrainingJob, launcher: Child, *, done_before: int) -> None:
+        self._job, self._launcher, self._done_before = job, launcher, done_before
         self._offset = self._last_step = 0
         self._slowest_s = 0.0
         self._kill_at: float | None = None
@@ -206,7 +203,7 @@ class _Ranks:
     def follow(self, on_step: StepCallback) -> int:
         """Report steps until the process ends; its exit code."""
         while True:
-            code = self._process.poll()
+            code = self._launcher.exit_code
             for metrics in self._new_steps():
                 on_step(metrics)
             if code is not None:
@@ -218,11 +215,11 @@ class _Ranks:
     def end(self) -> None:
         """Stop what still runs, as an exception in the midst of `follow` leaves it."""
         try:
-            while self._process.poll() is None:
+            while self._launcher.exit_code is None:
                 self._stop()
                 time.sleep(_POLL_S)
         finally:
-            self._kill()
+            self._launcher.kill()
 
     def _new_steps(self) -> Iterator[StepMetrics]:
         if not self._job.metrics_path.is_file():
@@ -247,14 +244,7 @@ class _Ranks:
             self._kill_at = time.monotonic() + grace
             stop.ask(self._job.output)
         if time.monotonic() >= self._kill_at:
-            self._kill()
-
-    def _kill(self) -> None:
-        """The launcher's whole process group; its ranks, in sessions of their own, die with it."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._launcher.kill()  # its ranks die with it
 
 
 def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:
@@ -264,10 +254,7 @@ def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:
         return TrainingError(
             f"training {job.training_id} stopped, rank {failure.rank}: {what}\nFull log: {log_path}"
         )
-    lines = [
-        line for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-    ]
-    tail = "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+    tail = indent(last_lines(log_path, _LOG_LINES), "  ")
     return TrainingError(
         f"training {job.training_id} stopped: {otherwise}. A rank killed without a word is often out of "
         f"memory. Last lines of {log_path}:\n{tail}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.files import open_regular, read_regular, replacing, require_regular, write_whole
+from figa_core.files import last_lines, open_regular, read_regular, replacing, require_regular, write_whole
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -77,3 +77,13 @@ def test_a_durable_file_is_on_the_disk_before_it_replaces_another(
     path.unlink()
     write_whole(path, b"1", durable=True)
     assert synced == [False]
+
+
+def test_the_end_of_a_log_is_its_last_lines_with_something_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert last_lines(path, 2) == ""
+    path.write_bytes(b"first\n\nsecond \xff\r\n \nlast")
+    assert last_lines(path, 2) == "second \ufffd\nlast"
+    path.write_bytes(b"x" * 10_000_000 + b"\nlast")
+    assert last_lines(path, 1) == "last"
+    assert len(last_lines(path, 2)) < 100_000

@@ -39,7 +39,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom flows.server import PrefectServer\n"
-        "server = PrefectServer(Path(sys.argv[1]))\nprint(server._process.pid, flush=True)\ntime.sleep(60)"
+        "server = PrefectServer(Path(sys.argv[1]))\nprint(server.process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

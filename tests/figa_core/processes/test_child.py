@@ -1,0 +1,97 @@
+"""A child is started, followed and stopped in one way, whoever needs it."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from figa_core.errors import InterruptedRunError
+from figa_core.processes import interruption
+from figa_core.processes.child import Child
+
+READY = "import pathlib, sys, time\nprint('ready', flush=True)\npathlib.Path(sys.argv[1]).touch()\n"
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+MORTAL = "from figa_core.processes.children import die_with_parent\ndie_with_parent()\n"
+FOREVER = "time.sleep(600)\n"
+
+
+def start(tmp_path: Path, program: str, *, takes_input: bool = False) -> Child:
+    command = [sys.executable, "-c", program, str(tmp_path / "ready")]
+    return Child(command, tmp_path / "log", takes_input=takes_input)
+
+
+def test_a_child_is_waited_for_and_stopped(tmp_path: Path) -> None:
+    child = start(tmp_path, READY + FOREVER)
+    assert child.wait_until((tmp_path / "ready").exists)
+    assert child.exit_code is None
+    assert child.last_words() == "ready"
+    child.stop()
+    child.stop()
+    assert child.exit_code == -signal.SIGTERM
+
+
+def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    child = start(tmp_path, STUBBORN + READY + FOREVER)
+    assert child.wait_until((tmp_path / "ready").exists)
+    child.stop(0.1)
+    assert child.exit_code == -signal.SIGKILL
+
+
+def test_a_child_that_ends_first_is_not_waited_for_any_longer(tmp_path: Path) -> None:
+    child = start(tmp_path, "import sys\nprint('first\\n\\nlast', flush=True)\nsys.exit('no memory')")
+    assert not child.wait_until((tmp_path / "ready").exists)
+    assert child.exit_code == 1
+    assert child.last_words(2) == "last\nno memory"
+
+
+def test_what_a_child_did_last_counts_though_it_has_ended(tmp_path: Path) -> None:
+    child = start(tmp_path, READY)
+    child._process.wait()
+    seen = iter([False, True])
+    assert child.wait_until(lambda: next(seen))
+
+
+def test_waiting_ends_with_the_time_and_with_an_interruption(tmp_path: Path) -> None:
+    child = start(tmp_path, READY + FOREVER)
+    assert not child.wait_until(lambda: False, timeout_s=0)
+    interruption.request()
+    try:
+        with pytest.raises(InterruptedRunError):
+            child.wait_until(lambda: False)
+    finally:
+        interruption.clear()
+        child.kill()
+
+
+def test_a_child_is_sent_lines_until_it_has_ended(tmp_path: Path) -> None:
+    program = "import sys\nfor line in sys.stdin: print(line[::-1], flush=True)"
+    child = start(tmp_path, program, takes_input=True)
+    child.send(b"olleh")
+    assert child.wait_until(lambda: "hello" in child.last_words())
+    os.kill(child.pid, signal.SIGKILL)
+    child._process.wait()
+    child.send(b"too late")
+    child.kill()
+
+
+def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
+    program = (
+        "from figa_core.processes.children import die_with_parent\ndie_with_parent()\n" + READY + FOREVER
+    )
+    children: list[Child] = []
+    thread = threading.Thread(target=lambda: children.append(start(tmp_path, program)))
+    thread.start()
+    thread.join()
+    (child,) = children
+    assert child.wait_until((tmp_path / "ready").exists)
+    assert not child.wait_until(lambda: False, timeout_s=0.2)
+    assert child.exit_code is None
+    child.kill()
+
+
+def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Child([str(tmp_path / "no-program")], tmp_path / "log")
