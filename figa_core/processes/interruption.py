@@ -12,7 +12,8 @@ stopped, and then
   blocks may await what is under way;
 - raises `InterruptedRunError` where the main thread is, in all other cases.
 
-The second signal ends the process; its children end with it (`children.py`).
+Inside `finishing` it does so at the block's end. A main thread that waits in C code sees no signal:
+`interruptible.py`. The second signal ends the process; its children end with it (`children.py`).
 """
 
 import asyncio
@@ -44,6 +45,7 @@ class _State:
         self.doing: list[str] = []
         self.raised: Callable[[int], BaseException] = InterruptedRunError
         self.listening = False
+        self.ended = False
 
 
 _state = _State()
@@ -110,6 +112,41 @@ def cooperating() -> Iterator[None]:
 
 
 @contextmanager
+def finishing() -> Iterator[None]:
+    """In here a signal waits for the end of the block, and then does what it does elsewhere.
+
+    For what must be stored whole, and is short. It changes nothing in other threads than the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = _state.number
+    with cooperating():
+        yield
+    if before is None and _state.number is not None and not _state.cooperating:
+        _stop(_state.number)
+
+
+def is_cooperating() -> bool:
+    """Whether a signal only sets the flag at this moment."""
+    return _state.cooperating > 0
+
+
+def is_another(first_at: float | None) -> bool:
+    """Whether a signal of this moment is a second wish. `first_at`: when one came that no handler saw."""
+    first_at = first_at if _state.number is None else _state.asked_at
+    return first_at is not None and time.monotonic() - first_at > _SAME_WISH_S
+
+
+def end_at_once(number: int) -> None:
+    """End the process, as the second signal does; safe in any thread."""
+    if not _state.ended:
+        _state.ended = True
+        _say(f"ended at once by {signal_name(number)}")
+    os._exit(128 + number)
+
+
+@contextmanager
 def cancellable() -> Iterator[None]:
     """Make the running task the one that a signal cancels; without an event loop, change nothing.
 
@@ -164,15 +201,17 @@ def raise_as(make: Callable[[int], BaseException]) -> None:
 def on_signal(number: int, _frame: FrameType | None = None) -> None:
     """The handler; see the module's docstring."""
     if _state.number is not None:
-        if time.monotonic() - _state.asked_at > _SAME_WISH_S:
-            _say(f"ended at once by {signal_name(number)}")
-            os._exit(128 + number)
+        if is_another(None):
+            end_at_once(number)
         return
     request(number)
     what = _state.doing[-1] if _state.doing else "what is done is stored"
     _say(f"stopping: {what} ({signal_name(number)} again ends at once)")
-    if _state.cooperating:
-        return
+    if not _state.cooperating:
+        _stop(number)
+
+
+def _stop(number: int) -> None:
     task = _state.task
     if task is not None and not task.done() and asyncio.current_task(task.get_loop()) is not task:
         task.cancel()

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from figa_core.errors import StorageError, WorkspaceError
 from figa_core.processes import interruption
+from figa_core.processes.interruptible import interruptible
 from figa_core.storage.migrations import migrate
 
 _FIRST_WAIT_S = 0.01
@@ -99,22 +100,23 @@ class Database:
         with self._thread_lock:
             connection = self._connect()
             try:
-                yield connection
+                with interruptible(connection.interrupt):
+                    yield connection
+            except (duckdb.InterruptException, RuntimeError):
+                # A signal ended a statement. DuckDB drops what the signal's handler raised.
+                interruption.check()
+                raise
             except duckdb.Error as error:
                 if explained := _explained(self.path, error):
                     raise explained from error
-                raise
-            except RuntimeError:
-                # DuckDB ends a statement at a signal, and drops what the signal's handler raised.
-                interruption.check()
                 raise
             finally:
                 connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Like `open`, all or nothing."""
-        with self.open() as connection:
+        """Like `open`, all or nothing: a signal waits until it is committed."""
+        with self.open() as connection, interruption.finishing():
             connection.begin()
             try:
                 yield connection

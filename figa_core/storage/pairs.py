@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from figa_core import ids
 from figa_core.filtering import Candidate
+from figa_core.processes.interruptible import interruptible
 from figa_core.records import Decision, RevisionStatus
 from figa_core.storage import tables
 from figa_core.storage.database import Database
@@ -240,7 +241,7 @@ class _Aside:
 
 @contextmanager
 def _deciding(database: Database, schema: pa.Schema) -> Iterator[_Aside]:
-    with database.open() as connection, connection.cursor() as reader:
+    with database.open() as connection, connection.cursor() as reader, interruptible(reader.interrupt):
         connection.execute(_LIMIT)
         connection.register("page", schema.empty_table())
         connection.execute("CREATE TEMP TABLE decided AS SELECT * FROM page")
