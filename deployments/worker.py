@@ -19,7 +19,7 @@ from pathlib import Path
 from deployments.pools import Pool, check_pool
 from deployments.server import check_answers, configured_client
 from figa_core.errors import FigaError
-from figa_core.inference.vllm import find_vllm_python
+from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 
 

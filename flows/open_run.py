@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from figa_core.config import Engine, PipelineConfig, identity
+from figa_core.config import PipelineConfig, identity
 from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
+from figa_core.inference.engine import AUTO
+from figa_core.inference.engines import Engines
+from figa_core.inference.vllm_python import vllm_version
 from figa_core.processes import interruption
 from figa_core.processes.children import end_leftovers
 from figa_core.prompts.files import prompts_fingerprint
@@ -18,7 +21,6 @@ from flows.elsewhere import started_by_worker
 from flows.preflight import check
 from flows.progress import Progress
 from flows.run_log import library_logs
-from tasks.engines import Engines, vllm_version
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
@@ -120,7 +122,7 @@ def _held(
         for process in end_leftovers():
             progress.line(f"ended {process}, which an earlier run that was killed had left")
         for engine in (config.generation.engine, config.reward.engine):
-            if engine is Engine.AUTO and not vllm_version():
+            if engine == AUTO and not vllm_version():
                 progress.line("vLLM is not installed here: the transformers engine takes its place")
                 break
         workspace = Workspace(directory)

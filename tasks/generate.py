@@ -13,6 +13,8 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
+from figa_core.inference.engine import Generating
+from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
 from figa_core.records import FinishReason, Response, Split, Stage
@@ -22,7 +24,7 @@ from figa_core.storage.failures import (
     save_generation_failures,
 )
 from figa_core.storage.rows import Sample
-from tasks.engines import Engines, lent, sampled_length
+from tasks.engines import lent, sampled_length
 from tasks.results import StageResult, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
@@ -89,13 +91,19 @@ def generate(
         )
         with lent(engines) as lender:
             engine = lender.generator(
-                config,
-                sampling.model,
+                config.engine,
+                Generating(
+                    model=sampling.model,
+                    temperature=sampling.temperature,
+                    top_p=config.top_p,
+                    max_tokens=config.max_tokens,
+                    stop_token_ids=chat.stop_token_ids,
+                    max_prompt_tokens=max_prompt_tokens,
+                    rows_per_shard=config.rows_per_shard,
+                    gpu_memory_share=config.gpu_memory_share,
+                ),
                 Work(missing, length, config.max_tokens),
-                temperature=sampling.temperature,
-                stop_token_ids=chat.stop_token_ids,
-                max_prompt_tokens=max_prompt_tokens,
-                scratch=workspace.scratch("generate"),
+                workspace.scratch("generate"),
             )
             for batch in engine.generate(requests):
                 drawn = [row for row in batch if not isinstance(row, RowFailure)]

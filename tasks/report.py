@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from figa_core.chat.format import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import WorkspaceError
+from figa_core.inference.vllm_python import vllm_version
 from figa_core.records import Objective, Split
 from figa_core.report.configuration import configuration_sections, library_versions
 from figa_core.report.data import (
@@ -26,7 +27,6 @@ from figa_core.storage import revisions, shards, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
-from tasks.engines import vllm_version
 from tasks.model_changes import ModelChanges
 from tasks.train import BASE_LABEL, label_of, steps_line
 from tasks.workspace import Workspace

@@ -12,12 +12,14 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
+from figa_core.inference.engine import Scoring
+from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback, RowFailure, ScoringRequest
 from figa_core.records import Score, Split, Stage
 from figa_core.storage.failures import forget_score_failures, save_score_failures, score_failures
 from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
-from tasks.engines import Engines, lent, sampled_length
+from tasks.engines import lent, sampled_length
 from tasks.results import StageResult, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
@@ -95,7 +97,10 @@ def _score(
             _requests(chat, pages, config.max_length, failures.add), lambda request: request.token_ids
         )
         with lent(engines) as lender:
-            engine = lender.scorer(config, Work(missing, length), scratch=workspace.scratch("score"))
+            settings = Scoring(
+                config.model, config.max_length, config.gpu_memory_share, config.tokens_per_batch
+            )
+            engine = lender.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
             for batch in engine.score(requests):
                 good, failed = _sort_out(batch, scorer)
                 failures.done += store.save_scores(good)

@@ -13,7 +13,6 @@ from figa_core.config.revision import (
 )
 from figa_core.config.rows import (
     AdmissionConfig,
-    Engine,
     FilterConfig,
     GenerationConfig,
     PromptsConfig,
@@ -25,7 +24,6 @@ from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConf
 
 __all__ = [
     "AdmissionConfig",
-    "Engine",
     "EvaluationConfig",
     "FilterConfig",
     "GenerationConfig",

@@ -1,6 +1,5 @@
 """Which rows a run has before any is revised: prompts, responses, rewards, and the thresholds on them."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,16 +7,8 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, Decides, Within
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
-from figa_core.config.values import TOKENS_MAX, Name, one_line, quantile_or_number
-
-
-class Engine(StrEnum):
-    """Where a model runs. `auto` is the one that is done sooner, vLLM only where its environment exists."""
-
-    AUTO = "auto"
-    VLLM = "vllm"
-    TRANSFORMERS = "transformers"
-
+from figa_core.config.values import TOKENS_MAX, EngineName, Name, one_line, quantile_or_number
+from figa_core.inference.engine import AUTO
 
 Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
 """A raw reward, or "q0.3": that quantile of the run's own scores."""
@@ -75,8 +66,8 @@ class GenerationConfig(Section):
     model: Annotated[Path, Decides.ROWS, Within("generator")] = Field(
         description="Hugging Face model directory of the model to align."
     )
-    engine: Annotated[Engine, Decides.NOTHING] = Field(
-        default=Engine.AUTO,
+    engine: Annotated[EngineName, Decides.NOTHING] = Field(
+        default=AUTO,
         description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
     )
     samples_per_prompt: Annotated[int, Decides.ROWS, Always()] = Field(
@@ -108,8 +99,8 @@ class RewardConfig(Section):
     model: Annotated[Path, Decides.ROWS, Within("scorer")] = Field(
         description="Hugging Face model directory of the reward model."
     )
-    engine: Annotated[Engine, Decides.NOTHING] = Field(
-        default=Engine.AUTO,
+    engine: Annotated[EngineName, Decides.NOTHING] = Field(
+        default=AUTO,
         description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
     )
     max_length: Annotated[int, Decides.ROWS, Within("scorer")] = Field(

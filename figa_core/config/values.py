@@ -1,10 +1,12 @@
 """What single settings may say. Each function returns its value, or raises ValueError with what is wrong."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
+
+from figa_core.inference.engine import engine_names
 
 TOKENS_MAX = 10_000_000
 
@@ -22,6 +24,21 @@ def not_blank(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(not_blank)]
+
+
+def known_engine(name: str) -> str:
+    """Refuse an engine that nobody has registered."""
+    if name not in engine_names():
+        raise ValueError(f"{name!r} is no engine; give one of {', '.join(engine_names())}")
+    return name
+
+
+def _with_engines(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(engine_names())
+
+
+EngineName = Annotated[str, AfterValidator(known_engine), Field(json_schema_extra=_with_engines)]
+"""A name in `inference.engine`'s registry, or "auto"."""
 
 
 def one_line(text: str) -> str:

@@ -5,50 +5,26 @@ ids, has a worker of the other environment's Python take them (`vllm_process`), 
 shard as soon as it is whole.
 """
 
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from figa_core.errors import EngineError
 from figa_core.inference import exchange
-from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
-from figa_core.inference.vllm_process import PYTHON_VARIABLE, Engine, VllmKeeper, threads_for
-from figa_core.inference.vllm_python import why_not
+from figa_core.inference.checkpoint import checkpoint_dtype, model_size, weights_bytes
+from figa_core.inference.choice import vllm_start_seconds
+from figa_core.inference.devices import vllm_device
+from figa_core.inference.engine import Engine, Generating, Scoring, Tell
+from figa_core.inference.vllm_process import VllmKeeper, WorkerEngine, threads_for
+from figa_core.inference.vllm_python import require_vllm_python, vllm_package
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-def find_vllm_python() -> Path | None:
-    """The interpreter that has vLLM; None without one.
-
-    It is the one that $FIGA_VLLM_PYTHON names, or that of a `.venv-vllm` beside this environment, in the
-    working directory or above it.
-
-    Raises:
-        EngineError: $FIGA_VLLM_PYTHON names no interpreter that has vLLM.
-    """
-    named = os.environ.get(PYTHON_VARIABLE)
-    if named:
-        if reason := why_not(Path(named)):
-            raise EngineError(
-                f"{PYTHON_VARIABLE} = {named}: cannot run vLLM: {reason}. Correct or unset the variable, or "
-                'set engine = "transformers".'
-            )
-        return Path(named)
-    for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
-        python = folder / ".venv-vllm" / "bin" / "python"
-        if python.exists() and why_not(python) is None:  # there is one in which vLLM is not installed yet
-            return python
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +42,7 @@ class VllmSettings:
     tensor_parallel: int = 1
     rows_per_shard: int = 2000
 
-    def engine(self, task: str) -> Engine:
+    def engine(self, task: str) -> WorkerEngine:
         """What a worker that generates ("generate") or scores ("score") is started with.
 
         Raises:
@@ -75,6 +51,65 @@ class VllmSettings:
         settings = {**asdict(self), "task": task, "dtype": self.dtype or checkpoint_dtype(Path(self.model))}
         del settings["rows_per_shard"]  # how the rows travel is no business of the engine
         return settings
+
+
+class VllmEngine(Engine):
+    """vLLM in a process of its own, which stays up for what follows with the same model."""
+
+    def __init__(self, tell: Tell) -> None:
+        """`tell` gets a line whenever a worker starts.
+
+        Raises:
+            EngineError: there is no environment with vLLM.
+        """
+        self._python = require_vllm_python()
+        self._tell = tell
+        self._keeper = VllmKeeper(on_start=self._tell_start)
+
+    def generator(self, settings: Generating, scratch: Path) -> "VllmGenerator":
+        """See `Engine`; `scratch` keeps the worker's log."""
+        return VllmGenerator(
+            _settings(settings),
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop_token_ids=settings.stop_token_ids,
+            scratch=scratch,
+            python=self._python,
+            keeper=self._keeper,
+        )
+
+    def scorer(self, settings: Scoring, scratch: Path) -> "VllmScorer":
+        """See `Engine`."""
+        return VllmScorer(_settings(settings), scratch=scratch, python=self._python, keeper=self._keeper)
+
+    def is_up(self, settings: Generating | Scoring) -> bool:
+        """Whether the worker that is up has this model, started in the same way."""
+        task = "generate" if isinstance(settings, Generating) else "score"
+        return self._keeper.is_up(self._python, _settings(settings).engine(task))
+
+    def close(self) -> None:
+        """End the worker."""
+        self._keeper.end()
+
+    def _tell_start(self, model: str) -> None:
+        seconds = vllm_start_seconds(model_size(Path(model)), vllm_device(vllm_package()))
+        self._tell(f"starting vLLM for {Path(model).name}; about {seconds:.0f} s")
+
+
+def _settings(settings: Generating | Scoring) -> VllmSettings:
+    if isinstance(settings, Scoring):
+        return VllmSettings(
+            model=str(settings.model),
+            max_length=settings.max_length,
+            gpu_memory_share=settings.gpu_memory_share,
+        )
+    return VllmSettings(
+        model=str(settings.model),
+        max_length=settings.max_prompt_tokens + settings.max_tokens,
+        gpu_memory_share=settings.gpu_memory_share,
+        rows_per_shard=settings.rows_per_shard,
+    )
 
 
 class VllmGenerator:
@@ -143,7 +178,7 @@ class _Place:
 
 
 def _run(
-    engine: Engine,
+    engine: WorkerEngine,
     job: dict[str, object],
     shards: Iterable[list[_T]],
     write: Callable[[Path, list[_T]], None],

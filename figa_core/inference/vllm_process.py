@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from figa_core.errors import EngineError
+from figa_core.inference.vllm_python import PYTHON_VARIABLE
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 
-PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 IDLE_S = 120.0
 _LOGGER = logging.getLogger("figa_core.inference")
 _LOG_LINES = 15
@@ -37,7 +37,7 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-Engine = Mapping[str, object]
+WorkerEngine = Mapping[str, object]
 """What a worker is started with: task, model and the settings of its engine, as JSON can hold them."""
 
 
@@ -54,13 +54,15 @@ class VllmKeeper:
         self._clock: threading.Timer | None = None
         self._lock = threading.RLock()
 
-    def is_up(self, python: Path, engine: Engine) -> bool:
+    def is_up(self, python: Path, engine: WorkerEngine) -> bool:
         """Whether a job for this engine would find it running."""
         worker = self._worker
         return worker is not None and worker.serves(python, engine) and worker.is_running()
 
     @contextmanager
-    def worker(self, python: Path, engine: Engine, *, threads: int, log_path: Path) -> Iterator["VllmWorker"]:
+    def worker(
+        self, python: Path, engine: WorkerEngine, *, threads: int, log_path: Path
+    ) -> Iterator["VllmWorker"]:
         """The worker for `engine`. It stays up after a use that went well, and ends after any other.
 
         Raises:
@@ -88,7 +90,7 @@ class VllmKeeper:
             if worker is not None:
                 worker.stop()
 
-    def _take(self, python: Path, engine: Engine, threads: int, log_path: Path) -> "VllmWorker":
+    def _take(self, python: Path, engine: WorkerEngine, threads: int, log_path: Path) -> "VllmWorker":
         with self._lock:
             self._stop_clock()
             worker = self._worker
@@ -121,7 +123,7 @@ class VllmKeeper:
 class VllmWorker:
     """One process with one model loaded; see `vllm_worker` for its side."""
 
-    def __init__(self, python: Path, engine: Engine, threads: int, log_path: Path) -> None:
+    def __init__(self, python: Path, engine: WorkerEngine, threads: int, log_path: Path) -> None:
         """Its output goes to `log_path`, which is emptied."""
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.write_bytes(b"")
@@ -129,7 +131,7 @@ class VllmWorker:
         self.log_path = log_path
         self._process: Child | None = None
 
-    def serves(self, python: Path, engine: Engine) -> bool:
+    def serves(self, python: Path, engine: WorkerEngine) -> bool:
         """Whether it is, or would be, the worker for these settings."""
         return (self._python, self._engine) == (python, dict(engine))
 

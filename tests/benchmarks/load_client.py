@@ -20,6 +20,7 @@ from prefect import Task
 import flows.build_dataset
 import flows.story
 from figa_core.config import PipelineConfig
+from figa_core.inference.engine import register_engine
 from figa_core.ports import ProgressCallback
 from flows.build_dataset import BuiltDataset, build, build_dataset
 from flows.open_run import open_run
@@ -27,11 +28,10 @@ from flows.preflight import check
 from flows.progress import Lines, showing
 from flows.server import prefect_api
 from flows.story import Story
-from tasks.engines import Engines
 from tasks.results import no_progress
 from tasks.weigh import WeighResult
 from tests.benchmarks.load_spec import Outcome, Span, Spec
-from tests.benchmarks.load_stubs import StubGenerator, StubScorer
+from tests.benchmarks.load_stubs import StubEngine
 
 KEY_VARIABLE = "FIGA_BENCH_KEY"
 
@@ -40,7 +40,7 @@ def main() -> None:
     """Run what the spec says and write the outcome."""
     spec, outcome = Spec.load(Path(sys.argv[1])), Outcome()
     os.environ[KEY_VARIABLE] = "any-key-does"
-    _put_in_stubs(spec, outcome)
+    _register_stubs(outcome)
     _time_bodies(outcome)
     progress = Stages(outcome)
     config = configuration(spec)
@@ -65,8 +65,8 @@ def configuration(spec: Spec) -> PipelineConfig:
             "prompts": {
                 "path": spec.prompts, "limit": spec.rows, "held_out_share": 0.0, "max_prompt_tokens": 200,
             },
-            "generation": models["generation"] | {"engine": "transformers"},
-            "reward": models["reward"] | {"engine": "transformers", "max_length": 384},
+            "generation": models["generation"] | {"engine": "stub"},
+            "reward": models["reward"] | {"engine": "stub", "max_length": 384},
             "filter": {"response_reward_below": "q0.5"},
             "revision": {
                 "base_url": spec.base_url,
@@ -80,18 +80,11 @@ def configuration(spec: Spec) -> PipelineConfig:
     )  # fmt: skip
 
 
-def _put_in_stubs(spec: Spec, outcome: Outcome) -> None:
+def _register_stubs(outcome: Outcome) -> None:
     def on_rows(rows: int, at: float) -> None:
         outcome.generated.append((rows, at))
 
-    def make_generator(*_: object, **__: object) -> StubGenerator:
-        return StubGenerator(Path(spec.base), on_rows)
-
-    def make_scorer(*_: object, **__: object) -> StubScorer:
-        return StubScorer()
-
-    Engines.generator = make_generator
-    Engines.scorer = make_scorer
+    register_engine("stub", lambda _: StubEngine(on_rows))
 
 
 def _tasks() -> dict[str, Task[Any, Any]]:

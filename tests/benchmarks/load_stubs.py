@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from figa_core.chat.format import load_chat_format
+from figa_core.inference.engine import Engine, Generating, Scoring
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
@@ -47,6 +48,19 @@ def write_prompts(path: Path, rows: int, seed: int = 0) -> None:
                 seen.add(key)
                 reference = good_reply(facts, rng, REFERENCE_STYLE).text
                 file.write(json.dumps({"prompt": prompt, "reference": reference}) + "\n")
+
+
+class StubEngine(Engine):
+    """The engine "stub"; see `StubGenerator` and `StubScorer`."""
+
+    def __init__(self, on_rows: Callable[[int, float], None]) -> None:
+        self._on_rows = on_rows
+
+    def generator(self, settings: Generating, scratch: Path) -> "StubGenerator":
+        return StubGenerator(settings.model, self._on_rows)
+
+    def scorer(self, settings: Scoring, scratch: Path) -> "StubScorer":
+        return StubScorer()
 
 
 class StubGenerator:

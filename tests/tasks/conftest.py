@@ -7,7 +7,6 @@ import pytest
 
 from figa_core.config import (
     AdmissionConfig,
-    Engine,
     FilterConfig,
     GenerationConfig,
     PromptsConfig,
@@ -57,10 +56,8 @@ class Chain:
     def __init__(self, workspace: Workspace, sandbox: Sandbox, base_url: str, prompts: Path | None = None):
         self.workspace, self.run_id = workspace, RUN
         self.prompts = PromptsConfig(path=prompts or sandbox.prompts, held_out_share=0.25, limit=40)
-        self.generation = GenerationConfig(
-            model=sandbox.base_model, engine=Engine.TRANSFORMERS, max_tokens=24
-        )
-        self.reward = RewardConfig(model=sandbox.reward_model, engine=Engine.TRANSFORMERS)
+        self.generation = GenerationConfig(model=sandbox.base_model, engine="transformers", max_tokens=24)
+        self.reward = RewardConfig(model=sandbox.reward_model, engine="transformers")
         self.revision = RevisionConfig(
             base_url=base_url,
             model="sandbox-teacher",
@@ -79,8 +76,11 @@ class Chain:
             self.revision, RevisionPromptConfig(asked_again_max=0), self.batches, self.spending
         )
 
-    def up_to_scores(self) -> None:
+    def import_prompts(self) -> None:
         import_prompts.fn(self.workspace, RUN, self.prompts, self.sampling.model)
+
+    def up_to_scores(self) -> None:
+        self.import_prompts()
         generate.fn(self.workspace, RUN, self.generation, self.sampling, 200)
         score_responses.fn(self.workspace, RUN, self.reward, self.generator, Split.TRAIN)
         score_references.fn(self.workspace, RUN, self.reward)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from figa_core import ids
-from figa_core.config import Engine, GenerationConfig
+from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
 from figa_core.ports import Generation
 from figa_core.records import FinishReason, Message, Prompt, Split
@@ -51,7 +51,7 @@ def test_a_prompt_that_alone_cannot_be_answered_is_stored_with_the_reason(
     asked = [system, *((Message("user", f"question {i}"),) for i in range(11))]
     prompts = [Prompt(ids.prompt_id(messages), messages, Split.TRAIN) for messages in asked]
     workspace.store.import_prompts(RUN, prompts)
-    config = GenerationConfig(model=model, engine=Engine.TRANSFORMERS, max_tokens=2)
+    config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
     sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=2)
 
     result = generate.fn(workspace, RUN, config, sampling, 64)
@@ -70,7 +70,7 @@ def test_many_prompts_that_cannot_be_answered_end_the_stage_and_are_tried_again(
     (model / "chat_template.jinja").write_text(NO_SYSTEM)
     asked = [(Message("system", f"Be brief {i}."), Message("user", "Where?")) for i in range(3)]
     workspace.store.import_prompts(RUN, [Prompt(ids.prompt_id(m), m, Split.TRAIN) for m in asked])
-    config = GenerationConfig(model=model, engine=Engine.TRANSFORMERS, max_tokens=2)
+    config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
     sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=1)
     for _ in range(2):
         with pytest.raises(EngineError, match="3 of 3 samples could not be drawn: 3 × the chat template"):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from figa_core import ids
-from figa_core.config import Engine, RewardConfig
+from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
@@ -31,7 +31,7 @@ def reward_model(sandbox: Sandbox, target: Path, change: Any = None) -> RewardCo
         weights = load_file(target / "model.safetensors")
         change(weights)
         save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
-    return RewardConfig(model=target, engine=Engine.TRANSFORMERS, max_length=64)
+    return RewardConfig(model=target, engine="transformers", max_length=64)
 
 
 def overflow(weights: dict[str, torch.Tensor]) -> None:

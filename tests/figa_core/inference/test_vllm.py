@@ -15,8 +15,9 @@ import pytest
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings, find_vllm_python
+from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings
 from figa_core.inference.vllm_process import VllmKeeper
+from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import EngineError
-from figa_core.inference.vllm import PYTHON_VARIABLE, find_vllm_python
-from figa_core.inference.vllm_python import why_not
+from figa_core.inference.vllm_python import PYTHON_VARIABLE, find_vllm_python, why_not
 
 
 def _program(directory: Path, text: str) -> Path:

@@ -1,0 +1,144 @@
+"""What an engine is, and which ones there are by name.
+
+An engine makes the generators and scorers that stages ask for. Its name is what `generation.engine` and
+`reward.engine` are set to. To add one, write a class with the methods of `Engine` and register it:
+
+    register_engine("mine", MyEngine)       # MyEngine(tell) opens it; tell("…") says a line to people
+
+This module imports no engine: those of ours are imported when they are opened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar
+
+from figa_core.errors import EngineError
+from figa_core.ports import Generator, Scorer
+
+AUTO = "auto"
+"""Not an engine: of transformers and vLLM the one that is done sooner (`auto.py`)."""
+TRANSFORMERS = "transformers"
+VLLM = "vllm"
+
+TOKENS_PER_BATCH = 16_384
+"""Padded tokens of one forward pass, where no setting says how many."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """Which model draws samples, and how.
+
+    Attributes:
+        stop_token_ids: every id on which a sample ends.
+        max_prompt_tokens: no prompt is longer.
+        max_tokens: nor any sample.
+        rows_per_shard: rows that are made durable together, for engines that hand over files.
+        gpu_memory_share: of a GPU's memory, for engines that reserve it.
+    """
+
+    work: ClassVar[str] = "generating {:,} responses"
+
+    model: Path
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop_token_ids: tuple[int, ...]
+    max_prompt_tokens: int
+    rows_per_shard: int = 2000
+    gpu_memory_share: float = 0.9
+    tokens_per_batch: int = TOKENS_PER_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Which reward model scores texts of at most `max_length` tokens; the rest as in `Generating`."""
+
+    work: ClassVar[str] = "scoring {:,} texts"
+
+    model: Path
+    max_length: int
+    gpu_memory_share: float = 0.9
+    tokens_per_batch: int = TOKENS_PER_BATCH
+
+
+class Engine:
+    """Makes generators, scorers or both; a context manager, so that it may hold a server or a pool of them.
+
+    Opening it raises EngineError where it cannot run on this machine, and starts nothing yet: the checks
+    before a run open and close every engine that the configuration names.
+    """
+
+    def generator(self, _settings: Generating, _scratch: Path, /) -> Generator:
+        """A generator with these settings, which may keep files in the folder.
+
+        Raises:
+            EngineError: the model cannot be used, or this engine does not generate.
+        """
+        raise EngineError(f"{type(self).__name__} only scores; set generation.engine to another one.")
+
+    def scorer(self, _settings: Scoring, _scratch: Path, /) -> Scorer:
+        """A scorer; see `generator`."""
+        raise EngineError(f"{type(self).__name__} only generates; set reward.engine to another one.")
+
+    def is_up(self, _settings: Generating | Scoring, /) -> bool:
+        """Whether work with these settings would find its model loaded.
+
+        Where it would not, all engines are closed first: two models need not fit into one GPU's memory.
+        """
+        return False
+
+    def close(self) -> None:
+        """Give back what it holds. It may have been given back already."""
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+Factory = Callable[[Tell], Engine]
+
+
+def _ours(module: str, name: str) -> Factory:
+    return lambda tell: getattr(import_module(module), name)(tell)
+
+
+_factories: dict[str, Factory] = {
+    VLLM: _ours("figa_core.inference.vllm", "VllmEngine"),
+    TRANSFORMERS: _ours("figa_core.inference.transformers_engine", "TransformersEngine"),
+}
+
+
+def register_engine(name: str, factory: Factory) -> None:
+    """Let the configuration name this engine."""
+    _factories[name] = factory
+
+
+def engine_names() -> tuple[str, ...]:
+    """What the configuration may name."""
+    return (AUTO, *_factories)
+
+
+def open_engine(name: str, tell: Tell = lambda _: None) -> Engine:
+    """The engine of this name, not `AUTO`.
+
+    Raises:
+        EngineError: there is none, or it cannot run on this machine.
+    """
+    if name not in _factories:
+        raise EngineError(f"no engine is called {name!r}; there are {', '.join(engine_names())}.")
+    return _factories[name](tell)
+
+
+def check_engine(name: str) -> None:
+    """Raises EngineError where the engine cannot run on this machine; `AUTO` always can."""
+    if name != AUTO:
+        open_engine(name).close()

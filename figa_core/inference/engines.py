@@ -1,0 +1,88 @@
+"""The engines of a run: opened by name when they are needed, with at most one model loaded at a time."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from figa_core.errors import UnknownHeadError
+from figa_core.inference.auto import choose_by_work
+from figa_core.inference.choice import Work
+from figa_core.inference.engine import (
+    AUTO,
+    TRANSFORMERS,
+    VLLM,
+    Engine,
+    Generating,
+    Scoring,
+    Tell,
+    open_engine,
+)
+from figa_core.inference.vllm_python import find_vllm_python
+from figa_core.ports import Generator, Scorer
+
+
+class Engines:
+    """Hands out generators and scorers, and keeps an engine open for what follows with the same model.
+
+    It holds a model's memory: call `end` before something else needs that, and at the end of the run.
+    """
+
+    def __init__(self, tell: Tell = lambda _: None) -> None:
+        """`tell` gets a line when "auto" chooses (once for a kind of work and a model), and when an engine
+        starts something that takes a while.
+        """
+        self._tell = tell
+        self._told: set[tuple[str, Path, str]] = set()
+        self._open: dict[str, Engine] = {}
+        self._stack = ExitStack()
+
+    def generator(self, name: str, settings: Generating, work: Work, scratch: Path) -> Generator:
+        """That of the engine `name`. Raises EngineError where this engine, or the model, cannot be used."""
+        return self._engine(self._resolved(name, settings, work), settings).generator(settings, scratch)
+
+    def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
+        """See `generator`."""
+        try:
+            return self._engine(self._resolved(name, settings, work), settings).scorer(settings, scratch)
+        except UnknownHeadError:
+            if name != AUTO or find_vllm_python() is None:
+                raise
+        self._tell(f"{settings.model.name} is a kind of classifier that vLLM alone scores")
+        return self._engine(VLLM, settings).scorer(settings, scratch)
+
+    def end(self) -> None:
+        """Close what is open; what is asked for later is opened again."""
+        self._open.clear()
+        self._stack.close()
+
+    def __enter__(self) -> "Engines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def _is_up(self, name: str, settings: Generating | Scoring) -> bool:
+        return name in self._open and self._open[name].is_up(settings)
+
+    def _engine(self, name: str, settings: Generating | Scoring) -> Engine:
+        if not self._is_up(name, settings):
+            self.end()
+            self._open[name] = self._stack.enter_context(open_engine(name, self._tell))
+        return self._open[name]
+
+    def _resolved(self, name: str, settings: Generating | Scoring, work: Work) -> str:
+        """The name itself, or that of the engine which "auto" chooses."""
+        if name != AUTO:
+            return name
+        if find_vllm_python() is None:
+            return TRANSFORMERS
+        choice = choose_by_work(settings, work, vllm_is_up=self._is_up(VLLM, settings))
+        chosen = VLLM if choice.vllm else TRANSFORMERS
+        about = (settings.work, settings.model, chosen)
+        if about not in self._told:
+            self._told.add(about)
+            by = "vLLM" if choice.vllm else "transformers"
+            self._tell(f"{settings.work.format(work.rows)} by {by}: {choice.reason}")
+        return chosen
