@@ -6,14 +6,17 @@ files are opened. A file of ours replaces its predecessor when it is complete.
 
 import contextlib
 import errno
+import glob
 import os
 import stat
+import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 _TAIL_BYTES = 2**16
+_ABANDONED_S = 3600.0
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),
@@ -61,9 +64,11 @@ def last_lines(path: Path, count: int) -> str:
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write. It replaces `path` when the context ends without an error: readers see all or nothing.
 
-    It is written beside `path` under a name of this process, so several processes may replace one file. After
-    an error it is removed. With `durable` its content is on the disk before it replaces anything.
+    It is written beside `path` under a name of this process, so several processes may replace one file. It is
+    removed after an error, and by the next writer if its own was killed over an hour ago. With `durable` its
+    content is on the disk before it replaces anything.
     """
+    _remove_abandoned(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -76,6 +81,14 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    """By age: on a shared file system the processes of other machines cannot be asked for."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED_S:
+                partial.unlink()
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:

@@ -87,3 +87,17 @@ def test_the_end_of_a_log_is_its_last_lines_with_something_in_them(tmp_path: Pat
     path.write_bytes(b"x" * 10_000_000 + b"\nlast")
     assert last_lines(path, 1) == "last"
     assert len(last_lines(path, 2)) < 100_000
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_is_writing_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "figures [1].json"
+    abandoned, another, of_another_file = (
+        tmp_path / name
+        for name in ("figures [1].json.7.partial", "figures [1].json.8.partial", "figures 1.json.7.partial")
+    )
+    for partial in (abandoned, another, of_another_file):
+        partial.write_text("half of")
+    for partial in (abandoned, of_another_file):
+        os.utime(partial, (0, 0))
+    write_whole(path, b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, another, of_another_file])
