@@ -11,10 +11,10 @@ from figa_core.inference.engines import Engines
 from figa_core.inference.vllm_python import vllm_version
 from figa_core.processes import interruption
 from figa_core.processes.children import end_leftovers
+from figa_core.processes.lease import describe_holder, is_held, workspace_lease
 from figa_core.prompts.files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
-from figa_core.storage.lease import describe_holder, is_held, workspace_lease
 from figa_core.storage.store import INTERRUPTED, Store
 from flows.checks.facts import say_nothing
 from flows.elsewhere import started_by_worker

@@ -8,10 +8,10 @@ from typing import Any
 from figa_core.config.file import absolute_path
 from figa_core.errors import InputError
 from figa_core.findings import shortened
+from figa_core.processes.lease import describe_holder, is_held
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
-from figa_core.storage.lease import describe_holder, is_held
 from figa_core.storage.store import INTERRUPTED, RUNNING
 from tasks.report import collect, funnel_of, write
 from tasks.revised import open_rows_text

@@ -23,7 +23,9 @@ from figa_core.report.data import (
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
 from figa_core.report.sentences import percent
 from figa_core.report.tokens import example_of
-from figa_core.storage import revisions, shards, summary
+from figa_core.shards.manifest import read_manifest as read_shard_manifest
+from figa_core.shards.read import find_pairs
+from figa_core.storage import revisions, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
@@ -98,7 +100,7 @@ def _notes(workspace: Workspace, run: RunRow, config: PipelineConfig) -> Iterato
     if config.workspace.note:
         yield config.workspace.note
     shard_set_id = run.settings.get("shards")
-    manifest = shards.read_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
+    manifest = read_shard_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
     if manifest is not None:
         yield (
             f"{manifest.canonical_pairs:,} of {manifest.pairs:,} weighed responses were generated as the "
@@ -147,7 +149,7 @@ def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer:
         return ()
     spread = summary.spread_pairs(workspace.store.database, run.run_id, scorer, _EXAMPLES)
     rows = {row.pair_id: row for row in spread}
-    pairs = shards.find_pairs(workspace.shards(shard_set_id), list(rows))
+    pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
     decode = load_chat_format(config.generation.model).decode
     return tuple(
         example_of(

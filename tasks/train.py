@@ -14,8 +14,8 @@ from figa_core.errors import TrainingError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.records import Objective, Stage
+from figa_core.shards.manifest import read_manifest
 from figa_core.storage.rows import TrainingRow
-from figa_core.storage.shards import read_manifest
 from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob

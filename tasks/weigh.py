@@ -16,9 +16,10 @@ from figa_core.errors import NothingToDoError
 from figa_core.filtering import count_reasons
 from figa_core.ports import ProgressCallback
 from figa_core.records import Decision, Stage, WeighedPair
+from figa_core.shards.manifest import ShardManifest
+from figa_core.shards.write import write_shards
 from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.rows import AdmittedPair
-from figa_core.storage.shards import ShardManifest, write_shards
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
 from tasks.results import StageResult, no_progress

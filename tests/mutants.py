@@ -36,6 +36,7 @@ PACKAGES = (
     "training",
     "llm",
     "revision",
+    "shards",
     "storage",
     "evaluation",
     "inference",

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from figa_core.errors import TrainingError
+from figa_core.file_hashes import changed_files, hashes_of, sealed, unsealed
 from figa_core.files import write_whole
-from figa_core.storage.file_hashes import changed_files, hashes_of, sealed, unsealed
 from figa_core.training.change import WeightChange
 from figa_core.training.job import TrainingJob
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from figa_core.errors import TrainingError
-from figa_core.storage.shards import iter_tables
+from figa_core.shards.read import iter_tables
 from figa_core.training.objectives import AnswerWeights, Recipe
 
 

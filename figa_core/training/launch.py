@@ -24,7 +24,7 @@ from figa_core.processes import interruption
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
-from figa_core.storage import shards
+from figa_core.shards.manifest import read_manifest
 from figa_core.training import checkpoints, stop
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
@@ -141,7 +141,7 @@ def check_shards(job: TrainingJob) -> None:
     Raises:
         TrainingError: they differ, or the shard set is incomplete.
     """
-    manifest = shards.read_manifest(job.shards)
+    manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
     chat = load_chat_format(job.model)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from figa_core.records import EditClass, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.batches import step_pairs
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.bare_pairs import BarePair, Ids

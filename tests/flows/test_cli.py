@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from figa_core.errors import FigaError
+from figa_core.processes.lease import workspace_lease
 from figa_core.storage import migrations
-from figa_core.storage.lease import workspace_lease
 from flows.cli import app
 from tasks.workspace import Workspace
 

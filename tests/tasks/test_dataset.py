@@ -10,7 +10,7 @@ from figa_core.config import FilterConfig
 from figa_core.errors import ConfigError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from figa_core.storage.shards import iter_pairs
+from figa_core.shards.read import iter_pairs
 from tasks.import_prompts import import_prompts
 from tasks.revise import revise
 from tasks.workspace import Workspace

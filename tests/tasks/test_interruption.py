@@ -20,9 +20,9 @@ from figa_core.errors import InterruptedRunError
 from figa_core.inference.vllm import VllmGenerator, VllmSettings
 from figa_core.ports import GenerationRequest
 from figa_core.processes import interruption
+from figa_core.processes.lease import is_held, workspace_lease
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
-from figa_core.storage.lease import is_held, workspace_lease
 from figa_core.storage.rows import responses_of
 from tasks.evaluate import evaluate
 from tasks.generate import generate

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.records import Objective, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import TrainingManifest, write_json
 from figa_core.training.job import TrainingJob
 from tasks.train import is_finished, label_of, steps_of, training_job

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.records import EditClass, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics
 from tests.figa_core.training.jobs import Finished, training_job

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import TrainingError
 from figa_core.records import EditClass, Objective, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training import batches
 from figa_core.training.batches import (
     StepPlan,

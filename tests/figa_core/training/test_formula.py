@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from figa_core.records import EditClass, Objective, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import plan_step
 from figa_core.training.data import PairData

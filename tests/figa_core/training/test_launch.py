@@ -8,7 +8,7 @@ import pytest
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import TrainingError
 from figa_core.records import Objective, WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import (
     Checkpoint,
     checkpoints_dir,

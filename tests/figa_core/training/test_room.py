@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figa_core.records import WeighedPair
-from figa_core.storage.shards import write_shards
+from figa_core.shards.write import write_shards
 from figa_core.training.room import shard_bytes, training_bytes
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
-from figa_core.storage import lease
-from figa_core.storage.lease import describe_holder, is_held, workspace_lease
+from figa_core.processes import lease
+from figa_core.processes.lease import describe_holder, is_held, workspace_lease
 
 HOLD = (
-    "import sys, time\nfrom pathlib import Path\nfrom figa_core.storage.lease import workspace_lease\n"
+    "import sys, time\nfrom pathlib import Path\nfrom figa_core.processes.lease import workspace_lease\n"
     "with workspace_lease(Path(sys.argv[1]), owner='the other run'):\n"
     "    print('ready', flush=True)\n    time.sleep(60)"
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.storage.file_hashes import changed_files, hashes_of, sealed, unsealed
+from figa_core.file_hashes import changed_files, hashes_of, sealed, unsealed
 
 
 def test_what_changed_is_named(tmp_path: Path) -> None:

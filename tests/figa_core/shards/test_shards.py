@@ -12,10 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from figa_core.errors import NothingToDoError, StorageError
+from figa_core.file_hashes import sealed
 from figa_core.records import WeighedPair
-from figa_core.storage import shards
-from figa_core.storage.file_hashes import sealed
-from figa_core.storage.shards import ShardManifest, find_pairs, iter_pairs, read_manifest, write_shards
+from figa_core.shards import write as shards
+from figa_core.shards.manifest import ShardManifest, read_manifest
+from figa_core.shards.read import find_pairs, iter_pairs
+from figa_core.shards.write import write_shards
 
 
 def pair(index: int) -> WeighedPair:

@@ -1,0 +1,107 @@
+"""Weighed pairs as Parquet shards: what a training reads, on this machine or on another.
+
+A shard set is a directory of ``pairs-00000.parquet`` … and ``manifest.json``. The manifest is written last:
+its existence means that the set is complete. It names tokenizer and chat template by their hashes, and a
+training with another tokenizer refuses the set. It holds the SHA-256 of every shard and of itself, which is
+compared whenever a shard is read; sets of earlier releases have none and are read as they are.
+Classes, not weights, are stored (`figa_core.weighting`).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from figa_core.errors import StorageError
+from figa_core.file_hashes import sealed, unsealed
+from figa_core.files import write_whole
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 2
+
+_IDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+_CLASSES = pa.list_(pa.field("item", pa.int8(), nullable=False))
+SCHEMA = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("prompt_ids", _IDS, nullable=False),
+        pa.field("response_ids", _IDS, nullable=False),
+        pa.field("response_classes", _CLASSES, nullable=False),
+        pa.field("revision_ids", _IDS, nullable=False),
+        pa.field("revision_classes", _CLASSES, nullable=False),
+        pa.field("reference_ids", _IDS, nullable=False),
+        pa.field("response_reward", pa.float64(), nullable=False),
+        pa.field("revision_reward", pa.float64(), nullable=False),
+        pa.field("scale", pa.float64(), nullable=False),
+        pa.field("canonical", pa.bool_(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a set: its name, rows, bytes, and hash (None in sets of earlier releases)."""
+
+    file: str
+    pairs: int
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardManifest:
+    """What a complete shard set says about itself.
+
+    `longest_sequence` is the most tokens of a prompt with one of its answers, `largest_id` the largest
+    token id, `canonical_pairs` how many responses the model generated as their text is tokenized.
+    """
+
+    shard_set_id: str
+    tokenizer_hash: str
+    template_hash: str
+    scheme: str
+    max_length: int
+    pairs: int
+    longest_sequence: int
+    largest_id: int
+    canonical_pairs: int
+    shards: tuple[Shard, ...]
+    version: int = FORMAT_VERSION
+
+
+def read_manifest(directory: Path) -> ShardManifest | None:
+    """The manifest of a complete set, None where the set is missing or unfinished.
+
+    Raises:
+        StorageError: the manifest is damaged, or a shard it names is missing or of another size.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
+        shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
+        manifest = ShardManifest(**fields, shards=shards)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(
+            f"{path}: damaged manifest ({error}). Remove {directory} and weigh again."
+        ) from error
+    if manifest.version != FORMAT_VERSION:
+        raise StorageError(
+            f"{path}: format version {manifest.version}, this release reads {FORMAT_VERSION}. "
+            f"Remove {directory} and weigh again."
+        )
+    for shard in shards:
+        file = directory / shard.file
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard.size:
+            found = "is missing" if size is None else f"has {size} bytes, the manifest says {shard.size}"
+            raise StorageError(f"{file}: {found}. Remove {directory} and weigh again.")
+    return manifest
+
+
+def write_manifest(directory: Path, manifest: ShardManifest) -> None:
+    """Write the manifest, which completes the set. Raises OSError."""
+    body = json.dumps(sealed(asdict(manifest)), indent=2).encode()
+    write_whole(directory / MANIFEST_NAME, body, durable=True)

@@ -1,0 +1,81 @@
+"""Reads the pairs of a shard set; every shard is compared with its hash."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from figa_core.errors import StorageError
+from figa_core.file_hashes import bytes_hash
+from figa_core.records import WeighedPair
+from figa_core.shards.manifest import MANIFEST_NAME, SCHEMA, Shard, read_manifest
+
+
+def iter_pairs(directory: Path) -> Iterator[WeighedPair]:
+    """Stream the pairs of a complete set, in the order in which they were written.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    for table in iter_tables(directory):
+        yield from _pairs_of(table)
+
+
+def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
+    """The pairs with these ids, in the order asked for; those that are not there are left out.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    wanted = set(pair_ids)
+    found: dict[str, WeighedPair] = {}
+    for table in iter_tables(directory):
+        mask = pa.array([pair_id in wanted for pair_id in table.column("pair_id").to_pylist()])
+        found |= {pair.pair_id: pair for pair in _pairs_of(table.filter(mask))}
+    return [found[pair_id] for pair_id in pair_ids if pair_id in found]
+
+
+def iter_tables(directory: Path) -> Iterator[pa.Table]:
+    """Stream a complete set as Arrow tables, one a shard; columns as in `SCHEMA`.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise StorageError(
+            f"{directory}: no complete shard set here ({MANIFEST_NAME} is missing). Weigh first."
+        )
+    for shard in manifest.shards:
+        path = directory / shard.file
+        table = _read_shard(path, shard)
+        if table.schema.names != SCHEMA.names or table.num_rows != shard.pairs:
+            raise StorageError(
+                f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
+            )
+        yield table
+
+
+def _read_shard(path: Path, shard: Shard) -> pa.Table:
+    """Read once, into memory: what is hashed is what is parsed, and hashing costs no second read."""
+    try:
+        body = path.read_bytes()
+        if shard.sha256 is not None and bytes_hash(body) != shard.sha256:
+            raise StorageError(
+                f"{path}: damaged shard: its content is not what was written. Check the disk, remove "
+                f"{path.parent} and weigh again."
+            )
+        return pq.read_table(pa.BufferReader(body))
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{path}: damaged shard ({error}). Remove {path.parent} and weigh again."
+        ) from error
+
+
+def _pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
+    columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+    for row in zip(*columns, strict=True):
+        fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+        yield WeighedPair(*fields)
