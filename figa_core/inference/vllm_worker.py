@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 from figa_core.inference import exchange
 from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.processes.children import die_with_parent
-from figa_core.processes.log import tell
+from figa_core.processes.tell import tell, tell_troubles
 
 _Row = TypeVar("_Row")
 _Out = TypeVar("_Out")
@@ -186,6 +186,7 @@ def _jobs() -> IO[bytes]:
 
 if __name__ == "__main__":
     die_with_parent()
+    tell_troubles()
     main(json.loads(sys.argv[1]), _jobs())
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,34 +1,35 @@
-"""What a child process says reaches the log of the run that started it; all of it stays in the child's file.
+"""What a child process tells reaches the log of the run that started it; all that it prints stays in a file.
 
-A child (the vLLM worker, the ranks of a training) writes to a file. While it runs, a thread reads what is
-new there and hands on what is for people, as `child_lines` tells it apart, to a logger of the standard
-library. Repetitions (of each rank, or with other numbers) and what is too much stay in the file only.
+While a child (the vLLM worker, the ranks of a training) writes to its file, a thread reads what is new there
+and hands on the messages that `tell` marked, and the last words of native code, which nobody could mark.
+Repetitions (of each rank, or with other numbers) and what is too much stay in the file only.
 """
 
 import contextvars
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from figa_core.processes.log_lines import OWN, LineReader, Message
+from figa_core.processes import tell
 
 _POLL_S = 0.25
 _CHUNK_BYTES = 1 << 16
 _LONGEST_LINE = 2000
+_LEVELS = {None: logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # Room for errors is kept: they come last, after whatever came before them.
 _MOST = {logging.ERROR: 20, logging.WARNING: 20, logging.INFO: 10}
 _BREAKS = re.compile(rb"[\r\n]+")  # a progress bar is many lines
+_MARK = tell.MARK.encode()
 _NUMBERS = re.compile(r"\d+")
 _NAMES = re.compile(r"\S*[\d./'\"]\S*")
-
-
-def tell(text: str) -> None:
-    """In a child: say something that belongs in the run's log. One line, few of them."""
-    print(OWN + text, flush=True)
+_NATIVE = re.compile(
+    r"Fatal Python error|Segmentation fault|Bus error|terminate called|.* NCCL WARN "
+    r"|(?:\[rank\d+\]:)?\[[EF]\d{4} "
+)
 
 
 @contextmanager
@@ -53,22 +54,23 @@ def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
 
 
 class _Follower:
-    """Reads a growing file by lines."""
+    """Reads a growing file by lines, and makes messages of them."""
 
     def __init__(self, file: IO[bytes], forwarder: "_Forwarder", ended: threading.Event) -> None:
         self._file, self._forwarder, self._ended = file, forwarder, ended
-        self._reader = LineReader()
         self._torn = b""  # a line whose end is not written yet
+        self._level = logging.INFO
+        self._message: list[str] = []  # the lines of one that may go on
 
     def run(self) -> None:
         """Read until `ended` is set, and then what has been written by that time."""
         ended = False
         while not ended:
             ended = self._ended.wait(_POLL_S)
-            if not self._read_on():
-                self._forwarder.hand_on(self._reader.pause())
-        self._read_line(self._torn)
-        self._forwarder.hand_on(self._reader.end())
+            if not self._read_on() and not self._torn.startswith(_MARK):
+                self._hand_on()
+        self._read(self._torn)
+        self._hand_on()
         self._forwarder.close()
 
     def _read_on(self) -> bool:
@@ -79,11 +81,25 @@ class _Follower:
             *lines, self._torn = _BREAKS.split(self._torn + chunk)
             self._torn = self._torn[:_CHUNK_BYTES]  # a line without end must not fill the memory
             for line in lines:
-                self._read_line(line)
+                self._read(line)
         return found
 
-    def _read_line(self, line: bytes) -> None:
-        self._forwarder.hand_on(self._reader.read(line.decode(errors="replace")[:_LONGEST_LINE]))
+    def _read(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace")[:_LONGEST_LINE]
+        if self._message and line.startswith(tell.NEXT):
+            self._message.append(line.removeprefix(tell.NEXT))
+            return
+        self._hand_on()
+        if found := tell.FIRST.fullmatch(line):
+            origin = f"{found['origin']}: " if found["origin"] else ""
+            self._level, self._message = _LEVELS[found["level"]], [origin + found["text"]]
+        elif _NATIVE.match(line):
+            self._level, self._message = logging.ERROR, [line]
+
+    def _hand_on(self) -> None:
+        if self._message:
+            self._forwarder.hand_on(self._level, "\n".join(self._message))
+        self._message = []
 
 
 class _Forwarder:
@@ -95,29 +111,18 @@ class _Forwarder:
         self._told: set[str] = set()
         self._more = 0
 
-    def hand_on(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            what = _sameness(message)
-            if what in self._told:
-                continue
-            if not self._room[message.level]:
-                self._more += 1
-                continue
-            self._room[message.level] -= 1
-            self._told.add(what)
-            origin = f"{message.origin}: " if message.origin else ""
-            self._logger.log(message.level, "%s%s", origin, message.text)
+    def hand_on(self, level: int, text: str) -> None:
+        # Warnings may differ in the names they are about, one for each weight of a model; errors in numbers.
+        what = (_NAMES if level == logging.WARNING else _NUMBERS).sub("#", text)
+        if what in self._told:
+            return
+        if not self._room[level]:
+            self._more += 1
+            return
+        self._room[level] -= 1
+        self._told.add(what)
+        self._logger.log(level, "%s", text)
 
     def close(self) -> None:
         if self._more:
             self._logger.warning("%d more lines like these are in %s", self._more, self._path)
-
-
-def _sameness(message: Message) -> str:
-    """What is equal in two messages that tell a person the same.
-
-    Warnings may differ in the names they are about, one for each weight of a model; errors only in numbers.
-    """
-    if message.level == logging.WARNING:
-        return _NAMES.sub("#", message.text)
-    return _NUMBERS.sub("#", message.text)

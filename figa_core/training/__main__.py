@@ -4,6 +4,7 @@ On a cluster, start it with any launcher that sets RANK, LOCAL_RANK, WORLD_SIZE,
 """
 
 import argparse
+import logging
 import os
 import resource
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from figa_core.errors import TrainingError
 from figa_core.processes.children import die_with_parent
-from figa_core.processes.log import tell
+from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training.failures import record_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopWish
@@ -29,6 +30,7 @@ _VERSIONED = ("figa", "torch", "transformers", "deepspeed")
 def main() -> int:
     """Train; 0 when done or stopped on request, 1 on an error, which is left in the output directory."""
     die_with_parent()
+    tell_troubles()
     parser = argparse.ArgumentParser(prog="figa_core.training")
     parser.add_argument("--job", type=Path, required=True)
     # The deepspeed launcher passes it; torchrun sets LOCAL_RANK instead.
@@ -50,7 +52,7 @@ def main() -> int:
         record_failure(job.output, int(os.environ.get("RANK", "0")), error, secondary=secondary)
         if not isinstance(error, TrainingError):
             raise
-        print(f"TrainingError: {error}", file=sys.stderr, flush=True)
+        tell(f"TrainingError: {error}", logging.ERROR)
         return 1
     return 0
 

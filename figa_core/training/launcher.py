@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
+from figa_core.processes.tell import tell_troubles
 from figa_core.training.job import TrainingJob
 
 
 def main() -> None:
     """Run until all ranks have ended; exit code 1 when one of them failed."""
     die_with_parent()
+    tell_troubles()
     # A shell's background jobs inherit an ignored SIGINT; torchrun takes over what is not ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

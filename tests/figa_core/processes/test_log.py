@@ -12,14 +12,14 @@ import pytest
 from figa_core.processes.log import followed
 
 LOGGER = logging.getLogger("figa_core.test")
-VLLM = "(MainProcess pid=7) {} 11-21 15:52:09 [a.py:1] {}\n"
+WARNING = "figa warning: {}\n"
 RUN = contextvars.ContextVar("RUN", default="no run")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "child.log"
-    path.write_text("ERROR: of an earlier run\n")
+    path.write_text("figa error: of an earlier run\n")
     return path
 
 
@@ -44,7 +44,7 @@ def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):
-        append(path, "figa: loaded\n" + VLLM.format("INFO", "noise") + VLLM.format("WARNING", "it is slow"))
+        append(path, "figa: loaded\nnoise\n" + WARNING.format("it is slow"))
         wait_for(told, 2)
         assert told.messages == ["loaded", "it is slow"]
     assert [record.levelname for record in told.records] == ["INFO", "WARNING"]
@@ -53,7 +53,10 @@ def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
 def test_all_that_a_child_said_is_told_before_its_end_is_reported(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
-    program = "from figa_core.processes.log import tell; tell('loaded'); raise ValueError('no')"
+    program = (
+        "from figa_core.processes.tell import tell, tell_troubles\n"
+        "tell_troubles()\ntell('loaded')\nraise ValueError('no')"
+    )
     with path.open("ab") as log, followed(path, LOGGER):
         assert subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log).returncode == 1
     loaded, error = told.messages
@@ -71,11 +74,21 @@ def test_torn_lines_progress_bars_and_broken_bytes_are_coped_with(
     assert told.messages == ["one line", "\ufffd", "without an end"]
 
 
-def test_a_traceback_is_told_when_nothing_follows_it(path: Path, told: pytest.LogCaptureFixture) -> None:
+def test_a_message_of_many_lines_is_told_when_nothing_follows_it(
+    path: Path, told: pytest.LogCaptureFixture
+) -> None:
     with followed(path, LOGGER):
-        append(path, 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: no\n')
+        append(path, "figa error: ValueError: no\nfiga| Traceback (most recent call last):\n")
         wait_for(told, 1)
-        assert len(told.messages) == 1
+        assert told.messages == ["ValueError: no\nTraceback (most recent call last):"]
+
+
+def test_a_message_that_is_written_in_two_pieces_is_one(path: Path, told: pytest.LogCaptureFixture) -> None:
+    with followed(path, LOGGER):
+        append(path, "figa error: ValueError: no\nfiga| ")
+        time.sleep(0.3)
+        append(path, "line 1\nfiga| line 2\nTraceback\nfiga| of nobody\n")
+    assert told.messages == ["ValueError: no\nline 1\nline 2"]
 
 
 def test_the_same_warning_is_told_once_whatever_names_and_numbers_it_holds(
@@ -83,12 +96,12 @@ def test_the_same_warning_is_told_once_whatever_names_and_numbers_it_holds(
 ) -> None:
     with followed(path, LOGGER):
         for name in ("embed_tokens.weight", "layers.0.mlp.down_proj.weight"):
-            append(path, VLLM.format("WARNING", f"Attempted to load weight {name} with dtype torch.float32"))
-        append(path, "[rank0]: RuntimeError: port 949\n[rank1]: RuntimeError: port 7\nRuntimeError: route\n")
+            append(path, WARNING.format(f"Attempted to load weight {name} with dtype torch.float32"))
+        append(path, "figa error rank0: port 949\nfiga error rank1: port 7\nfiga error: route\n")
     assert told.messages == [
         "Attempted to load weight embed_tokens.weight with dtype torch.float32",
-        "rank0: RuntimeError: port 949",
-        "RuntimeError: route",
+        "rank0: port 949",
+        "route",
     ]
 
 
@@ -97,10 +110,10 @@ def test_a_flood_is_cut_off_and_counted_and_leaves_room_for_errors(
 ) -> None:
     with followed(path, LOGGER):
         for index in range(1000):
-            append(path, VLLM.format("WARNING", "again " * index))
-        append(path, "RuntimeError: drowned\n")
+            append(path, WARNING.format("again " * index))
+        append(path, "figa error: drowned\n")
     assert len(told.messages) <= 50
-    assert told.messages[-2] == "RuntimeError: drowned"
+    assert told.messages[-2] == "drowned"
     assert told.messages[-1].endswith(f"more lines like these are in {path}")
     assert int(told.messages[-1].split()[0]) > 300
 
@@ -117,7 +130,7 @@ def test_records_are_made_in_the_context_of_the_caller(path: Path) -> None:
     token = RUN.set("run 7")
     try:
         with followed(path, LOGGER):
-            append(path, "ERROR: no\n")
+            append(path, "figa error: no\n")
     finally:
         RUN.reset(token)
         LOGGER.removeHandler(handler)
