@@ -23,12 +23,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from figa_core.chat.tokenization import control_token_ids, encoder, hash_of, tokenizer_hash
+from figa_core.chat.tokenization import encoder, hash_of, tokenizer_hash
+from figa_core.chat.turn import ANCHOR, ANSWER, QUESTION, Ids, TurnReader
 from figa_core.errors import ConfigError, InputError
 from figa_core.models.tokenizer import generation_stops, load_tokenizer
 from figa_core.records import Message
-
-Ids = tuple[int, ...]
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -40,9 +39,6 @@ PLAIN_TEMPLATE = (
 )
 """Stands in where a tokenizer brings no chat template (a base model)."""
 
-_SENTINEL = "figaanswer"
-_NEXT_QUESTION = "figaquestion"
-_ANCHOR = "\n"
 _DATE = datetime(2024, 7, 26)  # what Llama 3.1's template prints where it is told no date
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -78,11 +74,14 @@ class ChatFormat:
         self.fallback_template = fallback
         self._encode_template = encoder(tokenizer, control_tokens_as_text=False)
         self._encode_text = encoder(tokenizer, control_tokens_as_text=True)
-        before, after = self._around_answer()
-        self.end_of_turn_ids, self.stop_token_ids = self._find_end_of_turn(
-            before, after, frozenset(stop_token_ids)
-        )
-        self._anchor_ids = self._find_anchor(before)
+        turn = TurnReader(
+            tokenizer,
+            lambda messages: self.render(messages, for_generation=False),
+            self._encode_template,
+            self._encode_text,
+        ).read(frozenset(stop_token_ids))
+        self.end_of_turn_ids, self.stop_token_ids = turn.end_of_turn_ids, turn.stop_token_ids
+        self._anchor_ids = turn.anchor_ids
         self.tokenizer_hash = tokenizer_hash(tokenizer)
         self.template_hash = hash_of(template, tokenizer.special_tokens_map, self.end_of_turn_ids)
 
@@ -116,7 +115,7 @@ class ChatFormat:
         """Every token of the tokenizer, added ones included, with its id."""
         return self._tokenizer.get_vocab()
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def prompt_ids(self, messages: Sequence[Message]) -> Ids:
         """Ids of the conversation up to the assistant's turn, generation prompt included.
 
         Raises:
@@ -124,7 +123,7 @@ class ChatFormat:
         """
         return self.prompt_ids_batch([messages])[0]
 
-    def prompt_ids_batch(self, conversations: Sequence[Sequence[Message]]) -> list[tuple[int, ...]]:
+    def prompt_ids_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Ids]:
         """`prompt_ids` of many conversations at once."""
         return self._encode_template(
             [self.render(messages, for_generation=True) for messages in conversations]
@@ -134,20 +133,20 @@ class ChatFormat:
         """`prompt_ids` of each conversation, or in words why this one has none; raises nothing."""
         return self._ids_or_reasons(conversations, for_generation=True)
 
-    def response_ids(self, text: str) -> tuple[int, ...]:
+    def response_ids(self, text: str) -> Ids:
         """Ids of a response as it follows a prompt: no BOS, no end of turn, control-token strings as text."""
         return self.response_ids_batch([text])[0]
 
-    def response_ids_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    def response_ids_batch(self, texts: Sequence[str]) -> list[Ids]:
         """`response_ids` of many texts at once."""
         if not self._anchor_ids:
             return self._encode_text(texts)
         return [
             self._behind_anchor(ids) or self._encode_text([text])[0]
-            for text, ids in zip(texts, self._encode_text([_ANCHOR + text for text in texts]), strict=True)
+            for text, ids in zip(texts, self._encode_text([ANCHOR + text for text in texts]), strict=True)
         ]
 
-    def without_end_of_turn(self, generated_ids: Sequence[int]) -> tuple[int, ...]:
+    def without_end_of_turn(self, generated_ids: Sequence[int]) -> Ids:
         """Ids that were generated up to a stop token (not included), without the rest of the end of turn.
 
         Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what is
@@ -156,7 +155,7 @@ class ChatFormat:
         ids, lead = tuple(generated_ids), self.end_of_turn_ids[:-1]
         return ids[: -len(lead)] if lead and ids[-len(lead) :] == lead else ids
 
-    def conversation_ids(self, messages: Sequence[Message], answer_text: str) -> tuple[int, ...]:
+    def conversation_ids(self, messages: Sequence[Message], answer_text: str) -> Ids:
         """Ids of prompt and answer as one rendered conversation: what a reward model reads.
 
         As in a prompt, and unlike in `response_ids`, control-token strings are the control tokens.
@@ -166,9 +165,7 @@ class ChatFormat:
         """
         return self.conversation_ids_batch([(messages, answer_text)])[0]
 
-    def conversation_ids_batch(
-        self, conversations: Sequence[tuple[Sequence[Message], str]]
-    ) -> list[tuple[int, ...]]:
+    def conversation_ids_batch(self, conversations: Sequence[tuple[Sequence[Message], str]]) -> list[Ids]:
         """`conversation_ids` of many (messages, answer) at once."""
         rendered = [
             self.render([*messages, Message("assistant", answer)], for_generation=False)
@@ -187,7 +184,7 @@ class ChatFormat:
         """Text of generated ids; control tokens and a character cut off at the end are left out."""
         text = self._decode((*self._anchor_ids, *ids))
         if self._anchor_ids:
-            text = text.removeprefix(_ANCHOR)
+            text = text.removeprefix(ANCHOR)
         if text.endswith(_REPLACEMENT) and self.response_ids(text) != tuple(ids):
             return text.rstrip(_REPLACEMENT)  # half a character, not a U+FFFD that the model wrote
         return text
@@ -240,10 +237,10 @@ class ChatFormat:
 
     def shown(self) -> tuple[bool, bool]:
         """Whether a question can be read in the prompt, and an answer in the conversation that is rated."""
-        question, answer = Message("user", _NEXT_QUESTION), Message("assistant", _SENTINEL)
+        question, answer = Message("user", QUESTION), Message("assistant", ANSWER)
         prompt = self.render([question], for_generation=True)
         conversation = self.render([question, answer], for_generation=False)
-        return _NEXT_QUESTION in prompt.casefold(), _SENTINEL in conversation.casefold()
+        return QUESTION in prompt.casefold(), ANSWER in conversation.casefold()
 
     def _decode(self, ids: Sequence[int]) -> str:
         try:
@@ -257,61 +254,7 @@ class ChatFormat:
     def _decode_known(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def _around_answer(self) -> tuple[str, str]:
-        """A rendered conversation up to the end of a known answer, and what the template puts after it."""
-        messages = [Message("user", "hi"), Message("assistant", _SENTINEL)]
-        try:
-            rendered = self.render(messages, for_generation=False)
-        except InputError as error:
-            name = self._tokenizer.name_or_path or "tokenizer"
-            raise ConfigError(f"{name}: cannot render a question and an answer: {error}") from error
-        before, found, after = rendered.rpartition(_SENTINEL)
-        return (before + found, after) if found else (rendered, "")
-
-    def _find_end_of_turn(
-        self, before: str, after: str, stops: frozenset[int]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """End of turn and stop ids, learnt from what follows a known answer."""
-        ids = self._ids_after(before, after)
-        # A template may end its turn on a token that the model's configuration forgot to name as a stop.
-        end = _up_to_first(ids, stops) or _up_to_first(ids, control_token_ids(self._tokenizer))
-        if not end:
-            # Nothing ends the last turn; where the next one begins with a stop (GLM's <|user|>), that does.
-            end = _up_to_first(self._ids_before_next_question(), stops)
-        if not end:
-            # The template ends its turn with plain text or nothing: the tokenizer's own end token closes it.
-            eos = self._tokenizer.eos_token_id
-            end = (min(stops) if eos is None else eos,)
-        return end, tuple(sorted(stops | {end[-1]}))
-
-    def _ids_before_next_question(self) -> tuple[int, ...]:
-        messages = [Message("user", "hi"), Message("assistant", _SENTINEL), Message("user", _NEXT_QUESTION)]
-        try:
-            rendered = self.render(messages, for_generation=False)
-        except InputError:
-            return ()
-        before, found, after = rendered.partition(_NEXT_QUESTION)[0].rpartition(_SENTINEL)
-        return self._ids_after(before + found, after) if found else ()
-
-    def _ids_after(self, before: str, after: str) -> tuple[int, ...]:
-        """Ids of `after` where it follows `before`: by itself it might get a leading space."""
-        head, whole = self._encode_template([before, before + after])
-        return whole[len(head) :] if whole[: len(head)] == head else self._encode_template([after])[0]
-
-    def _find_anchor(self, before: str) -> tuple[int, ...]:
-        """Ids of the anchor, or none where responses are tokenized by themselves.
-
-        A tokenizer may put a space before a text. Where the template leaves none between its own text and the
-        answer, responses are tokenized behind an anchor instead, which takes the space.
-        """
-        (in_context,) = self._encode_template([before])
-        alone, anchor, anchored = self._encode_text([_SENTINEL, _ANCHOR, _ANCHOR + _SENTINEL])
-        behind = anchored[len(anchor) :]
-        if in_context[-len(alone) :] == alone or anchored[: len(anchor)] != anchor:
-            return ()
-        return anchor if in_context[-len(behind) :] == behind else ()
-
-    def _behind_anchor(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+    def _behind_anchor(self, ids: Ids) -> Ids:
         """What follows the anchor; nothing where a token reaches over its end."""
         count = len(self._anchor_ids)
         return ids[count:] if ids[:count] == self._anchor_ids else ()
@@ -323,9 +266,3 @@ def _in_words(error: Exception) -> str:
 
     words = " ".join(str(error).split())
     return words if words and isinstance(error, TemplateError) else f"{type(error).__name__}: {words}"
-
-
-def _up_to_first(ids: tuple[int, ...], stops: frozenset[int]) -> tuple[int, ...]:
-    """`ids` up to and including the first that is in `stops`; nothing where none is."""
-    found = next((i for i, token_id in enumerate(ids) if token_id in stops), None)
-    return () if found is None else ids[: found + 1]

@@ -8,7 +8,8 @@ at all: cut in the middle, it is no end.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from figa_core.chat.format import ChatFormat, Ids
+from figa_core.chat.format import ChatFormat
+from figa_core.chat.turn import Ids
 from figa_core.records import EditClass, FinishReason, Message, WeighedPair
 from figa_core.weighting.alignment import Classes
 from figa_core.weighting.schemes import Scheme
