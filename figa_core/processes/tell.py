@@ -33,6 +33,7 @@ _EXPECTED = re.compile(
     | does\ not\ officially\ support\ disabling\ chunked\ prefill
     | Enforce\ eager\ set
     | Inductor\ compilation\ was\ disabled\ by\ user\ settings
+    | Reset\ SSM\ cache\ type
     | [Tt]riton\ (?:is\ )?not\ (?:installed|available)
     | requires\ Triton;\ using\ the\ V1\ model\ runner
     | lib(?:tcmalloc|iomp)\ is\ not\ found\ in\ LD_PRELOAD
@@ -58,7 +59,8 @@ def tell(text: str, level: int = logging.INFO) -> None:
 def tell_troubles() -> None:
     """From now on tell all warnings and errors of libraries, and what ends a thread or the process.
 
-    Call it before libraries are imported. What they print stays as it is.
+    Call it before libraries are imported. What they print stays as it is, and comes after what is told of it:
+    a log's last lines say what its process died of.
     """
     make_record, show_warning = logging.getLogRecordFactory(), warnings.showwarning
     hook, thread_hook = sys.excepthook, threading.excepthook
@@ -70,17 +72,17 @@ def tell_troubles() -> None:
         return record
 
     def warning_shown(message: Warning | str, category: type[Warning], *arguments: Any, **named: Any) -> None:
-        show_warning(message, category, *arguments, **named)
         tell(f"{category.__name__}: {message}", logging.WARNING)
+        show_warning(message, category, *arguments, **named)
 
     def process_ends(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        hook(kind, error, trace)
         tell(_in_words(error), logging.ERROR)
+        hook(kind, error, trace)
 
     def thread_ends(arguments: threading.ExceptHookArgs) -> None:
-        thread_hook(arguments)
         if arguments.exc_value is not None:
             tell(_in_words(arguments.exc_value), logging.ERROR)
+        thread_hook(arguments)
 
     logging.setLogRecordFactory(record_made)
     warnings.showwarning = warning_shown

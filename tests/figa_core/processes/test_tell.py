@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.files import last_lines
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 from figa_core.processes.tell import tell
@@ -77,6 +78,7 @@ def test_a_warning_of_pythons_kind_is_told_and_a_deprecation_is_not(told: Told) 
         "Triton is not installed. triton-cpu is expected.",
         "Triton not available, find_triton_kernels = []",
         "Model Runner V2 requires Triton; using the V1 model runner instead.",
+        "Reset SSM cache type to float32 for accelerated GDN mamba backend 'none'.",
         "libtcmalloc is not found in LD_PRELOAD.",
         "libiomp is not found in LD_PRELOAD.",
         "CPU backend doesn't allow to use `torch.set_num_threads` after the thread binding, skip it.",
@@ -97,6 +99,11 @@ def test_an_exception_that_ends_the_process_is_one_message_that_begins_with_it(t
     assert level == "ERROR"
     assert lines[:3] == ["ValueError: no dtype", "  in config.json", "Traceback (most recent call last):"]
     assert "load" in lines[-1]
+
+
+def test_the_log_ends_with_the_exception_itself(told: Told, tmp_path: Path) -> None:
+    told("raise ValueError('no dtype')")
+    assert last_lines(tmp_path / "child.log", 1) == "ValueError: no dtype"
 
 
 def test_the_last_of_chained_exceptions_comes_first(told: Told) -> None:
