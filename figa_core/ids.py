@@ -103,11 +103,14 @@ def revision_id(
     model: str,
     temperature: float | None,
     max_tokens: int,
+    settings: Mapping[str, object] | None = None,
 ) -> str:
     """Recipe 1: response, reference, template text, model, decoding. Never limits, endpoints or prices.
 
-    `temperature` None: none is sent.
+    `temperature` None: none is sent. `settings`: those that are not at their default and say what is made
+    of the answers.
     """
+    off_default = {"settings": dict(settings)} if settings else {}
     return content_id(
         "revision",
         1,
@@ -117,6 +120,7 @@ def revision_id(
         model=model,
         temperature=None if temperature is None else float(temperature),
         max_tokens=max_tokens,
+        **off_default,
     )
 
 

@@ -134,6 +134,25 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a row needs, and what became of the same question before.
+
+    `revision_id`, `response_id`, `draft` and `reference` are those of the row; `status`, `text`, `reason` and
+    `attempts` are the earlier revision's, which was asked for again up to `asked_again_max` times.
+    """
+
+    revision_id: str
+    response_id: str
+    draft: str
+    reference: str | None
+    status: RevisionStatus
+    text: str | None
+    reason: str | None
+    attempts: int
+    asked_again_max: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class WeighedPair:
     """Token ids and edit classes of one admitted pair, as the shards hold them.
 

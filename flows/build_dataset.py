@@ -13,7 +13,7 @@ from flows.open_run import OpenRun, open_run
 from flows.parameters import anchored, run_name
 from flows.progress import current
 from flows.story import Story
-from tasks.filter import admit, filter_responses
+from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts
 from tasks.revise import RevisionSections, revise, revise_batch, take_in_journal
@@ -77,8 +77,7 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
         filter_responses,
         *at,
         config.filter,
-        config.revision,
-        run.templates,
+        revision_recipe(config.revision, config.revision_prompt, run.templates),
         run.generator,
         run.scorer,
         counted=False,

@@ -8,7 +8,8 @@ from itertools import chain
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.config import AdmissionConfig, FilterConfig, RevisionConfig
+from figa_core.config import AdmissionConfig, FilterConfig, RevisionConfig, RevisionPromptConfig
+from figa_core.config.decisions import settings_in, values_in_id, values_within
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import Candidate, count_reasons, keep, most_frequent_first, resolve_thresholds
 from figa_core.filtering import admit as decide_admission
@@ -28,13 +29,25 @@ from tasks.results import StageResult
 from tasks.workspace import Workspace
 
 
+def revision_recipe(
+    revision: RevisionConfig, prompt: RevisionPromptConfig, templates: PromptTemplates
+) -> RevisionRecipe:
+    """What decides the revisions of a run besides its responses and references."""
+    settings = [*settings_in("revision", revision), *settings_in("revision_prompt", prompt)]
+    return RevisionRecipe(
+        **values_within("reviser", settings),
+        templates={has: templates.text(has_reference=has) for has in (False, True)},
+        asked_again_max=prompt.asked_again_max,
+        settings=values_in_id(settings),
+    )
+
+
 @task(name="filter", task_run_name="filter by thresholds", cache_policy=NO_CACHE)
 def filter_responses(
     workspace: Workspace,
     run_id: str,
     config: FilterConfig,
-    revision: RevisionConfig,
-    templates: PromptTemplates,
+    recipe: RevisionRecipe,
     generator: str,
     scorer: str,
 ) -> StageResult:
@@ -55,12 +68,6 @@ def filter_responses(
     def decide(page: Sequence[Candidate]) -> dict[str, Decision]:
         return tally.add(keep(page, thresholds, lowest_only=config.samples_kept == "lowest"))
 
-    recipe = RevisionRecipe(
-        revision.model,
-        revision.temperature,
-        revision.max_tokens,
-        {has: templates.text(has_reference=has) for has in (False, True)},
-    )
     replace_pairs(database, scores, decide, recipe)
     workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
     result = tally.result(Stage.FILTER)

@@ -36,6 +36,7 @@ from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
 from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
 from tasks.shared_limits import shared_permits
+from tasks.stored_answers import use_stored_answers
 from tasks.workspace import Workspace
 
 _BATCHES_AT_ONCE = 2
@@ -172,6 +173,10 @@ async def revise(
         ReviserError: the endpoint refuses more rows than are tolerated; what was answered is stored.
     """
     database = workspace.store.database
+    if known := await use_stored_answers(workspace, run_id, sections.prompt):
+        on_note(
+            f"{known:,} rows need no call: answers to runs with other limits, judged by those of this run"
+        )
     batches = revisions.batches(database, run_id, sections.batches.rows)
     stopped_by: ReviserError | None = None
     if batches:

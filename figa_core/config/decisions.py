@@ -71,18 +71,22 @@ class Setting:
 def settings_of(config: Section, *sections: str) -> Iterator[Setting]:
     """The settings of these sections of a config, of all of them if none is named."""
     for name in sections or type(config).model_fields:
-        section: Section = getattr(config, name)
-        for field, declared in type(section).model_fields.items():
-            value = getattr(section, field)
-            yield Setting(
-                section=name,
-                field=field,
-                value=value,
-                at_default=value == declared.get_default(call_default_factory=True),
-                decides=said(declared, Decides),
-                always=said(declared, Always),
-                within=said(declared, Within),
-            )
+        yield from settings_in(name, getattr(config, name))
+
+
+def settings_in(name: str, section: Section) -> Iterator[Setting]:
+    """The settings of one section, which a config has under this name."""
+    for field, declared in type(section).model_fields.items():
+        value = getattr(section, field)
+        yield Setting(
+            section=name,
+            field=field,
+            value=value,
+            at_default=value == declared.get_default(call_default_factory=True),
+            decides=said(declared, Decides),
+            always=said(declared, Always),
+            within=said(declared, Within),
+        )
 
 
 def said(field: FieldInfo, kind: type[_T]) -> _T | None:

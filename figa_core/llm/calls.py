@@ -85,10 +85,13 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A row that got its final state apart from a call: it cannot be sent, or its refusal was in doubt."""
+    """A row that got its final state apart from a call: it cannot be sent, its refusal was in doubt, or an
+    answer to the same question was stored; then `draft` is the mark of the text that it revised.
+    """
 
     settled_at: float
     revision: Revision
+    draft: str | None = None
 
 
 CallRecord = CallSent | CallAnswered | RowSettled

@@ -20,6 +20,9 @@ from figa_core.revision.wrapping import find_wrapping
 MIN_WORDS_FOR_EDIT_SHARE = 8  # a draft of three words may well have to change entirely
 _KNOWN_LETTERS_MIN = 0.2  # of such a change, said by the draft or the reference
 
+REWRITE = "a rewrite instead of a revision: edit share above"
+READS_AS_REFUSAL = "the answer reads as a refusal:"
+
 _TAG = re.compile(rf"<\s*/?\s*(?:{'|'.join(TAGS)})\s*>", re.IGNORECASE)
 _CONTROL_TOKEN = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?s>|<[be]os>"
@@ -104,7 +107,7 @@ def judge_answer(
         return Judgement(RevisionStatus.REJECTED, around)
     if text == draft.strip():
         return Judgement(RevisionStatus.UNCHANGED, "the reviser found nothing to change")
-    return _judge_edit(draft, text, reference, max_edit_share)
+    return judge_edit(draft, text, reference, max_edit_share)
 
 
 def restore_ends(draft: str, answer: str) -> str:
@@ -161,9 +164,15 @@ def _gained(find: Callable[[str], list[str]], text: str, draft: str, reference: 
     return next((mark for mark in found if all(found.count(mark) > k.count(mark) for k in known)), None)
 
 
-def _judge_edit(draft: str, text: str, reference: str | None, max_edit_share: float) -> Judgement:
+def above_limit(max_edit_share: float) -> str:
+    """How the reason begins if an answer is a rewrite by this limit."""
+    return f"{REWRITE} {max_edit_share:g} (it is "
+
+
+def judge_edit(draft: str, text: str, reference: str | None, max_edit_share: float) -> Judgement:
+    """The last of the rules: whether `text` edits the draft or is another text; its ends are stripped."""
     apology = _says_first(_APOLOGY, text, draft, reference)
-    refusal = Judgement(RevisionStatus.REFUSED, f"the answer reads as a refusal: {text[:80]!r}")
+    refusal = Judgement(RevisionStatus.REFUSED, f"{READS_AS_REFUSAL} {text[:80]!r}")
     if count_words(draft) < MIN_WORDS_FOR_EDIT_SHARE:
         unrelated = _is_unrelated(draft, text, reference)
         if apology:
@@ -176,7 +185,7 @@ def _judge_edit(draft: str, text: str, reference: str | None, max_edit_share: fl
         return refusal
     return Judgement(
         RevisionStatus.REJECTED,
-        f"a rewrite instead of a revision: edit share above {max_edit_share:g} (it is {share:.2f})",
+        f"{above_limit(max_edit_share)}{share:.2f})",
     )
 
 

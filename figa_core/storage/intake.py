@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from figa_core.llm import journal
-from figa_core.llm.calls import DRAFT_MARK_DIGITS, CallAnswered, CallRecord, CallSent, RowSettled
+from figa_core.llm.calls import DRAFT_MARK_DIGITS, CallAnswered, CallRecord, CallSent
 from figa_core.records import RevisionStatus
 from figa_core.storage.database import Database, insert_rows
 
@@ -279,8 +279,7 @@ def _answered_row(record: CallAnswered) -> dict[str, Any]:
 
 def _settled_row(record: CallRecord) -> dict[str, Any] | None:
     """The row's final state, if the record holds one."""
-    revision = record.revision if isinstance(record, CallAnswered | RowSettled) else None
-    if revision is None:
+    if isinstance(record, CallSent) or (revision := record.revision) is None:
         return None
     return {
         "revision_id": revision.revision_id,
@@ -289,5 +288,5 @@ def _settled_row(record: CallRecord) -> dict[str, Any] | None:
         "reason": revision.reason,
         "retryable": revision.retryable,
         "attempts": revision.attempts,
-        "draft": record.draft if isinstance(record, CallAnswered) else None,
+        "draft": record.draft,
     }

@@ -104,10 +104,18 @@ DELETE FROM scores WHERE NOT isfinite(value);
 ALTER TABLE evaluations ADD COLUMN left_out BIGINT DEFAULT 0;
 """
 
+# Runs that judge answers by other settings have revisions of their own, made from the same answers:
+# `question_id` is the id that the revision has at the defaults, and NULL if it is that.
+_QUESTIONS = """
+ALTER TABLE revisions ADD COLUMN question_id TEXT;
+ALTER TABLE revisions ADD COLUMN asked_again_max INTEGER;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
     ("failures", _FAILURES),
+    ("questions", _QUESTIONS),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -8,7 +8,7 @@ file is open all the while, because a page found by its key would cost a scan of
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -55,7 +55,8 @@ _ROWS_AT_ONCE = 50_000
 _PART = "decided.rowid >= $first AND decided.rowid < $last"
 _NEW_REVISIONS = f"""
     INSERT INTO revisions ({", ".join(tables.REVISIONS.names)})
-    SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}' FROM decided
+    SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}', question_id, $asked
+    FROM decided
     WHERE kept AND {_PART} ON CONFLICT DO NOTHING"""
 # What later stages decided about a pair stays as long as its revision is the same.
 _REPLACE_PAIRS = f"""
@@ -83,15 +84,28 @@ Admit = Callable[[Sequence[Admissible]], Mapping[str, Decision]]
 
 @dataclass(frozen=True, slots=True)
 class RevisionRecipe:
-    """What decides a revision besides the response and its reference; `templates`: by "has a reference"."""
+    """What decides a revision besides the response and its reference.
+
+    `templates`: by "has a reference". `settings`: what is not at its default of those that say what is made
+    of the answers; among them may be `asked_again_max`, which is stored besides.
+    """
 
     model: str
     temperature: float | None
     max_tokens: int
     templates: Mapping[bool, str]
+    asked_again_max: int | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def revision_id(self, response_id: str, reference_id: str | None) -> str:
         """The id of the revision of this response."""
+        return self._id(response_id, reference_id, self.settings)
+
+    def question_id(self, response_id: str, reference_id: str | None) -> str | None:
+        """The id that the same question has at the defaults; None if that is the revision's own."""
+        return self._id(response_id, reference_id, {}) if self.settings else None
+
+    def _id(self, response_id: str, reference_id: str | None, settings: Mapping[str, object]) -> str:
         return ids.revision_id(
             response=response_id,
             reference=reference_id,
@@ -99,6 +113,7 @@ class RevisionRecipe:
             model=self.model,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            settings=settings,
         )
 
 
@@ -146,16 +161,16 @@ def replace_pairs(
         for page in _candidate_pages(aside.reader, scores, page_rows):
             decisions = keep([candidate for candidate, _ in page])
             aside.add(_row(candidate, reference, decisions, recipe) for candidate, reference in page)
-        _put_in_place(aside.connection, scores, recipe.model)
+        _put_in_place(aside.connection, scores, recipe)
 
 
-def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, model: str) -> None:
+def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, recipe: RevisionRecipe) -> None:
     rows = _count(connection, "SELECT count(*) FROM decided")
     connection.execute(_NO_LIMIT)
     connection.begin()
     for first in range(0, rows, _ROWS_AT_ONCE):
         part = {"first": first, "last": first + _ROWS_AT_ONCE}
-        connection.execute(_NEW_REVISIONS, part | {"model": model})
+        connection.execute(_NEW_REVISIONS, part | {"model": recipe.model, "asked": recipe.asked_again_max})
         connection.execute(_REPLACE_PAIRS, part | {"run": scores.run_id, "scorer": scores.scorer_id})
     if _count(connection, "SELECT count(*) FROM pairs WHERE run_id = $run", run=scores.run_id) > rows:
         connection.execute(_FORGET_PAIRS, {"run": scores.run_id})
@@ -186,14 +201,15 @@ def _row(
     candidate: Candidate, reference: str | None, decisions: Mapping[str, Decision], recipe: RevisionRecipe
 ) -> dict[str, Any]:
     decision = decisions[candidate.response_id]
-    revision = recipe.revision_id(candidate.response_id, reference) if decision.accepted else None
+    of_row = candidate.response_id, reference
     return {
         "response_id": candidate.response_id,
         "prompt_id": candidate.prompt_id,
         "kept": decision.accepted,
         "keep_reason": decision.reason,
-        "revision_id": revision,
+        "revision_id": recipe.revision_id(*of_row) if decision.accepted else None,
         "reference_id": reference,
+        "question_id": recipe.question_id(*of_row) if decision.accepted else None,
     }
 
 

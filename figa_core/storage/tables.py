@@ -36,6 +36,8 @@ REVISIONS = pa.schema(
         ("reference_id", _TEXT),
         ("model", _TEXT),
         ("status", _TEXT),
+        ("question_id", _TEXT),
+        ("asked_again_max", pa.int32()),
     ]
 )
 PAIRS = pa.schema(
@@ -57,6 +59,7 @@ KEEP_DECISIONS = pa.schema(
         ("keep_reason", _TEXT),
         ("revision_id", _TEXT),
         ("reference_id", _TEXT),
+        ("question_id", _TEXT),
     ]
 )
 DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])

@@ -21,7 +21,7 @@ from figa_core.records import Split
 from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from tasks.filter import admit, filter_responses
+from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
 from tasks.revise import RevisionSections, revise, take_in_journal
@@ -65,6 +65,7 @@ class Chain:
             requests_per_minute=60_000,
             tokens_per_minute=60_000_000,
         )
+        self.prompt = RevisionPromptConfig(asked_again_max=0)
         self.batches, self.spending = RevisionBatchesConfig(rows=7), SpendingConfig()
         self.sampling = Sampling(sandbox.base_model, Split.TRAIN, temperature=1.0, samples=1)
         self.generator = generator_id(workspace, self.generation, self.sampling)
@@ -72,9 +73,7 @@ class Chain:
 
     @property
     def sections(self) -> RevisionSections:
-        return RevisionSections(
-            self.revision, RevisionPromptConfig(asked_again_max=0), self.batches, self.spending
-        )
+        return RevisionSections(self.revision, self.prompt, self.batches, self.spending)
 
     def import_prompts(self) -> None:
         import_prompts.fn(self.workspace, RUN, self.prompts, self.sampling.model)
@@ -90,8 +89,7 @@ class Chain:
             self.workspace,
             RUN,
             config,
-            self.revision,
-            load_templates(),
+            revision_recipe(self.revision, self.prompt, load_templates()),
             self.generator,
             self.scorer,
         ).n_out

@@ -1,0 +1,35 @@
+"""Open rows that need no call: the same question was answered in a run with other limits."""
+
+import asyncio
+import time
+
+from figa_core.config import RevisionPromptConfig
+from figa_core.llm.calls import RowSettled, draft_mark
+from figa_core.llm.journal import AnswerJournal
+from figa_core.revision.stored_answers import judge_anew
+from figa_core.revision.validation import REWRITE, above_limit
+from figa_core.storage.intake import take_in
+from figa_core.storage.stored_answers import stored_answers
+from tasks.workspace import Workspace
+
+
+async def use_stored_answers(workspace: Workspace, run_id: str, prompt: RevisionPromptConfig) -> int:
+    """Judge stored answers by this run's limits; returns the number of rows that this settles."""
+    database, settled, last = workspace.store.database, 0, ""
+    limits = {"max_edit_share": prompt.max_edit_share, "asked_again_max": prompt.asked_again_max}
+    here = above_limit(prompt.max_edit_share)
+    while page := await asyncio.to_thread(
+        stored_answers, database, run_id, limited=REWRITE, limited_here=here, after=last
+    ):
+        last = page[-1].revision_id
+        judged = [(answer, judge_anew(answer, **limits)) for answer in page]
+        async with AnswerJournal(workspace.journal) as journal:
+            await asyncio.gather(
+                *(
+                    journal.append(RowSettled(time.time(), revision, draft_mark(answer.draft)))
+                    for answer, revision in judged
+                    if revision is not None
+                )
+            )
+        settled += (await asyncio.to_thread(take_in, database, workspace.journal)).settled
+    return settled
