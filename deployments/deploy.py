@@ -34,11 +34,6 @@ FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent
 
 
-def deployment_names(file: Path = FILE) -> list[str]:
-    """Each in the file as "flow/deployment"; the two have the same name here."""
-    return [f"{name}/{name}" for name in _definitions(file)]
-
-
 async def deploy(*, reset: bool = False) -> list[str]:
     """Create or update all; a line on each says what was done.
 

@@ -6,15 +6,12 @@ longer than the one before, as far as that agrees with the whole text.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from figa_core.records import EditClass, Message, WeighedPair
 from figa_core.report.data import Example, Span
 
 Decode = Callable[[list[int]], str]
 """Token ids → text, such as `lambda ids: tokenizer.decode(ids, skip_special_tokens=False)`."""
-
-Item = TypeVar("Item")
 
 
 def token_pieces(token_ids: Sequence[int], decode: Decode) -> list[str]:
@@ -97,13 +94,3 @@ def example_of(
         reference=reference,
         reference_reward=reference_reward,
     )
-
-
-def evenly_spread(items: Sequence[Item], key: Callable[[Item], float], count: int = 10) -> list[Item]:
-    """`count` items at evenly spaced ranks of `key`, smallest and largest included: no cherry-picking."""
-    ranked = sorted(items, key=key)
-    if len(ranked) <= count:
-        return ranked
-    if count == 1:
-        return [ranked[len(ranked) // 2]]
-    return [ranked[round(index * (len(ranked) - 1) / (count - 1))] for index in range(count)]

@@ -5,8 +5,6 @@ from figa_core.training.job import DType
 # Weights, and what AdamW keeps of each: a float32 master and two moments. As DeepSpeed 0.19 writes them.
 _CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}
 _CHECKPOINTS_AT_ONCE = 3  # two are kept while the next is written
-# An int32; compression leaves 1.4 bytes of natural text with its classes, and all four of random ids.
-_SHARD_BYTES_PER_TOKEN = 4
 
 
 def training_bytes(
@@ -20,8 +18,3 @@ def training_bytes(
     """
     checkpoints = min(_CHECKPOINTS_AT_ONCE, (steps - 1) // checkpoint_steps + 1)
     return checkpoints * parameters * _CHECKPOINT_BYTES[dtype] + exported_bytes
-
-
-def shard_bytes(pairs: int, *, tokens_per_pair: float) -> int:
-    """The bytes of a shard set; `tokens_per_pair` counts prompt, response, revision and reference."""
-    return round(pairs * tokens_per_pair * _SHARD_BYTES_PER_TOKEN)

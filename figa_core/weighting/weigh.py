@@ -54,34 +54,6 @@ def restore_whitespace(response_text: str, revision_text: str) -> str:
     return leading + core + trailing
 
 
-def weigh_pair(
-    chat: ChatFormat,
-    *,
-    pair_id: str,
-    messages: Sequence[Message],
-    response_text: str,
-    response_finish: FinishReason,
-    revision_text: str,
-    reference_text: str | None,
-    scheme: Scheme,
-    max_length: int,
-    response_reward: float,
-    revision_reward: float,
-) -> WeighedPair | SkippedPair:
-    """Weigh one pair; see `weigh_pairs`."""
-    texts = PairTexts(
-        pair_id=pair_id,
-        messages=tuple(messages),
-        response_text=response_text,
-        response_finish=response_finish,
-        revision_text=revision_text,
-        reference_text=reference_text,
-        response_reward=response_reward,
-        revision_reward=revision_reward,
-    )
-    return next(weigh_pairs(chat, [texts], scheme=scheme, max_length=max_length))
-
-
 def weigh_pairs(
     chat: ChatFormat, pairs: Sequence[PairTexts], *, scheme: Scheme, max_length: int
 ) -> Iterator[WeighedPair | SkippedPair]:

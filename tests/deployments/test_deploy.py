@@ -15,12 +15,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import worker
 from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATASET
-from deployments.deploy import deploy, deployment_names, main
+from deployments.deploy import deploy, main
 from deployments.pools import Pool
 from figa_core.errors import ConfigError
 from figa_core.processes.children import child_environment
 from flows.elsewhere import run_elsewhere
-from flows.names import TRAIN_MODEL
+from flows.names import FLOWS, TRAIN_MODEL
 from flows.progress import Lines, showing
 from flows.server import PrefectServer
 
@@ -47,7 +47,7 @@ def no_prefect() -> Iterator[str]:
 
 async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None:
     first = await deploy()
-    assert {f"deployment {name}: created" for name in deployment_names()} <= set(first)
+    assert {f"deployment {name}/{name}: created" for name in FLOWS} <= set(first)
     async with get_client() as client:
         name = "retry-revisions/retry-revisions"
         deployment = await client.read_deployment_by_name(name)

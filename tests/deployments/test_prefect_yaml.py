@@ -11,7 +11,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
 from deployments.automations import MISSED_S, dead_runs, runs_not_begun
-from deployments.deploy import FILE, ROOT, deployment_names
+from deployments.deploy import FILE, ROOT
 from deployments.pools import Pool
 from figa_core.config import PipelineConfig
 from figa_core.config.section import Section, is_optional
@@ -40,7 +40,7 @@ def form_with_three_fields(sandbox: Sandbox) -> dict[str, Any]:
 
 def test_every_flow_has_its_deployment_of_the_same_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
-    assert TRAIN_MODEL in deployment_names()
+    assert TRAIN_MODEL in {f"{name}/{name}" for name in DEPLOYMENTS}
     for name, deployment in DEPLOYMENTS.items():
         path, _, function = deployment["entrypoint"].partition(":")
         flow = FLOWS[name]

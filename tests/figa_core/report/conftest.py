@@ -17,7 +17,7 @@ from figa_core.report.data import (
     TrainingCurve,
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
-from figa_core.report.tokens import evenly_spread, example_of
+from figa_core.report.tokens import example_of
 
 NAMES = ("Maya", "Tom", "Aisha", "Jonas", "Lena", "Omar", "Priya", "Nils", "Rosa", "Ken", "Ida", "Paul")
 ITEMS = ("lamp", "backpack", "kettle", "desk chair", "raincoat", "bookshelf")
@@ -148,7 +148,7 @@ def report_data(make_scores: Callable[..., ModelScores]) -> ReportData:
     """A whole run with every part present."""
     rng = random.Random(11)
     tokenizer = WordTokenizer()
-    examples = evenly_spread([make_example(rng, tokenizer) for _ in range(60)], lambda e: e.gain)
+    examples = sorted((make_example(rng, tokenizer) for _ in range(60)), key=lambda e: e.gain)[::6]
     initial = tuple(rng.gauss(-0.4, 1.3) for _ in range(600))
     return ReportData(
         workspace="support replies",

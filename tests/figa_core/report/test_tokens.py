@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from figa_core.records import EditClass, Message, WeighedPair
 from figa_core.report.data import Span
-from figa_core.report.tokens import evenly_spread, example_of, merge_spans, spans_of, token_pieces
+from figa_core.report.tokens import example_of, merge_spans, spans_of, token_pieces
 
 K, I, S, D = EditClass.KEPT, EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED  # noqa: E741
 
@@ -72,12 +72,3 @@ def test_an_example_takes_both_sides_and_the_rewards_of_its_pair() -> None:
     assert example.initial == (Span("a", K, 1), Span("b", D, 1))
     assert example.revised == (Span("a", K, 1), Span("c", I, 1))
     assert example.gain == 3.5
-
-
-def test_examples_are_spread_from_the_smallest_to_the_largest() -> None:
-    items = [float(value) for value in (5, 3, 9, 1, 7, 2, 8, 0, 6, 4, 10)]
-    assert evenly_spread(items, float, 3) == [0, 5, 10]
-    assert evenly_spread(items, float, 1) == [5]
-    assert evenly_spread(items[:2], float, 10) == [3, 5]
-    assert evenly_spread([], float) == []
-    assert items[0] == 5

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from figa_core.chat.format import ChatFormat
 from figa_core.records import EditClass, FinishReason, Message, WeighedPair
 from figa_core.weighting.schemes import levenshtein, reward_scaled
-from figa_core.weighting.weigh import PairTexts, SkippedPair, restore_whitespace, weigh_pair, weigh_pairs
+from figa_core.weighting.weigh import PairTexts, SkippedPair, restore_whitespace, weigh_pairs
 from tests.figa_core.chat.templates.styles import STYLES, Spaces, ids_of, plain_format, tokens
 from tests.figa_core.chat.templates.styles import chat_format as styled
 
@@ -53,8 +53,6 @@ def weigh(chat: ChatFormat, response: str, revision: str, **changes: Any) -> Wei
         "revision_reward": 2.0,
     }
     fields |= {"response_text": response, "revision_text": revision} | changes
-    if "generated_ids" not in fields:
-        return weigh_pair(chat, **fields)
     scheme, max_length = fields.pop("scheme"), fields.pop("max_length")
     return next(weigh_pairs(chat, [PairTexts(**fields)], scheme=scheme, max_length=max_length))
 

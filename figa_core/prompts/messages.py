@@ -1,0 +1,123 @@
+"""Reads the chat messages of a prompt, or says in words what is wrong with them.
+
+Nothing of a message is left out silently: what it says besides role and content refuses the row.
+"""
+
+import re
+
+from figa_core.records import Message
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+# What data sets note about a message and no template prints.
+_NOTES = frozenset(
+    {"id", "uuid", "index", "idx", "turn", "turn_id", "turn_identifier", "message_id", "parent_id"}
+    | {"conversation_id", "user_id", "timestamp", "time", "date", "created", "created_at", "create_time"}
+    | {"updated_at", "update_time", "model", "lang", "language", "country", "state", "hashed_ip", "header"}
+    | {"redacted", "toxic", "tokens", "token_count", "num_tokens", "length", "metadata", "meta", "source"}
+    | {"score", "rating", "weight", "status", "end_turn"}
+)
+_SHOWN = 12
+_WIDTH = 40
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, ...] | str:
+    """The messages, a system prompt put before plain text; or in words what is wrong with them."""
+    if isinstance(value, str):
+        if (problem := _prompt_problem(value)) is not None:
+            return problem
+        system = (Message("system", system_prompt),) if system_prompt else ()
+        return (*system, Message("user", value))
+    if not isinstance(value, list) or not value:
+        kind = "an empty list" if value == [] else kind_of(value)
+        return f"the prompt is neither text nor a list of chat messages: it is {kind}"
+    messages = []
+    for number, item in enumerate(value, start=1):
+        message = _parse_message(item)
+        if isinstance(message, str):
+            return f"{message} (message {number})"
+        messages.append(message)
+    if messages[-1].role == "assistant":
+        return "the last chat message is the assistant's; it must be the one to answer"
+    return _prompt_problem(messages[-1].content) or tuple(messages)
+
+
+def text_problem(text: str) -> str | None:
+    """What keeps a text from being used, such as "it is empty"; None if nothing."""
+    if not text.strip():
+        return "it is empty"
+    half = _HALF_CHARACTER.search(text)
+    return half and f"it holds half a character, \\u{ord(half[0]):04x} (a lone surrogate)"
+
+
+def kind_of(value: object) -> str:
+    """A JSON value in words, such as "a number"."""
+    if isinstance(value, list):
+        return f"a list of {'chat messages' if value and isinstance(value[0], dict) else 'values'}"
+    return {bool: "true or false", int: "a number", float: "a number", dict: "an object", bytes: "bytes"}.get(
+        type(value), type(value).__name__
+    )
+
+
+def _prompt_problem(text: str) -> str | None:
+    problem = text_problem(text)
+    if problem is None:
+        return None
+    return "the prompt is empty" if "empty" in problem else f"the prompt cannot be used: {problem}"
+
+
+def _parse_message(item: object) -> Message | str:
+    """One message, or in words what is wrong with it."""
+    needs = f"a chat message needs a role ({', '.join(_ROLES)}) and a text content"
+    if not isinstance(item, dict):
+        return f"{needs}: it is {kind_of(item)}"
+    said = sorted(str(k) for k, v in item.items() if k not in {"role", "content"} and _says_something(k, v))
+    if "role" not in item:
+        return f"{needs}: it has {', '.join(name[:_WIDTH] for name in said[:_SHOWN]) or 'no role'}"
+    if said:
+        return f"a chat message has {said[0][:_WIDTH]}, which cannot be passed on: only role and content can"
+    if not isinstance(item["role"], str) or item["role"] not in _ROLES:
+        return f"{needs}: its role is {str(item['role'])[:_WIDTH]!r}"
+    content = _joined(item.get("content"))
+    if content is None:
+        return f"{needs}: its content is {_content_kind(item.get('content'))}"
+    if _HALF_CHARACTER.search(content):
+        return f"a chat message cannot be used: {text_problem(content)}"
+    return Message(item["role"], content)
+
+
+def _says_something(field: object, value: object) -> bool:
+    """Whether leaving the field out would change what the message says."""
+    return field not in _NOTES and not (value is None or value is False or value in ("", [], {}))
+
+
+def _joined(content: object) -> str | None:
+    """A text, or a list of text parts as one; None where something else is among them."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        return None
+    texts = [_part_text(part) for part in content]
+    return None if None in texts else "".join(text for text in texts if text is not None)
+
+
+def _part_text(part: object) -> str | None:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
+        return None
+    others = any(_says_something(k, v) for k, v in part.items() if k not in {"type", "text"})
+    text = part.get("text")
+    return text if isinstance(text, str) and not others else None
+
+
+def _content_kind(content: object) -> str:
+    if content is None:
+        return "null"
+    if not isinstance(content, list) or not content:
+        return "an empty list" if content == [] else kind_of(content)
+    odd = next(part for part in content if _part_text(part) is None)
+    if not isinstance(odd, dict):
+        return f"a list with {kind_of(odd)} in it"
+    return f"a list with a part of type {str(odd.get('type'))[:_WIDTH]!r}, and only text parts can be read"
