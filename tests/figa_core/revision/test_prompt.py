@@ -77,6 +77,13 @@ def test_a_users_own_template_takes_the_place_of_one_of_the_two(tmp_path: Path):
     assert message == {"role": "user", "content": "Mend this: Because. (Why?)"}
 
 
+def test_a_response_keeps_its_indentation_where_a_template_shows_nothing_else(tmp_path: Path):
+    own = tmp_path / "own.jinja"
+    own.write_text("{% block user %}\n{{ response }}\n{% endblock %}\n", encoding="utf-8")
+    [message] = load_templates(without_reference=own).render(MESSAGES, "    return x  ", None)
+    assert message == {"role": "user", "content": "    return x  "}
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
