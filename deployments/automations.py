@@ -12,7 +12,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from flows.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
+from flows.server.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
 
 MISSED_S = 90
 """A run without a sign of life for so long is dead. With what the server takes to notice it stays below two
@@ -119,7 +119,7 @@ def _crashed_without(
 
 
 def _from_event() -> dict[str, object]:
-    """The parameters of `train-model`, as templates over the event (`flows/events.py` says what it holds)."""
+    """The parameters of `train-model`, as templates over the event (see `flows/run/events.py`)."""
     text = {name: _jinja(f"{{{{ event.payload.{name} }}}}") for name in ("shards", "model")}
     sections = {
         name: {"__prefect_kind": "json", "value": _jinja(f"{{{{ event.payload.{name} | tojson }}}}")}

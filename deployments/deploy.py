@@ -28,7 +28,7 @@ from deployments.automations import create_automations
 from deployments.pools import Pool, create_pool
 from deployments.server import check_answers, configured_client
 from figa_core.errors import ConfigError, FigaError
-from flows.server import API_URL_VARIABLE
+from flows.server.names import API_URL_VARIABLE
 
 FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent

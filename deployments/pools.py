@@ -8,7 +8,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from figa_core.errors import ConfigError
-from flows.names import GPU_POOL
+from flows.server.names import GPU_POOL
 
 
 class Pool(StrEnum):

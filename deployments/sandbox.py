@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.demo import KEY, KEY_VARIABLE, demo_config
-from flows.elsewhere import is_deployed
+from flows.server.elsewhere import is_deployed
 
 NAME = "sandbox"
 REQUESTS_PER_MINUTE = 6000

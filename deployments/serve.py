@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from deployments.serving import Serving
 from figa_core.errors import FigaError, WorkspaceBusyError, WorkspaceError
 from figa_core.processes.children import end_leftovers
-from flows.server import API_URL_VARIABLE
+from flows.server.names import API_URL_VARIABLE
 
 if TYPE_CHECKING:
     from deployments.sandbox import SandboxTeacher

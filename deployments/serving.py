@@ -14,8 +14,9 @@ from deployments.deploy import deploy
 from deployments.pools import Pool
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
-from flows.published import DIRECTORY_VARIABLE, URL_VARIABLE
-from flows.server import API_URL_VARIABLE, PrefectServer
+from flows.server.names import API_URL_VARIABLE
+from flows.server.process import PrefectServer
+from flows.server.published import DIRECTORY_VARIABLE, URL_VARIABLE
 
 _RESTART_AFTER_S = 2.0
 _RESTART_EARLY_S = 30.0

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import edge, streams
+from flows.terminal import edge, streams
 
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
     from figa_core.report.data import ReportData
-    from flows.progress import Progress
+    from flows.terminal.progress import Progress
 
 DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
@@ -32,7 +32,7 @@ WorkspaceOption = Annotated[
 
 
 def main() -> None:
-    """Run the command line; see `flows.edge` for how it ends."""
+    """Run the command line; see `flows.terminal.edge` for how it ends."""
     edge.main(app)
 
 
@@ -82,7 +82,7 @@ def run(
     from figa_core.config.file import read_settings
 
     settings = read_settings(config)
-    from flows.preflight import usable
+    from flows.checks.preflight import usable
 
     _run_flow(usable(settings))
 
@@ -93,7 +93,7 @@ def retry_revisions(
     run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
 ) -> None:
     """Ask again for the revisions of a run that are still open, then go on with the run."""
-    from flows.stored import stored_config
+    from flows.run.stored import stored_config
 
     _run_flow(stored_config(workspace, run_id))
 
@@ -106,8 +106,8 @@ def plan(
     from figa_core.config.file import read_settings
 
     read = read_settings(config)
+    from flows.checks.preflight import check, usable
     from flows.plan import make_plan, plan_lines
-    from flows.preflight import check, usable
 
     edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
@@ -153,9 +153,9 @@ def report(
 def _run_flow(settings: "PipelineConfig") -> None:
     import asyncio
 
-    from flows.preflight import check
-    from flows.progress import showing
-    from flows.server import prefect_api
+    from flows.checks.preflight import check
+    from flows.server.api import prefect_api
+    from flows.terminal.progress import showing
     from tasks.workspace import Workspace
 
     progress = _progress()
@@ -177,7 +177,7 @@ def _keep_prefect_quiet() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    from flows.names import HEARTBEAT_S
+    from flows.server.names import HEARTBEAT_S
 
     # An automation of ours takes a run that is silent for longer for dead (deployments/automations.py).
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
@@ -185,7 +185,7 @@ def _keep_prefect_quiet() -> None:
 
 def _progress() -> "Progress":
     """Bars in a terminal, lines elsewhere."""
-    from flows.progress import Bars, Lines
+    from flows.terminal.progress import Bars, Lines
 
     return Bars(_console) if _console.is_terminal else Lines(_plain)
 

@@ -12,12 +12,12 @@ from figa_core.records import Objective, Split
 from figa_core.report.data import ReportData
 from figa_core.storage import summary
 from figa_core.training.checkpoints import check_exported
-from flows.artifacts import publish_report
-from flows.open_run import OpenRun, visit_run
-from flows.parameters import absolute
-from flows.progress import current
-from flows.stored import stored_config
-from flows.story import Story, now
+from flows.run.artifacts import publish_report
+from flows.run.open_run import OpenRun, visit_run
+from flows.run.parameters import absolute
+from flows.run.stored import stored_config
+from flows.run.story import Story, now
+from flows.terminal.progress import current
 from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report

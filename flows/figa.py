@@ -13,13 +13,13 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.report.data import ReportData
-from flows.artifacts import publish_report
 from flows.build_dataset import build
 from flows.evaluate_model import judge
-from flows.open_run import open_run
-from flows.parameters import anchored, run_name
-from flows.progress import current
-from flows.story import Story, now
+from flows.run.artifacts import publish_report
+from flows.run.open_run import open_run
+from flows.run.parameters import anchored, run_name
+from flows.run.story import Story, now
+from flows.terminal.progress import current
 from flows.train_model import train_models
 from tasks.report import report
 

@@ -22,8 +22,8 @@ from figa_core.records import Message, Prompt, Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage import revisions
 from figa_core.storage.first_rows import FirstRows
-from flows.durations import duration
-from flows.open_run import identify
+from flows.run.open_run import identify
+from flows.terminal.durations import duration
 from tasks.import_prompts import row_format
 from tasks.revise import price_of
 from tasks.workspace import Workspace

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from figa_core.sandbox.build import Sandbox, build_recipe
 from figa_core.sandbox.recipe import SandboxRecipe
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 
 settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 settings.load_profile("any machine")

@@ -6,7 +6,7 @@ from figa_core.config import SpendingConfig
 from figa_core.findings import Finding, problem, warning
 from figa_core.llm.limiter import estimate_tokens
 from flows.checks.facts import Facts
-from flows.durations import duration
+from flows.terminal.durations import duration
 from tasks.revise import api_key, price_of
 
 _ROWS_RENDERED = 100

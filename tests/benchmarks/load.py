@@ -31,7 +31,7 @@ from pathlib import Path
 from rich.console import Console
 
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 from tests.benchmarks.figures import BENCH, save
 from tests.benchmarks.load_side import Place, Run, run_client
 from tests.benchmarks.load_stubs import models, write_prompts

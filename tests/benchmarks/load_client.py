@@ -18,16 +18,16 @@ from typing import Any
 from prefect import Task
 
 import flows.build_dataset
-import flows.story
+import flows.run.story
 from figa_core.config import PipelineConfig
 from figa_core.inference.engine import register_engine
 from figa_core.ports import ProgressCallback
 from flows.build_dataset import BuiltDataset, build, build_dataset
-from flows.open_run import open_run
-from flows.preflight import check
-from flows.progress import Lines, showing
-from flows.server import prefect_api
-from flows.story import Story
+from flows.checks.preflight import check
+from flows.run.open_run import open_run
+from flows.run.story import Story
+from flows.server.api import prefect_api
+from flows.terminal.progress import Lines, showing
 from tasks.results import no_progress
 from tasks.weigh import WeighResult
 from tests.benchmarks.load_spec import Outcome, Span, Spec
@@ -129,7 +129,7 @@ def _without_prefect(config: PipelineConfig, progress: "Stages") -> WeighResult:
     for name, task in _tasks().items():
         setattr(flows.build_dataset, name, task.fn)
     flows.build_dataset.publish_funnel = flows.build_dataset.publish_failures = _nothing
-    flows.story.progress_artifact = _no_artifact
+    flows.run.story.progress_artifact = _no_artifact
 
     async def build_all() -> WeighResult:
         with open_run(config, "plain", progress) as run:

@@ -12,7 +12,7 @@ import psutil
 
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 from tests.benchmarks.load_spec import Outcome, Spec
 from tests.benchmarks.other_work import OtherWork
 from tests.benchmarks.sampling import Sampler

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.limits import Provider, main, slot_limits
 from figa_core.errors import ConfigError
 from figa_core.processes.children import child_environment
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 
 PRESET = Path(__file__).parents[2] / "deployments/presets/openai.toml"
 OPENAI = ["--name", "openai", "--requests-per-minute", "500", "--tokens-per-minute", "200000"]

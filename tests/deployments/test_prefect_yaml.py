@@ -19,9 +19,9 @@ from figa_core.sandbox.build import Sandbox
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
 from flows.figa import figa
-from flows.names import FLOWS as FLOW_NAMES
-from flows.names import HEARTBEAT_S, TRAIN_MODEL
 from flows.revise_pending import retry_revisions
+from flows.server.names import FLOWS as FLOW_NAMES
+from flows.server.names import HEARTBEAT_S, TRAIN_MODEL
 from flows.train_model import train_model
 
 FLOWS = {each.name: each for each in (figa, build_dataset, retry_revisions, train_model, evaluate_model)}

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from figa_core.processes.children import child_environment
-from flows.server import API_URL_VARIABLE, PrefectServer
+from flows.server.names import API_URL_VARIABLE
+from flows.server.process import PrefectServer
 
 FLOW = """
 import asyncio, sys, time

@@ -14,7 +14,8 @@ import pytest
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import API_URL_VARIABLE, PrefectServer
+from flows.server.names import API_URL_VARIABLE
+from flows.server.process import PrefectServer
 
 KEY_VARIABLE = "FIGA_TEST_KEY"
 KEY = "a-key-that-must-appear-nowhere"

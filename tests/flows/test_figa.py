@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 
 from .conftest import KEY, Project, find
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 
 from .conftest import Project
 

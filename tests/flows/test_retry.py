@@ -12,7 +12,7 @@ from figa_core.llm import journal
 from figa_core.llm.calls import CallAnswered, calls_in_flight
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
-from flows.server import PrefectServer
+from flows.server.process import PrefectServer
 
 from .conftest import KEY, Project, find
 

@@ -3,8 +3,8 @@
 import pytest
 
 from figa_core.config import PipelineConfig, TrainingConfig
-from flows.open_run import visit_run
-from flows.progress import Lines
+from flows.run.open_run import visit_run
+from flows.terminal.progress import Lines
 from flows.train_model import about_updates
 
 from .conftest import KEY, KEY_VARIABLE, Project

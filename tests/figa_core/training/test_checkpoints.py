@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+from tests.figa_core.storage.test_shards import flipped
 
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints
@@ -12,7 +13,6 @@ from figa_core.training.change import WeightChange
 from figa_core.training.checkpoints import Checkpoint, TrainingManifest, checkpoints_dir, last_whole, tag_of
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
-from tests.figa_core.storage.test_shards import flipped
 from tests.figa_core.training.jobs import training_job
 
 

@@ -17,10 +17,10 @@ from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.store import INTERRUPTED, Store
 from flows.checks.facts import say_nothing
-from flows.elsewhere import started_by_worker
-from flows.preflight import check
-from flows.progress import Progress
-from flows.run_log import library_logs
+from flows.checks.preflight import check
+from flows.server.elsewhere import started_by_worker
+from flows.server.run_log import library_logs
+from flows.terminal.progress import Progress
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace

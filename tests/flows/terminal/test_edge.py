@@ -13,7 +13,7 @@ import asyncio, sys, time
 from pathlib import Path
 import typer
 from figa_core.errors import InputError
-from flows import edge
+from flows.terminal import edge
 
 app = typer.Typer(cls=edge.Commands)
 

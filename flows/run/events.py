@@ -3,8 +3,8 @@
 from prefect.events import emit_event
 
 from figa_core.config import PipelineConfig
-from flows.names import DATASET_BUILT
-from flows.open_run import OpenRun
+from flows.run.open_run import OpenRun
+from flows.server.names import DATASET_BUILT
 from tasks.weigh import WeighResult
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
 from figa_core.records import Stage
-from flows.progress import Progress, result_line
-from flows.progress_artifact import progress_artifact
+from flows.server.progress_artifact import progress_artifact
+from flows.terminal.progress import Progress, result_line
 from tasks.results import StageResult
 
 

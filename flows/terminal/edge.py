@@ -17,8 +17,8 @@ from typer.core import TyperGroup
 
 from figa_core.errors import FigaError, InputError, InterruptedRunError
 from figa_core.processes import interruption
-from flows import streams
-from flows.crash_report import report_crash
+from flows.terminal import streams
+from flows.terminal.crash_report import report_crash
 
 _FAILED = 1
 _UNFORESEEN = 2

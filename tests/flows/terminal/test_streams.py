@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from flows import streams
+from flows.terminal import streams
 streams.prepare()
 {body}
 sys.stdout.flush()

@@ -9,10 +9,10 @@ import pytest
 from figa_core.config import PipelineConfig
 from figa_core.config.decisions import settings_of
 from figa_core.config.file import load_config
-from flows.open_run import identify
+from flows.run.open_run import identify
 from tasks.workspace import Workspace
 
-from .conftest import Project
+from ..conftest import Project
 
 OTHERS: dict[str, Any] = {
     "generation.temperature": 0.5,

@@ -14,3 +14,9 @@ TRAIN_MODEL = "train-model/train-model"
 
 GPU_POOL = "gpu"
 """The work pool of what needs a GPU to itself."""
+
+API_URL_VARIABLE = "PREFECT_API_URL"
+"""The environment variable with the address of the API."""
+
+REPORTS_ROUTE = "/reports"
+"""Where our own server serves reports."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import ConfigError
-from flows.parameters import absolute
+from flows.run.parameters import absolute
 
 
 def test_a_relative_path_is_taken_from_the_working_directory(

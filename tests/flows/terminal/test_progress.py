@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from figa_core.records import Stage
-from flows.progress import Bars, Lines, current, eta_text, result_line, showing
+from flows.terminal.progress import Bars, Lines, current, eta_text, result_line, showing
 from tasks.results import StageResult
 
 

@@ -15,8 +15,8 @@ from figa_core.report.sentences import comparison_sentences, result_sentence
 from figa_core.report.svg import Drawing, standalone_svg
 from figa_core.storage import revisions, summary
 from figa_core.training.job import TrainingJob
-from flows.open_run import OpenRun
-from flows.published import published_url
+from flows.run.open_run import OpenRun
+from flows.server.published import published_url
 from tasks.report import curve_of, funnel_of
 from tasks.train import label_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.durations import duration
+from flows.terminal.durations import duration
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Around a run: opening and ending it, its stages one after another, and what it shows of itself."""

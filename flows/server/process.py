@@ -1,0 +1,126 @@
+"""A Prefect server of our own: a run's where none is configured, or that of `make serve`.
+
+It dies with its starter. Prefect's own ephemeral server is a plain child process that outlives a killed
+parent, and gives up after twenty seconds, which a busy laptop needs to start it.
+"""
+
+import http.client
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+from figa_core.errors import WorkspaceError
+from figa_core.processes.child import Child
+from figa_core.processes.children import child_environment
+from flows.server.names import API_URL_VARIABLE, REPORTS_ROUTE
+
+_START_TIMEOUT_S = 180.0
+_STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.1
+
+
+class PrefectServer:
+    """Starts at once, is waited for when it is needed: the start takes 10 to 30 seconds.
+
+    `process` is the server's process, for whoever watches over it.
+    """
+
+    def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
+        """`directory` keeps the server's database, so that a workspace keeps its history of runs.
+
+        With a `port` it listens there instead of on any free one and has the UI; what is in `reports` is
+        served under `reports_url`.
+
+        Raises:
+            WorkspaceError: the directory cannot be created, or the port is taken.
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{directory}: cannot create it for the Prefect server: {error.strerror or error}. "
+                "Set workspace.path to a directory you may write to."
+            ) from error
+        self.directory = directory
+        self._port = _free_port(port or 0)
+        environment = child_environment(
+            PREFECT_HOME=str(directory),
+            PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{directory / 'prefect.db'}",
+            PREFECT_UI_ENABLED=str(int(port is not None)),
+            PREFECT_UI_API_URL=self.api_url,
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_LOGGING_SERVER_LEVEL="WARNING",
+            # In memory, Prefect's default, the slots of runs are lost when the server starts anew, and the
+            # runs are ended for it.
+            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
+            DO_NOT_TRACK="1",
+        )
+        command = [sys.executable, "-m", "flows.server", "--port", str(self._port)]
+        if reports is not None:
+            reports.mkdir(parents=True, exist_ok=True)
+            command += ["--reports", str(reports)]
+        self.process = Child(command, directory / "server.log", environment=environment)
+
+    @property
+    def api_url(self) -> str:
+        """What clients take as PREFECT_API_URL."""
+        return f"{self.ui_url}/api"
+
+    @property
+    def ui_url(self) -> str:
+        """Where a browser finds the UI."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def reports_url(self) -> str:
+        """Where a browser finds the files in `reports`."""
+        return f"{self.ui_url}{REPORTS_ROUTE}"
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            WorkspaceError: it ended, or does not answer in three minutes; the message holds its last lines.
+        """
+        if not self.process.wait_until(self._answers, timeout_s=_START_TIMEOUT_S, poll_s=_POLL_S):
+            raise WorkspaceError(
+                f"the Prefect server did not start; its log is {self.process.log}. Start one yourself "
+                f"(`prefect server start`) and set {API_URL_VARIABLE}. Last lines:\n"
+                f"{self.process.last_words()}"
+            )
+
+    def stop(self) -> None:
+        """End the server."""
+        self.process.stop(_STOP_TIMEOUT_S)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.api_url}/health", timeout=5) as response:
+                return response.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def __enter__(self) -> "PrefectServer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _free_port(port: int) -> int:
+    """`port`, or any free one for 0."""
+    with socket.socket() as probe:
+        # As the server will: a port that a server has just left may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise WorkspaceError(
+                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or take "
+                "another port: make serve PORT=4201"
+            ) from error
+        return probe.getsockname()[1]
