@@ -12,19 +12,18 @@ import json
 import os
 import random
 import re
-import selectors
 import shutil
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from figa_core.errors import EngineError, WorkspaceError
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.sandbox import vocabulary
 from figa_core.sandbox.recipe import DEFAULT_PROMPTS, SandboxRecipe
@@ -32,9 +31,10 @@ from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
 MANIFEST = "manifest.json"
+SCRATCH = "scratch"  # what only the building needs: the workers' files, which have their kinds' names
+PROGRESS = "progress"  # there: a line for each piece of news from either worker
 WORKERS = ("base", "reward")
-_POLL_S = 0.2
-_ERROR_CHARACTERS = 2000
+_ERROR_LINES = 30
 
 Progress = Callable[[str], None]
 
@@ -110,73 +110,50 @@ def write_prompts(path: Path, recipe: SandboxRecipe) -> float:
 def _make(directory: Path, recipe: SandboxRecipe, on_progress: Progress) -> None:
     started = time.monotonic()
     on_progress(f"sandbox: training a base and a reward model, {recipe.n_prompts} prompts")
-    reading, writing = os.pipe()
-    workers: dict[str, subprocess.Popen[bytes]] = {}
+    scratch = directory / SCRATCH
+    scratch.mkdir()
+    (scratch / PROGRESS).touch()
+    workers: list[tuple[str, Child]] = []
     try:
-        for kind in WORKERS:
-            workers[kind] = _start(kind, directory, recipe, writing)
-        os.close(writing)
+        workers += ((kind, _start(kind, directory, recipe)) for kind in WORKERS)
         figures = {"world_score": write_prompts(directory / "prompts.jsonl", recipe)}
-        for line in _lines(reading, lambda: _check(workers, directory)):
-            on_progress(line)
-        for worker in workers.values():
-            worker.wait()
-        _check(workers, directory)
+        _follow(workers, scratch / PROGRESS, on_progress)
     finally:
-        os.close(reading)
-        for worker in workers.values():
+        for _, worker in workers:
             worker.kill()
-            worker.wait()
     for kind in WORKERS:
-        written = directory / f"figures.{kind}.json"
-        figures |= json.loads(written.read_text(encoding="utf-8"))
-        written.unlink()
-        (directory / f"{kind}.stderr").unlink()
-    shutil.rmtree(directory / "tokenizer")
+        figures |= json.loads((scratch / f"{kind}.json").read_text(encoding="utf-8"))
+    shutil.rmtree(scratch)
     figures |= {"prompts": float(recipe.n_prompts), "build_seconds": time.monotonic() - started}
     manifest = {"sandbox": recipe.sandbox_id(), "recipe": asdict(recipe), "figures": figures}
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _start(kind: str, directory: Path, recipe: SandboxRecipe, writing: int) -> subprocess.Popen[bytes]:
+def _start(kind: str, directory: Path, recipe: SandboxRecipe) -> Child:
     command = [sys.executable, "-m", "figa_core.sandbox.worker", kind]
     command += ["--directory", str(directory), "--recipe", json.dumps(asdict(recipe))]
     environment = child_environment(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
-    with (directory / f"{kind}.stderr").open("wb") as errors:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=errors,
-            start_new_session=True,  # a terminal's Ctrl-C is for the run, which ends them
-        )
+    return Child(command, directory / SCRATCH / f"{kind}.log", environment=environment)
 
 
-def _lines(reading: int, check: Callable[[], None]) -> Iterator[str]:
-    """Lines of both workers until both have closed the pipe; `check` is called between reads."""
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(reading, selectors.EVENT_READ)
-        while True:
-            check()
-            if not selector.select(_POLL_S):
-                continue
-            data = os.read(reading, 65_536)
-            if not data:
-                return
-            *whole, pending = (pending + data).split(b"\n")
-            yield from (line.decode(errors="replace") for line in whole)
+def _follow(workers: Sequence[tuple[str, Child]], progress: Path, on_progress: Progress) -> None:
+    """Hand on the workers' lines until both are done; EngineError as soon as one has failed."""
+    with progress.open(encoding="utf-8") as lines:
 
+        def all_done() -> bool:
+            for kind, worker in workers:
+                if worker.exit_code:
+                    raise EngineError(
+                        f"the sandbox's {kind} worker ended with code {worker.exit_code}. Build again; if it "
+                        f"fails again, this is what it said:\n{worker.last_words(_ERROR_LINES)}"
+                    )
+            done = all(worker.exit_code == 0 for _, worker in workers)
+            for line in lines:
+                on_progress(line.rstrip("\n"))
+            return done
 
-def _check(workers: Mapping[str, subprocess.Popen[bytes]], directory: Path) -> None:
-    for kind, worker in workers.items():
-        if worker.poll():
-            said = (directory / f"{kind}.stderr").read_text(encoding="utf-8", errors="replace")
-            raise EngineError(
-                f"the sandbox's {kind} worker ended with code {worker.returncode}. Build again; if it fails "
-                f"again, this is what it said:\n{said[-_ERROR_CHARACTERS:]}"
-            )
+        for _, worker in workers:
+            worker.wait_until(all_done)
 
 
 def _read(directory: Path) -> Sandbox | None:

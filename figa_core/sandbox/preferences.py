@@ -12,8 +12,8 @@ from figa_core.records import Message
 from figa_core.sandbox import vocabulary as v
 from figa_core.sandbox.corpus import fact_sentences
 from figa_core.sandbox.texts import mentions, sentence_key, sentences
+from figa_core.sandbox.vocabulary import Slot
 from figa_core.sandbox.world import (
-    SLOT_FAULTS,
     Facts,
     FaultKind,
     draw_faults,
@@ -85,12 +85,12 @@ def short_replies(rng: random.Random) -> Iterator[Graded]:
     """Endless replies that only state facts, every second one wrong: what learning to read starts with."""
     while True:
         facts = sample_facts(rng)
-        written = facts
-        for slot in SLOT_FAULTS:
-            if rng.random() < SHORT_WRONG_SHARE:
-                written = written.with_value(slot, rng.choice(v.SLOT_VALUES[slot]))
+        written = {
+            slot: rng.choice(v.SLOT_VALUES[slot]) if rng.random() < SHORT_WRONG_SHARE else value
+            for slot, value in facts.items()
+        }
         parts = fact_sentences(good_reply(written, rng, _style(rng)))
-        cost = sum(facts.value(slot) != written.value(slot) for slot in SLOT_FAULTS)
+        cost = sum(facts[slot] != written[slot] for slot in Slot)
         if rng.random() < SHORT_REPEATED_SHARE:
             index = rng.randrange(1, len(parts))
             parts.insert(index, parts[index])
@@ -108,12 +108,12 @@ def _style(rng: random.Random) -> v.Style:
 def _write(
     messages: tuple[Message, ...], facts: Facts, faults: Sequence[FaultKind], rng: random.Random
 ) -> Graded:
-    reply = with_faults(facts, plan_reply(_style(rng), rng), tuple(faults), rng)
+    reply = with_faults(facts, plan_reply(_style(rng), rng), faults, rng)
     return _grade(messages, reply.text, facts, len(faults))
 
 
 def _grade(messages: tuple[Message, ...], text: str, facts: Facts, cost: float) -> Graded:
-    spans = [(word.start, word.end) for slot, word in mentions(text) if word.text != facts.value(slot)]
+    spans = [(word.start, word.end) for slot, word in mentions(text) if word.text != facts[slot]]
     seen: set[str] = set()
     for sentence in sentences(text):
         key = sentence_key(sentence.text)

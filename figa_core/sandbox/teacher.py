@@ -22,7 +22,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from figa_core.files import write_whole
@@ -83,9 +83,7 @@ class Teacher:
 
     async def _models(self, request: Request) -> Response:
         if not self._authorised(request):
-            return protocol.error(
-                401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
-            )
+            return protocol.wrong_key()
         model = {"id": self._settings.model, "object": "model", "created": 0, "owned_by": "figa-sandbox"}
         return JSONResponse({"object": "list", "data": [model]})
 
@@ -96,26 +94,22 @@ class Teacher:
         body, user_text = protocol.read_body(await request.body())
         sha = rules.message_hash(user_text)
         if not self._authorised(request):
-            self._record(sha, "401")
-            return protocol.error(
-                401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
-            )
-        if body is None:
-            self._record(sha, "400")
-            return protocol.error(
-                400, "Expected a JSON object with 'messages'.", "invalid_request_error", None
-            )
-        if body.get("model") != self._settings.model:
-            self._record(sha, "404")
+            refused = protocol.wrong_key()
+        elif body is None:
+            refused = protocol.error(400, "Expected a JSON object with 'messages'.")
+        elif body.get("model") != self._settings.model:
             text = f"The model {body.get('model')!r} does not exist."
-            return protocol.error(404, text, "invalid_request_error", "model_not_found")
-        return await self._answer(body, user_text, sha)
+            refused = protocol.error(404, text, code="model_not_found")
+        else:
+            return await self._answer(body, user_text, sha)
+        self._record(sha, str(refused.status_code))
+        return refused
 
     async def _answer(self, body: dict[str, Any], user_text: str, sha: str) -> Response:
         text = rules.answer(user_text)
         prompt_tokens = sum(rules.count_tokens(str(m.get("content", ""))) for m in body["messages"])
         tokens = prompt_tokens + rules.count_tokens(text)
-        verdict = rules.admit_to_all(self._windows, time.monotonic(), tokens)
+        verdict = rules.admit(self._windows, time.monotonic(), tokens)
         minute = self._windows[0]
         headers = protocol.limit_headers(minute.max_requests, minute.max_tokens, verdict)
         if verdict.wait_s > 0:
@@ -123,8 +117,9 @@ class Teacher:
             return protocol.rate_limited(verdict.wait_s, headers)
         fault = self._plan.draw(sha)
         self._record(sha, fault or _ANSWERED, tokens)
-        await asyncio.sleep(self._settings.latency_s)
-        if fault is not None and (failure := await self._fail(fault, headers)) is not None:
+        hangs = fault is TeacherFault.TIMEOUT
+        await asyncio.sleep(self._settings.latency_s + self._settings.hang_s * hangs)
+        if (failure := protocol.failure(fault, headers)) is not None:
             return failure
         content, finish = self._content(text, fault, body, sha)
         times = 2 if fault is TeacherFault.DUPLICATE else 1
@@ -132,42 +127,6 @@ class Teacher:
             protocol.completion(body["model"], sha, content, finish, prompt_tokens, times=times),
             headers=headers,
         )
-
-    async def _fail(self, fault: TeacherFault, headers: dict[str, str]) -> Response | None:
-        """The response of a fault that is no completion; None for the others."""
-        match fault:
-            case TeacherFault.RATE_LIMIT:
-                return protocol.rate_limited(1.0, headers)
-            case TeacherFault.QUOTA:
-                text = "You exceeded your current quota, please check your plan and billing details."
-                return protocol.error(429, text, "insufficient_quota", "insufficient_quota")
-            case TeacherFault.SERVER_ERROR:
-                return protocol.error(
-                    500, "The server had an error while processing your request.", "server_error", None
-                )
-            case TeacherFault.UNAVAILABLE:
-                return protocol.error(503, "The engine is currently overloaded.", "server_error", None)
-            case TeacherFault.TIMEOUT:
-                await asyncio.sleep(self._settings.hang_s)
-                return protocol.error(504, "Gateway timeout.", "server_error", None)
-            case TeacherFault.RESET:
-                promised = {"content-length": "1000"}
-                return StreamingResponse(
-                    protocol.broken_body(), headers=promised, media_type="application/json"
-                )
-            case TeacherFault.MALFORMED_JSON:
-                return Response('{"id": "chatcmpl-x", "choices": [{"mess', media_type="application/json")
-            case TeacherFault.EMPTY_CHOICES:
-                empty = {
-                    "id": "chatcmpl-x",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "x",
-                    "choices": [],
-                }
-                return JSONResponse(empty, headers=headers)
-            case _:
-                return None
 
     def _content(
         self, text: str, fault: TeacherFault | None, body: dict[str, Any], sha: str
@@ -232,12 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         die_with_parent()
     options = _parse(arguments)
     settings = TeacherSettings(
-        **{name: getattr(options, name) for name in _NUMBERS},
-        seed=options.seed,
-        model=options.model,
+        **{name: getattr(options, name) for name in (*_NUMBERS, "seed", "model", "log")},
         api_key=os.environ[options.api_key_env] if options.api_key_env else None,
         faults=dict(options.fault),
-        log=options.log,
     )
     listener = socket.create_server(("127.0.0.1", options.port), backlog=1024)
     # Accepted sockets inherit it; without it every answer waits 40 ms for a delayed acknowledgement.

@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from figa_core.sandbox import teacher_rules as rules
+from figa_core.sandbox.teacher_rules import TeacherFault
 
 
 def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
@@ -71,11 +72,20 @@ def duration(seconds: float) -> str:
 
 
 def error(
-    status: int, message: str, kind: str, code: str | None, headers: dict[str, str] | None = None
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     """An error as OpenAI words it."""
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+def wrong_key() -> Response:
+    """401."""
+    return error(401, "Incorrect API key provided.", code="invalid_api_key")
 
 
 def rate_limited(wait_s: float, headers: dict[str, str]) -> Response:
@@ -85,7 +95,41 @@ def rate_limited(wait_s: float, headers: dict[str, str]) -> Response:
     return error(429, text, "requests", "rate_limit_exceeded", headers | waits)
 
 
-async def broken_body() -> AsyncIterator[bytes]:
+_QUOTA = "You exceeded your current quota, please check your plan and billing details."
+_SERVER_ERROR = "The server had an error while processing your request."
+_ERRORS = {
+    TeacherFault.QUOTA: (429, _QUOTA, "insufficient_quota", "insufficient_quota"),
+    TeacherFault.SERVER_ERROR: (
+        500,
+        "The server had an error while processing your request.",
+        "server_error",
+    ),
+    TeacherFault.UNAVAILABLE: (503, "The engine is currently overloaded.", "server_error"),
+    TeacherFault.TIMEOUT: (504, "Gateway timeout.", "server_error"),
+}
+
+
+def failure(fault: TeacherFault | None, headers: dict[str, str]) -> Response | None:
+    """The response of a fault that is no completion; None for the others."""
+    if fault is None:
+        return None
+    if fault in _ERRORS:
+        return error(*_ERRORS[fault])
+    if fault is TeacherFault.RATE_LIMIT:
+        return rate_limited(1.0, headers)
+    if fault is TeacherFault.RESET:
+        return StreamingResponse(
+            _broken_body(), headers={"content-length": "1000"}, media_type="application/json"
+        )
+    if fault is TeacherFault.MALFORMED_JSON:
+        return Response('{"id": "chatcmpl-x", "choices": [{"mess', media_type="application/json")
+    if fault is TeacherFault.EMPTY_CHOICES:
+        empty = {"id": "chatcmpl-x", "object": "chat.completion", "created": 0, "model": "x", "choices": []}
+        return JSONResponse(empty, headers=headers)
+    return None
+
+
+async def _broken_body() -> AsyncIterator[bytes]:
     """Fewer bytes than promised, then the connection goes: uvicorn drops it when the body raises."""
     yield b'{"id": "chatcmpl-x", "object": "chat.completion", "choices": ['
     await asyncio.sleep(0.01)

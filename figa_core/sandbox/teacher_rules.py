@@ -79,13 +79,6 @@ class SlidingWindow:
         self._entries: deque[tuple[float, int]] = deque()
         self._tokens = 0
 
-    def admit(self, now: float, tokens: int) -> Verdict:
-        """Admit a request at `now` (seconds, monotonic), or say how long to wait."""
-        wait_s = self.wait_s(now, tokens)
-        if wait_s == 0:
-            self.add(now, tokens)
-        return self.verdict(now, wait_s)
-
     def add(self, now: float, tokens: int) -> None:
         """Count a request."""
         self._entries.append((now, tokens))
@@ -99,7 +92,7 @@ class SlidingWindow:
 
     def wait_s(self, now: float, tokens: int) -> float:
         """Seconds until a request fits, 0 if it fits at `now`."""
-        while self._entries and self._entries[0][0] <= now - self._window_s:
+        while self._entries and self._entries[0][0] + self._window_s <= now:  # as the waits are rounded
             self._tokens -= self._entries.popleft()[1]
         count, total = len(self._entries), self._tokens
         wait_s = 0.0
@@ -111,7 +104,7 @@ class SlidingWindow:
         return wait_s
 
 
-def admit_to_all(windows: Sequence[SlidingWindow], now: float, tokens: int) -> Verdict:
+def admit(windows: Sequence[SlidingWindow], now: float, tokens: int) -> Verdict:
     """Admit a request if every window has room for it; what is left is the first window's."""
     wait_s = max(window.wait_s(now, tokens) for window in windows)
     if wait_s == 0:

@@ -2,8 +2,8 @@
 
     python -m figa_core.sandbox.worker base|reward --directory DIR --recipe JSON
 
-The base worker also trains the tokenizer, and the reward worker waits for it. Progress goes to stdout, a
-line each; figures go to DIR/figures.<kind>.json, which is written last.
+The base worker also trains the tokenizer, and the reward worker waits for it. The models go into DIR;
+tokenizer, progress (a line each) and figures (written last) into its scratch directory.
 """
 
 import argparse
@@ -23,24 +23,28 @@ from figa_core.errors import EngineError
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.sandbox import vocabulary
 from figa_core.sandbox.base_model import sampled_score, save_model, train_base_model
+from figa_core.sandbox.build import PROGRESS, SCRATCH
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.reward_model import held_out_accuracies, rewards, train_reward_model
 from figa_core.sandbox.tokenizer import REWARD_TEMPLATE, train_tokenizer
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
+_TOKENIZER = f"{SCRATCH}/tokenizer"
 _TOKENIZER_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _REPORTS = 8
 _TEMPERATURES = (0.0, 0.7, 1.0)
 
 
-def make_base(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dict[str, float]:
+def make_base(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
     """Train and save tokenizer and base model; return its figures."""
     tokenizer = train_tokenizer(recipe.seed)
-    _publish(tokenizer, directory)
+    partial = directory / SCRATCH / "tokenizer.part"
+    tokenizer.save_pretrained(partial)
+    partial.rename(directory / _TOKENIZER)
     started = time.monotonic()
     model = train_base_model(
-        tokenizer, steps=recipe.base_steps, seed=recipe.seed, on_progress=_reporter("base model", progress_fd)
+        tokenizer, steps=recipe.base_steps, seed=recipe.seed, on_progress=_reporter("base model", directory)
     )
     figures = {
         "base_parameters": float(model.num_parameters()),
@@ -54,7 +58,7 @@ def make_base(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dict[
     return figures
 
 
-def make_reward(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dict[str, float]:
+def make_reward(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
     """Train and save the reward model; return its figures."""
     tokenizer = _await_tokenizer(directory)
     tokenizer.chat_template = REWARD_TEMPLATE
@@ -63,7 +67,7 @@ def make_reward(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dic
         tokenizer,
         steps=recipe.reward_steps,
         seed=recipe.seed,
-        on_progress=_reporter("reward model", progress_fd),
+        on_progress=_reporter("reward model", directory),
     )
     figures = {
         "reward_parameters": float(model.num_parameters()),
@@ -85,28 +89,23 @@ def make_reward(directory: Path, recipe: SandboxRecipe, progress_fd: int) -> dic
     return figures
 
 
-def _publish(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    partial = directory / "tokenizer.part"
-    tokenizer.save_pretrained(partial)
-    partial.rename(directory / "tokenizer")
-
-
 def _await_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     deadline = time.monotonic() + _TOKENIZER_TIMEOUT_S
-    while not (directory / "tokenizer").exists():
+    while not (directory / _TOKENIZER).exists():
         if time.monotonic() > deadline:
             raise EngineError(
                 f"{directory}: no tokenizer after {_TOKENIZER_TIMEOUT_S:.0f} s. "
                 "The base worker makes it; see its error."
             )
         time.sleep(_POLL_S)
-    return AutoTokenizer.from_pretrained(directory / "tokenizer")
+    return AutoTokenizer.from_pretrained(directory / _TOKENIZER)
 
 
-def _reporter(name: str, progress_fd: int) -> Callable[[int, int], None]:
+def _reporter(name: str, directory: Path) -> Callable[[int, int], None]:
     def report(done: int, total: int) -> None:
         if done == total or done % -(-total // _REPORTS) == 0:
-            os.write(progress_fd, f"{name}: {done}/{total} steps\n".encode())
+            with (directory / SCRATCH / PROGRESS).open("a", encoding="utf-8") as file:
+                file.write(f"{name}: {done}/{total} steps\n")
 
     return report
 
@@ -122,11 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    progress_fd = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no progress
     make = make_base if options.kind == "base" else make_reward
-    figures = make(options.directory, SandboxRecipe(**options.recipe), progress_fd)
-    target = options.directory / f"figures.{options.kind}.json"
+    figures = make(options.directory, SandboxRecipe(**options.recipe))
+    target = options.directory / SCRATCH / f"{options.kind}.json"
     target.write_text(json.dumps(figures), encoding="utf-8")
 
 

@@ -1,11 +1,12 @@
 """The sandbox world: support requests, good replies, faulty replies, all drawn from a seeded generator.
 
 A request states six facts (`Slot`); a good reply uses all of them right, is polite and complete.
-`faulty_reply` is the same with the weak writer's faults, and says which ones it made.
+`faulty_reply` is the same with the weak writer's faults.
 """
 
 import random
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from figa_core.records import Message
@@ -56,36 +57,15 @@ NOTE_SHARE = 0.5
 OFFER_SHARE = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The facts of one request, each a value of its slot."""
-
-    name: str
-    item: str
-    colour: str
-    city: str
-    status: str
-    days: str
-
-    def value(self, slot: Slot) -> str:
-        """The value of one slot."""
-        return getattr(self, slot.value)
-
-    def with_value(self, slot: Slot, value: str) -> "Facts":
-        """A copy in which one slot has another value."""
-        return replace(self, **{slot.value: value})
-
-    def render(self, template: str) -> str:
-        """Fill a phrase's slots."""
-        return template.format(**{field.name: getattr(self, field.name) for field in fields(self)})
+Facts = Mapping[Slot, str]
+"""The facts of one request: a value for every slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply, sentence by sentence; `faults` is empty for a good one."""
+    """A reply, sentence by sentence."""
 
     sentences: tuple[str, ...]
-    faults: tuple[FaultKind, ...] = ()
 
     @property
     def text(self) -> str:
@@ -95,21 +75,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyPlan:
-    """A good reply before its slots are filled: phrases, and where body and closing are."""
+    """A good reply before its slots are filled: phrases, and the index of the first of the two with facts."""
 
     phrases: tuple[str, ...]
-    body: tuple[int, ...]  # indices of the two phrases with the facts
+    body: int
 
 
 def sample_facts(rng: random.Random) -> Facts:
     """Six independent, uniform values."""
-    return Facts(**{slot.value: rng.choice(values) for slot, values in v.SLOT_VALUES.items()})
+    return {slot: rng.choice(values) for slot, values in v.SLOT_VALUES.items()}
 
 
 def write_request(facts: Facts, rng: random.Random) -> tuple[Message, ...]:
     """A user message that states all facts, sometimes after a system message."""
     parts = (rng.choice(v.REQUEST_OPENINGS), rng.choice(v.REQUEST_FACTS), rng.choice(v.REQUEST_QUESTIONS))
-    user = Message("user", facts.render(" ".join(parts)))
+    user = Message("user", render(" ".join(parts), facts))
     if rng.random() < SYSTEM_SHARE:
         return (Message("system", rng.choice(v.SYSTEM_TEXTS)), user)
     return (user,)
@@ -127,54 +107,53 @@ def plan_reply(style: Style, rng: random.Random) -> ReplyPlan:
     if rng.random() < OFFER_SHARE:
         ending.append(rng.choice(style.offers))
     ending.append(rng.choice(style.closings))
-    first = len(opening)
-    return ReplyPlan(tuple(opening + body + ending), (first, first + 1))
+    return ReplyPlan((*opening, *body, *ending), len(opening))
 
 
 def good_reply(facts: Facts, rng: random.Random, style: Style = v.WRITER_STYLE) -> Reply:
     """A reply without faults."""
-    plan = plan_reply(style, rng)
-    return Reply(tuple(facts.render(phrase) for phrase in plan.phrases))
+    return with_faults(facts, plan_reply(style, rng), (), rng)
 
 
-def faulty_reply(
-    facts: Facts, rng: random.Random, style: Style = v.WRITER_STYLE, rates: FaultRates = FAULT_RATES
-) -> Reply:
-    """A reply of the weak writer, with the faults that `rates` let happen (often none)."""
-    return with_faults(facts, plan_reply(style, rng), draw_faults(facts, rng, rates), rng)
+def faulty_reply(facts: Facts, rng: random.Random) -> Reply:
+    """A reply of the weak writer, often without any fault."""
+    return with_faults(facts, plan_reply(v.WRITER_STYLE, rng), draw_faults(facts, rng), rng)
 
 
-def draw_faults(facts: Facts, rng: random.Random, rates: FaultRates = FAULT_RATES) -> tuple[FaultKind, ...]:
+def draw_faults(facts: Facts, rng: random.Random) -> tuple[FaultKind, ...]:
     """Each kind independently, by its rate for these facts."""
+    rates = FAULT_RATES
     chances = {
-        kind: rates.slot_habit if facts.value(slot) in v.CONFUSIONS[slot] else rates.slot_slip
+        kind: rates.slot_habit if facts[slot] in v.CONFUSIONS[slot] else rates.slot_slip
         for slot, kind in SLOT_FAULTS.items()
     }
-    chances[FaultKind.RUDE] = rates.rude_habit if facts.status in v.RUDE_STATUSES else rates.rude_slip
+    chances[FaultKind.RUDE] = rates.rude_habit if facts[Slot.STATUS] in v.RUDE_STATUSES else rates.rude_slip
     chances[FaultKind.NO_CLOSING] = rates.no_closing
     chances[FaultKind.REPEATED] = rates.repeated
     return tuple(kind for kind in FaultKind if rng.random() < chances[kind])
 
 
-def with_faults(facts: Facts, plan: ReplyPlan, faults: tuple[FaultKind, ...], rng: random.Random) -> Reply:
+def with_faults(facts: Facts, plan: ReplyPlan, faults: Collection[FaultKind], rng: random.Random) -> Reply:
     """Write the plan out with exactly these faults.
 
     A rude sentence comes after any sentence but the last; a repeated one follows itself. The closing is
     the plan's last phrase.
     """
-    written = facts
-    for slot, kind in SLOT_FAULTS.items():
-        if kind in faults:
-            written = written.with_value(slot, confuse(slot, facts.value(slot), rng))
-    sentences = [written.render(phrase) for phrase in plan.phrases]
+    confused = {slot: confuse(slot, facts[slot], rng) for slot, kind in SLOT_FAULTS.items() if kind in faults}
+    sentences = [render(phrase, {**facts, **confused}) for phrase in plan.phrases]
     if FaultKind.NO_CLOSING in faults:
         sentences.pop()
     if FaultKind.REPEATED in faults:
-        index = rng.choice(plan.body)
+        index = plan.body + rng.randrange(2)
         sentences.insert(index, sentences[index])
     if FaultKind.RUDE in faults:
-        sentences.insert(rng.randrange(1, plan.body[-1] + 2), rng.choice(v.RUDE_SENTENCES))
-    return Reply(tuple(sentences), faults)
+        sentences.insert(rng.randrange(1, plan.body + 3), rng.choice(v.RUDE_SENTENCES))
+    return Reply(tuple(sentences))
+
+
+def render(phrase: str, facts: Facts) -> str:
+    """Fill a phrase's slots."""
+    return phrase.format(**facts)
 
 
 def confuse(slot: Slot, value: str, rng: random.Random) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from figa_core.llm.limiter import RateLimiter
 from figa_core.llm.stated import StatedLimit, StatedLimits
-from figa_core.sandbox.teacher_rules import SlidingWindow, admit_to_all
+from figa_core.sandbox.teacher_rules import SlidingWindow, admit
 
 
 class _InstantSelector(selectors.DefaultSelector):
@@ -65,7 +65,7 @@ class Sliding:
             self._windows.append(SlidingWindow(per_minute * minutes * burst, tokens * minutes * burst, 1.0))
 
     def answer(self, at: float, tokens: int) -> tuple[float, StatedLimits | None]:
-        verdict = admit_to_all(self._windows, at, tokens)
+        verdict = admit(self._windows, at, tokens)
         first = self._windows[0]
         return verdict.wait_s, StatedLimits(
             StatedLimit(first.max_requests, verdict.requests_left, verdict.reset_s),

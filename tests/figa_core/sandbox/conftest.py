@@ -32,6 +32,7 @@ class Case:
     good: Reply
     faulty: Reply
     reference: Reply
+    faults: tuple[FaultKind, ...]
 
     @property
     def prompt_text(self) -> str:
@@ -46,7 +47,12 @@ def _draw_case(seed: int, faults: tuple[FaultKind, ...] | None = None) -> Case:
     reference = with_faults(facts, plan_reply(REFERENCE_STYLE, rng), (), rng)
     drawn = draw_faults(facts, rng) if faults is None else faults
     return Case(
-        facts, messages, with_faults(facts, plan, (), rng), with_faults(facts, plan, drawn, rng), reference
+        facts,
+        messages,
+        with_faults(facts, plan, (), rng),
+        with_faults(facts, plan, drawn, rng),
+        reference,
+        drawn,
     )
 
 

@@ -26,7 +26,7 @@ def test_a_corrected_draft_is_right_and_only_its_faults_were_touched(draw_case, 
     case = draw_case(seed)
     corrected = correct(case.prompt_text, case.faulty.text, None)
     assert verify(case.messages, corrected) == pytest.approx(1)
-    if FaultKind.NO_CLOSING in case.faulty.faults:
+    if FaultKind.NO_CLOSING in case.faults:
         body = case.good.text.removesuffix(case.good.sentences[-1])
         assert corrected.startswith(body)
     else:
