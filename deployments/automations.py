@@ -47,7 +47,7 @@ def dead_runs() -> AutomationCore:
 
 
 def runs_not_begun() -> AutomationCore:
-    """Marks a run as Crashed whose worker was killed before the run's process began: it has no heartbeat."""
+    """Marks a run as Crashed if its worker was killed before its process started: it has no heartbeat."""
     return _crashed_without(
         RUNS_NOT_BEGUN,
         after=("Pending", "Submitting", "InfrastructurePending"),
@@ -59,7 +59,7 @@ def runs_not_begun() -> AutomationCore:
 
 
 async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
-    """Starts `train-model` when `build-dataset` has built a dataset. Off until somebody switches it on."""
+    """Starts `train-model` when `build-dataset` has built a dataset. Off by default."""
     deployment = await client.read_deployment_by_name(TRAIN_MODEL)
     return AutomationCore(
         name=TRAIN_ON_NEW_DATASET,
@@ -81,7 +81,7 @@ async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
 
 
 async def create_automations(client: PrefectClient, *, reset: bool = False) -> list[str]:
-    """Create those that are missing, with `reset` all of them anew; their names."""
+    """Create the missing ones, or with `reset` all of them again; returns their names."""
     created = []
     for each in (dead_runs(), runs_not_begun(), await train_on_new_dataset(client)):
         found = await client.read_automations_by_name(each.name)
@@ -105,7 +105,7 @@ def _crashed_without(
             after={f"prefect.flow-run.{event}" for event in after},
             expect={f"prefect.flow-run.{event}" for event in expect},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Ours only: on a server with other flows, those may beat less often or begin more slowly.
+            # Our flows only: others on the server may send heartbeats less often or start more slowly.
             match_related=ResourceSpecification(
                 {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
             ),

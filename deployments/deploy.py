@@ -3,8 +3,8 @@
     python -m deployments.deploy            (with PREFECT_API_URL set; `make serve` does it too)
     python -m deployments.deploy --reset
 
-What people may have changed in the UI since (default parameters, schedules, a pause, limits, tags, switched
-automations) stays as it is; --reset takes the file's again, and creates the automations anew.
+What people may have changed in the UI (default parameters, schedules, a pause, limits, tags,
+automations switched on or off) is kept; --reset returns to the file's values and recreates the automations.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ROOT = FILE.parent.parent
 
 
 async def deploy(*, reset: bool = False) -> list[str]:
-    """Create or update all; a line on each says what was done.
+    """Create or update everything; returns a line about each.
 
     Raises:
         ConfigError: no server is named or answers, or Prefect refuses a deployment.
@@ -71,7 +71,7 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
 
 
 async def _update(client: PrefectClient, existing: DeploymentResponse, definition: dict[str, Any]) -> None:
-    """Give a deployment what belongs to the code, and nothing that belongs to the people who use it.
+    """Update what the code defines in a deployment, and nothing that its users may change.
 
     `prefect deploy` would overwrite both.
     """
@@ -106,7 +106,7 @@ def _schema(entrypoint: str) -> dict[str, Any]:
 
 
 def _prefect_deploy(api_url: str, names: Sequence[str]) -> None:
-    """`prefect deploy` for these; raises ConfigError with what it says if it fails."""
+    """Run `prefect deploy` for these; raises ConfigError with its output if it fails."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(FILE)]
     for name in names:
         command += ["--name", name]
@@ -124,7 +124,7 @@ def _what_was_done(existing: DeploymentResponse | None, reset: bool) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy, and print what was done; 1 if that could not be."""
+    """Deploy, and print what was done; 1 if it failed."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.deploy", description="Pools, deployments and automations."
     )

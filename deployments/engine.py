@@ -1,10 +1,10 @@
-"""What a process worker starts for each flow run: Prefect's engine, in a process that ends with its worker.
+"""Runs Prefect's engine for one flow run, in a process that ends with its worker.
 
     python -m deployments.engine      (the `command` of the deployments in prefect.yaml)
 
-A worker that is killed leaves its runs behind, and nobody would watch over them any more: here each looks
-for its parent four times a second, and once that is gone asks itself to end (SIGTERM, on which Prefect
-reports the run as Crashed and our stages store what they have), and does so for good `_GRACE_S` later.
+A killed worker leaves its runs behind, and nothing supervises them any more. So each run checks four times a
+second whether its parent is alive. Once it is gone, the run sends itself SIGTERM (Prefect reports it as
+Crashed, and our stages store what they have), and exits `_GRACE_S` later at the latest.
 """
 
 import os
@@ -19,7 +19,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 def end_with_parent(parent: int, *, grace_s: float = _GRACE_S) -> None:
-    """From now on end this process, first gently, when `parent` is not its parent any more."""
+    """From now on end this process, gently at first, once `parent` is no longer its parent."""
     threading.Thread(target=_watch, args=(parent, grace_s), daemon=True, name="parent-watch").start()
 
 
@@ -33,8 +33,8 @@ def _watch(parent: int, grace_s: float) -> None:
 
 
 def _write_nowhere() -> None:
-    """The worker read what this process wrote. `rich`, by which Prefect logs, exits at a broken pipe,
-    before the end has been reported.
+    """The worker read this process's output. `rich`, which Prefect logs with, exits at a broken pipe, before
+    the end of the run has been reported.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -43,7 +43,7 @@ def _write_nowhere() -> None:
 
 if __name__ == "__main__":
     end_with_parent(os.getppid())
-    from deployments.termination import stop_gently  # Prefect takes seconds to import, unwatched above
+    from deployments.termination import stop_gently  # importing Prefect takes seconds
 
     stop_gently()
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -28,12 +28,12 @@ from tasks.shared_limits import SLOTS_PER_REQUEST, SLOTS_PER_TOKEN, LimitNames, 
 
 RUNS = 4
 _CALL_TOKENS = 4096
-_CALL_PER_ANSWER = 4  # prompt, draft and answer, and an answer asked for again with twice the tokens
+_CALL_PER_ANSWER = 4  # prompt, draft, answer, and a second answer with twice the tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What is to be shared: a provider's limits, by how many runs at once, with calls of what size."""
+    """A provider's limits, how many runs share them at once, and the size of their calls."""
 
     name: str
     requests_per_minute: float
@@ -76,7 +76,7 @@ def slot_limits(provider: Provider) -> list[SlotLimit]:
 
 
 async def create_limits(provider: Provider) -> list[str]:
-    """Create or update both limits; a line on each says what was done.
+    """Create or update both limits; returns a line about each.
 
     Raises:
         ConfigError: no Prefect server is configured or reached, or the limits are too low to be shared.

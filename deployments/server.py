@@ -1,4 +1,4 @@
-"""What every command about deployments needs first: a Prefect server that is named and answers."""
+"""The configured Prefect server, which every command about deployments needs."""
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -24,7 +24,7 @@ def configured_client() -> PrefectClient:
 
 
 async def check_answers(client: PrefectClient) -> None:
-    """Raises ConfigError if nobody answers at the client's address, or no Prefect server does."""
+    """Raises ConfigError if nothing, or no Prefect server, answers at the client's address."""
     try:
         response = await client.hello()
     except httpx.HTTPError as error:

@@ -1,4 +1,4 @@
-"""A Prefect server and two workers on this machine, watched over, and taken down in order."""
+"""A Prefect server and two workers on this machine, supervised, and stopped in order."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from flows.server.published import DIRECTORY_VARIABLE, URL_VARIABLE
 _RESTART_AFTER_S = 2.0
 _RESTART_EARLY_S = 30.0
 _EARLY_S = 20.0
-_STOP_S = 30.0  # the grace that `deployments/engine.py` gives a run, and some
+_STOP_S = 30.0  # more than `deployments/engine.py` gives a run
 
 
 class Worker:
@@ -35,7 +35,7 @@ class Worker:
         self.process = Child(command, directory / f"worker-{pool}.log", environment=environment)
 
     def runs(self) -> list[psutil.Process]:
-        """The processes of its runs, and theirs."""
+        """The processes of its runs, with their children."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -43,7 +43,7 @@ class Worker:
 
 
 class Serving:
-    """Server and workers, watched over; they die with this process."""
+    """Server and workers, supervised; they die with this process."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Serving:
             self.workers[pool] = self._start_worker(pool)
 
     def look_after(self) -> None:
-        """Start again what has died."""
+        """Restart what has died."""
         if self.server.process.exit_code is not None:
             self._say(f"the Prefect server has {_ended(self.server.process)}; starting it again")
             time.sleep(_RESTART_AFTER_S)
@@ -99,7 +99,7 @@ class Serving:
         self.server.stop()
 
     def _restart(self, pool: Pool, worker: Worker) -> None:
-        """Now, or later if it ended as soon as it began: what is wrong does not pass by itself."""
+        """Soon, or later if it ended right after its start: that fault will not go away by itself."""
         now = time.monotonic()
         if worker.restart_at is None:
             early = now - worker.started_at < _EARLY_S

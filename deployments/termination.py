@@ -1,8 +1,8 @@
-"""How a signal stops a run that a worker started: as on the command line, and Prefect still names its state.
+"""A signal stops a run that a worker started as it does on the command line, and Prefect sets its state.
 
-What Prefect does at a SIGTERM is to raise an exception wherever the main thread is. While an event loop waits
-there, that ends the loop at once, and answers under way that are paid for are lost. Ours
-(`figa_core.processes.interruption`) cancels the run's task in that case, so that it can still take them in.
+At a SIGTERM Prefect raises an exception wherever the main thread is. If an event loop is waiting there, the
+loop ends at once, and paid answers that are on their way are lost. Our handler
+(`figa_core.processes.interruption`) cancels the run's task instead, so that it can still store them.
 """
 
 import signal
@@ -15,13 +15,13 @@ from figa_core.processes import interruption
 
 
 class TerminatedRunError(InterruptedRunError, TerminationSignal):
-    """What ends a run here: known to the stages, and to Prefect, which tells a crash from a cancellation."""
+    """Ends a run. The stages know it, and Prefect does too: it tells a crash from a cancellation."""
 
 
 def stop_gently() -> None:
     """Have SIGTERM (a cancellation, the end of a worker) and SIGINT handled by `interruption`."""
     interruption.raise_as(TerminatedRunError)
-    # Prefect installs what it finds under this name for the time of a flow, and asks whether it is in place.
+    # Prefect installs the handler of this name during a flow, and checks that it is in place.
     prefect_signals._prefect_sigterm_handler = interruption.on_signal  # pyright: ignore[reportAttributeAccessIssue]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interruption.on_signal)

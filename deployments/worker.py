@@ -1,4 +1,4 @@
-"""A worker on one of the two pools: Prefect's process worker, in the environment that runs of ours need.
+"""A worker on one of the two pools: Prefect's process worker, in the environment that our runs need.
 
     python -m deployments.worker cpu
     python -m deployments.worker gpu
@@ -24,7 +24,7 @@ from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 
 
 async def check(pool: Pool) -> None:
-    """Raises ConfigError if the server does not answer or lacks the pool, and says what creates it."""
+    """Raises ConfigError, with what creates the pool, if it is missing or the server does not answer."""
     async with configured_client() as client:
         await check_answers(client)
         await check_pool(client, pool)
@@ -41,13 +41,13 @@ def prepare_environment() -> None:
     """Make this process's environment that of a worker: its runs use this interpreter and die with it."""
     binaries = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
-    # A run looks after its parent itself (deployments/engine.py); with this variable it would be taken for a
+    # A run watches its parent itself (deployments/engine.py); with this variable it would be ended as a
     # leftover while it still stores what it has.
     os.environ.pop(PARENT_PID_VARIABLE, None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become the worker; 1 if it cannot be."""
+    """Become the worker; 1 on failure."""
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()  # started by `make serve`
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description="A worker on one pool.")

@@ -173,13 +173,13 @@ def _run_flow(settings: "PipelineConfig") -> None:
 
 
 def _keep_prefect_quiet() -> None:
-    """Prefect reads these when it is imported, which the first thing that a command needs may do."""
+    """Prefect reads these when it is imported, which almost any import of a command may cause."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.server.names import HEARTBEAT_S
 
-    # An automation of ours takes a run that is silent for longer for dead (deployments/automations.py).
+    # An automation of ours marks runs that are silent for longer as crashed (deployments/automations.py).
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
 
 
@@ -200,7 +200,7 @@ def _show(data: "ReportData", path: Path, workspace: Path) -> None:
 
     lines: list[Any] = ["", *funnel_lines(data.funnel), ""]
     lines += [result_sentence(data), *comparison_sentences(data), "", f"Report: {path.resolve().as_uri()}"]
-    lines.append(f"How it stands: {edge.status_command(workspace)}")
+    lines.append(f"Status: {edge.status_command(workspace)}")
     for line in lines:
         _console.print(line, markup=False, highlight=False)
 

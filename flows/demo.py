@@ -27,7 +27,7 @@ KEY = "the-sandbox-teacher-takes-any-key"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """`run`: what the flow handed back. Seconds and bytes as measured around it."""
+    """`run`: the flow's result. Seconds and bytes are measured around it."""
 
     run: "RunResult"
     teacher_requests: int

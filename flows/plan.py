@@ -1,8 +1,7 @@
-"""`figa plan`: what a configuration will ask of the reviser, before anything is spent.
+"""`figa plan`: the calls to the reviser that a configuration will need, before anything is spent.
 
-Where the run's weak responses are known (its thresholds have been applied), every open row is counted by its
-own text. Before that nothing but the prompts is known: the plan is then the most it can come to, with every
-response as long as it may be and every one kept.
+Once the run's thresholds have been applied, every open row is counted by its own text. Before that only the
+prompts are known, and the plan is an upper bound: every response is kept and as long as allowed.
 """
 
 import math
@@ -33,7 +32,7 @@ _PAGE_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`exact`: counted from the run's own open rows; otherwise the most that can be asked for.
+    """`exact`: counted from the run's own open rows; otherwise an upper bound.
 
     Tokens are estimates of four characters each. Costs are in US dollars, None without a price; `most_usd`
     holds whatever the tokenizer and however long the answers, without repeated attempts.
@@ -53,14 +52,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One call to come: the texts that are sent, and a text as long as the draft."""
+    """One planned call: the texts that are sent, and a text as long as the draft."""
 
     texts: tuple[str, ...]
     draft: str
 
 
 def make_plan(config: PipelineConfig) -> Plan:
-    """Count the calls to come; reads the workspace and the prompts, changes nothing.
+    """Count the planned calls; reads the workspace and the prompts.
 
     Raises:
         FigaError: the prompts or templates cannot be read.

@@ -1,4 +1,4 @@
-"""Retry: a stored run once more. No row with an answer is asked for again, whoever presses the button.
+"""Retry: continues a stored run. No row that has an answer is asked for again.
 
 The Retry button of the Prefect UI, `figa retry-revisions` and the `retry-revisions` deployment all come to
 the same: the `figa` flow with the run's own configuration, which does only what is not done.

@@ -1,4 +1,4 @@
-"""What the checks before a run look at: the config, and what of its files several of them need."""
+"""What the checks before a run look at: the config, and what several of them read from its files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ ROWS_READ = 1000
 
 
 def say_nothing(_line: str) -> None:
-    """The `say` of who does not want to know."""
+    """A `say` that discards its lines."""
 
 
 @dataclass
 class Facts:
-    """`needs_key`: whether the reviser is going to be asked; `say` is told of what somebody else's code does
-    next, which may never come back. What is read from files is read once.
+    """`needs_key`: whether the reviser will be asked. `say` is told before somebody else's code runs, because
+    it may never return. Files are read once.
     """
 
     config: PipelineConfig
@@ -40,13 +40,13 @@ class Facts:
 
     @cached_property
     def prompts(self) -> PromptSurvey:
-        """What the first thousand rows of the file of prompts are; raises InputError as `read_prompts`."""
+        """The first thousand rows of the prompts file; raises InputError as `read_prompts`."""
         prompts = self.config.prompts
         limit = ROWS_READ + 1 if prompts.limit is None else min(prompts.limit, ROWS_READ + 1)
         return survey(read_prompts(prompts.path, row_format(prompts), limit), ROWS_READ)
 
     @cached_property
     def templates(self) -> PromptTemplates:
-        """What the reviser is told; raises ConfigError as `load_templates`."""
+        """The reviser's instructions; raises ConfigError as `load_templates`."""
         prompt = self.config.revision_prompt
         return load_templates(prompt.with_reference, prompt.without_reference)

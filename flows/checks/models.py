@@ -1,4 +1,4 @@
-"""The model to align and the reward model: whether they can be loaded and take what they will be given."""
+"""The model to align and the reward model: whether they load and accept the prompts and texts of the run."""
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -53,14 +53,14 @@ def check_reward_model(facts: Facts) -> Iterator[Finding]:
 
 
 def check_engines(facts: Facts) -> Iterator[Finding]:
-    """Engines that are asked for by name are there; raises EngineError."""
+    """The engines named in the settings can run on this machine; raises EngineError."""
     for engine in dict.fromkeys((facts.config.generation.engine, facts.config.reward.engine)):
         check_engine(engine)
     yield from ()
 
 
 def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
-    """Both templates take the conversations that the file of prompts holds, with their roles."""
+    """Both templates accept the conversations in the prompts file, with their roles."""
     prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
     messages = [prompt.messages for prompt in prompts]
     check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
@@ -84,7 +84,7 @@ def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
 
 
 def check_generation_lengths(facts: Facts) -> Iterator[Finding]:
-    """What the model to align is given fits into its context."""
+    """The longest prompt and response fit into the context of the model to align."""
     config = facts.config
     asked = config.prompts.max_prompt_tokens + config.generation.max_tokens
     yield from _too_long("prompts.max_prompt_tokens + generation.max_tokens", asked, config.generation.model)
@@ -92,7 +92,7 @@ def check_generation_lengths(facts: Facts) -> Iterator[Finding]:
 
 
 def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
-    """What the reward model is given fits into its context."""
+    """The longest text to score fits into the context of the reward model."""
     reward = facts.config.reward
     yield from _too_long("reward.max_length", reward.max_length, reward.model)
 
@@ -132,7 +132,7 @@ def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:
 
 
 def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) -> Iterator[Finding]:
-    """`used`: the ids of each prompt that is used, and those that the reward model gets with `_ANSWER`."""
+    """`used`: the ids of each usable prompt, and of the same prompt with `_ANSWER` for the reward model."""
     config, around = facts.config, len(facts.reward_chat.response_ids(_ANSWER))
     yield from _cut(
         "weighting.max_length",
@@ -153,7 +153,7 @@ def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) ->
 def _cut(setting: str, prompts: Sequence[int], answer: int, most: int, what: str) -> Iterator[Finding]:
     """`prompts`: each one's tokens; `most`: of prompt and answer together."""
     cut = sum(length + answer > most for length in prompts)
-    if cut and answer < most:  # else no prompt is short enough, which the checks of the settings say
+    if cut and answer < most:  # else every prompt is cut, which the checks of the settings report
         yield warning(
             setting,
             f"{cut:,} of the first {len(prompts):,} prompts and an answer of generation.max_tokens = "

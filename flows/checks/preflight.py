@@ -1,4 +1,4 @@
-"""What must be right before a run starts or spends anything; every check is cheap, and all are made at once.
+"""The checks before a run starts or spends anything. Each is cheap, and all of them are always made.
 
 A new check is a function in `flows/checks/` and a line in `CHECKS`.
 """
@@ -48,9 +48,9 @@ CHECKS: tuple[Check[Facts], ...] = (
 def check(
     config: PipelineConfig, *, needs_key: bool = True, say: Callable[[str], None] = say_nothing
 ) -> list[Finding]:
-    """Refuse a config that cannot work; what a person should know besides comes back as warnings.
+    """Refuse a config that cannot work; returns the warnings.
 
-    `needs_key`: whether the reviser is going to be asked; `say` is told where a check may take its time.
+    `needs_key`: whether the reviser will be asked; `say` is told before a check that may take long.
 
     Raises:
         ConfigError: everything that is wrong with the settings, the models, the prompts, the key, the
@@ -64,7 +64,7 @@ def check(
 
 
 def usable(settings: ReadSettings, *, needs_key: bool = True) -> PipelineConfig:
-    """The settings that were read, if each can be what it is; `check` does not follow from that.
+    """The settings that were read, if each is valid by itself; this does not replace `check`.
 
     Raises:
         ConfigError: single settings are wrong; the message also says what the checks find in the others.
@@ -74,7 +74,7 @@ def usable(settings: ReadSettings, *, needs_key: bool = True) -> PipelineConfig:
     others = [
         finding
         for finding in run_checks(CHECKS, Facts(settings.config, needs_key))
-        # What comes of a default in the place of a wrong setting is not the user's problem.
+        # A problem with the default that replaces a wrong setting does not concern the user.
         if finding.is_problem and not any(wrong in str(finding) for wrong in settings.wrong)
     ]
     raise ConfigError("\n".join([settings.text(), *([problems_text(others)] if others else [])]))

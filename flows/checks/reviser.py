@@ -1,4 +1,4 @@
-"""The reviser: its key, what it is told, and whether limits and budget leave room for a single call."""
+"""The reviser: its key, its instructions, and whether limits and budget allow a single call."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _LONG_MINUTES = 7 * 24 * 60
 
 
 def check_key(facts: Facts) -> Iterator[Finding]:
-    """The key is there and can be sent, where the reviser is going to be asked; raises ConfigError."""
+    """The key exists and can be sent, if the reviser will be asked; raises ConfigError."""
     if facts.needs_key:
         api_key(facts.config.revision)
     yield from ()
@@ -65,7 +65,7 @@ def _budget(
 
 
 def _smallest_calls(facts: Facts) -> list[tuple[str, ...]]:
-    """The texts of some calls, each with the shortest draft there can be."""
+    """The texts of some calls, each with an empty draft."""
     sent = [
         facts.templates.render(prompt.messages, "", prompt.reference)
         for prompt in facts.prompts.train_prompts[:_ROWS_RENDERED]

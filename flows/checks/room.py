@@ -1,4 +1,4 @@
-"""Disk: whether checkpoints and trained models have room in the workspace."""
+"""Disk space: whether checkpoints and trained models fit into the workspace."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def check_room(facts: Facts) -> Iterator[Finding]:
-    """A training's files have room beside what earlier ones left in the same workspace."""
+    """A training's files fit; what earlier trainings left in the workspace counts as free space."""
     config, directory = facts.config, facts.config.workspace.path
     least, most = trainings_bytes(config)
     there = bytes_in(directory / "trainings")
@@ -27,7 +27,7 @@ def check_room(facts: Facts) -> Iterator[Finding]:
 
 
 def room_findings(directory: Path, *, least: int, most: int, free: int) -> Iterator[Finding]:
-    """A problem where the least that trainings take does not fit, a warning where the most does not."""
+    """A problem if the least that trainings need does not fit, a warning if the most does not."""
     place = f"{directory} has {size_text(free)} left"
     if free < least:
         yield problem(
@@ -43,7 +43,7 @@ def room_findings(directory: Path, *, least: int, most: int, free: int) -> Itera
 
 
 def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
-    """The least and the most that the trainings of a run take: those before the last keep only a model."""
+    """The least and the most bytes that the trainings of a run need. All but the last keep only a model."""
     tensors = read_weights(config.generation.model).tensors.values()
     parameters = sum(math.prod(tensor.shape) for tensor in tensors)
     exported = sum(tensor.end - tensor.begin for tensor in tensors)
@@ -63,7 +63,7 @@ def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
 
 
 def bytes_in(directory: Path) -> int:
-    """The bytes of all files below a directory; 0 where there is none."""
+    """The bytes of all files below a directory; 0 if it does not exist."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 

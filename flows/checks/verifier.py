@@ -20,7 +20,7 @@ def check_import(facts: Facts) -> Iterator[Finding]:
 
 
 def check_values(facts: Facts) -> Iterator[Finding]:
-    """It gives a value to a held-out prompt's reference; what fails for one row may do for the next."""
+    """It returns a value for some row; one that fails may be the row's own fault."""
     spec = facts.config.evaluation.verifier
     if spec is None:
         return

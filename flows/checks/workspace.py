@@ -1,4 +1,4 @@
-"""The workspace: whether it can be made where it is asked for, and written to."""
+"""The workspace: whether it can be created and written to."""
 
 import os
 from collections.abc import Iterator
@@ -21,5 +21,5 @@ def check_directory(facts: Facts) -> Iterator[Finding]:
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path, or the nearest directory above it that is there."""
+    """The path, or the nearest directory above it that exists."""
     return next((each for each in (path, *path.parents) if each.exists()), Path(path.anchor))

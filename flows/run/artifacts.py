@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI beside its states: tables, figures, and where the report is."""
+"""What a run shows in the Prefect UI besides its states: tables, figures and a link to the report."""
 
 import base64
 
@@ -30,7 +30,7 @@ async def publish_funnel(run: OpenRun) -> None:
 
 
 async def publish_failures(run: OpenRun) -> None:
-    """A table of the rows without a usable revision by reason; none where every row has one."""
+    """A table of the rows without a usable revision, by reason; none if every row has one."""
     database = run.workspace.store.database
     rows = revisions.failures(database, run.run_id)
     again = ""
@@ -67,7 +67,7 @@ async def publish_report(run: OpenRun, data: ReportData) -> None:
 
 
 async def publish_curve(job: TrainingJob) -> None:
-    """The training's curves, as far as it came."""
+    """The training's curves up to its last step."""
     from figa_core.report.plots import training_curves
 
     label = label_of(job.objective)

@@ -1,4 +1,4 @@
-"""How much memory a run and its children take at most, measured while they run."""
+"""Measures the peak memory of a run and its child processes."""
 
 import threading
 from types import TracebackType
@@ -9,7 +9,7 @@ _EVERY_S = 1.0
 
 
 class PeakMemory:
-    """The largest sum of resident memory of this process and its descendants, looked at every second.
+    """The largest sum of resident memory of this process and its descendants, sampled every second.
 
     Pages that processes share are counted in each of them, so the figure is an upper bound.
     """

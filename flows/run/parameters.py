@@ -1,4 +1,4 @@
-"""What flows do with their parameters: paths made absolute, and the name of a run."""
+"""Parameters of flows: makes paths absolute and names the run."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from figa_core.findings import shortened
 def anchored(config: PipelineConfig) -> PipelineConfig:
     """The config with every relative path made absolute, from the working directory.
 
-    A config file's paths are absolute already; those that a person types into a form need not be.
+    Paths from a config file are absolute already; paths typed into a form may not be.
     """
     return anchor_paths(config, Path.cwd())
 

@@ -1,4 +1,4 @@
-"""The configuration of a run that a workspace holds: what a retry and an evaluation by itself begin with."""
+"""The configuration of a stored run, for a retry or an evaluation on its own."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
 
 
 def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: RunRow) -> PipelineConfig:
-    """The instructions that the run's revisions were asked with, whatever the built-in ones say today."""
+    """The config with the reviser instructions that the run began with, even if the built-in ones changed."""
     stored = run.settings.get("templates")
     if stored is None or stored == _templates_now(config):
         return config

@@ -25,16 +25,16 @@ _HOW = (
 def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
     """The API that flows of this process talk to: the configured one (then None), or our own server.
 
-    Call `wait` on what comes back before the first flow runs.
+    Call `wait` on the server before the first flow runs.
 
     Raises:
-        ConfigError: an API is configured, and nobody answers there, or no Prefect server that fits.
+        ConfigError: an API is configured, but nothing or no Prefect server of this version answers there.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     configured = get_current_settings().api.url
-    if configured is not None and configured.strip():  # an empty one is what scripts set for none
+    if configured is not None and configured.strip():  # scripts set an empty one for none
         _check_answers(configured)
         try:
             yield None
@@ -61,26 +61,26 @@ def _set_environment(name: str, value: str | None) -> None:
 
 
 def _check_answers(api_url: str) -> None:
-    """Raises ConfigError if nobody answers there, or somebody else than a Prefect server of this version."""
+    """Raises ConfigError if nothing answers there, or not a Prefect server of this version."""
     _check_health(api_url)
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         try:
             client.raise_for_api_version_mismatch()
-        except Exception as error:  # a RuntimeError about versions, or whatever a wrong server leads to
+        except Exception as error:  # a RuntimeError about versions, or anything that a wrong server causes
             raise ConfigError(f"{API_URL_VARIABLE} = {api_url}: {_in_one_line(error)}. {_HOW}") from error
 
 
 def _check_health(api_url: str) -> None:
-    """Without Prefect's client, which tries for minutes where nobody answers."""
+    """Without Prefect's client, which retries for minutes if nothing answers."""
     try:
         with urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=_HEALTH_TIMEOUT_S) as response:
             healthy = response.read(_HEALTH_BYTES).strip() == b"true"
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _NEEDS_KEY:
-            return  # which Prefect's client has, if anybody
+            return  # Prefect's client may have it
         raise ConfigError(_no_api(api_url, f"status {error.code}")) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ConfigError(
@@ -104,7 +104,7 @@ def _no_api(api_url: str, why: str) -> str:
 
 
 def _drain() -> None:
-    """Send what Prefect's threads still have; at exit they would look for a stopped server for a minute."""
+    """Send what Prefect's threads still hold: at exit they would try a stopped server for a minute."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

@@ -1,4 +1,4 @@
-"""Runs a part of a flow on another work pool: starts its deployment there and waits for its end."""
+"""Runs part of a flow on another work pool: starts its deployment there and waits until it ends."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ def started_by_worker() -> bool:
 
 
 async def is_deployed(name: str) -> bool:
-    """Whether there is such a deployment on this run's server."""
+    """Whether this run's server has this deployment."""
     async with get_client() as client:
         try:
             await client.read_deployment_by_name(name)

@@ -1,10 +1,10 @@
-"""What flows and deployments call by the same name on the Prefect server."""
+"""Names on the Prefect server that flows and deployments share."""
 
 FLOWS = ("figa", "build-dataset", "retry-revisions", "train-model", "evaluate-model")
 """Each has a deployment of the same name."""
 
 HEARTBEAT_S = 30
-"""Seconds between two signs of life of a run; Prefect allows no less, and by itself takes 180."""
+"""Seconds between two heartbeats of a run. Prefect allows no less; its default is 180."""
 
 DATASET_BUILT = "figa.dataset.built"
 """The event after a dataset; its resource is `figa.dataset.ID`."""

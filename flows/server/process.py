@@ -22,9 +22,9 @@ _POLL_S = 0.1
 
 
 class PrefectServer:
-    """Starts at once, is waited for when it is needed: the start takes 10 to 30 seconds.
+    """Starts in the background; call `wait` before using it, because the start takes 10 to 30 seconds.
 
-    `process` is the server's process, for whoever watches over it.
+    `process` is the server's process, for callers that supervise it.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
@@ -52,8 +52,8 @@ class PrefectServer:
             PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
-            # In memory, Prefect's default, the slots of runs are lost when the server starts anew, and the
-            # runs are ended for it.
+            # Prefect's default, memory, loses the slots of runs when the server restarts, and Prefect then
+            # ends those runs.
             PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             DO_NOT_TRACK="1",
         )
@@ -65,7 +65,7 @@ class PrefectServer:
 
     @property
     def api_url(self) -> str:
-        """What clients take as PREFECT_API_URL."""
+        """The value of PREFECT_API_URL for clients."""
         return f"{self.ui_url}/api"
 
     @property
@@ -114,7 +114,7 @@ class PrefectServer:
 def _free_port(port: int) -> int:
     """`port`, or any free one for 0."""
     with socket.socket() as probe:
-        # As the server will: a port that a server has just left may be taken again.
+        # As the server does: a port that a server has just left can be used again.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

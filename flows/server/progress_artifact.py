@@ -1,6 +1,6 @@
-"""A stage's progress in the Prefect UI, as an artifact that a thread of its own keeps up to date.
+"""A stage's progress in the Prefect UI: an artifact that a separate thread keeps up to date.
 
-The stage only notes how far it is, so that no row ever waits for a request to the server.
+The stage only notes how far it is, so that no row waits for a request to the server.
 """
 
 import contextvars
@@ -20,7 +20,7 @@ from figa_core.ports import ProgressCallback
 
 EVERY_S = 3.0
 
-# By themselves they would hand back coroutines here: the thread's context is that of an async flow.
+# Without `_sync` they return coroutines here: the thread's context is that of an async flow.
 _create = partial(create_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
 _update = partial(update_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
 
@@ -29,13 +29,13 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def progress_artifact(title: str, every_s: float = EVERY_S) -> Iterator[ProgressCallback]:
-    """Show a stage's progress, from `every_s` seconds on and at most so often.
+    """Show a stage's progress, after `every_s` seconds and then at that interval.
 
-    A stage that is over before it has been shown makes no artifact. What the server refuses is only missing
-    in the UI: it ends no run.
+    A stage that ends sooner makes no artifact. An update that the server refuses is missing in the UI, but
+    does not end the run.
     """
     artifact = _StageArtifact(title, every_s)
-    # In the context of the run, where the artifact belongs.
+    # In the context of the run, to which the artifact belongs.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(artifact.follow,), daemon=True)
     thread.start()
     try:
@@ -62,7 +62,7 @@ class _StageArtifact:
     def follow(self) -> None:
         ended = self._stopped.wait(self._every_s)
         if ended:
-            return  # over before anybody could have looked
+            return  # too soon to be seen
         while not ended:
             self._show()
             ended = self._stopped.wait(self._every_s)
@@ -80,7 +80,7 @@ class _StageArtifact:
                 self._id = cast(UUID, _create(percent, key=_key(self._title), description=words))
             else:
                 _update(self._id, percent, description=words)
-        except Exception as error:  # whatever a server may answer
+        except Exception as error:  # the server may answer anything
             _logger.debug("progress of %s not shown: %s", self._title, error)
         else:
             self._shown = noted

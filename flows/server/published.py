@@ -14,14 +14,14 @@ _logger = logging.getLogger(__name__)
 
 
 def published_url(report: Path) -> str | None:
-    """Copy a report to where a web server has it, and say its address; None if that cannot be.
+    """Copy a report to where a web server finds it; its address, or None if there is no such place.
 
     FIGA_REPORTS_DIR names the directory and FIGA_REPORTS_URL its address; `make serve` sets both.
     """
     directory, url = os.environ.get(DIRECTORY_VARIABLE), os.environ.get(URL_VARIABLE)
     if not directory or not url:
         return None
-    # The same run may be in several workspaces.
+    # Several workspaces may hold the same run.
     place = hashlib.sha256(str(report.resolve()).encode()).hexdigest()[:8]
     target = Path(directory) / f"{report.stem}-{place}{report.suffix}"
     try:

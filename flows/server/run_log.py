@@ -1,4 +1,4 @@
-"""What `figa_core` logs (its child processes' errors and warnings, above all) appears in the run's log."""
+"""Shows what `figa_core` logs, such as errors of its child processes, in the run's log."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _LIBRARY = "figa_core"
 
 @contextmanager
 def library_logs() -> Iterator[None]:
-    """Send the library's log from INFO on to the Prefect server, as part of the run that is under way.
+    """Send the library's log from INFO on to the Prefect server, as part of the current run.
 
     Prefect's setting PREFECT_LOGGING_EXTRA_LOGGERS does so from WARNING on only.
     """

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw: its traceback goes to a file, one line of it to the person."""
+"""Unexpected errors: the traceback goes to a file, one line to the terminal."""
 
 import tempfile
 import time
@@ -11,8 +11,9 @@ _LONGEST = 300
 
 
 def report_crash(error: BaseException, directories: Iterable[Path]) -> str:
-    """Write the traceback into the first of the directories that takes it, or into that for temporary files;
-    the line that says so.
+    """Write the traceback into the first directory that can be written to, or among the temporary files.
+
+    Returns the line to show.
     """
     text = "".join(traceback.format_exception(error))
     path = next((p for d in [*directories, Path(tempfile.gettempdir())] if (p := _written(d, text))), None)

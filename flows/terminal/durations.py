@@ -12,7 +12,7 @@ _UNITS = (
 
 
 def duration(minutes: float) -> str:
-    """Such as "40 s", "15 min", "3 hours" or "12 days"; what nobody waits for is "more than 100 years"."""
+    """Such as "40 s", "15 min", "3 hours" or "12 days"; at most "more than 100 years"."""
     for unit, length, below in _UNITS:
         if minutes < below:
             return f"{minutes / length:,.0f} {unit}"

@@ -1,7 +1,7 @@
-"""The edge of the command line: whatever happens in a command, it ends in words and with a code that tells.
+"""The edge of the command line: however a command ends, it says so in words and with an exit code.
 
-0 done; 1 something is wrong that a message explains; 2 wrong usage, or an error that nobody foresaw (one
-line, its traceback in a file); 128 and the signal's number if somebody stopped it (Ctrl-C 130, SIGTERM 143).
+0 done; 1 something is wrong that a message explains; 2 wrong usage, or an unexpected error (one line,
+its traceback in a file); 128 and the signal's number if somebody stopped it (Ctrl-C 130, SIGTERM 143).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from flows.terminal import streams
 from flows.terminal.crash_report import report_crash
 
 _FAILED = 1
-_UNFORESEEN = 2
+_UNEXPECTED = 2
 _errors = streams.console(stderr=True)
 
 
@@ -32,22 +32,22 @@ class _Run:
 
 
 def runs_in(workspace: Path) -> None:
-    """Have the command end with how to look at this workspace, however it ends."""
+    """Let the command end with the line that shows how to look at this workspace."""
     _Run.workspace = workspace
 
 
 def status_command(workspace: Path) -> str:
-    """What a person types to look at it."""
+    """The command that shows the workspace's runs."""
     return f"figa status --workspace {shlex.quote(str(workspace))}"
 
 
 def say(line: str) -> None:
-    """What a person should know and no program reads."""
+    """A line for people, on standard error."""
     _errors.print(line, markup=False, highlight=False)
 
 
 class Commands(TyperGroup):
-    """The commands, each of which ends in words when it is stopped or meets an error that nobody foresaw."""
+    """The commands. Each ends in words, also when it is stopped or an unexpected error occurs."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -62,8 +62,8 @@ class Commands(TyperGroup):
             raise typer.Exit(_stopped(error)) from None
         except (FigaError, typer.TyperException, typer.Exit, typer.Abort):
             raise
-        except Exception as error:  # the last place that can say it in words
-            raise typer.Exit(_unforeseen(error)) from None
+        except Exception as error:  # the last place that can report it
+            raise typer.Exit(_unexpected(error)) from None
 
 
 def _require_directory() -> None:
@@ -99,8 +99,9 @@ def main(app: typer.Typer) -> None:
 
 
 def _printed(code: int) -> int:
-    """The code, or a failure where nothing but lines was asked for and they were lost. A run's code is that
-    of the run: what it made is stored.
+    """The exit code; that of a failure where a command only prints and its lines were lost.
+
+    A run keeps its own code: its results are stored.
     """
     sys.stdout.flush()
     if (why := streams.lost()) is None:
@@ -115,7 +116,7 @@ def _stopped(error: BaseException) -> int:
     except InterruptedRunError as asked:
         error = asked
     if isinstance(error, asyncio.CancelledError):
-        return _unforeseen(error)
+        return _unexpected(error)
     if _Run.workspace is None:
         say("stopped.")
     else:
@@ -124,21 +125,21 @@ def _stopped(error: BaseException) -> int:
     return error.exit_code if isinstance(error, InterruptedRunError) else InterruptedRunError().exit_code
 
 
-def _unforeseen(error: BaseException) -> int:
+def _unexpected(error: BaseException) -> int:
     _errors.print(report_crash(error, _log_directories()), style="red", markup=False, highlight=False)
     _show_status_command()
-    return _UNFORESEEN
+    return _UNEXPECTED
 
 
 def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
-    """A thread that shows or follows something is gone; the run goes on without it."""
+    """A thread that shows or follows something has ended; the run continues without it."""
     if arguments.exc_value is not None:
         line = report_crash(arguments.exc_value, _log_directories())
         _errors.print(line, style="red", markup=False, highlight=False)
 
 
 def _unraisable(arguments: "sys.UnraisableHookArgs") -> None:
-    """Where Python cannot raise (in a finalizer). A wish to stop that came there is noticed elsewhere."""
+    """Where Python cannot raise (in a finalizer). A signal that arrives there is handled elsewhere."""
     if arguments.exc_value is not None and not isinstance(arguments.exc_value, InterruptedRunError):
         report_crash(arguments.exc_value, _log_directories())
 
@@ -149,12 +150,14 @@ def _log_directories() -> list[Path]:
 
 def _show_status_command() -> None:
     if _Run.workspace is not None and _Run.workspace.is_dir():
-        say(f"How it stands: {status_command(_Run.workspace)}")
+        say(f"Status: {status_command(_Run.workspace)}")
 
 
 def _leave(code: int) -> None:
-    """End here. Taking the interpreter down while Prefect's threads live makes DuckDB's binding print a page
-    of warnings about leaks that are none; everything that must be closed has been by now.
+    """End the process at once; everything that must be closed is closed by now.
+
+    A normal exit while Prefect's threads are alive makes DuckDB's binding print a page of false warnings
+    about leaks.
     """
     sys.stdout.flush()
     sys.stderr.flush()

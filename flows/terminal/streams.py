@@ -1,7 +1,8 @@
-"""Standard output and error that end no run, whatever is at their other end.
+"""Standard output and error that never end a run, whatever happens at their other end.
 
-A terminal of another code page gets what it can show ("SFT on Y~" for "SFT on Ỹ"); a pipe that was closed, a
-full disk or a terminal that is gone gets nothing any more, and the run goes on. `lost` says so afterwards.
+A terminal of another code page gets what it can show ("SFT on Y~" for "SFT on Ỹ"); where a pipe
+was closed, a disk is full or a terminal is gone, nothing more is written and the run continues. `lost` tells
+afterwards.
 """
 
 import codecs
@@ -42,9 +43,9 @@ _PLAIN = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a command prints; COLUMNS=0, which some shells set without a terminal, is no width.
+    """Where a command prints; COLUMNS=0, which some shells set without a terminal, is ignored.
 
-    Lines that are no columns wide would be no lines: everything, errors included, would be lost.
+    At a width of 0 nothing would be printed, not even errors.
     """
     if os.environ.get("COLUMNS", "").strip().strip("0") == "":
         os.environ.pop("COLUMNS", None)  # Typer's help and errors look at it too
@@ -62,7 +63,7 @@ def prepare() -> None:
 def lost() -> str | None:
     """Why standard output did not take everything that was printed; None if it did.
 
-    A pipe whose reader has read enough (`figa status | head -1`) took all that was wanted.
+    A reader that closes the pipe early (`figa status | head -1`) has what it wants.
     """
     stream = sys.stdout
     return stream.failure if isinstance(stream, _Steady) else None
@@ -88,7 +89,7 @@ def _steady(stream: TextIO | None) -> TextIO:
 
 
 class _Steady:
-    """A text stream that writes nowhere once its end is gone; `failure` says in words why, if it matters."""
+    """A text stream that writes nowhere once its other end is gone; `failure` says why, if it matters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -123,7 +124,7 @@ class _Steady:
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """The characters that a code page lacks, in letters that every one has."""
+    """Replaces characters that a code page lacks by ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_plain(character) for character in error.object[error.start : error.end]), error.end

@@ -53,7 +53,7 @@ def _stopped_well(stopped: Stopped, stage: str, code: int) -> None:
     assert stopped.code == code, stopped.output
     assert f"stopping: {stage}" in stopped.output
     assert "stopped. What is done is stored: the same command goes on from here." in stopped.output
-    assert "How it stands: figa status --workspace" in stopped.output
+    assert "Status: figa status --workspace" in stopped.output
     assert "Traceback" not in stopped.output
     assert stopped.left == []
     assert stopped.run["status"] == "interrupted"

@@ -51,7 +51,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(tmp_path: Path) -> 
     trace = Path(found[1])
     assert trace.parent == tmp_path / "logs"
     assert trace.read_text(encoding="utf-8").startswith("Traceback (most recent call last)")
-    assert where == f"How it stands: figa status --workspace {tmp_path}"
+    assert where == f"Status: figa status --workspace {tmp_path}"
 
 
 @pytest.mark.parametrize("body", ["raise OSError(32, 'Broken pipe')", "raise asyncio.CancelledError"])
@@ -128,7 +128,7 @@ def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "error: no such file",
-        f"How it stands: figa status --workspace {tmp_path}",
+        f"Status: figa status --workspace {tmp_path}",
     ]
     assert not (tmp_path / "logs").exists()
 
@@ -169,7 +169,7 @@ def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: P
     assert said[0].startswith("stopping: ")
     assert said[1:] == [
         "stopped. What is done is stored: the same command goes on from here.",
-        f"How it stands: figa status --workspace {tmp_path}",
+        f"Status: figa status --workspace {tmp_path}",
     ]
 
 
