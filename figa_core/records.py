@@ -4,8 +4,10 @@ A row's path: `Prompt` → `Response` → `Score` → `Pair` → `Revision` → 
 Ids are content hashes (`figa_core.ids`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class Stage(StrEnum):
@@ -35,6 +37,12 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+
+
+class Purpose(StrEnum):
+    """What an LLM is asked for; `calls` says so of every call."""
+
+    REVISION = "revision"
 
 
 class RevisionStatus(StrEnum):
@@ -131,6 +139,18 @@ class Revision:
     reason: str | None = None
     retryable: bool = False
     attempts: int = 0
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Revision":
+        """The one with these fields, as JSON has them.
+
+        Raises:
+            ValueError: a field is missing, unknown, or none that a revision has.
+        """
+        try:
+            return cls(**{**fields, "status": RevisionStatus(fields["status"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no revision: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

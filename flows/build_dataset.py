@@ -16,8 +16,9 @@ from flows.terminal.progress import current
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts
-from tasks.revise import RevisionSections, revise, revise_batch, take_in_journal
+from tasks.revise import revise, revise_batch, take_in_journal
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
+from tasks.revision_settings import RevisionSections
 from tasks.score import score_references, score_responses, score_revisions
 from tasks.weigh import WeighResult, weigh
 

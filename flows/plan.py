@@ -18,13 +18,13 @@ from figa_core.inference.exchange import in_shards
 from figa_core.llm.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.prompts.read import read_prompts
 from figa_core.records import Message, Prompt, Split
-from figa_core.revision.prompt import PromptTemplates, load_templates
+from figa_core.revision.prompt import PromptTemplates, expected_tokens, load_templates
 from figa_core.storage import revisions
 from figa_core.storage.first_rows import FirstRows
 from flows.run.open_run import identify
 from flows.terminal.durations import duration
 from tasks.import_prompts import row_format
-from tasks.revise import price_of
+from tasks.revision_settings import price_of
 from tasks.workspace import Workspace
 
 _PAGE_ROWS = 1000
@@ -116,8 +116,8 @@ def _sum(config: PipelineConfig, rows: Iterator[_Row], *, exact: bool, spent_usd
     calls = prompt_tokens = completion_tokens = 0
     usd = most_usd = 0.0
     for row in rows:
-        prompt = estimate_tokens(row.texts, "", 0)
-        answer = estimate_tokens((), row.draft, revision.max_tokens)
+        prompt = estimate_tokens(row.texts, 0, 0)
+        answer = min(revision.max_tokens, expected_tokens(row.draft))
         calls, prompt_tokens, completion_tokens = (
             calls + 1,
             prompt_tokens + prompt,

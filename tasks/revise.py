@@ -5,56 +5,30 @@ hold over all of them, and the next batch begins while the last rows of the one 
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.config import (
-    PipelineConfig,
-    RevisionBatchesConfig,
-    RevisionConfig,
-    RevisionPromptConfig,
-    SpendingConfig,
-)
 from figa_core.errors import BudgetReachedError, OpenRevisionsError, ReviserError
-from figa_core.llm.budget import Budget, Price
-from figa_core.llm.doubts import Suspicion, beyond_chance
+from figa_core.llm.asker import Asker
+from figa_core.llm.budget import Budget
 from figa_core.llm.journal import AnswerJournal
-from figa_core.llm.key import usable_key
 from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus, Stage
-from figa_core.revision.client import OpenAIReviser
-from figa_core.revision.prompt import load_templates
-from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.reviser import LLMReviser
 from figa_core.storage import revisions
 from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.revisions import Batch
 from tasks.results import StageResult, no_progress
 from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
+from tasks.revision_settings import RevisionSections, asker_settings, endpoint, reviser_settings
 from tasks.shared_limits import shared_permits
 from tasks.stored_answers import use_stored_answers
 from tasks.workspace import Workspace
 
 _BATCHES_AT_ONCE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class RevisionSections:
-    """The sections of the configuration that say how rows are revised."""
-
-    revision: RevisionConfig
-    prompt: RevisionPromptConfig = field(default_factory=RevisionPromptConfig)
-    batches: RevisionBatchesConfig = field(default_factory=RevisionBatchesConfig)
-    spending: SpendingConfig = field(default_factory=SpendingConfig)
-
-    @classmethod
-    def of(cls, config: PipelineConfig) -> "RevisionSections":
-        """Those of a whole configuration."""
-        return cls(config.revision, config.revision_prompt, config.revision_batches, config.spending)
 
 
 class OpenReviser:
@@ -64,7 +38,7 @@ class OpenReviser:
     """
 
     def __init__(
-        self, workspace: Workspace, run_id: str, client: OpenAIReviser, on_row: Callable[[], None]
+        self, workspace: Workspace, run_id: str, client: LLMReviser, on_row: Callable[[], None]
     ) -> None:
         self.workspace, self.run_id, self.client, self.on_row = workspace, run_id, client, on_row
         self.budget_reached: BudgetReachedError | None = None
@@ -77,51 +51,6 @@ class OpenReviser:
 
 
 BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
-
-
-def api_key(config: RevisionConfig) -> str:
-    """The key from the environment.
-
-    Raises:
-        ConfigError: it is missing, or is no key; the variable is named.
-    """
-    return usable_key(os.environ.get(config.api_key_env, ""), config.api_key_env)
-
-
-def price_of(spending: SpendingConfig, model: str) -> Price | None:
-    """The model's price, if the config states one."""
-    price = spending.prices.get(model)
-    if price is None:
-        return None
-    return Price(price.usd_per_million_prompt_tokens, price.usd_per_million_completion_tokens)
-
-
-def reviser_settings(sections: RevisionSections) -> ReviserSettings:
-    """The plain values the client takes.
-
-    Raises:
-        ConfigError: a prompt template cannot be used.
-    """
-    config, prompt = sections.revision, sections.prompt
-    return ReviserSettings(
-        base_url=config.base_url,
-        model=config.model,
-        requests_per_minute=config.requests_per_minute,
-        tokens_per_minute=config.tokens_per_minute,
-        max_concurrency=config.max_concurrency,
-        max_attempts=config.max_attempts,
-        timeout_s=config.timeout_s,
-        temperature=config.temperature,
-        max_tokens=config.max_tokens,
-        max_edit_share=prompt.max_edit_share,
-        asked_again_max=prompt.asked_again_max,
-        structured_output=prompt.structured_output,
-        leave_out=frozenset(prompt.leave_out),
-        templates=load_templates(prompt.with_reference, prompt.without_reference),
-        price=price_of(sections.spending, config.model),
-        drain_s=sections.batches.drain_s,
-        suspicion=Suspicion(row=beyond_chance(sections.batches.refused_share_max)),
-    )
 
 
 @task(name="take-in-journal", cache_policy=NO_CACHE)
@@ -233,20 +162,20 @@ async def _open(
     async with (
         shared_permits(shared_limit) if shared_limit else nullcontext() as permits,
         AnswerJournal(workspace.journal) as journal,
-        OpenAIReviser(
-            settings,
+        Asker(
+            endpoint(sections.revision),
+            asker_settings(sections),
             journal=journal,
-            api_key=api_key(sections.revision),
             budget=budget,
             permits=permits,
             on_note=on_note,
-        ) as client,
+        ) as asker,
     ):
-        reviser = OpenReviser(workspace, run_id, client, on_row)
+        reviser = OpenReviser(workspace, run_id, LLMReviser(asker, settings), on_row)
         try:
             yield reviser
         finally:
-            await client.aclose()
+            await asker.aclose()
             await reviser.take_in()
 
 

@@ -4,8 +4,9 @@ import asyncio
 import time
 
 from figa_core.config import RevisionPromptConfig
-from figa_core.llm.calls import RowSettled, draft_mark
+from figa_core.llm.calls import RowSettled, text_mark
 from figa_core.llm.journal import AnswerJournal
+from figa_core.records import Purpose, Revision, StoredAnswer
 from figa_core.revision.stored_answers import judge_anew
 from figa_core.revision.validation import REWRITE, above_limit
 from figa_core.storage.intake import take_in
@@ -26,10 +27,15 @@ async def use_stored_answers(workspace: Workspace, run_id: str, prompt: Revision
         async with AnswerJournal(workspace.journal) as journal:
             await asyncio.gather(
                 *(
-                    journal.append(RowSettled(time.time(), revision, draft_mark(answer.draft)))
+                    journal.append(_settled(answer, revision))
                     for answer, revision in judged
                     if revision is not None
                 )
             )
         settled += (await asyncio.to_thread(take_in, database, workspace.journal)).settled
     return settled
+
+
+def _settled(answer: StoredAnswer, revision: Revision) -> RowSettled:
+    about = (Purpose.REVISION, revision.revision_id)
+    return RowSettled(time.time(), *about, revision, text_mark(answer.draft))

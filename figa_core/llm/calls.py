@@ -1,22 +1,23 @@
-"""What the answer journal holds: one record for each call sent, answered, or row given up.
+"""What the answer journal holds: one record for each call sent, answered, or question given up.
 
 A call is *in flight* when its `CallSent` is journalled and its `CallAnswered` is not. The records are plain
-data, so that the journal, the store and the reviser can share them; none of them ever holds an API key.
+data, so that the journal, the store and the asker can share them; none of them ever holds an API key.
 
 On disk a record is one line of JSON whose `kind` names the class and whose other fields are the record's.
+The final value of a question is a dataclass in a record that is written, and a dict in one that was read:
+what takes values in knows what they are. Lines without a purpose were written by versions that asked for
+revisions only, and are read as such.
 """
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
-from figa_core.records import Revision, RevisionStatus
-
-DRAFT_MARK_DIGITS = 16
+MARK_DIGITS = 16
 
 
 class CallOutcome(StrEnum):
@@ -46,12 +47,14 @@ class CallOutcome(StrEnum):
 class CallSent:
     """A request about to be sent: durable before the first byte leaves.
 
-    `attempt` counts from 1 and is the same again after a 429; `sent_at` is in seconds since the epoch.
-    `reserved_usd` is the most the call can cost, None where the config has no price.
+    `purpose` says what the call is for, `subject_id` what it is about. `attempt` counts from 1 and is the
+    same again after a 429; `sent_at` is in seconds since the epoch. `reserved_usd` is the most the call can
+    cost, None where the config has no price.
     """
 
     call_id: str
-    revision_id: str
+    purpose: str
+    subject_id: str
     attempt: int
     sent_at: float
     estimated_tokens: int
@@ -62,15 +65,15 @@ class CallSent:
 class CallAnswered:
     """How a call ended, also when it ended without an answer.
 
-    `revision` is the row's final state if this call settled it. Token counts are the provider's `usage`,
+    `value` is the question's final value if this call settled it. Token counts are the provider's `usage`,
     None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch. `cost_usd`
-    follows from them; where it is None the call's reservation counts instead. `draft` is the mark of
-    the text that was to be revised (`draft_mark`), None in journals of release 0.1.
+    follows from them; where it is None the call's reservation counts instead. `mark` is that of the text
+    that was asked about (`text_mark`), None in journals of release 0.1.
     """
 
     call_id: str
-    revision_id: str
-    response_id: str
+    purpose: str
+    subject_id: str
     attempt: int
     answered_at: float
     latency_s: float
@@ -78,43 +81,39 @@ class CallAnswered:
     message: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    revision: Revision | None = None
+    value: Any = None
     cost_usd: float | None = None
-    draft: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A row that got its final state apart from a call: it cannot be sent, its refusal was in doubt, or an
-    answer to the same question was stored; then `draft` is the mark of the text that it revised.
+    """A question that got its final value apart from a call: no request carries it, its refusal was in doubt,
+    or an answer to the same question was stored; then `mark` is that of the text that was asked about.
     """
 
     settled_at: float
-    revision: Revision
-    draft: str | None = None
+    purpose: str
+    subject_id: str
+    value: Any
+    mark: str | None = None
 
 
 CallRecord = CallSent | CallAnswered | RowSettled
 
 _CLASSES: dict[str, type[CallRecord]] = {"sent": CallSent, "answered": CallAnswered, "settled": RowSettled}
 _KINDS = {record_class: kind for kind, record_class in _CLASSES.items()}
-_REQUIRED = {
-    CallSent: {"call_id": str, "revision_id": str, "attempt": int, "sent_at": float, "estimated_tokens": int},
-    CallAnswered: {
-        "call_id": str,
-        "revision_id": str,
-        "response_id": str,
-        "attempt": int,
-        "answered_at": float,
-        "latency_s": float,
-    },
-    RowSettled: {"settled_at": float},
+_OF_A_CALL = {"call_id": str, "purpose": str, "subject_id": str, "attempt": int}
+_REQUIRED: dict[type[CallRecord], dict[str, type]] = {
+    CallSent: {**_OF_A_CALL, "sent_at": float, "estimated_tokens": int},
+    CallAnswered: {**_OF_A_CALL, "answered_at": float, "latency_s": float},
+    RowSettled: {"settled_at": float, "purpose": str, "subject_id": str, "value": dict},
 }
 
 
-def draft_mark(text: str) -> str:
-    """What tells one draft from another: the first digits of its SHA-256."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:DRAFT_MARK_DIGITS]
+def text_mark(text: str) -> str:
+    """What tells one text from another: the first digits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:MARK_DIGITS]
 
 
 def encode(record: CallRecord) -> bytes:
@@ -124,12 +123,16 @@ def encode(record: CallRecord) -> bytes:
     try:
         return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        return orjson.dumps(_printable({**body, **asdict(record)}), option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(_printable(body), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _printable(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
     if isinstance(value, dict):
         return {name: _printable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item) for item in value]
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
@@ -143,12 +146,14 @@ def decode(line: bytes) -> CallRecord:
     record_class = _CLASSES.get(str(body.pop("kind", None))) if isinstance(body, dict) else None
     if record_class is None:
         raise ValueError("not a record of a known kind")
+    if "purpose" not in body:
+        body = _of_a_revision(body)
     for name, kind in _REQUIRED[record_class].items():
         if not isinstance(body.get(name), kind):
             raise ValueError(f"field {name!r} is missing or not of type {kind.__name__}")
+    if not isinstance(body.get("value"), dict | None):
+        raise ValueError("field 'value' is no object")
     try:
-        if body.get("revision") is not None or record_class is RowSettled:
-            body["revision"] = _decode_revision(body["revision"])
         if record_class is CallAnswered:
             body["outcome"] = CallOutcome(body["outcome"])
         return record_class(**body)
@@ -156,8 +161,17 @@ def decode(line: bytes) -> CallRecord:
         raise ValueError(f"wrong fields: {error}") from error
 
 
-def _decode_revision(body: dict[str, Any]) -> Revision:
-    return Revision(**{**body, "status": RevisionStatus(body["status"])})
+def _of_a_revision(body: dict[str, Any]) -> dict[str, Any]:
+    """A record of a version that asked for revisions only, under the names of today."""
+    revision = body.pop("revision", None)
+    about = body.pop("revision_id", None)
+    if about is None and isinstance(revision, dict):
+        about = revision.get("revision_id")
+    body.pop("response_id", None)
+    upgraded = {**body, "purpose": "revision", "subject_id": about}
+    if "draft" in body:
+        upgraded["mark"] = upgraded.pop("draft")
+    return upgraded if revision is None else {**upgraded, "value": revision}
 
 
 def calls_in_flight(records: Iterable[CallRecord]) -> list[CallSent]:

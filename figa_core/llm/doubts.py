@@ -1,4 +1,4 @@
-"""Rows that were refused, while it is open whether the row is at fault or the endpoint refuses everything.
+"""Questions ("rows") that were refused, while it is open whether the row is at fault or all are refused.
 
 A refusal is held here before it settles its row. A later call that is answered shows that the endpoint works,
 and the row gets what its refusal says. Refusals in the same words for row after row of different content,
@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any, NamedTuple
 
-from figa_core.records import Revision
+from figa_core.llm.calls import RowSettled
+from figa_core.llm.question import NoAnswer, Question
 
 _CHANCE = 1e-9
 
-Owner = Callable[[Revision], None]
-"""Gets the final states of the rows that were asked for together."""
+Owner = Callable[[Any], None]
+"""Gets the final values of the questions that were asked together."""
 
 
 class Blame(StrEnum):
@@ -51,9 +53,21 @@ class Suspicion:
         return {Blame.ROW: self.row, Blame.NOBODY: self.nobody, Blame.SERVER: self.server}[blame]
 
 
+class Held(NamedTuple):
+    """A question whose end is in doubt: what it comes to if the question is at fault."""
+
+    question: Question[Any]
+    why: NoAnswer
+
+    def settled(self, at: float) -> RowSettled:
+        """The record of its end; `at` in seconds since the epoch."""
+        value = self.question.reader.without_answer(self.why)
+        return RowSettled(at, self.question.purpose, self.question.subject_id, value)
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One row's refusal. `revision` is what it comes to if the row is at fault, None once that is stored.
+    """One row's refusal. `held` is the row's end if the row is at fault, None once that is stored.
 
     `owner` gets it, `alike` is what it has in common with others of the same cause.
     """
@@ -63,7 +77,7 @@ class Doubt:
     message: str
     sent_at: float
     owner: Owner
-    revision: Revision | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +104,12 @@ class Doubts:
         """A call sent at `sent_at` was answered: the rows refused before it, to be settled."""
         freed = [doubt for doubt in self._held if doubt.sent_at < sent_at]
         self._held = [doubt for doubt in self._held if doubt.sent_at >= sent_at]
-        return [doubt for doubt in freed if doubt.revision is not None]
+        return [doubt for doubt in freed if doubt.held is not None]
 
     def release(self, owner: Owner) -> list[Doubt]:
         """What is held of an owner that ends; it still counts, and is held no longer."""
-        own = [doubt for doubt in self._held if doubt.owner is owner and doubt.revision is not None]
-        self._held = [replace(d, revision=None) if d.owner is owner else d for d in self._held]
+        own = [doubt for doubt in self._held if doubt.owner is owner and doubt.held is not None]
+        self._held = [replace(d, held=None) if d.owner is owner else d for d in self._held]
         return own
 
     def systematic(self) -> Systematic | None:

@@ -25,13 +25,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from figa_core.errors import ReviserError
 from figa_core.llm.calls import CallOutcome
+from figa_core.llm.question import ChatMessages
 from figa_core.llm.refusals import read_error
 from figa_core.llm.replies import read_completion
 from figa_core.llm.reply import MESSAGE_LENGTH_MAX, Reply
 
 _MASKED_KEY_LENGTH = 8  # local servers take keys such as "none": those are words, not secrets
 _CONNECT_TIMEOUT_S = 10.0
-_CONNECTIONS_MAX = 10_000  # more than revision.max_concurrency allows: it is that which bounds them
+_CONNECTIONS_MAX = 10_000  # more than any max_concurrency allows: it is that which bounds them
 _UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
@@ -45,21 +46,23 @@ class _Connected(NamedTuple):
 
 
 class ChatEndpoint:
-    """Base URL, model and key of one provider, with its connections.
+    """Base URL, model and key of one provider, with its connections; satisfies `transport.Transport`.
 
     Raises:
         ReviserError: the URL or the key cannot be used at all.
     """
 
-    def __init__(self, base_url: str, model: str, api_key: str, *, timeout_s: float) -> None:
+    def __init__(self, base_url: str, model: str, api_key: str, *, timeout_s: float, section: str) -> None:
+        """`timeout_s` is for one whole call; `section` of the configuration is the one that messages name."""
         self.model = model
-        address = _parse(base_url)
+        self._setting = f"{section}.base_url"
+        address = _parse(base_url, self._setting)
         self.url = urlunsplit((address.scheme, _host(address), address.path, "", ""))
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
             raise ReviserError(
                 f"{self.url}: the API key is empty or holds characters that no HTTP header can carry. "
-                "Set the environment variable that revision.api_key_env names."
+                f"Set the environment variable that {section}.api_key_env names."
             )
         self._address, self._api_key = address, api_key
         self._connected: _Connected | None = None
@@ -67,13 +70,11 @@ class ChatEndpoint:
     def __repr__(self) -> str:
         return f"ChatEndpoint(url={self.url!r}, model={self.model!r})"
 
-    async def ask(self, messages: list[dict[str, str]], **fields: Any) -> Reply:
+    async def ask(self, messages: ChatMessages, **fields: Any) -> Reply:
         """Send one request; `fields` are the request's others, such as `temperature`."""
         body = orjson.dumps({"model": self.model, "messages": messages, **fields})
         try:
-            async with asyncio.timeout(
-                self._timeout_s
-            ):  # the transport's own limit is per read, not per call
+            async with asyncio.timeout(self.timeout_s):  # the transport's own limit is per read, not per call
                 response = await self._send(body)
         except TimeoutError:
             return self._timed_out()
@@ -83,7 +84,7 @@ class ChatEndpoint:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
         if response.is_success:
-            return self._masked(read_completion(response.content, headers))
+            return self._masked(read_completion(response.content, headers, address=self._setting))
         if response.is_redirect:
             return self._masked(_read_redirect(response))
         # Masked before it is read: a long message is cut, and might be cut within the key.
@@ -100,7 +101,7 @@ class ChatEndpoint:
 
     async def _send(self, body: bytes) -> httpx2.Response:
         if self._connected is None:
-            self._connected = _connect(self._address, self._api_key, self._timeout_s)
+            self._connected = _connect(self._address, self._api_key, self.timeout_s)
         http, url, headers, extensions = self._connected
         request = httpx2.Request("POST", url, headers=headers, content=body, extensions=extensions)
         response = await http.send(request, follow_redirects=False)
@@ -112,7 +113,7 @@ class ChatEndpoint:
         return await http.send(request, follow_redirects=False)
 
     def _timed_out(self) -> Reply:
-        return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
+        return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self.timeout_s:g} s")
 
     def _read_connection_error(self, cause: BaseException) -> Reply:
         if isinstance(cause, aiohttp.ServerTimeoutError) and not isinstance(cause, _UNREACHED):
@@ -186,14 +187,14 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _parse(base_url: str) -> SplitResult:
+def _parse(base_url: str, setting: str) -> SplitResult:
     try:
         parts = urlsplit(base_url)
         if parts.hostname is not None and parts.port != 0 and parts.scheme in ("http", "https"):
             return parts
     except ValueError:  # brackets or a port that are none
         pass
-    raise ReviserError("revision.base_url is no http(s) address. Give one such as https://api.openai.com/v1.")
+    raise ReviserError(f"{setting} is no http(s) address. Give one such as https://api.openai.com/v1.")
 
 
 def _host(address: SplitResult) -> str:

@@ -31,7 +31,7 @@ _USELESS = {
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How much is borne in a row before the run ends.
+    """How much may go wrong in a row before the run ends.
 
     Attributes:
         connection_failures: calls that reached nobody.
@@ -47,8 +47,9 @@ class Patience:
 class EndpointHealth:
     """Counts what went wrong in a row, and raises when that is enough."""
 
-    def __init__(self, url: str, patience: Patience) -> None:
-        self._url = url
+    def __init__(self, url: str, patience: Patience, section: str) -> None:
+        """`section` of the configuration is the one that messages name."""
+        self._url, self._section = url, section
         self._patience = patience
         self._reached_ever = False
         self._served_sent_at = -math.inf
@@ -95,7 +96,7 @@ class EndpointHealth:
         if self._connections >= self._patience.connection_failures:
             raise ReviserError(
                 f"{self._url}: nobody answers ({self._connections} failed connections in a row, the last: "
-                f"{reply.message}). Check revision.base_url, and that the server runs. {_GOES_ON}"
+                f"{reply.message}). Check {self._section}.base_url, and that the server runs. {_GOES_ON}"
             )
         return min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** (self._connections - 1))
 
@@ -107,7 +108,8 @@ class EndpointHealth:
         if self._useless >= self._patience.useless_calls:
             raise ReviserError(
                 f"{self._url}: no usable answer in {self._useless} calls in a row, the last one: "
-                f"{reply.outcome}, {reply.message}. Check revision.base_url and the server's log. {_GOES_ON}"
+                f"{reply.outcome}, {reply.message}. Check {self._section}.base_url and the server's log. "
+                f"{_GOES_ON}"
             )
 
     def _note_wait(self, reply: Reply, now: float, pause_s: float) -> None:
@@ -118,8 +120,8 @@ class EndpointHealth:
         advice = "Wait until the server is back."
         if reply.outcome is CallOutcome.RATE_LIMITED:
             advice = (
-                "Lower revision.requests_per_minute and revision.tokens_per_minute, or wait until the "
-                "provider's limit is reset."
+                f"Lower {self._section}.requests_per_minute and {self._section}.tokens_per_minute, or wait "
+                "until the provider's limit is reset."
             )
         raise ReviserError(
             f"{self._url}: told every call to wait, and now for {pause_s:.0f} s more: {reply.message}. "

@@ -149,12 +149,17 @@ def _decode(path: Path, line: bytes, offset: int) -> CallRecord:
     try:
         return decode(line)
     except ValueError as error:
-        with Path(path).open("rb") as file:
-            number = file.read(offset).count(b"\n") + 1
-        raise StorageError(
-            f"{path}, line {number}: damaged record ({error}). Answers that were paid for may be "
-            "behind it: restore the file from a copy, or fix or remove that line by hand."
-        ) from error
+        raise damaged(path, offset, error) from error
+
+
+def damaged(path: Path, offset: int, error: ValueError) -> StorageError:
+    """That the line at `offset` is no record, or holds no value of its purpose; `error` says why."""
+    with Path(path).open("rb") as file:
+        number = file.read(offset).count(b"\n") + 1
+    return StorageError(
+        f"{path}, line {number}: damaged record ({error}). Answers that were paid for may be "
+        "behind it: restore the file from a copy, or fix or remove that line by hand."
+    )
 
 
 def _open(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The reviser's key as people hand it over: from a file, a secret, a shell, with what clings to it."""
+"""An API key as people hand it over: from a file, a secret, a shell, with what clings to it."""
 
 from figa_core.errors import ConfigError
 
@@ -6,14 +6,16 @@ _BYTE_ORDER_MARK = "\ufeff"
 _QUOTES = "\"'`“”‘’«»"
 
 
-def usable_key(text: str, variable: str) -> str:
+def usable_key(text: str, variable: str, setting: str) -> str:
     """The key without the white space around it (a file's last newline); the key is never in a message.
+
+    `setting` is the one that names the environment variable.
 
     Raises:
         ConfigError: it is empty, or holds what no key holds and what a request's header cannot.
     """
     key = text.strip().removeprefix(_BYTE_ORDER_MARK).strip()
-    name = f"revision.api_key_env: the environment variable {variable}"
+    name = f"{setting}: the environment variable {variable}"
     if not key:
         raise ConfigError(f"{name} is empty. Put the reviser's key into it.")
     if key[0] in _QUOTES or key[-1] in _QUOTES:

@@ -38,20 +38,17 @@ MAX_BACKOFF_S = 30.0
 
 CHARS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
-_ANSWER_GROWTH = 1.25
-_ANSWER_EXTRA = 16
 
 
-def estimate_tokens(texts: Iterable[str], draft: str, max_tokens: int) -> int:
-    """Tokens a revision call will use, before any tokenizer: prompt and answer.
+def estimate_tokens(texts: Iterable[str], answer_tokens: int, max_tokens: int) -> int:
+    """Tokens a call will use, before any tokenizer: prompt and answer.
 
-    Four characters a token, the usual rule for English, four tokens of markup a message, and an answer
-    a quarter longer than the draft, at most `max_tokens`. Other scripts take more; `RateLimiter.settle`
-    sets that right after each answer.
+    Four characters a token, the usual rule for English, four tokens of markup a message, and the
+    `answer_tokens` expected, at most `max_tokens`. Other scripts take more; `RateLimiter.settle` sets that
+    right after each answer.
     """
     prompt = sum(math.ceil(len(text) / CHARS_PER_TOKEN) + _TOKENS_PER_MESSAGE for text in texts)
-    answer = math.ceil(_ANSWER_GROWTH * len(draft) / CHARS_PER_TOKEN) + _ANSWER_EXTRA
-    return prompt + min(max_tokens, answer)
+    return prompt + min(max_tokens, answer_tokens)
 
 
 class _Bucket:

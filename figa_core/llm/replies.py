@@ -45,14 +45,16 @@ class _Content(NamedTuple):
     refusal: str | None = None
 
 
-def read_completion(body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
-    """The meaning of a 2xx response."""
-    return replace(_read_completion(body), limits=read_limits(headers))
+def read_completion(
+    body: bytes, headers: Mapping[str, str] = MappingProxyType({}), *, address: str = "base_url"
+) -> Reply:
+    """The meaning of a 2xx response; `address` is the setting to check where it is no completion at all."""
+    return replace(_read_completion(body, address), limits=read_limits(headers))
 
 
-def _read_completion(body: bytes) -> Reply:
+def _read_completion(body: bytes, address: str) -> Reply:
     try:
-        data = _decode(body)
+        data = _decode(body, address)
     except (*_UNREADABLE, RecursionError) as error:
         return Reply(CallOutcome.MALFORMED, shorten(f"{error} in {len(body)} bytes: {_shown(body)}"))
     if isinstance(data, list) and len(data) == 1:  # a gateway's habit
@@ -75,7 +77,7 @@ def _read_completion(body: bytes) -> Reply:
         return Reply(CallOutcome.MALFORMED, shorten(f"not a chat completion: {error!r}"), **usage)
 
 
-def _decode(body: bytes) -> Any:
+def _decode(body: bytes, address: str) -> Any:
     """The body's JSON, read as laxly as the clients of others do.
 
     Raises:
@@ -89,7 +91,7 @@ def _decode(body: bytes) -> Any:
             unsaid = _COMMENTS.sub("", text)  # kept alive by comments, without being a stream
             return _whole(json.loads(unsaid, strict=False)) if unsaid.startswith("{") else _join_stream(text)
         if text.startswith("<"):
-            raise ValueError("a page of HTML or XML instead of JSON: check revision.base_url") from strict
+            raise ValueError(f"a page of HTML or XML instead of JSON: check {address}") from strict
         data, end = json.JSONDecoder(strict=False).raw_decode(text)
         if "{" in text[end:]:  # a word that a proxy put behind is no matter
             raise ValueError("two bodies in one") from strict

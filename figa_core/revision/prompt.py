@@ -13,6 +13,7 @@ then no preamble and no quotation marks can come with it. Others answer in plain
 both.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateError, Templa
 
 from figa_core.errors import ConfigError
 from figa_core.files import require_regular
+from figa_core.llm.limiter import CHARS_PER_TOKEN
 from figa_core.records import Message
 
 TAGS = ("conversation", "reference", "response")
@@ -43,6 +45,8 @@ RESPONSE_FORMAT: dict[str, Any] = {
 }
 """`response_format` of a request, as OpenAI and vLLM take it."""
 
+_ANSWER_GROWTH = 1.25
+_ANSWER_EXTRA = 16
 _GIVEN = {"messages", "response", "reference"}
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLAIN_TAG = re.compile(rf"<(\\*)(/?(?:{'|'.join(TAGS)})>)")
@@ -100,6 +104,11 @@ def load_templates(
         _load(with_reference or _TEMPLATES / "with_reference.jinja", "a reference"),
         _load(without_reference or _TEMPLATES / "without_reference.jinja", None),
     )
+
+
+def expected_tokens(draft: str) -> int:
+    """About how many tokens a revision of `draft` has: a quarter more than the draft, and some JSON."""
+    return math.ceil(_ANSWER_GROWTH * len(draft) / CHARS_PER_TOKEN) + _ANSWER_EXTRA
 
 
 def ask_again(reason: str) -> dict[str, str]:

@@ -6,28 +6,26 @@ missing and it does not end as the draft does. It is then asked for again with m
 """
 
 import unicodedata
-from dataclasses import replace
 
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.finish import End, read_finish
 from figa_core.llm.reply import Reply
-from figa_core.revision.answer import read_answer
+from figa_core.revision.thoughts import Answer
 from figa_core.revision.words import find_words, kept_words
 
-CUT = "length"
 _TAIL_SHARE = 0.2  # of the draft's words, all missing at the end of an answer that was cut
 _WHOLE_FROM = 1.5  # times the draft's words, from which on an answer says something else than its end
 
 
-def marked_if_cut(reply: Reply, draft: str, reference: str | None, max_tokens: int) -> Reply:
-    """`reply`, as cut by length if it does not say how it ended and looks so; `max_tokens` was its limit."""
+def is_cut(reply: Reply, answer: Answer, draft: str, max_tokens: int) -> bool:
+    """Whether `reply` does not say how it ended, and looks cut; `answer` was read of it.
+
+    `max_tokens` was its limit.
+    """
     if reply.outcome is not CallOutcome.ANSWERED or read_finish(reply.finish_reason) is not End.UNSAID:
-        return reply
+        return False
     used_up = reply.completion_tokens is not None and reply.completion_tokens >= max_tokens
-    answer = read_answer(reply.text or "", draft, reference)
-    if used_up or answer.cut or (answer.problem is None and breaks_off(draft, answer.text)):
-        return replace(reply, outcome=CallOutcome.CUT_BY_LENGTH, finish_reason=CUT)
-    return reply
+    return used_up or answer.cut or (answer.problem is None and breaks_off(draft, answer.text))
 
 
 def breaks_off(draft: str, text: str) -> bool:

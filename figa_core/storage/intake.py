@@ -1,4 +1,4 @@
-"""Takes what the reviser's journal holds into the database: the only way revisions and calls get there.
+"""Takes what the answer journal holds into the database: the only way calls and their values get there.
 
 The same code runs after every batch and at the start of a run that follows a crash. How far the journal
 was taken in is stored in the same transaction as what it held, so each record counts exactly once.
@@ -6,12 +6,12 @@ was taken in is stored in the same transaction as what it held, so each record c
 The journal outlives the database, which may be lost, or restored from a copy that is older. Then it holds
 answers to rows that the database does not know yet: they are passed over, the place of the first is marked,
 and once the rows are there `take_in(…, again=True)` reads on from that place. Reading a record again changes
-nothing. An answer counts for the draft that it revised, and not for another one under the same id: a model
-that samples need not say the same again.
+nothing. An answer counts for the text that was asked about, and not for another one under the same id: a
+model that samples need not say the same again. Where the values of each purpose go is said in `values`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,10 +21,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from figa_core.errors import StorageError
 from figa_core.llm import journal
-from figa_core.llm.calls import DRAFT_MARK_DIGITS, CallAnswered, CallRecord, CallSent
-from figa_core.records import RevisionStatus
+from figa_core.llm.calls import CallAnswered, CallRecord, CallSent
 from figa_core.storage.database import Database, insert_rows
+from figa_core.storage.values import VALUE_TABLES, ValueTable
 
 _LOGGER = logging.getLogger("figa_core.storage")
 _OFFSET, _UNKNOWN = "journal_offset", "journal_unknown"
@@ -33,7 +34,8 @@ _TIME = pa.timestamp("us", tz="UTC")
 _SENT = pa.schema(
     [
         ("call_id", pa.string()),
-        ("revision_id", pa.string()),
+        ("purpose", pa.string()),
+        ("subject_id", pa.string()),
         ("attempt", pa.int32()),
         ("sent_at", _TIME),
         ("prompt_tokens", pa.int64()),
@@ -53,17 +55,12 @@ _ANSWERED = pa.schema(
         ("cost_usd", pa.float64()),
     ]
 )
-_SETTLED = pa.schema(
-    [
-        ("revision_id", pa.string()),
-        ("status", pa.string()),
-        ("text", pa.string()),
-        ("reason", pa.string()),
-        ("retryable", pa.bool_()),
-        ("attempts", pa.int32()),
-        ("draft", pa.string()),
-    ]
-)
+_UPDATE_CALLS = """
+    UPDATE calls SET answered_at = i.answered_at, latency_s = i.latency_s, outcome = i.outcome,
+        message = i.message, prompt_tokens = coalesce(i.prompt_tokens, calls.prompt_tokens),
+        completion_tokens = i.completion_tokens, cost_usd = i.cost_usd,
+        estimated = i.prompt_tokens IS NULL
+    FROM incoming i WHERE calls.call_id = i.call_id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +88,30 @@ class _Marks:
     unknown: int | None = None
 
 
-def take_in(database: Database, path: Path, *, again: bool = False) -> Intake:
+def take_in(
+    database: Database,
+    path: Path,
+    *,
+    again: bool = False,
+    tables: Mapping[str, ValueTable] = VALUE_TABLES,
+) -> Intake:
     """Store every record the database has not seen yet.
 
-    `again`: also look once more at the answers to rows that were not known: some may be by now.
+    `again`: also look once more at the answers to rows that were not known: some may be by now. `tables`:
+    where the values of each purpose go.
 
     A call that was sent and never answered stays in `calls` with its estimate, `estimated` true and no
     outcome: its cost counts as spent. A row without a settled state becomes `submitted`, to be asked again.
 
     Raises:
-        StorageError: the journal is damaged (see `journal.read`).
+        StorageError: the journal is damaged (see `journal.read`), or holds values of an unknown purpose.
     """
     marks = _read_marks(database)
     replaced = not _continues(path, marks.offset)
     if replaced:
         _LOGGER.warning(
             "%s: not the journal that was taken in before, or without its end: read from its beginning. "
-            "Answers that stood only in what is missing will be asked for again.",
+            "Answers that were only in what is missing will be asked for again.",
             path,
         )
         marks = _Marks()
@@ -118,7 +122,13 @@ def take_in(database: Database, path: Path, *, again: bool = False) -> Intake:
     total, start, records = Intake(replaced=replaced), begin, journal.read(path, begin)
     while part := list(islice(records, _RECORDS_AT_ONCE)):
         end = part[-1][1]
-        counts, unknown = _store(database, part, start, unknown, max(end, marks.offset), looks_again=again)
+        settled = list(_settled(path, part, start, tables))
+        # Looking again, a kill must not leave out what has not been looked at yet.
+        left = end if again and end < marks.offset else None
+        offset = max(end, marks.offset)
+        records_of_part = [record for record, _ in part]
+        marked = _Marks(offset, unknown)
+        counts, unknown = _store(database, records_of_part, settled, marked, left, tables)
         total, start = _add(total, counts), end
     return total
 
@@ -169,75 +179,84 @@ def _write_marks(connection: duckdb.DuckDBPyConnection, marks: _Marks) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A final value: its row, and where in the journal its record begins."""
+
+    purpose: str
+    row: dict[str, Any]
+    start: int
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """What it is the value of."""
+        return self.purpose, self.row["subject_id"]
+
+
+def _settled(
+    path: Path, part: Sequence[tuple[CallRecord, int]], start: int, tables: Mapping[str, ValueTable]
+) -> Iterator[_Settled]:
+    """The values among records that begin at `start`."""
+    for record, end in part:
+        if not isinstance(record, CallSent) and record.value is not None:
+            table = tables.get(record.purpose)
+            if table is None:
+                raise StorageError(
+                    f"{path}: it holds answers for {record.purpose!r}, which this version cannot store. A "
+                    "newer one wrote them: update figa, or use another workspace."
+                )
+            try:
+                row = table.row(record.subject_id, record.value, record.mark)
+            except ValueError as error:
+                raise journal.damaged(path, start, error) from error
+            yield _Settled(record.purpose, row, start)
+        start = end
+
+
 def _store(
     database: Database,
-    part: Sequence[tuple[CallRecord, int]],
-    start: int,
-    unknown: int | None,
-    offset: int,
-    *,
-    looks_again: bool,
+    records: Sequence[CallRecord],
+    settled: Sequence[_Settled],
+    marks: _Marks,
+    left: int | None,
+    tables: Mapping[str, ValueTable],
 ) -> tuple[Intake, int | None]:
-    """Store records that begin at `start`; what they were, and where the first unknown answer is."""
-    records = [record for record, _ in part]
+    """Store records and the values in them; what they were, and where the first unknown answer is.
+
+    `left`: where to look again after a kill if there is none.
+    """
     sent = [_sent_row(r) for r in records if isinstance(r, CallSent)]
     answered = [_answered_row(r) for r in records if isinstance(r, CallAnswered)]
-    # Of several states of one row the last counts: a later attempt followed a retryable failure.
-    settled = {row["revision_id"]: row for row in map(_settled_row, records) if row is not None}
+    # Of several values of one subject the last counts: a later attempt followed a retryable failure.
+    last = {one.subject: one for one in settled}
+    changed, missing = 0, set[tuple[str, str]]()
     with database.transaction() as connection:
         insert_rows(connection, "calls", sent, _SENT)
         _update(connection, answered, _ANSWERED, _UPDATE_CALLS)
-        _update(connection, sent, _SENT, _UPDATE_SUBMITTED)
-        changed = _update(connection, list(settled.values()), _SETTLED, _UPDATE_REVISIONS)
-        missing = _missing(connection, list(settled.values()))
+        for purpose, table in tables.items():
+            _update(connection, [row for row in sent if row["purpose"] == purpose], _SENT, table.submit)
+            rows = [one.row for one in last.values() if one.purpose == purpose]
+            changed += _update(connection, rows, table.schema, table.store)
+            missing |= {(purpose, subject_id) for subject_id in _missing(connection, rows, table)}
+        unknown = marks.unknown
         if unknown is None:
-            unknown = _first_of(missing, part, start)
-        # Looking again, a kill must not leave out what has not been looked at yet.
-        here = part[-1][1] if looks_again and part[-1][1] < offset else None
-        _write_marks(connection, _Marks(offset, here if unknown is None else unknown))
+            unknown = next((one.start for one in settled if one.subject in missing), None)
+        _write_marks(connection, _Marks(marks.offset, left if unknown is None else unknown))
     return Intake(len(sent), len(answered), changed, len(missing)), unknown
 
 
-def _missing(connection: duckdb.DuckDBPyConnection, settled: list[dict[str, Any]]) -> set[str]:
-    """Rows that are answered for and not in the database."""
-    if not settled:
+def _missing(
+    connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], table: ValueTable
+) -> set[str]:
+    """Subjects that have a value and are not in the database."""
+    if not rows:
         return set()
-    connection.register("incoming", pa.Table.from_pylist(settled, schema=_SETTLED))
-    rows = connection.execute("SELECT revision_id FROM incoming ANTI JOIN revisions USING (revision_id)")
-    missing = {revision_id for (revision_id,) in rows.fetchall()}
+    connection.register("incoming", pa.Table.from_pylist(rows, schema=table.schema))
+    found = connection.execute(
+        f"SELECT subject_id FROM incoming ANTI JOIN ({table.known}) USING (subject_id)"
+    ).fetchall()
     connection.unregister("incoming")
-    return missing
-
-
-def _first_of(missing: set[str], part: Sequence[tuple[CallRecord, int]], start: int) -> int | None:
-    """Where the first record about one of these rows begins."""
-    for record, end in part:
-        row = _settled_row(record) if missing else None
-        if row is not None and row["revision_id"] in missing:
-            return start
-        start = end
-    return None
-
-
-_UPDATE_CALLS = """
-    UPDATE calls SET answered_at = i.answered_at, latency_s = i.latency_s, outcome = i.outcome,
-        message = i.message, prompt_tokens = coalesce(i.prompt_tokens, calls.prompt_tokens),
-        completion_tokens = i.completion_tokens, cost_usd = i.cost_usd,
-        estimated = i.prompt_tokens IS NULL
-    FROM incoming i WHERE calls.call_id = i.call_id"""
-_UPDATE_SUBMITTED = f"""
-    UPDATE revisions SET status = '{RevisionStatus.SUBMITTED}'
-    FROM (SELECT DISTINCT revision_id FROM incoming) i
-    WHERE revisions.revision_id = i.revision_id AND revisions.status = '{RevisionStatus.PENDING}'"""
-# A row that has its revision keeps it: what is read again is older. A draft that another one has replaced
-# has not been revised.
-_UPDATE_REVISIONS = f"""
-    UPDATE revisions SET status = i.status, text = i.text, reason = i.reason, retryable = i.retryable,
-        attempts = i.attempts
-    FROM incoming i WHERE revisions.revision_id = i.revision_id
-    AND revisions.status NOT IN ('{RevisionStatus.SUCCEEDED}', '{RevisionStatus.UNCHANGED}')
-    AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.response_id = revisions.response_id
-        AND i.draft IS NOT NULL AND i.draft <> left(sha256(r.text), {DRAFT_MARK_DIGITS}))"""
+    return {subject_id for (subject_id,) in found}
 
 
 def _update(
@@ -255,7 +274,8 @@ def _update(
 def _sent_row(record: CallSent) -> dict[str, Any]:
     return {
         "call_id": record.call_id,
-        "revision_id": record.revision_id,
+        "purpose": record.purpose,
+        "subject_id": record.subject_id,
         "attempt": record.attempt,
         "sent_at": datetime.fromtimestamp(record.sent_at, UTC),
         "prompt_tokens": record.estimated_tokens,
@@ -274,19 +294,4 @@ def _answered_row(record: CallAnswered) -> dict[str, Any]:
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
         "cost_usd": record.cost_usd,
-    }
-
-
-def _settled_row(record: CallRecord) -> dict[str, Any] | None:
-    """The row's final state, if the record holds one."""
-    if isinstance(record, CallSent) or (revision := record.revision) is None:
-        return None
-    return {
-        "revision_id": revision.revision_id,
-        "status": str(revision.status),
-        "text": revision.text,
-        "reason": revision.reason,
-        "retryable": revision.retryable,
-        "attempts": revision.attempts,
-        "draft": record.draft,
     }

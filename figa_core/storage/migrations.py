@@ -6,9 +6,9 @@ database that has more was written by a newer version, and is refused.
 Tables, in the order of a row's path: `prompts` and `reference_answers` (what was imported), `runs` and
 `run_prompts` (which of it a run works on), `bad_rows` (what could not be used, and why), `responses`,
 `scores` (of responses, references and revisions alike), `generation_failures` and `score_failures` (why a
-sample or a text alone has none), `pairs` (each run's decisions), `revisions` and
-`calls` (what the reviser was asked, append-only), `trainings`, `models`, `evaluations`, `exclusions`
-(rows a person threw out), `marks` (how far the journal was taken in).
+sample or a text alone has none), `pairs` (each run's decisions), `revisions`,
+`calls` (what an LLM was asked, for what purpose and about which row; append-only), `trainings`, `models`,
+`evaluations`, `exclusions` (rows a person threw out), `marks` (how far the journal was taken in).
 """
 
 import duckdb
@@ -111,11 +111,18 @@ ALTER TABLE revisions ADD COLUMN question_id TEXT;
 ALTER TABLE revisions ADD COLUMN asked_again_max INTEGER;
 """
 
+# What a call was for: until now always a revision.
+_PURPOSES = """
+ALTER TABLE calls RENAME COLUMN revision_id TO subject_id;
+ALTER TABLE calls ADD COLUMN purpose TEXT DEFAULT 'revision';
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
     ("failures", _FAILURES),
     ("questions", _QUESTIONS),
+    ("purposes", _PURPOSES),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

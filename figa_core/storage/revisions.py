@@ -10,11 +10,13 @@ from typing import Any
 
 from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import RevisionRequest
+from figa_core.records import Purpose
 from figa_core.storage.database import Database
 from figa_core.storage.rows import REASON_KIND, read_messages
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
+_CALLS = f"(SELECT * FROM calls WHERE purpose = '{Purpose.REVISION}')"
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
 
@@ -103,8 +105,8 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
         f"""WITH waiting AS (
                 SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} {"" if batch is None else f"AND {_IN_BATCH}"}
             ), last_call AS (
-                SELECT revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS outcome
-                FROM calls WHERE revision_id IN (SELECT revision_id FROM waiting) GROUP BY 1
+                SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS outcome
+                FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1
             )
             SELECT coalesce(outcome, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
             USING (revision_id) GROUP BY 1 ORDER BY 2 DESC""",
@@ -118,9 +120,9 @@ def open_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, 
     """The most frequent reasons why rows are open, by how their last call ended and what was said."""
     rows = database.fetch(
         f"""WITH waiting AS (SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}), last_call AS (
-                SELECT revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
+                SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
                        arg_max(coalesce(message, ''), sent_at) AS words
-                FROM calls WHERE revision_id IN (SELECT revision_id FROM waiting) GROUP BY 1
+                FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1
             ) {_causes("last_call", "kind")}""",
         most=most,
         run=run_id,
@@ -178,7 +180,7 @@ def spent(database: Database, run_id: str) -> Spent:
     row = database.fetch(
         f"""SELECT sum(coalesce(c.cost_usd, c.reserved_usd)),
                    sum(c.reserved_usd) FILTER (c.cost_usd IS NULL), count(*)
-            FROM calls c WHERE c.revision_id IN (SELECT v.revision_id FROM {_OF_RUN})""",
+            FROM {_CALLS} c WHERE c.subject_id IN (SELECT v.revision_id FROM {_OF_RUN})""",
         run=run_id,
     )[0]
     usd, estimated, calls = row

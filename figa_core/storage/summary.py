@@ -231,7 +231,7 @@ def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
         "sum(coalesce(c.completion_tokens, 0)), count(*) FILTER (c.sent_at >= $started), "
         "epoch(max(c.answered_at) FILTER (c.sent_at >= $started)), "
         "epoch(min(c.sent_at) FILTER (c.sent_at >= $started)) "
-        "FROM calls c WHERE c.revision_id IN "
+        "FROM calls c WHERE c.purpose = 'revision' AND c.subject_id IN "
         "(SELECT revision_id FROM pairs WHERE run_id = $run AND revision_id IS NOT NULL) GROUP BY 1",
         run=run_id,
         started=started_at,

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from figa_core.config import SpendingConfig
 from figa_core.findings import Finding, problem, warning
 from figa_core.llm.limiter import estimate_tokens
+from figa_core.revision.prompt import expected_tokens
 from flows.checks.facts import Facts
 from flows.terminal.durations import duration
-from tasks.revise import api_key, price_of
+from tasks.revision_settings import api_key, price_of
 
 _ROWS_RENDERED = 100
 _LONG_MINUTES = 7 * 24 * 60
@@ -31,7 +32,8 @@ def check_room(facts: Facts) -> Iterator[Finding]:
     revision, calls = facts.config.revision, _smallest_calls(facts)
     if not calls:
         return
-    tokens = min(estimate_tokens(texts, "", revision.max_tokens) for texts in calls)
+    answer = expected_tokens("")
+    tokens = min(estimate_tokens(texts, answer, revision.max_tokens) for texts in calls)
     if tokens > revision.tokens_per_minute:
         yield problem(
             "revision.tokens_per_minute",

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.config import RevisionConfig
+from figa_core.llm.asker import Asker
 from figa_core.llm.calls import CallAnswered
+from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.journal import AnswerJournal, read
+from figa_core.llm.settings import AskerSettings
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.client import OpenAIReviser, ReviserSettings
+from figa_core.revision.reviser import LLMReviser
+from figa_core.revision.settings import ReviserSettings
 from tests.benchmarks.revision_spec import Outcome, Spec, Watch
 
 DEFAULT_CONCURRENCY: int = RevisionConfig.model_fields["max_concurrency"].default
@@ -30,16 +34,18 @@ async def _run(spec: Spec) -> Outcome:
     answered = sum(_has_text(revision) for revision in _settled(path))
     rows = (_request(row) for row in spec.read_rows() if row["id"] not in settled)
     watch = Watch(spec.warm_up)
+    endpoint = ChatEndpoint(spec.base_url, spec.model, "none", timeout_s=60, section="revision")
     async with (
         AnswerJournal(path) as journal,
-        OpenAIReviser(_settings(spec), journal=journal, api_key="none") as reviser,
+        Asker(endpoint, _settings(spec), journal=journal) as asker,
     ):
+        reviser = LLMReviser(asker, ReviserSettings())
         parts = (_revise_batches(reviser, rows, watch) for _ in range(_BATCHES_AT_ONCE))
         answered += sum(await asyncio.gather(*parts))
         return watch.outcome(answered)
 
 
-async def _revise_batches(reviser: OpenAIReviser, rows: Iterator[RevisionRequest], watch: Watch) -> int:
+async def _revise_batches(reviser: LLMReviser, rows: Iterator[RevisionRequest], watch: Watch) -> int:
     answered = 0
     while batch := list(islice(rows, _BATCH_ROWS)):
         async for revision in reviser.revise(batch):
@@ -48,10 +54,9 @@ async def _revise_batches(reviser: OpenAIReviser, rows: Iterator[RevisionRequest
     return answered
 
 
-def _settings(spec: Spec) -> ReviserSettings:
-    return ReviserSettings(
-        spec.base_url,
-        spec.model,
+def _settings(spec: Spec) -> AskerSettings:
+    return AskerSettings(
+        "revision",
         requests_per_minute=spec.requests_per_minute,
         tokens_per_minute=spec.tokens_per_minute,
         max_concurrency=spec.concurrency or DEFAULT_CONCURRENCY,
@@ -60,8 +65,8 @@ def _settings(spec: Spec) -> ReviserSettings:
 
 def _settled(path: Path) -> Iterator[Revision]:
     for record, _ in read(path):
-        if isinstance(record, CallAnswered) and record.revision is not None:
-            yield record.revision
+        if isinstance(record, CallAnswered) and record.value is not None:
+            yield Revision.of(record.value)
 
 
 def _has_text(revision: Revision) -> bool:

@@ -75,7 +75,7 @@ def test_killed_while_revising_a_second_run_repeats_no_more_than_was_in_flight(
     second = served_project.run()
     assert second.returncode == 0, second.stdout
     asked = [record for record, _ in journal.read(served_project.workspace / "journal" / "revise.jsonl")]
-    revised = {record.revision_id for record in asked if isinstance(record, CallSent)}
+    revised = {record.subject_id for record in asked if isinstance(record, CallSent)}
     assert teacher.requests() <= len(revised) + in_flight
 
 

@@ -87,7 +87,7 @@ def test_ctrl_c_stores_what_was_answered_and_the_same_command_goes_on(
         assert second.returncode == 0, second.stdout
         kept = len(
             {
-                record.revision_id
+                record.subject_id
                 for record, _ in journal.read(_journal(served_project))
                 if isinstance(record, CallAnswered)
             }

@@ -24,7 +24,8 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
-from tasks.revise import RevisionSections, revise, take_in_journal
+from tasks.revise import revise, take_in_journal
+from tasks.revision_settings import RevisionSections
 from tasks.score import score_references, score_responses, score_revisions, scorer_id
 from tasks.weigh import WeighResult, weigh
 from tasks.workspace import Workspace

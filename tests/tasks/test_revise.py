@@ -16,21 +16,24 @@ from figa_core.config import (
 from figa_core.errors import NothingToDoError, OpenRevisionsError, RefusedRevisionsError, ReviserError
 from figa_core.llm.budget import Price
 from figa_core.llm.doubts import Suspicion, beyond_chance
-from figa_core.revision.prompt import load_templates
+from figa_core.llm.question import Decoding
+from figa_core.llm.settings import AskerSettings
+from figa_core.revision.prompt import RESPONSE_FORMAT, load_templates
 from figa_core.revision.settings import ReviserSettings
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from figa_core.storage import revisions, summary
 from tasks.filter import admit
-from tasks.revise import RevisionSections, revise, reviser_settings
+from tasks.revise import revise
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
+from tasks.revision_settings import RevisionSections, asker_settings, endpoint, reviser_settings
 from tasks.score import score_revisions
 from tests.figa_core.llm.misbehaving import MisbehavingServer, misbehaving_server
 
 NOBODY = "http://127.0.0.1:9/v1"
 
 
-def test_every_setting_reaches_the_reviser(tmp_path: Path) -> None:
+def test_every_setting_reaches_the_reviser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = tmp_path / "own.jinja"
     template.write_text("{{ response }}", encoding="utf-8")
     revision = RevisionConfig(
@@ -54,20 +57,28 @@ def test_every_setting_reaches_the_reviser(tmp_path: Path) -> None:
     batches = RevisionBatchesConfig(drain_s=17, refused_share_max=0.5)
     price = ModelPrice(usd_per_million_prompt_tokens=18, usd_per_million_completion_tokens=19)
 
-    found = reviser_settings(RevisionSections(revision, prompt, batches, SpendingConfig(prices={"m": price})))
+    sections = RevisionSections(revision, prompt, batches, SpendingConfig(prices={"m": price}))
 
-    assert found == ReviserSettings(
-        **revision.model_dump(exclude={"api_key_env"}),
-        max_edit_share=0.25,
+    assert asker_settings(sections) == AskerSettings(
+        "revision",
+        requests_per_minute=11,
+        tokens_per_minute=12,
+        max_concurrency=13,
+        max_attempts=14,
         asked_again_max=3,
-        structured_output=False,
         leave_out=frozenset({"stream", "max_tokens"}),
-        templates=load_templates(template, None),
         price=Price(18, 19),
         drain_s=17,
         suspicion=Suspicion(row=beyond_chance(0.5)),
     )
+    found = reviser_settings(sections)
+    assert found == ReviserSettings(Decoding(16, 0.5, None), 0.25, load_templates(template, None))
     assert found.templates.with_reference == "{{ response }}"
+    structured = reviser_settings(RevisionSections(revision))
+    assert structured.decoding.response_format == RESPONSE_FORMAT
+    monkeypatch.setenv(revision.api_key_env, "some-key")
+    asked = endpoint(revision)
+    assert (asked.url, asked.model, asked.timeout_s) == ("http://127.0.0.1:9/other", "m", 15)
 
 
 async def test_a_reviser_that_is_down_stops_the_run_and_a_later_run_asks_for_every_row(

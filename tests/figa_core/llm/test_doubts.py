@@ -4,17 +4,30 @@ import math
 
 import pytest
 
-from figa_core.llm.doubts import Blame, Doubt, Doubts, Suspicion, beyond_chance
-from figa_core.records import Revision, RevisionStatus
+from figa_core.llm.calls import RowSettled
+from figa_core.llm.doubts import Blame, Doubt, Doubts, Held, Suspicion, beyond_chance
+from figa_core.llm.question import Decoding, Ending, NoAnswer, Question, Settled, Verdict
+from figa_core.llm.reply import Reply
 
 
-def owner(revision: Revision) -> None:
+class Words:
+    """Reads any reply as its own words."""
+
+    def read(self, reply: Reply, *, attempt: int, max_tokens: int) -> Verdict[str]:
+        return Settled(str(reply.text))
+
+    def without_answer(self, why: NoAnswer) -> str:
+        return f"{why.ending}, {why.reason}"
+
+
+def owner(value: str) -> None:
     raise AssertionError("nobody hands anything over here")
 
 
 def doubt(number: int, sent_at: float, *, blame: Blame = Blame.NOBODY, alike: str = "a", to=owner) -> Doubt:
-    revision = Revision(f"r{number}", f"y{number}", RevisionStatus.FAILED)
-    return Doubt(blame, alike, f"message {number}", sent_at, to, revision)
+    question = Question("grading", f"r{number}", [], Decoding(5), Words(), 5)
+    held = Held(question, NoAnswer(Ending.FAILED, f"reason {number}", 1))
+    return Doubt(blame, alike, f"message {number}", sent_at, to, held)
 
 
 def held(count: int, *, blame: Blame = Blame.NOBODY, alike: str = "a", **limits: float) -> Doubts:
@@ -46,21 +59,21 @@ def test_refusals_in_different_words_count_together_only_where_nobody_knows_the_
 def test_only_an_answer_to_a_call_sent_later_clears_a_refusal():
     doubts = held(5, nobody=3)
     assert doubts.refute(0.0) == []
-    assert [d.revision.revision_id for d in doubts.refute(2.5) if d.revision] == ["r0", "r1", "r2"]
+    assert [d.held.question.subject_id for d in doubts.refute(2.5) if d.held] == ["r0", "r1", "r2"]
     assert doubts.systematic() is None
     assert doubts.refute(2.5) == []
 
 
 def test_what_an_owner_took_away_still_counts_and_is_not_handed_out_again():
-    def other(revision: Revision) -> None: ...
+    def other(value: str) -> None: ...
 
     doubts = held(2, nobody=3)
     doubts.hold(doubt(7, 0.0, alike="b", to=other))
-    assert [d.revision.revision_id for d in doubts.release(owner) if d.revision] == ["r0", "r1"]
+    assert [d.held.question.subject_id for d in doubts.release(owner) if d.held] == ["r0", "r1"]
     assert doubts.release(owner) == []
     doubts.hold(doubt(2, 2.0, to=other))
     assert doubts.systematic() is not None
-    assert [d.revision.revision_id for d in doubts.refute(9.0) if d.revision] == ["r7", "r2"]
+    assert [d.held.question.subject_id for d in doubts.refute(9.0) if d.held] == ["r7", "r2"]
 
 
 def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
@@ -70,3 +83,9 @@ def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
     for share in (0.05, 0.2, 0.5, 0.9):
         rows = beyond_chance(share)
         assert share**rows <= 1e-9 < share ** (rows - 1)
+
+
+def test_a_question_that_was_held_is_settled_by_its_own_refusal():
+    held = doubt(3, 0.0).held
+    assert held is not None
+    assert held.settled(7.5) == RowSettled(7.5, "grading", "r3", "failed, reason 3")

@@ -46,7 +46,7 @@ async def raw_server(answer: bytes) -> AsyncIterator[RawServer]:
 
 
 async def ask(address: str, *, timeout_s: float = 5.0, key: str = KEY) -> Reply:
-    endpoint = ChatEndpoint(address, "m", key, timeout_s=timeout_s)
+    endpoint = ChatEndpoint(address, "m", key, timeout_s=timeout_s, section="revision")
     try:
         return await endpoint.ask(QUESTION, temperature=0.0, max_tokens=5)
     finally:
@@ -183,7 +183,7 @@ async def test_many_calls_at_once_share_few_connections_and_leave_none():
 
     async with await asyncio.start_server(keep_alive, "127.0.0.1", 0) as listener:
         address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
-        endpoint = ChatEndpoint(address, "m", KEY, timeout_s=5.0)
+        endpoint = ChatEndpoint(address, "m", KEY, timeout_s=5.0, section="revision")
         for _ in range(5):
             replies = await asyncio.gather(*(endpoint.ask(QUESTION) for _ in range(20)))
             assert {reply.outcome for reply in replies} == {CallOutcome.ANSWERED}
@@ -195,4 +195,26 @@ async def test_many_calls_at_once_share_few_connections_and_leave_none():
 @pytest.mark.parametrize("address", ["http://host:port/v1", "http://host:99999/v1", "http://:80/v1"])
 def test_an_address_with_an_impossible_port_or_no_host_is_refused(address: str):
     with pytest.raises(ReviserError, match="base_url"):
-        ChatEndpoint(address, "m", KEY, timeout_s=1.0)
+        ChatEndpoint(address, "m", KEY, timeout_s=1.0, section="revision")
+
+
+def connect(url: str = "http://127.0.0.1:1/v1", key: str = KEY) -> ChatEndpoint:
+    return ChatEndpoint(url, "m", key, timeout_s=1, section="grading")
+
+
+@pytest.mark.parametrize("key", ["", " sk-secret", "sk-secret\n", "sk-sécret"])
+def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str):
+    with pytest.raises(ReviserError, match=r"grading\.api_key_env") as caught:
+        connect(key=key)
+    assert not key.strip() or key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "api.example.com/v1", "ftp://example.com", "http://[broken"])
+def test_an_address_that_is_none_is_refused(url: str):
+    with pytest.raises(ReviserError, match=r"grading\.base_url"):
+        connect(url)
+
+
+def test_a_password_in_the_address_is_not_shown():
+    endpoint = connect("https://me:secret@example.com/v1?key=secret")
+    assert repr(endpoint) == "ChatEndpoint(url='https://example.com/v1', model='m')"

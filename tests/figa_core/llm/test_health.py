@@ -14,7 +14,7 @@ LOST = Reply(CallOutcome.CONNECTION_LOST, "reset")
 
 
 def health(**patience: float) -> EndpointHealth:
-    return EndpointHealth(URL, Patience(**patience))  # type: ignore[arg-type]
+    return EndpointHealth(URL, Patience(**patience), "revision")  # type: ignore[arg-type]
 
 
 def test_connections_broken_together_are_one_failure():

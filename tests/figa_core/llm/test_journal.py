@@ -13,28 +13,16 @@ import pytest
 from figa_core.errors import StorageError
 from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
 from figa_core.llm.journal import AnswerJournal, read
-from figa_core.records import Revision, RevisionStatus
 
 
 def sent(number: int) -> CallSent:
-    return CallSent(f"call-{number}", f"rev-{number}", 1, 1.5, 100)
+    return CallSent(f"call-{number}", "grading", f"row-{number}", 1, 1.5, 100)
 
 
 def answered(number: int) -> CallAnswered:
-    revision = Revision(f"rev-{number}", f"res-{number}", RevisionStatus.SUCCEEDED, "a\nb – ü")
-    return CallAnswered(
-        f"call-{number}",
-        f"rev-{number}",
-        f"res-{number}",
-        1,
-        2.5,
-        1.0,
-        CallOutcome.ANSWERED,
-        None,
-        3,
-        4,
-        revision,
-    )
+    about = (f"call-{number}", "grading", f"row-{number}", 1)
+    value = {"grade": "a\nb – ü"}
+    return CallAnswered(*about, 2.5, 1.0, CallOutcome.ANSWERED, None, 3, 4, value)
 
 
 async def write(path: Path, *records: CallRecord) -> None:
@@ -48,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_records_come_back_in_order_and_are_kept_across_opens(path: Path):
-    settled = RowSettled(1.0, Revision("rev", "res", RevisionStatus.FAILED, reason="why"))
+    settled = RowSettled(1.0, "grading", "row", {"grade": None, "why": "no"})
     await write(path, sent(1), answered(1))
     await write(path, settled)
     assert [record for record, _ in read(path)] == [sent(1), answered(1), settled]

@@ -10,12 +10,12 @@ KEY = "sk-abc_DEF-123.456/789+xyz="
 
 @pytest.mark.parametrize("text", [KEY, KEY + "\n", KEY + "\r\n", f"  {KEY}\t", f"\ufeff{KEY}\n"])
 def test_white_space_around_a_key_is_no_part_of_it(text: str) -> None:
-    assert usable_key(text, "SOME_KEY") == KEY
+    assert usable_key(text, "SOME_KEY", "grading.api_key_env") == KEY
 
 
 @pytest.mark.parametrize("key", ["".join(map(chr, range(33, 127)))[::-1], "none", "x", "a'b\"c"])
 def test_every_character_that_a_header_carries_may_be_in_a_key(key: str) -> None:
-    assert usable_key(key, "SOME_KEY") == key
+    assert usable_key(key, "SOME_KEY", "grading.api_key_env") == key
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_every_character_that_a_header_carries_may_be_in_a_key(key: str) -> None
 )
 def test_what_cannot_be_a_key_is_said_by_its_variable_and_not_repeated(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match="SOME_KEY") as caught:
-        usable_key(text, "SOME_KEY")
+        usable_key(text, "SOME_KEY", "grading.api_key_env")
     assert said in str(caught.value)
     assert KEY not in str(caught.value)
     str(caught.value).encode("ascii")

@@ -19,7 +19,7 @@ CALLS = 64
 async def call_for(seconds: float, teacher: TeacherProcess, limiter: RateLimiter) -> None:
     """Call as the reviser does, as fast as the limiter lets it."""
     loop = asyncio.get_running_loop()
-    endpoint = ChatEndpoint(teacher.base_url, "sandbox-teacher", "any", timeout_s=30)
+    endpoint = ChatEndpoint(teacher.base_url, "sandbox-teacher", "any", timeout_s=30, section="s")
     end = loop.time() + seconds
 
     async def work() -> None:

@@ -6,15 +6,22 @@ import pytest
 
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.reply import Reply
-from figa_core.revision.unsaid import breaks_off, marked_if_cut
+from figa_core.revision.answer import read_answer
+from figa_core.revision.unsaid import breaks_off, is_cut
 
 DRAFT = "Your parcel left the depot on Monday. It will arrives on Thursday, so please be at home."
 FIXED = DRAFT.replace("arrives", "arrive")
 
 
-def outcome(text: str | None, *, finish_reason: str | None = None, used: int | None = 20, draft: str = DRAFT):
-    reply = Reply(CallOutcome.ANSWERED, text=text, finish_reason=finish_reason, completion_tokens=used)
-    return marked_if_cut(reply, draft, None, max_tokens=100).outcome
+def cut(
+    text: str | None,
+    *,
+    finish_reason: str | None = None,
+    used: int | None = 20,
+    outcome: CallOutcome = CallOutcome.ANSWERED,
+) -> bool:
+    reply = Reply(outcome, text=text, finish_reason=finish_reason, completion_tokens=used)
+    return is_cut(reply, read_answer(text or "", DRAFT), DRAFT, max_tokens=100)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +38,9 @@ def outcome(text: str | None, *, finish_reason: str | None = None, used: int | N
     ],
 )
 def test_a_whole_answer_is_whole_without_being_called_so(text: str):
-    assert outcome(text) is CallOutcome.ANSWERED
-    assert outcome(text, used=None) is CallOutcome.ANSWERED
-    assert outcome(text, finish_reason="") is CallOutcome.ANSWERED
+    assert not cut(text)
+    assert not cut(text, used=None)
+    assert not cut(text, finish_reason="")
 
 
 @pytest.mark.parametrize(
@@ -50,38 +57,25 @@ def test_a_whole_answer_is_whole_without_being_called_so(text: str):
     ],
 )
 def test_an_answer_that_breaks_off_was_cut(text: str):
-    assert outcome(text) is CallOutcome.CUT_BY_LENGTH
+    assert cut(text)
 
 
 def test_an_answer_of_as_many_tokens_as_allowed_was_cut():
-    assert outcome(FIXED, used=100) is CallOutcome.CUT_BY_LENGTH
-    assert outcome(FIXED, used=101) is CallOutcome.CUT_BY_LENGTH
-    assert outcome(FIXED, used=99) is CallOutcome.ANSWERED
+    assert cut(FIXED, used=100)
+    assert cut(FIXED, used=101)
+    assert not cut(FIXED, used=99)
 
 
-def test_an_answer_that_was_cut_says_so_and_keeps_what_came_with_it():
-    reply = Reply(CallOutcome.ANSWERED, "note", "It is", prompt_tokens=5, completion_tokens=7)
-    cut = Reply(CallOutcome.CUT_BY_LENGTH, "note", "It is", "length", prompt_tokens=5, completion_tokens=7)
-    assert marked_if_cut(reply, DRAFT, None, max_tokens=100) == cut
-
-
-def test_thoughts_that_the_reference_has_are_no_thoughts_that_break_off():
-    reply = Reply(CallOutcome.ANSWERED, text=f"{FIXED} <think>")
-    assert marked_if_cut(reply, DRAFT, None, 100).outcome is CallOutcome.CUT_BY_LENGTH
-    assert marked_if_cut(reply, DRAFT, "A model begins with <think>.", 100) == reply
-
-
-def test_what_is_no_answer_is_left_as_it_is():
-    reply = Reply(CallOutcome.REFUSED, text="It is")
-    assert marked_if_cut(reply, DRAFT, None, 100) == reply
+def test_what_is_no_answer_is_not_cut():
+    assert not cut("It is", outcome=CallOutcome.REFUSED)
 
 
 def test_what_the_provider_says_is_believed():
-    assert outcome(FIXED[:40], finish_reason="stop", used=100) is CallOutcome.ANSWERED
+    assert not cut(FIXED[:40], finish_reason="stop", used=100)
 
 
 def test_an_empty_answer_is_left_to_be_judged():
-    assert outcome(None) is CallOutcome.ANSWERED
+    assert not cut(None)
 
 
 @pytest.mark.parametrize(

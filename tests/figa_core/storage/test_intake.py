@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import StorageError
-from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled, draft_mark
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled, text_mark
 from figa_core.llm.journal import AnswerJournal
 from figa_core.records import Revision, RevisionStatus
 from figa_core.storage import intake
@@ -43,22 +43,22 @@ def write(path: Path, *records: CallRecord) -> Path:
 
 
 def sent(call: str, revision: str, attempt: int = 1) -> CallSent:
-    return CallSent(call, revision, attempt, SENT_AT, estimated_tokens=120)
+    return CallSent(call, "revision", revision, attempt, SENT_AT, estimated_tokens=120)
 
 
 def answered(call: str, revision: str, status: RevisionStatus, *, usage: int | None = 77) -> CallAnswered:
     settled = Revision(revision, f"response-of-{revision}", status, text="better", attempts=1)
     return CallAnswered(
         call,
+        "revision",
         revision,
-        settled.response_id,
         1,
         SENT_AT + 1,
         1.0,
         CallOutcome.ANSWERED,
         prompt_tokens=usage,
         completion_tokens=usage,
-        revision=settled,
+        value=settled,
     )
 
 
@@ -86,8 +86,8 @@ def test_everything_that_a_record_says_is_stored_and_its_times_in_utc(
 ) -> None:
     end = CallAnswered(
         "c1",
+        "revision",
         "first",
-        "response-of-first",
         3,
         SENT_AT + 2.5,
         2.25,
@@ -95,7 +95,7 @@ def test_everything_that_a_record_says_is_stored_and_its_times_in_utc(
         message="HTTP 500",
         prompt_tokens=70,
         completion_tokens=80,
-        revision=Revision("first", "response-of-first", RevisionStatus.FAILED, "text", "down", True, 3),
+        value=Revision("first", "response-of-first", RevisionStatus.FAILED, "text", "down", True, 3),
         cost_usd=0.25,
     )
     path = write(tmp_path / "j.jsonl", replace(sent("c1", "first", 3), reserved_usd=0.5), end)
@@ -109,11 +109,11 @@ def test_everything_that_a_record_says_is_stored_and_its_times_in_utc(
 
     [call] = rows(
         database,
-        "SELECT revision_id, attempt, epoch(sent_at), epoch(answered_at), latency_s, outcome, message, "
-        "prompt_tokens, completion_tokens, estimated, reserved_usd, cost_usd FROM calls",
+        "SELECT purpose, subject_id, attempt, epoch(sent_at), epoch(answered_at), latency_s, outcome, "
+        "message, prompt_tokens, completion_tokens, estimated, reserved_usd, cost_usd FROM calls",
     )
-    assert call[:5] == ("first", 3, SENT_AT, SENT_AT + 2.5, 2.25)
-    assert call[5:] == ("server_error", "HTTP 500", 70, 80, False, 0.5, 0.25)
+    assert call[:6] == ("revision", "first", 3, SENT_AT, SENT_AT + 2.5, 2.25)
+    assert call[6:] == ("server_error", "HTTP 500", 70, 80, False, 0.5, 0.25)
     settled = "SELECT status, text, reason, retryable, attempts FROM revisions WHERE revision_id = 'first'"
     assert rows(database, settled) == [("failed", "text", "down", True, 3)]
 
@@ -147,7 +147,7 @@ def test_of_several_states_of_a_row_the_last_counts(database: Database, tmp_path
     failed = Revision("first", "response-of-first", RevisionStatus.FAILED, reason="down", retryable=True)
     path = write(
         tmp_path / "j.jsonl",
-        RowSettled(SENT_AT, failed),
+        RowSettled(SENT_AT, "revision", "first", failed),
         sent("c2", "first"),
         answered("c2", "first", RevisionStatus.UNCHANGED),
     )
@@ -195,9 +195,8 @@ def add_row(database: Database, name: str, draft: str | None = None) -> None:
 def answered_for(name: str, draft: str, text: str = "better") -> list[CallRecord]:
     call = f"call-{name}-{draft}"
     end = answered(call, name, RevisionStatus.SUCCEEDED)
-    assert end.revision is not None
-    settled = replace(end.revision, text=text)
-    priced = replace(end, revision=settled, cost_usd=0.25, draft=draft_mark(draft))
+    settled = replace(end.value, text=text)
+    priced = replace(end, value=settled, cost_usd=0.25, mark=text_mark(draft))
     return [replace(sent(call, name), reserved_usd=1.0), priced]
 
 
@@ -249,7 +248,7 @@ def test_an_answer_counts_for_the_draft_that_it_revised_and_for_no_other(tmp_pat
 
 
 def test_an_answer_of_a_journal_without_marks_counts_as_it_did(tmp_path: Path) -> None:
-    old = replace(answered("c1", "first", RevisionStatus.SUCCEEDED), draft=None)
+    old = replace(answered("c1", "first", RevisionStatus.SUCCEEDED), mark=None)
     path = write(tmp_path / "j.jsonl", sent("c1", "first"), old)
     database = new_database(tmp_path / "figa.duckdb")
     take_in(database, path)
@@ -328,7 +327,7 @@ def test_a_lost_journal_costs_nothing_that_is_in_the_database(
 
 def test_an_older_journal_takes_no_revision_back(tmp_path: Path, database: Database) -> None:
     failed = Revision("first", "response-of-first", RevisionStatus.FAILED, reason="down", retryable=True)
-    path = write(tmp_path / "j.jsonl", RowSettled(SENT_AT, failed))
+    path = write(tmp_path / "j.jsonl", RowSettled(SENT_AT, "revision", "first", failed))
     older = path.read_bytes()
     write(path, *answered_for("first", "a"))
     take_in(database, path)

@@ -63,7 +63,7 @@ def call(database: Database, row: int, second: int, outcome: str | None, reserve
     execute(
         database,
         "INSERT INTO calls "
-        "(call_id, revision_id, attempt, sent_at, outcome, estimated, reserved_usd, cost_usd) "
+        "(call_id, subject_id, attempt, sent_at, outcome, estimated, reserved_usd, cost_usd) "
         f"VALUES ('c{row}-{second}', 'r{row}', 1, '2026-01-01 00:00:{second:02d}+00', {shown}, false, "
         f"{reserved}, {cost})",
     )
@@ -213,7 +213,7 @@ def test_rows_refused_for_good_are_counted_apart_from_open_and_rejected_ones(dat
 def test_three_causes_are_named_unless_more_are_asked_for(database: Database) -> None:
     for row, reason in enumerate(("flagged", "empty", "odd", "long")):
         call(database, row, 1, "server_error", "NULL", "NULL")
-        execute(database, f"UPDATE calls SET message = '{reason}' WHERE revision_id = 'r{row}'")
+        execute(database, f"UPDATE calls SET message = '{reason}' WHERE subject_id = 'r{row}'")
     execute(database, "UPDATE revisions SET status = 'succeeded' WHERE revision_id > 'r3'")
     assert (len(open_causes(database, RUN)), len(open_causes(database, RUN, most=9))) == (3, 4)
     assert refused_causes(database, RUN) == ()

@@ -85,7 +85,7 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(store: Store) -
         for number, (minutes, outcome) in enumerate([(-5, "answered"), (1, "answered"), (2, None)]):
             sent = STARTED + timedelta(minutes=minutes)
             connection.execute(
-                "INSERT INTO calls (call_id, revision_id, attempt, sent_at, answered_at, outcome, "
+                "INSERT INTO calls (call_id, subject_id, attempt, sent_at, answered_at, outcome, "
                 "prompt_tokens, completion_tokens, estimated) VALUES (?, ?, 1, ?, ?, ?, 100, ?, ?)",
                 [
                     f"call-{number}",
@@ -108,7 +108,7 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(store: Store) -
 def test_calls_of_which_none_was_answered_took_no_time_that_is_known(store: Store) -> None:
     with store.database.transaction() as connection:
         connection.execute(
-            "INSERT INTO calls (call_id, revision_id, attempt, sent_at, prompt_tokens, estimated) "
+            "INSERT INTO calls (call_id, subject_id, attempt, sent_at, prompt_tokens, estimated) "
             "SELECT revision_id, revision_id, 1, $sent, 10, true FROM revisions",
             {"sent": STARTED + timedelta(minutes=1)},
         )

@@ -9,8 +9,8 @@ in words, and the user decides. Pure but for what it has learnt.
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from figa_core.llm.question import ChatMessages, Decoding
 from figa_core.llm.reply import Reply
-from figa_core.revision.prompt import RESPONSE_FORMAT
 
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 SYSTEM = "system"
@@ -18,40 +18,35 @@ STRUCTURED = "response_format"
 
 
 class Dialect:
-    """What this run's requests carry besides the model.
+    """What the requests of one run carry besides the model.
 
     Args:
-        temperature: None leaves it out.
-        structured: ask for JSON.
         leave_out: of "max_tokens" (under each of its names) and "stream", what is never sent.
         bounded: a request always says how long the answer may be, because a budget relies on it.
         on_note: gets a sentence for people whenever something was learnt.
     """
 
     def __init__(
-        self,
-        *,
-        temperature: float | None,
-        structured: bool,
-        leave_out: Collection[str] = (),
-        bounded: bool,
-        on_note: Callable[[str], None],
+        self, *, leave_out: Collection[str] = (), bounded: bool, on_note: Callable[[str], None]
     ) -> None:
-        self._fields: dict[str, Any] = {} if "stream" in leave_out else {"stream": False}
-        if temperature is not None:
-            self._fields["temperature"] = temperature
-        if structured:
-            self._fields[STRUCTURED] = RESPONSE_FORMAT
+        self._not_taken = set(leave_out) - {"max_tokens"}
         self._limit_names = [] if "max_tokens" in leave_out else list(LIMIT_NAMES)
         self._bounded = bounded
         self._system_role = True
         self._on_note = on_note
 
-    def fields(self, max_tokens: int) -> dict[str, Any]:
+    def fields(self, decoding: Decoding, max_tokens: int) -> dict[str, Any]:
         """The request's fields besides model and messages, for an answer of so many tokens."""
-        return {**self._fields, **dict.fromkeys(self._limit_names[:1], max_tokens)}
+        fields: dict[str, Any] = {"stream": False}
+        if decoding.temperature is not None:
+            fields["temperature"] = decoding.temperature
+        if decoding.response_format is not None:
+            fields[STRUCTURED] = decoding.response_format
+        for name in self._not_taken:
+            fields.pop(name, None)
+        return {**fields, **dict.fromkeys(self._limit_names[:1], max_tokens)}
 
-    def messages(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    def messages(self, messages: ChatMessages) -> ChatMessages:
         """`messages`, with the system's put before the user's where the model takes none."""
         if self._system_role or not messages or messages[0]["role"] != "system":
             return messages
@@ -66,13 +61,14 @@ class Dialect:
         setting = reply.setting
         if setting == SYSTEM:
             return any(message["role"] == SYSTEM for message in asked["messages"]) and self._merge_system()
-        if setting is None or setting not in asked:
+        if setting is None or setting == "messages" or setting not in asked:
             return False
         if setting in LIMIT_NAMES:
             return not reply.value_refused and self._rename_limit(setting)
         if setting == "temperature" and reply.value_refused:
             return False
-        if self._fields.pop(setting, None) is not None:
+        if setting not in self._not_taken:
+            self._not_taken.add(setting)
             self._on_note(f"the endpoint does not take {setting}: left out from now on ({reply.message})")
         return True
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from figa_core.llm.calls import CallAnswered, calls_in_flight
+from figa_core.llm.calls import calls_in_flight
 from figa_core.llm.journal import read
+from tests.figa_core.llm.runs import revision_in
 
 ROWS = 120
 PROGRAM = """
@@ -17,22 +18,18 @@ import asyncio, sys
 from pathlib import Path
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message
-from figa_core.llm.calls import CallAnswered
-from figa_core.revision.client import OpenAIReviser
-from figa_core.revision.settings import ReviserSettings
 from figa_core.llm.journal import AnswerJournal, read
+from tests.figa_core.llm.runs import open_reviser, revision_in
 
 async def main(url, path):
-    done = {r.revision_id for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None}
+    done = {r.subject_id for r, _ in read(path) if revision_in(r) is not None}
     rows = [
         RevisionRequest(f"rev-{i}", f"res-{i}", (Message("user", "?"),), f"draft number {i}", None)
         for i in range(int(sys.argv[3])) if f"rev-{i}" not in done
     ]
-    settings = ReviserSettings(url, "m", requests_per_minute=1e6, tokens_per_minute=1e9, max_concurrency=8)
-    async with AnswerJournal(path) as journal:
-        async with OpenAIReviser(settings, journal=journal, api_key="none") as reviser:
-            async for revision in reviser.revise(rows):
-                pass
+    async with AnswerJournal(path) as journal, open_reviser(url, journal, max_concurrency=8) as reviser:
+        async for revision in reviser.revise(rows):
+            pass
 
 asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 """
@@ -60,7 +57,7 @@ async def test_after_kill_9_only_the_calls_in_flight_are_repeated(server: Any, t
         in_flight = len(calls_in_flight(records))  # over all the runs so far
         assert in_flight <= 2 * 8
     assert await _run(server, path, None) == 0
-    settled = [r.revision for r, _ in read(path) if isinstance(r, CallAnswered) and r.revision is not None]
+    settled = [revision for r, _ in read(path) if (revision := revision_in(r))]
     assert len(settled) == len({r.revision_id for r in settled}) == ROWS
     assert {(r.revision_id.removeprefix("rev-"), r.text) for r in settled} == {
         (str(i), f"better draft number {i}") for i in range(ROWS)
@@ -81,7 +78,7 @@ async def test_killed_at_fifty_random_moments_no_row_is_lost_and_only_calls_in_f
         assert await _run(server, path, moments.randint(1, 60), rows) == -9
     assert await _run(server, path, None, rows) == 0
     records = [record for record, _ in read(path)]
-    settled = [r.revision_id for r in records if isinstance(r, CallAnswered) and r.revision is not None]
+    settled = [revision.revision_id for r in records if (revision := revision_in(r))]
     assert len(settled) == len(set(settled)) == rows
     lost = len(calls_in_flight(records))
     repeated = len(server.received) - len({request.draft for request in server.received})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from figa_core.records import RevisionStatus
-from tests.figa_core.revision.runs import Run, number_of, refusing
+from tests.figa_core.llm.runs import Run, number_of, refusing
 
 
 @pytest.mark.parametrize("rows", [4, 5, 12])

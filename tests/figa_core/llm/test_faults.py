@@ -11,10 +11,10 @@ from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, calls_in_fl
 from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.client import OpenAIReviser
-from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault, message_hash
+from tests.figa_core.llm.runs import open_reviser
 
 ROWS = 400
 PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)
@@ -39,19 +39,16 @@ KINDS = {
 }
 
 
-def _settings(url: str) -> ReviserSettings:
-    return ReviserSettings(
-        url,
-        "sandbox-teacher",
-        requests_per_minute=600_000,
-        tokens_per_minute=1e9,
-        max_concurrency=32,
-        max_attempts=3,
-        timeout_s=1.0,
-        backoff_s=0.01,
-        asked_again_max=0,
-        price=PRICE,
-    )
+SETTINGS = {
+    "model": "sandbox-teacher",
+    "max_concurrency": 32,
+    "max_attempts": 3,
+    "timeout_s": 1.0,
+    "backoff_s": 0.01,
+    "drain_s": 15.0,
+    "asked_again_max": 0,
+    "price": PRICE,
+}
 
 
 def _rows() -> list[RevisionRequest]:
@@ -65,10 +62,10 @@ async def test_every_row_ends_for_its_true_reason_and_calls_and_costs_agree_with
     shares = dict.fromkeys(FAULTS, 0.5 / len(FAULTS))
     path = tmp_path / "journal.jsonl"
     with TeacherProcess(faults=shares, seed=11, hang_s=30) as teacher:
-        settings, rows = _settings(teacher.base_url), _rows()
+        rows = _rows()
         async with (
             AnswerJournal(path) as journal,
-            OpenAIReviser(settings, journal=journal, api_key="any-key") as reviser,
+            open_reviser(teacher.base_url, journal, **SETTINGS) as reviser,
         ):
             ends = {revision.revision_id: revision async for revision in reviser.revise(rows)}
         log = [json.loads(line) for line in teacher.log.read_text().splitlines()]
@@ -82,12 +79,12 @@ async def test_every_row_ends_for_its_true_reason_and_calls_and_costs_agree_with
     answers, sent = defaultdict(list), {}
     for record in records:
         if isinstance(record, CallAnswered):
-            answers[record.revision_id].append(record)
+            answers[record.subject_id].append(record)
         elif isinstance(record, CallSent):
             sent[record.call_id] = record
     assert {fault.value for fault in FAULTS} <= {line["outcome"] for line in log}
     for row in rows:
-        question = settings.templates.render(row.messages, row.response, row.reference)[-1]["content"]
+        question = load_templates().render(row.messages, row.response, row.reference)[-1]["content"]
         _check_row(ends[row.revision_id], answers[row.revision_id], seen[message_hash(question)], sent)
 
 

@@ -1,13 +1,13 @@
-"""One call for a row, from budget to record, and what its reply means for all the others.
+"""One call for a question, from budget to record, and what its reply means for all the others.
 
-    budget → limiter → `CallSent` durable → request → `CallAnswered` durable → the row's final state, or again
+    budget → limiter → `CallSent` durable → request → `CallAnswered` durable → the final value, or again
 
 The part between the two records is a task of its own that nothing but the end of its patience cancels: it is
 paid for.
 
-A refusal that may be everybody's settles no row (`doubts`). Once there are too many of them, nothing more is
-sent, and the calls under way decide: the first that is answered after all lets the others go on, and with
-the last one that is not the run ends.
+A refusal that may be everybody's settles no question (`doubts`). Once there are too many of them, nothing
+more is sent, and the calls under way decide: the first that is answered after all lets the others go on, and
+with the last one that is not the run ends.
 """
 
 import asyncio
@@ -16,63 +16,58 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from figa_core.errors import ReviserError
+from figa_core.llm.asking import Asking, CallEnd, judge
+from figa_core.llm.attempts import Step, blame, run_ending_message
 from figa_core.llm.budget import Budget, billed_tokens
-from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, RowSettled, draft_mark
-from figa_core.llm.doubts import Doubt, Doubts, Owner, Systematic
-from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent
+from figa_core.llm.dialect import Dialect
+from figa_core.llm.doubts import Doubt, Doubts, Held, Owner, Systematic
 from figa_core.llm.health import EndpointHealth, is_served
 from figa_core.llm.journal import AnswerJournal
 from figa_core.llm.likeness import likeness
 from figa_core.llm.limiter import RateLimiter, estimate_tokens
+from figa_core.llm.question import V
 from figa_core.llm.reply import Reply
-from figa_core.records import RevisionStatus
-from figa_core.revision.attempts import Step, blame, run_ending_message
-from figa_core.revision.dialect import Dialect
-from figa_core.revision.row import CallEnd, Row, judge
-from figa_core.revision.settings import ReviserSettings
+from figa_core.llm.settings import AskerSettings
+from figa_core.llm.transport import Transport
 
 
 class Caller:
-    """Makes the calls of one reviser, and knows what they have taught about its endpoint."""
+    """Makes the calls of one asker, and knows what they have taught about its endpoint."""
 
     def __init__(
         self,
-        settings: ReviserSettings,
-        endpoint: ChatEndpoint,
+        settings: AskerSettings,
+        transport: Transport,
         *,
         journal: AnswerJournal,
         budget: Budget,
         limiter: RateLimiter,
         on_note: Callable[[str], None],
     ) -> None:
-        self._settings, self._endpoint, self._journal = settings, endpoint, journal
+        self._settings, self._transport, self._journal = settings, transport, journal
         self._budget, self._limiter = budget, limiter
-        self._health = EndpointHealth(endpoint.url, settings.patience)
+        self._health = EndpointHealth(transport.url, settings.patience, settings.section)
         self._doubts = Doubts(settings.suspicion)
-        self._dialect = Dialect(
-            temperature=settings.temperature,
-            structured=settings.structured_output,
-            leave_out=settings.leave_out,
-            bounded=budget.capped,
-            on_note=on_note,
-        )
+        self._dialect = Dialect(leave_out=settings.leave_out, bounded=budget.capped, on_note=on_note)
         self._under_way: dict[str, float] = {}
         self.ended: ReviserError | None = None
         """Why the endpoint is not asked any more, once it is not."""
 
-    async def call(self, row: Row, owner: Owner, calls: set[asyncio.Task[CallEnd]]) -> CallEnd:
+    async def call(self, asking: Asking[V], owner: Owner, calls: set[asyncio.Task[CallEnd[V]]]) -> CallEnd[V]:
         """Have the call paid for and permitted, then make it; a cancelled caller leaves it in `calls`.
 
         Raises:
             ReviserError: the endpoint refuses the whole run.
             StorageError: the journal cannot be written.
         """
-        texts = [message["content"] for message in row.messages]
-        tokens = estimate_tokens(texts, row.request.response, row.max_tokens)
+        texts = [message["content"] for message in asking.messages]
+        tokens = estimate_tokens(texts, asking.question.answer_tokens, asking.max_tokens)
         price = self._settings.price
-        reserved_usd = None if price is None else price.most(texts, row.max_tokens)
+        reserved_usd = None if price is None else price.most(texts, asking.max_tokens)
         await self._budget.reserve(reserved_usd or 0.0)
         try:
             await self._limiter.acquire(tokens)
@@ -81,7 +76,7 @@ class Caller:
         except BaseException:
             self._budget.settle(reserved_usd or 0.0, 0.0)
             raise
-        task = asyncio.create_task(self._call(row, owner, tokens, reserved_usd))
+        task = asyncio.create_task(self._call(asking, owner, tokens, reserved_usd))
         calls.add(task)
         try:
             end = await asyncio.shield(task)
@@ -91,15 +86,15 @@ class Caller:
             calls.discard(task)
             raise
         calls.discard(task)
-        if self.ended is not None and end.revision is None:
+        if self.ended is not None and end.step is not Step.SETTLE:
             raise self.ended
         return end
 
     async def settle_doubts(self, owner: Owner) -> None:
-        """Settle what is held for an owner that has no more rows: each by its own refusal.
+        """Settle what is held for an owner that has no more questions: each by its own refusal.
 
-        Where the endpoint has not answered a single call, refusals of several rows in the same words stay
-        open instead: nothing shows that they are the rows' own.
+        Where the endpoint has not answered a single call, refusals of several questions in the same words
+        stay open instead: nothing shows that they are the questions' own.
         """
         held = self._doubts.release(owner)
         alike = Counter(doubt.alike for doubt in held)
@@ -108,60 +103,64 @@ class Caller:
             held = [_open(doubt) if alike[doubt.alike] >= several else doubt for doubt in held]
         await self._settle(held)
 
-    async def _call(self, row: Row, owner: Owner, tokens: int, reserved_usd: float | None) -> CallEnd:
+    async def _call(
+        self, asking: Asking[V], owner: Owner, tokens: int, reserved_usd: float | None
+    ) -> CallEnd[V]:
         """One call from record to record. Its answer is journalled before anybody else hears of it."""
-        request = row.request
-        sent = CallSent(uuid.uuid4().hex, request.revision_id, row.attempt, time.time(), tokens, reserved_usd)
+        about = (uuid.uuid4().hex, asking.question.purpose, asking.question.subject_id, asking.attempt)
+        sent = CallSent(*about, time.time(), tokens, reserved_usd)
         await self._journal.append(sent)
         loop = asyncio.get_running_loop()
         sent_at = self._under_way[sent.call_id] = loop.time()
         try:
-            return await self._answered(row, owner, sent, sent_at)
+            return await self._answered(asking, owner, sent, sent_at)
         finally:
             self._under_way.pop(sent.call_id, None)
 
-    async def _answered(self, row: Row, owner: Owner, sent: CallSent, sent_at: float) -> CallEnd:
-        request, reserved_usd = row.request, sent.reserved_usd
-        asked = self._dialect.fields(row.max_tokens) | {"messages": self._dialect.messages(row.messages)}
-        reply = await self._endpoint.ask(**asked)
+    async def _answered(self, asking: Asking[V], owner: Owner, sent: CallSent, sent_at: float) -> CallEnd[V]:
+        asked: dict[str, Any] = self._dialect.fields(asking.question.decoding, asking.max_tokens)
+        asked["messages"] = self._dialect.messages(asking.messages)
+        reply = await self._transport.ask(**asked)
         latency_s = asyncio.get_running_loop().time() - sent_at
-        busy = self._is_busy(row, reply, sent_at)
+        busy = self._is_busy(asking, reply, sent_at)
         pause_s = self._account(reply, sent.estimated_tokens, sent_at, busy=busy)
         cost_usd = None if self._settings.price is None else self._settings.price.of(reply)
-        self._budget.settle(reserved_usd or 0.0, cost_usd)
-        billed = billed_tokens(reply) or (None, None)
-        end = judge(row, reply, asked, self._settings, self._dialect, served=self._health.served, busy=busy)
-        reply = end.reply
+        self._budget.settle(sent.reserved_usd or 0.0, cost_usd)
+        end = judge(
+            asking, reply, asked, self._settings, self._dialect, served=self._health.served, busy=busy
+        )
+        prompt_tokens, completion_tokens = billed_tokens(reply) or (None, None)
         await self._journal.append(
             CallAnswered(
                 sent.call_id,
-                request.revision_id,
-                request.response_id,
-                row.attempt,
+                sent.purpose,
+                sent.subject_id,
+                sent.attempt,
                 time.time(),
                 latency_s,
-                reply.outcome,
-                reply.message or end.reason,
-                *billed,
-                end.revision,
+                end.reply.outcome,
+                end.reply.message or (end.again and end.again.reason),
+                prompt_tokens,
+                completion_tokens,
+                end.value,
                 cost_usd,
-                draft_mark(request.response),
+                asking.question.mark,
             )
         )
         del self._under_way[sent.call_id]
-        await self._consider_run(end, owner, sent_at, pause_s)
+        await self._consider_run(asking, end, owner, sent_at, pause_s)
         return end
 
-    def _is_busy(self, row: Row, reply: Reply, sent_at: float) -> bool:
+    def _is_busy(self, asking: Asking[Any], reply: Reply, sent_at: float) -> bool:
         """Whether a 5xx with a Retry-After asks everybody to wait.
 
-        One that a single row gets again and again, while others are answered, is that row's error.
+        One that a single question gets again and again, while others are answered, is that question's error.
         """
         if reply.outcome is not CallOutcome.SERVER_ERROR or reply.retry_after_s is None:
             return False
-        if row.busy_at is not None and self._health.served_since(row.busy_at):
+        if asking.busy_at is not None and self._health.served_since(asking.busy_at):
             return False
-        row.busy_at = sent_at
+        asking.busy_at = sent_at
         return True
 
     def _account(self, reply: Reply, tokens: int, sent_at: float, *, busy: bool) -> float:
@@ -179,11 +178,14 @@ class Caller:
             self._limiter.settle(tokens, reply.used_tokens)
         return 0.0
 
-    async def _consider_run(self, end: CallEnd, owner: Owner, sent_at: float, pause_s: float) -> None:
+    async def _consider_run(
+        self, asking: Asking[Any], end: CallEnd[Any], owner: Owner, sent_at: float, pause_s: float
+    ) -> None:
         """End the run if this reply does; hold everybody back while nobody answers."""
         reply = end.reply
         if end.step is Step.END_RUN:
-            message = run_ending_message(reply, url=self._endpoint.url, model=self._endpoint.model)
+            where = {"url": self._transport.url, "model": self._transport.model}
+            message = run_ending_message(reply, **where, section=self._settings.section)
             return self._end(ReviserError(message))
         now = asyncio.get_running_loop().time()
         try:
@@ -193,20 +195,18 @@ class Caller:
         self._limiter.pause(pause_s)
         if is_served(reply):
             await self._settle(self._doubts.refute(sent_at))
-        elif end.step is Step.DOUBT or (end.revision is not None and end.revision.retryable):
+        elif end.no_answer is not None and (end.step is Step.DOUBT or end.no_answer.retryable):
             alike = f"{reply.outcome} {reply.status} {likeness(reply.message)}"
-            self._doubts.hold(
-                Doubt(blame(reply), alike, reply.message or str(reply.outcome), sent_at, owner, end.held)
-            )
+            held = Held(asking.question, end.no_answer) if end.step is Step.DOUBT else None
+            message = reply.message or str(reply.outcome)
+            self._doubts.hold(Doubt(blame(reply), alike, message, sent_at, owner, held))
         self._decide()
 
     async def _settle(self, doubts: list[Doubt]) -> None:
-        revisions = [(doubt.owner, doubt.revision) for doubt in doubts if doubt.revision is not None]
-        await asyncio.gather(
-            *(self._journal.append(RowSettled(time.time(), revision)) for _, revision in revisions)
-        )
-        for owner, revision in revisions:
-            owner(revision)
+        settled = [(doubt.owner, doubt.held.settled(time.time())) for doubt in doubts if doubt.held]
+        await asyncio.gather(*(self._journal.append(record) for _, record in settled))
+        for owner, record in settled:
+            owner(record.value)
 
     def _decide(self) -> None:
         """End the run if the refusals held are everybody's: only calls under way can show they are not."""
@@ -216,7 +216,7 @@ class Caller:
         elif any(sent_at > found.since for sent_at in self._under_way.values()):
             self._limiter.hold()
         else:
-            self._end(ReviserError(_systematic_message(found, self._endpoint)))
+            self._end(ReviserError(_systematic_message(found, self._transport, self._settings.section)))
 
     def _end(self, error: ReviserError) -> None:
         """The end of the run for all: whoever waits for the limiter is told so too. The first one counts."""
@@ -225,15 +225,15 @@ class Caller:
 
 
 def _open(doubt: Doubt) -> Doubt:
-    """The same, with its row left open."""
-    assert doubt.revision is not None
-    return replace(doubt, revision=replace(doubt.revision, status=RevisionStatus.FAILED, retryable=True))
+    """The same, with its question left open."""
+    assert doubt.held is not None
+    return replace(doubt, held=doubt.held._replace(why=replace(doubt.held.why, retryable=True)))
 
 
-def _systematic_message(found: Systematic, endpoint: ChatEndpoint) -> str:
+def _systematic_message(found: Systematic, transport: Transport, section: str) -> str:
     return (
-        f"{endpoint.url}, model {endpoint.model!r}: {found.rows} rows in a row were refused alike, the last "
-        f"one with {found.message}. That is no row's own fault: check the key, the account and the revision "
-        "section against what the endpoint takes. These rows and those not answered yet stay open: run "
-        "again to go on with them."
+        f"{transport.url}, model {transport.model!r}: {found.rows} rows in a row were refused alike, the "
+        f"last one with {found.message}. That is no row's own fault: check the key, the account and the "
+        f"{section} section against what the endpoint takes. These rows and those not answered yet stay "
+        "open: run again to go on with them."
     )

@@ -5,13 +5,20 @@ from typing import Any
 import pytest
 
 from figa_core.llm.calls import CallOutcome
+from figa_core.llm.dialect import Dialect
+from figa_core.llm.question import Decoding
 from figa_core.llm.reply import Reply
-from figa_core.revision.dialect import Dialect
+
+DECODING = Decoding(5, 0.0, {"type": "json_object"})
 
 
 def dialect(notes: list[str] | None = None, **changes: Any) -> Dialect:
-    options: dict[str, Any] = {"temperature": 0.0, "structured": True, "bounded": False}
+    options: dict[str, Any] = {"bounded": False}
     return Dialect(**{**options, **changes}, on_note=(notes if notes is not None else []).append)
+
+
+def fields(of: Dialect) -> dict[str, Any]:
+    return of.fields(DECODING, 7)
 
 
 def refused(setting: str | None, *, value: bool = False) -> Reply:
@@ -19,62 +26,66 @@ def refused(setting: str | None, *, value: bool = False) -> Reply:
 
 
 def test_a_request_carries_what_is_set_and_declines_a_stream():
-    assert set(dialect().fields(7)) == {"stream", "temperature", "response_format", "max_tokens"}
-    assert dialect(temperature=None, structured=False).fields(7) == {"stream": False, "max_tokens": 7}
+    assert set(fields(dialect())) == {"stream", "temperature", "response_format", "max_tokens"}
+    assert dialect().fields(Decoding(5, None), 7) == {"stream": False, "max_tokens": 7}
 
 
 def test_what_is_left_out_by_setting_is_never_sent_under_any_name():
-    assert set(dialect(leave_out={"stream"}).fields(7)) == {"temperature", "response_format", "max_tokens"}
+    assert set(fields(dialect(leave_out={"stream"}))) == {
+        "temperature",
+        "response_format",
+        "max_tokens",
+    }
     unbounded = dialect(leave_out={"max_tokens"})
-    assert set(unbounded.fields(7)) == {"stream", "temperature", "response_format"}
-    assert not unbounded.adapt(refused("max_tokens"), unbounded.fields(7))  # something else is wrong
+    assert set(fields(unbounded)) == {"stream", "temperature", "response_format"}
+    assert not unbounded.adapt(refused("max_tokens"), fields(unbounded))  # something else is wrong
 
 
 @pytest.mark.parametrize("setting", ["temperature", "response_format", "stream"])
 def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
     notes: list[str] = []
     found = dialect(notes)
-    asked = found.fields(7)
+    asked = fields(found)
     assert found.adapt(refused(setting), asked)
     assert found.adapt(refused(setting), asked)  # a call of the same moment
-    assert set(found.fields(7)) == set(asked) - {setting}
+    assert set(fields(found)) == set(asked) - {setting}
     assert notes == [f"the endpoint does not take {setting}: left out from now on (no)"]
-    assert not found.adapt(refused(setting), found.fields(7))  # it was not sent: something else is wrong
+    assert not found.adapt(refused(setting), fields(found))  # it was not sent: something else is wrong
 
 
 def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
     notes: list[str] = []
     found = dialect(notes)
-    asked = found.fields(7)
+    asked = fields(found)
     assert found.adapt(refused("max_tokens"), asked)
     assert found.adapt(refused("max_tokens"), asked)  # a call of the same moment
-    assert found.fields(7)["max_completion_tokens"] == 7
-    assert found.adapt(refused("max_completion_tokens"), found.fields(7))
+    assert fields(found)["max_completion_tokens"] == 7
+    assert found.adapt(refused("max_completion_tokens"), fields(found))
     assert found.adapt(refused("max_tokens"), asked)
-    assert not any("tokens" in name for name in found.fields(7))
+    assert not any("tokens" in name for name in fields(found))
     assert notes == [
         "the endpoint does not take max_tokens: sent as max_completion_tokens from now on",
         "the endpoint does not take max_completion_tokens: left out from now on",
     ]
 
     bounded = dialect(bounded=True)
-    assert bounded.adapt(refused("max_tokens"), bounded.fields(7))
-    assert not bounded.adapt(refused("max_completion_tokens"), bounded.fields(7))
-    assert bounded.fields(7)["max_completion_tokens"] == 7
+    assert bounded.adapt(refused("max_tokens"), fields(bounded))
+    assert not bounded.adapt(refused("max_completion_tokens"), fields(bounded))
+    assert fields(bounded)["max_completion_tokens"] == 7
 
 
 @pytest.mark.parametrize("setting", ["temperature", "max_tokens"])
 def test_a_value_that_is_refused_changes_nothing(setting: str):
     found = dialect()
-    before = found.fields(7)
+    before = fields(found)
     assert not found.adapt(refused(setting, value=True), before)
-    assert found.fields(7) == before
+    assert fields(found) == before
 
 
 def test_a_refusal_of_something_else_teaches_nothing():
     found = dialect()
-    assert not found.adapt(refused(None), found.fields(7))
-    assert not found.adapt(refused("top_k"), found.fields(7))
+    assert not found.adapt(refused(None), fields(found))
+    assert not found.adapt(refused("top_k"), fields(found))
 
 
 def test_a_system_message_that_is_not_taken_goes_before_the_users():

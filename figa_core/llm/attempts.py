@@ -1,4 +1,4 @@
-"""What follows from one reply: settle the row, ask again, ask for more room, wait, or end the run.
+"""What follows from one reply: settle the question, ask again, ask for more room, wait, or end the run.
 
 Pure; the table below is the whole policy.
 """
@@ -7,19 +7,16 @@ import re
 from enum import StrEnum
 
 from figa_core.llm.calls import CallOutcome
+from figa_core.llm.dialect import LIMIT_NAMES
 from figa_core.llm.doubts import Blame
+from figa_core.llm.question import Ending, NoAnswer
 from figa_core.llm.reply import Reply
-from figa_core.ports import RevisionRequest
-from figa_core.records import Revision, RevisionStatus
-from figa_core.revision.answer import read_answer
-from figa_core.revision.dialect import LIMIT_NAMES
-from figa_core.revision.validation import judge_answer, restore_ends
 
 BACKOFF_MAX_S = 20.0
 
 
 class Step(StrEnum):
-    """What to do next with a row."""
+    """What to do next with a question."""
 
     SETTLE = "settle"
     DOUBT = "doubt"  # settle it once it is clear that not everything is refused
@@ -62,16 +59,16 @@ ABOUT_THE_REQUEST = (
 _ABOUT_LENGTH = re.compile(r"max_\w*tokens|\btokens\b", re.IGNORECASE)
 
 _ADVICE = {
-    CallOutcome.BAD_KEY: "Check the API key in the environment variable that revision.api_key_env names.",
+    CallOutcome.BAD_KEY: "Check the API key in the environment variable that {section}.api_key_env names.",
     CallOutcome.NO_QUOTA: "Top up the account or raise its limit, then run again: no answer is paid twice.",
     CallOutcome.NO_ACCESS: "Ask the provider to let this account use the model, or use the API key of "
-    "another one (revision.api_key_env).",
-    CallOutcome.UNKNOWN_MODEL: "Check revision.model and revision.base_url (which usually ends in /v1).",
-    CallOutcome.WRONG_ADDRESS: "Check revision.base_url (which usually ends in /v1) and revision.model.",
-    CallOutcome.UNSUPPORTED_SETTING: "Give that setting of the revision section a value the model takes.",
+    "another one ({section}.api_key_env).",
+    CallOutcome.UNKNOWN_MODEL: "Check {section}.model and {section}.base_url (which usually ends in /v1).",
+    CallOutcome.WRONG_ADDRESS: "Check {section}.base_url (which usually ends in /v1) and {section}.model.",
+    CallOutcome.UNSUPPORTED_SETTING: "Give that setting of the {section} section a value the model takes.",
 }
 _ADVICE_TEMPERATURE = (
-    'Set revision.temperature to a value the model takes, such as 0.01 for nearly greedy, or to "none" to '
+    'Set {section}.temperature to a value the model takes, such as 0.01 for nearly greedy, or to "none" to '
     "leave it to the provider's default."
 )
 
@@ -88,14 +85,14 @@ def next_step(
 ) -> Step:
     """The step after attempt number `attempt` (from 1).
 
-    `lengthened` says whether more tokens were asked for than for other rows, `asked_again` whether an unfit
-    answer and what is wrong with it were sent along, `served` whether the endpoint has answered any call
-    yet, `busy` whether it asks all calls to wait. Whether an unfit answer is asked for again is
-    `may_ask_again`'s; whether a refused setting can be left out is the dialect's.
+    `lengthened` says whether more tokens were asked for than for other questions, `asked_again` whether an
+    unfit answer and what is wrong with it were sent along, `served` whether the endpoint has answered any
+    call yet, `busy` whether it asks all calls to wait. Whether an unfit answer is asked for again is the
+    reader's verdict; whether a refused setting can be left out is the dialect's.
     """
     step = _STEPS[reply.outcome]
     if (lengthened or asked_again) and about_length(reply):
-        return Step.SETTLE  # only this row's request was altered
+        return Step.SETTLE  # only this question's request was altered
     if reply.outcome is CallOutcome.WRONG_ADDRESS and not served:
         return Step.END_RUN
     if reply.outcome is CallOutcome.REFUSED and reply.status is not None:
@@ -118,62 +115,26 @@ def about_length(reply: Reply) -> bool:
 
 
 def blame(reply: Reply) -> Blame:
-    """What a refusal, or the last of a row's errors, puts it down to."""
+    """What a refusal, or the last of a question's errors, is put down to."""
     if reply.outcome in (CallOutcome.REFUSED, CallOutcome.CONTEXT_TOO_LONG):
         return Blame.ROW
     return Blame.NOBODY if reply.outcome is CallOutcome.BAD_REQUEST else Blame.SERVER
 
 
-def settle(request: RevisionRequest, reply: Reply, *, attempt: int, max_edit_share: float) -> Revision:
-    """The row's final state, given the reply that settles it."""
-    status, reason, retryable = RevisionStatus.FAILED, f"{reply.outcome}: {reply.message}", False
-    text = None
-    if reply.outcome in (CallOutcome.ANSWERED, CallOutcome.CUT_BY_LENGTH):
-        answer = read_answer(reply.text or "", request.response, request.reference)
-        status, reason = judge_answer(
-            request.response,
-            answer,
-            reply.finish_reason,
-            reply.refusal,
-            reference=request.reference,
-            conversation="\n".join(message.content for message in request.messages),
-            max_edit_share=max_edit_share,
-        )
-        if reply.message and not answer.text.strip():
-            reason = f"{reason} ({reply.message})"
-        text = restore_ends(request.response, answer.text) if answer.text.strip() else None
-    elif reply.outcome is CallOutcome.REFUSED:
-        status, reason = RevisionStatus.REFUSED, f"the reviser refused: {reply.message or 'content filter'}"
-    elif reply.outcome in _FAILED_FOR_NOW:
-        retryable = True
-        if attempt > 1:
-            reason = f"{attempt} attempts, the last one {reason}"
-    return Revision(request.revision_id, request.response_id, status, text, reason, retryable, attempt)
+def no_answer(reply: Reply, *, attempt: int, unfit: str | None = None) -> NoAnswer:
+    """How a question ends whose last reply holds no answer.
 
-
-def settle_altered(request: RevisionRequest, reply: Reply, *, attempt: int, unfit: str) -> Revision:
-    """The final state of a row whose answer was `unfit`, and whose altered request was refused.
-
-    It was altered for this row alone, so the answer that there was decides.
+    `unfit` says why an earlier answer was: if the request altered for that is refused, that answer decides.
     """
-    reason = f"{unfit}; asked for another answer, the endpoint refused: {reply.message}"
-    return Revision(
-        request.revision_id, request.response_id, RevisionStatus.REJECTED, None, reason, attempts=attempt
-    )
-
-
-def may_ask_again(
-    reply: Reply,
-    revision: Revision,
-    *,
-    attempt: int,
-    max_attempts: int,
-    asked_again: int,
-    asked_again_max: int,
-) -> bool:
-    """Whether a rejected answer gets another try with the reason; not one that was only cut."""
-    unfit = reply.outcome is CallOutcome.ANSWERED and revision.status is RevisionStatus.REJECTED
-    return unfit and asked_again < asked_again_max and attempt < max_attempts
+    if unfit is not None and reply.outcome in ABOUT_THE_REQUEST:
+        reason = f"{unfit}; asked for another answer, the endpoint refused: {reply.message}"
+        return NoAnswer(Ending.UNFIT, reason, attempt)
+    if reply.outcome is CallOutcome.REFUSED:
+        return NoAnswer(Ending.REFUSED, reply.message or "content filter", attempt)
+    reason, retryable = f"{reply.outcome}: {reply.message}", reply.outcome in _FAILED_FOR_NOW
+    if retryable and attempt > 1:
+        reason = f"{attempt} attempts, the last one {reason}"
+    return NoAnswer(Ending.FAILED, reason, attempt, retryable)
 
 
 def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.5) -> float:
@@ -182,12 +143,12 @@ def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.5) -> float:
     return full * (0.5 + 0.5 * jitter)
 
 
-def run_ending_message(reply: Reply, *, url: str, model: str) -> str:
-    """Why the endpoint will refuse every row, where, and what to do."""
+def run_ending_message(reply: Reply, *, url: str, model: str, section: str) -> str:
+    """Why the endpoint will refuse every question, where, and what to do about which setting of `section`."""
     advice = _ADVICE[reply.outcome]
     if reply.outcome is CallOutcome.UNSUPPORTED_SETTING and reply.setting == "temperature":
         advice = _ADVICE_TEMPERATURE
     return (
-        f"{url}, model {model!r}: {reply.message} ({reply.outcome}). {advice} "
+        f"{url}, model {model!r}: {reply.message} ({reply.outcome}). {advice.format(section=section)} "
         "The rows not answered yet stay pending."
     )

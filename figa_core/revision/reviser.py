@@ -1,0 +1,45 @@
+"""The reviser: rows in, each row's final state out. What is asked and how answers are read; `llm` asks."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from jinja2 import TemplateError
+
+from figa_core.llm.asker import Asker
+from figa_core.llm.calls import text_mark
+from figa_core.llm.question import Question, Unaskable
+from figa_core.ports import RevisionRequest
+from figa_core.records import Purpose, Revision
+from figa_core.revision.prompt import expected_tokens
+from figa_core.revision.reader import RevisionReader
+from figa_core.revision.settings import ReviserSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LLMReviser:
+    """Satisfies `ports.Reviser`. Several batches may share one."""
+
+    asker: Asker
+    settings: ReviserSettings
+
+    def revise(self, requests: Sequence[RevisionRequest]) -> AsyncIterator[Revision]:
+        """Yield each row's final state as it comes, in any order; raises what `Asker.ask` raises."""
+        return self.asker.ask(map(self._question, requests))
+
+    def _question(self, row: RevisionRequest) -> Question[Revision] | Unaskable[Revision]:
+        settings, reader = self.settings, RevisionReader(row, self.settings.max_edit_share)
+        try:
+            messages = settings.templates.render(row.messages, row.response, row.reference)
+            for message in messages:
+                message["content"].encode()
+        except (TemplateError, UnicodeEncodeError) as error:
+            return Unaskable(Purpose.REVISION, row.revision_id, reader.unaskable(error))
+        return Question(
+            Purpose.REVISION,
+            row.revision_id,
+            messages,
+            settings.decoding,
+            reader,
+            expected_tokens(row.response),
+            text_mark(row.response),
+        )

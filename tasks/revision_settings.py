@@ -1,0 +1,98 @@
+"""What the configuration says about revising, as the plain values that the library takes."""
+
+import os
+from dataclasses import dataclass, field
+
+from figa_core.config import (
+    PipelineConfig,
+    RevisionBatchesConfig,
+    RevisionConfig,
+    RevisionPromptConfig,
+    SpendingConfig,
+)
+from figa_core.llm.budget import Price
+from figa_core.llm.doubts import Suspicion, beyond_chance
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.key import usable_key
+from figa_core.llm.question import Decoding
+from figa_core.llm.settings import AskerSettings
+from figa_core.revision.prompt import RESPONSE_FORMAT, load_templates
+from figa_core.revision.settings import ReviserSettings
+
+_SECTION = "revision"
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSections:
+    """The sections of the configuration that say how rows are revised."""
+
+    revision: RevisionConfig
+    prompt: RevisionPromptConfig = field(default_factory=RevisionPromptConfig)
+    batches: RevisionBatchesConfig = field(default_factory=RevisionBatchesConfig)
+    spending: SpendingConfig = field(default_factory=SpendingConfig)
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> "RevisionSections":
+        """Those of a whole configuration."""
+        return cls(config.revision, config.revision_prompt, config.revision_batches, config.spending)
+
+
+def api_key(config: RevisionConfig) -> str:
+    """The key from the environment.
+
+    Raises:
+        ConfigError: it is missing, or is no key; the variable is named.
+    """
+    return usable_key(os.environ.get(config.api_key_env, ""), config.api_key_env, f"{_SECTION}.api_key_env")
+
+
+def price_of(spending: SpendingConfig, model: str) -> Price | None:
+    """The model's price, if the config states one."""
+    price = spending.prices.get(model)
+    if price is None:
+        return None
+    return Price(price.usd_per_million_prompt_tokens, price.usd_per_million_completion_tokens)
+
+
+def asker_settings(sections: RevisionSections) -> AskerSettings:
+    """How the endpoint is asked, as the plain values the asker takes."""
+    config = sections.revision
+    return AskerSettings(
+        _SECTION,
+        requests_per_minute=config.requests_per_minute,
+        tokens_per_minute=config.tokens_per_minute,
+        max_concurrency=config.max_concurrency,
+        max_attempts=config.max_attempts,
+        asked_again_max=sections.prompt.asked_again_max,
+        leave_out=frozenset(sections.prompt.leave_out),
+        price=price_of(sections.spending, config.model),
+        drain_s=sections.batches.drain_s,
+        suspicion=Suspicion(row=beyond_chance(sections.batches.refused_share_max)),
+    )
+
+
+def reviser_settings(sections: RevisionSections) -> ReviserSettings:
+    """How revisions are asked for and judged.
+
+    Raises:
+        ConfigError: a prompt template cannot be used.
+    """
+    config, prompt = sections.revision, sections.prompt
+    response_format = RESPONSE_FORMAT if prompt.structured_output else None
+    return ReviserSettings(
+        Decoding(config.max_tokens, config.temperature, response_format),
+        prompt.max_edit_share,
+        load_templates(prompt.with_reference, prompt.without_reference),
+    )
+
+
+def endpoint(config: RevisionConfig) -> ChatEndpoint:
+    """The reviser's endpoint.
+
+    Raises:
+        ConfigError: the key is missing, or is no key.
+        ReviserError: the address or the key cannot be used at all.
+    """
+    return ChatEndpoint(
+        config.base_url, config.model, api_key(config), timeout_s=config.timeout_s, section=_SECTION
+    )

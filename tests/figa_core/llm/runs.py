@@ -1,0 +1,156 @@
+"""Whole revisions of rows through a journal, and what came of them: for tests."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from figa_core.errors import ReviserError
+from figa_core.llm.asker import Asker
+from figa_core.llm.budget import Budget
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent
+from figa_core.llm.endpoint import ChatEndpoint
+from figa_core.llm.journal import AnswerJournal, read
+from figa_core.llm.question import Decoding
+from figa_core.llm.settings import AskerSettings
+from figa_core.ports import RevisionRequest
+from figa_core.records import Message, Revision, RevisionStatus
+from figa_core.revision.prompt import RESPONSE_FORMAT
+from figa_core.revision.reviser import LLMReviser
+from figa_core.revision.settings import ReviserSettings
+
+KEY = "sk-this-must-never-be-seen-anywhere"
+DRAFT = "Hello Ann, your blue lamp number {} will arrive in Rome in three days."
+_DECODING = {"max_tokens": 1024, "temperature": 0.0, "response_format": RESPONSE_FORMAT}
+_FAST = {"requests_per_minute": 600_000, "tokens_per_minute": 1e9, "drain_s": 3}
+
+
+@asynccontextmanager
+async def open_reviser(
+    url: str, journal: AnswerJournal, *, budget: Budget | None = None, **changes: Any
+) -> AsyncIterator[LLMReviser]:
+    """A reviser at `url`; `changes` are of the endpoint's, the asker's, and the decoding's settings."""
+    on_note = changes.pop("on_note", lambda _: None)
+    model, timeout_s = changes.pop("model", "m"), changes.pop("timeout_s", 60)
+    decoding = Decoding(**{name: changes.pop(name, value) for name, value in _DECODING.items()})
+    endpoint = ChatEndpoint(changes.pop("base_url", url), model, KEY, timeout_s=timeout_s, section="revision")
+    settings = AskerSettings("revision", **{**_FAST, **changes})
+    async with Asker(endpoint, settings, journal=journal, budget=budget, on_note=on_note) as asker:
+        yield LLMReviser(asker, ReviserSettings(decoding))
+
+
+def revision_in(record: CallRecord) -> Revision | None:
+    """The final state that a record of the journal holds."""
+    return None if isinstance(record, CallSent) or record.value is None else Revision.of(record.value)
+
+
+class Runner:
+    """One journal, and revisions through it."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path, self.url = path, url
+
+    @asynccontextmanager
+    async def reviser(self, **changes: Any) -> AsyncIterator[LLMReviser]:
+        usual = {"timeout_s": 5, "backoff_s": 0.005}
+        async with (
+            AnswerJournal(self.path, linger_s=0.002) as journal,
+            open_reviser(self.url, journal, **{**usual, **changes}) as reviser,
+        ):
+            yield reviser
+
+    async def revise(self, rows: list[RevisionRequest], **changes: Any) -> list[Revision]:
+        async with self.reviser(**changes) as reviser:
+            return [revision async for revision in reviser.revise(rows)]
+
+    def records(self) -> list[CallRecord]:
+        return [record for record, _ in read(self.path)]
+
+    def answers(self) -> list[CallAnswered]:
+        return [record for record in self.records() if isinstance(record, CallAnswered)]
+
+    def revisions(self) -> list[Revision]:
+        """Those that calls settled."""
+        return [revision for answer in self.answers() if (revision := revision_in(answer))]
+
+    def outcomes(self) -> list[CallOutcome]:
+        return [record.outcome for record in self.answers()]
+
+
+class Asked:
+    """What came of one run over all its rows."""
+
+    def __init__(self) -> None:
+        self.revisions: dict[str, Revision] = {}
+        self.error: ReviserError | None = None
+        self.notes: list[str] = []
+
+    def count(self, status: RevisionStatus) -> int:
+        return sum(revision.status is status for revision in self.revisions.values())
+
+    @property
+    def written_off(self) -> list[Revision]:
+        """Rows that nobody will ask for again, and that have no answer."""
+        ends = (RevisionStatus.REFUSED, RevisionStatus.REJECTED)
+        return [
+            revision
+            for revision in self.revisions.values()
+            if revision.status in ends
+            or (revision.status is RevisionStatus.FAILED and not revision.retryable)
+        ]
+
+
+class Run:
+    """A journal, and one revision of numbered rows through it."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path, self.url = path, url
+
+    @asynccontextmanager
+    async def reviser(self, asked: Asked, **changes: Any) -> AsyncIterator[LLMReviser]:
+        usual = {"backoff_s": 0.002, "on_note": asked.notes.append}
+        async with (
+            AnswerJournal(self.path, linger_s=0.001) as journal,
+            open_reviser(self.url, journal, **{**usual, **changes}) as reviser,
+        ):
+            yield reviser
+
+    async def ask(self, rows: int, **changes: Any) -> Asked:
+        asked = Asked()
+        requests = [
+            RevisionRequest(
+                f"rev-{i:04}", f"res-{i}", (Message("user", "Where is it?"),), DRAFT.format(i), None
+            )
+            for i in range(rows)
+        ]
+        async with self.reviser(asked, **changes) as reviser:
+            await collect(reviser, requests, asked)
+        stored: dict[str, Revision] = {}
+        for record, _ in read(self.path):
+            if revision := revision_in(record):
+                stored[revision.revision_id] = revision
+        assert stored == asked.revisions, "what is yielded is what is journalled"
+        return asked
+
+
+async def collect(reviser: LLMReviser, requests: list[RevisionRequest], asked: Asked) -> None:
+    try:
+        async for revision in reviser.revise(requests):
+            assert revision.revision_id not in asked.revisions
+            asked.revisions[revision.revision_id] = revision
+    except ReviserError as error:
+        asked.error = error
+
+
+def number_of(request: Any) -> int:
+    """Which row a request is about."""
+    return int(request.draft.split("number ")[1].split()[0])
+
+
+def revised(server: Any, request: Any, **extra: Any) -> Any:
+    return server.completion(request.draft.replace("blue", "red"), **extra)
+
+
+def refusing(server: Any, refuses: Callable[[int, Any], Any]) -> None:
+    """Answer every request but those for which `refuses(number, request)` has a reaction."""
+    server.script = lambda number, request: refuses(number, request) or revised(server, request)

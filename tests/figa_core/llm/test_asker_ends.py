@@ -1,0 +1,82 @@
+"""What refuses every row ends the run."""
+
+import logging
+import socket
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from figa_core.errors import ReviserError
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.health import Patience
+from figa_core.ports import RevisionRequest
+from tests.figa_core.llm.runs import KEY, Runner
+
+Rows = Callable[..., list[RevisionRequest]]
+
+
+async def test_endless_429s_end_the_run(server, runner: Runner, make_rows: Rows):
+    server.script = lambda number, request: server.error(429, "daily limit", headers={"retry-after": "40000"})
+    with pytest.raises(ReviserError, match=r"requests_per_minute.*stay pending"):
+        await runner.revise(make_rows(3))
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (lambda s: s.error(401, f"Incorrect API key provided: {KEY}"), "api_key_env"),
+        (lambda s: s.error(403, "your account is suspended"), "api_key_env"),
+        (lambda s: s.error(404, "no such model", code="model_not_found"), "revision.model"),
+        (lambda s: s.error(429, "pay first", code="insufficient_quota"), "Top up"),
+        (
+            lambda s: s.error(400, "temperature must be positive", param="temperature"),
+            r"revision\.temperature",
+        ),
+    ],
+)
+async def test_what_refuses_every_row_ends_the_run_at_the_first(
+    server, runner: Runner, make_rows: Rows, caplog: pytest.LogCaptureFixture, fault, advice
+):
+    caplog.set_level(logging.DEBUG)
+    server.script = lambda number, request: fault(server)
+    async with runner.reviser(max_concurrency=4) as reviser:
+        with pytest.raises(ReviserError, match=advice) as caught:
+            _ = [r async for r in reviser.revise(make_rows(1000))]
+        shown = repr(reviser) + str(reviser.asker.settings)
+    assert server.url in str(caught.value)
+    assert len(server.received) <= 8
+    assert len(runner.answers()) == len(server.received)
+    assert runner.revisions() == []
+    shown += "".join(traceback.format_exception(caught.value)) + caplog.text + runner.path.read_text()
+    assert KEY not in shown
+
+
+async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
+    runner: Runner, make_rows: Rows, server
+):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        with pytest.raises(ReviserError, match=url):
+            await runner.revise(make_rows(10_000), base_url=url, max_concurrency=16)
+    assert 10 <= len(runner.answers()) <= 26
+    assert set(runner.outcomes()) == {CallOutcome.CONNECTION_FAILED}
+    assert runner.revisions() == []
+
+
+async def test_a_server_that_only_talks_nonsense_ends_the_run(server, runner: Runner, make_rows: Rows):
+    server.script = lambda number, request: replace(server.completion("x"), body=b"hello")
+    with pytest.raises(ReviserError, match="no usable answer"):
+        await runner.revise(make_rows(1000), patience=Patience(useless_calls=5), max_concurrency=2)
+    assert len(server.received) < 20
+
+
+async def test_a_server_that_refuses_the_first_rows_all_alike_ends_the_run(
+    server, runner: Runner, make_rows: Rows
+):
+    server.script = lambda number, request: server.error(400, "unknown field: messages")
+    with pytest.raises(ReviserError, match="unknown field: messages"):
+        await runner.revise(make_rows(1000), max_concurrency=2)
+    assert len(server.received) <= 12
