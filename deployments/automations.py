@@ -1,7 +1,6 @@
-"""The automations that belong to the deployments: what happens by itself on the Prefect server.
+"""The automations that belong to the deployments, on the Prefect server.
 
-They are created if they are missing and otherwise left as they are, so that what a person switched on or
-off stays so.
+Missing ones are created; others are left unchanged, so that what a person switched on or off stays that way.
 """
 
 from datetime import timedelta
@@ -15,17 +14,16 @@ from prefect.events.schemas.events import ResourceSpecification
 from flows.server.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
 
 MISSED_S = 90
-"""A run without a sign of life for so long is dead. With what the server takes to notice it stays below two
-minutes, and a beat may come late because the server was started anew."""
+"""A run without a heartbeat for so long is dead. The server then marks it within two minutes, and a heartbeat
+may still be late because the server was restarted."""
 
 PENDING_S = 90
-"""A run that a worker has taken and that does not begin for so long never will; Python and the flow's imports
-take about ten seconds."""
+"""A run that a worker has taken and that has not begun after so long never will: Python and the flow's
+imports take about ten seconds."""
 
 DEAD_RUNS = "figa: a run without a sign of life has crashed"
 RUNS_NOT_BEGUN = "figa: a run that never began has crashed"
 TRAIN_ON_NEW_DATASET = "figa: train on a new dataset"
-
 
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
 

@@ -126,7 +126,7 @@ async def _create_or_update(client: PrefectClient, wanted: SlotLimit) -> str:
 
 
 def _provider(options: argparse.Namespace) -> Provider:
-    """What the options say; those that a config answers too override it."""
+    """The provider from the options and the config; options take precedence."""
     if options.config is None:
         missing = [
             f"--{field.replace('_', '-')}"
@@ -164,7 +164,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Create or update, and print what was done; 1 if that could not be."""
+    """Create or update, and print what was done; 1 on failure."""
     try:
         provider = _provider(_parse(arguments))
         lines = asyncio.run(create_limits(provider))

@@ -26,7 +26,7 @@ _DESCRIPTIONS = {
 
 
 async def create_pool(client: PrefectClient, pool: Pool) -> bool:
-    """Create a pool of processes unless it exists, which is then left as it is; whether it was created."""
+    """Create a pool of processes unless it exists; whether it was created. An existing one is not changed."""
     try:
         await client.read_work_pool(pool)
     except ObjectNotFound:
@@ -44,7 +44,7 @@ async def create_pool(client: PrefectClient, pool: Pool) -> bool:
 
 
 async def check_pool(client: PrefectClient, pool: Pool) -> None:
-    """Raises ConfigError if the pool does not exist, or its runs are no processes."""
+    """Raises ConfigError if the pool does not exist, or is of another type than process."""
     try:
         found = await client.read_work_pool(pool)
     except ObjectNotFound as error:

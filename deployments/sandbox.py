@@ -1,8 +1,9 @@
-"""Something to press Run on before you have a model, prompts and a key: the deployment `figa/sandbox`.
+"""The deployment `figa/sandbox`: a run to try before you have a model, prompts and a key.
 
     make serve SANDBOX=1
 
-The embedded world of `make demo`, its scripted teacher as the provider, every field of the form filled in.
+It uses the embedded world of `make demo` with its scripted teacher as the provider, and every field of the
+form is filled in.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,12 @@ REQUESTS_PER_MINUTE = 6000
 
 
 class SandboxTeacher:
-    """The teacher, and what a run needs of the sandbox. For one thread: the teacher dies with it."""
+    """The teacher, and what a run needs of the sandbox. The teacher dies with the thread that made this."""
 
     def __init__(self, root: Path, workspace: Path, port: int, say: Callable[[str], None]) -> None:
         """Builds the sandbox in `root` unless it exists (one to two minutes).
 
-        `port` is the teacher's, always the same, so that Retry finds it after the next start.
+        `port` is the teacher's. It must stay the same, so that Retry finds the teacher after a restart.
         """
         self._sandbox = build_sandbox(root, on_progress=say)
         self._workspace = workspace

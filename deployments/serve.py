@@ -1,10 +1,10 @@
-"""Everything in operation on one machine: a Prefect server with its UI, deployments, automations, workers.
+"""Runs everything on one machine: a Prefect server with its UI, deployments, automations and workers.
 
     python -m deployments.serve [--port 4200] [--directory build/serve]      (`make serve`)
 
-All of it listens on loopback only and ends with Ctrl-C; the server's history stays in the directory. A
-server or worker that dies is started again. A run ends with its worker: it is then marked as Crashed, and
-goes on with Retry.
+It listens on loopback only and ends with Ctrl-C; the server's history stays in the directory. A server or
+worker that dies is restarted. A run ends with its worker: it is then marked as Crashed, and Retry continues
+it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _LOOK_EVERY_S = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C (or SIGTERM); 1 if it cannot begin."""
+    """Serve until Ctrl-C (or SIGTERM); 1 if it cannot start."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.serve", description="Server, workers and deployments on this machine."
     )

@@ -107,7 +107,7 @@ def test_a_killed_worker(run: Run) -> None:
 
 
 def test_a_server_that_starts_anew_in_the_middle_of_a_run(run: Run) -> None:
-    """The run goes on (that it keeps its slot, too: tests/flows/test_server.py)."""
+    """The run goes on (and keeps its slot: tests/flows/server/test_process.py)."""
     run.until_it_revises()
     kill_all(run.serving.processes("flows.server"))
     assert run.serving.ended(run.id, 600)["state_type"] == "COMPLETED"

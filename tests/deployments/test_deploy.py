@@ -1,4 +1,4 @@
-"""What the deploy command puts on a server, what it leaves alone, and what it says if it cannot."""
+"""What the deploy command creates on a server, what it leaves unchanged, and its errors."""
 
 import http.server
 import subprocess

@@ -1,4 +1,4 @@
-"""The process of a flow run: it ends when its parent does, gently if it can, for good if it cannot."""
+"""The process of a flow run ends when its parent does: gently if it can, by force if not."""
 
 import signal
 import subprocess

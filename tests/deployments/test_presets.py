@@ -1,4 +1,4 @@
-"""Every preset is a valid config; what the README and the docs show is there."""
+"""Every preset is a valid config; what the README shows and links to exists."""
 
 import re
 from pathlib import Path

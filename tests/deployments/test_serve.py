@@ -1,4 +1,4 @@
-"""`make serve` before it serves: what it says if it cannot."""
+"""`make serve` says why it cannot start."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run that a worker started and that gets SIGTERM takes in what is under way, and Prefect knows its end."""
+"""A run of a worker that gets SIGTERM stores the answers that still arrive, and Prefect knows its end."""
 
 import signal
 import subprocess

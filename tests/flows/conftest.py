@@ -79,7 +79,7 @@ class Project:
 
     @property
     def run_name(self) -> str:
-        """What its runs are called, and no other test's."""
+        """The name of its runs, which no other test uses."""
         return f"{self.settings['workspace']['name']}: prompts.jsonl for base"
 
     def flow_run(self, server: PrefectServer) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
             "requests_per_minute": 60_000,
             "tokens_per_minute": 60_000_000,
         },
-        # So short drafts are rewritten rather than revised, and every row is to take one call.
+        # Such short drafts are rewritten rather than revised, and every row should take one call.
         "revision_prompt": {"asked_again_max": 0},
         'spending.prices."sandbox-teacher"': {
             "usd_per_million_prompt_tokens": 2.0,
@@ -139,7 +139,7 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
 
 @pytest.fixture
 def project(tmp_path: Path, sandbox: Sandbox) -> Project:
-    """A project whose reviser and Prefect API nobody serves: for what must end before it needs them."""
+    """A project without a reviser and a Prefect API, for commands that must end before they need them."""
     environment = {API_URL_VARIABLE: f"{NOBODY}/api", KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"}
     settings = project_settings(tmp_path, sandbox, f"{NOBODY}/v1")
     settings["workspace"]["name"] = tmp_path.name  # no other test's

@@ -20,7 +20,7 @@ _WAIT_S = 200.0
 
 
 class Stopped:
-    """A run that was started, and stopped by a signal when it had come to `there`."""
+    """A run that was stopped by a signal when it had reached `there`."""
 
     def __init__(self, project: Project, there: Callable[[], object], number: int) -> None:
         log = project.directory / "run.log"

@@ -29,7 +29,7 @@ def _wait_until(happened: Callable[[], object], process: Any) -> None:
 
 
 def _kill(process: Any) -> list[psutil.Process]:
-    """Kill the run; returns what were its children."""
+    """Kill the run; returns its former child processes."""
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -1,4 +1,4 @@
-"""What a run will ask of the reviser, counted before anything is spent."""
+"""The calls that a run will need, counted before anything is spent."""
 
 import json
 

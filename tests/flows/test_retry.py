@@ -1,4 +1,4 @@
-"""What stays open is shown, and a retry asks for nothing else; a person's Ctrl-C loses nothing."""
+"""Open rows are shown, and a retry asks for nothing else; Ctrl-C loses nothing."""
 
 import signal
 import time

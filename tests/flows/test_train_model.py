@@ -1,4 +1,4 @@
-"""What is said before a training."""
+"""The lines before a training."""
 
 import pytest
 

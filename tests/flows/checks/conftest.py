@@ -1,4 +1,4 @@
-"""Configs to be checked: a file of prompts, and models that nobody looks at."""
+"""Configs to check: a prompts file, and models that no check here reads."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ class MakeFacts(Protocol):
 
 @pytest.fixture
 def facts(tmp_path: Path) -> MakeFacts:
-    """Facts of a config in which only what is given differs from the defaults."""
+    """Facts of a config that has the defaults except for these settings."""
 
     def make(content: Rows | None = None, /, **sections: dict[str, Any]) -> Facts:
         write_rows(tmp_path / "prompts.jsonl", rows(reference="An answer.") if content is None else content)

@@ -1,4 +1,4 @@
-"""Both models before a run: what the preflight says of their files, tokenizers, templates and lengths."""
+"""Both models before a run: their files, tokenizers, templates and lengths."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Files of prompts that cannot be used, or not for what the settings ask."""
+"""Prompts files that cannot be used, or not with these settings."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Limits and budgets that leave no room for a single call, and what would take years."""
+"""Limits and budgets that allow no call at all, and runs that would take years."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Settings that cannot work together are said; those that can are not."""
+"""Settings that cannot work together are reported; others are not."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Places where no workspace can be."""
+"""Places where a workspace cannot be created."""
 
 from pathlib import Path
 

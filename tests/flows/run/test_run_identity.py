@@ -1,4 +1,4 @@
-"""A run's id on real models and files: what enters it by way of another id, or of a file's content."""
+"""A run's id on real models and files: what enters it through another id or a file's content."""
 
 import shutil
 from pathlib import Path

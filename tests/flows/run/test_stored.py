@@ -1,4 +1,4 @@
-"""What a retry begins with: the run's own configuration, or a refusal to pay for another run unawares."""
+"""A retry begins with the run's own configuration, or refuses to pay for another run by accident."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The API that a run talks to: whoever answers at a configured address is a Prefect server, or refused."""
+"""The API that a run talks to: anything but a Prefect server at the configured address is refused."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from flows.server.process import PrefectServer
 
 
 class Somebody:
-    """Somebody who answers at an address: with a status and a body for each path, or with any bytes."""
+    """A server that is not Prefect: it answers with a status and a body for each path, or with any bytes."""
 
     def __init__(self, answers: dict[str, tuple[int, bytes]] | None = None, *, raw: bytes = b"") -> None:
         class Handler(StreamRequestHandler):

@@ -38,7 +38,7 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
-    time.sleep(1.0)  # let it reach the call that ties it to its parent
+    time.sleep(1.0)  # until the child is tied to its parent
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     psutil.wait_procs([server], timeout=20)
@@ -46,7 +46,7 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> None:
-    """Prefect ends a run whose slot is gone when it is to be renewed, every four minutes."""
+    """Prefect renews the slot of a run every four minutes, and ends the run if the slot is gone."""
     limit = {"name": "one-at-a-time", "limit": 1}
     with PrefectServer(tmp_path) as server:
         server.wait()
@@ -60,7 +60,7 @@ def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> Non
 
 
 def _post(route: str, body: dict[str, Any]) -> httpx2.Response:
-    """What the server answers; 503 is its word for a database that is busy, and means: ask again."""
+    """The server's answer. 503 means that its database is busy, and is asked again."""
     deadline = time.monotonic() + 60
     while (response := httpx2.post(route, json=body)).status_code == 503 and time.monotonic() < deadline:
         time.sleep(0.5)

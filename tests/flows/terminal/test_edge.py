@@ -1,4 +1,4 @@
-"""How a command ends: in words and with a code that tells, whatever happens in it."""
+"""However a command ends, it says so in words and with an exit code."""
 
 import re
 import signal

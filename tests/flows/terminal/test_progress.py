@@ -1,4 +1,4 @@
-"""Progress in words."""
+"""Progress as lines and bars."""
 
 from io import StringIO
 

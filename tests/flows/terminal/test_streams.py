@@ -1,4 +1,4 @@
-"""What the command line prints ends no run: other code pages, closed pipes, full disks, no output at all."""
+"""Printing never ends a run: other code pages, closed pipes, full disks, no output at all."""
 
 import subprocess
 import sys
