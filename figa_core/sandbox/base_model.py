@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from figa_core.sandbox.corpus import Example, curriculum_example
+from figa_core.sandbox.corpus import curriculum_example
 from figa_core.sandbox.optimizer import Trainer
 from figa_core.sandbox.tokenizer import encode_example, encode_prompt, end_of_turn_id, token_id
 from figa_core.sandbox.verifier import verify
@@ -101,7 +101,7 @@ def sampled_score(
     """Mean verifier score of one reply each to `n` new requests; `temperature` 0 is greedy."""
     rng = random.Random(f"judged/{seed}")
     requests = [write_request(sample_facts(rng), rng) for _ in range(n)]
-    prompts = [encode_prompt(tokenizer, Example(messages, "")) for messages in requests]
+    prompts = [encode_prompt(tokenizer, messages) for messages in requests]
     longest = max(map(len, prompts))
     ids_BT = torch.full((n, longest), token_id(tokenizer.pad_token_id))
     for row, prompt in enumerate(prompts):
@@ -122,7 +122,7 @@ def _batches(
     """Batches of similar length, drawn a bucket at a time; what a bucket holds follows the progress."""
     while True:
         drawn = [
-            encode_example(tokenizer, curriculum_example(rng, progress()))
+            encode_example(tokenizer, *curriculum_example(rng, progress()))
             for _ in range(BATCH_SIZE * BUCKET_BATCHES)
         ]
         drawn.sort(key=lambda pair: len(pair[0]) + len(pair[1]))

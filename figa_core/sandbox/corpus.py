@@ -1,8 +1,6 @@
-"""Training text for the sandbox's tokenizer and base model."""
+"""What the sandbox's base model reads in its training."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from figa_core.records import Message
 from figa_core.sandbox.texts import mentions
@@ -13,19 +11,8 @@ SHORT_SHARE = 0.35
 """Shares of a base model's training: good replies come first, and the first of these are shortened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One request with one reply."""
-
-    messages: tuple[Message, ...]
-    text: str
-
-
-def weak_examples(rng: random.Random) -> Iterator[Example]:
-    """Endless requests with the weak writer's replies."""
-    while True:
-        facts = sample_facts(rng)
-        yield Example(write_request(facts, rng), faulty_reply(facts, rng).text)
+Example = tuple[tuple[Message, ...], str]
+"""A request and a reply to it."""
 
 
 def curriculum_example(rng: random.Random, progress: float) -> Example:
@@ -33,7 +20,7 @@ def curriculum_example(rng: random.Random, progress: float) -> Example:
     facts = sample_facts(rng)
     messages = write_request(facts, rng)
     reply = good_reply(facts, rng) if progress < GOOD_SHARE else faulty_reply(facts, rng)
-    return Example(messages, " ".join(fact_sentences(reply)) if progress < SHORT_SHARE else reply.text)
+    return messages, " ".join(fact_sentences(reply)) if progress < SHORT_SHARE else reply.text
 
 
 def fact_sentences(reply: Reply) -> list[str]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from figa_core.sandbox.corpus import Example
 from figa_core.sandbox.preferences import Graded
 from figa_core.sandbox.texts import mentions, stated_facts
 from figa_core.sandbox.tokenizer import encode_prompt, end_of_turn_id
@@ -46,7 +45,7 @@ class RewardBatch:
 
 def encode_graded(tokenizer: PreTrainedTokenizerFast, reply: Graded) -> EncodedReply:
     """Tokenize a graded reply and place its labels."""
-    prompt_ids = encode_prompt(tokenizer, Example(reply.messages, ""))
+    prompt_ids = encode_prompt(tokenizer, reply.messages)
     facts = stated_facts("\n".join(message.content for message in reply.messages if message.role == "user"))
     encoding = tokenizer.backend_tokenizer.encode(reply.text)
     right_ids = {

@@ -21,8 +21,9 @@ from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 from figa_core.records import Message
 from figa_core.sandbox.base_model import llama_config, slot_weights
 from figa_core.sandbox.optimizer import Trainer
-from figa_core.sandbox.preferences import Graded, Preference, preferences, short_replies, single_fault_pairs
-from figa_core.sandbox.reward_batches import RewardBatch, collate, encode_graded, padded
+from figa_core.sandbox.preferences import Preference, preferences, short_replies, single_fault_pairs
+from figa_core.sandbox.reward_batches import RewardBatch, collate, padded
+from figa_core.sandbox.tokenizer import encode_example
 from figa_core.sandbox.world import FaultKind
 
 LAYERS = 3
@@ -117,7 +118,8 @@ def rewards(
     texts: Sequence[tuple[Sequence[Message], str]],
 ) -> list[float]:
     """Raw logits of (messages, reply) texts, in order."""
-    rows = [encode_graded(tokenizer, Graded(tuple(messages), text, 0.0, ())).ids for messages, text in texts]
+    encoded = (encode_example(tokenizer, messages, text) for messages, text in texts)
+    rows = [[*prompt_ids, *reply_ids] for prompt_ids, reply_ids in encoded]
     scores: list[float] = []
     for first in range(0, len(rows), _SCORED_TOGETHER):
         ids_BT, ends_B = padded(rows[first : first + _SCORED_TOGETHER])

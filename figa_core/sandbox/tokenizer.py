@@ -4,15 +4,14 @@
 """
 
 import random
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from figa_core.sandbox.corpus import Example, weak_examples
+from figa_core.records import Message
 from figa_core.sandbox.vocabulary import REFERENCE_STYLE, SLOT_VALUES, SYSTEM_TEXTS
-from figa_core.sandbox.world import good_reply, sample_facts
+from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
 VOCABULARY_SIZE = 1024
 CORPUS_REPLIES = 3000
@@ -22,12 +21,12 @@ ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
 
 _TURNS = (
     "{{ bos_token }}{% for message in messages %}"
-    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}%s{%% endfor %%}"
-    "{%% if add_generation_prompt %%}{{ '<|assistant|>' }}{%% endif %%}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}AFTER{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-CHAT_TEMPLATE = _TURNS.replace("%s", "{{ '\\n' }}").replace("%%", "%")
+CHAT_TEMPLATE = _TURNS.replace("AFTER", "{{ '\\n' }}")
 """The base model's: a newline follows every turn, which no generation ever writes."""
-REWARD_TEMPLATE = _TURNS.replace("%s", "").replace("%%", "%")
+REWARD_TEMPLATE = _TURNS.replace("AFTER", "")
 """The reward model's own: a scored text ends with `<|end|>`."""
 
 
@@ -55,16 +54,18 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-def encode_example(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
+def encode_example(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], reply: str
+) -> tuple[list[int], list[int]]:
     """Ids of the templated prompt, and of the reply with its end of turn."""
-    prompt_ids = encode_prompt(tokenizer, example)
-    return prompt_ids, [*tokenizer.backend_tokenizer.encode(example.text).ids, end_of_turn_id(tokenizer)]
+    reply_ids = tokenizer.backend_tokenizer.encode(reply).ids
+    return encode_prompt(tokenizer, messages), [*reply_ids, end_of_turn_id(tokenizer)]
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerFast, example: Example) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> list[int]:
     """Ids of the templated prompt. The template written out: rendering Jinja for every example is slow."""
     turn_end = "\n" if tokenizer.chat_template == CHAT_TEMPLATE else ""
-    turns = "".join(f"<|{m.role}|>{m.content}{END_OF_TURN}{turn_end}" for m in example.messages)
+    turns = "".join(f"<|{m.role}|>{m.content}{END_OF_TURN}{turn_end}" for m in messages)
     return tokenizer.backend_tokenizer.encode(f"{BOS}{turns}<|assistant|>").ids
 
 
@@ -83,7 +84,8 @@ def _texts(rng: random.Random) -> Iterator[str]:
     # Every slot value often enough to become one token, whatever the vocabulary's size leaves for the rest.
     yield from (f" {value}" for values in SLOT_VALUES.values() for value in values for _ in range(400))
     yield from SYSTEM_TEXTS
-    for example in islice(weak_examples(rng), CORPUS_REPLIES):
-        yield "\n".join(message.content for message in example.messages)
-        yield example.text
+    for _ in range(CORPUS_REPLIES):
+        facts = sample_facts(rng)
+        yield "\n".join(message.content for message in write_request(facts, rng))
+        yield faulty_reply(facts, rng).text
         yield good_reply(sample_facts(rng), rng, REFERENCE_STYLE).text

@@ -9,7 +9,6 @@ from figa_core.errors import EngineError, WorkspaceError
 from figa_core.records import Message
 from figa_core.sandbox import build
 from figa_core.sandbox.build import build_recipe
-from figa_core.sandbox.corpus import Example
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.reward_model import rewards
 from figa_core.sandbox.tokenizer import encode_prompt
@@ -70,7 +69,7 @@ def test_the_fast_way_to_a_prompts_ids_is_the_chat_template(micro_sandbox, part)
     templated = tokenizer.apply_chat_template(
         [message.as_dict() for message in messages], add_generation_prompt=True, return_dict=False
     )
-    assert encode_prompt(tokenizer, Example(messages, "")) == templated
+    assert encode_prompt(tokenizer, messages) == templated
 
 
 def test_the_reward_of_a_text_is_the_saved_classifiers_logit(micro_sandbox):
