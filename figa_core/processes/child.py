@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 
 from figa_core.files import last_lines
 from figa_core.processes import interruption
@@ -112,19 +111,31 @@ def _in_a_thread_that_stays(start: Callable[[], subprocess.Popen[bytes]]) -> sub
 
     On Linux a child dies with the *thread* that started it, and the caller's may end long before the child.
     """
-    outcome: SimpleQueue[subprocess.Popen[bytes] | OSError] = SimpleQueue()
+    outcome: list[subprocess.Popen[bytes] | Exception] = []
+    started = threading.Event()
 
     def own() -> None:
         try:
             process = start()
-        except OSError as error:
-            outcome.put(error)
+        except Exception as error:
+            outcome.append(error)
+            return
         else:
-            outcome.put(process)
-            process.wait()
+            outcome.append(process)
+        finally:
+            started.set()
+        process.wait()
 
-    threading.Thread(target=own, name="child-owner", daemon=True).start()
-    started = outcome.get()
-    if isinstance(started, OSError):
-        raise started
-    return started
+    owner = threading.Thread(target=own, name="child-owner", daemon=True)
+    try:
+        owner.start()
+        started.wait()
+    except BaseException:  # a signal: nobody else knows of the child yet
+        if owner.ident is not None:
+            started.wait()
+            if isinstance(outcome[0], subprocess.Popen):
+                outcome[0].kill()
+        raise
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
-from figa_core.processes.child import Child
+from figa_core.processes.child import Child, _in_a_thread_that_stays
 
 READY = "import pathlib, sys, time\nprint('ready', flush=True)\npathlib.Path(sys.argv[1]).touch()\n"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -95,3 +96,18 @@ def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Child([str(tmp_path / "no-program")], tmp_path / "log")
+
+
+def test_a_signal_while_a_child_is_started_leaves_none() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        signal.pthread_kill(main, signal.SIGINT)
+        started.append(subprocess.Popen([sys.executable, "-c", "import time\n" + FOREVER]))
+        return started[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        _in_a_thread_that_stays(start)
+    assert started[0].wait(timeout=20) == -signal.SIGKILL
