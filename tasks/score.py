@@ -98,7 +98,10 @@ def _score(
         )
         with lent(engines) as lender:
             settings = Scoring(
-                config.model, config.max_length, config.gpu_memory_share, config.tokens_per_batch
+                config.model,
+                config.max_length,
+                gpu_memory_share=config.gpu_memory_share,
+                tokens_per_batch=config.tokens_per_batch,
             )
             engine = lender.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
             for batch in engine.score(requests):

@@ -8,23 +8,20 @@ An engine makes the generators and scorers that stages ask for. Its name is what
 This module imports no engine: those of ours are imported when they are opened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from figa_core.errors import EngineError
 from figa_core.ports import Generator, Scorer
 
 AUTO = "auto"
-"""Not an engine: of transformers and vLLM the one that is done sooner (`auto.py`)."""
+"""Not an engine: of transformers and vLLM the one that is done sooner (`choice.py`)."""
 TRANSFORMERS = "transformers"
 VLLM = "vllm"
-
-TOKENS_PER_BATCH = 16_384
-"""Padded tokens of one forward pass, where no setting says how many."""
 
 Tell = Callable[[str], None]
 
@@ -35,35 +32,43 @@ class Generating:
 
     Attributes:
         stop_token_ids: every id on which a sample ends.
-        max_prompt_tokens: no prompt is longer.
-        max_tokens: nor any sample.
+        max_tokens: of a sample; `max_prompt_tokens`: of a prompt.
         rows_per_shard: rows that are made durable together, for engines that hand over files.
         gpu_memory_share: of a GPU's memory, for engines that reserve it.
+        tokens_per_batch: padded tokens of one forward pass, for engines that pad.
     """
 
-    work: ClassVar[str] = "generating {:,} responses"
+    task: ClassVar = "generate"
+    work: ClassVar = "generating {:,} responses"
 
     model: Path
-    temperature: float
-    top_p: float
-    max_tokens: int
-    stop_token_ids: tuple[int, ...]
-    max_prompt_tokens: int
+    stop_token_ids: Sequence[int]
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    max_prompt_tokens: int = 2048
     rows_per_shard: int = 2000
     gpu_memory_share: float = 0.9
-    tokens_per_batch: int = TOKENS_PER_BATCH
+    tokens_per_batch: int = 16_384
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a prompt with its sample."""
+        return self.max_prompt_tokens + self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
     """Which reward model scores texts of at most `max_length` tokens; the rest as in `Generating`."""
 
-    work: ClassVar[str] = "scoring {:,} texts"
+    task: ClassVar = "score"
+    work: ClassVar = "scoring {:,} texts"
 
     model: Path
-    max_length: int
+    max_length: int = 2048
+    rows_per_shard: int = 2000
     gpu_memory_share: float = 0.9
-    tokens_per_batch: int = TOKENS_PER_BATCH
+    tokens_per_batch: int = 16_384
 
 
 class Engine:
@@ -95,7 +100,7 @@ class Engine:
     def close(self) -> None:
         """Give back what it holds. It may have been given back already."""
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,12 +1,14 @@
 """The engines of a run: opened by name when they are needed, with at most one model loaded at a time."""
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from figa_core.errors import UnknownHeadError
-from figa_core.inference.auto import choose_by_work
-from figa_core.inference.choice import Work
+from figa_core.inference.checkpoint import model_size
+from figa_core.inference.choice import Choice, Work, by_transformers, by_vllm, choose
+from figa_core.inference.devices import transformers_device, vllm_device
 from figa_core.inference.engine import (
     AUTO,
     TRANSFORMERS,
@@ -17,7 +19,7 @@ from figa_core.inference.engine import (
     Tell,
     open_engine,
 )
-from figa_core.inference.vllm_python import find_vllm_python
+from figa_core.inference.vllm_python import find_vllm_python, vllm_package
 from figa_core.ports import Generator, Scorer
 
 
@@ -78,7 +80,7 @@ class Engines:
             return name
         if find_vllm_python() is None:
             return TRANSFORMERS
-        choice = choose_by_work(settings, work, vllm_is_up=self._is_up(VLLM, settings))
+        choice = _choice(settings, work, vllm_is_up=self._is_up(VLLM, settings))
         chosen = VLLM if choice.vllm else TRANSFORMERS
         about = (settings.work, settings.model, chosen)
         if about not in self._told:
@@ -86,3 +88,11 @@ class Engines:
             by = "vLLM" if choice.vllm else "transformers"
             self._tell(f"{settings.work.format(work.rows)} by {by}: {choice.reason}")
         return chosen
+
+
+def _choice(settings: Generating | Scoring, work: Work, *, vllm_is_up: bool) -> Choice:
+    size, tokens = model_size(settings.model), settings.tokens_per_batch
+    imported = "transformers" in sys.modules and "torch" in sys.modules
+    ours = by_transformers(work, size, transformers_device(), tokens, imported=imported)
+    theirs = by_vllm(work, size, vllm_device(vllm_package()), tokens)
+    return choose(ours, theirs, vllm_is_up=vllm_is_up)

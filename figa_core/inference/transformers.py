@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError, UnknownHeadError
+from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.exchange import in_shards
 from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.models.check import require_model
@@ -36,36 +37,32 @@ _Out = TypeVar("_Out")
 class TransformersGenerator:
     """ports.Generator on transformers' `generate`."""
 
-    def __init__(
-        self,
-        model: Path,
-        *,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        stop_token_ids: Iterable[int],
-        tokens_per_batch: int = 16_384,
-    ) -> None:
-        """`tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch.
+    def __init__(self, settings: Generating) -> None:
+        """`settings.tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch.
 
         Raises:
             EngineError: the model cannot be loaded whole, with everything that is wrong with it.
         """
-        require_model(model, ModelRole.POLICY)
-        self._model = _load(AutoModelForCausalLM, model)
+        require_model(settings.model, ModelRole.POLICY)
+        self._model = _load(AutoModelForCausalLM, settings.model)
         # The checkpoint's own (a repetition penalty, say) would apply besides the arguments below.
         self._model.generation_config = GenerationConfig()
         self._parameters = self._model.num_parameters()
-        self._stops = sorted(stop_token_ids)
-        self._max_tokens, self._tokens_per_batch = max_tokens, tokens_per_batch
+        self._stops = sorted(settings.stop_token_ids)
+        self._max_tokens, self._tokens_per_batch = settings.max_tokens, settings.tokens_per_batch
         self._sampling: dict[str, Any] = {
             "do_sample": False,
             "temperature": None,
             "top_p": None,
             "top_k": None,
         }
-        if temperature > 0:
-            self._sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+        if settings.temperature > 0:
+            self._sampling = {
+                "do_sample": True,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+                "top_k": 0,
+            }
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Seeded per batch by its first request: repeatable for equal batches."""
@@ -105,19 +102,19 @@ class TransformersGenerator:
 class TransformersScorer:
     """ports.Scorer on a sequence classifier with one label; raw logits."""
 
-    def __init__(self, model: Path, *, tokens_per_batch: int = 16_384) -> None:
+    def __init__(self, settings: Scoring) -> None:
         """Raises EngineError when the model is no whole classifier with one label and a linear head."""
-        require_model(model, ModelRole.REWARD)
-        self._model = _load(AutoModelForSequenceClassification, model)
+        require_model(settings.model, ModelRole.REWARD)
+        self._model = _load(AutoModelForSequenceClassification, settings.model)
         head = getattr(self._model, "score", None)
         if not isinstance(head, torch.nn.Module):
             raise UnknownHeadError(
-                f'{model}: the transformers engine knows decoders with a head named "score"; this is a '
-                f'{type(self._model).__name__}. Set engine = "vllm".'
+                f'{settings.model}: the transformers engine knows decoders with a head named "score"; this '
+                f'is a {type(self._model).__name__}. Set engine = "vllm".'
             )
         self._head = head.float()  # as vLLM does: bfloat16 would round the rewards to steps of 1/64
         self._pad_id = _padding(self._model)
-        self._tokens_per_batch = tokens_per_batch
+        self._tokens_per_batch = settings.tokens_per_batch
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`; batches are sorted by length."""

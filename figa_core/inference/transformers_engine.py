@@ -6,8 +6,6 @@ from pathlib import Path
 from figa_core.inference.engine import Engine, Generating, Scoring, Tell
 from figa_core.ports import Generator, Scorer
 
-_ADAPTER = "figa_core.inference.transformers"
-
 
 class TransformersEngine(Engine):
     """Models in this process."""
@@ -19,22 +17,15 @@ class TransformersEngine(Engine):
         """See `Engine`."""
         from figa_core.inference.transformers import TransformersGenerator
 
-        return TransformersGenerator(
-            settings.model,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            stop_token_ids=settings.stop_token_ids,
-            tokens_per_batch=settings.tokens_per_batch,
-        )
+        return TransformersGenerator(settings)
 
     def scorer(self, settings: Scoring, _scratch: Path) -> Scorer:
         """See `Engine`. Raises UnknownHeadError for a kind of classifier that vLLM alone scores."""
         from figa_core.inference.transformers import TransformersScorer
 
-        return TransformersScorer(settings.model, tokens_per_batch=settings.tokens_per_batch)
+        return TransformersScorer(settings)
 
     def close(self) -> None:
         """Give back a GPU's memory that this process holds."""
-        if (adapter := sys.modules.get(_ADAPTER)) is not None:
+        if (adapter := sys.modules.get("figa_core.inference.transformers")) is not None:
             adapter.release_memory()

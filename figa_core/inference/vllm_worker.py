@@ -55,7 +55,6 @@ def _engine(settings: dict[str, Any], **extra: Any) -> Any:
         dtype=settings["dtype"],
         max_model_len=settings["max_length"],
         gpu_memory_utilization=settings["gpu_memory_share"],
-        tensor_parallel_size=settings["tensor_parallel"],
         generation_config="vllm",  # what generation_config.json says is in the job, or not wanted
         disable_log_stats=True,
         trust_remote_code=False,

@@ -17,7 +17,8 @@ import pytest
 from figa_core import ids
 from figa_core.config import EvaluationConfig, PromptsConfig
 from figa_core.errors import InterruptedRunError
-from figa_core.inference.vllm import VllmGenerator, VllmSettings
+from figa_core.inference.engine import Generating
+from figa_core.inference.vllm import VllmEngine
 from figa_core.ports import GenerationRequest
 from figa_core.processes import interruption
 from figa_core.processes.lease import is_held, workspace_lease
@@ -133,15 +134,8 @@ def test_generation_by_vllm_ends_its_worker(sandbox: Sandbox, tmp_path: Path) ->
     worker = tmp_path / "python"
     worker.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     worker.chmod(0o755)
-    generator = VllmGenerator(
-        VllmSettings(str(sandbox.base_model), 100),
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=10,
-        stop_token_ids=(0,),
-        scratch=tmp_path / "scratch",
-        python=worker,
-    )
+    engine = VllmEngine(python=worker)
+    generator = engine.generator(Generating(sandbox.base_model, stop_token_ids=(0,)), tmp_path / "scratch")
 
     def stop_when_it_runs() -> None:
         while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():

@@ -74,14 +74,7 @@ def reward_of(engines: Engines, sandbox: Sandbox, tmp_path: Path) -> Callable[..
 
 
 def _generator(engines: Engines, sandbox: Sandbox, tmp_path: Path, rows: int, engine: str) -> Generator:
-    settings = Generating(
-        model=sandbox.base_model,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=100,
-        stop_token_ids=(2,),
-        max_prompt_tokens=200,
-    )
+    settings = Generating(sandbox.base_model, stop_token_ids=(2,), max_tokens=100, max_prompt_tokens=200)
     return engines.generator(engine, settings, Work(rows, 40, 100), tmp_path / "scratch")
 
 

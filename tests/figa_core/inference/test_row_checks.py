@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from figa_core.chat.format import ChatFormat
+from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.row_checks import each_or_reason, problem_of
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm_worker import _outcomes
@@ -72,9 +73,8 @@ def _split(batches: Any) -> tuple[dict[str, Any], dict[str, str]]:
 def test_rows_out_of_the_vocabulary_fail_alone_when_generating(
     sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
 ) -> None:
-    generator = TransformersGenerator(
-        sandbox.base_model, temperature=0.0, top_p=1.0, max_tokens=4, stop_token_ids=chat.stop_token_ids
-    )
+    settings = Generating(sandbox.base_model, chat.stop_token_ids, temperature=0.0, max_tokens=4)
+    generator = TransformersGenerator(settings)
     requests = generation_requests[:4]
     odd = [GenerationRequest("huge", (1, HUGE), 0), GenerationRequest("none", (), 0)]
     good, failed = _split(generator.generate([*requests, *odd]))
@@ -86,7 +86,7 @@ def test_rows_out_of_the_vocabulary_fail_alone_when_generating(
 def test_rows_out_of_the_vocabulary_fail_alone_when_scoring(
     sandbox: Sandbox, scoring_requests: list[ScoringRequest]
 ) -> None:
-    scorer, requests = TransformersScorer(sandbox.reward_model), scoring_requests[:4]
+    scorer, requests = TransformersScorer(Scoring(sandbox.reward_model)), scoring_requests[:4]
     odd = [ScoringRequest("huge", (HUGE,)), ScoringRequest("none", ())]
     good, failed = _split(scorer.score([*requests, *odd]))
     assert good.keys() == {r.subject_id for r in requests}

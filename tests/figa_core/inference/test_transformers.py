@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
+from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
@@ -26,15 +27,14 @@ def _generate(
     tokens_per_batch: int,
     temperature: float = 0.0,
 ) -> dict[str, Generation]:
-    generator = TransformersGenerator(
+    settings = Generating(
         sandbox.base_model,
-        temperature=temperature,
-        top_p=1.0,
+        chat.stop_token_ids,
+        temperature,
         max_tokens=20,
-        stop_token_ids=chat.stop_token_ids,
         tokens_per_batch=tokens_per_batch,
     )
-    return generations(generator.generate(requests))
+    return generations(TransformersGenerator(settings).generate(requests))
 
 
 def test_greedy_samples_do_not_depend_on_the_company_a_row_is_batched_with(
@@ -56,8 +56,8 @@ def test_a_sample_ends_before_the_stop_token_or_at_the_limit(
 
 def test_rewards_do_not_depend_on_the_batch(sandbox: Sandbox, scoring_requests: list[ScoringRequest]) -> None:
     requests = scoring_requests[:20]
-    alone = rewards(TransformersScorer(sandbox.reward_model, tokens_per_batch=1).score(requests))
-    together = rewards(TransformersScorer(sandbox.reward_model).score(requests))
+    alone = rewards(TransformersScorer(Scoring(sandbox.reward_model, tokens_per_batch=1)).score(requests))
+    together = rewards(TransformersScorer(Scoring(sandbox.reward_model)).score(requests))
     assert alone == pytest.approx(together, abs=1e-5)
 
 
@@ -65,7 +65,9 @@ def test_batches_hold_texts_of_similar_length(
     sandbox: Sandbox, scoring_requests: list[ScoringRequest]
 ) -> None:
     length = {r.subject_id: len(r.token_ids) for r in scoring_requests}
-    batches = list(TransformersScorer(sandbox.reward_model, tokens_per_batch=1024).score(scoring_requests))
+    batches = list(
+        TransformersScorer(Scoring(sandbox.reward_model, tokens_per_batch=1024)).score(scoring_requests)
+    )
     lengths = [[length[subject] for subject in rewards([batch])] for batch in batches]
     assert all(max(later) <= min(earlier) for earlier, later in pairwise(lengths))
     assert all(len(batch) * max(batch) <= 1024 for batch in lengths)
@@ -73,7 +75,7 @@ def test_batches_hold_texts_of_similar_length(
 
 def test_a_directory_without_a_model_is_named(no_model: Path) -> None:
     with pytest.raises(EngineError, match="no-model"):
-        TransformersScorer(no_model)
+        TransformersScorer(Scoring(no_model))
 
 
 def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
     )
     LlamaForSequenceClassification(config).save_pretrained(tmp_path)
     with pytest.raises(EngineError, match="has 2"):
-        TransformersScorer(tmp_path)
+        TransformersScorer(Scoring(tmp_path))
 
 
 def test_the_checkpoints_own_sampling_settings_do_not_apply(
@@ -115,7 +117,7 @@ def test_a_model_without_its_reward_head_is_refused(sandbox: Sandbox, tmp_path: 
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "id2label": {"0": "reward"}}))
     with pytest.raises(EngineError, match=r"lacks weights of the classification head \(score\.weight\)"):
-        TransformersScorer(model)
+        TransformersScorer(Scoring(model))
 
 
 def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(EngineError, match="cannot be read: it broke off"):
-        TransformersScorer(model)
+        TransformersScorer(Scoring(model))
 
 
 @pytest.mark.parametrize("pad", [-1, None])
@@ -135,7 +137,9 @@ def test_padding_needs_no_id_of_its_own(
     (model / "config.json").write_text(json.dumps({**config, "pad_token_id": pad, "eos_token_id": [3, 2]}))
 
     def rewards(scorer: Path) -> dict[str, float]:
-        found = [row for batch in TransformersScorer(scorer).score(scoring_requests[:8]) for row in batch]
+        found = [
+            row for batch in TransformersScorer(Scoring(scorer)).score(scoring_requests[:8]) for row in batch
+        ]
         return dict(row for row in found if not isinstance(row, RowFailure))
 
     assert rewards(model) == pytest.approx(rewards(sandbox.reward_model), abs=1e-5)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -14,9 +14,9 @@ import pytest
 
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
+from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.inference.vllm import VllmGenerator, VllmScorer, VllmSettings
-from figa_core.inference.vllm_process import VllmKeeper
+from figa_core.inference.vllm import VllmEngine
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
@@ -31,39 +31,43 @@ pytestmark = [
 MAX_TOKENS = 24
 
 
-def _settings(model: Path) -> VllmSettings:
-    return VllmSettings(model=str(model), max_length=300, gpu_memory_share=0.2, rows_per_shard=64)
+@pytest.fixture
+def starts() -> list[str]:
+    return []
 
 
-def _generator(
-    model: Path, stops: Iterable[int], scratch: Path, temperature: float, keeper: VllmKeeper | None = None
-) -> VllmGenerator:
-    assert PYTHON is not None
-    return VllmGenerator(
-        _settings(model),
-        temperature=temperature,
-        top_p=1.0,
+@pytest.fixture
+def engine(starts: list[str]) -> Iterator[VllmEngine]:
+    with VllmEngine(starts.append) as engine:
+        yield engine
+
+
+def _generating(model: Path, stops: Sequence[int], temperature: float) -> Generating:
+    return Generating(
+        model,
+        stops,
+        temperature,
         max_tokens=MAX_TOKENS,
-        stop_token_ids=stops,
-        scratch=scratch,
-        python=PYTHON,
-        keeper=keeper,
+        max_prompt_tokens=300 - MAX_TOKENS,
+        gpu_memory_share=0.2,
+        rows_per_shard=64,
     )
+
+
+def _scoring(model: Path) -> Scoring:
+    return Scoring(model, max_length=300, gpu_memory_share=0.2, rows_per_shard=64)
 
 
 def test_greedy_tokens_equal_those_of_transformers(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
+    engine: VllmEngine,
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    tmp_path: Path,
 ) -> None:
-    vllm = _generator(sandbox.base_model, chat.stop_token_ids, tmp_path, temperature=0.0)
-    ours = generations(vllm.generate(generation_requests))
-    transformers = TransformersGenerator(
-        sandbox.base_model,
-        temperature=0.0,
-        top_p=1.0,
-        max_tokens=MAX_TOKENS,
-        stop_token_ids=chat.stop_token_ids,
-    )
-    theirs = generations(transformers.generate(generation_requests))
+    settings = _generating(sandbox.base_model, chat.stop_token_ids, temperature=0.0)
+    ours = generations(engine.generator(settings, tmp_path).generate(generation_requests))
+    theirs = generations(TransformersGenerator(settings).generate(generation_requests))
 
     assert ours.keys() == theirs.keys()
     equal = sum(ours[key] == theirs[key] for key in ours)
@@ -74,12 +78,16 @@ def test_greedy_tokens_equal_those_of_transformers(
 
 
 def test_a_sample_depends_on_its_seed_and_not_on_its_company(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
+    engine: VllmEngine,
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    tmp_path: Path,
 ) -> None:
     repeated = generation_requests[:8]
     again = [GenerationRequest(f"again {r.request_id}", r.prompt_ids, r.seed) for r in repeated]
     (full_stop,) = chat.response_ids(".")
-    vllm = _generator(sandbox.base_model, [full_stop], tmp_path, temperature=1.0)
+    vllm = engine.generator(_generating(sandbox.base_model, [full_stop], temperature=1.0), tmp_path)
     # The repetitions are in the second shard, among other rows.
     batches = vllm.generate([*generation_requests[:100], *again])
     samples = {key: g.token_ids for key, g in generations(batches).items()}
@@ -93,79 +101,77 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_company(
 
 
 def test_rewards_equal_the_raw_logits_of_transformers(
-    sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path
+    engine: VllmEngine, sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path
 ) -> None:
-    assert PYTHON is not None
-    vllm = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=PYTHON)
-    ours = rewards(vllm.score(scoring_requests))
-    transformers = TransformersScorer(sandbox.reward_model)
-    theirs = rewards(transformers.score(scoring_requests))
+    settings = _scoring(sandbox.reward_model)
+    ours = rewards(engine.scorer(settings, tmp_path).score(scoring_requests))
+    theirs = rewards(TransformersScorer(settings).score(scoring_requests))
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
+    engine: VllmEngine,
+    starts: list[str],
     sandbox: Sandbox,
     chat: ChatFormat,
     generation_requests: list[GenerationRequest],
     scoring_requests: list[ScoringRequest],
     tmp_path: Path,
 ) -> None:
-    assert PYTHON is not None
-    starts = list[str]()
-    keeper = VllmKeeper(on_start=starts.append)
     others = set(psutil.Process().children())  # servers that other tests share
-    try:
-        base, stops = sandbox.base_model, chat.stop_token_ids
-        greedy = _generator(base, stops, tmp_path / "generate", 0.0, keeper)
-        first = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
-        # Another job on the same engine: its own sampling settings and requests.
-        sampled = _generator(base, stops, tmp_path / "generate", 1.0, keeper)
-        second = [g for batch in sampled.generate(generation_requests[20:90]) for g in batch]
-        again = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
-        assert starts == [str(base)]
-        assert [len(first), len(second)] == [20, 70]
-        assert again == first
+    base, stops = sandbox.base_model, chat.stop_token_ids
+    greedy = engine.generator(_generating(base, stops, 0.0), tmp_path / "generate")
+    first = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
+    # Another job on the same engine: its own sampling settings and requests.
+    sampled = engine.generator(_generating(base, stops, 1.0), tmp_path / "generate")
+    second = [g for batch in sampled.generate(generation_requests[20:90]) for g in batch]
+    again = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
+    assert [line.partition(";")[0] for line in starts] == ["starting vLLM for base"]
+    assert [len(first), len(second)] == [20, 70]
+    assert again == first
 
-        scorer = VllmScorer(
-            _settings(sandbox.reward_model), scratch=tmp_path / "score", python=PYTHON, keeper=keeper
-        )
-        rewards = [pair for batch in scorer.score(scoring_requests[:10]) for pair in batch]
-        assert starts == [str(base), str(sandbox.reward_model)]
-        assert len(rewards) == 10
-        assert len(set(psutil.Process().children()) - others) == 1  # the first one gave its memory back
-    finally:
-        keeper.end()
+    scorer = engine.scorer(_scoring(sandbox.reward_model), tmp_path / "score")
+    rewards = [pair for batch in scorer.score(scoring_requests[:10]) for pair in batch]
+    assert starts[1].startswith("starting vLLM for reward;")
+    assert len(rewards) == 10
+    assert len(set(psutil.Process().children()) - others) == 1  # the first one gave its memory back
+    engine.close()
     assert set(psutil.Process().children()) <= others
 
 
-def test_a_worker_that_fails_hands_on_the_end_of_its_log(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_worker_that_fails_hands_on_the_end_of_its_log(
+    engine: VllmEngine, sandbox: Sandbox, tmp_path: Path
+) -> None:
     model = shutil.copytree(sandbox.base_model, tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "architectures": ["NobodysModel"]}))
-    vllm = _generator(model, [2], tmp_path / "scratch", temperature=0.0)
+    vllm = engine.generator(_generating(model, [2], temperature=0.0), tmp_path / "scratch")
     with pytest.raises(EngineError, match=r"worker\.log(.|\n)*last lines(.|\n)*NobodysModel"):
         list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
 
 
-def test_a_model_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_named_before_anything_starts(
+    engine: VllmEngine, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError, match="missing"):
-        _generator(tmp_path / "missing", [2], tmp_path / "scratch", temperature=0.0)
+        engine.generator(_generating(tmp_path / "missing", [2], 0.0), tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_model_that_is_no_reward_model_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert PYTHON is not None
+def test_a_model_that_is_no_reward_model_is_refused(
+    engine: VllmEngine, sandbox: Sandbox, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError, match="one label"):
-        VllmScorer(_settings(sandbox.base_model), scratch=tmp_path, python=PYTHON)
+        engine.scorer(_scoring(sandbox.base_model), tmp_path)
 
 
 def test_without_requests_no_worker_starts(sandbox: Sandbox, tmp_path: Path) -> None:
-    scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=tmp_path / "no-python")
+    scorer = VllmEngine(python=tmp_path / "no-python").scorer(_scoring(sandbox.reward_model), tmp_path)
     assert list(scorer.score([])) == []
 
 
 def test_an_interpreter_that_is_not_there_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
-    scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path, python=tmp_path / "no-python")
+    scorer = VllmEngine(python=tmp_path / "no-python").scorer(_scoring(sandbox.reward_model), tmp_path)
     with pytest.raises(EngineError, match=r"no-python.*make setup"):
         list(scorer.score([ScoringRequest("text", (1, 2))]))
 
@@ -173,18 +179,14 @@ def test_an_interpreter_that_is_not_there_is_named(sandbox: Sandbox, tmp_path: P
 PARENT = """
 import sys
 from pathlib import Path
-from figa_core.inference.vllm import VllmGenerator, VllmSettings
+from figa_core.inference.engine import Generating
+from figa_core.inference.vllm import VllmEngine
 from figa_core.ports import GenerationRequest
-model, scratch, python = sys.argv[1:]
-vllm = VllmGenerator(
-    VllmSettings(model, 300, gpu_memory_share=0.2, rows_per_shard=8),
-    temperature=1.0,
-    top_p=1.0,
-    max_tokens=100,
-    stop_token_ids=[0],
-    scratch=Path(scratch),
-    python=Path(python),
+model, scratch, python = map(Path, sys.argv[1:])
+settings = Generating(
+    model, [0], max_tokens=100, max_prompt_tokens=200, gpu_memory_share=0.2, rows_per_shard=8
 )
+vllm = VllmEngine(python=python).generator(settings, scratch)
 for batch in vllm.generate(GenerationRequest(str(i), (1, 5, 6), i) for i in range(4000)):
     print(len(batch), flush=True)
 """
@@ -221,21 +223,21 @@ def _only_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def test_one_row_that_the_engine_cannot_take_fails_alone(
+    engine: VllmEngine,
     sandbox: Sandbox,
     chat: ChatFormat,
     generation_requests: list[GenerationRequest],
     scoring_requests: list[ScoringRequest],
     tmp_path: Path,
 ) -> None:
-    assert PYTHON is not None
     odd = {"huge": (1, 10**6), "long": (5,) * 301, "none": (), "full": (5,) * 300}
-    vllm = _generator(sandbox.base_model, chat.stop_token_ids, tmp_path / "generate", temperature=0.0)
+    vllm = engine.generator(_generating(sandbox.base_model, chat.stop_token_ids, 0.0), tmp_path / "generate")
     requests = [*(GenerationRequest(key, ids, 0) for key, ids in odd.items()), *generation_requests[:4]]
     drawn = [row for batch in vllm.generate(requests) for row in batch]
     assert [row.row_id for row in drawn if isinstance(row, RowFailure)] == list(odd)
     assert len(drawn) == len(requests)
 
-    scorer = VllmScorer(_settings(sandbox.reward_model), scratch=tmp_path / "score", python=PYTHON)
+    scorer = engine.scorer(_scoring(sandbox.reward_model), tmp_path / "score")
     texts = [*(ScoringRequest(key, ids) for key, ids in odd.items()), *scoring_requests[:4]]
     scored = [row for batch in scorer.score(texts) for row in batch]
     assert {row.row_id for row in scored if isinstance(row, RowFailure)} == {"huge", "long", "none"}
