@@ -1,7 +1,7 @@
-"""When one row's error is that row's, and when there are so many that the fault lies elsewhere.
+"""Tells single failed rows from a stage that fails.
 
 A row that a model, a template or a verifier cannot handle is recorded with its reason, and the others go on.
-A stage that fails for row after row is not done: something that all rows have in common is wrong.
+If row after row fails, something is wrong that all rows have in common, and the stage is not done.
 """
 
 import re
@@ -20,7 +20,7 @@ _DETAIL_WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """So many rows of one kind of reason, and of one of them its id and its whole reason."""
+    """How many rows failed for one kind of reason, with the id and the whole reason of one of them."""
 
     kind: str
     rows: int
@@ -29,17 +29,17 @@ class Failed:
 
 
 def too_many(failed: int, rows: int) -> bool:
-    """Whether so many failed rows of `rows` are a fault of the whole stage: all, or above the share."""
+    """Whether the whole stage has failed: all rows did, or more than the share."""
     return failed > 0 and (failed >= rows or failed > max(FEW, MOST_SHARE * rows))
 
 
 def hopeless(failed: int, rows: int) -> bool:
-    """Whether so many of the first `rows` failed that it makes no sense to go on with the others."""
+    """Whether so many of the first `rows` failed that it is pointless to go on."""
     return failed >= _TELLING and failed > rows / 2
 
 
 def failure_kind(reason: str) -> str:
-    """A reason without what is the row's own, so that rows can be counted by it."""
+    """A reason without the details of the row, so that rows can be counted by reason."""
     kind = re.sub(r" \(.*", "", " ".join(reason.split()))
     kind = re.sub(r" returned .*, which is", " returned what is", kind)
     return kind.split(": ")[0] if " raised " in kind else kind

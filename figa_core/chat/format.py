@@ -15,7 +15,7 @@ Settled here, each with a test:
   ``<|im_end|>`` ends the user's turn, exactly as when the same messages go through transformers or vLLM.
   Prompts from people one does not trust need filtering before they are imported.
 * A template that prints the day's date gets a fixed one: the same messages have the same ids on every day.
-* A character of which a cut response holds only the first bytes is no part of its text.
+* If a cut response holds only the first bytes of a character, the character is left out of its text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ PLAIN_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
-"""Stands in where a tokenizer brings no chat template (a base model)."""
+"""Used when a tokenizer has no chat template (a base model)."""
 
 _DATE = datetime(2024, 7, 26)  # what Llama 3.1's template prints where it is told no date
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -62,7 +62,7 @@ class ChatFormat:
         stop_token_ids: every id on which generation stops, ascending.
         tokenizer_hash: SHA-256 of the tokenizer's whole definition.
         template_hash: SHA-256 of the template's text, the special tokens it may print and the end of turn.
-        fallback_template: whether `PLAIN_TEMPLATE` stands in for a missing one.
+        fallback_template: whether `PLAIN_TEMPLATE` replaces a missing one.
         template: the template's Jinja text.
     """
 
@@ -130,7 +130,7 @@ class ChatFormat:
         )
 
     def prompt_ids_or_reasons(self, conversations: Sequence[Sequence[Message]]) -> list[Ids | str]:
-        """`prompt_ids` of each conversation, or in words why this one has none; raises nothing."""
+        """`prompt_ids` of each conversation, or the reason why it has none; raises nothing."""
         return self._ids_or_reasons(conversations, for_generation=True)
 
     def response_ids(self, text: str) -> Ids:
@@ -150,7 +150,7 @@ class ChatFormat:
         """Ids that were generated up to a stop token (not included), without the rest of the end of turn.
 
         Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what is
-        before the stop is no part of the answer. Not for a response that was cut by length.
+        before the stop is not part of the answer. Not for a response that was cut by length.
         """
         ids, lead = tuple(generated_ids), self.end_of_turn_ids[:-1]
         return ids[: -len(lead)] if lead and ids[-len(lead) :] == lead else ids
@@ -176,7 +176,7 @@ class ChatFormat:
     def conversation_ids_or_reasons(
         self, conversations: Sequence[tuple[Sequence[Message], str]]
     ) -> list[Ids | str]:
-        """`conversation_ids` of each (messages, answer), or in words why it has none; raises nothing."""
+        """`conversation_ids` of each (messages, answer), or the reason why it has none; raises nothing."""
         whole = [(*messages, Message("assistant", answer)) for messages, answer in conversations]
         return self._ids_or_reasons(whole, for_generation=False)
 
@@ -208,7 +208,7 @@ class ChatFormat:
                 tokenize=False,
                 strftime_now=_DATE.strftime,
             )
-        except Exception as error:  # whatever a program from outside may raise
+        except Exception as error:  # a template is a program: it may raise anything
             roles = ", ".join(message.role for message in messages) or "none"
             raise InputError(
                 f"the chat template refuses these messages: {_in_words(error)} (roles: {roles})"
@@ -230,7 +230,7 @@ class ChatFormat:
     def _encode_or_reasons(self, texts: Sequence[str]) -> list[Ids | str]:
         try:
             return [*self._encode_template(texts)]
-        except Exception as error:  # half a surrogate pair, say, is no text to a tokenizer
+        except Exception as error:  # a tokenizer refuses half a surrogate pair, for example
             if len(texts) == 1:
                 return [f"the tokenizer refuses this text: {_in_words(error)}"]
         return [outcome for text in texts for outcome in self._encode_or_reasons([text])]
@@ -255,7 +255,7 @@ class ChatFormat:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _behind_anchor(self, ids: Ids) -> Ids:
-        """What follows the anchor; nothing where a token reaches over its end."""
+        """What follows the anchor; nothing if a token spans its end."""
         count = len(self._anchor_ids)
         return ids[count:] if ids[:count] == self._anchor_ids else ()
 

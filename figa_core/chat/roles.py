@@ -1,8 +1,8 @@
-"""Which conversations a chat template takes, and whether it prints all of what is said in them.
+"""Which conversations a chat template accepts, and whether it prints everything in them.
 
-A template may refuse a role (Gemma's takes no system message), or pass over it without a word: then the
-model would be asked something else than the data says. What a template does depends on the roles in their
-order, so it is tried on a conversation with marked contents, once for each order of roles.
+A template may refuse a role (Gemma's refuses system messages) or ignore it silently: then the model would be
+asked something else than the data says. What a template does depends on the order of the roles, so each order
+is tried once, on a conversation with marked contents.
 """
 
 from functools import lru_cache
@@ -15,19 +15,19 @@ _ORDERS_KNOWN = 1024
 
 
 class TemplateRoles:
-    """What one chat template makes of the roles of a conversation."""
+    """How one chat template treats the roles of a conversation."""
 
     def __init__(self, chat: ChatFormat) -> None:
         self._chat = chat
         self._try = lru_cache(_ORDERS_KNOWN)(self._try_roles)
 
     def refusal(self, messages: tuple[Message, ...], *, answered: bool) -> str | None:
-        """Why the template takes no messages of these roles, `answered` by the assistant or not; or None."""
+        """Why the template refuses these roles, `answered` by the assistant or not; None if it does not."""
         refused, _ = self._try(self._roles(messages, answered), answered)
         return refused
 
     def left_out(self, messages: tuple[Message, ...]) -> str | None:
-        """The first role whose content the template does not print, if there is one."""
+        """The first role whose content the template does not print; None if it prints all."""
         _, role = self._try(self._roles(messages, False), False)
         return role
 

@@ -1,4 +1,4 @@
-"""What `chat` takes from a tokenizer: ids without its call-time state, its control tokens, its hash."""
+"""A tokenizer's ids without its call-time state, its control tokens, and its hash."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def control_token_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids of the tokens that are no text."""
+    """Ids of the tokens that are not text."""
     # `all_special_ids` knows only those with a name (bos_token, eos_token …): not Llama 3's <|eot_id|>.
     added = tokenizer.added_tokens_decoder.items()
     return frozenset(tokenizer.all_special_ids) | {token_id for token_id, token in added if token.special}

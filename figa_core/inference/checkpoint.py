@@ -1,4 +1,4 @@
-"""What a Hugging Face model directory says of itself, read without loading the model.
+"""What the files of a model directory say about the model, read without loading it.
 
 vLLM runs in another interpreter, so what both engines must agree on is read from the files here.
 """
@@ -10,7 +10,7 @@ from figa_core.models.config_json import read_config, sections
 from figa_core.models.weight_files import read_weights
 
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
-_USUAL_LAYERS = 32  # where config.json says it in another way
+_USUAL_LAYERS = 32  # if config.json uses another name for it
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -18,7 +18,7 @@ _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 def checkpoint_dtype(model: Path) -> str:
     """The dtype in which transformers loads `model` with ``dtype="auto"``, by torch's name for it.
 
-    It is config.json's, or else that of the first floating-point weight. "auto" where neither tells.
+    It is the one in config.json, or else that of the first floating-point weight; "auto" if neither says.
 
     Raises:
         EngineError: there is no readable config.json in `model`.
@@ -36,7 +36,7 @@ def weights_bytes(model: Path) -> int:
 
 
 def model_size(model: Path) -> ModelSize:
-    """How large a model is, for an estimate of what it takes.
+    """How large a model is, for estimates of time.
 
     Raises:
         EngineError: there is no readable config.json in `model`.

@@ -1,10 +1,10 @@
-"""Which engine does a piece of work sooner: transformers in this process, or vLLM, which has to start first.
+"""Estimates which engine finishes sooner: transformers in this process, or vLLM, which has to start first.
 
-vLLM is the faster one once it is up, and takes a quarter of a minute to a minute to come up. For a dozen
-rows that is nearly all of the time; for a night's work it is nothing. The estimates need to be right in
-their order of magnitude only: near the border either choice costs about the same.
+vLLM is faster once it is up, but takes 15 to 60 seconds to start. For a dozen rows that is nearly all of the
+time; for a night's work it is nothing. Only the order of magnitude matters: near the border both take about
+the same time.
 
-No id depends on the engine, so what is stored stays valid whatever is chosen for the rest.
+No id depends on the engine, so stored rows stay valid whichever is chosen for the rest.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done: rows, mean tokens read of one, and most tokens written for one (0: scoring)."""
+    """The rows to do, the mean tokens read per row, and the most tokens written per row (0: scoring)."""
 
     rows: int
     tokens_read: float
@@ -21,7 +21,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """Of a checkpoint: parameters, bytes of its weights, and layers."""
+    """A checkpoint's parameters, bytes of its weights, and layers."""
 
     parameters: float
     weights_bytes: float
@@ -30,15 +30,15 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a kind of machine takes, for an estimate.
+    """The speed of a kind of machine, for an estimate.
 
     Attributes:
-        name: what people call it.
+        name: for people.
         pass_s: seconds of a forward pass besides its layers: sampling, and Python.
         layer_s: seconds of one layer in a forward pass, however small.
         token_s: seconds for a written token besides arithmetic: its cache is copied at every step.
         memory_bytes_s: bytes of weights read in a second; every step of a generation reads all of them.
-        flops: floating-point operations in a second.
+        flops: floating-point operations per second.
         load_s: seconds until transformers is imported.
         load_bytes_s: bytes of weights loaded in a second, by either engine.
         vllm_start_s: seconds until vLLM takes work, without the weights.
@@ -87,7 +87,7 @@ GPU = Device(
     generation_gain=6.0,
     scoring_gain=1.5,
 )
-"""Not measured by us but usual: vLLM compiles and captures graphs when it starts, and has no dispatch to
+"""Typical values, not measured: vLLM compiles and captures graphs when it starts, and has no dispatch to
 wait for afterwards.
 """
 
@@ -107,14 +107,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whether vLLM does the work, and why, in words for people."""
+    """Whether vLLM does the work, and the reason, for people."""
 
     vllm: bool
     reason: str
 
 
 def choose(ours: Estimate, theirs: Estimate, *, vllm_is_up: bool) -> Choice:
-    """The engine that is done sooner: transformers' estimate against vLLM's."""
+    """The engine that finishes sooner, by the estimates for transformers (`ours`) and vLLM (`theirs`)."""
     if vllm_is_up and theirs.work <= ours.total:
         return Choice(True, "vLLM is up with this model already")
     if theirs.total < ours.total:
@@ -134,21 +134,22 @@ def choose(ours: Estimate, theirs: Estimate, *, vllm_is_up: bool) -> Choice:
 def by_transformers(
     work: Work, model: ModelSize, device: Device, tokens_per_batch: int, *, imported: bool
 ) -> Estimate:
-    """What transformers takes: padded batches of `tokens_per_batch` tokens, one after another; `imported`:
-    whether this process has it already.
+    """The time with transformers, in padded batches of `tokens_per_batch` tokens.
+
+    `imported` says whether this process has imported it already.
     """
     start = (0.0 if imported else device.load_s) + model.weights_bytes / device.load_bytes_s
     return Estimate(start, _seconds(work, model, device, tokens_per_batch))
 
 
 def by_vllm(work: Work, model: ModelSize, device: Device, tokens_per_batch: int) -> Estimate:
-    """What vLLM takes: its start, then a share of what transformers would on the same device."""
+    """The time with vLLM: its start, then a share of what transformers would take on the same device."""
     gain = device.generation_gain if work.tokens_written else device.scoring_gain
     return Estimate(vllm_start_seconds(model, device), _seconds(work, model, device, tokens_per_batch) / gain)
 
 
 def vllm_start_seconds(model: ModelSize, device: Device) -> float:
-    """Until vLLM takes work."""
+    """Seconds until vLLM takes work."""
     return device.vllm_start_s + model.weights_bytes / device.load_bytes_s
 
 

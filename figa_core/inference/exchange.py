@@ -1,7 +1,6 @@
-"""The Parquet contract between this environment and vLLM's: what is in which column.
+"""The Parquet files that this environment and vLLM's exchange.
 
-Imported on both sides, so it needs nothing but pyarrow and the standard library. A shard is written under
-a temporary name and renamed when whole: a file that can be seen is complete.
+Imported on both sides, so it needs only pyarrow and the standard library. A shard that exists is complete.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from figa_core.records import FinishReason
 _T = TypeVar("_T")
 _IDS = pa.list_(pa.int32())
 GENERATION_REQUESTS = pa.schema([("request_id", pa.string()), ("prompt_ids", _IDS), ("seed", pa.int64())])
-# `failure` says in words why a row has neither a sample nor a reward; null where it has one.
+# `failure` says why a row has neither a sample nor a reward; null if it has one.
 GENERATIONS = pa.schema(
     [
         ("request_id", pa.string()),
@@ -37,7 +36,7 @@ def shard_name(index: int) -> str:
 
 
 def write_shard(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema) -> None:
-    """Write columns (in the schema's order) and rename the file into place."""
+    """Write columns, in the schema's order."""
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
     with replacing(path) as file:
         pq.write_table(pa.table(arrays, schema=schema), file, compression="zstd")

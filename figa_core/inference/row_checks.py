@@ -1,6 +1,6 @@
-"""What an engine cannot take of one row, known beforehand, and the way to find the row that fails.
+"""Finds the rows that an engine cannot take: before it tries, and by trying.
 
-Used on both sides of the exchange with vLLM, so it needs nothing but the standard library.
+Used on both sides of the exchange with vLLM, so it needs only the standard library.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _Out = TypeVar("_Out")
 
 
 def problem_of(token_ids: Sequence[int], *, vocabulary: int, longest: int | None = None) -> str | None:
-    """Why a model with so many embeddings, for at most `longest` tokens, cannot read these; or None."""
+    """Why a model with `vocabulary` embeddings and at most `longest` tokens cannot read these; or None."""
     if not token_ids:
         return "there is no token to read"
     worst = max(token_ids) if min(token_ids) >= 0 else min(token_ids)
@@ -25,8 +25,8 @@ def problem_of(token_ids: Sequence[int], *, vocabulary: int, longest: int | None
 def each_or_reason(
     work: Callable[[list[_Row]], list[_Out]], rows: list[_Row], errors: tuple[type[Exception], ...]
 ) -> list[_Out | str]:
-    """What `work` makes of the rows; where it raises one of `errors`, of each half by itself, down to the row
-    that it fails for: that one gives the error in words.
+    """The results of `work`. If it raises one of `errors`, the rows are halved until the row is found that it
+    fails for; the result of that row is the reason.
     """
     try:
         return [*work(rows)] if rows else []

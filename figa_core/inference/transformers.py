@@ -24,11 +24,11 @@ from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRe
 from figa_core.records import FinishReason
 
 _WINDOW_ROWS = 2000
-# Below so many operations a forward pass, threads wait for each other longer than they work: twice as slow
-# on a quiet machine, ten times on a busy one.
+# Below this many operations per forward pass, threads wait for each other longer than they work: that is
+# twice as slow on a quiet machine, and ten times on a busy one.
 _THREADED_FLOPS = 2.5e8
 _NAMES_SHOWN = 3
-# What PyTorch raises for a row that the model cannot take. Memory that runs out is no row's fault.
+# What PyTorch raises for a row that the model cannot take. Running out of memory is not the row's fault.
 _ROW_ERRORS = (IndexError, ValueError)
 _T = TypeVar("_T")
 _Out = TypeVar("_Out")
@@ -103,7 +103,7 @@ class TransformersScorer:
     """ports.Scorer on a sequence classifier with one label; raw logits."""
 
     def __init__(self, settings: Scoring) -> None:
-        """Raises EngineError when the model is no whole classifier with one label and a linear head."""
+        """Raises EngineError unless the model is a whole classifier with one label and a linear head."""
         require_model(settings.model, ModelRole.REWARD)
         self._model = _load(AutoModelForSequenceClassification, settings.model)
         head = getattr(self._model, "score", None)
@@ -142,7 +142,7 @@ class TransformersScorer:
 
 @contextmanager
 def _threads_for(flops: float) -> Iterator[None]:
-    """One thread for forward passes of little arithmetic, and as many as before for others."""
+    """One thread for small forward passes, and as many as before for others."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if flops < _THREADED_FLOPS else before)
     try:
@@ -152,21 +152,21 @@ def _threads_for(flops: float) -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back the GPU memory of engines that are gone: torch keeps it for this process otherwise."""
+    """Free the GPU memory of models that are gone: torch would keep it for this process."""
     if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def _padding(model: Any) -> int:
-    """An id to pad with: rows are padded on the right and masked, so any that has an embedding will do."""
+    """An id to pad with. Rows are padded on the right and masked, so any id with an embedding will do."""
     named = model.config.pad_token_id
     rows = model.get_input_embeddings().weight.shape[0]
     return named if isinstance(named, int) and 0 <= named < rows else 0
 
 
 def _load(kind: Any, path: Path) -> Any:
-    transformers_logging.disable_progress_bar()  # who runs us has a progress display of their own
+    transformers_logging.disable_progress_bar()  # the run has its own
     try:
         model, loading = kind.from_pretrained(
             path,
@@ -191,9 +191,9 @@ def _outcomes(
     batch: list[_T],
     read: Sequence[tuple[str, Sequence[int]]],
 ) -> list[_Out | RowFailure]:
-    """Why nothing comes of some rows, and what `work` makes of the others, which `model` can read.
+    """The results of `work` for the rows that `model` can read, and failures for the others.
 
-    `read`: each row's name and the ids that are read of it, in the order of the batch.
+    `read`: each row's name and the ids that the model reads, in the order of the batch.
     """
     vocabulary = model.get_input_embeddings().num_embeddings
     problems = [problem_of(ids, vocabulary=vocabulary) for _, ids in read]

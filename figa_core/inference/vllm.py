@@ -43,13 +43,13 @@ class VllmEngine(Engine):
         """See `Engine`; `scratch` holds the shards while rows are generated, and the worker's log after it.
 
         Raises:
-            EngineError: the model is not whole: vLLM would run on memory that nobody has written to.
+            EngineError: the model is not whole; vLLM would run on uninitialised memory.
         """
         require_model(settings.model, ModelRole.POLICY)
         return VllmGenerator(self, settings, scratch)
 
     def scorer(self, settings: Scoring, scratch: Path) -> "VllmScorer":
-        """See `generator`. Raises EngineError when the model is no whole classifier with one label."""
+        """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
         require_model(settings.model, ModelRole.REWARD)
         return VllmScorer(self, settings, scratch)
 

@@ -1,4 +1,4 @@
-"""The vLLM process: started once, kept up for the stages that follow with the same model, ended in time.
+"""The vLLM process: started once, kept for following stages with the same model, and ended in time.
 
 A worker (`vllm_worker`) loads one model and then takes jobs, a line of JSON each, on its standard input.
 Starting it costs more than a small stage's whole work, so a `VllmKeeper` leaves it up between stages; at
@@ -42,9 +42,9 @@ WorkerEngine = Mapping[str, object]
 
 
 class VllmKeeper:
-    """Hands out vLLM workers, at most one at a time, and keeps the last one up for whoever wants the same.
+    """Hands out vLLM workers, at most one at a time, and keeps the last one for the next job with its model.
 
-    `on_start` is told the model's path whenever a worker is about to start: that takes a while.
+    `on_start` gets the model's path whenever a worker is about to start, which takes a while.
     """
 
     def __init__(self, *, idle_s: float = IDLE_S, on_start: Callable[[str], None] | None = None) -> None:
@@ -63,7 +63,7 @@ class VllmKeeper:
     def worker(
         self, python: Path, engine: WorkerEngine, *, threads: int, log_path: Path
     ) -> Iterator["VllmWorker"]:
-        """The worker for `engine`. It stays up after a use that went well, and ends after any other.
+        """The worker for `engine`. It stays up after the context, unless that ends with an exception.
 
         Raises:
             EngineError: `python` cannot be started.
@@ -75,7 +75,7 @@ class VllmKeeper:
                     self._on_start(str(engine["model"]))
                     worker.start()
                 yield worker
-            except BaseException:  # also when the caller stops asking: the rest of the job is not wanted
+            except BaseException:  # or the caller stops early: the rest of the job is not wanted
                 with self._lock:
                     if self._worker is worker:
                         self.end()
@@ -159,7 +159,7 @@ class VllmWorker:
             ) from error
 
     def send(self, job: Mapping[str, object]) -> None:
-        """Hand it one job. A worker that is gone is noticed by whoever waits for the result."""
+        """Hand it one job. If it has ended, `wait_for` raises."""
         self._running.send(json.dumps(job).encode())
 
     def wait_for(self, path: Path) -> None:
@@ -176,7 +176,7 @@ class VllmWorker:
             )
 
     def stop(self) -> None:
-        """End it: politely, then not."""
+        """End it."""
         if self._process is not None:
             self._process.stop()
 
@@ -187,9 +187,9 @@ class VllmWorker:
 
 
 def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:
-    """How many threads the CPU build gets; a GPU's worker does not need them.
+    """How many threads the CPU build gets; with a GPU they do not matter.
 
-    Below the limit more than two gain nothing, and threads that wait for each other cost a busy machine much.
+    Below the limit more than two threads gain nothing, and cost a busy machine a lot.
     """
     cores = os.cpu_count() or 1
     return min(2, cores) if weights_bytes < small_below else cores

@@ -1,4 +1,4 @@
-"""The interpreter of the environment that has vLLM, found and asked without loading vLLM."""
+"""Finds the interpreter of vLLM's environment, without loading vLLM."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def find_vllm_python() -> Path | None:
 
 
 def require_vllm_python() -> Path:
-    """The same; raises EngineError without one, too."""
+    """As `find_vllm_python`, but raises EngineError if there is none."""
     python = find_vllm_python()
     if python is None:
         raise EngineError(
@@ -70,7 +70,7 @@ def vllm_package() -> str | None:
 
 @lru_cache(maxsize=16)
 def why_not(python: Path) -> str | None:
-    """What keeps this interpreter from running vLLM; None if nothing does, as far as can be told at once."""
+    """What keeps this interpreter from running vLLM; None if nothing does, as far as a quick look shows."""
     try:
         answer = subprocess.run(
             [str(python), "-c", _QUESTION],
@@ -85,6 +85,6 @@ def why_not(python: Path) -> str | None:
         return f"it did not answer in {_TIMEOUT_S:.0f} s"
     if answer.returncode != 0:
         said = answer.stderr.decode(errors="replace").strip().splitlines()
-        return f"it is no Python that works ({said[-1][:200] if said else f'exit code {answer.returncode}'})"
+        return f"it is not a working Python ({said[-1][:200] if said else f'exit code {answer.returncode}'})"
     missing = answer.stdout.decode(errors="replace").split()
     return f"it has no {' and no '.join(missing)}" if missing else None

@@ -1,7 +1,7 @@
-"""What makes two model directories the same model: the hash of their files.
+"""The hash of a model directory's files: two directories with the same hash are the same model.
 
-Hashing gigabytes every night is slow, so a small JSON file remembers each file's hash by size and time. While
-a file of weights is read for that anyway, it is also looked through for values that are no numbers.
+Hashing gigabytes every night is slow, so a small JSON file keeps each file's hash by size and time. While
+weights are read for that, they are also searched for values that are not finite.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
 
     Raises:
         InputError: no such directory, no config.json or safetensors in it, a file that cannot be read, or
-            weights that are no numbers.
+            weights that are not finite.
     """
     if not (directory / "config.json").exists():
         raise InputError(
@@ -55,7 +55,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
 
 
 def _write(cache: Path, known: dict[str, str]) -> None:
-    """Remember the hashes. They can be computed again: a full disk ends nothing here."""
+    """Keep the hashes. They can be computed again, so a full disk is not an error."""
     with contextlib.suppress(OSError, orjson.JSONEncodeError):  # a path that is no UTF-8 cannot be a key
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache, orjson.dumps(known))

@@ -22,7 +22,7 @@ _ITEM_BYTES = {
 
 
 class UnreadableWeightsError(ValueError):
-    """A file that is no whole safetensors file; the message says what it is instead, and what to do."""
+    """Not a whole safetensors file; the message says what it is instead, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def read_header(file: Path) -> list[Tensor]:
 
 
 def git_lfs_pointer(beginning: bytes) -> bool:
-    """Whether a file that begins so stands for one that git-lfs has not fetched."""
+    """Whether a file that begins like this is a pointer to one that git-lfs has not fetched."""
     return beginning.startswith(b"version https://git-lfs.github.com/")
 
 

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the run that started them.
+"""Child processes never outlive the run that started them.
 
 Every long-lived child of ours (vLLM worker, torchrun and its ranks, Prefect server, teacher) calls
 `die_with_parent` first thing. On Linux the kernel then kills it when its parent ends, however the parent

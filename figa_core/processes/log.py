@@ -1,8 +1,8 @@
-"""What a child process tells reaches the log of the run that started it; all that it prints stays in a file.
+"""Logs what a child process tells, in the run that started it; everything that it prints stays in its file.
 
-While a child (the vLLM worker, the ranks of a training) writes to its file, a thread reads what is new there
-and hands on the messages that `tell` marked, and the last words of native code, which nobody could mark.
-Repetitions (of each rank, or with other numbers) and what is too much stay in the file only.
+While a child (the vLLM worker, the ranks of a training) writes to its file, a thread reads it and logs the
+messages that `tell` marked, and crashes of native code, which cannot be marked. Repetitions (of each rank, or
+with other numbers) and floods stay in the file only.
 """
 
 import contextvars

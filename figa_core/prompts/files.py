@@ -1,7 +1,7 @@
-"""Files of prompts of every kind that is read, as a stream of rows: JSON by line or array, gzip, Parquet.
+"""Reads files of prompts as a stream of rows: JSON lines or arrays, plain or gzipped, and Parquet.
 
-A directory stands for the files in it, in the order of their names. What a file is tells its name; where its
-first bytes say otherwise, or that its text is no UTF-8, it is refused in words that name what it is.
+A directory means the files in it, in the order of their names. A file's name says what kind it is. If its
+first bytes disagree, or are not UTF-8, the file is refused with a message that says what it really is.
 """
 
 import codecs
@@ -37,14 +37,14 @@ _OTHER_FORMATS = (
 _TEXT_STARTS = b'{[" \t\r\n'
 
 Row = Mapping[str, Any] | str
-"""A row's fields, or in words why it has none."""
+"""A row's fields, or the reason why it has none."""
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or those of a directory that are read as prompts, by name.
+    """The file itself, or the files of prompts in a directory, sorted by name.
 
     Raises:
-        InputError: there is no such file, or none of a kind that is read.
+        InputError: there is no such file, or none of a kind that can be read.
     """
     try:
         if path.is_dir():
@@ -72,7 +72,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def prompts_fingerprint(path: Path) -> str:
-    """What makes two files of prompts the same: their bytes; of a directory, its files' names and bytes.
+    """A hash of the file's bytes; for a directory, of its files' names and bytes.
 
     Raises:
         InputError: see `files_of`; or a file cannot be read.
@@ -87,14 +87,14 @@ def prompts_fingerprint(path: Path) -> str:
 
 
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Each row with where it is: "" in a single file, "NAME, row N" in a directory.
+    """Each row with its place: "" in a single file, "NAME, row N" in a directory.
 
     Args:
         path: a file or a directory.
-        columns: what is read of Parquet; the first must be there.
+        columns: the Parquet columns to read; the first must exist.
 
     Raises:
-        InputError: see `files_of`; or a file is of another kind than its name says, or damaged.
+        InputError: see `files_of`; or a file is damaged, or not what its name says.
     """
     files = files_of(path)
     for file in files:
@@ -103,12 +103,12 @@ def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 
 def _is_meant(path: Path) -> bool:
-    """A link without its file is meant, too: its rows would be lost without a word."""
+    """Dangling links count, too: otherwise their rows would be lost silently."""
     return not path.is_dir() and not path.name.startswith((".", "_"))
 
 
 def _kind(path: Path) -> tuple[str, bool]:
-    """The ending that says what a file holds, in small letters, and whether it is packed."""
+    """The lower-case suffix that says what a file holds, and whether it is gzipped."""
     name = path.name.lower()
     packed = name.endswith(_PACKED)
     return Path(name.removesuffix(_PACKED)).suffix, packed
@@ -151,7 +151,7 @@ def _check_format(path: Path, head: bytes) -> None:
     for magic, name in _OTHER_FORMATS:
         if head.startswith(magic):
             raise InputError(f"this is {name}, and {_remedy(name, path)}")
-    # JSON begins with two ASCII characters, so zeros among the first bytes tell the encoding.
+    # JSON begins with two ASCII characters, so zeros among the first bytes reveal the encoding.
     zeros = [byte == 0 for byte in head[:4]]
     for name, places in (
         ("UTF-32", [False, True, True, True]),

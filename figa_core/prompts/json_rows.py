@@ -1,7 +1,7 @@
-"""JSON text as people's files hold it, cut into rows: a line, or an element of an array, at a time.
+"""Cuts JSON files into rows: one line, or one element of an array, at a time.
 
-What Python's own writer produces is read as well as what the standard allows: NaN and Infinity, integers of
-any length, half a surrogate pair. Which of it may be where is for others to judge.
+It also accepts what Python's own writer produces and the standard does not allow: NaN and Infinity, integers
+of any length, half a surrogate pair. The callers judge what is valid where.
 """
 
 import codecs
@@ -16,7 +16,7 @@ import orjson
 from figa_core.errors import InputError
 
 MOST_ROW_BYTES = 2**26
-"""A longer line or element is taken for a file of another kind, and never held in memory."""
+"""A longer line or element means another kind of file; it is never held in memory."""
 
 _CHUNK_BYTES = 2**20
 _BOM = codecs.BOM_UTF8
@@ -26,11 +26,11 @@ _TOO_LONG = f"not a row: longer than {MOST_ROW_BYTES // 2**20} MiB"
 _CUT_OFF = "the file ends within its JSON array, as one does that was cut off"
 
 Row = dict[str, Any] | str
-"""An object, or in words why there is none."""
+"""An object, or the reason why there is none."""
 
 
 def parse_object(text: bytes) -> Row:
-    """The JSON object that `text` holds, or in words what is wrong with it; raises nothing."""
+    """The JSON object in `text`, or what is wrong with it; raises nothing."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -56,7 +56,7 @@ def _whole_number(digits: str) -> int | float:
 
 
 def rows_of_lines(file: IO[bytes]) -> Iterator[Row]:
-    """The rows of a file with one JSON object a line; empty lines are none.
+    """The rows of a file with one JSON object per line; empty lines are skipped.
 
     Raises:
         InputError: the whole file is one JSON array.
@@ -73,7 +73,7 @@ def rows_of_lines(file: IO[bytes]) -> Iterator[Row]:
 
 
 def rows_of_document(file: IO[bytes]) -> Iterator[Row]:
-    """The rows of a .json file: the elements of an array, or objects one after another, on lines or not.
+    """The rows of a .json file: the elements of an array, or objects one after another.
 
     Raises:
         InputError: an element is longer than `MOST_ROW_BYTES`.
@@ -88,13 +88,13 @@ def rows_of_document(file: IO[bytes]) -> Iterator[Row]:
 
 
 def is_a_row_a_line(head: bytes) -> bool:
-    """Whether the first line in `head` is a whole JSON object: then a broken line is that line's fault."""
+    """Whether the first line in `head` is a whole JSON object: then a broken line affects only itself."""
     line, end, _ = head.removeprefix(_BOM).lstrip().partition(b"\n")
     return bool(end) and line.startswith(b"{") and isinstance(parse_object(line), dict)
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Lines with something in them; None for one that is too long."""
+    """Lines that are not empty; None for one that is too long."""
     while line := file.readline(MOST_ROW_BYTES):
         if len(line) == MOST_ROW_BYTES and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
@@ -123,7 +123,7 @@ def _opens_an_array(line: bytes, *, alone: bool) -> bool:
 class _Splitter:
     """Cuts a stream of JSON into the texts of its rows, holding one row at a time.
 
-    It looks at brackets, commas and strings only; whether a row is JSON shows when it is parsed.
+    It looks only at brackets, commas and strings; rows are validated when they are parsed.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class _Splitter:
         self._text, self._scanned = text[start:], scanned - start
 
     def _row_end(self, mark: bytes, token: re.Match[bytes]) -> int | None:
-        """Where a row ends, if it ends with this token."""
+        """The position where a row ends, if it ends with this token."""
         if mark in b"[{":
             self._depth += 1
             if mark == b"[" and self._depth == 1 and not self._base:

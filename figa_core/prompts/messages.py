@@ -1,6 +1,6 @@
-"""Reads the chat messages of a prompt, or says in words what is wrong with them.
+"""Reads the chat messages of a prompt, or says what is wrong with them.
 
-Nothing of a message is left out silently: what it says besides role and content refuses the row.
+Nothing is left out silently: a message that has more to say than role and content refuses its row.
 """
 
 import re
@@ -9,7 +9,7 @@ from figa_core.records import Message
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-# What data sets note about a message and no template prints.
+# Fields in which data sets keep notes about a message, and which no template prints.
 _NOTES = frozenset(
     {"id", "uuid", "index", "idx", "turn", "turn_id", "turn_identifier", "message_id", "parent_id"}
     | {"conversation_id", "user_id", "timestamp", "time", "date", "created", "created_at", "create_time"}
@@ -23,7 +23,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, ...] | str:
-    """The messages, a system prompt put before plain text; or in words what is wrong with them."""
+    """The messages, a system prompt put before plain text; or what is wrong with them."""
     if isinstance(value, str):
         if (problem := _prompt_problem(value)) is not None:
             return problem
@@ -68,7 +68,7 @@ def _prompt_problem(text: str) -> str | None:
 
 
 def _parse_message(item: object) -> Message | str:
-    """One message, or in words what is wrong with it."""
+    """One message, or what is wrong with it."""
     needs = f"a chat message needs a role ({', '.join(_ROLES)}) and a text content"
     if not isinstance(item, dict):
         return f"{needs}: it is {kind_of(item)}"

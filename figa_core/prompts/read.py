@@ -16,7 +16,7 @@ from figa_core.prompts.files import iter_rows
 from figa_core.prompts.messages import kind_of, parse_messages, text_problem
 from figa_core.records import Prompt, Split
 
-# Beside the messages, and rendered by templates that know tools; a row that has some means them.
+# A row's tools are rendered by templates that know tools: a row that has some cannot do without them.
 _TOOLS = "tools"
 _SHOWN = 12
 _WIDTH = 40
@@ -25,7 +25,7 @@ _PLACE = re.compile(r" \[in [^\]]*, row \d+\]$")
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used: where it is (row number from 1; empty lines are none) and why."""
+    """A row that cannot be used: its number, from 1 and without empty lines, and the reason."""
 
     row: int
     reason: str
@@ -33,7 +33,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class RowFormat:
-    """Which fields of a row mean what; see `config.PromptsConfig`."""
+    """The meaning of a row's fields; see `config.PromptsConfig`."""
 
     prompt_field: str
     reference_field: str | None
@@ -49,8 +49,8 @@ def read_prompts(
     `path` is a file, or a directory whose files are read in the order of their names.
 
     Raises:
-        InputError: a file is missing, of an unknown kind, in another encoding than UTF-8, damaged, or it is
-            Parquet that lacks the prompt column.
+        InputError: a file is missing, damaged, of an unknown kind or not UTF-8, or a Parquet file lacks the
+            prompt column.
     """
     columns = [row_format.prompt_field, _TOOLS]
     if row_format.reference_field:
@@ -66,7 +66,7 @@ def read_prompts(
 
 
 def reason_kind(reason: str) -> str:
-    """A bad row's reason without what is the row's own, so that rows can be counted by it."""
+    """A bad row's reason without the details of the row, so that rows can be counted by reason."""
     reason = _PLACE.sub("", reason)
     if reason.startswith("duplicate"):
         return "duplicate"
@@ -76,14 +76,14 @@ def reason_kind(reason: str) -> str:
 
 
 def split_of(prompt_id: str, held_out_share: float) -> Split:
-    """Decided by the id's hash: stable however often and in whatever company the prompt is imported."""
+    """Decided by the id's hash: the same however often, and with whatever others, a prompt is imported."""
     digest = hashlib.sha256(f"split:{prompt_id}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     return Split.HELD_OUT if position < held_out_share else Split.TRAIN
 
 
 def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
-    """The prompt, or in words why the row cannot be used."""
+    """The prompt, or why the row cannot be used."""
     field = row_format.prompt_field
     if field not in row:
         known = ", ".join(name[:_WIDTH] for name in list(row)[:_SHOWN]) or "none"
@@ -126,5 +126,5 @@ def _reference_problem(value: object) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Half characters in a file's own words, such as the name of a field, are no text to a database."""
+    """A database refuses half characters, which may be in a file's own words, such as a field's name."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What the first rows of a file of prompts are: how many can be used for what, and why others cannot."""
+"""Counts the first rows of a file of prompts: how many can be used for what, and why others cannot."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from figa_core.records import Prompt, Split
 
 @dataclass(frozen=True, slots=True)
 class PromptSurvey:
-    """Counts over the rows that were read; `whole` says whether those are all there are.
+    """Counts over the rows that were read; `whole` says whether those are all rows.
 
     `train`, `held_out` and `with_reference` (of `train`) count distinct prompts. `reasons` counts unusable
     rows by kind, and `examples` holds the first of each. `train_prompts` and `held_out_prompts` are the
@@ -26,12 +26,12 @@ class PromptSurvey:
 
     @property
     def usable(self) -> int:
-        """Distinct prompts that can be used, for training or for judging."""
+        """Distinct prompts that can be used, for training or for evaluation."""
         return len(self.train_prompts) + len(self.held_out_prompts)
 
     @property
     def unusable(self) -> int:
-        """Rows that cannot be read as prompts; repeated prompts are no fault and do not count."""
+        """Rows that cannot be read as prompts; repeated prompts are not an error and do not count."""
         return self.reasons.total()
 
     @property

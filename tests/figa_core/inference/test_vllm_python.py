@@ -23,8 +23,8 @@ def test_an_interpreter_without_vllm_is_refused_with_what_it_lacks() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("echo 'SyntaxError: not this one' >&2; exit 3", "no Python that works (SyntaxError: not this one)"),
-        ("exit 3", "no Python that works (exit code 3)"),
+        ("echo 'SyntaxError: not this one' >&2; exit 3", "not a working Python (SyntaxError: not this one)"),
+        ("exit 3", "not a working Python (exit code 3)"),
         ("echo vllm pyarrow", "it has no vllm and no pyarrow"),
     ],
 )
