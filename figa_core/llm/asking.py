@@ -43,7 +43,7 @@ class Asking(Generic[V]):
     asked_again: int = 0
     objection: ChatMessages = ()
     unfit: str | None = None  # why the last answer was, if one came
-    busy_at: float | None = None  # when the call was sent that the server was last too busy for
+    busy_at: float | None = None  # when the call was sent that the server was first too busy for
 
     @property
     def messages(self) -> ChatMessages:

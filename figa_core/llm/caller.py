@@ -158,10 +158,10 @@ class Caller:
         """
         if reply.outcome is not CallOutcome.SERVER_ERROR or reply.retry_after_s is None:
             return False
-        if asking.busy_at is not None and self._health.served_since(asking.busy_at):
-            return False
-        asking.busy_at = sent_at
-        return True
+        if asking.busy_at is None:
+            asking.busy_at = sent_at
+            return True
+        return not self._health.served_since(asking.busy_at)
 
     def _account(self, reply: Reply, tokens: int, sent_at: float, *, busy: bool) -> float:
         """Set the limiter right; return the seconds that the endpoint asked to wait."""

@@ -1,11 +1,21 @@
-"""What is settled, and what stays open, where an endpoint refuses every row it is asked about."""
+"""What a reply changes for other calls; what stays open where an endpoint refuses every row."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from figa_core.llm.asker import Asker
+from figa_core.llm.calls import CallOutcome
+from figa_core.llm.journal import AnswerJournal
+from figa_core.llm.question import ChatMessages
+from figa_core.llm.reply import Reply
+from figa_core.llm.settings import AskerSettings
 from figa_core.records import RevisionStatus
 from tests.figa_core.llm.runs import Run, number_of, refusing
+from tests.figa_core.llm.test_grader import question, said
+from tests.figa_core.llm.virtual import now, on_fast_clock
 
 
 @pytest.mark.parametrize("rows", [4, 5, 12])
@@ -43,3 +53,60 @@ async def test_of_refusals_in_different_words_only_those_of_several_rows_stay_op
     asked = await run.ask(7, max_concurrency=1)
     assert [revision.revision_id for revision in asked.written_off] == ["rev-0003"]
     assert asked.count(RevisionStatus.FAILED) == 7
+
+
+class _Timed:
+    """A transport that answers by the text asked about, and knows when it was asked about each."""
+
+    url, model = "recorded", "recorded"
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies = replies
+        self.asked: dict[str, list[float]] = {text: [] for text in replies}
+
+    async def ask(self, messages: ChatMessages, **_: Any) -> Reply:
+        await asyncio.sleep(0)
+        text = messages[0]["content"]
+        self.asked[text].append(now())
+        return self.replies[text]
+
+    async def aclose(self) -> None:
+        return
+
+
+def ask_all(path: Path, transport: _Timed, **settings: Any) -> None:
+    async def main() -> None:
+        async with (
+            AnswerJournal(path, linger_s=0.001) as journal,
+            Asker(transport, AskerSettings("test", backoff_s=0.001, **settings), journal=journal) as asker,
+        ):
+            async for _ in asker.ask(map(question, transport.replies)):
+                pass
+
+    on_fast_clock(main)
+
+
+@pytest.mark.parametrize(("used", "waits"), [(20, (0, 2)), (10_000, (9, 12))])
+def test_a_call_that_used_more_tokens_than_was_thought_is_made_up_for_before_the_next(
+    tmp_path: Path, used: int, waits: tuple[float, float]
+):
+    expensive = Reply(CallOutcome.ANSWERED, None, "grade: 1", "stop", prompt_tokens=used, completion_tokens=1)
+    transport = _Timed(first=expensive, second=said("grade: 2"))
+    # 1,000 tokens a second.
+    ask_all(tmp_path / "journal.jsonl", transport, tokens_per_minute=60_000, max_concurrency=1)
+    [first], [second] = transport.asked.values()
+    assert waits[0] <= second - first <= waits[1]
+
+
+@pytest.mark.parametrize("at_once", [2, 4])
+def test_a_question_that_is_told_to_wait_while_others_are_answered_holds_nobody_back(
+    tmp_path: Path, at_once: int
+):
+    unavailable = Reply(CallOutcome.SERVER_ERROR, "HTTP 503", status=503, retry_after_s=60)
+    others = {f"text {number}": said("grade: 1") for number in range(40)}
+    transport = _Timed(bad=unavailable, **others)
+    ask_all(tmp_path / "journal.jsonl", transport, max_concurrency=at_once, max_attempts=8)
+    assert len(transport.asked["bad"]) >= 8
+    assert all(len(times) == 1 for text, times in transport.asked.items() if text != "bad")
+    spent = max(max(times) for times in transport.asked.values()) - transport.asked["bad"][0]
+    assert 60 <= spent < 3 * 60  # all wait the first times that it is told so, not each time
