@@ -195,7 +195,7 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{location}: missing; add it"
     if problem["type"] == "model_type":
-        message = f"is to be a table: a line [{location}], and its settings below it"
+        message = f"must be a table: a line [{location}], and its settings below it"
     if location.endswith(_NEVER_REPEATED):
         return f"{location}: {message}"
     return f"{location}: {message} (got {shortened(repr(problem['input']), _GOT_LENGTH)})"

@@ -68,7 +68,7 @@ class GenerationConfig(Section):
     )
     engine: Annotated[EngineName, Decides.NOTHING] = Field(
         default=AUTO,
-        description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
+        description="vllm, transformers, or auto: whichever is done sooner, with vLLM's start counted.",
     )
     samples_per_prompt: Annotated[int, Decides.ROWS, Always()] = Field(
         default=1, ge=1, le=64, description="Samples of every training prompt."
@@ -101,7 +101,7 @@ class RewardConfig(Section):
     )
     engine: Annotated[EngineName, Decides.NOTHING] = Field(
         default=AUTO,
-        description="vllm, transformers, or auto: the one that is done sooner, vLLM's start included.",
+        description="vllm, transformers, or auto: whichever is done sooner, with vLLM's start counted.",
     )
     max_length: Annotated[int, Decides.ROWS, Within("scorer")] = Field(
         default=2048, ge=8, le=TOKENS_MAX, description="Longer texts lose their beginning, in tokens."

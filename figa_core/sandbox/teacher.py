@@ -2,7 +2,7 @@
 
     python -m figa_core.sandbox.teacher --port 0 --port-file F --log requests.jsonl --requests-per-minute 6000
 
-It takes the place of a provider's LLM: `base_url`, `model` and a key replace it. Every request is written to
+It stands in for a provider's LLM: only `base_url`, `model` and the key differ. Every request is written to
 the log before it is answered, so that the log tells what was asked even after a kill. Loopback only.
 """
 

@@ -95,7 +95,7 @@ def test_a_field_that_is_missing_from_its_section_is_named(tmp_path: Path) -> No
 
 def test_a_section_that_is_no_section_is_named_even_when_it_is_overridden(tmp_path: Path) -> None:
     for overrides in (None, {"loss": {"gamma": 0.1}}):
-        with pytest.raises(ConfigError, match=r"loss: is to be a table: a line \[loss\]"):
+        with pytest.raises(ConfigError, match=r"loss: must be a table: a line \[loss\]"):
             load(tmp_path, "loss = 3\n" + MINIMAL, overrides)
 
 

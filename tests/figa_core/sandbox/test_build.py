@@ -26,7 +26,7 @@ def test_the_sandbox_is_ordinary_model_directories_and_unique_prompts(micro_sand
         assert verify(messages, row["reference"]) == pytest.approx(1)
 
 
-def test_what_killed_builds_left_is_gone_and_only_the_parts_of_a_sandbox_stand(micro_sandbox, micro_root):
+def test_what_killed_builds_left_is_gone_and_only_the_parts_of_a_sandbox_are_there(micro_sandbox, micro_root):
     assert {path.name for path in micro_sandbox.directory.iterdir()} == {
         "base",
         "reward",
@@ -45,7 +45,7 @@ def test_progress_is_told_and_figures_are_kept(micro_sandbox, micro_progress):
     )
 
 
-def test_a_sandbox_that_stands_is_not_built_again(micro_sandbox, micro_root, micro_recipe):
+def test_a_sandbox_that_exists_is_not_built_again(micro_sandbox, micro_root, micro_recipe):
     lines: list[str] = []
     assert build_recipe(micro_root, micro_recipe, on_progress=lines.append) == micro_sandbox
     assert lines == []

@@ -16,7 +16,7 @@ from figa_core.sandbox.teacher_rules import TeacherFault, message_hash
 
 MODEL = "sandbox-teacher"
 TEXT = (
-    "Mend.\n<conversation>\nuser: I am Anna. My order is a red lamp, marked lost, to Oslo in 4 days.\n"
+    "Fix.\n<conversation>\nuser: I am Anna. My order is a red lamp, marked lost, to Oslo in 4 days.\n"
     "</conversation>\n<response>\nDear Anna, your blue lamp is lost. It will reach Oslo in 4 days. "
     "Kind regards, your support team.\n</response>"
 )
