@@ -10,21 +10,6 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 
-class Stage(StrEnum):
-    """The stages in the order in which the flow runs them."""
-
-    IMPORT = "import"
-    GENERATE = "generate"
-    SCORE = "score"
-    FILTER = "filter"
-    REVISE = "revise"
-    ADMIT = "admit"
-    WEIGH = "weigh"
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-    REPORT = "report"
-
-
 class Split(StrEnum):
     """Decided at import by the prompt's hash and stored; held-out prompts are never trained on."""
 

@@ -57,36 +57,32 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, weigh; for whoever holds the workspace."""
-    at = run.workspace, run.run_id
+    at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
+    model, longest = config.generation.model, config.prompts.max_prompt_tokens
     _take_in_journal(story, run)
-    models = config.generation.model, config.reward.model
-    await story.tell("import", import_prompts, *at, config.prompts, *models)
-    longest = config.prompts.max_prompt_tokens
-    await story.tell("generate", generate, *at, config.generation, run.sampling, longest, engines=run.engines)
-    await story.tell(
-        "score responses",
-        score_responses,
-        *at,
-        config.reward,
-        run.generator,
-        Split.TRAIN,
-        engines=run.engines,
-    )
-    await story.tell("score references", score_references, *at, config.reward, engines=run.engines)
-    await story.tell(
-        "filter",
-        filter_responses,
-        *at,
-        config.filter,
-        revision_recipe(config.revision, config.revision_prompt, run.templates),
-        run.generator,
-        run.scorer,
-        counted=False,
-    )
+    with story.stage("import") as stage:
+        stage.counts = import_prompts(*at, config.prompts, model, reward.model, on_progress=stage.on_progress)
+    with story.stage("generate") as stage:
+        stage.counts = generate(
+            *at, config.generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress
+        )
+    with story.stage("score responses") as stage:
+        stage.counts = score_responses(
+            *at, reward, run.generator, Split.TRAIN, engines=engines, on_progress=stage.on_progress
+        )
+    with story.stage("score references") as stage:
+        stage.counts = score_references(*at, reward, engines=engines, on_progress=stage.on_progress)
+    with story.stage("filter") as stage:
+        recipe = revision_recipe(config.revision, config.revision_prompt, run.templates)
+        stage.counts = filter_responses(*at, config.filter, recipe, run.generator, run.scorer)
     await _revise(story, run, config)
-    await story.tell("score revisions", score_revisions, *at, config.reward, engines=run.engines)
-    await story.tell("admit", admit, *at, config.admission, run.scorer, counted=False)
-    weighed = await story.tell("weigh", weigh, *at, config.weighting, config.generation.model, run.scorer)
+    with story.stage("score revisions") as stage:
+        stage.counts = score_revisions(*at, reward, engines=engines, on_progress=stage.on_progress)
+    with story.stage("admit") as stage:
+        stage.counts = admit(*at, config.admission, run.scorer)
+    with story.stage("weigh") as stage:
+        weighed = weigh(*at, config.weighting, model, run.scorer, on_progress=stage.on_progress)
+        stage.counts = weighed.counts
     await publish_funnel(run)
     return weighed
 
@@ -99,16 +95,17 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     """
     sections = RevisionSections.of(config)
     _take_in_journal(story, run)  # by now it is known which rows there are
-    revised = await story.tell(
-        "revise",
-        revise,
-        run.workspace,
-        run.run_id,
-        sections,
-        run_batch=revise_batch,
-        on_note=story.progress.line,
-        stopping=f"answers under way are awaited for {sections.batches.drain_s:.0f} s",
-    )
+    drained = f"answers under way are awaited for {sections.batches.drain_s:.0f} s"
+    with story.stage("revise", stopping=drained) as stage:
+        revised = await revise(
+            run.workspace,
+            run.run_id,
+            sections,
+            run_batch=revise_batch,
+            on_progress=stage.show,
+            on_note=story.progress.line,
+        )
+        stage.counts = revised.counts
     await publish_failures(run)
     check_open_rows(revised, config.revision_batches.failed_share_max)
     check_refused_rows(revised, config.revision_batches.refused_share_max)

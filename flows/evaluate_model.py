@@ -21,6 +21,7 @@ from flows.terminal.progress import current
 from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report
+from tasks.results import Counts
 from tasks.score import score_responses
 from tasks.train import BASE_LABEL, label_of
 
@@ -59,8 +60,7 @@ async def evaluate_model(
         label = label or _label_of(model, workspace)
         _check_label(run, config, label, model)
         await judge(story, run, config, {label: model})
-        data = await story.tell("report", report, run.workspace, run.run_id, created_at=now(), counted=False)
-        await publish_report(run, data)
+        data = await report_run(story, run)
     return data
 
 
@@ -96,17 +96,31 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
 
     All of them sample before any is scored, so that the reward model is loaded once.
     """
-    at, longest = (run.workspace, run.run_id), config.prompts.max_prompt_tokens
+    at, engines, longest = (run.workspace, run.run_id), run.engines, config.prompts.max_prompt_tokens
     generators = {}
     for label, model in models.items():
         sampling = _sampling(config, model)
         generators[label] = generator_id(run.workspace, config.generation, sampling)
-        title = f"evaluate {label}: generate"
-        await story.tell(title, generate, *at, config.generation, sampling, longest, engines=run.engines)
+        with story.stage(f"evaluate {label}: generate") as stage:
+            stage.counts = generate(
+                *at, config.generation, sampling, longest, engines=engines, on_progress=stage.on_progress
+            )
     for label, generator in generators.items():
-        title = f"evaluate {label}: score"
-        await story.tell(
-            title, score_responses, *at, config.reward, generator, Split.HELD_OUT, engines=run.engines
-        )
+        with story.stage(f"evaluate {label}: score") as stage:
+            stage.counts = score_responses(
+                *at, config.reward, generator, Split.HELD_OUT, engines=engines, on_progress=stage.on_progress
+            )
     for label, generator in generators.items():
-        await story.tell(f"evaluate {label}", evaluate, *at, config.evaluation, label, generator, run.scorer)
+        with story.stage(f"evaluate {label}") as stage:
+            stage.counts = evaluate(
+                *at, config.evaluation, label, generator, run.scorer, on_progress=stage.on_progress
+            )
+
+
+async def report_run(story: Story, run: OpenRun) -> ReportData:
+    """Write the run's report from all that is stored, and show it in the Prefect UI."""
+    with story.stage("report") as stage:
+        data = report(run.workspace, run.run_id, created_at=now())
+        stage.counts = Counts(1, 1)
+    await publish_report(run, data)
+    return data

@@ -14,14 +14,12 @@ from prefect.runtime import flow_run
 from figa_core.config import PipelineConfig
 from figa_core.report.data import ReportData
 from flows.build_dataset import build
-from flows.evaluate_model import judge
-from flows.run.artifacts import publish_report
+from flows.evaluate_model import judge, report_run
 from flows.run.open_run import open_run
 from flows.run.parameters import anchored, run_name
-from flows.run.story import Story, now
+from flows.run.story import Story
 from flows.terminal.progress import current
 from flows.train_model import train_models
-from tasks.report import report
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,5 @@ async def figa(config: PipelineConfig) -> RunResult:
         weighed = await build(story, run, config)
         models = await train_models(story, run, config, weighed)
         await judge(story, run, config, models)
-        data = await story.tell("report", report, run.workspace, run.run_id, created_at=now(), counted=False)
-        await publish_report(run, data)
+        data = await report_run(story, run)
     return RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)

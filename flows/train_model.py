@@ -93,14 +93,15 @@ async def train_models(
     """The model to align by the name of the base, and one model for each objective of this run."""
     models = {BASE_LABEL: config.generation.model}
     run.engines.end()  # the training needs the memory
-    if line := about_updates(config.training, weighed.result.n_out, run.warned):
+    if line := about_updates(config.training, weighed.counts.n_out, run.warned):
         story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
         loss = config.loss.model_copy(update={"objective": objective})
         job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
         parameters = _parameters(job, loss, config.training)
-        title = f"train {label_of(objective)}"
-        trained = await story.tell(title, _train, job, parameters, _log(run.workspace, job))
+        with story.stage(f"train {label_of(objective)}") as stage:
+            trained = await _train(job, parameters, _log(run.workspace, job), on_progress=stage.show)
+            stage.counts = trained.counts
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory

@@ -15,7 +15,7 @@ from figa_core.errors import EvaluationError
 from figa_core.evaluation.statistics import estimate
 from figa_core.evaluation.verifier import judge, load_verifier
 from figa_core.ports import ProgressCallback, RowFailure
-from figa_core.records import Score, Split, Stage
+from figa_core.records import Score, Split
 from figa_core.storage.failures import (
     forget_score_failures,
     save_score_failures,
@@ -23,7 +23,7 @@ from figa_core.storage.failures import (
     without_value,
 )
 from figa_core.storage.rows import responses_of
-from tasks.results import StageResult, no_progress
+from tasks.results import Counts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
@@ -45,7 +45,7 @@ def evaluate(
     scorer: str,
     *,
     on_progress: ProgressCallback = no_progress,
-) -> StageResult:
+) -> Counts:
     """Mean reward, and the verifier's mean where there is one, of one model on the held-out prompts.
 
     A prompt without a value is left out of the mean, counted and stored with the reason.
@@ -64,8 +64,7 @@ def evaluate(
     reasons: Counter[str] = Counter()
     for metric, result in results.items():
         reasons.update({f"without a {metric}: {why}": rows for why, rows in result.reasons.items()})
-    return StageResult(
-        Stage.EVALUATE,
+    return Counts(
         max(result.n_in for result in results.values()),
         min(result.n_out for result in results.values()),
         dict(reasons.most_common()),
@@ -80,7 +79,7 @@ def _estimate(
     generator: str,
     metric: str,
     scorer: str,
-) -> StageResult:
+) -> Counts:
     """Store the mean of one metric; the prompts with a value are counted, and the others by why."""
     of_model = (run_id, generator, scorer, Split.HELD_OUT, config.max_prompts)
     values = workspace.store.prompt_values(*of_model)
@@ -89,7 +88,7 @@ def _estimate(
     if found.mean is not None:
         means = (found.n, found.mean, found.standard_error)
         workspace.store.save_evaluation(run_id, label, generator, scorer, metric, means, left_out)
-    return StageResult(Stage.EVALUATE, found.n + left_out, found.n, without)
+    return Counts(found.n + left_out, found.n, without)
 
 
 def _verify(

@@ -13,7 +13,7 @@ from figa_core.config.decisions import settings_in, values_in_id, values_within
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import Candidate, count_reasons, keep, most_frequent_first, resolve_thresholds
 from figa_core.filtering import admit as decide_admission
-from figa_core.records import Decision, Stage
+from figa_core.records import Decision
 from figa_core.revision.prompt import PromptTemplates
 from figa_core.storage import revisions
 from figa_core.storage.pairs import (
@@ -25,7 +25,7 @@ from figa_core.storage.pairs import (
     replace_pairs,
 )
 from figa_core.storage.rows import Admissible
-from tasks.results import StageResult
+from tasks.results import Counts
 from tasks.workspace import Workspace
 
 
@@ -50,7 +50,7 @@ def filter_responses(
     recipe: RevisionRecipe,
     generator: str,
     scorer: str,
-) -> StageResult:
+) -> Counts:
     """Keep weak responses; each kept one gets a revision row, pending unless the work is known.
 
     Raises:
@@ -70,7 +70,7 @@ def filter_responses(
 
     replace_pairs(database, scores, decide, recipe)
     workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
-    result = tally.result(Stage.FILTER)
+    result = tally.counts()
     if result.n_out == 0:
         middle = median_reward(database, scores)
         raise NothingToDoError(
@@ -82,7 +82,7 @@ def filter_responses(
 
 
 @task(name="admit", task_run_name="admit revisions", cache_policy=NO_CACHE)
-def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: str) -> StageResult:
+def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: str) -> Counts:
     """Leave out revisions that do not raise the reward, with the reason.
 
     Raises:
@@ -101,7 +101,7 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
         )
 
     decide_admissions(database, run_id, scorer, decide)
-    result = tally.result(Stage.ADMIT)
+    result = tally.counts()
     if result.n_out == 0:
         statuses = revisions.statuses(database, run_id)
         raise NothingToDoError(
@@ -123,7 +123,7 @@ class _Tally:
         self._reasons.update(count_reasons(decisions))
         return decisions
 
-    def result(self, stage: Stage) -> StageResult:
+    def counts(self) -> Counts:
         """What a stage came to."""
         reasons = most_frequent_first(self._reasons)
-        return StageResult(stage, self._rows, self._rows - self._reasons.total(), reasons)
+        return Counts(self._rows, self._rows - self._reasons.total(), reasons)

@@ -17,7 +17,7 @@ from figa_core.inference.engine import Generating
 from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
-from figa_core.records import FinishReason, Response, Split, Stage
+from figa_core.records import FinishReason, Response, Split
 from figa_core.storage.failures import (
     forget_generation_failures,
     generation_failures,
@@ -25,7 +25,7 @@ from figa_core.storage.failures import (
 )
 from figa_core.storage.rows import Sample
 from tasks.engines import lent, sampled_length
-from tasks.results import StageResult, no_progress
+from tasks.results import Counts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
@@ -69,7 +69,7 @@ def generate(
     *,
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
-) -> StageResult:
+) -> Counts:
     """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing.
 
     A sample that alone fails is stored with the reason.
@@ -120,7 +120,7 @@ def generate(
         error=EngineError,
         forget=partial(forget_generation_failures, *of_run),
     )
-    return failures.result(Stage.GENERATE)
+    return failures.counts()
 
 
 def _save_failures(workspace: Workspace, generator: str, failures: Sequence[RowFailure]) -> None:

@@ -16,12 +16,12 @@ from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget
 from figa_core.llm.journal import AnswerJournal
 from figa_core.ports import ProgressCallback
-from figa_core.records import RevisionStatus, Stage
+from figa_core.records import RevisionStatus
 from figa_core.revision.reviser import LLMReviser
 from figa_core.storage import revisions
 from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.revisions import Batch
-from tasks.results import StageResult, no_progress
+from tasks.results import Counts, no_progress
 from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
 from tasks.revision_settings import RevisionSections, asker_settings, endpoint, reviser_settings
 from tasks.shared_limits import shared_permits
@@ -116,7 +116,7 @@ async def revise(
         except ReviserError as error:
             stopped_by = error
     revised = _summary(workspace, run_id, stopped_by)
-    tolerated = sections.batches.failed_share_max * revised.result.n_in
+    tolerated = sections.batches.failed_share_max * revised.counts.n_in
     if (
         stopped_by is None
         or isinstance(stopped_by, BudgetReachedError)
@@ -131,7 +131,7 @@ def _summary(workspace: Workspace, run_id: str, stopped_by: ReviserError | None)
     statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)
     return Revised(
-        StageResult(Stage.REVISE, succeeded + sum(statuses.values()), succeeded, statuses),
+        Counts(succeeded + sum(statuses.values()), succeeded, statuses),
         revisions.open_by_kind(database, run_id),
         stopped_by,
         revisions.open_causes(database, run_id),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from figa_core.errors import OpenRevisionsError, RefusedRevisionsError, ReviserError
 from figa_core.storage.revisions import Cause
-from tasks.results import StageResult
+from tasks.results import Counts
 
 _WORDS_MAX = 240
 ROUNDING = 1e-6  # of a share times a number of rows
@@ -22,7 +22,7 @@ class Revised:
         refused_rows: rows that no later run asks for again, because their reviser refused them.
     """
 
-    result: StageResult
+    counts: Counts
     open_by_kind: dict[str, int]
     stopped_by: ReviserError | None = None
     open_causes: tuple[Cause, ...] = ()
@@ -41,7 +41,7 @@ def check_open_rows(revised: Revised, failed_share_max: float) -> None:
     Raises:
         OpenRevisionsError: more of them are open than tolerated; the message says why and what to do.
     """
-    rows = revised.result.n_in
+    rows = revised.counts.n_in
     if revised.open_rows <= failed_share_max * rows + ROUNDING:
         return
     what, causes = f"{open_rows_text(revised.open_by_kind)} of {rows:,}", cause_lines(revised.open_causes)
@@ -60,7 +60,7 @@ def check_refused_rows(revised: Revised, refused_share_max: float) -> None:
     Raises:
         RefusedRevisionsError: they are more than tolerated; the message says why and what to do.
     """
-    rows, refused = revised.result.n_in, revised.refused_rows
+    rows, refused = revised.counts.n_in, revised.refused_rows
     if refused <= refused_share_max * rows + ROUNDING:
         return
     raise RefusedRevisionsError(
@@ -77,7 +77,7 @@ def open_rows_warning(revised: Revised) -> str | None:
         return None
     stopped = "" if revised.stopped_by is None else f": {revised.stopped_by}"
     return (
-        f"{open_rows_text(revised.open_by_kind)} of {revised.result.n_in:,}{stopped}. The run goes on "
+        f"{open_rows_text(revised.open_by_kind)} of {revised.counts.n_in:,}{stopped}. The run goes on "
         "without them; `figa retry-revisions` asks for these rows only."
         f"{cause_lines(revised.open_causes)}"
     )

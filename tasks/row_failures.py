@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from figa_core.errors import FigaError
 from figa_core.ports import RowFailure
-from figa_core.records import Stage
 from figa_core.row_failures import Failed, failure_kind, failures_text, hopeless, too_many
-from tasks.results import StageResult
+from tasks.results import Counts
 
 AGAIN = "What was done is stored; the same command goes on, and tries these rows again."
 
@@ -50,9 +49,9 @@ class Failures:
         ]
         return self.rows, failed
 
-    def result(self, stage: Stage) -> StageResult:
+    def counts(self) -> Counts:
         """What the stage came to."""
-        return StageResult(stage, self._missing, self.done, dict(self._reasons.most_common()))
+        return Counts(self._missing, self.done, dict(self._reasons.most_common()))
 
 
 def check_failures(

@@ -13,7 +13,7 @@ from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
-from figa_core.records import Objective, Stage
+from figa_core.records import Objective
 from figa_core.shards.manifest import read_manifest
 from figa_core.storage.rows import TrainingRow
 from figa_core.training import checkpoints
@@ -21,7 +21,7 @@ from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.step_size import about_steps, pairs_per_step
-from tasks.results import StageResult, no_progress
+from tasks.results import Counts, no_progress
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
@@ -43,7 +43,7 @@ class TrainedModel:
     objective: Objective
     training_id: str
     directory: Path
-    result: StageResult
+    counts: Counts
     seconds: float
 
 
@@ -88,7 +88,7 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
         TrainingError: the shards do not fit the model, or the training stopped.
     """
     result = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
-    counts = StageResult(Stage.TRAIN, job.steps, result.steps - result.skipped_steps)
+    counts = Counts(job.steps, result.steps - result.skipped_steps)
     return TrainedModel(job.objective, job.training_id, result.model_dir, counts, result.wall_seconds)
 
 
@@ -172,7 +172,7 @@ def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained
         shard_set_id=job.shards.name,
         parent_model=model_fingerprint(job.model, workspace.fingerprints),
         directory=str(job.output),
-        steps=trained.result.n_in,
+        steps=trained.counts.n_in,
         seconds=trained.seconds,
     )
     workspace.store.save_training(row, model_fingerprint(trained.directory, workspace.fingerprints))

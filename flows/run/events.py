@@ -14,11 +14,11 @@ def dataset_built(run: OpenRun, config: PipelineConfig, weighed: WeighResult) ->
         DATASET_BUILT,
         resource={
             "prefect.resource.id": f"figa.dataset.{weighed.shard_set_id}",
-            "prefect.resource.name": f"{config.workspace.name}: {weighed.result.n_out:,} pairs",
+            "prefect.resource.name": f"{config.workspace.name}: {weighed.counts.n_out:,} pairs",
         },
         payload={
             "run_id": run.run_id,
-            "pairs": weighed.result.n_out,
+            "pairs": weighed.counts.n_out,
             "shards": str(weighed.directory),
             "model": str(config.generation.model),
             "loss": config.loss.model_dump(mode="json"),

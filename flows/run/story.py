@@ -1,18 +1,38 @@
-"""Tells a flow's stages one after another: shows each as it works, and keeps the time each took."""
+"""A flow's stages one after another: shows each as it works, and keeps the time each took."""
 
-import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
-from figa_core.records import Stage
 from flows.server.progress_artifact import progress_artifact
 from flows.terminal.progress import Progress, result_line
-from tasks.results import StageResult
+from tasks.results import Counts
+
+
+class StageAtWork:
+    """A stage inside `Story.stage`. The block sets `counts` to what the stage came to.
+
+    `show` is the progress callback of a stage that awaits: it is cancelled if somebody stops the run, and
+    must not be disturbed as it ends. All other stages take `on_progress`.
+    """
+
+    counts: Counts
+
+    def __init__(self, show: ProgressCallback) -> None:
+        self.show = show
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Show the progress; then end the stage here, between two pieces of work, if somebody asked to stop:
+        a signal that came where Python cannot raise is noticed now.
+
+        Raises:
+            InterruptedRunError: somebody asked.
+        """
+        self.show(done, total)
+        interruption.check()
 
 
 class Story:
@@ -21,48 +41,29 @@ class Story:
     def __init__(self, progress: Progress) -> None:
         self.progress, self.seconds = progress, dict[str, float]()
 
-    async def tell(
-        self,
-        title: str,
-        stage: Callable[..., Any],
-        *arguments: Any,
-        counted: bool = True,
-        stopping: str = "what is done is stored",
-        **named: Any,
-    ) -> Any:
-        """Run a stage and hand back its result; `counted`: whether it reports its progress.
+    @contextmanager
+    def stage(self, title: str, *, stopping: str = "what is done is stored") -> Iterator[StageAtWork]:
+        """Show a stage while the block runs it, and leave a line with its counts and its time.
+
+            with story.stage("generate") as stage:
+                stage.counts = generate(..., on_progress=stage.on_progress)
 
         `stopping`: what comes first if somebody stops the run here, for the person who does.
+
+        Raises:
+            InterruptedRunError: somebody asked to stop, before the block or while it failed.
         """
         interruption.check()
         begun = time.monotonic()
-        with interruption.doing(f"{title}; {stopping}"), showing_stage(self.progress, title) as on_progress:
-            if counted:
-                named["on_progress"] = _stoppable(stage, on_progress)
+        with interruption.doing(f"{title}; {stopping}"), showing_stage(self.progress, title) as show:
+            stage = StageAtWork(show)
             try:
-                result = stage(*arguments, **named)
-                if inspect.isawaitable(result):
-                    result = await result
+                yield stage
             except Exception:
                 interruption.check()  # an error of something that was stopped is no error of the run
                 raise
         self.seconds[title] = time.monotonic() - begun
-        self.progress.line(result_line(title, _counts(result), self.seconds[title]))
-        return result
-
-
-def _stoppable(stage: Callable[..., Any], on_progress: ProgressCallback) -> ProgressCallback:
-    """Between two pieces of work, look whether somebody asked to stop: a signal that came where Python cannot
-    raise is noticed here. A stage that awaits is cancelled instead, and must not be disturbed as it ends.
-    """
-    if inspect.iscoroutinefunction(getattr(stage, "fn", stage)):
-        return on_progress
-
-    def looks_around(done: int, total: int) -> None:
-        on_progress(done, total)
-        interruption.check()
-
-    return looks_around
+        self.progress.line(result_line(title, stage.counts, self.seconds[title]))
 
 
 @contextmanager
@@ -80,9 +81,3 @@ def showing_stage(progress: Progress, title: str) -> Iterator[ProgressCallback]:
 def now() -> str:
     """The time as reports show it."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _counts(result: Any) -> StageResult:
-    if isinstance(result, StageResult):
-        return result
-    return getattr(result, "result", None) or StageResult(Stage.REPORT, 1, 1)

@@ -51,7 +51,7 @@ def main() -> None:
         weighed = _with_prefect(config) if spec.prefect else _without_prefect(config, progress)
         outcome.whole = Span("whole", begun, time.time())
         outcome.cpu_s = time.process_time() - cpu
-    outcome.revised = weighed.result.n_in
+    outcome.revised = weighed.counts.n_in
     outcome.save(Path(sys.argv[2]))
     os._exit(0)  # as the command line ends: taking the interpreter down makes DuckDB's binding print
 

@@ -28,7 +28,7 @@ async def test_prompts_become_shards_and_a_second_run_repeats_no_call(
     first = await chain.from_revise_to_weigh()
 
     pairs = list(iter_pairs(first.directory))
-    assert 0 < len(pairs) == first.result.n_out <= kept
+    assert 0 < len(pairs) == first.counts.n_out <= kept
     assert all(len(p.revision_ids) == len(p.revision_classes) for p in pairs)
     calls = teacher.requests()
     assert calls == kept

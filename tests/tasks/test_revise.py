@@ -95,7 +95,7 @@ async def test_a_reviser_that_is_down_stops_the_run_and_a_later_run_asks_for_eve
     up = make_chain(teacher.base_url)  # another address is the same work
     result = await revise(up.workspace, up.run_id, up.sections)
 
-    assert result.result.n_in == kept == teacher.requests()
+    assert result.counts.n_in == kept == teacher.requests()
     assert revisions.count_open(store.database, up.run_id) == 0
 
 
@@ -108,8 +108,8 @@ async def test_answers_that_are_no_revision_are_rejected_and_admit_says_so(
         kept = chain.filter()
         result = await revise(chain.workspace, chain.run_id, chain.sections)
 
-    assert result.result.n_out == 0
-    assert result.result.reasons == {"rejected": kept}
+    assert result.counts.n_out == 0
+    assert result.counts.reasons == {"rejected": kept}
     score_revisions.fn(chain.workspace, chain.run_id, chain.reward)
     with pytest.raises(NothingToDoError, match="'rejected'"):
         admit.fn(chain.workspace, chain.run_id, AdmissionConfig(), chain.scorer)
@@ -125,7 +125,7 @@ async def test_a_row_whose_call_failed_for_now_is_asked_again_by_the_next_run(ma
         chain.up_to_scores()
         kept = chain.filter()
         first = await revise(chain.workspace, chain.run_id, chain.sections)
-        failed = first.result.reasons.get("failed", 0)
+        failed = first.counts.reasons.get("failed", 0)
         assert 0 < failed < kept
         before = teacher.requests()
 

@@ -1,0 +1,93 @@
+"""Stages one after another: what each leaves behind, and what a wish to stop does to it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from figa_core.errors import InputError, InterruptedRunError
+from figa_core.ports import ProgressCallback
+from figa_core.processes import interruption
+from flows.run.story import Story
+from flows.terminal.progress import Lines
+from tasks.results import Counts
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def story(lines: list[str]) -> Iterator[Story]:
+    yield Story(Lines(lines.append))
+    interruption.clear()
+
+
+def test_a_stage_leaves_a_line_with_its_counts_and_its_time(story: Story, lines: list[str]) -> None:
+    with story.stage("filter") as stage:
+        stage.counts = Counts(5, 3, {"too good": 2})
+    [line] = lines
+    assert line.split()[:4] == ["filter", "5", "→", "3"]
+    assert line.endswith("2 too good")
+    assert list(story.seconds) == ["filter"]
+
+
+def test_a_stage_that_fails_leaves_no_line(story: Story, lines: list[str]) -> None:
+    with pytest.raises(InputError), story.stage("import"):
+        raise InputError("no such file")
+    assert lines == []
+    assert story.seconds == {}
+
+
+def test_a_stage_that_does_not_say_what_it_came_to_is_not_taken_for_done(
+    story: Story, lines: list[str]
+) -> None:
+    with pytest.raises(AttributeError, match="counts"), story.stage("import"):
+        pass
+    assert lines == []
+
+
+def test_a_stage_ends_between_two_pieces_of_work_if_somebody_asks_to_stop(story: Story) -> None:
+    done: list[int] = []
+
+    def generate(on_progress: ProgressCallback) -> None:
+        for piece in range(3):
+            done.append(piece)
+            if piece == 1:
+                interruption.request()
+            on_progress(piece, 3)
+
+    with pytest.raises(InterruptedRunError), story.stage("generate") as stage:
+        generate(stage.on_progress)
+    assert done == [0, 1]
+    assert story.seconds == {}
+
+
+def test_a_stage_that_awaits_is_not_disturbed_as_it_ends(story: Story) -> None:
+    with story.stage("revise") as stage:
+        interruption.request()
+        stage.show(1, 1)
+        stage.counts = Counts(1, 1)
+    assert list(story.seconds) == ["revise"]
+
+
+def test_no_stage_begins_after_somebody_asked_to_stop(story: Story) -> None:
+    interruption.request()
+    with pytest.raises(InterruptedRunError), story.stage("weigh"):
+        pytest.fail("the stage began")
+
+
+def test_an_error_of_something_that_was_stopped_is_no_error_of_the_run(story: Story) -> None:
+    def loses_its_worker() -> None:
+        interruption.request()
+        raise OSError("the worker is gone")
+
+    with pytest.raises(InterruptedRunError), story.stage("generate"):
+        loses_its_worker()
+
+
+def test_what_is_at_work_and_what_stopping_it_means_is_said_at_a_signal(story: Story) -> None:
+    with story.stage("revise", stopping="answers under way are awaited") as stage:
+        stage.counts = Counts(0, 0)
+        assert interruption._state.doing == ["revise; answers under way are awaited"]
+    assert interruption._state.doing == []
