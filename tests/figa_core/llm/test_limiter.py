@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import random
+from collections.abc import Awaitable
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,31 @@ from hypothesis import strategies as st
 
 from figa_core.llm.limiter import RateLimiter, estimate_tokens
 from figa_core.llm.stated import StatedLimit, StatedLimits
-from tests.figa_core.llm.virtual import largest_window, now, on_fast_clock, passes
+from tests.figa_core.llm.virtual import (
+    Fixed,
+    Provider,
+    Refilled,
+    Run,
+    Sliding,
+    drive,
+    largest_window,
+    now,
+    on_fast_clock,
+)
+
+
+async def passes(
+    limiter: RateLimiter, tokens: list[int], during: Awaitable[None] | None = None
+) -> list[float]:
+    """Times at which requests of so many tokens pass, all of them waiting from the start."""
+    times = [0.0] * len(tokens)
+
+    async def one(index: int) -> None:
+        await limiter.acquire(tokens[index])
+        times[index] = now()
+
+    await asyncio.gather(*(one(i) for i in range(len(tokens))), *([during] if during is not None else []))
+    return times
 
 
 @settings(max_examples=40, deadline=None)
@@ -155,6 +181,70 @@ def test_a_cancelled_wait_lets_the_next_one_pass():
     on_fast_clock(main)
 
 
+def driven(
+    limiter: RateLimiter, provider: Provider, seconds: float, *, latency_s: float = 0.2, calls: int = 64
+) -> tuple[Run, float]:
+    """A drive on the fast clock, and its start."""
+
+    async def main() -> tuple[Run, float]:
+        start = now()
+        run = await drive(limiter, provider, seconds, latency_s=latency_s, workers=calls)
+        return run, start
+
+    return on_fast_clock(main)
+
+
+@pytest.mark.parametrize("latency_s", [0.02, 0.5])
+def test_a_right_configuration_uses_what_the_provider_permits_without_a_429(latency_s: float):
+    run, start = driven(RateLimiter(6000, 1e9), Sliding(6000), 130, latency_s=latency_s)
+    assert run.refused == []
+    assert run.per_minute(start, start + 130) >= 0.97 * 6000
+
+
+@pytest.mark.parametrize("latency_s", [0.02, 0.2, 1.0])
+def test_a_limit_configured_twice_too_high_is_corrected_by_what_the_provider_states(latency_s: float):
+    run, start = driven(RateLimiter(12_000, 1e9), Sliding(6000), 240, latency_s=latency_s, calls=256)
+    assert run.refused_share <= 0.02
+    for minute in range(4):
+        assert run.per_minute(start + 60 * minute, start + 60 * minute + 60) >= 0.9 * 6000
+
+
+@pytest.mark.parametrize("provider", [Refilled(600), Fixed(600), Fixed(600, headers=False)])
+def test_however_a_provider_counts_its_minute_most_of_it_is_used(provider: Provider):
+    run, start = driven(RateLimiter(1200, 1e9), provider, 300)
+    assert run.refused_share <= 0.02
+    assert run.per_minute(start, start + 300) >= 0.9 * 600
+
+
+@pytest.mark.parametrize("configured", [600, 1200])
+@pytest.mark.parametrize(
+    "provider", [lambda: Fixed(10, 1), lambda: Refilled(10, 1), lambda: Sliding(10, seconds=1, burst=0)]
+)
+def test_a_limit_of_ten_a_second_starves_nothing(provider, configured: int):
+    run, start = driven(RateLimiter(configured, 1e9), provider(), 300)
+    assert run.refused_share <= 0.05
+    assert run.per_minute(start, start + 300) >= 0.8 * 600
+
+
+@pytest.mark.parametrize("provider", [Fixed(100_000, 86_400), Refilled(100_000, 86_400)])
+def test_a_days_quota_slows_nothing_down_while_it_lasts(provider: Provider):
+    run, start = driven(RateLimiter(600, 1e9), provider, 120)
+    assert run.refused == []
+    assert run.per_minute(start, start + 120) >= 0.97 * 600
+
+
+def test_a_token_limit_configured_twice_too_high_does_not_slow_the_requests_below_it():
+    async def main() -> float:
+        start = now()
+        limiter = RateLimiter(1200, 600_000)
+        run = await drive(limiter, Sliding(1200, 300_000), 180, tokens=lambda: 500)
+        assert run.refused_share <= 0.02
+        assert largest_window(run.admitted, run.tokens, 60) <= 300_000
+        return sum(run.tokens) / (now() - start) * 60
+
+    assert on_fast_clock(main) >= 0.9 * 300_000
+
+
 def test_a_429_about_tokens_leaves_the_rate_of_requests_alone():
     async def main() -> None:
         limiter = RateLimiter(600, 60_000)
@@ -181,6 +271,27 @@ def test_nothing_left_holds_all_calls_back():
         assert min(await passes(limiter, [1] * 10)) >= start + 30
 
     on_fast_clock(main)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(120, 3000), st.integers(20_000, 300_000))
+def test_over_any_minute_both_limits_hold_with_calls_of_all_sizes(seed: int, requests: int, tokens: int):
+    async def main() -> Run:
+        rng = random.Random(seed)
+        largest = tokens // 10
+        limiter = RateLimiter(requests, tokens)
+        return await drive(
+            limiter,
+            Sliding(1e9),
+            100,
+            latency_s=0.05,
+            workers=20,
+            tokens=lambda: int(largest ** rng.random()),
+        )
+
+    run = on_fast_clock(main)
+    assert largest_window(run.admitted, [1.0] * len(run.admitted), 60) <= requests
+    assert largest_window(run.admitted, run.tokens, 60) <= tokens
 
 
 @given(st.lists(st.text(max_size=200), max_size=5), st.integers(1, 500), st.integers(1, 100))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.refusals import read_error
 from tests.figa_core.llm import provider_errors as said
-from tests.figa_core.llm import provider_settings
 
 C = CallOutcome
 
@@ -43,7 +42,7 @@ def test_what_a_provider_says_decides_what_an_error_is_about(status: int, body: 
 
 @pytest.mark.parametrize(
     ("status", "body", "setting", "value_refused"),
-    provider_settings.SETTINGS,
+    said.SETTINGS,
 )
 def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
     status: int, body: Any, setting: str, value_refused: bool
@@ -61,7 +60,7 @@ def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
     [
         (said.openai("why"), "why"),
         (said.google(400, "why", "X"), "why"),
-        ({"detail": [provider_settings.PYDANTIC]}, "Extra inputs are not permitted (body.response_format)"),
+        ({"detail": [said.PYDANTIC]}, "Extra inputs are not permitted (body.response_format)"),
         ({"base_resp": {"status_code": 1008, "status_msg": "why"}}, "why"),
         ({"error": "invalid_grant", "error_description": "why"}, "why"),
         ("plain words", "plain words"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
@@ -158,17 +158,3 @@ async def drive(
 
     await asyncio.gather(*(work() for _ in range(workers)))
     return run
-
-
-async def passes(
-    limiter: RateLimiter, tokens: list[int], during: Awaitable[None] | None = None
-) -> list[float]:
-    """Times at which requests of so many tokens pass, all of them waiting from the start."""
-    times = [0.0] * len(tokens)
-
-    async def one(index: int) -> None:
-        await limiter.acquire(tokens[index])
-        times[index] = now()
-
-    await asyncio.gather(*(one(i) for i in range(len(tokens))), *([during] if during is not None else []))
-    return times
