@@ -49,7 +49,7 @@ class RevisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
-    """What an engine could not do for one row alone, and why in words; `row_id` is the request's id.
+    """A row that an engine failed for, and the reason; `row_id` is the request's id.
 
     What is the row's own (a length, an id) is in parentheses at the end: rows are counted by the rest.
     """
@@ -59,7 +59,7 @@ class RowFailure:
 
 
 Rewards = Sequence[tuple[str, float] | RowFailure]
-"""A batch of (subject id, value), in no order."""
+"""A batch of (subject id, value), in any order."""
 
 
 class Generator(Protocol):

@@ -1,4 +1,4 @@
-"""Whether the weights are those of the model that config.json describes, found without loading them.
+"""Checks, without loading them, that the weights fit the model that config.json describes.
 
 transformers itself loads tensors without content (device "meta") that have the names and shapes of the
 headers: its own renaming of keys, fusing of experts, tying and exceptions apply, so that what it would load
@@ -27,7 +27,7 @@ _EXTRA_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_l
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What config.json makes: the model's class, on no device, and the config that it takes."""
+    """The model that config.json describes, without content, and its config."""
 
     model: Any
     config: Any
@@ -39,7 +39,7 @@ class Described:
 
 
 class NotLoadableError(ValueError):
-    """config.json describes no model of the kind that is wanted; the message says why."""
+    """config.json does not describe a model of the wanted kind; the message says why."""
 
 
 def described(model: Path, settings: Mapping[str, Any], role: ModelRole, weights: int) -> Described:
@@ -67,7 +67,7 @@ def described(model: Path, settings: Mapping[str, Any], role: ModelRole, weights
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever a file from outside makes a library raise
+    except Exception as error:  # a file from outside may make a library raise anything
         raise NotLoadableError(f"{path}: transformers cannot read it: {one_line(error)}.") from error
     text = config.get_text_config()
     layers = getattr(text, "num_hidden_layers", 0)
@@ -91,7 +91,7 @@ def described(model: Path, settings: Mapping[str, Any], role: ModelRole, weights
 
 
 def other_class(settings: Mapping[str, Any]) -> str | None:
-    """The class that config.json names, where that is no causal language model."""
+    """The class that config.json names, if that is not a causal language model; else None."""
     name = _named_class(settings)
     return name if name.endswith(_NOT_CAUSAL) else None
 
@@ -110,14 +110,14 @@ def _named_class(settings: Mapping[str, Any]) -> str:
 
 
 def head_is_there(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether any weight is one of a classification head, by its name."""
+    """Whether any weight belongs to a classification head, by its name."""
     return any(name.removeprefix("model.").split(".")[0] in _HEADS for name in tensors)
 
 
 def weight_problems(
     model: Path, found: Described, tensors: Mapping[str, Tensor], role: ModelRole
 ) -> list[str]:
-    """Weights that are missing, of another shape, of no use, or that would be left out."""
+    """Weights that are missing, have another shape, are useless, or would be left out."""
     if quantized := sorted(name for name, tensor in tensors.items() if _is_quantized(tensor)):
         return [
             f"{model}: holds quantized weights ({names(quantized)}) and config.json does not say how. "
@@ -167,7 +167,7 @@ def _load(found: Described, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers logs a table of what it finds, and a progress bar; both come back as problems here."""
+    """Silence the table and the progress bar of transformers: what they say is a problem here."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Whether a directory holds the model that a run needs. Headers and samples only: seconds at any size.
+"""Checks that a directory holds the model that a run needs. Headers and samples only: seconds at any size.
 
 `examine` finds everything at once, in words; the engines refuse by `require_model` what it finds, so that
 none of them runs on weights that were made up.

@@ -1,4 +1,4 @@
-"""A model's config.json, read as what it is: a file from outside that may be anything."""
+"""Reads a model's config.json, a file from outside that may hold anything."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from figa_core.files import read_regular
 from figa_core.models.safetensors import LFS_ADVICE, git_lfs_pointer
 
 CONFIG = "config.json"
-_DEFAULT_LABELS = 2  # transformers' own, where config.json names none
+_DEFAULT_LABELS = 2  # transformers' own, if config.json names none
 _CONTEXT_LENGTHS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
     "max_sequence_length", "max_seq_length", "max_target_positions",
@@ -55,13 +55,13 @@ def label_count(config: dict[str, Any]) -> int:
 
 
 def sections(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config itself and, where it nests the language model's, that."""
+    """The config itself, and the language model's if one is nested in it."""
     nested = (config.get(name) for name in ("text_config", "llm_config", "language_config"))
     return [config, *(section for section in nested if isinstance(section, dict))]
 
 
 def quantization(config: dict[str, Any]) -> str | None:
-    """How the weights are quantized ("gptq", "fp8", or "an unknown way"); None where they are not."""
+    """How the weights are quantized ("gptq", "fp8", or "an unknown way"); None if they are not."""
     for section in sections(config):
         settings = section.get("quantization_config") or section.get("compression_config")
         if isinstance(settings, dict):
@@ -72,7 +72,7 @@ def quantization(config: dict[str, Any]) -> str | None:
 
 
 def longest_input(config: dict[str, Any]) -> tuple[int, str] | None:
-    """How many tokens the model takes, and the name under which config.json says so; None without one."""
+    """How many tokens the model accepts, and config.json's name for it; None if it says nothing."""
     for section in sections(config):
         for name in _CONTEXT_LENGTHS:
             length = section.get(name)

@@ -78,7 +78,7 @@ LFS_ADVICE = 'it is a git-lfs pointer, not the file itself. Run "git lfs pull" t
 
 
 def _something_else(beginning: bytes) -> str:
-    """What a file is whose first bytes are no header's length, and what to do."""
+    """What a file is if its first bytes are not a header's length, and what to do."""
     if not beginning:
         return "it is empty. Fetch it again."
     if git_lfs_pointer(beginning):

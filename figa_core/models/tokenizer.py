@@ -104,7 +104,7 @@ def vocabulary_problems(
 
 
 def _fault(tokenizer: Any) -> str | None:
-    """What is wrong with a tokenizer that could be loaded; None where a sentence survives it."""
+    """What is wrong with a loaded tokenizer; None if it brings a known sentence back."""
     ids = tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
     if not ids:
         return f"{_NO_FILE}"

@@ -1,4 +1,4 @@
-"""Weights that are no numbers, or that never arrived.
+"""Finds weights that are not finite, or that never arrived.
 
 One NaN in a norm makes every token and every reward NaN. A download into room that was set aside leaves zeros
 where it broke off, in a file of the right size. `value_problems` looks at a part, in milliseconds: small
@@ -30,7 +30,7 @@ _MASKS = ("masked_bias",)  # a buffer of GPT-2's relatives: minus infinity in ha
 
 
 def value_problems(tensors: Iterable[Tensor]) -> list[str]:
-    """What is wrong with the values in the part that is looked at; raises OSError."""
+    """What is wrong with the values that are sampled; raises OSError."""
     by_file: dict[Path, list[Tensor]] = {}
     for tensor in _floating(tensors):
         by_file.setdefault(tensor.file, []).append(tensor)
@@ -56,7 +56,7 @@ def file_not_finite(path: Path) -> str | None:
 
 
 def not_finite(file: Path, weight: str) -> str:
-    """What is said of weights with a NaN or an infinity."""
+    """The message about weights with a NaN or an infinity."""
     return f"{file}: {weight} holds NaN or infinite values. Fetch it again, or give an earlier checkpoint."
 
 

@@ -1,4 +1,4 @@
-"""Which files hold a model's weights, and whether all of them are there and whole. Headers only."""
+"""Finds the files that hold a model's weights, and checks that all are there and whole. Headers only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _NAMES_SHOWN = 3
 
 @dataclass
 class Weights:
-    """What the headers say; `problems` are in words, and `tensors` is not whole where there are any."""
+    """What the headers say; with any `problems`, `tensors` is incomplete."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def irregular_files(model: Path) -> list[str]:
         try:
             require_regular(path)
         except FileNotFoundError:
-            continue  # a link without its file, see `lfs_pointers`
+            continue  # a dangling link; see `lfs_pointers`
         except OSError as error:
             problems.append(f"{path}: cannot read it: {error.strerror}. Fetch it again.")
     return problems
@@ -139,7 +139,7 @@ def _adapter(model: Path) -> str:
 
 
 def _instead(model: Path) -> str:
-    """What a directory without weights in the right form has, and what to do."""
+    """What a directory has instead of weights in the right form, and what to do."""
     found = {path.suffix: path.name for path in sorted(model.iterdir(), reverse=True)}
     if ".safetensors" in found:
         return (

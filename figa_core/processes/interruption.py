@@ -30,7 +30,7 @@ from figa_core.errors import InterruptedRunError, signal_name
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.05
-# Programs such as `timeout` send a signal to their child and then to its group: one wish, arriving twice.
+# Programs such as `timeout` send a signal to their child and then to its group: one request arrives twice.
 _SAME_WISH_S = 0.5
 
 
@@ -74,20 +74,20 @@ def check() -> None:
 
 
 def sleep(seconds: float) -> None:
-    """Wait so long, or until somebody asks to stop; returns either way."""
+    """Wait this long, or until somebody asks to stop; returns either way."""
     deadline = time.monotonic() + seconds
     while _state.number is None and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, _POLL_S))
 
 
 def clear() -> None:
-    """Forget the wish: for the start of another run in the same process, and for tests."""
+    """Forget the request: for another run in the same process, and for tests."""
     _state.number = None
 
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Name what is at work, and what stopping it means: said at the moment somebody asks to stop.
+    """Name what is running, and what stopping it means; printed when somebody asks to stop.
 
     Such as "train FIGA: a checkpoint is written first".
     """
