@@ -142,7 +142,8 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write a run's report again from what is stored, and print its main lines."""
-    from flows.status import existing_workspace, write_report
+    from flows.run.existing import existing_workspace
+    from flows.status import write_report
 
     data, path = write_report(existing_workspace(workspace), run_id)
     _show(data, path, workspace)

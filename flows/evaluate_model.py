@@ -16,12 +16,12 @@ from flows.run.artifacts import publish_report
 from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.stored import stored_config
-from flows.run.story import Story, now
+from flows.run.story import Story
 from flows.terminal.progress import current
 from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
-from tasks.report import report
-from tasks.results import Counts
+from tasks.report import report, time_of_report
+from tasks.results import StageCounts
 from tasks.score import score_responses
 from tasks.train import BASE_LABEL, label_of
 
@@ -120,7 +120,7 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
 async def report_run(story: Story, run: OpenRun) -> ReportData:
     """Write the run's report from all that is stored, and show it in the Prefect UI."""
     with story.stage("report") as stage:
-        data = report(run.workspace, run.run_id, created_at=now())
-        stage.counts = Counts(1, 1)
+        data = report(run.workspace, run.run_id, created_at=time_of_report())
+        stage.counts = StageCounts(1, 1)
     await publish_report(run, data)
     return data

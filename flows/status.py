@@ -1,44 +1,18 @@
 """What `figa status` and `figa report` read from a workspace; nothing here changes a row."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from figa_core.config.file import absolute_path
-from figa_core.errors import InputError
-from figa_core.findings import shortened
 from figa_core.processes.lease import describe_holder, is_held
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
 from figa_core.storage.store import INTERRUPTED, RUNNING
-from tasks.report import collect, funnel_of, write
+from flows.run.existing import existing_workspace
+from tasks.report import collect, funnel_of, time_of_report, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
-
-_PATH_MAX = 250
-
-
-def existing_workspace(directory: Path) -> Workspace:
-    """The workspace in `directory`.
-
-    Raises:
-        InputError: there is none, or there can be none.
-    """
-    shown = shortened(str(directory), _PATH_MAX)
-    try:
-        workspace = Workspace(absolute_path(directory, Path.cwd()))
-    except ValueError as error:
-        raise InputError(f"{shown}: cannot be a workspace: {error}. Name another directory.") from error
-    if not workspace.store.database.path.is_file():
-        raise InputError(
-            f"{shown}: no workspace here (no {workspace.store.database.path.name}). "
-            "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
-            "`figa run`."
-        )
-    workspace.store.create()  # one of an older version gets what it lacks
-    return workspace
 
 
 def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, Path]:
@@ -48,7 +22,7 @@ def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, 
         InputError: there is no such run.
     """
     run = summary.run(workspace.store.database, run_id)
-    data = collect(workspace, run.run_id, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    data = collect(workspace, run.run_id, time_of_report())
     path = workspace.report(run.run_id)
     write(data, path)
     return data, path

@@ -23,7 +23,7 @@ from figa_core.storage.failures import (
     without_value,
 )
 from figa_core.storage.rows import responses_of
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
@@ -45,7 +45,7 @@ def evaluate(
     scorer: str,
     *,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Mean reward, and the verifier's mean where there is one, of one model on the held-out prompts.
 
     A prompt without a value is left out of the mean, counted and stored with the reason.
@@ -64,7 +64,7 @@ def evaluate(
     reasons: Counter[str] = Counter()
     for metric, result in results.items():
         reasons.update({f"without a {metric}: {why}": rows for why, rows in result.reasons.items()})
-    return Counts(
+    return StageCounts(
         max(result.n_in for result in results.values()),
         min(result.n_out for result in results.values()),
         dict(reasons.most_common()),
@@ -79,7 +79,7 @@ def _estimate(
     generator: str,
     metric: str,
     scorer: str,
-) -> Counts:
+) -> StageCounts:
     """Store the mean of one metric; the prompts with a value are counted, and the others by why."""
     of_model = (run_id, generator, scorer, Split.HELD_OUT, config.max_prompts)
     values = workspace.store.prompt_values(*of_model)
@@ -88,7 +88,7 @@ def _estimate(
     if found.mean is not None:
         means = (found.n, found.mean, found.standard_error)
         workspace.store.save_evaluation(run_id, label, generator, scorer, metric, means, left_out)
-    return Counts(found.n + left_out, found.n, without)
+    return StageCounts(found.n + left_out, found.n, without)
 
 
 def _verify(

@@ -25,7 +25,7 @@ from figa_core.storage.pairs import (
     replace_pairs,
 )
 from figa_core.storage.rows import Admissible
-from tasks.results import Counts
+from tasks.results import StageCounts
 from tasks.workspace import Workspace
 
 
@@ -50,7 +50,7 @@ def filter_responses(
     recipe: RevisionRecipe,
     generator: str,
     scorer: str,
-) -> Counts:
+) -> StageCounts:
     """Keep weak responses; each kept one gets a revision row, pending unless the work is known.
 
     Raises:
@@ -82,7 +82,7 @@ def filter_responses(
 
 
 @task(name="admit", task_run_name="admit revisions", cache_policy=NO_CACHE)
-def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: str) -> Counts:
+def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: str) -> StageCounts:
     """Leave out revisions that do not raise the reward, with the reason.
 
     Raises:
@@ -112,7 +112,7 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
 
 
 class _Tally:
-    """Counts decisions as they go by: no stage needs them all at once."""
+    """StageCounts decisions as they go by: no stage needs them all at once."""
 
     def __init__(self) -> None:
         self._rows, self._reasons = 0, Counter[str]()
@@ -123,7 +123,7 @@ class _Tally:
         self._reasons.update(count_reasons(decisions))
         return decisions
 
-    def counts(self) -> Counts:
+    def counts(self) -> StageCounts:
         """What a stage came to."""
         reasons = most_frequent_first(self._reasons)
-        return Counts(self._rows, self._rows - self._reasons.total(), reasons)
+        return StageCounts(self._rows, self._rows - self._reasons.total(), reasons)

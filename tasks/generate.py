@@ -25,7 +25,7 @@ from figa_core.storage.failures import (
 )
 from figa_core.storage.rows import Sample
 from tasks.engines import lent, sampled_length
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
@@ -69,7 +69,7 @@ def generate(
     *,
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing.
 
     A sample that alone fails is stored with the reason.
@@ -90,21 +90,9 @@ def generate(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
         with lent(engines) as lender:
-            engine = lender.generator(
-                config.engine,
-                Generating(
-                    model=sampling.model,
-                    temperature=sampling.temperature,
-                    top_p=config.top_p,
-                    max_tokens=config.max_tokens,
-                    stop_token_ids=chat.stop_token_ids,
-                    max_prompt_tokens=max_prompt_tokens,
-                    rows_per_shard=config.rows_per_shard,
-                    gpu_memory_share=config.gpu_memory_share,
-                ),
-                Work(missing, length, config.max_tokens),
-                workspace.scratch("generate"),
-            )
+            settings = _settings(config, sampling, chat.stop_token_ids, max_prompt_tokens)
+            work = Work(missing, length, config.max_tokens)
+            engine = lender.generator(config.engine, settings, work, workspace.scratch("generate"))
             for batch in engine.generate(requests):
                 drawn = [row for row in batch if not isinstance(row, RowFailure)]
                 failures.done += store.save_responses(generator, _responses(chat, drawn, generator))
@@ -121,6 +109,21 @@ def generate(
         forget=partial(forget_generation_failures, *of_run),
     )
     return failures.counts()
+
+
+def _settings(
+    config: GenerationConfig, sampling: Sampling, stop_token_ids: tuple[int, ...], max_prompt_tokens: int
+) -> Generating:
+    return Generating(
+        model=sampling.model,
+        temperature=sampling.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_tokens,
+        stop_token_ids=stop_token_ids,
+        max_prompt_tokens=max_prompt_tokens,
+        rows_per_shard=config.rows_per_shard,
+        gpu_memory_share=config.gpu_memory_share,
+    )
 
 
 def _save_failures(workspace: Workspace, generator: str, failures: Sequence[RowFailure]) -> None:

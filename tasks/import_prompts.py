@@ -18,7 +18,7 @@ from figa_core.records import Prompt
 from figa_core.row_failures import too_many
 from figa_core.storage import imported
 from figa_core.storage.first_rows import FirstRows
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
 _BATCH_ROWS = 1000
@@ -40,7 +40,7 @@ def import_prompts(
     reward_model: Path | None = None,
     *,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Read the file once, in batches. `model` is the model whose tokenizer measures the prompts.
 
     What its chat template refuses or leaves out is a bad row, and so is what that of `reward_model` refuses:
@@ -76,7 +76,7 @@ def import_prompts(
         raise _refused_by_reward(reward_model, refused, by_reward, usable + by_reward)
     if not usable:
         raise _nothing_usable(config.path, rows, reasons)
-    return Counts(rows, usable, dict(reasons.most_common()))
+    return StageCounts(rows, usable, dict(reasons.most_common()))
 
 
 def _nothing_usable(path: Path, rows: int, reasons: Counter[str]) -> NothingToDoError:

@@ -1,6 +1,7 @@
 """Stage report: everything stored about a run → one self-contained HTML file."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
@@ -43,6 +44,11 @@ def report(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
     data = collect(workspace, run_id, created_at)
     write(data, workspace.report(run_id))
     return data
+
+
+def time_of_report() -> str:
+    """The time now, as a report shows it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def write(data: ReportData, path: Path) -> None:

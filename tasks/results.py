@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class StageCounts:
     """`n_in` rows were looked at, `n_out` came out; `reasons` counts the others by why they did not."""
 
     n_in: int

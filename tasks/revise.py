@@ -21,7 +21,7 @@ from figa_core.revision.reviser import LLMReviser
 from figa_core.storage import revisions
 from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.revisions import Batch
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
 from tasks.revision_settings import RevisionSections, asker_settings, endpoint, reviser_settings
 from tasks.shared_limits import shared_permits
@@ -131,7 +131,7 @@ def _summary(workspace: Workspace, run_id: str, stopped_by: ReviserError | None)
     statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)
     return Revised(
-        Counts(succeeded + sum(statuses.values()), succeeded, statuses),
+        StageCounts(succeeded + sum(statuses.values()), succeeded, statuses),
         revisions.open_by_kind(database, run_id),
         stopped_by,
         revisions.open_causes(database, run_id),

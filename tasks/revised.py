@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from figa_core.errors import OpenRevisionsError, RefusedRevisionsError, ReviserError
 from figa_core.storage.revisions import Cause
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 _WORDS_MAX = 240
 ROUNDING = 1e-6  # of a share times a number of rows
@@ -22,7 +22,7 @@ class Revised:
         refused_rows: rows that no later run asks for again, because their reviser refused them.
     """
 
-    counts: Counts
+    counts: StageCounts
     open_by_kind: dict[str, int]
     stopped_by: ReviserError | None = None
     open_causes: tuple[Cause, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from figa_core.errors import FigaError
 from figa_core.ports import RowFailure
 from figa_core.row_failures import Failed, failure_kind, failures_text, hopeless, too_many
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 AGAIN = "What was done is stored; the same command goes on, and tries these rows again."
 
@@ -49,9 +49,9 @@ class Failures:
         ]
         return self.rows, failed
 
-    def counts(self) -> Counts:
+    def counts(self) -> StageCounts:
         """What the stage came to."""
-        return Counts(self._missing, self.done, dict(self._reasons.most_common()))
+        return StageCounts(self._missing, self.done, dict(self._reasons.most_common()))
 
 
 def check_failures(

@@ -20,7 +20,7 @@ from figa_core.records import Score, Split
 from figa_core.storage.failures import forget_score_failures, save_score_failures, score_failures
 from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
 from tasks.engines import lent, sampled_length
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
 
@@ -40,7 +40,7 @@ def score_responses(
     *,
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Score the responses of one generator in one split.
 
     A text for which alone the reward model or its template fails is stored with the reason, as in the tasks
@@ -61,7 +61,7 @@ def score_references(
     *,
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Score the references of the training prompts; see `score_responses`."""
     return _score(workspace, config, references_of(run_id), "references", engines, on_progress)
 
@@ -74,7 +74,7 @@ def score_revisions(
     *,
     engines: Engines | None = None,
     on_progress: ProgressCallback = no_progress,
-) -> Counts:
+) -> StageCounts:
     """Score the successful revisions; see `score_responses`."""
     return _score(workspace, config, revisions_of(run_id), "revisions", engines, on_progress)
 
@@ -86,7 +86,7 @@ def _score(
     texts: str,
     engines: Engines | None,
     on_progress: ProgressCallback,
-) -> Counts:
+) -> StageCounts:
     store, scorer = workspace.store, scorer_id(workspace, config)
     database = store.database
     missing = store.count_unscored(source, scorer)

@@ -21,7 +21,7 @@ from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.step_size import about_steps, pairs_per_step
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
@@ -43,7 +43,7 @@ class TrainedModel:
     objective: Objective
     training_id: str
     directory: Path
-    counts: Counts
+    counts: StageCounts
     seconds: float
 
 
@@ -88,7 +88,7 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
         TrainingError: the shards do not fit the model, or the training stopped.
     """
     result = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
-    counts = Counts(job.steps, result.steps - result.skipped_steps)
+    counts = StageCounts(job.steps, result.steps - result.skipped_steps)
     return TrainedModel(job.objective, job.training_id, result.model_dir, counts, result.wall_seconds)
 
 

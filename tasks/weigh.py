@@ -22,7 +22,7 @@ from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.rows import AdmittedPair
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
-from tasks.results import Counts, no_progress
+from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
 _Weigh = Callable[[Sequence[PairTexts]], Iterator[WeighedPair | SkippedPair]]
@@ -34,7 +34,7 @@ class WeighResult:
 
     shard_set_id: str
     directory: Path
-    counts: Counts
+    counts: StageCounts
 
 
 @task(name="weigh", task_run_name="weigh by {config.scheme}", cache_policy=NO_CACHE)
@@ -68,7 +68,7 @@ def weigh(
             f"weigh: none of {len(pairs)} pairs can be trained on: {reasons}. Raise weighting.max_length."
         )
     directory = workspace.shards(manifest.shard_set_id)
-    counts = Counts(len(pairs), manifest.pairs, reasons)
+    counts = StageCounts(len(pairs), manifest.pairs, reasons)
     return WeighResult(manifest.shard_set_id, directory, counts)
 
 

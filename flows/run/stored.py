@@ -8,8 +8,8 @@ from figa_core.errors import ConfigError, InputError, WorkspaceError
 from figa_core.revision.prompt import load_templates
 from figa_core.storage import summary
 from figa_core.storage.summary import RunRow
+from flows.run.existing import existing_workspace
 from flows.run.open_run import identify
-from flows.status import existing_workspace
 from tasks.workspace import Workspace
 
 

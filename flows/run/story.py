@@ -3,13 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
 from flows.server.progress_artifact import progress_artifact
 from flows.terminal.progress import Progress, result_line
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 
 class StageAtWork:
@@ -19,7 +18,7 @@ class StageAtWork:
     must not be disturbed as it ends. All other stages take `on_progress`.
     """
 
-    counts: Counts
+    counts: StageCounts
 
     def __init__(self, show: ProgressCallback) -> None:
         self.show = show
@@ -76,8 +75,3 @@ def showing_stage(progress: Progress, title: str) -> Iterator[ProgressCallback]:
             note(done, total)
 
         yield both
-
-
-def now() -> str:
-    """The time as reports show it."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

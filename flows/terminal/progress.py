@@ -16,7 +16,7 @@ from rich.progress import Progress as RichBars
 from rich.text import Text
 
 from figa_core.ports import ProgressCallback
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 _LINE_EVERY_S = 5.0
 _TITLE_WIDTH = 34
@@ -113,7 +113,7 @@ def eta_text(elapsed_s: float, done: int, left_to_do: int) -> str:
     return f", {left:.0f} s left" if left < 120 else f", {left / 60:.0f} min left"
 
 
-def result_line(title: str, counts: Counts, seconds: float) -> str:
+def result_line(title: str, counts: StageCounts, seconds: float) -> str:
     """A finished stage: what went in and came out, how long it took, and why rows stayed behind."""
     rows = f"{counts.n_in:,} → {counts.n_out:,}" if counts.n_in else "nothing left to do"
     line = f"{title:<{_TITLE_WIDTH}}{rows:>20}  {seconds:6.1f} s"

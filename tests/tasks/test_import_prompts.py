@@ -11,7 +11,7 @@ from figa_core.config import PromptsConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from tasks.import_prompts import import_prompts
-from tasks.results import Counts
+from tasks.results import StageCounts
 from tasks.workspace import Workspace
 
 RUN = "run-of-the-test"
@@ -33,7 +33,7 @@ def with_template(model: Path, template: str, target: Path) -> Path:
     return target
 
 
-def do_import(workspace: Workspace, rows: list[Any], *models: Path) -> Counts:
+def do_import(workspace: Workspace, rows: list[Any], *models: Path) -> StageCounts:
     path = workspace.directory / "prompts.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     config = PromptsConfig(path=path, held_out_share=0.0)

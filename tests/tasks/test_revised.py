@@ -4,7 +4,7 @@ import pytest
 
 from figa_core.errors import OpenRevisionsError, RefusedRevisionsError, ReviserError
 from figa_core.storage.revisions import Cause
-from tasks.results import Counts
+from tasks.results import StageCounts
 from tasks.revised import Revised, check_open_rows, check_refused_rows, open_rows_warning
 
 CAUSES = (
@@ -17,7 +17,7 @@ CAUSES = (
 def revised(open_rows: int = 0, refused: int = 0, rows: int = 1000, **others: object) -> Revised:
     kinds = {"server_error": open_rows} if open_rows else {}
     return Revised(
-        Counts(rows, rows - open_rows - refused),
+        StageCounts(rows, rows - open_rows - refused),
         kinds,
         open_causes=CAUSES if open_rows else (),
         refused_causes=CAUSES if refused else (),

@@ -9,7 +9,7 @@ from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
 from flows.run.story import Story
 from flows.terminal.progress import Lines
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def story(lines: list[str]) -> Iterator[Story]:
 
 def test_a_stage_leaves_a_line_with_its_counts_and_its_time(story: Story, lines: list[str]) -> None:
     with story.stage("filter") as stage:
-        stage.counts = Counts(5, 3, {"too good": 2})
+        stage.counts = StageCounts(5, 3, {"too good": 2})
     [line] = lines
     assert line.split()[:4] == ["filter", "5", "→", "3"]
     assert line.endswith("2 too good")
@@ -67,7 +67,7 @@ def test_a_stage_that_awaits_is_not_disturbed_as_it_ends(story: Story) -> None:
     with story.stage("revise") as stage:
         interruption.request()
         stage.show(1, 1)
-        stage.counts = Counts(1, 1)
+        stage.counts = StageCounts(1, 1)
     assert list(story.seconds) == ["revise"]
 
 
@@ -88,6 +88,6 @@ def test_an_error_of_something_that_was_stopped_is_no_error_of_the_run(story: St
 
 def test_what_is_at_work_and_what_stopping_it_means_is_said_at_a_signal(story: Story) -> None:
     with story.stage("revise", stopping="answers under way are awaited") as stage:
-        stage.counts = Counts(0, 0)
+        stage.counts = StageCounts(0, 0)
         assert interruption._state.doing == ["revise; answers under way are awaited"]
     assert interruption._state.doing == []

@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from flows.terminal.progress import Bars, Lines, current, eta_text, result_line, showing
-from tasks.results import Counts
+from tasks.results import StageCounts
 
 
 def test_an_eta_extrapolates_the_speed_so_far() -> None:
@@ -19,12 +19,12 @@ def test_nothing_is_said_before_the_first_row_or_after_the_last() -> None:
 
 
 def test_a_finished_stage_says_what_came_in_went_out_and_why_rows_stayed_behind() -> None:
-    line = result_line("filter", Counts(1200, 1000, {"too good": 150, "no": 50}), 2.04)
+    line = result_line("filter", StageCounts(1200, 1000, {"too good": 150, "no": 50}), 2.04)
     assert line.split() == ["filter", "1,200", "→", "1,000", "2.0", "s", "150", "too", "good,", "50", "no"]
 
 
 def test_a_stage_without_work_says_so() -> None:
-    assert "nothing left to do" in result_line("revise", Counts(0, 0), 0.1)
+    assert "nothing left to do" in result_line("revise", StageCounts(0, 0), 0.1)
 
 
 def test_a_terminal_shows_the_counts_while_a_stage_works_and_keeps_only_lines() -> None:
