@@ -27,7 +27,7 @@ BUILT = "dataset built"
 
 @dataclass(frozen=True, slots=True)
 class BuiltDataset:
-    """What a finished build hands back; `seconds` by stage."""
+    """What a finished build returns; `seconds` by stage."""
 
     run_id: str
     weighed: WeighResult
@@ -56,7 +56,7 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
 
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
-    """Import, generate, score, filter, revise, score, admit, weigh; for whoever holds the workspace."""
+    """Import, generate, score, filter, revise, score, admit, weigh; the caller holds the workspace."""
     at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
     model, longest = config.generation.model, config.prompts.max_prompt_tokens
     _take_in_journal(story, run)

@@ -54,7 +54,7 @@ async def evaluate_model(
     """
     workspace, model = absolute("workspace", workspace), absolute("model", model)
     check_exported(model)
-    config, progress = _impatient(stored_config(workspace, run_id)), current()
+    config, progress = _without_waiting(stored_config(workspace, run_id)), current()
     with visit_run(config, flow_run.name or "evaluate-model", progress) as run:
         story = Story(progress)
         label = label or _label_of(model, workspace)
@@ -64,7 +64,7 @@ async def evaluate_model(
     return data
 
 
-def _impatient(config: PipelineConfig) -> PipelineConfig:
+def _without_waiting(config: PipelineConfig) -> PipelineConfig:
     workspace = config.workspace.model_copy(update={"lease_timeout_s": 0.0})
     return config.model_copy(update={"workspace": workspace})
 

@@ -24,7 +24,7 @@ from flows.train_model import train_models
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run hands back: where its report is, what it shows, and seconds by stage."""
+    """What a finished run returns: where its report is, what it shows, and seconds by stage."""
 
     run_id: str
     report: Path

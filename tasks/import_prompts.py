@@ -109,8 +109,8 @@ class PromptCheck:
     def sort_out(
         self, batch: Sequence[tuple[int, Prompt | BadRow]], first_rows: FirstRows
     ) -> tuple[list[Prompt], list[BadRow], list[str]]:
-        """Prompts to import, rows that cannot be used (such as prompts that stood in the file before), and
-        the ids of those that are prompts all the same.
+        """Prompts to import, rows that cannot be used, and the ids of prompts among those: an earlier import
+        may have taken them.
         """
         prompts = [(number, row) for number, row in batch if isinstance(row, Prompt)]
         first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in prompts])

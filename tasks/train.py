@@ -164,7 +164,7 @@ def is_finished(job: TrainingJob) -> bool:
 
 
 def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel) -> None:
-    """Store a finished training as this run's, wherever it was done; for whoever holds the workspace."""
+    """Store a finished training as this run's, wherever it was done; the caller holds the workspace."""
     row = TrainingRow(
         training_id=job.training_id,
         run_id=run_id,

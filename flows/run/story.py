@@ -14,8 +14,8 @@ from tasks.results import StageCounts
 class StageAtWork:
     """A stage inside `Story.stage`. The block sets `counts` to what the stage came to.
 
-    `show` is the progress callback of a stage that awaits: it is cancelled if somebody stops the run, and
-    must not be disturbed as it ends. All other stages take `on_progress`.
+    Stages take `on_progress`. A stage that awaits takes `show`: it is cancelled when the run is stopped, and
+    must not be interrupted while it cleans up.
     """
 
     counts: StageCounts
@@ -24,11 +24,12 @@ class StageAtWork:
         self.show = show
 
     def on_progress(self, done: int, total: int) -> None:
-        """Show the progress; then end the stage here, between two pieces of work, if somebody asked to stop:
-        a signal that came where Python cannot raise is noticed now.
+        """Show the progress, then stop here, between two pieces of work, if the run was asked to stop.
+
+        A signal that came where Python cannot raise is noticed here.
 
         Raises:
-            InterruptedRunError: somebody asked.
+            InterruptedRunError: the run was asked to stop.
         """
         self.show(done, total)
         interruption.check()
@@ -47,10 +48,10 @@ class Story:
             with story.stage("generate") as stage:
                 stage.counts = generate(..., on_progress=stage.on_progress)
 
-        `stopping`: what comes first if somebody stops the run here, for the person who does.
+        `stopping` tells the person who stops the run here what happens first.
 
         Raises:
-            InterruptedRunError: somebody asked to stop, before the block or while it failed.
+            InterruptedRunError: the run was asked to stop, before the block or before it failed.
         """
         interruption.check()
         begun = time.monotonic()
@@ -59,7 +60,7 @@ class Story:
             try:
                 yield stage
             except Exception:
-                interruption.check()  # an error of something that was stopped is no error of the run
+                interruption.check()  # what fails because the run is stopped is not the run's error
                 raise
         self.seconds[title] = time.monotonic() - begun
         self.progress.line(result_line(title, stage.counts, self.seconds[title]))
