@@ -62,17 +62,18 @@ def slot_limits(provider: Provider) -> list[SlotLimit]:
     """
     if provider.runs < 1 or provider.tokens_per_call <= 0:
         raise ConfigError(f"{provider.name}: --runs must be at least 1, and --tokens-per-call more than 0.")
-    names = LimitNames.of(provider.name)
-    return [
-        _slot_limit(names.requests, provider.requests_per_minute, SLOTS_PER_REQUEST, 1, provider.runs),
-        _slot_limit(
-            names.tokens,
-            provider.tokens_per_minute,
-            SLOTS_PER_TOKEN,
-            provider.tokens_per_call,
-            provider.runs,
-        ),
-    ]
+    names, limits = LimitNames.of(provider.name), []
+    for name, per_minute, slots_per_permit, largest in (
+        (names.requests, provider.requests_per_minute, SLOTS_PER_REQUEST, 1),
+        (names.tokens, provider.tokens_per_minute, SLOTS_PER_TOKEN, provider.tokens_per_call),
+    ):
+        try:
+            rate = shared_rate(per_minute, largest=largest, runs=provider.runs)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}. Share with fewer runs (--runs) or smaller calls.") from error
+        slots = max(1, int(rate.capacity * slots_per_permit))
+        limits.append(SlotLimit(name, slots, round(rate.per_second * slots_per_permit, 3)))
+    return limits
 
 
 async def create_limits(provider: Provider) -> list[str]:
@@ -95,33 +96,16 @@ async def create_limits(provider: Provider) -> list[str]:
         raise ConfigError(f"the Prefect server at {url} cannot be asked: {error}") from error
 
 
-def _slot_limit(name: str, per_minute: float, slots_per_permit: int, largest: float, runs: int) -> SlotLimit:
-    try:
-        rate = shared_rate(per_minute, largest=largest, runs=runs)
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}. Share with fewer runs (--runs) or smaller calls.") from error
-    slots = max(1, int(rate.capacity * slots_per_permit))
-    return SlotLimit(name, slots, round(rate.per_second * slots_per_permit, 3))
-
-
 async def _create_or_update(client: PrefectClient, wanted: SlotLimit) -> str:
+    values = {"limit": wanted.slots, "slot_decay_per_second": wanted.decay_per_second, "active": True}
     try:
         found = await client.read_global_concurrency_limit_by_name(wanted.name)
     except ObjectNotFound:
-        await client.create_global_concurrency_limit(
-            GlobalConcurrencyLimitCreate(
-                name=wanted.name, limit=wanted.slots, slot_decay_per_second=wanted.decay_per_second
-            )
-        )
+        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=wanted.name, **values))
         return "created"
-    if found.active and (found.limit, found.slot_decay_per_second) == (wanted.slots, wanted.decay_per_second):
+    if all(getattr(found, name) == value for name, value in values.items()):
         return "unchanged"
-    await client.update_global_concurrency_limit(
-        wanted.name,
-        GlobalConcurrencyLimitUpdate(
-            limit=wanted.slots, slot_decay_per_second=wanted.decay_per_second, active=True
-        ),
-    )
+    await client.update_global_concurrency_limit(wanted.name, GlobalConcurrencyLimitUpdate(**values))
     return "updated"
 
 

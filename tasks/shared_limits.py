@@ -13,31 +13,30 @@ server stores; the amount is fixed while it waits; and it waits in a thread that
 after its run was stopped. As with its `strict=True`, a limit that does not exist is an error.
 """
 
+import asyncio
 import math
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 
 from figa_core.errors import ConfigError, ReviserError
-from figa_core.llm.permits import PermitStock, SharedPermits
+from figa_core.llm.permits import Drawn, PermitStock, SharedPermits
 
 SLOTS_PER_REQUEST = 1000
 SLOTS_PER_TOKEN = 1
 OUTAGE_MAX_S = 60.0
 
-_REFUSED = 423
+_REFUSED = 423  # the server has no slots left, and nothing is wrong
 
 
-@dataclass(frozen=True, slots=True)
-class LimitNames:
+class LimitNames(NamedTuple):
     """What one provider's two limits are called on the Prefect server."""
 
     requests: str
@@ -60,38 +59,27 @@ class PrefectPermits:
 
     def __init__(self, client: PrefectClient, name: str, slots_per_permit: int) -> None:
         """`client` is open, and outlives this."""
-        self._client = client
-        self._name = name
-        self._slots_per_permit = slots_per_permit
+        self._client, self._name, self._slots_per_permit = client, name, slots_per_permit
         self._failing_since: float | None = None
 
-    async def free(self) -> float:
-        """How many permits could be taken now; none while the server cannot be reached.
+    async def draw(self, most: float) -> Drawn | None:
+        """Take what is free, at most so many permits; None if another run was faster, or in an outage.
 
         Raises:
             ConfigError: there is no such limit on this server, or it limits nothing.
-            ReviserError: the server has not answered for a minute.
+            ReviserError: the server has granted nothing for a minute because of errors.
         """
         try:
-            slots = await self.free_slots()
+            slots = min(await self.free_slots(), math.ceil(most * self._slots_per_permit))
+            asked_at = asyncio.get_running_loop().time()
+            if slots > 0:
+                await self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
         except (httpx.HTTPStatusError, httpx.TransportError) as error:
-            self._bear(error)
-            return 0.0
-        if slots == 0:
-            self._failing_since = None
-        return slots / self._slots_per_permit
-
-    async def take(self, permits: float) -> bool:
-        """Take so many; False if the server refused, or cannot be reached. Raises as `free` does."""
-        slots = math.ceil(permits * self._slots_per_permit)
-        try:
-            await self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
-        except (httpx.HTTPStatusError, httpx.TransportError) as error:
-            if not _refused(error):
-                self._bear(error)
-            return False
+            if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code != _REFUSED:
+                self._tolerate(error)
+            return None
         self._failing_since = None
-        return True
+        return Drawn(min(most, slots / self._slots_per_permit), asked_at) if slots > 0 else None
 
     async def free_slots(self) -> int:
         """The slots that are free now.
@@ -103,11 +91,13 @@ class PrefectPermits:
             limit = await self._client.read_global_concurrency_limit_by_name(self._name)
         except ObjectNotFound as error:
             raise ConfigError(self._advice("does not exist")) from error
-        if problem := _what_is_wrong(limit):
-            raise ConfigError(self._advice(problem))
+        if not limit.active:
+            raise ConfigError(self._advice("is switched off"))
+        if limit.slot_decay_per_second <= 0 or limit.limit <= 0:
+            raise ConfigError(self._advice("has no slot decay"))
         return max(0, limit.limit - limit.active_slots)
 
-    def _bear(self, error: Exception) -> None:
+    def _tolerate(self, error: Exception) -> None:
         """Take a failure for a passing one, for a minute."""
         now = time.monotonic()
         self._failing_since = now if self._failing_since is None else self._failing_since
@@ -136,37 +126,18 @@ async def shared_permits(name: str) -> AsyncIterator[SharedPermits]:
     """
     names = LimitNames.of(name)
     async with get_client() as client:
-        sources = [
-            PrefectPermits(client, names.requests, SLOTS_PER_REQUEST),
-            PrefectPermits(client, names.tokens, SLOTS_PER_TOKEN),
-        ]
-        for source in sources:
-            await _check_reachable(source, str(client.api_url))
-        permits = SharedPermits(*(PermitStock(source) for source in sources))
+        requests = PrefectPermits(client, names.requests, SLOTS_PER_REQUEST)
+        tokens = PrefectPermits(client, names.tokens, SLOTS_PER_TOKEN)
+        try:
+            await requests.free_slots()
+            await tokens.free_slots()
+        except httpx.HTTPError as error:
+            raise ReviserError(
+                f"the Prefect server at {client.api_url}, which keeps the shared limits, cannot be asked: "
+                f"{error}"
+            ) from error
+        permits = SharedPermits(PermitStock(requests), PermitStock(tokens))
         try:
             yield permits
         finally:
             await permits.aclose()
-
-
-async def _check_reachable(source: PrefectPermits, api_url: str) -> None:
-    try:
-        await source.free_slots()
-    except httpx.HTTPError as error:
-        raise ReviserError(
-            f"the Prefect server at {api_url}, which keeps the shared limits, cannot be asked: {error}"
-        ) from error
-
-
-def _refused(error: httpx.HTTPError) -> bool:
-    """Whether the server had no slots left, and nothing is wrong."""
-    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _REFUSED
-
-
-def _what_is_wrong(limit: GlobalConcurrencyLimitResponse) -> str | None:
-    """Why this limit would limit nothing, if it would not."""
-    if not limit.active:
-        return "is switched off"
-    if limit.slot_decay_per_second <= 0 or limit.limit <= 0:
-        return "has no slot decay"
-    return None

@@ -6,9 +6,9 @@ it twice a second for what it will need next, in the background, and keeps what 
 Why no 60 s bring more calls than the limit L (per minute), however many runs there are:
 
 - The source grants at most `capacity` + `per_second` · t permits in any t seconds, to all runs together.
-- A stock releases what it draws in `_SLICES` equal parts over `SPREAD_S`. That is the same stream of
-  grants, parts of it later: each part by itself keeps to its part of the bound, so the sum does too. It
-  keeps a draw from becoming a burst, and costs nothing.
+- A stock releases what it draws evenly over `SPREAD_S`. That is the same stream of grants, parts of it
+  later: each part by itself keeps to its part of the bound, so the sum does too. It keeps a draw from
+  becoming a burst, and costs nothing.
 - A released permit is used within `KEEP_S`, or kept for the next call, or lost: a run that pauses collects
   one call's worth and no more. What is used in 60 s was therefore released in 60 + `KEEP_S`, but for one
   call of each run, at most its largest; nor does a call that waits for the rest of its permits hold more.
@@ -21,7 +21,6 @@ solves: for 6 000 requests a minute and four runs, 96.6 % of L, with a capacity 
 """
 
 import asyncio
-import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,25 +33,29 @@ LATE_S = 0.5
 JITTER_S = 0.25
 DRAW_EVERY_S = 0.5
 
-_SLICES = 40
 _IDLE_S = 2.0
 _POLL_S = 0.02
 _EAGERNESS = 4.0  # a run that had to wait asks for so many times what it used; what is free bounds it
 _AHEAD = 1.25
+_ROUNDING = 1e-9  # of sums of parts of permits
+
+
+class Drawn(NamedTuple):
+    """Permits that a source granted, and when it was asked for them, by the event loop's clock."""
+
+    permits: float
+    asked_at: float
 
 
 class PermitSource(Protocol):
-    """Where the permits of one limit (of one request or one token each) come from, for all runs together.
+    """Where the permits of one limit (of one request or one token each) come from, for all runs together."""
 
-    Neither call waits for permits. Both raise a FigaError if there is no such limit, or nobody to ask.
-    """
+    async def draw(self, most: float) -> Drawn | None:
+        """Take what is free, at most so many permits; None if another run was faster. Waits for none.
 
-    async def free(self) -> float:
-        """How many permits could be taken now."""
-        ...
-
-    async def take(self, permits: float) -> bool:
-        """Take so many; False, and none taken, if another run was faster."""
+        Raises:
+            FigaError: there is no such limit, or nobody to ask.
+        """
         ...
 
 
@@ -79,18 +82,27 @@ def shared_rate(per_minute: float, *, largest: float, runs: int) -> SharedRate:
     return SharedRate(capacity, (left - capacity) / (60 + KEEP_S + LATE_S + JITTER_S))
 
 
+class _Grant(NamedTuple):
+    """Permits that are released evenly from `start` on."""
+
+    start: float
+    permits: float
+
+    def released(self, now: float) -> float:
+        return self.permits * min(1.0, max(0.0, (now - self.start) / SPREAD_S))
+
+
 class PermitStock:
     """What this run drew of one limit. For one event loop, and one taker at a time."""
 
     def __init__(self, source: PermitSource, *, random_share: Callable[[], float] = random.random) -> None:
         """`random_share` in [0, 1) varies the time between draws, so that no run always comes second."""
-        self._source = source
-        self._random_share = random_share
-        self._slices: list[tuple[float, float]] = []  # a heap: usable from, permits
-        self._needed = 0.0
-        self._largest = 0.0
+        self._source, self._random_share = source, random_share
+        self._grants: list[_Grant] = []
+        self._gone = 0.0  # of all that these grants release: used, lost, or kept
         self._kept = 0.0  # for the next call
-        self._used = 0.0
+        self._needed = self._largest = 0.0
+        self._used = 0.0  # since the last draw
         self._waited = False
         self._taken_at = 0.0
         self._drawing: asyncio.Task[None] | None = None
@@ -104,8 +116,8 @@ class PermitStock:
         self._needed, self._largest = permits, max(self._largest, permits)
         while True:
             self._taken_at = now = _now()
-            self._collect(now)
-            if self._needed <= 0:
+            self._pay(now)
+            if self._needed <= _ROUNDING:
                 return
             self._waited = True
             self._keep_drawing()
@@ -117,22 +129,25 @@ class PermitStock:
             self._drawing.cancel()
             await asyncio.gather(self._drawing, return_exceptions=True)
 
-    def _collect(self, now: float) -> None:
-        """Pay what is needed: first from what was kept, which then holds what would have been lost."""
-        while self._slices and self._slices[0][0] <= now - KEEP_S:
-            self._kept = min(self._largest, self._kept + heapq.heappop(self._slices)[1])
-        self._kept -= self._pay(self._kept)
-        while self._slices and self._slices[0][0] <= now and self._needed > 0:
-            usable_from, permits = heapq.heappop(self._slices)
-            rest = permits - self._pay(permits)
-            if rest > 0:
-                heapq.heappush(self._slices, (usable_from, rest))
+    def _pay(self, now: float) -> None:
+        """Pay what is needed: first from what was kept, then from what is released and not over."""
+        self._keep_what_is_over(now)
+        kept = min(self._needed, self._kept)
+        fresh = min(self._needed - kept, max(0.0, self._released(now) - self._gone))
+        self._kept, self._gone = self._kept - kept, self._gone + fresh
+        self._needed, self._used = self._needed - kept - fresh, self._used + kept + fresh
 
-    def _pay(self, permits: float) -> float:
-        paid = min(permits, self._needed)
-        self._needed -= paid
-        self._used += paid
-        return paid
+    def _keep_what_is_over(self, now: float) -> None:
+        """Keep of what nobody used in time as much as one call needs, and forget grants that are over."""
+        over = now - KEEP_S
+        lost = max(0.0, self._released(over) - self._gone)
+        self._kept = min(self._largest, self._kept + lost)
+        ended = sum(grant.permits for grant in self._grants if grant.start + SPREAD_S <= over)
+        self._grants = [grant for grant in self._grants if grant.start + SPREAD_S > over]
+        self._gone = self._gone + lost - ended
+
+    def _released(self, now: float) -> float:
+        return sum(grant.released(now) for grant in self._grants)
 
     def _keep_drawing(self) -> None:
         """Have a task that draws; raise what ended the last one."""
@@ -146,29 +161,20 @@ class PermitStock:
         while (began := _now()) - self._taken_at < _IDLE_S:
             wanted = self._wanted(began)
             self._used, self._waited = 0.0, False
-            if wanted > 0:
-                await self._draw(wanted)
+            if wanted > 0 and (drawn := await self._source.draw(wanted)) is not None:
+                grant = _Grant(min(_now(), drawn.asked_at + LATE_S), drawn.permits)
+                self._gone += grant.released(_now() - KEEP_S)
+                self._grants.append(grant)
             pause = DRAW_EVERY_S * (0.8 + 0.4 * self._random_share())
             await asyncio.sleep(max(0.0, began + pause - _now()))
-
-    async def _draw(self, wanted: float) -> None:
-        permits = min(wanted, await self._source.free())
-        asked_at = _now()
-        if permits > 0 and await self._source.take(permits):
-            self._add(permits, asked_at)
 
     def _wanted(self, now: float) -> float:
         """What to draw: more than was used since the last draw if that was too little, else as much again."""
         if self._waited:
             return self._needed + _EAGERNESS * self._used
-        stocked = sum(permits for usable_from, permits in self._slices if usable_from > now - KEEP_S)
+        self._keep_what_is_over(now)
+        stocked = sum(grant.permits for grant in self._grants) - self._gone
         return _AHEAD * self._used / DRAW_EVERY_S * SPREAD_S / 2 - stocked  # half of it is released already
-
-    def _add(self, permits: float, asked_at: float) -> None:
-        first = min(_now(), asked_at + LATE_S)
-        for number in range(_SLICES):
-            usable_from = first + number * SPREAD_S / _SLICES
-            heapq.heappush(self._slices, (usable_from, permits / _SLICES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ aligned with the draft, and what comes before the first and after the last word 
   of the draft, say what the reference says, are a salutation ("Dear Ann,"), or go on with a list or code.
 - On the line of the revision itself new words are an edit, unless a mark sets them off: a colon, dash or
   bracket between them and the draft's first word; a bracket, emphasis or label behind its last sentence.
-- Marks that both ends gained (quotes, brackets, emphasis, fences, tags) are a wrapping, whatever is inside.
+- Marks that both ends gained (quotes, brackets, emphasis, fences, tags; `marks.py`) are a wrapping, whatever
+  is inside.
 - The text twice, or the user's question before it, is no revision either.
 
 Where a new paragraph could be either and there is no reference, it counts as a wrapping: the row is asked
@@ -16,12 +17,13 @@ about again, with the reason.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from figa_core.revision.marks import find_marks
+from figa_core.revision.sides import LIST_MARK, Line, Side, goes_on
 from figa_core.revision.words import Word, coverage, find_words, is_unspaced, kept_words, place_words
 
 _FOREIGN = 0.5  # of a line's letters found in the draft, below which it has no counterpart there
@@ -50,75 +52,13 @@ _SET_OFF = re.compile(
 _NOTE_LABEL = re.compile(
     r"(?:\A|[.!?…。！？؟।}>])[\s\"'”’»*_]*([^.!?…。！？؟।:：\n]{1,60})[:：](?=[\s*_]|\Z|(?<=：))"
 )
-_SENTENCE = re.compile(r"[^.!?…。！？؟।]+[.!?…。！？؟।]*[\"'”’»」』)\]）]*\s*|[.!?…。！？؟।]+\s*")
 _ARROW = re.compile(r"->|→|⇒|=>|➔|➜")
 _QUOTED = re.compile(r"[\"'“”„«»‘’‚`「『]([^\"'“”„«»‘’‚`「」『』\n]{2,60})[\"'“”«»‘’`」』]")
-_LIST_MARK = re.compile(r"\s*(?:([-*•‣–+|>])|\d{1,3}[.)])\s")
-_CODE = re.compile(
-    r"[{}();=\[\]]|\\\w|^\s*(?:import|from|using|package|use|require|return|end|pass|break|fi|done|else|"
-    r"#include|@\w+)\b"
-)
-_MACRO = re.compile(r"[$\\\[(\s]*(\\[A-Za-z]+)\{(?=.*\}\W*\Z)", re.DOTALL)
 _DASHED = re.compile(r"\s[-–—]+\s")
 _SET_OFF_BARE = re.compile(r"\A\s+[(\[（【—–]")
 _SENTENCE_IN_BRACKETS = re.compile(r"[(\[（【][^()（）\[\]]*[.!?…。！？][\"'”]?[)\]）】]\W*\Z")
+_SENTENCE_OF_ITS_OWN = re.compile(rf"[.!?。？！؟][\s{_MARKS}]*\Z")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
-_START_MARK = re.compile(r"(#{1,6}\s|>\s?|[-*•‣+]\s|\d{1,3}[.)]\s|```|~~~)")
-_OPENERS = "$＂\"'`´“”„‟«»‹›‘’‚‛「『《〈〝([{（【〔［<*_~|=#-"
-_CLOSERS = "$＂\"'`´“”„‟«»‹›‘’‛」』》〉〞)]}）】〕］>*_~|=#-"
-_PARTNERS = ('"', "＂", "“”„‟", "«»", "‹›", "「」", "『』", "《》", "()", "（）", "[]", "{}", "【】", "`")
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line with words: where it is in its text, and which of the text's words it has."""
-
-    text: str
-    start: int
-    end: int
-    words: range
-
-
-class _Side:
-    """One of the two texts, without the white space at its ends."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text.strip()
-        self.words = find_words(self.text)
-
-    @cached_property
-    def lines(self) -> list[_Line]:
-        """The lines that have words."""
-        lines, first = [], 0
-        for match in re.finditer(r"[^\n]+", self.text):
-            last = first
-            while last < len(self.words) and self.words[last].start < match.end():
-                last += 1
-            if last > first:
-                lines.append(_Line(match.group(), match.start(), match.end(), range(first, last)))
-            first = last
-        return lines
-
-    def sentences(self, line: _Line) -> list[_Line]:
-        """The sentences of a line, each with the white space behind it; the last may have no words."""
-        pieces, first = [], line.words.start
-        for match in _SENTENCE.finditer(self.text, line.start, line.end):
-            last = first
-            while last < line.words.stop and self.words[last].start < match.end():
-                last += 1
-            pieces.append(_Line(match.group(), match.start(), match.end(), range(first, last)))
-            first = last
-        return pieces
-
-    @cached_property
-    def prefix(self) -> str:
-        """What comes before the first word."""
-        return self.text[: self.words[0].start] if self.words else self.text
-
-    @cached_property
-    def suffix(self) -> str:
-        """What follows the last word."""
-        return self.text[self.words[-1].end :] if self.words else ""
 
 
 def find_wrapping(
@@ -131,13 +71,11 @@ def find_wrapping(
         reference: Y, if there is one: what it says too is an edit.
         conversation: the messages before, for the question that an answer repeats.
     """
-    pair = _Pair(_Side(draft), _Side(answer), reference or "", conversation)
+    pair = _Pair(Side(draft), Side(answer), reference or "", conversation)
     if pair.answer.text == pair.draft.text or not pair.answer.words:
         return None
     return (
-        pair.marks_at_the_start()
-        or pair.marks_at_both_ends()
-        or pair.mark_at_one_end()
+        find_marks(pair.draft, pair.answer, pair.reference)
         or pair.lines_before()
         or pair.lines_after()
         or pair.words_before()
@@ -148,8 +86,8 @@ def find_wrapping(
 
 @dataclass
 class _Pair:
-    draft: _Side
-    answer: _Side
+    draft: Side
+    answer: Side
     reference: str
     conversation: str
 
@@ -164,59 +102,6 @@ class _Pair:
     @cached_property
     def _early(self) -> list[int | None]:
         return place_words(self.draft.words, self.answer.words, self._kept)
-
-    def marks_at_the_start(self) -> str | None:
-        """A heading's, a quotation's, a list's or a fence's mark before a text that has none."""
-        mark = _START_MARK.match(self.answer.text)
-        if mark is None or _START_MARK.match(self.draft.text):
-            return None
-        if self.reference.lstrip().startswith(mark.group()):
-            return None
-        name = mark.group().strip()
-        fence = name in ("```", "~~~")
-        if fence and (name in self.draft.text or not self.answer.text.rstrip().endswith(name)):
-            return None  # code that the draft has too, or that has text behind it: the lines tell
-        if fence:
-            return "the answer is wrapped in a code fence"
-        items = sum(_LIST_MARK.match(line.text) is not None for line in self.answer.lines)
-        if name[0] not in "#>" and items > 1 and not any(map(_LIST_MARK.match, self.draft.text.split("\n"))):
-            return None  # made into a list
-        return f"the answer begins with {name!r}, which the draft does not"
-
-    def marks_at_both_ends(self) -> str | None:
-        """Quotes, brackets, emphasis, tags or rules around the whole."""
-        gained = [
-            [mark for mark in side if mark in allowed and side.count(mark) > known.count(mark)]
-            for side, known, allowed in (
-                (self.answer.prefix, self.draft.prefix, _OPENERS),
-                (self.answer.suffix, self.draft.suffix, _CLOSERS),
-            )
-        ]
-        macro = _MACRO.match(self.answer.text)
-        if macro is not None and not _MACRO.match(self.draft.text) and macro.group() not in self.reference:
-            return f"the answer is wrapped in {macro.group(1)}{{}}"
-        reference = _Side(self.reference)
-        if not all(gained) or (self.reference and reference.prefix == self.answer.prefix):
-            return None
-        if gained[0][0] in "\"'“”„‟«»‹›‘’‚‛「『《〈〝":
-            return f"the answer is wrapped in quotation marks ({gained[0][0]} {gained[1][-1]})"
-        return f"the answer is wrapped in {gained[0][0]} {gained[1][-1]}"
-
-    def mark_at_one_end(self) -> str | None:
-        """A quotation mark or bracket that is opened or closed there alone; a symbol before the text."""
-        text, known = self.answer.text, self.draft.text
-        first = text[0]
-        if unicodedata.category(first) == "So" and first not in known + self.reference:
-            return f"the answer begins with {first!r}, which the draft has not"
-        for marks in _PARTNERS:
-            side = "begins" if first in marks else "ends" if text[-1] in marks else None
-            if side is not None and _is_single(text, marks) and not _is_single(known, marks):
-                if side == "ends" and text[-2:-1] in (":", ";", "-"):
-                    continue  # a smiley
-                return (
-                    f"the answer {side} with {first if side == 'begins' else text[-1]!r} without its partner"
-                )
-        return None
 
     def lines_before(self) -> str | None:
         """Lines without a counterpart before the first line that has one."""
@@ -281,7 +166,7 @@ class _Pair:
             return f"the answer begins with a label that the draft has not ({_shown(head)})"
         if len(words) >= _REPEATED_WORDS and coverage(words, self.reference) < _EXPLAINED:
             asked = coverage(words, self.conversation)
-            if asked >= _REPEATED and _as_question(head, self.conversation):
+            if asked >= _REPEATED and _SENTENCE_OF_ITS_OWN.search(head):
                 return f"the answer repeats the conversation ({_shown(head)})"
         return None
 
@@ -304,7 +189,7 @@ class _Pair:
             return None
         return f"the answer ends with a note that the draft has not ({_shown(note)})"
 
-    def _first_new_sentence(self, line: _Line) -> int:
+    def _first_new_sentence(self, line: Line) -> int:
         """Where the last sentences of a line begin that have no counterpart; after the mark before them."""
         start = line.end
         for sentence in reversed(self.answer.sentences(line)):
@@ -341,11 +226,11 @@ class _Pair:
         lines = self.answer.lines
         if len(lines) < 2 or not _ENDS_IN_LABEL.search(lines[0].text) or self._label_known(lines[0].text):
             return None
-        if _LIST_MARK.match(lines[1].text) or _ENDS_IN_LABEL.search(self.draft.text.split("\n")[0]):
+        if LIST_MARK.match(lines[1].text) or _ENDS_IN_LABEL.search(self.draft.text.split("\n")[0]):
             return None
         return f"the answer begins with a label that the draft has not ({_shown(lines[0].text)})"
 
-    def _is_known(self, line: _Line, matched: Sequence[int | None]) -> bool:
+    def _is_known(self, line: Line, matched: Sequence[int | None]) -> bool:
         """Whether a line of the answer has a counterpart in the draft."""
         found = [(self.answer.words[i], matched[i]) for i in line.words if matched[i] is not None]
         letters = sum(len(self.answer.words[i].key) for i in line.words)
@@ -358,10 +243,10 @@ class _Pair:
         )
 
     def _is_excused(
-        self, block: str, words: Sequence[Word], gone: int, beside: _Line, lines: Sequence[_Line]
+        self, block: str, words: Sequence[Word], gone: int, beside: Line, lines: Sequence[Line]
     ) -> bool:
         """Whether new lines are an edit: see the module's docstring. `beside` is the draft's line there."""
-        if all(_goes_on(line.text, beside.text, self.draft.text) for line in lines) or self._is_moved(words):
+        if all(goes_on(line.text, beside.text, self.draft.text) for line in lines) or self._is_moved(words):
             return True
         if self._quotes_edits(block):
             return False
@@ -406,27 +291,8 @@ class _Pair:
         said = {word.key for quote in _QUOTED.finditer(text) for word in find_words(quote.group(1))}
         return bool(said & gone) and not said <= {word.key for word in find_words(self.reference)}
 
-    def _words(self, lines: Sequence[_Line]) -> list[Word]:
+    def _words(self, lines: Sequence[Line]) -> list[Word]:
         return [self.answer.words[i] for line in lines for i in line.words]
-
-
-def _is_single(text: str, marks: str) -> bool:
-    """Whether one of a pair of marks is there without the other."""
-    return sum(map(text.count, marks)) % 2 == 1
-
-
-def _goes_on(line: str, beside: str, draft: str) -> bool:
-    """Whether a new line goes on with the draft's list or code."""
-    new, old = _LIST_MARK.match(line), _LIST_MARK.match(beside)
-    if new is not None and old is not None and new.group(1) == old.group(1):
-        return True
-    code = [_CODE.search(one) is not None for one in draft.splitlines() if one.strip()]
-    return len(code) > 1 and sum(code) * 2 >= len(code) and _CODE.search(line) is not None
-
-
-def _as_question(head: str, conversation: str) -> bool:
-    """Whether `head` ends as a sentence of its own."""
-    return bool(conversation) and re.search(rf"[.!?。？！؟][\s{_MARKS}]*\Z", head) is not None
 
 
 def _shown(text: str) -> str:

@@ -26,9 +26,14 @@ from tests.figa_core.llm.virtual import largest_window
 NOBODY = "http://127.0.0.1:9/api"
 
 
-async def free(name: str) -> float:
+async def free(name: str) -> int:
     async with get_client() as client:
-        return await PrefectPermits(client, name, SLOTS_PER_REQUEST).free()
+        return await PrefectPermits(client, name, SLOTS_PER_REQUEST).free_slots()
+
+
+async def drawn(permits: PrefectPermits, most: float = 1000) -> float:
+    found = await permits.draw(most)
+    return 0.0 if found is None else found.permits
 
 
 def test_names_hold_nothing_that_prefect_refuses():
@@ -41,13 +46,26 @@ async def test_what_is_free_can_be_taken_and_flows_back(prefect_api: str):
     rate = shared_rate(600, largest=1, runs=4)
     async with get_client() as client:
         permits = PrefectPermits(client, LimitNames.of("drawn").requests, SLOTS_PER_REQUEST)
-        assert await permits.free() == pytest.approx(rate.capacity, abs=0.001)
+        slots = int(rate.capacity * SLOTS_PER_REQUEST)
+        assert await permits.free_slots() == slots
         began = time.monotonic()
-        assert await permits.take(rate.capacity - 0.001)
-        assert not await permits.take(rate.capacity)
+        assert await drawn(permits, 0.5) == 0.5
+        assert await drawn(permits) <= rate.capacity - 0.5 + (time.monotonic() - began) * rate.per_second
         await asyncio.sleep(0.3)
-        flowed_back = await permits.free()
+        flowed_back = await drawn(permits)
         assert 0.2 * rate.per_second < flowed_back <= (time.monotonic() - began) * rate.per_second + 0.01
+
+
+async def test_runs_that_draw_at_once_get_no_more_together_than_there_is(prefect_api: str):
+    await create_limits(Provider("contested", 600, 600_000))
+    rate = shared_rate(600, largest=1, runs=4)
+    async with get_client() as client:
+        name = LimitNames.of("contested").requests
+        stocks = [PrefectPermits(client, name, SLOTS_PER_REQUEST) for _ in range(4)]
+        began = time.monotonic()
+        permits = await asyncio.gather(*map(drawn, stocks))
+        assert rate.capacity - 0.001 <= sum(permits)
+        assert sum(permits) <= rate.capacity + (time.monotonic() - began) * rate.per_second + 0.01
 
 
 async def test_a_limit_that_was_never_created_is_an_error_that_names_the_command(prefect_api: str):
@@ -78,15 +96,15 @@ async def test_a_server_that_nobody_reaches_is_an_error_at_the_start():
             pass
 
 
-async def test_an_outage_is_borne_for_a_while(monkeypatch: pytest.MonkeyPatch):
+async def test_an_outage_is_tolerated_for_a_while(monkeypatch: pytest.MonkeyPatch):
     with temporary_settings({PREFECT_API_URL: NOBODY}):
         async with get_client() as client:
             permits = PrefectPermits(client, "any", 1)
-            assert await permits.free() == 0.0
-            assert not await permits.take(1)
+            assert await permits.draw(1) is None
+            assert await permits.draw(1) is None
             monkeypatch.setattr("tasks.shared_limits.OUTAGE_MAX_S", -1.0)
             with pytest.raises(ReviserError, match="granted nothing"):
-                await permits.free()
+                await permits.draw(1)
 
 
 @dataclass

@@ -1,4 +1,5 @@
 # ruff: noqa: E501
+# ruff: noqa: E501
 """Bodies of errors as providers and proxies send them, by what they mean; (status, body) each."""
 
 from typing import Any
@@ -6,6 +7,8 @@ from typing import Any
 CLOUDFLARE = (
     b"<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head><body>x</body>"
 )
+
+
 NGINX = (
     b"<html>\r\n<head><title>%s</title></head>\r\n<body><center><h1>%s</h1></center><hr>nginx</body></html>"
 )
@@ -92,6 +95,8 @@ ACCOUNT_EMPTY = [
         ),
     ),
 ]
+
+
 KEY_WRONG = [
     (401, openai("Incorrect API key provided: sk-x***y.", "invalid_api_key")),
     (401, b""),
@@ -120,6 +125,8 @@ KEY_WRONG = [
     ),
     (400, {"error": {"message": "Authentication Fails (no such user)", "type": "authentication_error"}}),
 ]
+
+
 NOT_ALLOWED = [
     (403, google(403, "Permission denied on resource project x.", "PERMISSION_DENIED", "CONSUMER_INVALID")),
     (403, openai("Country, region, or territory not supported", "unsupported_country_region_territory")),
@@ -129,6 +136,8 @@ NOT_ALLOWED = [
     (403, {"error": {"code": "403", "message": "Access denied due to Virtual Network/Firewall rules."}}),
     (412, {"error": {"message": "Account x is suspended, possibly due to failure to pay past invoices"}}),
 ]
+
+
 MODEL_UNKNOWN = [
     (404, openai("The model `gpt-9` does not exist or you do not have it.", "model_not_found")),
     (
@@ -152,6 +161,8 @@ MODEL_UNKNOWN = [
     (404, openai("Model x is not found, inaccessible, and/or not deployed")),
     (404, {"error": {"message": "No endpoints found that support the requested model.", "code": 404}}),
 ]
+
+
 WRONG_PLACE = [
     (404, {"detail": "Not Found"}),
     (404, NGINX % (b"404 Not Found", b"404 Not Found")),
@@ -159,6 +170,8 @@ WRONG_PLACE = [
     (302, b""),
     (308, b"<html><head><title>308 Permanent Redirect</title></head></html>"),
 ]
+
+
 FLAGGED = [
     (403, {"error": {"code": 403, "message": "Your chosen model requires moderation and your input was flagged for "
                      '"violence".', "metadata": {"reasons": ["violence"], "flagged_input": "credit balance too low"}}}),
@@ -174,6 +187,8 @@ FLAGGED = [
     (400, openai("The request was rejected because it was considered high risk", "content_filter")),
     (422, {"detail": "prompt rejected by safety filter"}),
 ]  # fmt: skip
+
+
 TOO_LONG = [
     (429, openai("Request too large for gpt in organization org-x on tokens per min (TPM): Limit 30000, Requested 40000. The input or output tokens must be reduced in order to run successfully.", "rate_limit_exceeded")),
     (413, openai("Request too large for model x on tokens per minute (TPM): Limit 6000, Requested 8000, please reduce your message size and try again.", "rate_limit_exceeded")),
@@ -190,6 +205,8 @@ TOO_LONG = [
     (400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {
         "raw": '{"error":{"message":"Please reduce the length of the messages."}}', "provider_name": "X"}}}),
 ]  # fmt: skip
+
+
 TOO_FAST = [
     (429, openai("Rate limit reached for gpt in organization org-x on requests per min", "rate_limit_exceeded")),
     (429, b""),
@@ -201,6 +218,8 @@ TOO_FAST = [
                       "details. Please retry in 12.3s.", "status": "RESOURCE_EXHAUSTED",
                       "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12s"}]}}]),
 ]  # fmt: skip
+
+
 PASSING = [
     (500, {"error": {"message": "The server had an error", "type": "server_error"}}),
     (502, NGINX % (b"502 Bad Gateway", b"502 Bad Gateway")),
@@ -210,6 +229,8 @@ PASSING = [
     (424, {"error": "Request failed during generation", "error_type": "generation"}),
     (524, CLOUDFLARE),
 ]
+
+
 UNRECOGNISED = [
     (400, {"error": {"message": "bad row"}}),
     (403, {"error": {"message": "not allowed"}}),
@@ -234,121 +255,3 @@ PYDANTIC = {
     "loc": ["body", "response_format"],
     "msg": "Extra inputs are not permitted",
 }
-
-
-SETTINGS = [
-    (
-        400,
-        openai(
-            "Unsupported parameter: 'temperature' is not supported with this model.",
-            "unsupported_parameter",
-            param="temperature",
-        ),
-        "temperature",
-        False,
-    ),
-    (
-        400,
-        openai(
-            "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value "
-            "is supported.",
-            "unsupported_value",
-            param="temperature",
-        ),
-        "temperature",
-        False,
-    ),
-    (
-        422,
-        {
-            "error": "Input validation error: `temperature` must be strictly positive",
-            "error_type": "validation",
-        },
-        "temperature",
-        True,
-    ),
-    (400, openai("temperature must be between 0.1 and 2"), "temperature", True),
-    (422, {"message": "temperature: ensure this value is greater than 0"}, "temperature", True),
-    (400, openai("0 is too small for temperature"), "temperature", True),
-    (
-        422,
-        {
-            "detail": [
-                {
-                    "type": "greater_than",
-                    "loc": ["body", "temperature"],
-                    "msg": "Input should be greater than 0",
-                }
-            ]
-        },
-        "temperature",
-        True,
-    ),
-    (400, openai("Conversation roles must alternate user/assistant/user/assistant"), "system", True),
-    (
-        400,
-        openai(
-            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
-            "unsupported_value",
-            param="messages[0].role",
-        ),
-        "system",
-        True,
-    ),
-    (400, openai("Unrecognized request argument supplied: response_format"), "response_format", False),
-    (422, {"detail": [PYDANTIC]}, "response_format", False),
-    (
-        422,
-        {"object": "error", "message": {"detail": [PYDANTIC]}, "type": "invalid_request_error"},
-        "response_format",
-        False,
-    ),
-    (
-        400,
-        {
-            "object": "error",
-            "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'stream'), 'msg': 'Extra "
-            "inputs are not permitted', 'input': False}]",
-            "code": 400,
-        },
-        "stream",
-        False,
-    ),
-    (
-        400,
-        openai("'response_format' of type 'json_schema' is not supported", param="response_format.type"),
-        "response_format",
-        False,
-    ),
-    (400, {"error": {"message": "This model does not support structured outputs"}}, "response_format", False),
-    (
-        400,
-        openai(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-            "'max_completion_tokens' instead.",
-            "unsupported_parameter",
-            param="max_tokens",
-        ),
-        "max_tokens",
-        False,
-    ),
-    (
-        400,
-        openai(
-            "max_tokens is too large: 2048. This model supports at most 1024 completion tokens, whereas you "
-            "provided 2048.",
-            "invalid_value",
-            param="max_tokens",
-        ),
-        "max_tokens",
-        True,
-    ),
-    (400, openai("Unknown parameter: 'stream'."), "stream", False),
-    (
-        400,
-        anthropic("max_tokens: 9000 > 4096, which is the maximum allowed number of output tokens"),
-        "max_tokens",
-        True,
-    ),
-    (400, openai("`temperature` is deprecated for this model."), "temperature", False),
-]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from figa_core.errors import ConfigError
 from figa_core.llm.limiter import RateLimiter
-from figa_core.llm.permits import PermitStock, SharedPermits, SharedRate, shared_rate
+from figa_core.llm.permits import Drawn, PermitStock, SharedPermits, SharedRate, shared_rate
 from tests.figa_core.llm.virtual import Run, Sliding, drive, largest_window, now, on_fast_clock
 
 SLOTS = 1000
@@ -27,19 +27,17 @@ class Server:
         self.granted: list[tuple[float, float]] = []
         self.refusals = 0
 
-    async def free(self) -> float:
+    async def draw(self, most: float) -> Drawn | None:
         await asyncio.sleep(self._rng.choice(self._latency_s))
-        return (self._limit - self._in_use()) / SLOTS
-
-    async def take(self, permits: float) -> bool:
+        slots, asked_at = min(self._limit - self._in_use(), math.ceil(most * SLOTS)), now()
         await asyncio.sleep(self._rng.choice(self._latency_s))
-        in_use, slots = self._in_use(), math.ceil(permits * SLOTS)
-        if in_use + slots > self._limit:
-            self.refusals += 1
-            return False
+        in_use = self._in_use()
+        if slots <= 0 or in_use + slots > self._limit:
+            self.refusals += slots > 0
+            return None
         self._used, self._updated = in_use + slots, now()
         self.granted.append((now(), slots / SLOTS))
-        return True
+        return Drawn(min(most, slots / SLOTS), asked_at)
 
     def _in_use(self) -> int:
         return max(0, self._used - math.floor(self._decay * (now() - self._updated)))
@@ -229,11 +227,8 @@ def test_no_draw_is_made_once_nobody_takes():
 
 def test_what_ends_the_drawing_reaches_the_one_who_waits():
     class Broken:
-        async def free(self) -> float:
+        async def draw(self, most: float) -> Drawn | None:
             raise ConfigError("no such limit")
-
-        async def take(self, permits: float) -> bool:
-            raise AssertionError
 
     async def main() -> None:
         stock = PermitStock(Broken())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.refusals import read_error
 from tests.figa_core.llm import provider_errors as said
+from tests.figa_core.llm.setting_errors import SETTINGS
 
 C = CallOutcome
 
@@ -42,7 +43,7 @@ def test_what_a_provider_says_decides_what_an_error_is_about(status: int, body: 
 
 @pytest.mark.parametrize(
     ("status", "body", "setting", "value_refused"),
-    said.SETTINGS,
+    SETTINGS,
 )
 def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
     status: int, body: Any, setting: str, value_refused: bool

@@ -12,7 +12,8 @@ from figa_core.revision.validation import judge_answer
 from figa_core.revision.wrapping import find_wrapping
 from figa_core.sandbox.correction import correct
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
-from tests.figa_core.revision.wrappings import CONVERSATION, EDITS, PAIRS, WRAPPINGS, Pair, as_asked
+from tests.figa_core.revision.natural_edits import EDITS
+from tests.figa_core.revision.wrappings import CONVERSATION, PAIRS, WRAPPINGS, Pair, as_asked
 
 _FINAL = (RevisionStatus.SUCCEEDED, RevisionStatus.UNCHANGED)
 
