@@ -4,13 +4,17 @@ Missing ones are created; others are left unchanged, so that what a person switc
 """
 
 from datetime import timedelta
+from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from pydantic.fields import FieldInfo
 
+from figa_core.config.section import takes
+from figa_core.training.job import TrainingSpec
 from flows.server.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
 
 MISSED_S = 90
@@ -117,14 +121,15 @@ def _crashed_without(
 
 
 def _from_event() -> dict[str, object]:
-    """The parameters of `train-model`, as templates over the event (see `flows/run/events.py`)."""
-    text = {name: _jinja(f"{{{{ event.payload.{name} }}}}") for name in ("shards", "model")}
-    sections = {
-        name: {"__prefect_kind": "json", "value": _jinja(f"{{{{ event.payload.{name} | tojson }}}}")}
-        for name in ("loss", "training")
-    }
-    return {**text, **sections}
+    """The parameters of `train-model`, as templates over the event (`flows/run/events.py`)."""
+    return {name: _template(name, field) for name, field in TrainingSpec.model_fields.items()}
 
 
-def _jinja(template: str) -> dict[str, str]:
+def _template(name: str, field: FieldInfo) -> dict[str, object]:
+    if takes(field, Path):
+        return _jinja(f"{{{{ event.payload.{name} }}}}")
+    return {"__prefect_kind": "json", "value": _jinja(f"{{{{ event.payload.{name} | tojson }}}}")}
+
+
+def _jinja(template: str) -> dict[str, object]:
     return {"__prefect_kind": "jinja", "template": template}

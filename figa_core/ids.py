@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from figa_core.files import open_regular
-from figa_core.records import Message, Objective
+from figa_core.records import Message
 
 _HEX_DIGITS = 32
 
@@ -146,44 +146,21 @@ def shard_set_id(
 
 
 def training_id(
-    *,
-    model: str,
-    shards: str,
-    objective: Objective,
-    alpha: float,
-    beta: float,
-    gamma: float,
-    negative_nll_max: float | None,
-    learning_rate: float,
-    steps: int,
-    pairs_per_step: int,
-    dtype: str,
-    seed: int,
-    smaller_last_steps: bool = False,
+    *, model: str, shards: str, steps: int, settings: Mapping[str, object], smaller_last_steps: bool = False
 ) -> str:
-    """Recipe 1: what changes the result. ZeRO stage, ranks and micro-batch size do not, beyond rounding.
+    """Recipe 1: the model's fingerprint, the shard set, the steps, and the settings that change the result,
+    by name. ZeRO stage, ranks and micro-batch size do not, beyond rounding.
 
     `smaller_last_steps`: some step of this training is smaller, as the last of its epoch. Up to release 0.1
     such a step was filled with pairs of the next epoch, and those trainings have ids without the field.
     """
     changed = {"smaller_last_steps": True} if smaller_last_steps else {}
-    return content_id(
-        "training",
-        1,
-        model=model,
-        shards=shards,
-        objective=str(objective),
-        alpha=float(alpha),
-        beta=float(beta),
-        gamma=float(gamma),
-        negative_nll_max=None if negative_nll_max is None else float(negative_nll_max),
-        learning_rate=float(learning_rate),
-        steps=steps,
-        pairs_per_step=pairs_per_step,
-        dtype=dtype,
-        seed=seed,
-        **changed,
-    )
+    return content_id("training", 1, model=model, shards=shards, steps=steps, **settings, **changed)
+
+
+def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str]) -> str:
+    """Recipe 1: the model's fingerprint, the shard set, and the answers that it was asked about."""
+    return content_id("log-probs", 1, model=model, shards=shards, answers=list(answers))
 
 
 def file_fingerprint(path: Path) -> str:

@@ -52,15 +52,6 @@ class EditClass(IntEnum):
     END_OF_TURN = 4  # what the template puts after an assistant message
 
 
-class Objective(StrEnum):
-    """What a training optimises; they differ in token weights and per-token term only."""
-
-    FIGA = "figa"
-    SFT = "sft"  # on the reference Y
-    SFT_REVISED = "sft_revised"  # on the revision Ỹ
-    UNLIKELIHOOD = "unlikelihood"
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message; `role` is system, user or assistant."""

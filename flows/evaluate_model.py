@@ -8,10 +8,11 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.errors import InputError
-from figa_core.records import Objective, Split
+from figa_core.records import Split
 from figa_core.report.data import ReportData
 from figa_core.storage import summary
 from figa_core.training.checkpoints import check_exported
+from figa_core.training.objectives.registry import label_of, objective_names
 from flows.run.artifacts import publish_report
 from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
@@ -23,7 +24,7 @@ from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
 from tasks.score import score_responses
-from tasks.train import BASE_LABEL, label_of
+from tasks.train import BASE_LABEL
 
 
 def _run_name() -> str:
@@ -78,7 +79,7 @@ def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) 
     generator = generator_id(run.workspace, config.generation, _sampling(config, model))
     rows = summary.evaluations(run.workspace.store.database, run.run_id)
     taken = {row.generator_id for row in rows if row.label == label} - {generator}
-    own = {BASE_LABEL, *(label_of(objective) for objective in Objective)}
+    own = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
     if taken or (label in own and not any(row.label == label for row in rows)):
         raise InputError(
             f"label {label!r}: the report of {run.run_id} shows another model under it, or is going to. Give "

@@ -6,7 +6,6 @@ gets what exists already; two that ask at once wait for one another.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -15,7 +14,8 @@ from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
-from figa_core.training.job import TrainingJob
+from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
+from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
 from flows.run.artifacts import publish_curve
 from flows.run.open_run import OpenRun
@@ -29,7 +29,6 @@ from tasks.train import (
     BASE_LABEL,
     TrainedModel,
     is_finished,
-    label_of,
     record_training,
     steps_line,
     train,
@@ -42,12 +41,12 @@ from tasks.workspace import Workspace
 def _run_name() -> str:
     parameters = flow_run.parameters
     loss = LossConfig.model_validate(parameters.get("loss") or {})
-    return _name(loss, Path(parameters["shards"]), Path(parameters["model"]))
+    return _name(loss.objective, Path(parameters["shards"]), Path(parameters["model"]))
 
 
-def _name(loss: LossConfig, shards: Path, model: Path) -> str:
+def _name(objective: str, shards: Path, model: Path) -> str:
     workspace = Workspace.of_shards(shards).directory
-    return f"{workspace.name}: train {label_of(loss.objective)} from {model.name}"
+    return f"{workspace.name}: train {label_of(objective)} from {model.name}"
 
 
 @flow(name="train-model", flow_run_name=_run_name, persist_result=False)
@@ -74,7 +73,7 @@ async def train_model(
     shards, model = absolute("shards", shards), absolute("model", model)
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
-    job = training_job(workspace, shards, model, loss, training)
+    job = training_job(workspace, TrainingSpec(shards=shards, model=model, loss=loss, training=training))
     title = f"train {label_of(job.objective)}"
     with (
         library_logs(),
@@ -96,11 +95,10 @@ async def train_models(
     if line := about_updates(config.training, weighed.counts.n_out, run.warned):
         story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
-        loss = config.loss.model_copy(update={"objective": objective})
-        job = training_job(run.workspace, weighed.directory, config.generation.model, loss, config.training)
-        parameters = _parameters(job, loss, config.training)
+        spec = training_spec(config, weighed.directory, objective)
+        job = training_job(run.workspace, spec)
         with story.stage(f"train {label_of(objective)}") as stage:
-            trained = await _train(job, parameters, _log(run.workspace, job), on_progress=stage.show)
+            trained = await _train(job, spec, _log(run.workspace, job), on_progress=stage.show)
             stage.counts = trained.counts
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
@@ -114,23 +112,14 @@ def about_updates(training: TrainingConfig, pairs: int, warned: Collection[str])
 
 
 async def _train(
-    job: TrainingJob, parameters: dict[str, Any], log: Path, *, on_progress: ProgressCallback
+    job: TrainingJob, spec: TrainingSpec, log: Path, *, on_progress: ProgressCallback
 ) -> TrainedModel:
     """On the GPU pool where there is one, then take the result; else here."""
     if not is_finished(job) and (started_by_worker() or await is_deployed(TRAIN_MODEL)):
-        loss = LossConfig.model_validate(parameters["loss"])
-        await run_elsewhere(TRAIN_MODEL, _name(loss, job.shards, job.model), parameters, pool=GPU_POOL)
+        name = _name(spec.loss.objective, spec.shards, spec.model)
+        await run_elsewhere(TRAIN_MODEL, name, spec.parameters(), pool=GPU_POOL)
         _require_result(job)
     return train(job, log, on_progress=on_progress)
-
-
-def _parameters(job: TrainingJob, loss: LossConfig, training: TrainingConfig) -> dict[str, Any]:
-    return {
-        "shards": str(job.shards),
-        "model": str(job.model),
-        "loss": loss.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-    }
 
 
 def _require_result(job: TrainingJob) -> None:

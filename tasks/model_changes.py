@@ -6,12 +6,12 @@ from pathlib import Path
 from figa_core.config import PipelineConfig
 from figa_core.errors import FigaError
 from figa_core.inference.checkpoint import checkpoint_dtype
-from figa_core.records import Objective
 from figa_core.report.data import ModelChange
 from figa_core.storage import summary
 from figa_core.storage.summary import EvaluationRow, RunRow
 from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, read_manifest
-from tasks.train import BASE_LABEL, label_of
+from figa_core.training.objectives.registry import label_of, objective_names
+from tasks.train import BASE_LABEL
 from tasks.workspace import Workspace
 
 
@@ -69,7 +69,7 @@ class ModelChanges:
 
 
 def _trainings(workspace: Workspace, run: RunRow) -> Iterable[tuple[str, tuple[Path, TrainingManifest]]]:
-    for objective in Objective:
+    for objective in objective_names():
         training_id = run.settings.get(f"training.{objective}")
         directory = workspace.training(training_id) if training_id else None
         manifest = read_manifest(directory) if directory else None

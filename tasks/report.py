@@ -11,7 +11,7 @@ from figa_core.chat.format import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import WorkspaceError
 from figa_core.inference.vllm_python import vllm_version
-from figa_core.records import Objective, Split
+from figa_core.records import Split
 from figa_core.report.configuration import configuration_sections, library_versions
 from figa_core.report.data import (
     Example,
@@ -30,8 +30,10 @@ from figa_core.storage import revisions, summary
 from figa_core.storage.summary import Counts, EvaluationRow, RunRow
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.registry import label_of, objective_named
 from tasks.model_changes import ModelChanges
-from tasks.train import BASE_LABEL, label_of, steps_line
+from tasks.train import BASE_LABEL, steps_line
 from tasks.workspace import Workspace
 
 _EXAMPLES = 10
@@ -169,29 +171,31 @@ def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer:
     )
 
 
-def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[Objective]) -> Iterable[TrainingCurve]:
+def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[str]) -> Iterable[TrainingCurve]:
     for objective in objectives:
         training_id = run.settings.get(f"training.{objective}")
         if training_id is None:
             continue
-        yield curve_of(workspace.training(training_id), label_of(objective))
+        yield curve_of(workspace.training(training_id), objective)
 
 
-def _trained(workspace: Workspace, run: RunRow, objective: Objective) -> str | None:
+def _trained(workspace: Workspace, run: RunRow, objective: str) -> str | None:
     """The label of the objective's model if its training has finished."""
     training_id = run.settings.get(f"training.{objective}")
     finished = training_id and (workspace.training(training_id) / MANIFEST_NAME).is_file()
     return label_of(objective) if finished else None
 
 
-def curve_of(training: Path, label: str) -> TrainingCurve:
-    """The curve of the training in this directory, finished or not."""
+def curve_of(training: Path, objective: str) -> TrainingCurve:
+    """The curve of the training in this directory with this objective, finished or not."""
     steps = list(read_metrics(training / "metrics.jsonl"))
     manifest = read_manifest(training) if (training / MANIFEST_NAME).is_file() else None
-    return _curve(label, steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
+    return _curve(objective_named(objective), steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
 
 
-def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | None) -> TrainingCurve:
+def _curve(
+    objective: type[Objective], steps: list[StepMetrics], manifest: TrainingManifest | None
+) -> TrainingCurve:
     facts = {}
     if steps:
         facts["pairs per step"] = str(steps[0].pairs)
@@ -206,12 +210,14 @@ def _curve(label: str, steps: list[StepMetrics], manifest: TrainingManifest | No
         facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
         facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
     return TrainingCurve(
-        label=label,
+        label=objective.label,
         steps=tuple(step.step for step in steps),
         series={
             "loss": tuple(step.loss for step in steps),
-            "NLL of positive tokens": tuple(step.positive_nll for step in steps),
-            "share of negative tokens gated": tuple(step.negatives_gated_share for step in steps),
+            **{
+                figure.title: tuple(step.figures.get(figure.name) for step in steps)
+                for figure in objective.figures
+            },
         },
         facts=facts,
     )

@@ -1,36 +1,32 @@
 """Stage train: a shard set → a trained Hugging Face model, by DeepSpeed ranks under torchrun."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.config import LossConfig, TrainingConfig
+from figa_core.config import TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
-from figa_core.records import Objective
-from figa_core.shards.manifest import read_manifest
+from figa_core.shards.manifest import ShardManifest, read_manifest
 from figa_core.storage.rows import TrainingRow
 from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
-from figa_core.training.job import TrainingJob
+from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import run_training
+from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.registry import objective_named
+from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
-_LABELS = {
-    Objective.FIGA: "FIGA",
-    Objective.SFT: "SFT on Y",
-    Objective.SFT_REVISED: "SFT on Ỹ",
-    Objective.UNLIKELIHOOD: "unlikelihood",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +36,11 @@ class TrainedModel:
     `seconds` is its wall time, over all resumptions.
     """
 
-    objective: Objective
+    objective: str
     training_id: str
     directory: Path
     counts: StageCounts
     seconds: float
-
-
-def label_of(objective: Objective) -> str:
-    """What a model trained with this objective is called in reports."""
-    return _LABELS[objective]
 
 
 def steps_of(config: TrainingConfig, pairs: int) -> int:
@@ -92,70 +83,63 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
     return TrainedModel(job.objective, job.training_id, result.model_dir, counts, result.wall_seconds)
 
 
-def training_job(
-    workspace: Workspace, shards: Path, model: Path, loss: LossConfig, config: TrainingConfig
-) -> TrainingJob:
-    """The job for a shard set, under the id of its content: equal trainings have equal ids.
+def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
+    """The job of a training, under the id of its content: equal trainings have equal ids.
 
     Raises:
-        TrainingError: `shards` holds no complete shard set.
-        InputError: `model` is no model directory.
+        TrainingError: `spec.shards` holds no complete shard set.
+        InputError: `spec.model` is no model directory.
     """
-    manifest = read_manifest(shards)
+    manifest = read_manifest(spec.shards)
     if manifest is None:
         raise TrainingError(
-            f"{shards}: no complete shard set here. Build one with the `build-dataset` deployment or "
+            f"{spec.shards}: no complete shard set here. Build one with the `build-dataset` deployment or "
             "`figa run`, and give its directory, WORKSPACE/shards/ID."
         )
-    loss = _only_what_counts(loss)
-    fields = {
-        "model": model_fingerprint(model, workspace.fingerprints),
-        "shards": manifest.shard_set_id,
-        "objective": loss.objective,
-        "alpha": loss.alpha,
-        "beta": loss.beta,
-        "gamma": loss.gamma,
-        "negative_nll_max": loss.negative_nll_max,
-        "learning_rate": config.learning_rate,
-        "pairs_per_step": step_size(config, manifest.pairs),
-        "dtype": config.dtype,
-        "seed": config.seed,
-    }
-    training_id, steps = _identify(workspace, fields, config, manifest.pairs)
+    objective = objective_named(spec.loss.objective)
+    size = step_size(spec.training, manifest.pairs)
+    settled = TrainingSpec(
+        shards=spec.shards,
+        model=spec.model,
+        loss=objective.settled(spec.loss),
+        training=spec.training.model_copy(update={"pairs_per_step": size}),
+    )
+    model = model_fingerprint(spec.model, workspace.fingerprints)
+    training_id, steps = _identify(workspace, settled, model, manifest)
     return TrainingJob(
+        **dict(settled),
         training_id=training_id,
-        model=model,
-        shards=shards,
         output=workspace.training(training_id),
-        objective=loss.objective,
-        alpha=loss.alpha,
-        beta=loss.beta,
-        gamma=loss.gamma,
-        negative_nll_max=loss.negative_nll_max,
-        learning_rate=config.learning_rate,
         steps=steps,
-        pairs_per_step=step_size(config, manifest.pairs),
-        tokens_per_batch=config.tokens_per_batch,
-        zero_stage=config.zero_stage,
-        processes=config.processes,
-        dtype=config.dtype,
-        checkpoint_steps=config.checkpoint_steps,
-        seed=config.seed,
+        reference_log_probs=_reference_log_probs(objective, spec.shards, model, manifest),
     )
 
 
+def _reference_log_probs(
+    objective: type[Objective], shards: Path, model: str, manifest: ShardManifest
+) -> Path | None:
+    if not objective.reference_log_probs:
+        return None
+    log_probs_id = ids.reference_log_probs_id(
+        model=model, shards=manifest.shard_set_id, answers=objective.answers
+    )
+    return directory_of(shards, log_probs_id)
+
+
 def _identify(
-    workspace: Workspace, fields: dict[str, Any], config: TrainingConfig, pairs: int
+    workspace: Workspace, spec: TrainingSpec, model: str, manifest: ShardManifest
 ) -> tuple[str, int]:
     """Id and steps of the training; those of an earlier release where that one is finished here."""
+    name = partial(ids.training_id, model=model, shards=manifest.shard_set_id, settings=spec.settings_in_id())
+    pairs, config = manifest.pairs, spec.training
     steps, size = steps_of(config, pairs), step_size(config, pairs)
     if pairs % size == 0 or steps <= pairs // size:
-        return ids.training_id(**fields, steps=steps), steps  # no step is smaller than the others
+        return name(steps=steps), steps  # no step is smaller than the others
     filled = _filled_steps_of(config, pairs)
-    earlier = ids.training_id(**fields, steps=filled)
+    earlier = name(steps=filled)
     if checkpoints.read_manifest(workspace.training(earlier)) is not None:
         return earlier, filled
-    return ids.training_id(**fields, steps=steps, smaller_last_steps=True), steps
+    return name(steps=steps, smaller_last_steps=True), steps
 
 
 def is_finished(job: TrainingJob) -> bool:
@@ -168,7 +152,7 @@ def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained
     row = TrainingRow(
         training_id=job.training_id,
         run_id=run_id,
-        objective=str(job.objective),
+        objective=job.objective,
         shard_set_id=job.shards.name,
         parent_model=model_fingerprint(job.model, workspace.fingerprints),
         directory=str(job.output),
@@ -177,12 +161,3 @@ def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained
     )
     workspace.store.save_training(row, model_fingerprint(trained.directory, workspace.fingerprints))
     workspace.store.save_run_settings(run_id, {f"training.{job.objective}": job.training_id})
-
-
-def _only_what_counts(loss: LossConfig) -> LossConfig:
-    """SFT reads neither weights nor gate: the same SFT must have the same id whatever they are set to."""
-    if loss.objective in (Objective.SFT, Objective.SFT_REVISED):
-        return LossConfig(objective=loss.objective)
-    if loss.objective is Objective.UNLIKELIHOOD:
-        return loss.model_copy(update={"negative_nll_max": None})
-    return loss

@@ -6,10 +6,10 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, Decides
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
-from figa_core.config.values import TOKENS_MAX, function_spec
-from figa_core.records import Objective
+from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
 Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled"]
+DType = Literal["float32", "bfloat16"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
@@ -37,8 +37,8 @@ class WeightingConfig(Section):
 class LossConfig(Section):
     """The objective and its token weights (paper eq. 6–8)."""
 
-    objective: Annotated[Objective, Decides.MODELS, Always()] = Field(
-        default=Objective.FIGA,
+    objective: Annotated[ObjectiveName, Decides.MODELS, Always()] = Field(
+        default="figa",
         description="figa; sft on the references; sft_revised on the revisions; unlikelihood.",
     )
     alpha: Annotated[float, Decides.MODELS, Always()] = Field(
@@ -86,7 +86,7 @@ class TrainingConfig(Section):
     processes: Annotated[int, Decides.NOTHING] = Field(
         default=1, ge=1, le=1024, description="Ranks on this machine (torchrun --nproc_per_node)."
     )
-    dtype: Annotated[Literal["float32", "bfloat16"], Decides.MODELS, Always()] = Field(
+    dtype: Annotated[DType, Decides.MODELS, Always()] = Field(
         default="bfloat16", description="Of weights and gradients."
     )
     checkpoint_steps: Annotated[int, Decides.NOTHING] = Field(
@@ -112,6 +112,6 @@ class EvaluationConfig(Section):
         default=None,
         description="'module:function' taking (messages, text), returning 0 to 1; \"none\" for no verifier.",
     )
-    baselines: Annotated[tuple[Objective, ...], Decides.MODELS, Always()] = Field(
+    baselines: Annotated[tuple[ObjectiveName, ...], Decides.MODELS, Always()] = Field(
         default=(), description="Objectives trained and judged beside the main one."
     )

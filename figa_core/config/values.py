@@ -5,8 +5,10 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticKnownError
 
 from figa_core.inference.engine import engine_names
+from figa_core.training.objectives.registry import objective_names
 
 TOKENS_MAX = 10_000_000
 
@@ -38,6 +40,21 @@ def _with_engines(schema: dict[str, Any]) -> None:
 
 
 EngineName = Annotated[str, AfterValidator(known_engine), Field(json_schema_extra=_with_engines)]
+
+
+def known_objective(name: str) -> str:
+    """Refuse an objective that nobody has registered."""
+    if name not in objective_names():
+        *others, last = map(repr, objective_names())
+        raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
+    return name
+
+
+def _with_objectives(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(objective_names())
+
+
+ObjectiveName = Annotated[str, AfterValidator(known_objective), Field(json_schema_extra=_with_objectives)]
 """A name in `inference.engine`'s registry, or "auto"."""
 
 

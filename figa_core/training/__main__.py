@@ -64,11 +64,11 @@ def _run(job: TrainingJob, stop: StopWish, started: float, *, verified: bool) ->
     from figa_core.training.export import rehearse
     from figa_core.training.loop import train
 
-    data = PairData(job.shards)
+    data = PairData(job.shards, job.reference_log_probs)
     engine = ZeroEngine(job)
-    if engine.ranks != job.processes:
+    if engine.ranks != job.training.processes:
         raise TrainingError(
-            f"{engine.ranks} ranks were started, the job says {job.processes}. Make the two agree."
+            f"{engine.ranks} ranks were started, the job says {job.training.processes}. Make the two agree."
         )
     if engine.rank == 0:
         if not verified:
@@ -122,7 +122,7 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
     rows = "packed" if engine.packs else "padded"
     steps = f"resumes after step {done} of {job.steps}" if done else f"{job.steps} steps from the start"
     return (
-        f"objective {job.objective}: {size:,} parameters in {job.dtype}, ZeRO-{engine.stage} on "
+        f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
         f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {rows} rows; {steps}"
     )
 

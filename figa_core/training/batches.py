@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from figa_core.training.data import PairData, TrainingSequence
-from figa_core.training.objectives import Recipe
+from figa_core.training.objectives.base import Answer, Objective
 
 _IntArray = npt.NDArray[np.int64]
+Unit = tuple[TrainingSequence, ...]
+"""What goes into one micro-batch together: one sequence, or all answers of a pair."""
 # What a micro-batch costs besides its tokens (every gradient is copied and added once), in tokens of padding.
 _GROUP_TOKENS = 400
 
@@ -25,6 +27,8 @@ _GROUP_TOKENS = 400
 @dataclass(frozen=True, eq=False, slots=True)
 class MicroBatch:
     """One forward pass. `rows_K` and `columns_K` say where in `ids_BT` the weighted targets are predicted.
+
+    `pairs` and `answers` say what each of its sequences is, `counts` how many of the K targets it has.
 
     `position_ids_BT` and `piece_lengths` are those of the sequences packed into one row, and None for padded
     rows: padding is at the right, where causal attention hides it.
@@ -37,7 +41,10 @@ class MicroBatch:
     columns_K: _IntArray
     targets_K: _IntArray
     weights_K: npt.NDArray[np.float32]
-    pairs: tuple[int, ...]
+    pairs: tuple[int, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    counts: tuple[int, ...] = ()
+    reference_log_probs_K: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,7 +53,7 @@ class StepPlan:
 
     Attributes:
         pairs: indices of the step's pairs, all ranks.
-        counted: N, the tokens of the whole step whose class carries α or β.
+        counted: what the step's sum is divided by: N tokens (those whose class carries α or β), or pairs.
         weighted: tokens of the whole step with a non-zero weight; 0 means there is nothing to learn.
         tokens: tokens of the whole step that go through the model, without padding.
         micro_batches: this rank's; as many on every rank, dummies included.
@@ -82,7 +89,7 @@ def _epoch_order(pairs: int, seed: int, epoch: int) -> _IntArray:
 def plan_step(
     data: PairData,
     pairs: Sequence[int],
-    recipe: Recipe,
+    objective: Objective,
     *,
     rank: int,
     ranks: int,
@@ -97,18 +104,19 @@ def plan_step(
     """
     if not pairs:
         raise ValueError("a step needs at least one pair")
-    by_pair = [data.sequences(pair, recipe, tail_cut=tail_cut) for pair in pairs]
+    by_pair = [data.sequences(pair, objective, tail_cut=tail_cut) for pair in pairs]
     group = group_packed if packing else group_rows
+    units_of = _together if objective.whole_pairs else _one_by_one
     groups: list[list[list[TrainingSequence]]] = []
     for share in deal([sum(len(s.inputs_T) for s in sequences) for sequences in by_pair], ranks):
-        mine = [sequence for place in share for sequence in by_pair[place]]
+        mine = [unit for place in share for unit in units_of(by_pair[place])]
         groups.append(group(mine, tokens_per_batch))
     build = packed_batch if packing else padded_batch
     batches = [build(sequences) for sequences in groups[rank]]
     most = max(map(len, groups))
     return StepPlan(
         pairs=tuple(pairs),
-        counted=sum(data.counted(pair, recipe) for pair in pairs),
+        counted=sum(data.counted(pair, objective) for pair in pairs),
         weighted=sum(len(s.weights_K) for sequences in by_pair for s in sequences),
         tokens=sum(len(s.inputs_T) for sequences in by_pair for s in sequences),
         micro_batches=(*batches, *([_DUMMY] * (most - len(batches)))),
@@ -126,15 +134,24 @@ def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
     return shares
 
 
-def group_rows(sequences: Sequence[TrainingSequence], tokens_per_batch: int) -> list[list[TrainingSequence]]:
+def _one_by_one(sequences: Sequence[TrainingSequence]) -> list[Unit]:
+    return [(sequence,) for sequence in sequences]
+
+
+def _together(sequences: Sequence[TrainingSequence]) -> list[Unit]:
+    return [tuple(sequences)] if sequences else []
+
+
+def group_rows(units: Sequence[Unit], tokens_per_batch: int) -> list[list[TrainingSequence]]:
     """Groups of similar length, each within the budget when padded to its longest.
 
-    Of all ways to cut the sequences, sorted by length, into such groups: the one with the least padding, a
-    group counted as `_GROUP_TOKENS` more. A sequence longer than the budget is a group of its own.
+    Of all ways to cut the units, sorted by their longest sequence, into such groups: the one with the least
+    padding, a group counted as `_GROUP_TOKENS` more. A unit longer than the budget is a group of its own.
+    All units have as many sequences.
     """
-    ordered = sorted(sequences, key=lambda s: -len(s.inputs_T))
-    lengths = [len(s.inputs_T) for s in ordered]
-    cost, cut = [0], [0]  # of the first n sequences; where their last group begins
+    ordered = sorted(units, key=lambda unit: -_longest(unit))
+    lengths = [_longest(unit) * len(unit) for unit in ordered]
+    cost, cut = [0], [0]  # of the first n units; where their last group begins
     for end in range(1, len(ordered) + 1):
         last = next(n for n in range(end) if (end - n) * lengths[n] <= tokens_per_batch or n == end - 1)
         options = [cost[n] + (end - n) * lengths[n] + _GROUP_TOKENS for n in range(last, end)]
@@ -143,25 +160,31 @@ def group_rows(sequences: Sequence[TrainingSequence], tokens_per_batch: int) -> 
     groups: list[list[TrainingSequence]] = []
     end = len(ordered)
     while end:
-        groups.append(ordered[cut[end] : end])
+        groups.append([sequence for unit in ordered[cut[end] : end] for sequence in unit])
         end = cut[end]
     return groups[::-1]
 
 
-def group_packed(
-    sequences: Sequence[TrainingSequence], tokens_per_batch: int
-) -> list[list[TrainingSequence]]:
+def _longest(unit: Unit) -> int:
+    return max(len(sequence.inputs_T) for sequence in unit)
+
+
+def _tokens(unit: Unit) -> int:
+    return sum(len(sequence.inputs_T) for sequence in unit)
+
+
+def group_packed(units: Sequence[Unit], tokens_per_batch: int) -> list[list[TrainingSequence]]:
     """Groups within the budget without padding: the longest first, each into the first group with room."""
     groups: list[list[TrainingSequence]] = []
     room: list[int] = []
-    for sequence in sorted(sequences, key=lambda s: -len(s.inputs_T)):
-        length = len(sequence.inputs_T)
+    for unit in sorted(units, key=lambda unit: -_tokens(unit)):
+        length = _tokens(unit)
         place = next((i for i, left in enumerate(room) if length <= left), None)
         if place is None:
-            groups.append([sequence])
+            groups.append([*unit])
             room.append(tokens_per_batch - length)
         else:
-            groups[place].append(sequence)
+            groups[place] += unit
             room[place] -= length
     return groups
 
@@ -204,7 +227,15 @@ def _batch(
         targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
         weights_K=np.concatenate([s.weights_K for s in sequences]),
         pairs=tuple(s.pair for s in sequences),
+        answers=tuple(s.answer for s in sequences),
+        counts=tuple(len(s.targets_K) for s in sequences),
+        reference_log_probs_K=_reference_log_probs(sequences),
     )
+
+
+def _reference_log_probs(sequences: Sequence[TrainingSequence]) -> npt.NDArray[np.float32] | None:
+    found = [s.reference_log_probs_K for s in sequences if s.reference_log_probs_K is not None]
+    return np.concatenate(found) if found else None
 
 
 _DUMMY = MicroBatch(
@@ -215,6 +246,5 @@ _DUMMY = MicroBatch(
     columns_K=np.zeros(1, dtype=np.int64),
     targets_K=np.zeros(1, dtype=np.int64),
     weights_K=np.zeros(1, dtype=np.float32),
-    pairs=(),
 )
 """A zero-loss forward and backward for a rank that has fewer: the collectives inside must match."""

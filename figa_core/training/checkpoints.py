@@ -120,7 +120,8 @@ def last_whole(job: TrainingJob) -> Checkpoint | None:
     fitting = [
         c
         for c in _whole(job)
-        if (c.ranks, c.zero_stage, c.dtype) == (job.processes, job.zero_stage, job.dtype)
+        if (c.ranks, c.zero_stage, c.dtype)
+        == (job.training.processes, job.training.zero_stage, job.training.dtype)
         and c.step <= job.steps
     ]
     return fitting[-1] if fitting else None

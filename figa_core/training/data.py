@@ -3,8 +3,10 @@
 No Python object exists per row: a column of lists is one array of values and one of offsets.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +14,19 @@ import pyarrow as pa
 
 from figa_core.errors import TrainingError
 from figa_core.shards.read import iter_tables
-from figa_core.training.objectives import AnswerWeights, Recipe
+from figa_core.training import reference_log_probs
+from figa_core.training.objectives.base import Answer, Objective, Per
+from figa_core.weighting.schemes import every_class
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ragged:
     """Rows of different lengths: row i is ``values[offsets[i]:offsets[i + 1]]``."""
 
-    values: npt.NDArray[np.integer]
+    values: npt.NDArray[Any]
     offsets: npt.NDArray[np.int64]
 
-    def row(self, index: int) -> npt.NDArray[np.integer]:
+    def row(self, index: int) -> npt.NDArray[Any]:
         """A view, not a copy."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
@@ -37,42 +41,49 @@ class TrainingSequence:
 
     Attributes:
         pair: index of the pair in the shard set.
+        answer: which of its answers.
         inputs_T: ids that go into the model.
         columns_K: positions of `inputs_T` whose next token has a non-zero weight.
         targets_K: those next tokens.
         weights_K: their weights, fp32.
+        reference_log_probs_K: their log-probabilities under the reference model, where there are any.
     """
 
     pair: int
+    answer: Answer
     inputs_T: npt.NDArray[np.integer]
     columns_K: npt.NDArray[np.int64]
     targets_K: npt.NDArray[np.integer]
     weights_K: npt.NDArray[np.float32]
+    reference_log_probs_K: npt.NDArray[np.float32] | None = None
 
 
 class PairData:
-    """The pairs of a complete shard set.
+    """The pairs of a complete shard set, with their log-probabilities under a reference model if asked for.
 
     Raises:
-        StorageError: the set is incomplete or damaged.
+        StorageError: the set is incomplete or damaged, or the log-probabilities are.
         TrainingError: classes and ids of a pair differ in length, or a pair has no prompt.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, log_probs: Path | None = None) -> None:
         tables = list(iter_tables(directory))
         self._directory = directory
         self._pair_ids = pa.chunked_array(
             [chunk for table in tables for chunk in table.column("pair_id").chunks]
         )
-        self._prompts = _ragged(tables, "prompt_ids")
+        self._prompts = _column(tables, "prompt_ids")
         self._ids = {
-            answer: _ragged(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
+            answer: _column(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
         }
-        self._classes = {answer: _ragged(tables, f"{answer}_classes") for answer in ("response", "revision")}
+        self._classes = {answer: _column(tables, f"{answer}_classes") for answer in ("response", "revision")}
         self._scales = np.concatenate([table.column("scale").to_numpy() for table in tables])
         self._check()
         # Exactly 1 where all are alike.
         self._scales = (self._scales / self._scales.mean()).astype(np.float32)
+        self._log_probs: dict[Answer, Ragged] = {}
+        if log_probs is not None:
+            self._log_probs = self._read_log_probs(log_probs)
 
     def __len__(self) -> int:
         return len(self._pair_ids)
@@ -97,61 +108,132 @@ class PairData:
                     f"and the model's vocabulary ends at {vocabulary - 1}. Train the model they are for."
                 )
 
-    def check_length(self, recipe: Recipe, limit: int, setting: str) -> None:
+    def check_length(self, objective: Objective, limit: int, setting: str, *, together: bool = False) -> None:
         """Refuse sequences longer than `limit` tokens, which `setting` gave.
 
         Raises:
-            TrainingError: naming the longest pair.
+            TrainingError: naming the longest pair; with `together`, that whose answers side by side are.
         """
-        for answer in recipe.answers:
-            lengths = self._prompts.lengths() + self._ids[answer.answer].lengths()
-            longest = int(np.argmax(lengths))
-            if lengths[longest] > limit:
-                raise TrainingError(
-                    f"{self._directory}: pair {self.pair_id(longest)} has {lengths[longest]} tokens (prompt "
-                    f"and {answer.answer}), {setting} is {limit}. Raise it, or weigh with a smaller "
-                    "max_length."
-                )
+        prompts, answers = self._prompts.lengths(), objective.answers
+        longest = np.max([prompts + self._ids[answer].lengths() for answer in answers], axis=0)
+        if together:
+            self._refuse(
+                longest * len(answers), limit, setting, f"padded prompts with {' and '.join(answers)}"
+            )
+            return
+        for answer in answers:
+            self._refuse(prompts + self._ids[answer].lengths(), limit, setting, f"prompt and {answer}")
 
-    def counted(self, pair: int, recipe: Recipe) -> int:
-        """This pair's share of N: its tokens whose class carries α or β (for SFT: its target tokens)."""
-        return sum(
-            int(answer.counted_by_class[self._answer_classes(pair, answer)].sum())
-            for answer in recipe.answers
+    def check_log_probs(self, objective: Objective) -> None:
+        """Refuse an objective that needs a reference model's log-probabilities where there are none.
+
+        Raises:
+            TrainingError: naming what is missing.
+        """
+        missing = [answer for answer in objective.answers if answer not in self._log_probs]
+        if objective.reference_log_probs and missing:
+            raise TrainingError(
+                f"{self._directory}: {objective.name} needs a reference model's log-probabilities of every "
+                f"{' and '.join(missing)}, and they are not there. Let the train stage make them."
+            )
+
+    def answer_tokens(self, pair: int, answer: Answer) -> int:
+        """Tokens of one answer; 0 where there is none."""
+        return len(self._ids[answer].row(pair))
+
+    def whole_answer(self, pair: int, answer: Answer) -> TrainingSequence:
+        """One answer with weight 1 at every token."""
+        return self._sequence(pair, answer, every_class()[0], np.float32(1), tail_cut=True)
+
+    def counted(self, pair: int, objective: Objective) -> int:
+        """This pair's share of what the step's sum is divided by: its counted tokens, or 1 for a pair."""
+        if not self._is_whole(pair, objective):
+            return 0
+        tokens = sum(
+            int(tables.counted[self._answer_classes(pair, answer)].sum())
+            for answer, tables in objective.tables.items()
         )
+        return tokens if objective.per is Per.TOKEN else int(tokens > 0)
 
-    def sequences(self, pair: int, recipe: Recipe, *, tail_cut: bool) -> list[TrainingSequence]:
-        """The pair's training sequences; `tail_cut` leaves out those without a weight and cuts the rest."""
-        scale = self._scales[pair] if recipe.scaled else np.float32(1)
-        sequences = [self._sequence(pair, answer, scale, tail_cut) for answer in recipe.answers]
+    def sequences(self, pair: int, objective: Objective, *, tail_cut: bool) -> list[TrainingSequence]:
+        """The pair's training sequences; `tail_cut` leaves out those without a weight and cuts the rest.
+
+        Of objectives on whole pairs these are all answers, or none.
+        """
+        if not self._is_whole(pair, objective):
+            return []
+        scale = self._scales[pair] if objective.scaled else np.float32(1)
+        sequences = [
+            self._sequence(pair, answer, tables.weights, scale, tail_cut)
+            for answer, tables in objective.tables.items()
+        ]
+        if objective.whole_pairs:
+            weighted = any(len(sequence.weights_K) for sequence in sequences)
+            return sequences if weighted or not tail_cut else []
         return [
             sequence
             for sequence in sequences
             if len(sequence.inputs_T) and (len(sequence.weights_K) or not tail_cut)
         ]
 
+    def _is_whole(self, pair: int, objective: Objective) -> bool:
+        return not objective.whole_pairs or all(
+            self.answer_tokens(pair, answer) for answer in objective.answers
+        )
+
     def _sequence(
-        self, pair: int, answer: AnswerWeights, scale: np.float32, tail_cut: bool
+        self,
+        pair: int,
+        answer: Answer,
+        weight_by_class: npt.NDArray[np.float32],
+        scale: np.float32,
+        tail_cut: bool,
     ) -> TrainingSequence:
         prompt = self._prompts.row(pair)
-        ids = self._ids[answer.answer].row(pair)
-        weights = answer.weight_by_class[self._answer_classes(pair, answer)]
+        ids = self._ids[answer].row(pair)
+        weights = weight_by_class[self._answer_classes(pair, answer)]
         weighted = np.flatnonzero(weights)
         # The last token of a sequence is only ever predicted, so it never goes in. Causal attention: what
         # follows the last weighted token cannot matter either.
         kept = (int(weighted[-1]) if weighted.size else 0) if tail_cut else max(len(ids) - 1, 0)
+        log_probs = self._log_probs.get(answer)
         return TrainingSequence(
             pair=pair,
+            answer=answer,
             inputs_T=np.concatenate((prompt, ids[:kept])) if len(ids) else prompt[:0],
             columns_K=weighted + (len(prompt) - 1),
             targets_K=ids[weighted],
             weights_K=weights[weighted] * scale,
+            reference_log_probs_K=None if log_probs is None else log_probs.row(pair)[weighted],
         )
 
-    def _answer_classes(self, pair: int, answer: AnswerWeights) -> npt.NDArray[np.integer]:
-        if answer.answer == "reference":
-            return np.zeros(len(self._ids["reference"].row(pair)), dtype=np.int8)
-        return self._classes[answer.answer].row(pair)
+    def _answer_classes(self, pair: int, answer: Answer) -> npt.NDArray[Any]:
+        if answer == "reference":
+            return np.zeros(self.answer_tokens(pair, answer), dtype=np.int8)
+        return self._classes[answer].row(pair)
+
+    def _refuse(self, lengths: npt.NDArray[np.int64], limit: int, setting: str, what: str) -> None:
+        longest = int(np.argmax(lengths))
+        if lengths[longest] > limit:
+            raise TrainingError(
+                f"{self._directory}: pair {self.pair_id(longest)} has {lengths[longest]} tokens ({what}), "
+                f"{setting} is {limit}. Raise it, or weigh with a smaller max_length."
+            )
+
+    def _read_log_probs(self, directory: Path) -> dict[Answer, Ragged]:
+        table = reference_log_probs.read(directory)
+        answers: list[Answer] = table.schema.names[1:]
+        columns: dict[Answer, Ragged] = {answer: ragged(table.column(answer).chunks) for answer in answers}
+        lengths_agree = all(
+            np.array_equal(column.lengths(), self._ids[answer].lengths())
+            for answer, column in columns.items()
+        )
+        if not (lengths_agree and table.column("pair_id").equals(self._pair_ids)):
+            raise TrainingError(
+                f"{directory}: these log-probabilities are of other pairs than those of {self._directory}. "
+                f"Remove {directory} and train again: they are made anew."
+            )
+        return columns
 
     def _check(self) -> None:
         for answer, classes in self._classes.items():
@@ -177,10 +259,15 @@ class PairData:
             )
 
 
-def _ragged(tables: list[pa.Table], name: str) -> Ragged:
-    chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+def ragged(chunks: Iterable[pa.ListArray]) -> Ragged:
+    """A column of lists, whose chunks are these, as flat arrays."""
+    chunks = list(chunks)
     values = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
     lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return Ragged(values, offsets)
+
+
+def _column(tables: list[pa.Table], name: str) -> Ragged:
+    return ragged(chunk for table in tables for chunk in table.column(name).chunks)

@@ -81,8 +81,8 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
     """
     # One rank has nothing to partition, and stage 2 would copy every gradient once a micro-batch for it. Not
     # in bf16, where DeepSpeed's stage 1 is another optimizer.
-    alone = job.processes == 1 and job.dtype == "float32"
-    stage = 1 if alone and job.zero_stage == 2 else job.zero_stage
+    alone = job.training.processes == 1 and job.training.dtype == "float32"
+    stage = 1 if alone and job.training.zero_stage == 2 else job.training.zero_stage
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -96,7 +96,7 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
         },
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": job.dtype == "bfloat16"},
+        "bf16": {"enabled": job.training.dtype == "bfloat16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
         "gradient_clipping": 0.0,
@@ -125,7 +125,7 @@ class ZeroEngine:
         self._start_distributed()
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if _cuda() else torch.device("cpu")
-        self.model = _load_model(job.model)
+        self.model = load_model(job.model)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
         self.max_positions: int | None = getattr(
             self.model.config.get_text_config(), "max_position_embeddings", None
@@ -134,7 +134,7 @@ class ZeroEngine:
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
-        optimizer = make_optimizer(module.parameters(), job.learning_rate)
+        optimizer = make_optimizer(module.parameters(), job.training.learning_rate)
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
         exact = self._weights_to_keep()
@@ -221,7 +221,10 @@ class ZeroEngine:
 
     def _weights_to_keep(self) -> dict[str, torch.Tensor]:
         """The weights that bfloat16 would round, none where it would not."""
-        if self.job.dtype == "float32" or checkpoint_dtype(self.job.model) == self.job.dtype:
+        if (
+            self.job.training.dtype == "float32"
+            or checkpoint_dtype(self.job.model) == self.job.training.dtype
+        ):
             return {}
         return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
 
@@ -247,11 +250,11 @@ class ZeroEngine:
         import deepspeed
         from deepspeed.utils import safe_get_full_fp32_param
 
-        if self.job.dtype != "float32":
+        if self.job.training.dtype != "float32":
             master = safe_get_full_fp32_param(parameter)
             if master is not None:
                 return master.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)
-        if self.job.zero_stage == 3:
+        if self.job.training.zero_stage == 3:
             with deepspeed.zero.GatheredParameters([parameter]):
                 return parameter.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)
         return parameter.detach().cpu()
@@ -274,7 +277,12 @@ def _cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def _load_model(directory: Path) -> Any:
+def load_model(directory: Path) -> Any:
+    """A causal language model in float32, as every training begins.
+
+    Raises:
+        TrainingError: there is none.
+    """
     disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(

@@ -25,10 +25,11 @@ from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 from figa_core.shards.manifest import read_manifest
-from figa_core.training import checkpoints, stop
+from figa_core.training import checkpoints, reference_log_probs, stop
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, from_line, keep_until
+from figa_core.training.objectives.registry import objective_named
 
 StepCallback = Callable[[StepMetrics], None]
 
@@ -69,13 +70,14 @@ def run_training(job: TrainingJob, *, on_step: StepCallback | None = None, log_p
             holds the cause.
         InterruptedRunError: somebody asked to stop; the same job goes on from its last checkpoint.
     """
-    with _only_one(job):
+    with _only_one(job.output, f"training {job.training_id}"):
         finished = checkpoints.read_manifest(job.output)
         if finished is not None:
             _check_finished(job, finished)
         else:
             check_model(job)
             check_shards(job)
+            _ask_reference(job, log_path)
             _run(job, on_step or (lambda _: None), log_path)
             finished = checkpoints.read_manifest(job.output)
     if finished is None:
@@ -102,14 +104,14 @@ def _check_finished(job: TrainingJob, finished: checkpoints.TrainingManifest) ->
 
 
 @contextlib.contextmanager
-def _only_one(job: TrainingJob) -> Iterator[None]:
-    """Hold the output directory; its lock ends with its process, however that ends."""
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.output.with_name(f"{job.output.name}.lock"), thread_local=False)
+def _only_one(output: Path, work: str) -> Iterator[None]:
+    """Hold an output directory; its lock ends with its process, however that ends."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output.with_name(f"{output.name}.lock"), thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _LOGGER.info("training %s: another process is at it; waiting for its result", job.training_id)
+        _LOGGER.info("%s: another process is at it; waiting for its result", work)
         _wait_for(lock)
     try:
         yield
@@ -156,6 +158,37 @@ def check_shards(job: TrainingJob) -> None:
             )
 
 
+def _ask_reference(job: TrainingJob, log_path: Path) -> None:
+    """Make the log-probabilities that the objective needs, unless they are there (`reference_pass.py`)."""
+    output = job.reference_log_probs
+    if output is None:
+        return
+    with _only_one(output, f"log-probabilities {output.name}"):
+        if reference_log_probs.read_manifest(output) is not None:
+            return
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        log_path.touch()
+        paths = ("--model", str(job.model), "--shards", str(job.shards), "--output", str(output))
+        answers = ("--answers", *objective_named(job.objective).answers)
+        budget = ("--tokens-per-batch", str(job.training.tokens_per_batch))
+        with followed(log_path, _LOGGER), interruption.doing("the reference model stops"):
+            command = [sys.executable, "-m", "figa_core.training.reference_pass", *paths, *answers, *budget]
+            child = Child(command, log_path, environment=_environment())
+            try:
+                child.wait_until(lambda: False)
+            finally:
+                child.kill()
+    if child.exit_code != 0:
+        raise TrainingError(
+            f"{output}: no log-probabilities of the reference model. Last lines of {log_path}:\n"
+            f"{indent(child.last_words(), '  ')}"
+        )
+
+
+def _environment() -> dict[str, str]:
+    return child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+
+
 def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +211,7 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
         launcher = Child(
             [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)],
             log_path,
-            environment=child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1"),
+            environment=_environment(),
         )
         ranks = _Ranks(job, launcher, done_before=resumed.step if resumed else 0)
         try:

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--job", type=Path, required=True)
     path: Path = parser.parse_args().job
     job = TrainingJob.from_json(path.read_text(encoding="utf-8"), source=str(path))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.training.processes)))
     if sys.platform == "linux":
         # All ranks are on this machine: talk over loopback, whatever the host's name resolves to.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -34,7 +34,7 @@ def main() -> None:
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.processes}"]
+    arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.training.processes}"]
     arguments.append(f"--log-dir={os.devnull}")  # or an empty directory is left in that for temporary files
     rank = ["--module", "figa_core.training", "--job", str(path), "--checkpoints-verified"]
     try:

@@ -1,12 +1,14 @@
 """The training loop of one rank: plan, forward and backward, look at the sums, update.
 
-The loss of a step is Σ w·term / N over all ranks and micro-batches. N comes from the plan, which every rank
-makes of the whole step, and this file is the one place that divides by it.
+The loss of a step is the sum of its objective's terms over all ranks and micro-batches, divided by a number
+of tokens or pairs. That number comes from the plan, which every rank makes of the whole step, and this file
+is the one place that divides by it.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
@@ -17,9 +19,10 @@ from figa_core.training.checkpoints import Checkpoint
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update, ZeroEngine
 from figa_core.training.job import TrainingJob
-from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
+from figa_core.training.loss import token_nll
 from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
-from figa_core.training.objectives import Recipe, recipe
+from figa_core.training.objectives.base import Objective, Predictions, Terms
+from figa_core.training.objectives.registry import make_objective
 
 Clock = Callable[[], float]
 
@@ -31,6 +34,22 @@ _GRADIENT_MAX = 1e19
 
 class OtherRankError(TrainingError):
     """This rank stops because of another one, whose error says more."""
+
+
+class Runs(Protocol):
+    """What forward and backward need of an engine."""
+
+    def logits(self, batch: MicroBatch, /) -> torch.Tensor:
+        """Logits (K, V) of the batch's weighted tokens."""
+        ...
+
+    def tensor(self, array: Any, /) -> torch.Tensor:
+        """A numpy array on the engine's device."""
+        ...
+
+    def backward(self, loss: torch.Tensor, /) -> None:
+        """Add the gradient of a part of the loss."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +85,8 @@ def train(
         TrainingError: shards that do not fit the model or the budget, a loss that is not finite, gradients
             that are not finite in most steps, or a checkpoint that cannot be written.
     """
-    settings = recipe_of(job)
-    _check(job, engine, data, settings)
+    objective = make_objective(job.loss)
+    _check(job, engine, data, objective)
     started = clock()
     resumed = checkpoints.last_whole(job)
     if resumed is not None:
@@ -77,7 +96,7 @@ def train(
     engine.barrier()
     log = _MetricsLog(job, after_step=done, active=engine.rank == 0)
     while done < job.steps:
-        checkpoint_due = done % job.checkpoint_steps == 0
+        checkpoint_due = done % job.training.checkpoint_steps == 0
         stopping = engine.total(float(stop()))[0] > 0
         if done > saved and (checkpoint_due or stopping):
             _save(job, engine, done, seconds_before + clock() - started)
@@ -85,119 +104,136 @@ def train(
         if stopping:
             break
         begun, step = clock(), done + 1
-        plan = _plan(job, engine, data, settings, step)
-        log.write(_run_step(job, engine, data, settings, plan, step, begun, clock))
+        plan = plan_of(job, engine, data, objective, step)
+        log.write(_run_step(job, engine, data, objective, plan, step, begun, clock))
         done = step
     return TrainingEnd(done, log.skipped, log.overflowed)
 
 
-def recipe_of(job: TrainingJob) -> Recipe:
-    """The job's objective with its settings."""
-    return recipe(
-        job.objective,
-        alpha=job.alpha,
-        beta=job.beta,
-        gamma=job.gamma,
-        negative_nll_max=job.negative_nll_max,
+def accumulate(
+    engine: Runs, batches: Sequence[MicroBatch], objective: Objective, divisor: int
+) -> list[Terms]:
+    """Forward and backward of one rank's micro-batches; the gradient is that of their terms / `divisor`."""
+    found: list[Terms] = []
+    for batch in batches:
+        predictions = _predict(engine, batch)
+        terms = objective.terms(predictions) if batch.pairs else _nothing(predictions, objective)
+        engine.backward(terms.loss / divisor)
+        found.append(Terms(terms.loss.detach(), terms.figures))
+    return found
+
+
+def _predict(engine: Runs, batch: MicroBatch) -> Predictions:
+    logits_KV = engine.logits(batch)
+    weights_K, reference_K = engine.tensor(batch.weights_K), batch.reference_log_probs_K
+    return Predictions(
+        nll_K=token_nll(logits_KV, engine.tensor(batch.targets_K), weights_K),
+        weights_K=weights_K,
+        counts=batch.counts,
+        pairs=batch.pairs,
+        answers=batch.answers,
+        reference_log_probs_K=None if reference_K is None else engine.tensor(reference_K),
     )
 
 
-def accumulate(
-    engine: ZeroEngine, batches: Sequence[MicroBatch], settings: Recipe, counted: int
-) -> list[LossSums]:
-    """Forward and backward of one rank's micro-batches; the gradient is that of Σ w·term / `counted`."""
-    sums: list[LossSums] = []
-    for batch in batches:
-        logits_KV = engine.logits(batch)
-        targets_K, weights_K = engine.tensor(batch.targets_K), engine.tensor(batch.weights_K)
-        if settings.unlikelihood:
-            result = weighted_unlikelihood(logits_KV, targets_K, weights_K)
-        else:
-            result = weighted_nll(logits_KV, targets_K, weights_K, settings.negative_nll_max)
-        engine.backward(result.weighted_sum / counted)
-        sums.append(LossSums(*(value.detach() for value in result)))
-    return sums
+def _nothing(predictions: Predictions, objective: Objective) -> Terms:
+    """Those of a dummy: zero, with a gradient of zeros for the collectives of the backward pass."""
+    zero = (predictions.weights_K * predictions.nll_K).sum()
+    return Terms(zero, {figure.name: (zero.detach(), zero.detach()) for figure in objective.figures})
 
 
 def _run_step(
     job: TrainingJob,
     engine: ZeroEngine,
     data: PairData,
-    settings: Recipe,
+    objective: Objective,
     plan: StepPlan,
     step: int,
     begun: float,
     clock: Clock,
 ) -> StepMetrics:
     if plan.weighted == 0:
-        return _metrics(job, plan, step, (0.0,) * 5, Update(applied=False), clock() - begun)
+        totals = [0.0] * (1 + 2 * len(objective.figures))
+        return _metrics(job, objective, plan, step, totals, Update(applied=False), clock() - begun)
     # Seeded by step and rank, so that dropout is the same after a resumption.
-    torch.manual_seed((job.seed << 32) + step * engine.ranks + engine.rank)
-    sums = accumulate(engine, plan.micro_batches, settings, max(plan.counted, 1))
-    rank_totals = (
-        torch.stack([torch.stack([value.double() for value in one]) for one in sums]).sum(dim=0).tolist()
-    )
-    totals = engine.total(*rank_totals)
-    _check_finite(data, plan, sums, totals[0], step)
+    torch.manual_seed((job.training.seed << 32) + step * engine.ranks + engine.rank)
+    terms = accumulate(engine, plan.micro_batches, objective, max(plan.counted, 1))
+    totals = engine.total(*_rank_totals(objective, terms))
+    _check_finite(data, plan, terms, totals[0], step)
     update = engine.step()
     _check_update(plan, update, step)
-    return _metrics(job, plan, step, totals, update, clock() - begun)
+    return _metrics(job, objective, plan, step, totals, update, clock() - begun)
+
+
+def _rank_totals(objective: Objective, terms: Sequence[Terms]) -> list[float]:
+    """The loss, then of each figure its sum and its count."""
+    rows = [
+        [one.loss, *(value for figure in objective.figures for value in one.figures[figure.name])]
+        for one in terms
+    ]
+    return torch.stack([torch.stack([value.double() for value in row]) for row in rows]).sum(dim=0).tolist()
 
 
 def _metrics(
     job: TrainingJob,
+    objective: Objective,
     plan: StepPlan,
     step: int,
     totals: Sequence[float],
     update: Update,
     seconds: float,
 ) -> StepMetrics:
-    weighted_sum, positive_nll, positives, negatives, gated = totals
+    loss, *figures = totals
+    by_figure = zip(objective.figures, figures[::2], figures[1::2], strict=True)
     return StepMetrics(
         step=step,
-        loss=weighted_sum / max(plan.counted, 1),
-        positive_nll=positive_nll / positives if positives else None,
-        negatives_gated_share=gated / negatives if negatives else None,
+        loss=loss / max(plan.counted, 1),
         counted=plan.counted,
         tokens=plan.tokens,
         pairs=len(plan.pairs),
         seconds=round(seconds, 4),
-        learning_rate=job.learning_rate,
+        learning_rate=job.training.learning_rate,
         grad_norm=update.grad_norm,
         skipped=plan.weighted == 0,
         overflowed=plan.weighted > 0 and not update.applied,
+        figures={figure.name: total / count if count else None for figure, total, count in by_figure},
     )
 
 
-def _plan(job: TrainingJob, engine: ZeroEngine, data: PairData, settings: Recipe, step: int) -> StepPlan:
+def plan_of(
+    job: TrainingJob, engine: ZeroEngine, data: PairData, objective: Objective, step: int
+) -> StepPlan:
+    """This rank's plan of a step."""
     return plan_step(
         data,
-        step_pairs(step, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.seed),
-        settings,
+        step_pairs(step, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.training.seed),
+        objective,
         rank=engine.rank,
         ranks=engine.ranks,
-        tokens_per_batch=job.tokens_per_batch,
+        tokens_per_batch=job.training.tokens_per_batch,
         packing=engine.packs,
         tail_cut=job.levers.tail_cut,
     )
 
 
-def _check(job: TrainingJob, engine: ZeroEngine, data: PairData, settings: Recipe) -> None:
+def _check(job: TrainingJob, engine: ZeroEngine, data: PairData, objective: Objective) -> None:
+    data.check_log_probs(objective)
     data.check_vocabulary(engine.vocabulary)
-    data.check_length(settings, job.tokens_per_batch, "training.tokens_per_batch")
+    budget = job.training.tokens_per_batch
+    data.check_length(objective, budget, "training.tokens_per_batch", together=objective.whole_pairs)
     if engine.max_positions is not None:
-        data.check_length(settings, engine.max_positions, "the model's max_position_embeddings")
+        data.check_length(objective, engine.max_positions, "the model's max_position_embeddings")
 
 
-def _check_finite(data: PairData, plan: StepPlan, sums: Sequence[LossSums], total: float, step: int) -> None:
+def _check_finite(data: PairData, plan: StepPlan, terms: Sequence[Terms], total: float, step: int) -> None:
     """Stop before the optimizer step; the rank at fault names the pairs."""
     if abs(total) < float("inf"):
         return
-    for batch, result in zip(plan.micro_batches, sums, strict=True):
-        if not torch.isfinite(result.weighted_sum):
+    for batch, result in zip(plan.micro_batches, terms, strict=True):
+        if not torch.isfinite(result.loss):
             names = ", ".join(data.pair_id(pair) for pair in dict.fromkeys(batch.pairs))
             raise TrainingError(
-                f"step {step}: the loss is {float(result.weighted_sum)} in the micro-batch of pairs {names}. "
+                f"step {step}: the loss is {float(result.loss)} in the micro-batch of pairs {names}. "
                 "Nothing was updated. Lower the learning rate, keep the gate on, or exclude these pairs."
             )
     raise OtherRankError(f"step {step}: the loss is {total}; another rank names the pairs.")
@@ -216,7 +252,12 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
 
 def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> None:
     checkpoint = Checkpoint(
-        step, engine.ranks, job.zero_stage, job.dtype, round(seconds, 3), checkpoints.tag_of(step)
+        step,
+        engine.ranks,
+        job.training.zero_stage,
+        job.training.dtype,
+        round(seconds, 3),
+        checkpoints.tag_of(step),
     )
     checkpoints.save(job, checkpoint, engine.save_state)
     engine.barrier()

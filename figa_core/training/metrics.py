@@ -1,8 +1,8 @@
 """What a step did, a JSON line each in ``metrics.jsonl``: written by rank 0, followed by who started it."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from figa_core.files import write_whole
@@ -14,23 +14,20 @@ class StepMetrics:
 
     Attributes:
         step: from 1.
-        loss: weighted sum divided by N; negative tokens make it smaller, below zero too.
-        positive_nll: mean NLL of the tokens with a positive weight; None where there are none.
-        negatives_gated_share: share of the tokens with a negative weight that the gate left out; None
-            without any.
-        counted: N, the tokens whose class carries α or β.
+        loss: the objective's sum divided by `counted`; negative tokens make it smaller, below zero too.
+        counted: what the sum is divided by: tokens (those whose class carries α or β), or pairs.
         tokens: tokens that went through the model, without padding.
         pairs: pairs of the step.
         seconds: wall time.
         grad_norm: norm of the gradient; None where DeepSpeed does not tell.
         skipped: nothing in the step had a weight, so that no update was made.
         overflowed: the gradient was not finite, so that no update was made.
+        figures: what the objective reports besides, by name; None where nothing in the step has it. In the
+            file they are side by side with the others.
     """
 
     step: int
     loss: float
-    positive_nll: float | None
-    negatives_gated_share: float | None
     counted: int
     tokens: int
     pairs: int
@@ -39,14 +36,16 @@ class StepMetrics:
     grad_norm: float | None
     skipped: bool = False
     overflowed: bool = False
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
-_FIELDS = frozenset(field.name for field in fields(StepMetrics))
+_FIELDS = frozenset(each.name for each in fields(StepMetrics)) - {"figures"}
 
 
 def to_line(metrics: StepMetrics) -> str:
     """One line of the file."""
-    return json.dumps(asdict(metrics)) + "\n"
+    own = asdict(metrics)
+    return json.dumps(own.pop("figures") | own) + "\n"
 
 
 def read_metrics(path: Path) -> Iterator[StepMetrics]:
@@ -60,8 +59,14 @@ def read_metrics(path: Path) -> Iterator[StepMetrics]:
 
 
 def from_line(line: str) -> StepMetrics:
-    """What `to_line` wrote; fields of later releases are left out."""
-    return StepMetrics(**{name: value for name, value in json.loads(line).items() if name in _FIELDS})
+    """What `to_line` wrote, in any release: a number without a field of its own is a figure."""
+    found = json.loads(line)
+    figures = {
+        name: value
+        for name, value in found.items()
+        if name not in _FIELDS and (value is None or type(value) in (int, float))
+    }
+    return StepMetrics(**{name: found[name] for name in found.keys() & _FIELDS}, figures=figures)
 
 
 def keep_until(path: Path, step: int) -> None:

@@ -1,6 +1,6 @@
 """How much room a training needs on its disk: estimates from sizes alone, for a check before it starts."""
 
-from figa_core.training.job import DType
+from figa_core.config.training import DType
 
 # Weights, and what AdamW keeps of each: a float32 master and two moments. As DeepSpeed 0.19 writes them.
 _CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}

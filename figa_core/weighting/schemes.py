@@ -100,6 +100,11 @@ def counted_table(*, revision: bool) -> npt.NDArray[np.bool_]:
     return table
 
 
+def every_class() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Weight 1 for a token of any class, and all of them enter N."""
+    return np.ones(_CLASS_COUNT, dtype=np.float32), np.ones(_CLASS_COUNT, dtype=np.bool_)
+
+
 def token_weights(
     response_classes: Sequence[int],
     revision_classes: Sequence[int],

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
-from figa_core.records import Objective
 from figa_core.training.step_size import AUTO, SETTING, about_steps, updates
 from flows.checks.facts import Facts
-from flows.checks.settings import objectives
+from flows.checks.settings import reading_references
 
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
@@ -57,7 +56,7 @@ def _splits(facts: Facts) -> Iterator[Finding]:
 
 
 def _references(facts: Facts) -> Iterator[Finding]:
-    found, asked = facts.prompts, objectives(facts.config)
+    found, asked = facts.prompts, reading_references(facts.config)
     field = facts.config.prompts.reference_field
     rows_with = found.with_reference + sum(p.reference is not None for p in found.held_out_prompts)
     if field and "reference_field" in facts.config.prompts.model_fields_set and not rows_with:
@@ -66,16 +65,17 @@ def _references(facts: Facts) -> Iterator[Finding]:
             "prompts.reference_field",
             f'{which} has a reference in the field {field!r}. Correct it, or set it to "none".',
         )
-    if field is None or Objective.SFT not in asked or found.with_reference or not found.train_prompts:
+    if field is None or found.with_reference or not found.train_prompts:
         return
     which = (
         "no prompt to train on has one" if found.whole else f"none of the first {found.rows:,} rows has one"
     )
-    text = f"sft trains on references (prompts.reference_field = {field!r}), and {which}."
-    if found.whole:
-        yield problem(asked[Objective.SFT], f"{text} Train on the revisions instead (sft_revised).")
-    else:
-        yield warning(asked[Objective.SFT], text)
+    for name, setting in asked.items():
+        text = f"{name} trains on references (prompts.reference_field = {field!r}), and {which}."
+        if found.whole:
+            yield problem(setting, f"{text} Train on the revisions instead (sft_revised).")
+        else:
+            yield warning(setting, text)
 
 
 def _steps(facts: Facts) -> Iterator[Finding]:

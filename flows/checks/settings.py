@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig
 from figa_core.findings import Finding, problem, warning
-from figa_core.records import Objective
+from figa_core.training.objectives.registry import make_objective, objective_named
 from flows.checks.facts import Facts
-
-_WEIGHTED = {Objective.FIGA, Objective.UNLIKELIHOOD}
 
 
 def check_settings(facts: Facts) -> Iterator[Finding]:
@@ -33,10 +31,16 @@ def check_interpreter(_facts: object) -> Iterator[Finding]:
         )
 
 
-def objectives(config: PipelineConfig) -> dict[Objective, str]:
+def objectives(config: PipelineConfig) -> dict[str, str]:
     """Every objective that is going to be trained, with the setting that asks for it."""
     asked = dict.fromkeys(config.evaluation.baselines, "evaluation.baselines")
     return {**asked, config.loss.objective: "loss.objective"}
+
+
+def reading_references(config: PipelineConfig) -> dict[str, str]:
+    """Those of them that train on references."""
+    asked = objectives(config).items()
+    return {name: setting for name, setting in asked if "reference" in objective_named(name).answers}
 
 
 def _fields(config: PipelineConfig) -> Iterator[Finding]:
@@ -89,17 +93,19 @@ def _quantile(threshold: float | str) -> float | None:
 def _objectives(config: PipelineConfig) -> Iterator[Finding]:
     loss = config.loss
     yield from _baselines(config.evaluation, loss.objective)
-    if Objective.SFT in objectives(config) and config.prompts.reference_field is None:
+    unread = config.prompts.reference_field is None
+    for name, setting in reading_references(config).items() if unread else ():
         yield problem(
-            objectives(config)[Objective.SFT],
-            'sft trains on references, and prompts.reference_field is "none". Name the field that holds '
+            setting,
+            f'{name} trains on references, and prompts.reference_field is "none". Name the field that holds '
             "them, or train on the revisions (sft_revised).",
         )
-    if loss.alpha == loss.beta == loss.gamma == 0 and not _WEIGHTED.isdisjoint(objectives(config)):
+    each = (loss.model_copy(update={"objective": name}) for name in objectives(config))
+    if any(make_objective(one).weighs_nothing for one in each):
         yield problem("loss", "alpha, beta and gamma are all 0: no token would count. Raise one of them.")
 
 
-def _baselines(evaluation: EvaluationConfig, main: Objective) -> Iterator[Finding]:
+def _baselines(evaluation: EvaluationConfig, main: str) -> Iterator[Finding]:
     for objective, count in Counter(evaluation.baselines).items():
         if objective == main:
             yield problem("evaluation.baselines", f"{objective} is the main objective already. Take it out.")

@@ -18,7 +18,6 @@ from figa_core.training.job import TrainingJob
 from flows.run.open_run import OpenRun
 from flows.server.published import published_url
 from tasks.report import curve_of, funnel_of
-from tasks.train import label_of
 
 
 async def publish_funnel(run: OpenRun) -> None:
@@ -70,9 +69,8 @@ async def publish_curve(job: TrainingJob) -> None:
     """The training's curves up to its last step."""
     from figa_core.report.plots import training_curves
 
-    label = label_of(job.objective)
-    objective = str(job.objective).replace("_", "-")
-    await _publish_image(training_curves([curve_of(job.output, label)]), f"figa-training-{objective}")
+    key = f"figa-training-{job.objective.replace('_', '-')}"
+    await _publish_image(training_curves([curve_of(job.output, job.objective)]), key)
 
 
 async def _publish_image(drawn: Drawing | None, key: str) -> None:

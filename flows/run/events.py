@@ -3,6 +3,7 @@
 from prefect.events import emit_event
 
 from figa_core.config import PipelineConfig
+from figa_core.training.job import training_spec
 from flows.run.open_run import OpenRun
 from flows.server.names import DATASET_BUILT
 from tasks.weigh import WeighResult
@@ -10,6 +11,7 @@ from tasks.weigh import WeighResult
 
 def dataset_built(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> None:
     """Say that a shard set is ready, with all that `train-model` needs to train on it."""
+    spec = training_spec(config, weighed.directory, config.loss.objective)
     emit_event(
         DATASET_BUILT,
         resource={
@@ -19,9 +21,6 @@ def dataset_built(run: OpenRun, config: PipelineConfig, weighed: WeighResult) ->
         payload={
             "run_id": run.run_id,
             "pairs": weighed.counts.n_out,
-            "shards": str(weighed.directory),
-            "model": str(config.generation.model),
-            "loss": config.loss.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json"),
+            **spec.parameters(),
         },
     )

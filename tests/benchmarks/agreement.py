@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from figa_core.training import loop
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
+from figa_core.training.objectives.registry import make_objective
 from tests.benchmarks import ours, reference_recipe
 from tests.benchmarks.bare_pairs import read_steps
 from tests.benchmarks.spec import Spec
@@ -40,9 +41,10 @@ def our_gradients(spec: Spec) -> tuple[Gradients, int]:
         job = ours.job_of(spec, Path(scratch))
         # With a learning rate of 1, SGD changes every weight by its gradient.
         engine = ZeroEngine(job, make_optimizer=lambda parameters, _: torch.optim.SGD(parameters, lr=1.0))
-        plan = ours.plan_of(job, engine, data, step=1)
+        objective = make_objective(job.loss)
+        plan = loop.plan_of(job, engine, data, objective, 1)
         before = _weights(engine)
-        loop.accumulate(engine, plan.micro_batches, loop.recipe_of(job), plan.counted)
+        loop.accumulate(engine, plan.micro_batches, objective, plan.counted)
         engine.step()
         after = _weights(engine)
         engine.close()

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
-from figa_core.records import Objective
+from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.training import batches, loop
-from figa_core.training.batches import MicroBatch
+from figa_core.training.batches import MicroBatch, Unit
 from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.metrics import read_metrics
-from figa_core.training.objectives import Recipe
+from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.registry import make_objective
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.flops import row_flops
 from tests.benchmarks.measure import MemoryWatch, Outcome, Step
@@ -24,19 +25,17 @@ from tests.benchmarks.spec import WARM_UP, Spec
 class RecomputedPairs(PairData):
     """Aligns a pair whenever it is met, as if the shards did not hold its edits: lever (d) off."""
 
-    def sequences(self, pair: int, recipe: Recipe, *, tail_cut: bool) -> list[TrainingSequence]:
+    def sequences(self, pair: int, objective: Objective, *, tail_cut: bool) -> list[TrainingSequence]:
         """As `PairData.sequences`, after an alignment."""
         response, revision = (self._ids[answer].row(pair).tolist() for answer in ("response", "revision"))
         edit_classes(response[:-1], revision[:-1])
-        return super().sequences(pair, recipe, tail_cut=tail_cut)
+        return super().sequences(pair, objective, tail_cut=tail_cut)
 
 
-def group_by_arrival(
-    sequences: Sequence[TrainingSequence], tokens_per_batch: int
-) -> list[list[TrainingSequence]]:
+def group_by_arrival(units: Sequence[Unit], tokens_per_batch: int) -> list[list[TrainingSequence]]:
     """Rows in the order of the data, as many as fit the budget when padded: grouping by length off."""
     groups: list[list[TrainingSequence]] = []
-    for sequence in sorted(sequences, key=lambda s: s.pair):
+    for (sequence,) in sorted(units, key=lambda unit: unit[0].pair):
         group = [*(groups[-1] if groups else []), sequence]
         if groups and len(group) * max(len(s.inputs_T) for s in group) <= tokens_per_batch:
             groups[-1] = group
@@ -52,18 +51,16 @@ def job_of(spec: Spec, output: Path) -> TrainingJob:
         model=Path(spec.model),
         shards=Path(spec.shards),
         output=output,
-        objective=Objective.FIGA,
-        alpha=spec.alpha,
-        beta=spec.beta,
-        gamma=0.0,
-        negative_nll_max=spec.negative_nll_max,
-        learning_rate=1e-5,
         steps=spec.steps + WARM_UP,
-        pairs_per_step=spec.pairs_per_step,
-        tokens_per_batch=spec.tokens_per_batch,
-        dtype="bfloat16" if spec.bfloat16 else "float32",
-        checkpoint_steps=10**9,
-        seed=spec.loop_seed,
+        loss=LossConfig(alpha=spec.alpha, beta=spec.beta, negative_nll_max=spec.negative_nll_max),
+        training=TrainingConfig(
+            learning_rate=1e-5,
+            pairs_per_step=spec.pairs_per_step,
+            tokens_per_batch=spec.tokens_per_batch,
+            dtype="bfloat16" if spec.bfloat16 else "float32",
+            checkpoint_steps=10**9,
+            seed=spec.loop_seed,
+        ),
         levers=Levers(sparse_head=spec.sparse_head, tail_cut=spec.tail_cut, packing=spec.packing),
     )
 
@@ -79,7 +76,8 @@ def run(spec: Spec) -> Outcome:
         watch = MemoryWatch()
         loop.train(job, engine, data)
         metrics = [*read_metrics(job.metrics_path)][WARM_UP:]
-        flops = [_step_flops(spec, plan_of(job, engine, data, step.step)) for step in metrics]
+        objective = make_objective(job.loss)
+        flops = [_step_flops(spec, loop.plan_of(job, engine, data, objective, step.step)) for step in metrics]
         outcome = watch.outcome(
             [Step(m.seconds, m.pairs, count) for m, count in zip(metrics, flops, strict=True)]
         )
@@ -94,20 +92,6 @@ def join_alone() -> None:
         port = free.getsockname()[1]
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(port)
-
-
-def plan_of(job: TrainingJob, engine: ZeroEngine, data: PairData, step: int) -> batches.StepPlan:
-    """What the loop plans for that step."""
-    return batches.plan_step(
-        data,
-        batches.step_pairs(step, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.seed),
-        loop.recipe_of(job),
-        rank=engine.rank,
-        ranks=engine.ranks,
-        tokens_per_batch=job.tokens_per_batch,
-        packing=engine.packs,
-        tail_cut=job.levers.tail_cut,
-    )
 
 
 def _step_flops(spec: Spec, plan: batches.StepPlan) -> float:

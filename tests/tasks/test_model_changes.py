@@ -8,18 +8,18 @@ import torch
 from safetensors.torch import save_file
 
 from figa_core import ids
-from figa_core.config import PipelineConfig
-from figa_core.records import FinishReason, Message, Objective, Prompt, Response, Split
+from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
+from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.storage import summary
 from figa_core.training.change import rounding_change, weight_change
 from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, checkpoints_dir, finish
 from figa_core.training.job import TrainingJob
+from figa_core.training.objectives.registry import label_of
 from tasks.model_changes import ModelChanges
-from tasks.train import label_of
 from tasks.workspace import Workspace
 
 RUN = "run"
-FIGA, SFT = Objective.FIGA, Objective.SFT_REVISED
+FIGA, SFT = "figa", "sft_revised"
 BASE_WEIGHTS = {"a": torch.arange(1.0, 9.0) / 7, "b": torch.tensor([2.0])}
 
 
@@ -84,7 +84,7 @@ def judged(workspace: Workspace, label: str, texts: list[str]) -> None:
 def trained(
     workspace: Workspace,
     base: Path,
-    objective: Objective,
+    objective: str,
     weights: Mapping[str, torch.Tensor],
     *,
     skipped: int = 0,
@@ -99,15 +99,9 @@ def trained(
         model=base,
         shards=base,
         output=output,
-        objective=objective,
-        alpha=1.0,
-        beta=0.5,
-        gamma=0.0,
-        negative_nll_max=0.6,
-        learning_rate=1e-5,
         steps=10,
-        pairs_per_step=8,
-        tokens_per_batch=100,
+        loss=LossConfig(objective=objective),
+        training=TrainingConfig(pairs_per_step=8, tokens_per_batch=100),
     )
     change = weight_change(base, model)
     finish(

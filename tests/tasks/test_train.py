@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
-from figa_core.records import Objective, WeighedPair
+from figa_core.records import WeighedPair
 from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import TrainingManifest, write_json
-from figa_core.training.job import TrainingJob
-from tasks.train import is_finished, label_of, steps_of, training_job
+from figa_core.training.job import TrainingJob, TrainingSpec
+from figa_core.training.objectives.registry import label_of, objective_names
+from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
 
 PAIR = WeighedPair(
@@ -49,12 +50,14 @@ def job_of(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> T
     model.mkdir(exist_ok=True)
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
-    return training_job(Workspace(tmp_path), tmp_path / "shards" / "set", model, loss or LossConfig(), config)
+    shards = tmp_path / "shards" / "set"
+    spec = TrainingSpec(shards=shards, model=model, loss=loss or LossConfig(), training=config)
+    return training_job(Workspace(tmp_path), spec)
 
 
 def test_where_no_shard_set_is_complete_nothing_is_trained(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no complete shard set here. Build one"):
-        training_job(Workspace(tmp_path), tmp_path / "shards", tmp_path, LossConfig(), TrainingConfig())
+        training_job(Workspace(tmp_path), TrainingSpec(shards=tmp_path / "shards", model=tmp_path))
 
 
 def test_epochs_become_steps_and_the_last_one_of_each_may_be_smaller() -> None:
@@ -99,14 +102,14 @@ def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[s
 
 
 def test_sft_reads_no_weights_so_they_do_not_change_its_id(tmp_path: Path) -> None:
-    plain = LossConfig(objective=Objective.SFT_REVISED)
-    weighted = LossConfig(objective=Objective.SFT_REVISED, gamma=0.5, negative_nll_max=None)
+    plain = LossConfig(objective="sft_revised")
+    weighted = LossConfig(objective="sft_revised", gamma=0.5, negative_nll_max=None)
     assert training_id(tmp_path, plain) == training_id(tmp_path, weighted)
     assert training_id(tmp_path, LossConfig(gamma=0.5)) != training_id(tmp_path)
 
 
 def test_every_objective_has_a_name_for_people() -> None:
-    assert len({label_of(objective) for objective in Objective}) == len(Objective)
+    assert len({label_of(name) for name in objective_names()}) == len(objective_names())
 
 
 def test_an_automatic_step_size_is_settled_before_the_id(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Jobs of the tests, and a look at the processes that run them."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
+import torch
 
-from figa_core.records import Objective, WeighedPair
+from figa_core.config.training import LossConfig, TrainingConfig
+from figa_core.records import WeighedPair
+from figa_core.training.batches import MicroBatch
+from figa_core.training.engine import WeightedTokenLogits
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import TrainingResult
 from figa_core.training.metrics import StepMetrics
@@ -27,25 +31,50 @@ def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object
         model=model_dir,
         shards=shards_dir,
         output=shards_dir / "unused",
-        objective=Objective.FIGA,
-        alpha=ALPHA,
-        beta=BETA,
-        gamma=GAMMA,
-        negative_nll_max=GATE,
-        learning_rate=1.0,
         steps=1,
-        pairs_per_step=PAIRS,
-        tokens_per_batch=70,
-        processes=2,
+        loss=LossConfig(alpha=ALPHA, beta=BETA, gamma=GAMMA, negative_nll_max=GATE),
+        training=TrainingConfig(
+            learning_rate=1.0, pairs_per_step=PAIRS, tokens_per_batch=70, processes=2, dtype="float32"
+        ),
     )
-    return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
+    return changed(job, **changes)
 
 
 def training_job(model_dir: Path, shards_dir: Path, output: Path, **changes: object) -> TrainingJob:
     base = gradient_job(model_dir, shards_dir, "training-test", **changes)
-    return dataclasses.replace(
+    return changed(
         base, output=output, learning_rate=1e-3, steps=STEPS, pairs_per_step=4, checkpoint_steps=10
     )
+
+
+def changed(job: TrainingJob, **changes: object) -> TrainingJob:
+    """The job with other values; settings of its sections are given by their names alone."""
+    sections = {
+        name: section.model_copy(update={k: v for k, v in changes.items() if k in type(section).model_fields})
+        for name, section in (("loss", job.loss), ("training", job.training))
+    }
+    own = {name: value for name, value in changes.items() if name in TrainingJob.model_fields}
+    known = {*own, *LossConfig.model_fields, *TrainingConfig.model_fields}
+    assert changes.keys() <= known, changes.keys() - known
+    return job.model_copy(update={**sections, **own})
+
+
+class PlainEngine:
+    """Forward and backward of a rank in this process, without DeepSpeed: what `loop.accumulate` needs."""
+
+    def __init__(self, module: WeightedTokenLogits) -> None:
+        self._module = module
+
+    def logits(self, batch: MicroBatch) -> torch.Tensor:
+        positions = None if batch.position_ids_BT is None else self.tensor(batch.position_ids_BT)
+        ids, rows, columns = map(self.tensor, (batch.ids_BT, batch.rows_K, batch.columns_K))
+        return self._module(ids, rows, columns, positions, batch.piece_lengths)
+
+    def tensor(self, array: Any) -> torch.Tensor:
+        return torch.from_numpy(array)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()
 
 
 Finished = tuple[TrainingJob, TrainingResult, list[StepMetrics]]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.records import EditClass, WeighedPair
+from figa_core.training.job import TrainingJob
 
 KEPT, SUBSTITUTED = EditClass.KEPT, EditClass.SUBSTITUTED
 INSERTED, DELETED, END = EditClass.INSERTED, EditClass.DELETED, EditClass.END_OF_TURN
@@ -19,11 +20,17 @@ INSERTED, DELETED, END = EditClass.INSERTED, EditClass.DELETED, EditClass.END_OF
 class Settings:
     """What the loss depends on besides model and pairs."""
 
-    objective: Objective
+    objective: str
     alpha: float
     beta: float
     gamma: float
     gate: float | None
+
+
+def settings_of(job: TrainingJob) -> Settings:
+    """Those of a job."""
+    loss = job.loss
+    return Settings(loss.objective, loss.alpha, loss.beta, loss.gamma, loss.negative_nll_max)
 
 
 @dataclass
@@ -53,7 +60,7 @@ def oracle(
     counted = 0
     nearest = float("inf")
     positive: list[float] = []
-    sft_answers = {Objective.SFT: "reference_ids", Objective.SFT_REVISED: "revision_ids"}
+    sft_answers = {"sft": "reference_ids", "sft_revised": "revision_ids"}
     for pair in step:
         if settings.objective in sft_answers:
             answer = getattr(pair, sft_answers[settings.objective])
@@ -80,7 +87,7 @@ def oracle(
                 continue
             counted += 1
             weight = float(np.float32(settings.beta) * scale)
-            if settings.objective is Objective.UNLIKELIHOOD:
+            if settings.objective == "unlikelihood":
                 probability = torch.exp(-nll).clamp(max=1 - 1e-4)
                 total = total + weight * -torch.log(1 - probability)
             elif settings.gate is None:

@@ -12,25 +12,16 @@ from safetensors.torch import save_file
 
 from figa_core.processes.children import die_with_parent
 from figa_core.training import loop
-from figa_core.training.batches import plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
+from figa_core.training.objectives.registry import make_objective
 
 
 def gradient(job: TrainingJob, target: Path) -> None:
-    data = PairData(job.shards)
+    data = PairData(job.shards, job.reference_log_probs)
     engine = ZeroEngine(job, make_optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr))
-    plan = plan_step(
-        data,
-        step_pairs(1, pairs=len(data), pairs_per_step=job.pairs_per_step, seed=job.seed),
-        loop.recipe_of(job),
-        rank=engine.rank,
-        ranks=engine.ranks,
-        tokens_per_batch=job.tokens_per_batch,
-        packing=engine.packs,
-        tail_cut=job.levers.tail_cut,
-    )
+    plan = loop.plan_of(job, engine, data, make_objective(job.loss), 1)
     before = engine.state_dict()
     before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
     end = loop.train(job, engine, data)

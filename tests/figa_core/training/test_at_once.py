@@ -1,6 +1,5 @@
 """Two processes that are given the same training: one trains, the other waits and takes the result."""
 
-import dataclasses
 import logging
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import TrainingResult, run_training
 from figa_core.training.metrics import read_metrics
-from tests.figa_core.training.jobs import training_job
+from tests.figa_core.training.jobs import changed, training_job
 
 pytestmark = pytest.mark.distributed
 
@@ -31,7 +30,7 @@ run_training(job, on_step=lambda step: print(step.step, flush=True), log_path=Pa
 @pytest.fixture
 def job(model_dir: Path, shards_dir: Path, tmp_path: Path) -> TrainingJob:
     job = training_job(model_dir, shards_dir, tmp_path / "out", processes=1)
-    return dataclasses.replace(job, steps=STEPS)
+    return changed(job, steps=STEPS)
 
 
 class Waiting(threading.Thread):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from figa_core.chat.format import ChatFormat
+from figa_core.config.training import LossConfig
 from figa_core.errors import TrainingError
-from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.records import EditClass, WeighedPair
 from figa_core.shards.write import write_shards
 from figa_core.training import batches
 from figa_core.training.batches import (
@@ -27,11 +28,19 @@ from figa_core.training.batches import (
 )
 from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.engine import WeightedTokenLogits
-from figa_core.training.loss import weighted_nll
-from figa_core.training.objectives import Recipe, recipe
+from figa_core.training.loop import accumulate
+from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.registry import make_objective
+from tests.figa_core.training.jobs import PlainEngine
 
-FIGA = recipe(Objective.FIGA, alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=0.6)
-FIGA_GAMMA = recipe(Objective.FIGA, alpha=1.0, beta=0.5, gamma=0.1, negative_nll_max=None)
+
+def objective(name: str, **settings: Any) -> Objective:
+    return make_objective(LossConfig(objective=name, **settings))
+
+
+FIGA = objective("figa", alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=0.6)
+UNGATED = objective("figa", negative_nll_max=None)
+FIGA_GAMMA = objective("figa", alpha=1.0, beta=0.5, gamma=0.1, negative_nll_max=None)
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ def data(shards_dir: Path) -> PairData:
     return PairData(shards_dir)
 
 
-def plan(data: PairData, settings: Recipe = FIGA, *, pairs: range = range(9), **changes: Any) -> StepPlan:
+def plan(data: PairData, settings: Objective = FIGA, *, pairs: range = range(9), **changes: Any) -> StepPlan:
     arguments: dict[str, Any] = {
         "rank": 0,
         "ranks": 1,
@@ -87,15 +96,17 @@ def test_pairs_are_dealt_once_and_evenly(lengths: list[int], ranks: int) -> None
 
 def sequence_of(length: int) -> TrainingSequence:
     empty = np.zeros(0, dtype=np.int64)
-    return TrainingSequence(0, np.zeros(length, dtype=np.int64), empty, empty, empty.astype(np.float32))
+    return TrainingSequence(
+        0, "revision", np.zeros(length, dtype=np.int64), empty, empty, empty.astype(np.float32)
+    )
 
 
 @given(st.lists(st.integers(1, 64), max_size=30), st.integers(64, 300))
 def test_groups_hold_every_sequence_within_the_budget(lengths: list[int], budget: int) -> None:
-    sequences = [sequence_of(length) for length in lengths]
+    units = [(sequence_of(length),) for length in lengths]
     for grouped, cost in (
-        (group_rows(sequences, budget), lambda sizes: len(sizes) * max(sizes)),
-        (group_packed(sequences, budget), sum),
+        (group_rows(units, budget), lambda sizes: len(sizes) * max(sizes)),
+        (group_packed(units, budget), sum),
     ):
         sizes = [[len(s.inputs_T) for s in group] for group in grouped]
         assert sorted(size for group in sizes for size in group) == sorted(lengths)
@@ -116,7 +127,7 @@ def padded_cost(lengths: list[int], budget: int) -> float:
 
 @given(st.lists(st.integers(1, 900), max_size=9), st.integers(100, 4000))
 def test_rows_are_grouped_with_the_least_padding_there_is(lengths: list[int], budget: int) -> None:
-    groups = [[len(s.inputs_T) for s in g] for g in group_rows([sequence_of(n) for n in lengths], budget)]
+    groups = [[len(s.inputs_T) for s in g] for g in group_rows([(sequence_of(n),) for n in lengths], budget)]
     found = sum(len(group) * max(group) + batches._GROUP_TOKENS for group in groups)
     assert found == padded_cost(lengths, budget)
 
@@ -130,7 +141,7 @@ def test_n_counts_the_tokens_whose_class_carries_alpha_or_beta(
         + sum(c in edited | {EditClass.END_OF_TURN} for c in pair.revision_classes)
         for pair in pairs[:9]
     )
-    without_beta = recipe(Objective.FIGA, alpha=1.0, beta=0.0, gamma=0.0, negative_nll_max=None)
+    without_beta = objective("figa", alpha=1.0, beta=0.0, gamma=0.0, negative_nll_max=None)
     assert (
         plan(data).counted == plan(data, FIGA_GAMMA).counted == plan(data, without_beta).counted == expected
     )
@@ -138,9 +149,7 @@ def test_n_counts_the_tokens_whose_class_carries_alpha_or_beta(
 
 def test_sft_counts_target_tokens(data: PairData, pairs: list[WeighedPair]) -> None:
     zeros: dict[str, Any] = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "negative_nll_max": None}
-    on_reference, on_revision = (
-        plan(data, recipe(objective, **zeros)) for objective in (Objective.SFT, Objective.SFT_REVISED)
-    )
+    on_reference, on_revision = (plan(data, objective(name, **zeros)) for name in ("sft", "sft_revised"))
     assert on_reference.counted == on_reference.weighted == sum(len(pair.reference_ids) for pair in pairs[:9])
     assert on_revision.counted == on_revision.weighted == sum(len(pair.revision_ids) for pair in pairs[:9])
 
@@ -155,7 +164,7 @@ def test_all_ranks_agree_and_run_as_many_micro_batches(data: PairData) -> None:
 
 
 def test_a_step_without_any_weight_says_so(data: PairData) -> None:
-    nothing = recipe(Objective.FIGA, alpha=0.0, beta=0.0, gamma=0.0, negative_nll_max=None)
+    nothing = objective("figa", alpha=0.0, beta=0.0, gamma=0.0, negative_nll_max=None)
     empty = plan(data, nothing)
     assert (empty.weighted, empty.micro_batches) == (0, ())
 
@@ -193,7 +202,7 @@ def test_a_pairs_weights_are_multiplied_by_its_scale_over_the_mean_of_the_data_s
         for index, pair in enumerate(pairs[:9])
     }
     assert weights_of(plan(data, packing=packing)) == pytest.approx(expected)
-    sft = recipe(Objective.SFT_REVISED, alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=None)
+    sft = objective("sft_revised", alpha=1.0, beta=0.5, gamma=0.0, negative_nll_max=None)
     assert weights_of(plan(data, sft)) == {i: len(pair.revision_ids) for i, pair in enumerate(pairs[:9])}
 
 
@@ -218,14 +227,7 @@ def test_the_tail_cut_runs_fewer_tokens(data: PairData) -> None:
 def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[torch.Tensor]:
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float64)
     module = WeightedTokenLogits(model, sparse_head=sparse_head)
-    for batch in step.micro_batches:
-        positions = None if batch.position_ids_BT is None else torch.from_numpy(batch.position_ids_BT)
-        ids, rows, columns = (torch.from_numpy(a) for a in (batch.ids_BT, batch.rows_K, batch.columns_K))
-        logits = module(ids, rows, columns, positions, batch.piece_lengths)
-        sums = weighted_nll(
-            logits, torch.from_numpy(batch.targets_K), torch.from_numpy(batch.weights_K), None
-        )
-        (sums.weighted_sum / step.counted).backward()
+    accumulate(PlainEngine(module), step.micro_batches, UNGATED, step.counted)
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
@@ -242,7 +244,7 @@ def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[tor
     ids=["packed", "one batch", "packed in one row, full head", "uncut", "packed uncut"],
 )
 def test_levers_leave_the_gradient_as_it_is(
-    settings: Recipe, changes: dict[str, Any], sparse_head: bool, model_dir: Path, data: PairData
+    settings: Objective, changes: dict[str, Any], sparse_head: bool, model_dir: Path, data: PairData
 ) -> None:
     expected = gradients(model_dir, plan(data, settings, tokens_per_batch=36), sparse_head=False)
     found = gradients(model_dir, plan(data, settings, **changes), sparse_head=sparse_head)

@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.figa_core.storage.test_shards import flipped
 
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints
@@ -13,6 +12,7 @@ from figa_core.training.change import WeightChange
 from figa_core.training.checkpoints import Checkpoint, TrainingManifest, checkpoints_dir, last_whole, tag_of
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
+from tests.figa_core.shards.test_shards import flipped
 from tests.figa_core.training.jobs import training_job
 
 
@@ -28,7 +28,9 @@ def states(directory: Path, tag: str) -> None:
 
 
 def save(job: TrainingJob, step: int) -> Path:
-    checkpoint = Checkpoint(step, job.processes, job.zero_stage, job.dtype, 1.0, tag_of(step))
+    checkpoint = Checkpoint(
+        step, job.training.processes, job.training.zero_stage, job.training.dtype, 1.0, tag_of(step)
+    )
     checkpoints.save(job, checkpoint, states)
     checkpoints.mark_whole(job, checkpoint)
     return checkpoints_dir(job) / tag_of(step)
@@ -68,7 +70,9 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_says_so_and_the_one_before_s
     job: TrainingJob,
 ) -> None:
     save(job, 10)
-    checkpoint = Checkpoint(20, job.processes, job.zero_stage, job.dtype, 1.0, tag_of(20))
+    checkpoint = Checkpoint(
+        20, job.training.processes, job.training.zero_stage, job.training.dtype, 1.0, tag_of(20)
+    )
 
     def on_a_full_disk(directory: Path, tag: str) -> None:
         (directory / tag).mkdir()

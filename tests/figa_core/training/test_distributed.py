@@ -1,6 +1,5 @@
 """Real ranks under torchrun: gradients equal one process, a killed training resumes to the same weights."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from figa_core.errors import TrainingError
 from figa_core.processes.children import child_environment
-from figa_core.records import Objective, WeighedPair
+from figa_core.records import WeighedPair
 from figa_core.training.batches import step_pairs
 from figa_core.training.job import Levers
 from figa_core.training.launch import run_training
@@ -23,6 +22,7 @@ from figa_core.training.metrics import StepMetrics, read_metrics
 from tests.figa_core.training.jobs import (
     STEPS,
     Finished,
+    changed,
     gradient_job,
     launcher_of,
     mean_scale_of,
@@ -30,7 +30,7 @@ from tests.figa_core.training.jobs import (
     training_job,
     wait_until,
 )
-from tests.figa_core.training.oracle import Settings, oracle
+from tests.figa_core.training.oracle import oracle, settings_of
 
 pytestmark = pytest.mark.distributed
 
@@ -52,9 +52,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no-lever": {"levers": Levers(sparse_head=False, tail_cut=False, packing=False), "zero_stage": 1},
     "fewer-pairs-than-ranks": {"pairs_per_step": 1, "tokens_per_batch": 40},
     "no-gamma": {"gamma": 0.0, "negative_nll_max": None},
-    "unlikelihood": {"objective": Objective.UNLIKELIHOOD},
-    "sft": {"objective": Objective.SFT},
-    "sft-revised": {"objective": Objective.SFT_REVISED},
+    "unlikelihood": {"objective": "unlikelihood"},
+    "sft": {"objective": "sft"},
+    "sft-revised": {"objective": "sft_revised"},
 }
 
 
@@ -64,9 +64,9 @@ def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, sh
     directory = tmp_path_factory.mktemp("gradients")
     for name, changes in VARIANTS.items():
         job = gradient_job(model_dir, shards_dir, name, **changes)
-        jobs = directory / str(job.processes)
+        jobs = directory / str(job.training.processes)
         jobs.mkdir(exist_ok=True)
-        job = dataclasses.replace(job, output=jobs / name)
+        job = changed(job, output=jobs / name)
         job.output.mkdir()
         (jobs / f"{name}.json").write_text(job.to_json())
     script = Path(__file__).with_name("rank_gradients.py")
@@ -96,17 +96,17 @@ def test_ranks_have_the_gradient_of_the_formula(
 ) -> None:
     job = gradient_job(model_dir, shards_dir, name, **VARIANTS[name])
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
-    settings = Settings(job.objective, job.alpha, job.beta, job.gamma, job.negative_nll_max)
-    chosen = step_pairs(1, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.seed)
+    settings = settings_of(job)
+    chosen = step_pairs(1, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.training.seed)
     step = oracle(model, [pairs[pair] for pair in chosen], settings, mean_scale_of(pairs))
     assert step.nearest_to_gate > 1e-3
     step.loss.backward()
     expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
-    (told,) = read_metrics(rank_gradients / str(job.processes) / name / "metrics.jsonl")
+    (told,) = read_metrics(rank_gradients / str(job.training.processes) / name / "metrics.jsonl")
     assert told.counted == step.counted
     assert told.loss == pytest.approx(float(step.loss.detach()), abs=1e-5)
-    assert told.positive_nll == pytest.approx(step.positive_nll, abs=1e-5)
-    found = load_file(rank_gradients / str(job.processes) / f"{name}.safetensors")
+    assert told.figures["positive_nll"] == pytest.approx(step.positive_nll, abs=1e-5)
+    found = load_file(rank_gradients / str(job.training.processes) / f"{name}.safetensors")
     assert found.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
     assert largest > 0.01
@@ -134,7 +134,7 @@ def test_a_training_reports_every_step_once_and_lowers_the_nll(finished: Finishe
     _, result, seen = finished
     assert [metrics.step for metrics in seen] == list(range(1, STEPS + 1))
     assert list(read_metrics(result.metrics_path)) == seen
-    first, last = seen[0].positive_nll, seen[-1].positive_nll
+    first, last = seen[0].figures["positive_nll"], seen[-1].figures["positive_nll"]
     assert first is not None
     assert last is not None
     assert last < first - 1
@@ -195,10 +195,8 @@ def test_a_step_without_any_weight_is_recorded_as_skipped_and_changes_nothing(
 ) -> None:
     """SFT on Y, a pair a step: a pair without a reference has nothing to learn."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    job = training_job(
-        model_dir, shards_dir, tmp_path / "sft", objective=Objective.SFT, processes=2, zero_stage=1
-    )
-    job = dataclasses.replace(job, pairs_per_step=1, steps=len(pairs))
+    job = training_job(model_dir, shards_dir, tmp_path / "sft", objective="sft", processes=2, zero_stage=1)
+    job = changed(job, pairs_per_step=1, steps=len(pairs))
     result = run_training(job, log_path=tmp_path / "log")
     metrics = list(read_metrics(job.metrics_path))
     without = sum(not pair.reference_ids for pair in pairs)
@@ -215,7 +213,7 @@ def test_bfloat16_starts_like_fp32_and_a_loss_that_is_not_finite_stops_naming_th
     job = training_job(
         model_dir, shards_dir, tmp_path / "diverging", processes=1, zero_stage=3, dtype="bfloat16"
     )
-    job = dataclasses.replace(job, learning_rate=1e15)  # overflows attention, not AdamW
+    job = changed(job, learning_rate=1e15)  # overflows attention, not AdamW
     with pytest.raises(
         TrainingError, match=r"step 2: the loss is nan in the micro-batch of pairs pair-"
     ) as caught:

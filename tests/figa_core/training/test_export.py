@@ -19,7 +19,7 @@ from figa_core.training.change import WeightChange
 from figa_core.training.export import companion_files, export_model, generation_config_problem, rehearse
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
-from tests.figa_core.training.jobs import training_job
+from tests.figa_core.training.jobs import changed, training_job
 
 INVALID = {"eos_token_id": 1, "do_sample": False, "temperature": 0.7, "top_p": 0.9}
 COMPANIONS = (
@@ -174,7 +174,7 @@ def test_a_model_trained_in_bfloat16_is_not_rounded_and_brings_everything_along(
     ):
         (model / name).unlink()
     job = training_job(model, shards_dir, tmp_path / "out", processes=1, dtype="bfloat16")
-    job = dataclasses.replace(job, steps=2, learning_rate=1e-7)
+    job = changed(job, steps=2, learning_rate=1e-7)
     run_training(job, log_path=tmp_path / "log")
 
     assert any("transformers refuses to save it" in message for message in caplog.messages)

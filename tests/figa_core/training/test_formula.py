@@ -18,14 +18,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from figa_core.records import EditClass, Objective, WeighedPair
+from figa_core.config.training import LossConfig
+from figa_core.records import EditClass, WeighedPair
 from figa_core.shards.write import write_shards
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import plan_step
 from figa_core.training.data import PairData
 from figa_core.training.engine import WeightedTokenLogits
-from figa_core.training.loss import weighted_nll, weighted_unlikelihood
-from figa_core.training.objectives import recipe
+from figa_core.training.loop import accumulate
+from figa_core.training.objectives.registry import make_objective
+from tests.figa_core.training.jobs import PlainEngine
 from tests.figa_core.training.oracle import Oracle, Settings, oracle
 
 VOCABULARY = 13
@@ -111,7 +113,7 @@ groupings = st.builds(
 )
 all_settings = st.builds(
     Settings,
-    objective=st.sampled_from(Objective),
+    objective=st.sampled_from(["figa", "sft", "sft_revised", "unlikelihood"]),
     alpha=weight,
     beta=weight,
     gamma=weight,
@@ -146,17 +148,20 @@ def run_ours(pairs: Sequence[WeighedPair], settings: Settings, grouping: Groupin
             pairs_per_shard=2,
         )
         data = PairData(Path(directory))
-    ours = recipe(
-        settings.objective,
-        alpha=settings.alpha,
-        beta=settings.beta,
-        gamma=settings.gamma,
-        negative_nll_max=settings.gate,
+    ours = make_objective(
+        LossConfig(
+            objective=settings.objective,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            gamma=settings.gamma,
+            negative_nll_max=settings.gate,
+        )
     )
     own_model = copy.deepcopy(model())
     if grouping.packed_attention:
         assert use_packed_attention(own_model)
     module = WeightedTokenLogits(own_model, sparse_head=grouping.sparse_head)
+    engine = PlainEngine(module)
     loss, counted = 0.0, 0
     for rank in range(grouping.ranks):
         plan = plan_step(
@@ -170,18 +175,8 @@ def run_ours(pairs: Sequence[WeighedPair], settings: Settings, grouping: Groupin
             tail_cut=grouping.tail_cut,
         )
         counted = plan.counted
-        for batch in plan.micro_batches:
-            positions = None if batch.position_ids_BT is None else torch.from_numpy(batch.position_ids_BT)
-            ids, rows, columns = (torch.from_numpy(a) for a in (batch.ids_BT, batch.rows_K, batch.columns_K))
-            logits = module(ids, rows, columns, positions, batch.piece_lengths)
-            targets, weights = torch.from_numpy(batch.targets_K), torch.from_numpy(batch.weights_K)
-            sums = (
-                weighted_unlikelihood(logits, targets, weights)
-                if ours.unlikelihood
-                else weighted_nll(logits, targets, weights, ours.negative_nll_max)
-            )
-            (sums.weighted_sum / max(plan.counted, 1)).backward()
-            loss += float(sums.weighted_sum.detach()) / max(plan.counted, 1)
+        terms = accumulate(engine, plan.micro_batches, ours, max(plan.counted, 1))
+        loss += sum(float(one.loss) for one in terms) / max(plan.counted, 1)
     return Step(loss, counted, gradients_of(module))
 
 

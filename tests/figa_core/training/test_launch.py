@@ -1,13 +1,13 @@
 """What a training refuses before it starts, and its small files."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from figa_core.chat.format import ChatFormat
+from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
-from figa_core.records import Objective, WeighedPair
+from figa_core.records import WeighedPair
 from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import (
     Checkpoint,
@@ -21,30 +21,17 @@ from figa_core.training.failures import clear_failures, record_failure, root_fai
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
+from tests.figa_core.training.jobs import changed, training_job
 
 
 @pytest.fixture
 def job(tmp_path: Path, model_dir: Path, shards_dir: Path) -> TrainingJob:
-    return TrainingJob(
-        training_id="training",
-        model=model_dir,
-        shards=shards_dir,
-        output=tmp_path / "out",
-        objective=Objective.FIGA,
-        alpha=1.0,
-        beta=0.5,
-        gamma=0.0,
-        negative_nll_max=None,
-        learning_rate=1e-3,
-        steps=10,
-        pairs_per_step=4,
-        tokens_per_batch=512,
-        levers=Levers(packing=True),
-    )
+    job = training_job(model_dir, shards_dir, tmp_path / "out", processes=1)
+    return changed(job, training_id="training", steps=10)
 
 
 def metrics(step: int) -> StepMetrics:
-    return StepMetrics(step, -0.5, None, 0.25, 10, 100, 4, 0.1, 1e-3, None)
+    return StepMetrics(step, -0.5, 10, 100, 4, 0.1, 1e-3, None, figures={"positive_nll": None, "share": 0.25})
 
 
 def test_a_job_survives_its_json(job: TrainingJob) -> None:
@@ -53,26 +40,71 @@ def test_a_job_survives_its_json(job: TrainingJob) -> None:
         TrainingJob.from_json('{"model": "x"}', source="job.json")
 
 
+def test_a_job_of_release_0_1_is_read(job: TrainingJob) -> None:
+    earlier = """{
+        "training_id": "training", "model": "/w/model", "shards": "/w/shards/set", "output": "/w/trainings/t",
+        "objective": "sft_revised", "alpha": 1.0, "beta": 0.25, "gamma": 0.1, "negative_nll_max": null,
+        "learning_rate": 1e-05, "steps": 39, "pairs_per_step": 8, "tokens_per_batch": 8192, "zero_stage": 3,
+        "processes": 2, "dtype": "bfloat16", "checkpoint_steps": 7, "seed": 5,
+        "levers": {"sparse_head": true, "tail_cut": false, "packing": true}
+    }"""
+    loss = {"objective": "sft_revised", "beta": 0.25, "gamma": 0.1, "negative_nll_max": None}
+    training = {
+        "learning_rate": 1e-5,
+        "pairs_per_step": 8,
+        "zero_stage": 3,
+        "processes": 2,
+        "checkpoint_steps": 7,
+        "seed": 5,
+    }
+    read = TrainingJob.from_json(earlier)
+    assert read == TrainingJob(
+        training_id="training",
+        model=Path("/w/model"),
+        shards=Path("/w/shards/set"),
+        output=Path("/w/trainings/t"),
+        steps=39,
+        loss=LossConfig.model_validate(loss),
+        training=TrainingConfig.model_validate(training),
+        levers=Levers(tail_cut=False),
+    )
+    assert TrainingJob.from_json(read.to_json()) == read
+
+
 @pytest.mark.parametrize(
-    ("changed", "what"), [("tokenizer_hash", "another tokenizer"), ("template_hash", "another chat template")]
+    ("text", "said"),
+    [
+        ("{", "not a training job"),
+        ("[]", "not a training job"),
+        ('{"loss": {"objective": "dpo?"}}', r"loss.objective: Input should be 'figa'"),
+        ('{"loss": {}, "training": {"pairs_per_step": "auto"}}', "pairs_per_step must be a number"),
+    ],
+)
+def test_what_is_no_job_says_why(text: str, said: str) -> None:
+    with pytest.raises(TrainingError, match=f"job.json: .*{said}"):
+        TrainingJob.from_json(text, source="job.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("tokenizer_hash", "another tokenizer"), ("template_hash", "another chat template")]
 )
 def test_shards_of_another_tokenizer_or_template_are_refused_before_anything_starts(
-    job: TrainingJob, chat: ChatFormat, pairs: list[WeighedPair], tmp_path: Path, changed: str, what: str
+    job: TrainingJob, chat: ChatFormat, pairs: list[WeighedPair], tmp_path: Path, kind: str, what: str
 ) -> None:
-    hashes = {"tokenizer_hash": chat.tokenizer_hash, "template_hash": chat.template_hash, changed: "0" * 64}
+    hashes = {"tokenizer_hash": chat.tokenizer_hash, "template_hash": chat.template_hash, kind: "0" * 64}
     foreign = tmp_path / "foreign"
     write_shards(
         foreign, pairs, shard_set_id="s", scheme="levenshtein", max_length=64, pairs_per_shard=100, **hashes
     )
-    ours = getattr(chat, changed)[:12]
+    ours = getattr(chat, kind)[:12]
     with pytest.raises(TrainingError, match=rf"made with {what} than .*\({'0' * 12}, not {ours}\)"):
-        run_training(dataclasses.replace(job, shards=foreign), log_path=tmp_path / "log")
+        run_training(changed(job, shards=foreign), log_path=tmp_path / "log")
     assert not job.output.exists()
 
 
 def test_missing_shards_are_refused(job: TrainingJob, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no complete shard set"):
-        run_training(dataclasses.replace(job, shards=tmp_path), log_path=tmp_path / "log")
+        run_training(changed(job, shards=tmp_path), log_path=tmp_path / "log")
 
 
 def test_the_result_of_another_training_is_refused(job: TrainingJob, tmp_path: Path) -> None:
@@ -95,7 +127,7 @@ def test_metrics_behind_a_checkpoint_and_half_lines_are_dropped(tmp_path: Path) 
 
 def save(job: TrainingJob, step: int, *, ranks: int = 1) -> None:
     (checkpoints_dir(job) / tag_of(step)).mkdir(parents=True)
-    mark_whole(job, Checkpoint(step, ranks, job.zero_stage, job.dtype, 1.0, tag_of(step)))
+    mark_whole(job, Checkpoint(step, ranks, job.training.zero_stage, job.training.dtype, 1.0, tag_of(step)))
 
 
 def test_the_last_two_whole_checkpoints_are_kept(job: TrainingJob) -> None:

@@ -2,21 +2,52 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from figa_core.config.training import LossConfig
 from figa_core.training.batches import _DUMMY
-from figa_core.training.loss import LossSums, weighted_nll, weighted_unlikelihood
+from figa_core.training.loss import token_nll
+from figa_core.training.objectives.base import Objective, Predictions
+from figa_core.training.objectives.figa import Figa
+from figa_core.training.objectives.unlikelihood import Unlikelihood
 
 
-def ungated_nll(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> LossSums:
+class Sums(NamedTuple):
+    """The loss of a micro-batch, and its figures."""
+
+    loss: torch.Tensor
+    positive_nll: torch.Tensor
+    positives: torch.Tensor
+    gated: torch.Tensor
+    negatives: torch.Tensor
+
+
+def sums_of(objective: Objective, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> Sums:
+    terms = objective.terms(Predictions(token_nll(logits, targets, weights), weights))
+    gated = terms.figures.get("negatives_gated_share", (torch.zeros(()), (weights < 0).sum()))
+    return Sums(terms.loss, *terms.figures["positive_nll"], *gated)
+
+
+def weighted_nll(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, gate: float | None
+) -> Sums:
+    return sums_of(Figa(LossConfig(negative_nll_max=gate)), logits, targets, weights)
+
+
+def weighted_unlikelihood(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> Sums:
+    return sums_of(Unlikelihood(LossConfig(objective="unlikelihood")), logits, targets, weights)
+
+
+def ungated_nll(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> Sums:
     return weighted_nll(logits, targets, weights, None)
 
 
-Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LossSums]
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Sums]
 logits_lists = st.lists(st.lists(st.floats(-6, 6), min_size=4, max_size=4), min_size=1, max_size=6)
 weight = st.sampled_from([-2.0, -0.5, 0.1, 1.0, 3.0])
 
@@ -46,7 +77,7 @@ def test_weighted_nll_is_the_formula(
         torch.tensor(weights, dtype=torch.float64),
         gate,
     )
-    assert float(sums.weighted_sum) == pytest.approx(expected, abs=1e-9)
+    assert float(sums.loss) == pytest.approx(expected, abs=1e-9)
     assert (int(sums.negatives), int(sums.gated)) == (sum(w < 0 for w in weights), gated)
     assert int(sums.positives) == sum(w > 0 for w in weights)
     positive = sum(nll for w, nll in zip(weights, nlls, strict=True) if w > 0)
@@ -66,22 +97,20 @@ def test_unlikelihood_is_the_formula(rows: list[list[float]], data: st.DataObjec
         torch.tensor(targets),
         torch.tensor(weights, dtype=torch.float64),
     )
-    assert float(sums.weighted_sum) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert float(sums.loss) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_a_worked_example() -> None:
     """p = 1/2 for both tokens, so every NLL is ln 2 = 0.693: a gate at 0.6 closes, one at 0.7 opens."""
     logits, targets, weights = torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([1.0, -0.5])
-    assert float(weighted_nll(logits, targets, weights, 0.6).weighted_sum) == pytest.approx(math.log(2))
-    assert float(weighted_nll(logits, targets, weights, 0.7).weighted_sum) == pytest.approx(0.5 * math.log(2))
-    assert float(weighted_unlikelihood(logits, targets, weights).weighted_sum) == pytest.approx(
-        1.5 * math.log(2)
-    )
+    assert float(weighted_nll(logits, targets, weights, 0.6).loss) == pytest.approx(math.log(2))
+    assert float(weighted_nll(logits, targets, weights, 0.7).loss) == pytest.approx(0.5 * math.log(2))
+    assert float(weighted_unlikelihood(logits, targets, weights).loss) == pytest.approx(1.5 * math.log(2))
 
 
 def test_a_gated_token_has_no_gradient_and_an_open_one_raises_the_nll() -> None:
     logits = torch.tensor([[0.0, 3.0], [3.0, 0.0]], requires_grad=True)
-    weighted_nll(logits, torch.tensor([0, 0]), torch.tensor([-1.0, -1.0]), 0.6).weighted_sum.backward()
+    weighted_nll(logits, torch.tensor([0, 0]), torch.tensor([-1.0, -1.0]), 0.6).loss.backward()
     assert logits.grad is not None
     assert torch.equal(logits.grad[0], torch.zeros(2))
     assert logits.grad[1, 0] > 0  # descending lowers the logit of a token that was likely
@@ -90,8 +119,8 @@ def test_a_gated_token_has_no_gradient_and_an_open_one_raises_the_nll() -> None:
 def test_a_token_ruled_out_entirely_is_gated_without_nan() -> None:
     logits = torch.tensor([[-math.inf, 0.0], [0.0, 0.0]], requires_grad=True)
     sums = weighted_nll(logits, torch.tensor([0, 0]), torch.tensor([-1.0, 1.0]), 0.6)
-    sums.weighted_sum.backward()
-    assert torch.isfinite(sums.weighted_sum)
+    sums.loss.backward()
+    assert torch.isfinite(sums.loss)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
@@ -105,7 +134,7 @@ def test_half_precision_logits_are_taken_to_fp32_before_anything_else(loss: Loss
     targets, weights = torch.arange(40), torch.ones(40)
     weights[::2] = -0.5
     sums, exact = loss(logits, targets, weights), loss(logits.double(), targets, weights.double())
-    assert sums.weighted_sum.dtype == torch.float32
+    assert sums.loss.dtype == torch.float32
     for found, expected in zip(sums, exact, strict=True):
         assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
@@ -137,8 +166,8 @@ def test_weights_of_another_length_are_refused_and_not_broadcast(loss: Loss, wei
 def test_no_tokens_are_a_loss_of_zero(loss: Loss) -> None:
     logits = torch.zeros(0, 5, requires_grad=True)
     sums = loss(logits, torch.zeros(0, dtype=torch.long), torch.zeros(0))
-    sums.weighted_sum.backward()
-    assert float(sums.weighted_sum.detach()) == 0
+    sums.loss.backward()
+    assert float(sums.loss.detach()) == 0
 
 
 def test_both_answers_of_a_pair_worked_out_by_hand() -> None:
@@ -151,5 +180,5 @@ def test_both_answers_of_a_pair_worked_out_by_hand() -> None:
     logits = torch.tensor([math.log(4.0), 0.0]).repeat(4, 1)
     sums = weighted_nll(logits, torch.tensor([1, 0, 0, 1]), torch.tensor([1.0, 1.0, -0.5, -0.5]), 0.6)
     expected = (math.log(5) + math.log(5 / 4) - 0.5 * math.log(5 / 4)) / 4
-    assert float(sums.weighted_sum) / 4 == pytest.approx(expected)
+    assert float(sums.loss) / 4 == pytest.approx(expected)
     assert (int(sums.positives), int(sums.negatives), int(sums.gated)) == (2, 2, 1)

@@ -19,9 +19,9 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.loop import _MetricsLog
 from figa_core.training.metrics import StepMetrics, read_metrics
-from tests.figa_core.training.jobs import training_job
+from tests.figa_core.training.jobs import changed, training_job
 
-STEP = StepMetrics(1, 0.1, 0.1, None, 5, 50, 1, 0.1, 1e-3, 1.0)
+STEP = StepMetrics(1, 0.1, 5, 50, 1, 0.1, 1e-3, 1.0)
 # One neuron multiplies by this and its output by the inverse: the loss is finite, a gradient's square is not.
 _LARGE = 1e30
 _STEEP = 1e12  # as α: makes what is large infinite
@@ -81,7 +81,7 @@ def test_a_training_without_finite_gradients_fails_and_exports_nothing(
     model = change_model(model_dir, tmp_path / "model", overflowing_everywhere)
     job = training_job(model, shards_dir, tmp_path / "out", processes=1, zero_stage=zero_stage, dtype=dtype)
     with pytest.raises(TrainingError, match=words):
-        run_training(dataclasses.replace(job, steps=5, alpha=alpha), log_path=tmp_path / "log")
+        run_training(changed(job, steps=5, alpha=alpha), log_path=tmp_path / "log")
     assert checkpoints.read_manifest(job.output) is None
     assert not job.model_dir.exists()
     assert all(metrics.overflowed for metrics in read_metrics(job.metrics_path))
@@ -95,7 +95,7 @@ def test_a_few_updates_left_out_are_counted_and_the_model_is_made_of_the_others(
     model = change_model(model_dir, tmp_path / "model", overflowing_at(token))
     job = training_job(model, shards_dir, tmp_path / "out", processes=1)
     # An update must not make the token's own dimension that of others.
-    job = dataclasses.replace(job, pairs_per_step=1, steps=len(pairs), alpha=_STEEP, learning_rate=1e-30)
+    job = changed(job, pairs_per_step=1, steps=len(pairs), alpha=_STEEP, learning_rate=1e-30)
     result = run_training(job, log_path=tmp_path / "log")
     metrics = list(read_metrics(job.metrics_path))
     assert 0 < result.overflowed_steps < len(pairs) / 2
@@ -117,7 +117,7 @@ def rare_token(pairs: list[WeighedPair]) -> int:
 @pytest.fixture
 def job(model_dir: Path, shards_dir: Path, tmp_path: Path) -> TrainingJob:
     job = training_job(model_dir, shards_dir, tmp_path)
-    return dataclasses.replace(job, steps=100)
+    return changed(job, steps=100)
 
 
 def log_of(job: TrainingJob, kinds: str) -> _MetricsLog:

@@ -1,6 +1,5 @@
 """A training that is asked to stop writes a checkpoint, leaves no process, and goes on from there."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -19,7 +18,15 @@ from figa_core.training import checkpoints
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
-from tests.figa_core.training.jobs import STEPS, Finished, launcher_of, ranks_of, training_job, wait_until
+from tests.figa_core.training.jobs import (
+    STEPS,
+    Finished,
+    changed,
+    launcher_of,
+    ranks_of,
+    training_job,
+    wait_until,
+)
 
 pytestmark = pytest.mark.distributed
 
@@ -145,7 +152,7 @@ def test_what_an_earlier_attempt_was_asked_does_not_stop_the_next(
     model_dir: Path, shards_dir: Path, tmp_path: Path
 ) -> None:
     job = training_job(model_dir, shards_dir, tmp_path / "again", processes=1)
-    job = dataclasses.replace(job, steps=2)
+    job = changed(job, steps=2)
     job.output.mkdir()
     (job.output / "stop").touch()
     assert run_training(job, log_path=tmp_path / "log").steps == 2

@@ -1,0 +1,118 @@
+"""The reference model's one pass over a shard set: ``python -m figa_core.training.reference_pass …``.
+
+A process of its own, which has ended before a training begins, so that its memory is free again. One device;
+the results are those of float32, whatever the training's dtype is.
+
+Shapes: K tokens of the answers in a micro-batch.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from figa_core.errors import FigaError
+from figa_core.processes.children import die_with_parent
+from figa_core.processes.tell import tell, tell_troubles
+from figa_core.training import reference_log_probs
+from figa_core.training.attention import use_packed_attention
+from figa_core.training.batches import MicroBatch, group_packed, group_rows, packed_batch, padded_batch
+from figa_core.training.data import PairData
+from figa_core.training.engine import WeightedTokenLogits, load_model
+from figa_core.training.loss import token_nll
+from figa_core.training.objectives.base import Answer
+
+_PAIRS_AT_ONCE = 512
+
+LogProbs = dict[tuple[int, Answer], np.ndarray]
+
+
+def main() -> int:
+    """Write the log-probabilities; 0 when done, 1 on an error of ours, whose message is the last line."""
+    die_with_parent()
+    tell_troubles()
+    parser = argparse.ArgumentParser(prog="figa_core.training.reference_pass")
+    for name in ("model", "shards", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--answers", nargs="+", choices=("response", "revision", "reference"), required=True)
+    parser.add_argument("--tokens-per-batch", type=int, required=True)
+    asked = parser.parse_args()
+    try:
+        run_pass(asked.model, asked.shards, asked.output, asked.answers, asked.tokens_per_batch)
+    except FigaError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def run_pass(
+    model: Path, shards: Path, output: Path, answers: Sequence[Answer], tokens_per_batch: int
+) -> None:
+    """Ask the model about every token of these answers of every pair.
+
+    Raises:
+        StorageError: the shards are damaged, or the results cannot be written.
+        TrainingError: the model cannot be loaded, or has no embedding for a token.
+    """
+    data = PairData(shards)
+    reference = _Reference(model, tokens_per_batch)
+    data.check_vocabulary(reference.vocabulary)
+    tell(f"log-probabilities of {len(data):,} pairs under the reference model {model}")
+    reference_log_probs.write(output, tuple(answers), _tables(reference, data, answers))
+
+
+class _Reference:
+    """The model, on this machine's device."""
+
+    def __init__(self, model: Path, tokens_per_batch: int) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        loaded = load_model(model).to(self._device).eval()
+        self.vocabulary: int = loaded.get_input_embeddings().num_embeddings
+        self._packs = use_packed_attention(loaded)
+        self._module = WeightedTokenLogits(loaded, sparse_head=True)
+        self._tokens_per_batch = tokens_per_batch
+
+    @torch.no_grad()
+    def log_probs(self, data: PairData, pairs: Sequence[int], answers: Sequence[Answer]) -> LogProbs:
+        """Of every token of each answer that is not empty."""
+        units = [
+            (data.whole_answer(pair, answer),)
+            for pair in pairs
+            for answer in answers
+            if data.answer_tokens(pair, answer)
+        ]
+        group, build = (group_packed, packed_batch) if self._packs else (group_rows, padded_batch)
+        found: LogProbs = {}
+        for batch in map(build, group(units, self._tokens_per_batch)):
+            parts = np.split(self._of_tokens(batch), np.cumsum(batch.counts)[:-1])
+            found |= dict(zip(zip(batch.pairs, batch.answers, strict=True), parts, strict=True))
+        return found
+
+    def _of_tokens(self, batch: MicroBatch) -> np.ndarray:
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array).to(self._device)
+
+        positions = None if batch.position_ids_BT is None else tensor(batch.position_ids_BT)
+        ids, rows, columns = (tensor(array) for array in (batch.ids_BT, batch.rows_K, batch.columns_K))
+        logits_KV = self._module(ids, rows, columns, positions, batch.piece_lengths)
+        nll_K = token_nll(logits_KV, tensor(batch.targets_K), tensor(batch.weights_K))
+        return (-nll_K).float().cpu().numpy()
+
+
+def _tables(reference: _Reference, data: PairData, answers: Sequence[Answer]) -> Iterator[pa.Table]:
+    schema = reference_log_probs.schema_of(answers)
+    nothing = np.zeros(0, dtype=np.float32)
+    for first in range(0, len(data), _PAIRS_AT_ONCE):
+        pairs = range(first, min(first + _PAIRS_AT_ONCE, len(data)))
+        found = reference.log_probs(data, pairs, answers)
+        rows = [[found.get((pair, answer), nothing) for pair in pairs] for answer in answers]
+        columns = zip([[data.pair_id(pair) for pair in pairs], *rows], schema, strict=True)
+        yield pa.table([pa.array(values, type=field.type) for values, field in columns], schema=schema)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
