@@ -171,7 +171,12 @@ def _rank_totals(objective: Objective, terms: Sequence[Terms]) -> list[float]:
         [one.loss, *(value for figure in objective.figures for value in one.figures[figure.name])]
         for one in terms
     ]
-    return torch.stack([torch.stack([value.double() for value in row]) for row in rows]).sum(dim=0).tolist()
+    device = terms[0].loss.device
+    doubles = [
+        torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in row])
+        for row in rows
+    ]
+    return torch.stack(doubles).sum(dim=0).tolist()
 
 
 def _metrics(

@@ -13,9 +13,11 @@ from figa_core.records import WeighedPair
 from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import TrainingManifest, write_json
 from figa_core.training.job import TrainingJob, TrainingSpec
+from figa_core.training.objectives.figa import Figa
 from figa_core.training.objectives.registry import label_of, objective_names
 from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
+from tests.figa_core.training import dpo  # noqa: F401 - registers it
 
 PAIR = WeighedPair(
     pair_id="pair",
@@ -123,3 +125,58 @@ def test_an_automatic_step_size_is_settled_before_the_id(tmp_path: Path) -> None
 def test_a_step_size_is_a_number_of_pairs_or_auto(size: object) -> None:
     with pytest.raises(ValidationError, match="pairs_per_step"):
         TrainingConfig.model_validate({"pairs_per_step": size})
+
+
+def test_whole_numbers_are_the_same_training(tmp_path: Path) -> None:
+    assert training_id(tmp_path, LossConfig(alpha=1)) == training_id(tmp_path)
+
+
+def test_a_gate_that_is_off_is_another_training(tmp_path: Path) -> None:
+    assert training_id(tmp_path, LossConfig(negative_nll_max=None)) != training_id(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (LossConfig(objective="sft", gamma=0.5), "training-s256-7ac9aed7dc2606a80742c26522ef0838"),
+        (LossConfig(objective="sft_revised"), "training-s256-de18cf834b686c4e2d8dc655753b8fe0"),
+        (
+            LossConfig(objective="unlikelihood", negative_nll_max=2.0),
+            "training-s256-45eeedcc4220baf5166d3fef35cabc13",
+        ),
+        (
+            LossConfig(alpha=2.0, beta=0.25, gamma=0.1, negative_nll_max=None),
+            "training-s256-bdb15b0d0ab791a5c352d0143771e143",
+        ),
+    ],
+)
+def test_each_objective_keeps_the_ids_it_had(tmp_path: Path, loss: LossConfig, expected: str) -> None:
+    assert training_id(tmp_path, loss, pairs_per_step=10) == expected
+
+
+def test_a_setting_that_the_objective_does_not_read_changes_no_id_and_a_new_one_only_when_it_is_set() -> None:
+    spec = TrainingSpec(shards=Path("s"), model=Path("m"))
+    assert spec.settings_in_id() == {
+        "objective": "figa",
+        "alpha": 1.0,
+        "beta": 0.5,
+        "gamma": 0.0,
+        "negative_nll_max": 0.6,
+        "learning_rate": 1e-5,
+        "pairs_per_step": 128,
+        "dtype": "bfloat16",
+        "seed": 0,
+    }
+    assert Figa.settled(spec.loss) == spec.loss
+
+
+def test_what_needs_a_reference_model_gets_its_log_probabilities_from_beside_the_shards(
+    tmp_path: Path,
+) -> None:
+    assert job_of(tmp_path).reference_log_probs is None
+    job = job_of(tmp_path, LossConfig(objective="dpo"))
+    again = job_of(tmp_path, LossConfig(objective="dpo", beta=0.1), learning_rate=1.0)
+    assert job.reference_log_probs is not None
+    assert job.reference_log_probs.parent == tmp_path / "shards" / "set" / "log-probs"
+    assert (job.reference_log_probs, job.training_id) != (again.reference_log_probs, again.training_id)
+    assert job.reference_log_probs == again.reference_log_probs

@@ -73,7 +73,7 @@ class Terms(NamedTuple):
     """
 
     loss: "torch.Tensor"
-    figures: "Mapping[str, tuple[torch.Tensor, torch.Tensor]]"
+    figures: "Mapping[str, tuple[torch.Tensor | float, torch.Tensor | float]]"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

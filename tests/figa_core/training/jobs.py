@@ -1,5 +1,7 @@
 """Jobs of the tests, and a look at the processes that run them."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import psutil
 import torch
 
 from figa_core.config.training import LossConfig, TrainingConfig
+from figa_core.processes.children import child_environment
 from figa_core.records import WeighedPair
 from figa_core.training.batches import MicroBatch
 from figa_core.training.engine import WeightedTokenLogits
@@ -16,6 +19,7 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.launch import TrainingResult
 from figa_core.training.metrics import StepMetrics
 
+ROOT = Path(__file__).resolve().parents[3]
 PAIRS = 9
 ALPHA, BETA, GAMMA, GATE = 1.0, 0.5, 0.1, 6.0
 STEPS = 60
@@ -57,6 +61,27 @@ def changed(job: TrainingJob, **changes: object) -> TrainingJob:
     known = {*own, *LossConfig.model_fields, *TrainingConfig.model_fields}
     assert changes.keys() <= known, changes.keys() - known
     return job.model_copy(update={**sections, **own})
+
+
+def run_ranks(jobs: Path, ranks: int) -> None:
+    """`rank_gradients.py` under torchrun."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    script = Path(__file__).with_name("rank_gradients.py")
+    process = subprocess.Popen(
+        [*torchrun, f"--nproc-per-node={ranks}", str(script), str(jobs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo", PYTHONPATH=str(ROOT)),
+    )
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output.decode()[-4000:]
+
+
+def _without_parent_pid(**extra: str) -> dict[str, str]:
+    """torchrun itself is the ranks' parent here, and its pid is not known before it starts."""
+    environment = child_environment(**extra)
+    del environment["FIGA_PARENT_PID"]
+    return environment
 
 
 class PlainEngine:

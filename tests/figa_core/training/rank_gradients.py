@@ -1,4 +1,4 @@
-"""Run by torchrun from test_distributed.py: a step of SGD with learning rate 1 changes by −gradient.
+"""Run by torchrun (`jobs.run_ranks`): a step of SGD with learning rate 1 changes by −gradient.
 
 The step is that of `loop.train` itself. Usage: rank_gradients.py JOBS_DIR; each job's change goes to
 JOBS_DIR/<training_id>.safetensors.
@@ -16,6 +16,7 @@ from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
 from figa_core.training.objectives.registry import make_objective
+from tests.figa_core.training import dpo  # noqa: F401 - registers it
 
 
 def gradient(job: TrainingJob, target: Path) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from figa_core.errors import TrainingError
-from figa_core.processes.children import child_environment
 from figa_core.records import WeighedPair
 from figa_core.training.batches import step_pairs
 from figa_core.training.job import Levers
@@ -27,6 +24,7 @@ from tests.figa_core.training.jobs import (
     launcher_of,
     mean_scale_of,
     ranks_of,
+    run_ranks,
     training_job,
     wait_until,
 )
@@ -50,7 +48,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "full-head-zero3": {"levers": Levers(sparse_head=False), "zero_stage": 3},
     "uncut": {"levers": Levers(tail_cut=False)},
     "no-lever": {"levers": Levers(sparse_head=False, tail_cut=False, packing=False), "zero_stage": 1},
-    "fewer-pairs-than-ranks": {"pairs_per_step": 1, "tokens_per_batch": 40},
+    "fewer-pairs-than-ranks": {"pairs_per_step": 1, "tokens_per_batch": 64},
     "no-gamma": {"gamma": 0.0, "negative_nll_max": None},
     "unlikelihood": {"objective": "unlikelihood"},
     "sft": {"objective": "sft"},
@@ -69,25 +67,9 @@ def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, sh
         job = changed(job, output=jobs / name)
         job.output.mkdir()
         (jobs / f"{name}.json").write_text(job.to_json())
-    script = Path(__file__).with_name("rank_gradients.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    for ranks in ("1", "2"):
-        process = subprocess.Popen(
-            [*torchrun, f"--nproc-per-node={ranks}", str(script), str(directory / ranks)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo"),
-        )
-        output, _ = process.communicate(timeout=200)
-        assert process.returncode == 0, output.decode()[-4000:]
+    for ranks in (1, 2):
+        run_ranks(directory / str(ranks), ranks)
     return directory
-
-
-def without_parent_pid(**extra: str) -> dict[str, str]:
-    """torchrun itself is the ranks' parent here, and its pid is not known before it starts."""
-    environment = child_environment(**extra)
-    del environment["FIGA_PARENT_PID"]
-    return environment
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,0 +1,286 @@
+"""An objective from outside the package, on pairs and with a reference model: nothing else knows of it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+from figa_core.config.training import LossConfig
+from figa_core.errors import TrainingError
+from figa_core.records import WeighedPair
+from figa_core.training import reference_log_probs
+from figa_core.training.batches import plan_step, step_pairs
+from figa_core.training.data import PairData
+from figa_core.training.engine import WeightedTokenLogits
+from figa_core.training.job import TrainingJob
+from figa_core.training.launch import run_training
+from figa_core.training.loop import accumulate
+from figa_core.training.metrics import read_metrics
+from figa_core.training.objectives.registry import make_objective
+from figa_core.training.reference_pass import run_pass
+from tasks.report import curve_of
+from tests.figa_core.training.conftest import VOCABULARY
+from tests.figa_core.training.dpo import Dpo
+from tests.figa_core.training.jobs import ROOT, PlainEngine, changed, gradient_job, run_ranks, training_job
+from tests.figa_core.training.oracle import answer_nlls
+
+BETA = 0.7
+
+
+@dataclass
+class Expected:
+    """DPO of one step, one pair at a time in plain torch."""
+
+    loss: torch.Tensor
+    pairs: int
+    margin: float
+    preferred: float
+
+
+def plain_dpo(
+    model: torch.nn.Module, reference: torch.nn.Module, step: Sequence[WeighedPair], beta: float
+) -> Expected:
+    losses: list[torch.Tensor] = []
+    margins: list[float] = []
+    for pair in step:
+        if not (pair.revision_ids and pair.response_ids):
+            continue
+        ratios: list[torch.Tensor] = []
+        for answer in (pair.revision_ids, pair.response_ids):
+            own = answer_nlls(model, pair.prompt_ids, answer)
+            with torch.no_grad():
+                theirs = answer_nlls(reference, pair.prompt_ids, answer)
+            rounded = [float(np.float32(-nll)) for nll in theirs]  # as they are stored
+            ratios.append(torch.stack([-nll - value for nll, value in zip(own, rounded, strict=True)]).sum())
+        margin = beta * (ratios[0] - ratios[1])
+        losses.append(-functional.logsigmoid(margin))
+        margins.append(float(margin.detach()))
+    preferred = sum(margin > 0 for margin in margins) / len(margins)
+    return Expected(
+        torch.stack(losses).sum() / len(losses), len(losses), sum(margins) / len(margins), preferred
+    )
+
+
+def gpt2(seed: int) -> GPT2LMHeadModel:
+    """In fp64 throughout, so that differences are rounding of fp64 alone."""
+    torch.manual_seed(seed)
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY,
+            n_positions=64,
+            n_embd=8,
+            n_layer=1,
+            n_head=2,
+            initializer_range=0.5,
+            attn_pdrop=0.0,
+            embd_pdrop=0.0,
+            resid_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    ).double()
+
+
+@pytest.fixture(scope="module")
+def of_gpt2(tmp_path_factory: pytest.TempPathFactory, pairs: list[WeighedPair]) -> Path:
+    """Reference log-probabilities by plain torch."""
+    directory, reference = tmp_path_factory.mktemp("of-gpt2"), gpt2(1)
+    columns: dict[str, list[object]] = {"pair_id": [], "revision": [], "response": []}
+    for pair in pairs:
+        columns["pair_id"].append(pair.pair_id)
+        for name, ids in (("revision", pair.revision_ids), ("response", pair.response_ids)):
+            with torch.no_grad():
+                columns[name].append([float(-nll) for nll in answer_nlls(reference, pair.prompt_ids, ids)])
+    schema = reference_log_probs.schema_of(Dpo.answers)
+    table = pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
+    reference_log_probs.write(directory, Dpo.answers, iter([table]))
+    return directory
+
+
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize(("ranks", "tokens_per_batch"), [(1, 4096), (1, 100), (2, 160), (3, 72)])
+def test_its_gradient_is_that_of_plain_torch_however_the_step_is_grouped(
+    shards_dir: Path,
+    of_gpt2: Path,
+    pairs: list[WeighedPair],
+    packing: bool,
+    ranks: int,
+    tokens_per_batch: int,
+) -> None:
+    expected_model = gpt2(0)
+    expected = plain_dpo(expected_model, gpt2(1), pairs[:9], BETA)
+    expected.loss.backward()
+    data, model = PairData(shards_dir, of_gpt2), gpt2(0)
+    objective = make_objective(LossConfig(objective="dpo", beta=BETA))
+    engine, loss, margin = PlainEngine(WeightedTokenLogits(model, sparse_head=True)), 0.0, 0.0
+    for rank in range(ranks):
+        plan = plan_step(
+            data,
+            range(9),
+            objective,
+            rank=rank,
+            ranks=ranks,
+            tokens_per_batch=tokens_per_batch,
+            packing=packing,
+            tail_cut=True,
+        )
+        assert plan.counted == expected.pairs
+        for batch in plan.micro_batches:
+            assert all(batch.pairs.count(pair) == 2 for pair in batch.pairs), "both answers meet"
+        terms = accumulate(engine, plan.micro_batches, objective, plan.counted)
+        loss += sum(float(one.loss) for one in terms) / plan.counted
+        margin += sum(float(one.figures["reward_margin"][0]) for one in terms) / plan.counted
+    assert loss == pytest.approx(float(expected.loss.detach()), rel=1e-10)
+    assert margin == pytest.approx(expected.margin, rel=1e-10)
+    largest = max(float(p.grad.abs().max()) for p in expected_model.parameters() if p.grad is not None)
+    assert largest > 0.01
+    for found, wanted in zip(model.parameters(), expected_model.parameters(), strict=True):
+        assert (found.grad is None) == (wanted.grad is None)
+        if found.grad is not None and wanted.grad is not None:
+            assert float((found.grad - wanted.grad).abs().max()) <= 1e-10 * largest
+
+
+def test_a_pair_that_lacks_an_answer_is_left_out_and_not_counted(shards_dir: Path, of_gpt2: Path) -> None:
+    class OnReferences(Dpo):
+        answers = ("revision", "reference")
+
+    data = PairData(shards_dir)
+    objective = OnReferences(LossConfig())
+    without = [pair for pair in range(len(data)) if not data.answer_tokens(pair, "reference")]
+    assert without
+    for pair in range(len(data)):
+        assert data.counted(pair, objective) == (pair not in without)
+        assert len(data.sequences(pair, objective, tail_cut=True)) == (0 if pair in without else 2)
+    with pytest.raises(TrainingError, match="log-probabilities of every reference, and they are not there"):
+        PairData(shards_dir, of_gpt2).check_log_probs(objective)
+
+
+def test_a_pair_that_fits_only_one_answer_at_a_time_is_refused(
+    shards_dir: Path, pairs: list[WeighedPair]
+) -> None:
+    longest = max(len(p.prompt_ids) + max(len(p.response_ids), len(p.revision_ids)) for p in pairs)
+    data, objective = PairData(shards_dir), make_objective(LossConfig(objective="dpo"))
+    data.check_length(objective, 2 * longest, "the budget", together=True)
+    words = r"\(padded prompts with revision and response\), the budget is"
+    with pytest.raises(TrainingError, match=words):
+        data.check_length(objective, 2 * longest - 1, "the budget", together=True)
+
+
+@pytest.fixture(scope="module")
+def reference_dir(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+    """A model with other weights than the one that is trained."""
+    directory = tmp_path_factory.mktemp("reference")
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    model.save_pretrained(directory)
+    return directory
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "one-rank": {"processes": 1, "tokens_per_batch": 100},
+    "one-rank-one-batch": {"processes": 1, "tokens_per_batch": 4096},
+    "two-ranks": {"tokens_per_batch": 100},
+    "two-ranks-zero3": {"tokens_per_batch": 100, "zero_stage": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def rank_gradients(
+    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, reference_dir: Path, shards_dir: Path
+) -> Path:
+    directory = tmp_path_factory.mktemp("dpo")
+    run_pass(reference_dir, shards_dir, directory / "log-probs", Dpo.answers, 256)
+    for name, changes in VARIANTS.items():
+        job = gradient_job(model_dir, shards_dir, name, objective="dpo", beta=BETA, **changes)
+        jobs = directory / str(job.training.processes)
+        job = changed(job, output=jobs / name, reference_log_probs=directory / "log-probs")
+        job.output.mkdir(parents=True)
+        (jobs / f"{name}.json").write_text(job.to_json())
+    for ranks in (1, 2):
+        run_ranks(directory / str(ranks), ranks)
+    return directory
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", VARIANTS)
+def test_ranks_have_the_gradient_of_plain_torch_and_report_its_figures(
+    name: str,
+    rank_gradients: Path,
+    model_dir: Path,
+    reference_dir: Path,
+    shards_dir: Path,
+    pairs: list[WeighedPair],
+) -> None:
+    job = gradient_job(model_dir, shards_dir, name, objective="dpo", **VARIANTS[name])
+    model, reference = (
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in (model_dir, reference_dir)
+    )
+    chosen = step_pairs(1, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.training.seed)
+    step = plain_dpo(model, reference, [pairs[pair] for pair in chosen], BETA)
+    step.loss.backward()
+    output = rank_gradients / str(job.training.processes) / name
+    (told,) = read_metrics(output / "metrics.jsonl")
+    assert told.counted == step.pairs
+    assert told.loss == pytest.approx(float(step.loss.detach()), rel=1e-4)
+    assert told.figures["reward_margin"] == pytest.approx(step.margin, rel=1e-3)
+    assert told.figures["preferred_share"] == pytest.approx(step.preferred)
+    curve = curve_of(output, "dpo")
+    assert curve.label == "DPO"
+    assert curve.series == {
+        "loss": (told.loss,),
+        "margin of the implicit rewards": (told.figures["reward_margin"],),
+        "share of pairs with the larger reward on Ỹ": (told.figures["preferred_share"],),
+    }
+    found = load_file(output.with_suffix(".safetensors"))
+    expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
+    largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
+    assert largest > 0.01
+    for parameter, gradient in expected.items():
+        assert gradient is not None
+        assert float((found[parameter] - gradient).abs().max()) <= 1e-4 * largest, parameter
+
+
+@pytest.mark.distributed
+def test_a_whole_training_asks_the_reference_model_once_and_prefers_the_revisions(
+    model_dir: Path, shards_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import tests.figa_core.training.dpo")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
+    log_probs = tmp_path / "log-probs" / "id"
+    job = training_job(model_dir, shards_dir, tmp_path / "one", objective="dpo", processes=1)
+    job = changed(job, steps=12, tokens_per_batch=256, reference_log_probs=log_probs)
+    run_training(job, log_path=tmp_path / "log")
+    metrics = list(read_metrics(job.metrics_path))
+    assert metrics[0].figures["reward_margin"] == pytest.approx(0, abs=1e-4), "it is its own reference"
+    last = metrics[-1].figures["reward_margin"]
+    assert last is not None
+    assert last > 0.1
+    written = {path: path.stat().st_mtime_ns for path in log_probs.iterdir()}
+    again = changed(job, training_id="again", output=tmp_path / "two", steps=1)
+    run_training(again, log_path=tmp_path / "log")
+    assert {path: path.stat().st_mtime_ns for path in log_probs.iterdir()} == written
+
+
+@pytest.mark.distributed
+def test_a_reference_pass_that_fails_stops_the_training_with_its_last_words(
+    model_dir: Path, shards_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    job: TrainingJob = training_job(model_dir, shards_dir, tmp_path / "out", objective="dpo", processes=1)
+    log_probs = tmp_path / "readonly" / "id"
+    log_probs.parent.mkdir()
+    log_probs.symlink_to(tmp_path / "file")
+    with pytest.raises(TrainingError, match="no log-probabilities of the reference model"):
+        run_training(changed(job, reference_log_probs=log_probs), log_path=tmp_path / "log")
+    assert not job.output.exists()
