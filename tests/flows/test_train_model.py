@@ -1,11 +1,15 @@
 """The lines before a training."""
 
+from pathlib import Path
+
 import pytest
 
+from deployments.automations import _from_event
 from figa_core.config import PipelineConfig, TrainingConfig
+from figa_core.training.job import TrainingSpec
 from flows.run.open_run import visit_run
 from flows.terminal.progress import Lines
-from flows.train_model import about_updates
+from flows.train_model import about_updates, train_model
 
 from .conftest import KEY, KEY_VARIABLE, Project
 
@@ -29,3 +33,19 @@ def test_few_updates_are_said_once(project: Project, monkeypatch: pytest.MonkeyP
 def _warned(config: PipelineConfig, said: list[str]) -> frozenset[str]:
     with visit_run(config, "test", Lines(said.append)) as run:
         return run.warned
+
+
+def test_the_form_asks_for_what_defines_a_training_and_so_do_event_and_automation(tmp_path: Path) -> None:
+    form = train_model.parameters.properties
+    assert list(form) == list(TrainingSpec.model_fields)
+    assert train_model.parameters.required == ["shards", "model"]
+    definitions = train_model.parameters.definitions
+    assert definitions["LossConfig"]["properties"]["objective"]["enum"][:4] == [
+        "figa",
+        "sft",
+        "sft_revised",
+        "unlikelihood",
+    ]
+    spec = TrainingSpec(shards=tmp_path, model=tmp_path)
+    assert spec.parameters().keys() == _from_event().keys() == form.keys()
+    assert TrainingSpec.model_validate(spec.parameters()) == spec

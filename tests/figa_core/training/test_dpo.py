@@ -20,7 +20,6 @@ from figa_core.training import reference_log_probs
 from figa_core.training.batches import plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import WeightedTokenLogits
-from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.loop import accumulate
 from figa_core.training.metrics import read_metrics
@@ -276,11 +275,9 @@ def test_a_whole_training_asks_the_reference_model_once_and_prefers_the_revision
 def test_a_reference_pass_that_fails_stops_the_training_with_its_last_words(
     model_dir: Path, shards_dir: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    job: TrainingJob = training_job(model_dir, shards_dir, tmp_path / "out", objective="dpo", processes=1)
-    log_probs = tmp_path / "readonly" / "id"
-    log_probs.parent.mkdir()
-    log_probs.symlink_to(tmp_path / "file")
-    with pytest.raises(TrainingError, match="no log-probabilities of the reference model"):
+    job = training_job(model_dir, shards_dir, tmp_path / "out", objective="dpo", processes=1)
+    log_probs = tmp_path / "log-probs"
+    (log_probs / "log-probs.parquet").mkdir(parents=True)  # in the way
+    with pytest.raises(TrainingError, match=r"(?s)no log-probabilities of the reference model.*cannot write"):
         run_training(changed(job, reference_log_probs=log_probs), log_path=tmp_path / "log")
     assert not job.output.exists()
