@@ -30,7 +30,8 @@ class Sums(NamedTuple):
 def sums_of(objective: Objective, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> Sums:
     terms = objective.terms(Predictions(token_nll(logits, targets, weights), weights))
     gated = terms.figures.get("negatives_gated_share", (torch.zeros(()), (weights < 0).sum()))
-    return Sums(terms.loss, *terms.figures["positive_nll"], *gated)
+    figures = map(torch.as_tensor, (*terms.figures["positive_nll"], *gated))
+    return Sums(terms.loss, *figures)
 
 
 def weighted_nll(
