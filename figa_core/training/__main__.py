@@ -18,6 +18,7 @@ from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training.failures import record_failure
 from figa_core.training.job import TrainingJob
+from figa_core.training.memory import full_memory
 from figa_core.training.stop import StopWish
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main() -> int:
         # A broken collective is how the others learn that one rank is gone.
         gone = any(text in str(error) for text in ("Connection closed by peer", "Connection reset by peer"))
         secondary = isinstance(error, OtherRankError) or gone
+        error = full_memory(error, job) or error
         record_failure(job.output, int(os.environ.get("RANK", "0")), error, secondary=secondary)
         if not isinstance(error, TrainingError):
             raise
@@ -119,11 +121,10 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
     """What is trained and how, in a line of the run's log."""
     # ZeRO-3 leaves each rank a part of a parameter, and its size beside it.
     size = sum(getattr(p, "ds_numel", p.numel()) for p in engine.model.parameters())
-    rows = "packed" if engine.packs else "padded"
     steps = f"resumes after step {done} of {job.steps}" if done else f"{job.steps} steps from the start"
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
-        f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {rows} rows; {steps}"
+        f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {engine.attention}; {steps}"
     )
 
 

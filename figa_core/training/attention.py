@@ -2,7 +2,8 @@
 
 A mask over the whole row would cost attention quadratic in the row, and is what sdpa gets from transformers.
 Here a row is split at the sequences' ends and every piece goes through transformers' own sdpa function, with
-the causal kernel. Registered under `PACKED` once `use_packed_attention` is called.
+the causal kernel; on a GPU in bfloat16 one call does them all (`varlen.py`). Registered under `PACKED` once
+`use_packed_attention` is called.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from figa_core.training import varlen
 
 PACKED = "figa_packed"
 _TRIED = (7, 9)
@@ -50,6 +53,10 @@ def packed_attention(
     Without `piece_lengths` a row is one piece.
     """
     lengths = [query.shape[2]] if piece_lengths is None else list(piece_lengths)
+    asked = {**arguments, "attention_mask": attention_mask}
+    if piece_lengths is not None and varlen.serves(module, query, key, value, asked):
+        scale = arguments.get("scaling")
+        return varlen.attend(query, key, value, lengths, scale=scale, sliding_window=sliding_window), None
     # split, not slices: the gradient of a slice is a tensor as large as the whole row.
     pieces = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
     outputs: list[torch.Tensor] = []
@@ -57,9 +64,19 @@ def packed_attention(
         mask = attention_mask
         if sliding_window is not None and length > sliding_window:
             mask = _band(length, sliding_window, query.device)
+        elif _needs_equal_heads(query_piece) and mask is None:
+            groups = query_piece.shape[1] // key_piece.shape[1]
+            key_piece, value_piece = (t.repeat_interleave(groups, dim=1) for t in (key_piece, value_piece))
         output, _ = sdpa_attention_forward(module, query_piece, key_piece, value_piece, mask, **arguments)
         outputs.append(output)
     return torch.cat(outputs, dim=1), None
+
+
+def _needs_equal_heads(query: torch.Tensor) -> bool:
+    """On CUDA the one fused kernel for float32 has no groups of heads; without it attention takes memory
+    quadratic in the piece. (With a mask transformers repeats the heads itself.)
+    """
+    return query.device.type == "cuda" and query.dtype == torch.float32
 
 
 def _band(length: int, window: int, device: torch.device) -> torch.Tensor:

@@ -17,8 +17,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
+from figa_core.config.training import DType
 from figa_core.errors import TrainingError
 from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.training import varlen
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
@@ -116,21 +118,24 @@ class Update:
 class ZeroEngine:
     """One rank of a distributed training. Creating it joins the process group and loads the model.
 
-    `packs` says whether sequences are packed: the job asks for it and the model can keep them apart. `stage`
-    is the ZeRO stage that runs, which is not always the job's.
+    `packs` says whether sequences are packed: the job asks for it and the model can keep them apart;
+    `attention` how, in words. `stage` is the ZeRO stage that runs, which is not always the job's.
     """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory = adamw) -> None:
         self.job = job
+        self.device = own_device(int(os.environ.get("LOCAL_RANK", "0")), gpus=torch.cuda.device_count())
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
         self._start_distributed()
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
-        self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if _cuda() else torch.device("cpu")
         self.model = load_model(job.model)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
         self.max_positions: int | None = getattr(
             self.model.config.get_text_config(), "max_position_embeddings", None
         )
         self.packs = job.levers.packing and use_packed_attention(self.model)
+        self.attention = _attention(self.device, job.training.dtype, packs=self.packs)
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
@@ -265,16 +270,41 @@ class ZeroEngine:
         import deepspeed.comm
         from deepspeed import ops
 
-        if not _cuda():
+        if self.device.type != "cuda":
             # Only inference uses it, and compiling it takes a minute and a compiler. The switch is private.
             compatible: Any = getattr(ops, "__compatible_ops__", None)
             if isinstance(compatible, dict):
                 compatible["deepspeed_shm_comm"] = False
-        deepspeed.comm.init_distributed("nccl" if _cuda() else "gloo", verbose=False)
+        deepspeed.comm.init_distributed("nccl" if self.device.type == "cuda" else "gloo", verbose=False)
 
 
-def _cuda() -> bool:
-    return torch.cuda.is_available()
+def own_device(local_rank: int, *, gpus: int) -> torch.device:
+    """The GPU of a rank of this machine, which has `gpus` of them; the CPU where it has none.
+
+    Raises:
+        TrainingError: there are some, and none for this rank.
+    """
+    if gpus == 0:
+        return torch.device("cpu")
+    if local_rank >= gpus:
+        raise TrainingError(
+            f"there is no GPU for rank {local_rank}: this machine shows {gpus}, and each rank needs one of "
+            f"its own. Set training.processes to {gpus}, or let CUDA_VISIBLE_DEVICES name more; set to "
+            "nothing, it leaves the training to the CPU."
+        )
+    return torch.device("cuda", local_rank)
+
+
+def _attention(device: torch.device, dtype: DType, *, packs: bool) -> str:
+    if not packs:
+        return "padded rows"
+    if device.type != "cuda":
+        return "packed rows"
+    if dtype == "float32":
+        return "packed rows, attention piece by piece"
+    if problem := varlen.problem_with_device(device):
+        return f"packed rows, attention piece by piece (not by the variable-length kernel: {problem})"
+    return "packed rows, attention by the variable-length kernel"
 
 
 def load_model(directory: Path) -> Any:

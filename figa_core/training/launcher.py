@@ -29,7 +29,8 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.training.processes)))
     if sys.platform == "linux":
         # All ranks are on this machine: talk over loopback, whatever the host's name resolves to.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        for backend in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
 
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

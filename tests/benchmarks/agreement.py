@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -54,13 +55,16 @@ def our_gradients(spec: Spec) -> tuple[Gradients, int]:
 def reference_gradients(spec: Spec, counted: int) -> Gradients:
     """Gradients of the reference recipe for the same pairs, divided by `counted`."""
     settings = reference_recipe.Settings(spec.alpha, spec.beta, spec.negative_nll_max)
-    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, local_files_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, local_files_only=True)
+    model.to(device)
     pairs = read_steps(Path(spec.pairs))[0]
     for first in range(0, len(pairs), reference_recipe.PAIRS_PER_BATCH):
         rows = reference_recipe.collate(pairs[first : first + reference_recipe.PAIRS_PER_BATCH], settings)
+        rows = reference_recipe.Rows(*(tensor.to(device) for tensor in rows))
         weighted_sum, _ = reference_recipe.weighted_loss(model, rows, settings)
         (weighted_sum / counted).backward()
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def _weights(engine: ZeroEngine) -> Gradients:

@@ -1,7 +1,7 @@
 """Which contenders there are, and how many steps each is timed: what fits a quarter of an hour in all."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.benchmarks.spec import Kind
@@ -64,6 +64,16 @@ def full_runs() -> Iterator[Run]:
     yield from (Run(_OURS, large, 0.1, 3), Run(_REFERENCE, large, 0.1, 1), Run(_NONE, large, 0.1, 1))
     for vocabulary in (small, large):
         yield from (Run(_OURS, vocabulary, 0.3, 3), Run(_REFERENCE, vocabulary, 0.3, 1))
+
+
+def gpu_runs() -> Iterator[Run]:
+    """On a GPU a step takes a second or two, however many pairs it has; what a row costs matters less."""
+    rows = {"row_length": 2048, "rows_per_batch": 8}
+    trl = replace(_TRL, settings=rows)
+    for vocabulary in (32_000, 128_000):
+        yield from (Run(contender, vocabulary, 0.1, 6) for contender in (_OURS, _REFERENCE, trl))
+        yield from (Run(contender, vocabulary, 0.1, 4) for contender in (*_LEVERS[:3], _NONE))
+        yield from (Run(contender, vocabulary, 0.3, 4) for contender in (_OURS, _REFERENCE))
 
 
 def quick_runs() -> Iterator[Run]:

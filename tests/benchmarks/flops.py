@@ -27,13 +27,13 @@ def row_flops(shape: Shape, vocabulary: int, *, tokens: int, projected: int, hea
     return _TRAINING * body + (_TRAINING + head_passes - 1) * head
 
 
-def matmul_peak(repeats: int = 7) -> float:
-    """FLOP/s of a large matmul, in fp32 on a CPU, in bf16 on CUDA: the median of `repeats`."""
+def matmul_peak(*, bfloat16: bool, repeats: int = 7) -> float:
+    """FLOP/s of a large matmul in fp32 or bf16, on CUDA where it is: the median of `repeats`."""
     import torch
 
     cuda = torch.cuda.is_available()
     size = 8192 if cuda else 2048
-    dtype = torch.bfloat16 if cuda else torch.float32
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
     left, right = (torch.randn(size, size, device="cuda" if cuda else "cpu").to(dtype) for _ in range(2))
     seconds: list[float] = []
     for _ in range(repeats + 1):

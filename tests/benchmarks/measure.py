@@ -5,6 +5,7 @@ Nothing of figa_core here: TRL's environment imports it.
 
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,6 +69,15 @@ class MemoryWatch:
 
             return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
         return _status("VmRSS"), _status("VmHWM")
+
+
+def finished_clock() -> float:
+    """`time.perf_counter` once the device has done what it was given: Python runs ahead of a GPU."""
+    if _cuda():
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _cuda() -> bool:

@@ -48,7 +48,12 @@ def save_random_model(directory: Path, shape: Shape, vocabulary: int) -> None:
         pad_token_id=PAD_ID,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(directory)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # a billion random numbers
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(directory)
+    del model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # the contenders' processes want it
     _save_tokenizer(directory)
 
 

@@ -18,7 +18,7 @@ from figa_core.training.objectives.base import Objective
 from figa_core.training.objectives.registry import make_objective
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.flops import row_flops
-from tests.benchmarks.measure import MemoryWatch, Outcome, Step
+from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
 from tests.benchmarks.spec import WARM_UP, Spec
 
 
@@ -74,7 +74,7 @@ def run(spec: Spec) -> Outcome:
         job = job_of(spec, Path(scratch))
         engine = ZeroEngine(job)
         watch = MemoryWatch()
-        loop.train(job, engine, data)
+        loop.train(job, engine, data, clock=finished_clock)
         metrics = [*read_metrics(job.metrics_path)][WARM_UP:]
         objective = make_objective(job.loss)
         flops = [_step_flops(spec, loop.plan_of(job, engine, data, objective, step.step)) for step in metrics]

@@ -1,6 +1,5 @@
 """The reference recipe as a contender."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.benchmarks.bare_pairs import BarePair, read_steps
 from tests.benchmarks.flops import row_flops
-from tests.benchmarks.measure import MemoryWatch, Outcome, Step
+from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
 from tests.benchmarks.reference_recipe import PAIRS_PER_BATCH, Settings, train_step
 from tests.benchmarks.spec import WARM_UP, Spec
 
@@ -27,16 +26,15 @@ def run(spec: Spec) -> Outcome:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.0, fused=True)
     settings = Settings(spec.alpha, spec.beta, spec.negative_nll_max, spec.python_loops)
     data = read_steps(Path(spec.pairs))[: spec.steps + WARM_UP]
-    # Enough to have the optimizer's state and the threads in place; a whole step would take up to a minute.
-    data[:WARM_UP] = [pairs[:_WARM_UP_PAIRS] for pairs in data[:WARM_UP]]
+    if device.type == "cpu":
+        # Enough to have the optimizer's state and the threads in place; a whole step takes up to a minute.
+        data[:WARM_UP] = [pairs[:_WARM_UP_PAIRS] for pairs in data[:WARM_UP]]
     watch = MemoryWatch()
     steps: list[Step] = []
     for pairs in data:
-        begun = time.perf_counter()
+        begun = finished_clock()
         train_step(model, optimizer, pairs, settings, device)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - begun
+        seconds = finished_clock() - begun
         steps.append(Step(seconds, len(pairs), padded_flops(spec, pairs)))
     return watch.outcome(steps[WARM_UP:])
 

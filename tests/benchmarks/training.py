@@ -1,7 +1,8 @@
 """Training: ours against the reference recipe and TRL, on the same pairs, model and dtype.
 
-    python -m tests.benchmarks.training [--quick]
+    python -m tests.benchmarks.training [--quick] [--float32]
 
+On a GPU a model of a billion parameters in bfloat16 (--float32: in float32).
 Every contender runs in a process of its own. Prints one table and writes ``build/bench/training.json``.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from tests.benchmarks.bare_pairs import BarePair, write_steps
 from tests.benchmarks.chatlike import ChatLike, draw_steps, write_step_shards
-from tests.benchmarks.contenders import Run, full_runs, quick_runs
+from tests.benchmarks.contenders import Run, full_runs, gpu_runs, quick_runs
 from tests.benchmarks.figures import save
 from tests.benchmarks.flops import matmul_peak
 from tests.benchmarks.measure import Outcome
@@ -37,11 +38,12 @@ _TRL_PYTHON = _ROOT / ".venv-bench" / "bin" / "python"
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Sizes of this run, and the data sets made so far."""
+    """Sizes of this run, and the data sets made so far. `tokens_per_batch` bounds our micro-batches."""
 
     shape: Shape
-    cuda: bool
+    bfloat16: bool
     pairs_per_step: int
+    tokens_per_batch: int
     steps: int
     answer_median: float
     directory: Path
@@ -58,7 +60,8 @@ class Bench:
         data = self.data_set(run.vocabulary, run.edited)
         settings: dict[str, Any] = {
             "pairs_per_step": self.pairs_per_step,
-            "bfloat16": self.cuda,
+            "tokens_per_batch": self.tokens_per_batch,
+            "bfloat16": self.bfloat16,
             "loop_seed": _LOOP_SEED,
         }
         return Spec(
@@ -97,7 +100,7 @@ def run_all(bench: Bench, runs: Iterable[Run]) -> Results:
         if run.contender.kind == "trl" and not _TRL_PYTHON.is_file():
             _say(f"{run.contender.name}: left out, there is no .venv-bench (`make bench` installs it)")
             continue
-        results.matmul.append(matmul_peak())
+        results.matmul.append(matmul_peak(bfloat16=bench.bfloat16))
         measured = min(_measured(bench, run), key=lambda one: one.other_cores)
         results.add(run, measured)
     return results
@@ -161,18 +164,22 @@ def main() -> None:
     """Run, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.training", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run on a tiny model; no figures")
-    quick = parser.parse_args().quick
+    parser.add_argument("--float32", action="store_true", help="on a GPU, where bfloat16 is the default")
+    arguments = parser.parse_args()
+    quick: bool = arguments.quick
     import torch
     from rich.console import Console
 
     begun = time.perf_counter()
     cuda = torch.cuda.is_available()
-    runs = list(quick_runs() if quick else full_runs())
+    bfloat16 = cuda and not arguments.float32
+    runs = list(quick_runs() if quick else gpu_runs() if cuda else full_runs())
     with tempfile.TemporaryDirectory(prefix="figa-bench-") as scratch:
         bench = Bench(
             shape=QUICK_SHAPE if quick else CUDA_SHAPE if cuda else CPU_SHAPE,
-            cuda=cuda,
-            pairs_per_step=4 if quick else 8,
+            bfloat16=bfloat16,
+            pairs_per_step=4 if quick else 64 if cuda else 8,
+            tokens_per_batch=16_384 if cuda else 4096,
             steps=max(run.steps for run in runs) + WARM_UP,
             answer_median=30 if quick else 250,
             directory=Path(scratch),
@@ -189,7 +196,7 @@ def main() -> None:
         f"matmul {min(results.matmul) / 1e9:,.0f} to {results.matmul_peak / 1e9:,.0f} GFLOP/s over the run "
         f"(shares are of the latter); {time.perf_counter() - begun:.0f} s in all"
     )
-    save("training-quick" if quick else "training", numbers)
+    save(f"training{'-float32' * (cuda and not bfloat16)}{'-quick' * quick}", numbers)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
 
 from tests.benchmarks.bare_pairs import BarePair, read_steps
 from tests.benchmarks.flops import row_flops
-from tests.benchmarks.measure import MemoryWatch, Outcome, Step
+from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
 from tests.benchmarks.spec import WARM_UP, Spec
 
 
@@ -43,9 +43,7 @@ class StepClock(TrainerCallback):
 
     def on_step_end(self, *_arguments: Any, **_rest: Any) -> None:
         """Called by the trainer after the optimizer's step."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
+        now = finished_clock()
         self.steps.append((now - self._begun, self._tokens, self._flops))
         self._begun, self._tokens, self._flops = now, 0.0, 0.0
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -17,7 +19,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from figa_core.training.attention import PACKED, use_packed_attention
+from figa_core.training.attention import PACKED, packed_attention, use_packed_attention
 
 SIZES: dict[str, Any] = {
     "vocab_size": 53,
@@ -140,3 +142,34 @@ def test_trying_leaves_the_model_in_its_mode_and_without_gradients() -> None:
         use_packed_attention(model)
         assert model.training is training
         assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Asked(TorchFunctionMode):
+    """Notes the shapes of the queries and keys that reach PyTorch's attention, and computes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[torch.Size, torch.Size]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.shapes.append((args[0].shape, args[1].shape))
+            return torch.empty(args[0].shape)  # on the CPU: this build may have no other
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "heads"),
+    [("cuda", torch.float32, 4), ("cpu", torch.float32, 2), ("cpu", torch.bfloat16, 2)],
+)
+def test_float32_on_a_gpu_gets_as_many_heads_of_keys_as_of_queries(
+    device: str, dtype: torch.dtype, heads: int
+) -> None:
+    module = torch.nn.Module()
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    with FakeTensorMode(), Asked() as asked:
+        query, *others = (
+            torch.empty(1, count, sum(LENGTHS), 8, device=device, dtype=dtype) for count in (4, 2, 2)
+        )
+        packed_attention(module, query, others[0], others[1], None, LENGTHS)
+    assert asked.shapes == [((1, 4, length, 8), (1, heads, length, 8)) for length in LENGTHS]

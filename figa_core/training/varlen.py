@@ -1,0 +1,154 @@
+"""Attention within the pieces of a packed row by one kernel call a layer: torch's variable-length attention.
+
+It is the flash kernel with a list of where the pieces begin: on CUDA, in half precision, causal, without a
+mask. Whatever else a layer asks for is left to the loop over pieces in `attention.py`, and so is all on a GPU
+where the kernel, tried once on a few numbers, does not give what attention piece by piece gives.
+
+Shapes: H heads (of keys and values there may be fewer), T tokens of the row, D width of a head, P pieces.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from inspect import signature
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+
+_CPU = torch.device("cpu")
+_DTYPES = (torch.bfloat16, torch.float16)
+_WIDTH_MAX, _WIDTH_STEP = 256, 8  # of a head, as the kernel takes it
+_CAPABILITY = (8, 0)  # Ampere: the oldest that the kernel runs on
+# torch before 2.12 groups heads unasked, and does not know the word.
+_GROUPED: Any = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+_TRIED_LENGTHS, _TRIED_HEADS, _TRIED_WIDTH = (70, 1, 200), (4, 2), 32
+_TOLERANCE = 0.03  # of the largest entry: bfloat16 has eight bits
+
+
+def serves(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    arguments: Mapping[str, Any],
+) -> bool:
+    """Whether the kernel computes, on this device, what transformers' sdpa function would for a layer with
+    these `arguments`, a mask among them.
+    """
+    return fits(query, key, value) and knows(module, arguments) and problem_with_device(query.device) is None
+
+
+def fits(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether the kernel takes such tensors, each (1, H, T, D)."""
+    width = query.shape[3]
+    return (
+        len(query) == 1
+        and query.dtype in _DTYPES
+        and query.dtype == key.dtype == value.dtype
+        and width == key.shape[3] == value.shape[3] <= _WIDTH_MAX
+        and width % _WIDTH_STEP == 0
+        and query.shape[1] % key.shape[1] == 0
+    )
+
+
+def knows(module: torch.nn.Module, arguments: Mapping[str, Any]) -> bool:
+    """Whether the kernel knows all that is asked for: causal attention, without a mask or dropout."""
+    causal = arguments.get("is_causal")
+    if causal is None:
+        causal = getattr(module, "is_causal", True)
+    beside = (arguments.get(name) for name in ("attention_mask", "position_bias", "cache"))
+    return bool(causal) and not arguments.get("dropout") and all(value is None for value in beside)
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: Sequence[int],
+    *,
+    scale: float | None = None,
+    sliding_window: int | None = None,
+) -> torch.Tensor:
+    """Causal attention (1, H, T, D) → (1, T, H, D) within each of the pieces, whose lengths sum to T.
+
+    `sliding_window` counts the token itself, as transformers does.
+    """
+    starts_P = _starts(tuple(lengths), query.device)
+    longest = max(lengths)
+    before = -1 if sliding_window is None else sliding_window - 1
+    query_THD, key_THD, value_THD = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    output_THD = varlen_attn(
+        query_THD,
+        key_THD,
+        value_THD,
+        starts_P,
+        starts_P,
+        longest,
+        longest,
+        scale=scale,
+        window_size=(before, 0),
+        **_GROUPED,
+    )
+    assert isinstance(output_THD, torch.Tensor)  # a pair only where more is asked for
+    return output_THD[None]
+
+
+@lru_cache(maxsize=8)
+def _starts(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Where each piece begins, and the end, (P + 1); every layer of a pass asks, and one copy serves all."""
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+
+
+@lru_cache(maxsize=8)
+def problem_with_device(device: torch.device) -> str | None:
+    """Why the kernel is not used there, in words; None where it is. Tried once in a process."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "it needs an NVIDIA GPU"
+    if torch.cuda.get_device_capability(device) < _CAPABILITY:
+        return "the GPU is too old for it"
+    return problem_when_tried(device)
+
+
+def problem_when_tried(device: torch.device) -> str | None:
+    """What is wrong with the kernel's results and gradients for a few made-up numbers; None where they are
+    those of attention piece by piece, to the rounding of bfloat16.
+    """
+    generator = torch.Generator().manual_seed(0)
+    heads, few = _TRIED_HEADS
+    shapes = [(1, count, sum(_TRIED_LENGTHS), _TRIED_WIDTH) for count in (heads, few, few, heads)]
+    *inputs, weights = (torch.randn(shape, generator=generator).to(torch.bfloat16) for shape in shapes)
+    weights = weights.transpose(1, 2)
+    try:
+        found = _with_gradients(lambda q, k, v: attend(q, k, v, _TRIED_LENGTHS), inputs, weights, device)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    expected = _with_gradients(_piece_by_piece, [tensor.float() for tensor in inputs], weights.float())
+    off = max(
+        float((ours - theirs).abs().max() / theirs.abs().max())
+        for ours, theirs in zip(found, expected, strict=True)
+    )
+    return None if off <= _TOLERANCE else f"what it computes is off by {off:.2g} of the largest value"
+
+
+def _with_gradients(
+    attention: Callable[..., torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    weights: torch.Tensor,
+    device: torch.device = _CPU,
+) -> list[torch.Tensor]:
+    """The output, and the gradient of its weighted sum by each input."""
+    with torch.enable_grad():
+        leaves = [tensor.to(device).requires_grad_() for tensor in inputs]
+        output = attention(*leaves)
+        gradients = torch.autograd.grad(output, leaves, weights.to(device))
+    return [tensor.detach().float().cpu() for tensor in (output, *gradients)]
+
+
+def _piece_by_piece(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    pieces = zip(*(tensor.split(_TRIED_LENGTHS, dim=2) for tensor in (query, key, value)), strict=True)
+    outputs = [
+        functional.scaled_dot_product_attention(*piece, is_causal=True, enable_gqa=True) for piece in pieces
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2)

@@ -1,0 +1,177 @@
+"""What only a GPU shows: a training is that of the CPU, and its kernels keep packed sequences apart.
+
+Skipped without one.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+from figa_core.errors import TrainingError
+from figa_core.training import stop, varlen
+from figa_core.training.attention import use_packed_attention
+from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.metrics import StepMetrics, read_metrics
+from tests.figa_core.training.jobs import training_job
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+GPU = torch.device("cuda", 0)
+ROUNDING = {"float32": 1e-4, "bfloat16": 0.05}
+LENGTHS = (300, 17, 150, 1, 222)
+SIZES: dict[str, Any] = {
+    "vocab_size": 997,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+def train(
+    model: Path, shards: Path, output: Path, *, stop_at: int | None = None, **changes: object
+) -> tuple[TrainingResult, list[StepMetrics]]:
+    job = training_job(model, shards, output, **{"processes": 1, **changes})
+
+    def look(metrics: StepMetrics) -> None:
+        if metrics.step == stop_at:
+            stop.ask(job.output)
+
+    result = run_training(job, on_step=look, log_path=output.with_suffix(".log"))
+    return result, list(read_metrics(job.metrics_path))
+
+
+@pytest.fixture(scope="module")
+def on_the_cpu(
+    model_dir: Path, shards_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[StepMetrics]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        return train(model_dir, shards_dir, tmp_path_factory.mktemp("cpu") / "training")[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+def test_a_training_has_the_losses_of_the_cpu(
+    model_dir: Path,
+    shards_dir: Path,
+    on_the_cpu: list[StepMetrics],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    dtype: str,
+    zero_stage: int,
+) -> None:
+    caplog.set_level(logging.INFO, logger="figa_core")
+    result, steps = train(model_dir, shards_dir, tmp_path / "training", dtype=dtype, zero_stage=zero_stage)
+    assert result.overflowed_steps == result.skipped_steps == 0
+    largest = max(abs(step.loss) for step in on_the_cpu)
+    for ours, theirs in zip(steps, on_the_cpu, strict=True):
+        assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
+    assert any("(cuda)" in message for message in caplog.messages)
+    model = LlamaForCausalLM.from_pretrained(result.model_dir)
+    assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero_stage"), [("float32", 2), ("float32", 3), ("bfloat16", 2), ("bfloat16", 3)]
+)
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
+    model_dir: Path, shards_dir: Path, tmp_path: Path, dtype: str, zero_stage: int
+) -> None:
+    how: dict[str, Any] = {"dtype": dtype, "zero_stage": zero_stage}
+    _, whole = train(model_dir, shards_dir, tmp_path / "whole", **how)
+    with pytest.raises(TrainingError, match="without a result"):
+        train(model_dir, shards_dir, tmp_path / "stopped", stop_at=15, **how)
+    _, resumed = train(model_dir, shards_dir, tmp_path / "stopped", **how)
+    assert [step.step for step in resumed] == [step.step for step in whole]
+    largest = max(abs(step.loss) for step in whole)
+    # The GPU adds in another order each time.
+    for ours, theirs in zip(resumed, whole, strict=True):
+        assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
+
+
+def test_more_ranks_than_gpus_are_refused_in_words(model_dir: Path, shards_dir: Path, tmp_path: Path) -> None:
+    ranks = torch.cuda.device_count() + 1
+    with pytest.raises(TrainingError, match=f"no GPU for rank {ranks - 1}"):
+        train(model_dir, shards_dir, tmp_path / "training", processes=ranks)
+
+
+def test_the_variable_length_kernel_computes_what_attention_piece_by_piece_does() -> None:
+    assert varlen.problem_with_device(GPU) is None
+
+
+def sequences() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(997, (1, length), generator=generator).to(GPU) for length in LENGTHS]
+
+
+def packed(model: Any, ids: list[torch.Tensor]) -> torch.Tensor:
+    positions = torch.cat([torch.arange(length) for length in LENGTHS])[None].to(GPU)
+    return model(
+        input_ids=torch.cat(ids, dim=1), position_ids=positions, use_cache=False, piece_lengths=LENGTHS
+    ).logits
+
+
+def off(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    ours, theirs = ours.detach().float(), theirs.detach().float()
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)])
+@pytest.mark.parametrize("window", [None, 64])
+def test_packed_sequences_are_answered_and_learnt_as_each_alone(
+    dtype: torch.dtype, rounding: float, window: int | None
+) -> None:
+    torch.manual_seed(0)
+    model: Any = (
+        LlamaForCausalLM(LlamaConfig(**SIZES))
+        if window is None
+        else MistralForCausalLM(MistralConfig(**SIZES, sliding_window=window))
+    )
+    assert use_packed_attention(model)
+    model.to(GPU, dtype)
+    ids = sequences()
+    answers = [
+        packed(model, ids),
+        torch.cat([model(input_ids=i, use_cache=False).logits for i in ids], dim=1),
+    ]
+    assert off(*answers) <= rounding
+    gradients: list[list[torch.Tensor]] = []
+    for logits in answers:
+        weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(2)).to(GPU)
+        gradients.append(
+            list(torch.autograd.grad((logits.float() * weights).sum(), list(model.parameters())))
+        )
+    for ours, theirs in zip(*gradients, strict=True):
+        assert off(ours, theirs) <= rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_changed_sequence_leaves_its_neighbours_as_they_were(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model: Any = LlamaForCausalLM(LlamaConfig(**SIZES))
+    assert use_packed_attention(model)
+    model.to(GPU, dtype)
+    first, *others = sequences()
+    with torch.no_grad():
+        before, after = packed(model, [first, *others]), packed(model, [(first + 1) % 997, *others])
+    torch.testing.assert_close(after[:, LENGTHS[0] :], before[:, LENGTHS[0] :])
+    assert not torch.allclose(after[:, : LENGTHS[0]], before[:, : LENGTHS[0]])
+
+
+def test_a_full_gpu_is_told_with_what_to_change(
+    model_dir: Path, shards_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "per_process_memory_fraction:0.00002")
+    with pytest.raises(TrainingError, match=r"the GPU's memory is full\. Lower training\.tokens_per_batch"):
+        train(model_dir, shards_dir, tmp_path / "training")
