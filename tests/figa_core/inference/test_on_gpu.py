@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from figa_core.chat.format import ChatFormat
+from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer, release_memory
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.sandbox.build import Sandbox
@@ -36,14 +37,8 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def _generate(
     sandbox: Sandbox, chat: ChatFormat, requests: list[GenerationRequest], temperature: float
 ) -> dict[str, Generation]:
-    generator = TransformersGenerator(
-        sandbox.base_model,
-        temperature=temperature,
-        top_p=1.0,
-        max_tokens=40,
-        stop_token_ids=chat.stop_token_ids,
-    )
-    return generations(generator.generate(requests))
+    settings = Generating(sandbox.base_model, chat.stop_token_ids, temperature, max_tokens=40)
+    return generations(TransformersGenerator(settings).generate(requests))
 
 
 def test_greedy_answers_are_those_of_the_cpu(
@@ -70,7 +65,7 @@ def test_sampling_is_repeatable(
 def test_rewards_are_those_of_the_cpu(
     sandbox: Sandbox, scoring_requests: list[ScoringRequest], on_the_cpu: pytest.MonkeyPatch
 ) -> None:
-    expected = rewards(TransformersScorer(sandbox.reward_model).score(scoring_requests))
+    expected = rewards(TransformersScorer(Scoring(sandbox.reward_model)).score(scoring_requests))
     on_the_cpu.undo()
-    found = rewards(TransformersScorer(sandbox.reward_model).score(scoring_requests))
+    found = rewards(TransformersScorer(Scoring(sandbox.reward_model)).score(scoring_requests))
     assert found == pytest.approx(expected, abs=1e-4)
