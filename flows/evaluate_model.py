@@ -10,7 +10,7 @@ from figa_core.config import PipelineConfig
 from figa_core.errors import InputError
 from figa_core.records import Split
 from figa_core.report.data import ReportData
-from figa_core.storage import summary
+from figa_core.storage.evaluations import evaluations_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
 from flows.run.artifacts import publish_report
@@ -77,7 +77,7 @@ def _label_of(model: Path, workspace: Path) -> str:
 def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) -> None:
     """Raises InputError if the report shows another model under this label."""
     generator = generator_id(run.workspace, config.generation, _sampling(config, model))
-    rows = summary.evaluations(run.workspace.store.database, run.run_id)
+    rows = evaluations_of(run.workspace.database, run.run_id)
     taken = {row.generator_id for row in rows if row.label == label} - {generator}
     own = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
     if taken or (label in own and not any(row.label == label for row in rows)):

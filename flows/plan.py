@@ -68,11 +68,11 @@ def make_plan(config: PipelineConfig) -> Plan:
     spent = None
     rows: Iterator[_Row] = iter(())
     exact = False
-    if workspace.store.database.path.is_file():
-        workspace.store.create()  # a workspace of an older version gets its migrations
+    if workspace.database.path.is_file():
+        workspace.database.create()  # a workspace of an older version gets its migrations
         run = identify(workspace, config)
-        spent = revisions.spent(workspace.store.database, run.run_id).usd
-        exact = bool(revisions.statuses(workspace.store.database, run.run_id))
+        spent = revisions.spent(workspace.database, run.run_id).usd
+        exact = bool(revisions.statuses(workspace.database, run.run_id))
         if exact:
             rows = _open_rows(workspace, run.run_id, run.templates)
     if not exact:
@@ -141,7 +141,7 @@ def _sum(config: PipelineConfig, rows: Iterator[_Row], *, exact: bool, spent_usd
 
 
 def _open_rows(workspace: Workspace, run_id: str, templates: PromptTemplates) -> Iterator[_Row]:
-    for row in chain.from_iterable(revisions.iter_open(workspace.store.database, run_id, _PAGE_ROWS)):
+    for row in chain.from_iterable(revisions.iter_open(workspace.database, run_id, _PAGE_ROWS)):
         yield _row(templates, row.messages, row.response, row.reference)
 
 

@@ -8,7 +8,8 @@ from figa_core.processes.lease import describe_holder, is_held
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.storage import revisions, summary
-from figa_core.storage.store import INTERRUPTED, RUNNING
+from figa_core.storage.evaluations import evaluations_of
+from figa_core.storage.runs import INTERRUPTED, RUNNING, Run, find_run, latest_runs
 from flows.run.existing import existing_workspace
 from tasks.report import collect, funnel_of, time_of_report, write
 from tasks.revised import open_rows_text
@@ -21,7 +22,7 @@ def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, 
     Raises:
         InputError: there is no such run.
     """
-    run = summary.run(workspace.store.database, run_id)
+    run = find_run(workspace.database, run_id)
     data = collect(workspace, run.run_id, time_of_report())
     path = workspace.report(run.run_id)
     write(data, path)
@@ -40,14 +41,14 @@ def workspace_status(directory: Path) -> dict[str, Any]:
     return {
         "workspace": str(directory),
         "held_by": describe_holder(directory) if held else None,
-        "runs": [_run_status(workspace, run, held=held) for run in summary.runs(workspace.store.database)],
+        "runs": [_run_status(workspace, run, held=held) for run in latest_runs(workspace.database)],
     }
 
 
-def _run_status(workspace: Workspace, run: summary.RunRow, *, held: bool) -> dict[str, Any]:
-    database = workspace.store.database
+def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]:
+    database = workspace.database
     killed = run.status == RUNNING and not held  # who writes its end was not asked
-    funnel = funnel_of(summary.counts(database, run.run_id, run.settings.get("generator", "")))
+    funnel = funnel_of(summary.counts(database, run.run_id, run.found.generator))
     report = workspace.report(run.run_id)
     waiting = revisions.open_by_kind(database, run.run_id)
     return {
@@ -73,18 +74,18 @@ def _run_status(workspace: Workspace, run: summary.RunRow, *, held: bool) -> dic
                 "standard_error": row.standard_error,
                 "left_out": row.left_out,
             }
-            for row in summary.evaluations(database, run.run_id)
+            for row in evaluations_of(database, run.run_id)
         ],
         "report": str(report.resolve()) if report.is_file() else None,
     }
 
 
-def _spending(workspace: Workspace, run: summary.RunRow, waiting: int) -> dict[str, float | int | None]:
+def _spending(workspace: Workspace, run: Run, waiting: int) -> dict[str, float | int | None]:
     """US dollars spent and left, and minutes to go at the configured limits."""
-    spent = revisions.spent(workspace.store.database, run.run_id)
+    spent = revisions.spent(workspace.database, run.run_id)
     budget = run.config.get("spending", {}).get("budget_usd")
     revision = run.config.get("revision", {})
-    calls = summary.calls(workspace.store.database, run.run_id, run.started_at)
+    calls = revisions.calls(workspace.database, run.run_id, run.started_at)
     tokens_each = (calls.prompt_tokens + calls.completion_tokens) / max(calls.calls, 1)
     minutes = max(
         waiting / revision.get("requests_per_minute", float("inf")),

@@ -16,13 +16,17 @@ from figa_core.evaluation.statistics import estimate
 from figa_core.evaluation.verifier import judge, load_verifier
 from figa_core.ports import ProgressCallback, RowFailure
 from figa_core.records import Score, Split
-from figa_core.storage.failures import (
+from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
+from figa_core.storage.responses import Samples
+from figa_core.storage.scores import (
+    count_unscored,
     forget_score_failures,
+    iter_unscored,
+    responses_of,
     save_score_failures,
+    save_scores,
     score_failures,
-    without_value,
 )
-from figa_core.storage.rows import responses_of
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
 from tasks.workspace import Workspace
@@ -81,32 +85,43 @@ def _estimate(
     scorer: str,
 ) -> StageCounts:
     """Store the mean of one metric; the prompts with a value are counted, and the others by why."""
-    of_model = (run_id, generator, scorer, Split.HELD_OUT, config.max_prompts)
-    values = workspace.store.prompt_values(*of_model)
-    without = without_value(workspace.store.database, *of_model)
-    found, left_out = estimate(values.values()), sum(without.values())
+    samples = Samples(run_id, generator, Split.HELD_OUT, max_prompts=config.max_prompts)
+    found = estimate(prompt_values(workspace.database, samples, scorer).values())
+    without = without_value(workspace.database, samples, scorer)
+    left_out = sum(without.values())
     if found.mean is not None:
-        means = (found.n, found.mean, found.standard_error)
-        workspace.store.save_evaluation(run_id, label, generator, scorer, metric, means, left_out)
+        evaluation = Evaluation(
+            run_id=run_id,
+            label=label,
+            metric=metric,
+            generator_id=generator,
+            scorer_id=scorer,
+            n=found.n,
+            mean=found.mean,
+            standard_error=found.standard_error,
+            left_out=left_out,
+        )
+        save_evaluation(workspace.database, evaluation)
     return StageCounts(found.n + left_out, found.n, without)
 
 
 def _verify(
     workspace: Workspace, run_id: str, spec: str, generator: str, on_progress: ProgressCallback
 ) -> None:
-    store, scorer, verifier = workspace.store, verifier_id(spec), load_verifier(spec)
+    database, scorer, verifier = workspace.database, verifier_id(spec), load_verifier(spec)
     source = responses_of(run_id, generator, Split.HELD_OUT)
-    missing = store.count_unscored(source, scorer)
-    failures = Failures(partial(save_score_failures, store.database, scorer), missing)
-    for page in store.iter_unscored(source, scorer):
+    missing = count_unscored(database, source, scorer)
+    failures = Failures(partial(save_score_failures, database, scorer), missing)
+    for page in iter_unscored(database, source, scorer):
         judged = [(s.subject_id, judge(verifier, s.messages, s.text)) for s in page]
-        failures.done += store.save_scores([Score(k, scorer, v) for k, v in judged if not isinstance(v, str)])
+        good = [Score(key, scorer, value) for key, value in judged if not isinstance(value, str)]
+        failures.done += save_scores(database, good)
         failures.add([RowFailure(key, value) for key, value in judged if isinstance(value, str)])
         on_progress(failures.rows, missing)
     check_failures(
-        score_failures(store.database, source, scorer),
+        score_failures(database, source, scorer),
         what=f"responses have no value of evaluation.verifier = {spec!r}",
         advice="It gets (messages, text), and must return a number from 0 to 1.",
         error=EvaluationError,
-        forget=partial(forget_score_failures, store.database, source, scorer),
+        forget=partial(forget_score_failures, database, source, scorer),
     )

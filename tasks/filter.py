@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import chain
 
 from prefect import task
@@ -17,6 +16,7 @@ from figa_core.records import Decision
 from figa_core.revision.prompt import PromptTemplates
 from figa_core.storage import revisions
 from figa_core.storage.pairs import (
+    Admissible,
     RevisionRecipe,
     RunScores,
     decide_admissions,
@@ -24,7 +24,7 @@ from figa_core.storage.pairs import (
     median_reward,
     replace_pairs,
 )
-from figa_core.storage.rows import Admissible
+from figa_core.storage.runs import Findings, save_findings
 from tasks.results import StageCounts
 from tasks.workspace import Workspace
 
@@ -56,7 +56,7 @@ def filter_responses(
     Raises:
         NothingToDoError: the thresholds keep nothing.
     """
-    database, scores = workspace.store.database, RunScores(run_id, generator, scorer)
+    database, scores = workspace.database, RunScores(run_id, generator, scorer)
     thresholds = resolve_thresholds(
         config.response_reward_below,
         config.reference_reward_above,
@@ -69,7 +69,7 @@ def filter_responses(
         return tally.add(keep(page, thresholds, lowest_only=config.samples_kept == "lowest"))
 
     replace_pairs(database, scores, decide, recipe)
-    workspace.store.save_run_settings(run_id, {"thresholds": asdict(thresholds)})
+    save_findings(workspace.database, run_id, Findings(thresholds=thresholds))
     result = tally.counts()
     if result.n_out == 0:
         middle = median_reward(database, scores)
@@ -88,7 +88,7 @@ def admit(workspace: Workspace, run_id: str, config: AdmissionConfig, scorer: st
     Raises:
         NothingToDoError: not one revision is admitted.
     """
-    database, tally = workspace.store.database, _Tally()
+    database, tally = workspace.database, _Tally()
 
     def decide(page: Sequence[Admissible]) -> dict[str, Decision]:
         return tally.add(

@@ -18,12 +18,16 @@ from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
 from figa_core.records import FinishReason, Response, Split
-from figa_core.storage.failures import (
+from figa_core.storage.responses import (
+    Sample,
+    Samples,
+    count_missing_samples,
     forget_generation_failures,
     generation_failures,
+    iter_missing_samples,
     save_generation_failures,
+    save_responses,
 )
-from figa_core.storage.rows import Sample
 from tasks.engines import lent, sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
@@ -77,15 +81,14 @@ def generate(
     Raises:
         EngineError: the engine cannot be used, or fails for too many of the samples.
     """
-    store = workspace.store
-    database = store.database
+    database = workspace.database
     generator = generator_id(workspace, config, sampling)
-    wanted = (run_id, generator, sampling.split, sampling.samples, sampling.max_prompts)
-    missing = store.count_missing_samples(*wanted)
+    wanted = Samples(run_id, generator, sampling.split, sampling.samples, sampling.max_prompts)
+    missing = count_missing_samples(database, wanted)
     failures = Failures(partial(_save_failures, workspace, generator), missing)
     if missing:
         chat = load_chat_format(sampling.model)
-        pages = store.iter_missing_samples(*wanted)
+        pages = iter_missing_samples(database, wanted)
         length, requests = sampled_length(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
@@ -95,12 +98,12 @@ def generate(
             engine = lender.generator(config.engine, settings, work, workspace.scratch("generate"))
             for batch in engine.generate(requests):
                 drawn = [row for row in batch if not isinstance(row, RowFailure)]
-                failures.done += store.save_responses(generator, _responses(chat, drawn, generator))
+                failures.done += save_responses(database, generator, _responses(chat, drawn, generator))
                 failures.add([row for row in batch if isinstance(row, RowFailure)])
                 on_progress(failures.rows, missing)
                 if failures.hopeless:
                     break
-    of_run = (database, run_id, generator, sampling.split)
+    of_run = (database, wanted.of_all_prompts())
     check_failures(
         failures.so_far() if failures.hopeless else generation_failures(*of_run),
         what="samples could not be drawn",
@@ -128,7 +131,7 @@ def _settings(
 
 def _save_failures(workspace: Workspace, generator: str, failures: Sequence[RowFailure]) -> None:
     rows = [(*_sample_of(failure.row_id), failure.reason) for failure in failures]
-    save_generation_failures(workspace.store.database, generator, rows)
+    save_generation_failures(workspace.database, generator, rows)
 
 
 def _sample_of(request_id: str) -> tuple[str, int]:

@@ -16,8 +16,15 @@ from figa_core.ports import ProgressCallback
 from figa_core.prompts.read import BadRow, RowFormat, read_prompts, reason_kind
 from figa_core.records import Prompt
 from figa_core.row_failures import too_many
-from figa_core.storage import imported
 from figa_core.storage.first_rows import FirstRows
+from figa_core.storage.prompts import (
+    count_prompts,
+    forget_bad_rows,
+    keep_only,
+    save_bad_rows,
+    save_prompts,
+    take_out,
+)
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
@@ -51,17 +58,17 @@ def import_prompts(
         NothingToDoError: not one row of it can be used.
     """
     check = PromptCheck(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
-    store = workspace.store
+    database = workspace.database
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []
     rows = by_reward = 0
-    imported.forget_bad_rows(store.database, run_id)
+    forget_bad_rows(database, run_id)
     with FirstRows(workspace.scratch("import")) as first_rows:
         for batch in in_shards(read_prompts(config.path, row_format(config), config.limit), _BATCH_ROWS):
             good, bad, out = check.sort_out(batch, first_rows)
-            store.import_prompts(run_id, good)
-            store.save_bad_rows(run_id, bad)
-            imported.take_out(store.database, run_id, out)
+            save_prompts(database, run_id, good)
+            save_bad_rows(database, run_id, bad)
+            take_out(database, run_id, out)
             reasons.update(reason_kind(row.reason) for row in bad)
             by_reward += sum(row.reason.startswith(_REWARD_REFUSES) for row in bad)
             refused += [row for row in bad if row.reason.startswith(_REWARD_REFUSES)][
@@ -69,8 +76,8 @@ def import_prompts(
             ]
             rows += len(batch)
             on_progress(rows, rows)  # how many the file holds is only known at its end
-        if imported.count_prompts(store.database, run_id) > rows - reasons.total():
-            imported.keep_only(store.database, run_id, first_rows.prompt_ids())
+        if count_prompts(database, run_id) > rows - reasons.total():
+            keep_only(database, run_id, first_rows.prompt_ids())
     usable = rows - reasons.total()
     if too_many(by_reward, usable + by_reward):
         raise _refused_by_reward(reward_model, refused, by_reward, usable + by_reward)

@@ -7,8 +7,8 @@ from figa_core.config import PipelineConfig
 from figa_core.errors import FigaError
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.report.data import ModelChange
-from figa_core.storage import summary
-from figa_core.storage.summary import EvaluationRow, RunRow
+from figa_core.storage.evaluations import Evaluation, same_responses
+from figa_core.storage.runs import Run
 from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, read_manifest
 from figa_core.training.objectives.registry import label_of, objective_names
 from tasks.train import BASE_LABEL
@@ -19,7 +19,7 @@ class ModelChanges:
     """Looked up once for a report; `identity` and `change` by label, None where nothing is known."""
 
     def __init__(
-        self, workspace: Workspace, run: RunRow, rows: Iterable[EvaluationRow], config: PipelineConfig
+        self, workspace: Workspace, run: Run, rows: Iterable[Evaluation], config: PipelineConfig
     ) -> None:
         self._workspace, self._run, self._base = workspace, run, config.generation.model
         self._generators = {row.label: row.generator_id for row in rows}
@@ -53,7 +53,7 @@ class ModelChanges:
         base, own = self._generators.get(BASE_LABEL), self._generators.get(label)
         if base is None or own is None:
             return 0, 0
-        return summary.same_responses(self._workspace.store.database, self._run.run_id, base, own)
+        return same_responses(self._workspace.database, self._run.run_id, base, own)
 
     def _find_identities(self) -> Mapping[str, str]:
         """A generator's id, which is made of the model's files; that of the first with the same weights."""
@@ -68,9 +68,9 @@ class ModelChanges:
         return identities
 
 
-def _trainings(workspace: Workspace, run: RunRow) -> Iterable[tuple[str, tuple[Path, TrainingManifest]]]:
+def _trainings(workspace: Workspace, run: Run) -> Iterable[tuple[str, tuple[Path, TrainingManifest]]]:
     for objective in objective_names():
-        training_id = run.settings.get(f"training.{objective}")
+        training_id = run.found.trainings.get(objective)
         directory = workspace.training(training_id) if training_id else None
         manifest = read_manifest(directory) if directory else None
         if directory is not None and manifest is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 
 from prefect import task
@@ -27,7 +28,10 @@ from figa_core.report.tokens import example_of
 from figa_core.shards.manifest import read_manifest as read_shard_manifest
 from figa_core.shards.read import find_pairs
 from figa_core.storage import revisions, summary
-from figa_core.storage.summary import Counts, EvaluationRow, RunRow
+from figa_core.storage.evaluations import Evaluation, evaluations_of, prompt_values
+from figa_core.storage.responses import Samples
+from figa_core.storage.runs import Run, find_run
+from figa_core.storage.summary import Counts
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
 from figa_core.training.objectives.base import Objective
@@ -77,12 +81,12 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
     Raises:
         InputError: there is no such run.
     """
-    database = workspace.store.database
-    run = summary.run(database, run_id)
+    database = workspace.database
+    run = find_run(database, run_id)
     config = PipelineConfig.model_validate(run.config)
-    generator, scorer = run.settings.get("generator", ""), run.settings.get("scorer", "")
+    generator, scorer = run.found.generator, run.found.scorer
     counts = summary.counts(database, run_id, generator)
-    rows = summary.evaluations(database, run_id)
+    rows = evaluations_of(database, run_id)
     changes = ModelChanges(workspace, run, rows, config)
     objectives = (config.loss.objective, *config.evaluation.baselines)
     return ReportData(
@@ -104,10 +108,10 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
     )
 
 
-def _notes(workspace: Workspace, run: RunRow, config: PipelineConfig) -> Iterator[str]:
+def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[str]:
     if config.workspace.note:
         yield config.workspace.note
-    shard_set_id = run.settings.get("shards")
+    shard_set_id = run.found.shard_set_id
     manifest = read_shard_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
     if manifest is not None:
         yield (
@@ -139,23 +143,30 @@ def _drops(reasons: Mapping[str, int]) -> tuple[Drop, ...]:
     return tuple(Drop(reason, count) for reason, count in reasons.items() if count)
 
 
-def _rewards(workspace: Workspace, run: RunRow, generator: str, scorer: str) -> RewardSamples:
-    found = summary.rewards(workspace.store.database, run.run_id, generator, scorer)
-    thresholds = run.settings.get("thresholds", {})
+def _rewards(workspace: Workspace, run: Run, generator: str, scorer: str) -> RewardSamples:
+    found = summary.rewards(workspace.database, run.run_id, generator, scorer)
+    thresholds = run.found.thresholds
     return RewardSamples(
         initial=tuple(found["initial"]),
         revised=tuple(found["revised"]),
         reference=tuple(found["reference"]),
-        response_below=thresholds.get("response_reward_below"),
-        reference_above=thresholds.get("reference_reward_above") if found["reference"] else None,
+        response_below=_drawn(thresholds.response_reward_below) if thresholds else None,
+        reference_above=_drawn(thresholds.reference_reward_above)
+        if thresholds and found["reference"]
+        else None,
     )
 
 
-def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer: str) -> tuple[Example, ...]:
-    shard_set_id = run.settings.get("shards")
+def _drawn(threshold: float) -> float | None:
+    """None for a quantile of nothing."""
+    return None if isnan(threshold) else threshold
+
+
+def _examples(workspace: Workspace, run: Run, config: PipelineConfig, scorer: str) -> tuple[Example, ...]:
+    shard_set_id = run.found.shard_set_id
     if shard_set_id is None:
         return ()
-    spread = summary.spread_pairs(workspace.store.database, run.run_id, scorer, _EXAMPLES)
+    spread = summary.spread_pairs(workspace.database, run.run_id, scorer, _EXAMPLES)
     rows = {row.pair_id: row for row in spread}
     pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
     decode = load_chat_format(config.generation.model).decode
@@ -171,17 +182,17 @@ def _examples(workspace: Workspace, run: RunRow, config: PipelineConfig, scorer:
     )
 
 
-def _curves(workspace: Workspace, run: RunRow, objectives: Iterable[str]) -> Iterable[TrainingCurve]:
+def _curves(workspace: Workspace, run: Run, objectives: Iterable[str]) -> Iterable[TrainingCurve]:
     for objective in objectives:
-        training_id = run.settings.get(f"training.{objective}")
+        training_id = run.found.trainings.get(objective)
         if training_id is None:
             continue
         yield curve_of(workspace.training(training_id), objective)
 
 
-def _trained(workspace: Workspace, run: RunRow, objective: str) -> str | None:
+def _trained(workspace: Workspace, run: Run, objective: str) -> str | None:
     """The label of the objective's model if its training has finished."""
-    training_id = run.settings.get(f"training.{objective}")
+    training_id = run.found.trainings.get(objective)
     finished = training_id and (workspace.training(training_id) / MANIFEST_NAME).is_file()
     return label_of(objective) if finished else None
 
@@ -226,7 +237,7 @@ def _curve(
 def _others(
     workspace: Workspace,
     run_id: str,
-    rows: list[EvaluationRow],
+    rows: list[Evaluation],
     config: PipelineConfig,
     changes: ModelChanges,
 ) -> Iterator[ModelScores]:
@@ -242,14 +253,17 @@ def _others(
 def _scores(
     workspace: Workspace,
     run_id: str,
-    rows: Iterable[EvaluationRow],
+    rows: Iterable[Evaluation],
     label: str,
     config: PipelineConfig,
     changes: ModelChanges,
 ) -> ModelScores | None:
+    most = config.evaluation.max_prompts
     values = {
-        row.metric: workspace.store.prompt_values(
-            run_id, row.generator_id, row.scorer_id, Split.HELD_OUT, config.evaluation.max_prompts
+        row.metric: prompt_values(
+            workspace.database,
+            Samples(run_id, row.generator_id, Split.HELD_OUT, max_prompts=most),
+            row.scorer_id,
         )
         for row in rows
         if row.label == label
@@ -265,8 +279,8 @@ def _scores(
     )
 
 
-def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:
-    calls = summary.calls(workspace.store.database, run.run_id, run.started_at)
+def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:
+    calls = revisions.calls(workspace.database, run.run_id, run.started_at)
     if not calls.calls:
         return None
     return RevisionCalls(
@@ -277,7 +291,7 @@ def _calls(workspace: Workspace, run: RunRow, config: PipelineConfig, counts: Co
         prompt_tokens=calls.prompt_tokens,
         completion_tokens=calls.completion_tokens,
         wall_time_s=calls.seconds_since_start,
-        cost=_cost(revisions.spent(workspace.store.database, run.run_id)),
+        cost=_cost(revisions.spent(workspace.database, run.run_id)),
         calls_this_run=calls.since_start,
     )
 

@@ -47,7 +47,7 @@ class OpenReviser:
     async def take_in(self) -> None:
         """Store what the journal holds, in a thread: answers keep coming in."""
         async with self._intake:
-            await asyncio.to_thread(take_in, self.workspace.store.database, self.workspace.journal)
+            await asyncio.to_thread(take_in, self.workspace.database, self.workspace.journal)
 
 
 BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
@@ -56,7 +56,7 @@ BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
 @task(name="take-in-journal", cache_policy=NO_CACHE)
 def take_in_journal(workspace: Workspace) -> Intake:
     """Store what an earlier run paid for and could not store any more, also for a database that was lost."""
-    return take_in(workspace.store.database, workspace.journal, again=True)
+    return take_in(workspace.database, workspace.journal, again=True)
 
 
 @task(name="revise-batch", task_run_name="revise batch {batch.number}", cache_policy=NO_CACHE)
@@ -67,7 +67,7 @@ async def revise_batch(reviser: OpenReviser, batch: Batch) -> int:
         OpenRevisionsError: rows of the batch remain without an answer.
         ReviserError: the endpoint refuses the whole run; what was answered is stored.
     """
-    database = reviser.workspace.store.database
+    database = reviser.workspace.database
     rows = await asyncio.to_thread(revisions.requests, database, reviser.run_id, batch)
     try:
         async for _ in reviser.client.revise(rows):
@@ -101,7 +101,7 @@ async def revise(
     Raises:
         ReviserError: the endpoint refuses more rows than are tolerated; what was answered is stored.
     """
-    database = workspace.store.database
+    database = workspace.database
     if known := await use_stored_answers(workspace, run_id, sections.prompt):
         on_note(
             f"{known:,} rows need no call: answers to runs with other limits, judged by those of this run"
@@ -127,7 +127,7 @@ async def revise(
 
 
 def _summary(workspace: Workspace, run_id: str, stopped_by: ReviserError | None) -> Revised:
-    database = workspace.store.database
+    database = workspace.database
     statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)
     return Revised(
@@ -157,7 +157,7 @@ async def _open(
         on_progress(done, asked)
 
     settings, shared_limit = reviser_settings(sections), sections.batches.shared_limit
-    spent = revisions.spent(workspace.store.database, run_id)
+    spent = revisions.spent(workspace.database, run_id)
     budget = Budget(sections.spending.budget_usd, spent.usd or 0.0)
     async with (
         shared_permits(shared_limit) if shared_limit else nullcontext() as permits,

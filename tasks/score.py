@@ -17,8 +17,19 @@ from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback, RowFailure, ScoringRequest
 from figa_core.records import Score, Split
-from figa_core.storage.failures import forget_score_failures, save_score_failures, score_failures
-from figa_core.storage.rows import Source, Subject, references_of, responses_of, revisions_of
+from figa_core.storage.scores import (
+    Source,
+    Subject,
+    count_unscored,
+    forget_score_failures,
+    iter_unscored,
+    references_of,
+    responses_of,
+    revisions_of,
+    save_score_failures,
+    save_scores,
+    score_failures,
+)
 from tasks.engines import lent, sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures, check_failures
@@ -87,12 +98,11 @@ def _score(
     engines: Engines | None,
     on_progress: ProgressCallback,
 ) -> StageCounts:
-    store, scorer = workspace.store, scorer_id(workspace, config)
-    database = store.database
-    missing = store.count_unscored(source, scorer)
+    database, scorer = workspace.database, scorer_id(workspace, config)
+    missing = count_unscored(database, source, scorer)
     failures = Failures(partial(save_score_failures, database, scorer), missing)
     if missing:
-        chat, pages = load_chat_format(config.model), store.iter_unscored(source, scorer)
+        chat, pages = load_chat_format(config.model), iter_unscored(database, source, scorer)
         length, requests = sampled_length(
             _requests(chat, pages, config.max_length, failures.add), lambda request: request.token_ids
         )
@@ -106,7 +116,7 @@ def _score(
             engine = lender.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
             for batch in engine.score(requests):
                 good, failed = _sort_out(batch, scorer)
-                failures.done += store.save_scores(good)
+                failures.done += save_scores(database, good)
                 failures.add(failed)
                 on_progress(failures.rows, missing)
                 if failures.hopeless:

@@ -16,7 +16,7 @@ from tasks.workspace import Workspace
 
 async def use_stored_answers(workspace: Workspace, run_id: str, prompt: RevisionPromptConfig) -> int:
     """Judge stored answers by this run's limits; returns the number of rows that this settles."""
-    database, settled, last = workspace.store.database, 0, ""
+    database, settled, last = workspace.database, 0, ""
     limits = {"max_edit_share": prompt.max_edit_share, "asked_again_max": prompt.asked_again_max}
     here = above_limit(prompt.max_edit_share)
     while page := await asyncio.to_thread(

@@ -14,7 +14,8 @@ from figa_core.errors import TrainingError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.shards.manifest import ShardManifest, read_manifest
-from figa_core.storage.rows import TrainingRow
+from figa_core.storage.runs import Findings, save_findings
+from figa_core.storage.trainings import Training, save_training
 from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob, TrainingSpec
@@ -149,7 +150,7 @@ def is_finished(job: TrainingJob) -> bool:
 
 def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel) -> None:
     """Store a finished training as this run's, wherever it was done; the caller holds the workspace."""
-    row = TrainingRow(
+    row = Training(
         training_id=job.training_id,
         run_id=run_id,
         objective=job.objective,
@@ -159,5 +160,5 @@ def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained
         steps=trained.counts.n_in,
         seconds=trained.seconds,
     )
-    workspace.store.save_training(row, model_fingerprint(trained.directory, workspace.fingerprints))
-    workspace.store.save_run_settings(run_id, {f"training.{job.objective}": job.training_id})
+    save_training(workspace.database, row, model_fingerprint(trained.directory, workspace.fingerprints))
+    save_findings(workspace.database, run_id, Findings(trainings={job.objective: job.training_id}))

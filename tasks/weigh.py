@@ -18,8 +18,8 @@ from figa_core.ports import ProgressCallback
 from figa_core.records import Decision, WeighedPair
 from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
-from figa_core.storage.admitted import AdmittedPairs
-from figa_core.storage.rows import AdmittedPair
+from figa_core.storage.admitted import AdmittedPair, AdmittedPairs, save_weighed_shards, save_weighings
+from figa_core.storage.runs import Findings, save_findings
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
 from tasks.results import StageCounts, no_progress
@@ -56,7 +56,7 @@ def weigh(
     weigh_texts = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
     scratch = workspace.scratch("weigh")
     try:
-        pairs = AdmittedPairs(workspace.store.database, run_id, scorer, scratch)
+        pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch)
         manifest = _write(workspace, pairs, weigh_texts, chat, config, scorer, on_progress)
         if manifest is not None:
             _mark_weighed(workspace, run_id, manifest)
@@ -107,8 +107,8 @@ def _write(
 
 def _mark_weighed(workspace: Workspace, run_id: str, manifest: ShardManifest) -> None:
     directory = workspace.shards(manifest.shard_set_id)
-    workspace.store.save_weighed_shards(run_id, [directory / shard.file for shard in manifest.shards])
-    workspace.store.save_run_settings(run_id, {"shards": manifest.shard_set_id})
+    save_weighed_shards(workspace.database, run_id, [directory / shard.file for shard in manifest.shards])
+    save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
 
 
 def _weighed(
@@ -129,9 +129,9 @@ def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_texts
     The set may be another run's, or this run may have been killed right after writing it: weighing just
     the pairs that are not in it finds the same reasons every way.
     """
-    store = workspace.store
+    database = workspace.database
     counts: dict[str, int] = {}
-    undecided = AdmittedPairs(store.database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
+    undecided = AdmittedPairs(database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
     for page in undecided.pages():
         outcomes = zip(page, weigh_texts([_texts(pair) for pair in page]), strict=True)
         decisions = {
@@ -139,7 +139,7 @@ def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_texts
             for pair, outcome in outcomes
             if isinstance(outcome, SkippedPair)
         }
-        store.save_weighings(run_id, decisions)
+        save_weighings(database, run_id, decisions)
         for reason, count in count_reasons(decisions).items():
             counts[reason] = counts.get(reason, 0) + count
     return counts

@@ -1,11 +1,11 @@
-"""Where a workspace keeps what: the paths, and the store in them."""
+"""Where a workspace keeps what: the paths, and the database in them."""
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from figa_core.errors import WorkspaceError
-from figa_core.storage.store import Store
+from figa_core.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Workspace:
             ) from error
 
     @property
-    def store(self) -> Store:
-        """The database; opened only while a method of it runs."""
-        return Store(self.directory)
+    def database(self) -> Database:
+        """The database; opened only while something reads or writes it."""
+        return Database(self.directory / "figa.duckdb")
 
     @property
     def journal(self) -> Path:

@@ -1,4 +1,4 @@
-"""The admitted pairs of one run with all their texts, as a snapshot for the weigh stage.
+"""Stage weigh: the admitted pairs of one run with all their texts, as a snapshot, and which were weighed.
 
 Their ids are hashes, so in the order of ids the texts of a pair are anywhere in their tables, and looking
 them up would read each table again for every page. Instead every table is streamed once, its rows are
@@ -7,18 +7,19 @@ one bucket, and the database is closed before the first pair is given out.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
-import orjson
 import pyarrow as pa
 
-from figa_core.records import FinishReason, Message
+from figa_core.records import Decision, FinishReason, Message
+from figa_core.storage import tables
 from figa_core.storage.database import Database
-from figa_core.storage.rows import AdmittedPair
 
 _BUCKET_ROWS = 1024
 _MOST_BUCKETS = 512  # each is an open file
@@ -40,11 +41,28 @@ _PLACES = """
 _PARTS = {
     "places": "SELECT place, pair_id, response_id, response_reward, revision_reward FROM places",
     "prompts": "SELECT place, messages FROM prompts t JOIN places ON t.rowid = prompt_row",
-    "responses": "SELECT place, text, finish_reason, token_ids FROM responses t "
-    "JOIN places ON t.rowid = response_row",
-    "revisions": "SELECT place, text FROM revisions t JOIN places ON t.rowid = revision_row",
-    "references": "SELECT place, text FROM reference_answers t JOIN places ON t.rowid = reference_row",
+    "responses": "SELECT place, text AS response_text, finish_reason AS response_finish, "
+    "token_ids AS response_token_ids FROM responses t JOIN places ON t.rowid = response_row",
+    "revisions": "SELECT place, text AS revision_text FROM revisions t JOIN places ON t.rowid = revision_row",
+    "references": "SELECT place, text AS reference_text FROM reference_answers t "
+    "JOIN places ON t.rowid = reference_row",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedPair:
+    """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
+
+    pair_id: str
+    response_id: str
+    messages: tuple[Message, ...]
+    response_text: str
+    response_finish: FinishReason
+    response_token_ids: tuple[int, ...]
+    revision_text: str
+    reference_text: str | None
+    response_reward: float
+    revision_reward: float
 
 
 class AdmittedPairs:
@@ -85,17 +103,14 @@ class AdmittedPairs:
     def pages(self) -> Iterator[list[AdmittedPair]]:
         """The pairs, about a thousand at a time (more where there are very many)."""
         for bucket in range(self._buckets):
-            known = self._read("places", bucket)
-            references = self._read("references", bucket)
-            text_at = dict(zip(*(column.to_pylist() for column in references.columns), strict=True))
-            columns = [
-                *(column.to_pylist() for column in known.columns[1:]),
-                *(c.to_pylist() for c in self._read("prompts", bucket).columns[1:]),
-                *(c.to_pylist() for c in self._read("responses", bucket).columns[1:]),
-                *(c.to_pylist() for c in self._read("revisions", bucket).columns[1:]),
-                [text_at.get(place) for place in known.column("place").to_pylist()],
-            ]
-            yield [_pair(*row) for row in zip(*columns, strict=True)]
+            columns: dict[str, list[Any]] = {}
+            for part in ("places", "prompts", "responses", "revisions"):
+                columns |= self._read(part, bucket).to_pydict()
+            references = self._read("references", bucket).to_pydict()
+            text_at = dict(zip(references["place"], references["reference_text"], strict=True))
+            columns["reference_text"] = [text_at.get(place) for place in columns.pop("place")]
+            rows = zip(*columns.values(), strict=True)
+            yield [_pair(**dict(zip(columns, row, strict=True))) for row in rows]
 
     def _scatter(self, connection: duckdb.DuckDBPyConnection, part: str, query: str) -> None:
         reader = connection.sql(query).to_arrow_reader(2048)
@@ -117,27 +132,36 @@ class AdmittedPairs:
         return str(self._scratch / f"{part}-{bucket:03d}.arrow")
 
 
+def save_weighings(database: Database, run_id: str, decisions: Mapping[str, Decision]) -> None:
+    """Store which admitted pairs went into the shards, and why the others did not; by response id."""
+    rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
+    with database.transaction() as connection:
+        connection.register("incoming", pa.Table.from_pylist(rows, schema=tables.DECISIONS))
+        connection.execute(
+            "UPDATE pairs SET weighed = i.accepted, weigh_reason = i.reason FROM incoming i "
+            "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",
+            [run_id],
+        )
+        connection.unregister("incoming")
+
+
+def save_weighed_shards(database: Database, run_id: str, files: Sequence[Path]) -> None:
+    """Mark as weighed the pairs of this run that are in these shard files."""
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE pairs SET weighed = true, weigh_reason = 'weighed' "
+            "FROM read_parquet($files) shard "
+            "WHERE pairs.run_id = $run AND pairs.admitted AND pairs.revision_id = shard.pair_id",
+            {"files": [str(path) for path in files], "run": run_id},
+        )
+
+
 def _pair(
-    pair_id: str,
-    response_id: str,
-    response_reward: float,
-    revision_reward: float,
-    messages: str,
-    response_text: str,
-    response_finish: str,
-    response_token_ids: Sequence[int],
-    revision_text: str,
-    reference_text: str | None,
+    *, messages: str, response_finish: str, response_token_ids: Sequence[int], **fields: Any
 ) -> AdmittedPair:
     return AdmittedPair(
-        pair_id=pair_id,
-        response_id=response_id,
-        messages=tuple(Message(m["role"], m["content"]) for m in orjson.loads(messages)),
-        response_text=response_text,
+        messages=tables.read_messages(messages),
         response_finish=FinishReason(response_finish),
         response_token_ids=tuple(response_token_ids),
-        revision_text=revision_text,
-        reference_text=reference_text,
-        response_reward=response_reward,
-        revision_reward=revision_reward,
+        **fields,
     )

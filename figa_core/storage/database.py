@@ -9,10 +9,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +23,9 @@ from figa_core.processes import interruption
 from figa_core.processes.interruptible import interruptible
 from figa_core.storage.migrations import migrate
 
+PAGE_ROWS = 2000
+"""Rows that are read at once where a stage walks through a table."""
+T = TypeVar("T")
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
 # How DuckDB puts it; more than a word, because its messages repeat the path.
@@ -131,6 +135,17 @@ class Database:
         with self.open() as connection:
             return connection.execute(query, values).fetchall()
 
+    def value(self, query: str, **values: Any) -> Any:
+        """What a query of one row and one column says."""
+        return self.fetch(query, **values)[0][0]
+
+    def records(self, kind: Callable[..., T], query: str, **values: Any) -> list[T]:
+        """All rows of one query as records: its columns have the names of the fields."""
+        with self.open() as connection:
+            found = connection.execute(query, values)
+            names = [column[0] for column in found.description or ()]
+            return [kind(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self._lock_timeout_s
         wait_s = _FIRST_WAIT_S
@@ -186,12 +201,41 @@ def insert_rows(
 
     `table` and the schema's names come from our code, never from data. Returns the number inserted.
     """
-    if not rows:
+    return _insert(connection, table, pa.Table.from_pylist(list(rows), schema=schema)) if rows else 0
+
+
+def insert_records(
+    connection: duckdb.DuckDBPyConnection, table: str, records: Sequence[Any], schema: pa.Schema, **same: Any
+) -> int:
+    """Like `insert_rows`, of records with attributes for the columns; `same` are values of all rows."""
+    if not records:
         return 0
-    incoming = pa.Table.from_pylist(list(rows), schema=schema)
+    columns = [
+        pa.array(
+            [same[name]] * len(records) if name in same else [getattr(record, name) for record in records],
+            type=kind,
+        )
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
+    return _insert(connection, table, pa.table(columns, schema=schema))
+
+
+def insert_one(
+    connection: duckdb.DuckDBPyConnection, table: str, record: Any, *, replace: bool = False
+) -> None:
+    """Insert a record with a field for each column; one whose key exists is left, or replaced."""
+    names = [field.name for field in fields(record)]
+    connection.execute(
+        f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO {table} ({', '.join(names)}) "
+        f"VALUES ({', '.join('?' * len(names))})",
+        [getattr(record, name) for name in names],
+    )
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, incoming: pa.Table) -> int:
     connection.register("incoming", incoming)
     try:
-        columns = ", ".join(schema.names)
+        columns = ", ".join(incoming.schema.names)
         result = connection.execute(
             f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming ON CONFLICT DO NOTHING"
         ).fetchone()

@@ -1,4 +1,4 @@
-"""What a run decides about its rows: which responses are revised (filter), which revisions are kept (admit).
+"""Stages filter and admit: which responses are revised (filter), which revisions are kept (admit).
 
 Rows stream through both: DuckDB gives them out a page at a time, and the decisions are set aside in a
 temporary table, which it moves to disk when it is large. Only when the last page is decided does one
@@ -19,15 +19,14 @@ from figa_core.filtering import Candidate
 from figa_core.processes.interruptible import interruptible
 from figa_core.records import Decision, RevisionStatus
 from figa_core.storage import tables
-from figa_core.storage.database import Database
-from figa_core.storage.rows import Admissible
+from figa_core.storage.database import PAGE_ROWS, Database
 
-PAGE_ROWS = 2000
 # DuckDB would otherwise keep every block it has read. What a transaction changes it has to keep, some 0.3 kB
 # a row, and would fail where a limit does not let it.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _CANDIDATES = """
-    SELECT r.response_id, r.prompt_id, s.value AS reward, y.value, sf.kind, yf.kind, rp.reference_id
+    SELECT r.response_id, r.prompt_id, s.value AS response_reward, y.value AS reference_reward,
+           sf.kind AS response_failure, yf.kind AS reference_failure, rp.reference_id
     FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
     LEFT JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
@@ -40,7 +39,8 @@ _CANDIDATES = """
       AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
     ORDER BY r.prompt_id, r.response_id"""
 _ADMISSIBLE = """
-    SELECT pairs.response_id, before.value, after.value, coalesce(af.kind, bf.kind)
+    SELECT pairs.response_id, before.value AS response_reward, after.value AS revision_reward,
+           coalesce(af.kind, bf.kind) AS failure
     FROM pairs JOIN revisions v USING (revision_id)
     LEFT JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
     LEFT JOIN score_failures bf ON bf.subject_id = pairs.response_id AND bf.scorer_id = $scorer
@@ -75,6 +75,17 @@ _FORGET_PAIRS = (
 _ADMIT_PAIRS = """
     UPDATE pairs SET admitted = d.accepted, admit_reason = d.reason FROM decided d
     WHERE pairs.run_id = $run AND pairs.response_id = d.response_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Admissible:
+    """A successful revision with both rewards, for the guard; `failure` says why one is missing."""
+
+    response_id: str
+    response_reward: float | None
+    revision_reward: float | None
+    failure: str | None = None
+
 
 Keep = Callable[[Sequence[Candidate]], Mapping[str, Decision]]
 """Decides a page of candidates, by response id."""
@@ -146,8 +157,7 @@ def iter_candidates(
 
 def median_reward(database: Database, scores: RunScores) -> float | None:
     """The median reward of the candidates' responses."""
-    query = f"SELECT median(reward) FROM ({_CANDIDATES})"
-    return database.fetch(query, **scores.values())[0][0]
+    return database.value(f"SELECT median(response_reward) FROM ({_CANDIDATES})", **scores.values())
 
 
 def replace_pairs(
@@ -184,7 +194,7 @@ def decide_admissions(
     with _deciding(database, tables.DECISIONS) as aside:
         values = {"run": run_id, "scorer": scorer_id}
         for page in _pages(aside.reader, _ADMISSIBLE, values, page_rows):
-            decisions = admit([Admissible(*row) for row in page])
+            decisions = admit([Admissible(**row) for row in page])
             aside.add(
                 {"response_id": response_id, "accepted": decision.accepted, "reason": decision.reason}
                 for response_id, decision in decisions.items()
@@ -219,7 +229,8 @@ def _candidate_pages(
     """Candidates with the id of their prompt's reference; all samples of a prompt on one page."""
     left: list[tuple[Candidate, str | None]] = []
     for page in _pages(connection, _CANDIDATES, scores.values(), page_rows):
-        left += ((Candidate(*row), reference) for *row, reference in page)
+        references = [row.pop("reference_id") for row in page]
+        left += zip((Candidate(**row) for row in page), references, strict=True)
         whole = len(left)
         while whole and left[whole - 1][0].prompt_id == left[-1][0].prompt_id:
             whole -= 1
@@ -232,9 +243,9 @@ def _candidate_pages(
 
 def _pages(
     connection: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, str], page_rows: int
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Iterator[list[dict[str, Any]]]:
     for batch in connection.sql(query, params=dict(values)).to_arrow_reader(page_rows):
-        yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        yield batch.to_pylist()
 
 
 @dataclass(frozen=True, slots=True)

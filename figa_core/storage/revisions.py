@@ -1,4 +1,4 @@
-"""A run's revisions that are still open: dealt into batches, read for the reviser, and counted by why.
+"""Stage revise: a run's revisions that are still open, dealt into batches, and what the calls came to.
 
 Open is what is pending, was sent and never answered, or failed in a way that may be tried again. A batch is
 a range of revision ids, so that a task run needs no rows handed to it and a later one finds what is left.
@@ -6,19 +6,28 @@ a range of revision ids, so that a task run needs no rows handed to it and a lat
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import RevisionRequest
 from figa_core.records import Purpose
 from figa_core.storage.database import Database
-from figa_core.storage.rows import REASON_KIND, read_messages
+from figa_core.storage.tables import read_messages
+
+REASON_KIND = r"regexp_replace(v.reason, ' \(it is [^)]*\)$', '')"
+"""SQL: why a revision `v` is not usable, less the figure of that one row: rows are counted by it."""
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
 _CALLS = f"(SELECT * FROM calls WHERE purpose = '{Purpose.REVISION}')"
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
+# How the last call for each row of `waiting` ended, and what was said.
+_LAST_CALL = f"""
+    SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
+           arg_max(coalesce(message, ''), sent_at) AS words
+    FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,18 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """What the reviser was asked for this run's rows. Tokens of unanswered calls are estimates."""
+
+    calls: int
+    by_outcome: Mapping[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    since_start: int
+    seconds_since_start: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Rows that ended alike: an outcome or a status, how many, and one of them with the provider's words."""
 
@@ -55,21 +76,22 @@ class Cause:
 
 def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
     """The run's open rows in batches of `rows`, in the order of their ids."""
-    found = database.fetch(
-        f"""SELECT n, min(revision_id), max(revision_id), count(*) FROM (
-                SELECT v.revision_id, (row_number() OVER (ORDER BY v.revision_id) - 1) // $rows AS n
-                FROM {_OF_RUN} AND {_OPEN}) GROUP BY 1 ORDER BY 1""",
+    return database.records(
+        Batch,
+        f"""SELECT n + 1 AS number, min(revision_id) AS first, max(revision_id) AS last, count(*) AS rows
+            FROM (SELECT v.revision_id, (row_number() OVER (ORDER BY v.revision_id) - 1) // $rows AS n
+                  FROM {_OF_RUN} AND {_OPEN}) GROUP BY n ORDER BY n""",
         run=run_id,
         rows=rows,
     )
-    return [Batch(int(n) + 1, first, last, count) for n, first, last, count in found]
 
 
 def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequest]:
     """The batch's rows that are open now."""
-    found = database.fetch(
-        f"""SELECT v.revision_id, r.response_id, p.messages, r.text, a.text FROM pairs
-            JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
+    return database.records(
+        _request,
+        f"""SELECT v.revision_id, r.response_id, p.messages, r.text AS response, a.text AS reference
+            FROM pairs JOIN revisions v USING (revision_id) JOIN responses r ON r.response_id = v.response_id
             JOIN prompts p ON p.prompt_id = r.prompt_id
             LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
             WHERE pairs.run_id = $run AND pairs.kept AND {_OPEN} AND {_IN_BATCH} ORDER BY v.revision_id""",
@@ -77,7 +99,6 @@ def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequ
         first=batch.first,
         last=batch.last,
     )
-    return [RevisionRequest(row[0], row[1], read_messages(row[2]), row[3], row[4]) for row in found]
 
 
 def iter_open(database: Database, run_id: str, page_rows: int) -> Iterator[list[RevisionRequest]]:
@@ -88,7 +109,7 @@ def iter_open(database: Database, run_id: str, page_rows: int) -> Iterator[list[
 
 def count_open(database: Database, run_id: str) -> int:
     """How many rows of a run are open."""
-    return database.fetch(f"SELECT count(*) FROM {_OF_RUN} AND {_OPEN}", run=run_id)[0][0]
+    return database.value(f"SELECT count(*) FROM {_OF_RUN} AND {_OPEN}", run=run_id)
 
 
 def statuses(database: Database, run_id: str) -> dict[str, int]:
@@ -104,11 +125,8 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
     rows = database.fetch(
         f"""WITH waiting AS (
                 SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} {"" if batch is None else f"AND {_IN_BATCH}"}
-            ), last_call AS (
-                SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS outcome
-                FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1
-            )
-            SELECT coalesce(outcome, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
+            ), last_call AS ({_LAST_CALL})
+            SELECT coalesce(kind, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
             USING (revision_id) GROUP BY 1 ORDER BY 2 DESC""",
         run=run_id,
         **within,
@@ -118,42 +136,22 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 
 def open_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
     """The most frequent reasons why rows are open, by how their last call ended and what was said."""
-    rows = database.fetch(
-        f"""WITH waiting AS (SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}), last_call AS (
-                SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
-                       arg_max(coalesce(message, ''), sent_at) AS words
-                FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1
-            ) {_causes("last_call", "kind")}""",
-        most=most,
-        run=run_id,
-    )
-    return tuple(Cause(*row) for row in rows)
+    waiting = f"SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}"
+    return _causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})", most)
 
 
 def refused_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
     """The most frequent reasons why rows were refused for good."""
-    rows = database.fetch(
-        f"""WITH refused AS (
-                SELECT v.revision_id, v.status AS kind, coalesce(v.reason, '') AS words
-                FROM {_OF_RUN} AND {_REFUSED}
-            ) {_causes("refused", "kind")}""",
-        most=most,
-        run=run_id,
+    refused = (
+        f"SELECT v.revision_id, v.status AS kind, coalesce(v.reason, '') AS words "
+        f"FROM {_OF_RUN} AND {_REFUSED}"
     )
-    return tuple(Cause(*row) for row in rows)
+    return _causes(database, run_id, f"ended AS ({refused})", most)
 
 
 def count_refused(database: Database, run_id: str) -> int:
     """How many rows of a run were refused for good."""
-    return database.fetch(f"SELECT count(*) FROM {_OF_RUN} AND {_REFUSED}", run=run_id)[0][0]
-
-
-def _causes(table: str, kind: str) -> str:
-    """SQL: the rows of `table` (revision_id, words) in groups that ended alike."""
-    return (
-        f"SELECT {kind}, count(*), min(revision_id), arg_min(words, revision_id) FROM {table} "
-        f"GROUP BY {kind}, {likeness_sql('words')} ORDER BY 2 DESC, 1 LIMIT $most"
-    )
+    return database.value(f"SELECT count(*) FROM {_OF_RUN} AND {_REFUSED}", run=run_id)
 
 
 def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
@@ -185,3 +183,60 @@ def spent(database: Database, run_id: str) -> Spent:
     )[0]
     usd, estimated, calls = row
     return Spent(usd, None if usd is None else estimated or 0.0, calls)
+
+
+def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
+    """Calls for the rows of this run, whoever sent them; `since_start` counts those after `started_at`."""
+    rows = database.records(
+        _Answers,
+        f"""SELECT coalesce(c.outcome, 'no answer') AS outcome, count(*) AS calls,
+                  coalesce(sum(c.prompt_tokens), 0) AS prompt_tokens,
+                  coalesce(sum(c.completion_tokens), 0) AS completion_tokens,
+                  count(*) FILTER (c.sent_at >= $started) AS since_start,
+                  epoch(min(c.sent_at) FILTER (c.sent_at >= $started)) AS first_sent_at,
+                  epoch(max(c.answered_at) FILTER (c.sent_at >= $started)) AS last_answered_at
+           FROM {_CALLS} c WHERE c.subject_id IN
+           (SELECT revision_id FROM pairs WHERE run_id = $run AND revision_id IS NOT NULL) GROUP BY 1""",
+        run=run_id,
+        started=started_at,
+    )
+    ends = [row.last_answered_at for row in rows if row.last_answered_at is not None]
+    begins = [row.first_sent_at for row in rows if row.first_sent_at is not None]
+    return Calls(
+        calls=sum(row.calls for row in rows),
+        by_outcome={row.outcome: row.calls for row in rows},
+        prompt_tokens=int(sum(row.prompt_tokens for row in rows)),
+        completion_tokens=int(sum(row.completion_tokens for row in rows)),
+        since_start=sum(row.since_start for row in rows),
+        seconds_since_start=max(ends) - min(begins) if ends and begins else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The calls that ended with one outcome; times in seconds since 1970, of calls since the start."""
+
+    outcome: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    since_start: int
+    first_sent_at: float | None
+    last_answered_at: float | None
+
+
+def _request(*, messages: str, **fields: Any) -> RevisionRequest:
+    return RevisionRequest(messages=read_messages(messages), **fields)
+
+
+def _causes(database: Database, run_id: str, tables: str, most: int) -> tuple[Cause, ...]:
+    """The most frequent groups of the rows of `ended` (revision_id, kind, words) that ended alike."""
+    found = database.records(
+        Cause,
+        f"""WITH {tables} SELECT kind, count(*) AS rows, min(revision_id) AS example,
+                arg_min(words, revision_id) AS words FROM ended
+            GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT $most""",
+        run=run_id,
+        most=most,
+    )
+    return tuple(found)

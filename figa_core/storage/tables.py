@@ -1,6 +1,11 @@
-"""The Arrow schemas in which rows are inserted: names and order of the columns of `migrations`."""
+"""How rows are written: Arrow schemas with the names of the columns of `migrations`, and messages as JSON."""
 
+from collections.abc import Iterable
+
+import orjson
 import pyarrow as pa
+
+from figa_core.records import Message
 
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int32(), pa.float64(), pa.bool_()
 PROMPTS = pa.schema([("prompt_id", _TEXT), ("messages", _TEXT), ("split", _TEXT)])
@@ -63,3 +68,13 @@ KEEP_DECISIONS = pa.schema(
     ]
 )
 DECISIONS = pa.schema([("response_id", _TEXT), ("accepted", _BOOL), ("reason", _TEXT)])
+
+
+def messages_text(messages: Iterable[Message]) -> str:
+    """A conversation as JSON, for `prompts.messages`."""
+    return orjson.dumps([message.as_dict() for message in messages]).decode()
+
+
+def read_messages(text: str) -> tuple[Message, ...]:
+    """The conversation that `messages_text` wrote."""
+    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))

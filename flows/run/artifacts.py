@@ -22,7 +22,7 @@ from tasks.report import curve_of, funnel_of
 
 async def publish_funnel(run: OpenRun) -> None:
     """How many rows reached each step and why the others did not, as a table."""
-    counts = summary.counts(run.workspace.store.database, run.run_id, run.generator)
+    counts = summary.counts(run.workspace.database, run.run_id, run.generator)
     await acreate_table_artifact(
         _funnel_table(funnel_of(counts)), key="figa-funnel", description=f"Funnel of {run.run_id}"
     )
@@ -30,11 +30,11 @@ async def publish_funnel(run: OpenRun) -> None:
 
 async def publish_failures(run: OpenRun) -> None:
     """A table of the rows without a usable revision, by reason; none if every row has one."""
-    database = run.workspace.store.database
+    database = run.workspace.database
     rows = revisions.failures(database, run.run_id)
     again = ""
     if revisions.count_open(database, run.run_id):
-        directory = run.workspace.store.database.path.parent
+        directory = run.workspace.database.path.parent
         again = f"; ask again: `figa retry-revisions --workspace {directory} --run {run.run_id}`"
     if rows:
         await acreate_table_artifact(

@@ -21,11 +21,11 @@ def existing_workspace(directory: Path) -> Workspace:
         workspace = Workspace(absolute_path(directory, Path.cwd()))
     except ValueError as error:
         raise InputError(f"{shown}: cannot be a workspace: {error}. Name another directory.") from error
-    if not workspace.store.database.path.is_file():
+    if not workspace.database.path.is_file():
         raise InputError(
-            f"{shown}: no workspace here (no {workspace.store.database.path.name}). "
+            f"{shown}: no workspace here (no {workspace.database.path.name}). "
             "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
             "`figa run`."
         )
-    workspace.store.create()  # one of an older version gets what it lacks
+    workspace.database.create()  # one of an older version gets what it lacks
     return workspace

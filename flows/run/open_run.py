@@ -15,7 +15,8 @@ from figa_core.processes.lease import describe_holder, is_held, workspace_lease
 from figa_core.prompts.files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
-from figa_core.storage.store import INTERRUPTED, Store
+from figa_core.storage.database import Database
+from figa_core.storage.runs import INTERRUPTED, Findings, end_run, save_findings, save_run
 from flows.checks.facts import say_nothing
 from flows.checks.preflight import check
 from flows.server.elsewhere import started_by_worker
@@ -55,29 +56,27 @@ def open_run(
         WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
     """
     with _held(config, flow_run, progress) as run:
-        store = run.workspace.store
-        store.save_run(run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
-        templates = [run.templates.without_reference, run.templates.with_reference]
-        store.save_run_settings(
-            run.run_id, {"generator": run.generator, "scorer": run.scorer, "templates": templates}
-        )
+        database = run.workspace.database
+        save_run(database, run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
+        templates = (run.templates.without_reference, run.templates.with_reference)
+        save_findings(database, run.run_id, Findings(run.generator, run.scorer, templates))
         try:
             yield run
         except BaseException as error:
-            _record_end(store, run.run_id, error, progress)
+            _record_end(database, run.run_id, error, progress)
             raise
-        store.end_run(run.run_id, reaches, "\n".join(run.warnings) or None)
+        end_run(database, run.run_id, reaches, "\n".join(run.warnings) or None)
         for warning in run.warnings:
             progress.line(f"warning: {warning}")
 
 
-def _record_end(store: Store, run_id: str, error: BaseException, progress: Progress) -> None:
+def _record_end(database: Database, run_id: str, error: BaseException, progress: Progress) -> None:
     """The error counts, whatever becomes of its record: the disk that ended the run may still be full."""
     try:
         if isinstance(error, Exception):
-            store.end_run(run_id, "failed", str(error) or type(error).__name__)
+            end_run(database, run_id, "failed", str(error) or type(error).__name__)
         else:
-            store.end_run(run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command goes on")
+            end_run(database, run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command goes on")
     except WorkspaceError as unrecorded:
         progress.line(f"how the run ended could not be recorded: {unrecorded}")
 
@@ -126,7 +125,7 @@ def _held(
                 progress.line("vLLM is not installed here: the transformers engine takes its place")
                 break
         workspace = Workspace(directory)
-        workspace.store.create()
+        workspace.database.create()
         warned = frozenset(found.where for found in warnings)
         yield replace(identify(workspace, config), engines=engines, warned=warned)
 

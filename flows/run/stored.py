@@ -6,8 +6,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config.file import parse_config
 from figa_core.errors import ConfigError, InputError, WorkspaceError
 from figa_core.revision.prompt import load_templates
-from figa_core.storage import summary
-from figa_core.storage.summary import RunRow
+from figa_core.storage.runs import Run, find_run
 from flows.run.existing import existing_workspace
 from flows.run.open_run import identify
 from tasks.workspace import Workspace
@@ -23,7 +22,7 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
         WorkspaceError: the workspace cannot be written.
     """
     workspace = existing_workspace(directory)
-    run = summary.run(workspace.store.database, run_id)
+    run = find_run(workspace.database, run_id)
     source = f"run {run.run_id} in {workspace.directory}"
     config = parse_config(dict(run.config), source=source, base=workspace.directory)
     moved = config.workspace.model_copy(update={"path": workspace.directory})
@@ -38,9 +37,9 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
     return config
 
 
-def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: RunRow) -> PipelineConfig:
+def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: Run) -> PipelineConfig:
     """The config with the reviser instructions that the run began with, even if the built-in ones changed."""
-    stored = run.settings.get("templates")
+    stored = run.found.templates
     if stored is None or stored == _templates_now(config):
         return config
     paths = {}
@@ -58,9 +57,9 @@ def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: RunRo
     return config.model_copy(update={"revision_prompt": prompt})
 
 
-def _templates_now(config: PipelineConfig) -> list[str] | None:
+def _templates_now(config: PipelineConfig) -> tuple[str, str] | None:
     try:
         now = load_templates(config.revision_prompt.with_reference, config.revision_prompt.without_reference)
     except ConfigError:
         return None  # the user's file is gone
-    return [now.without_reference, now.with_reference]
+    return now.without_reference, now.with_reference

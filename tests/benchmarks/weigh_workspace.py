@@ -13,6 +13,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from figa_core.storage.runs import save_run
 from tasks.workspace import Workspace
 
 RUN, SCORER = "run", "scorer"
@@ -83,12 +84,12 @@ def pair_texts(count: int, words: int, *, edited: float = 0.1, seed: int = 0) ->
 def fill(workspace: Workspace, texts: Iterator[Texts], *, seed: int = 0) -> None:
     """Straight into the tables, because going through the stages would take longer than what is measured."""
     rng = random.Random(seed)
-    store = workspace.store
-    store.create()
-    store.save_run(RUN, "benchmark", {}, None)
+    database = workspace.database
+    database.create()
+    save_run(database, RUN, "benchmark", {}, None)
     rows = _rows(texts, rng)
     while chunk := [row for row, _ in zip(rows, range(_ROWS_AT_ONCE), strict=False)]:
-        with store.database.transaction() as connection:
+        with database.transaction() as connection:
             for table in chunk[0]:
                 incoming = pa.Table.from_pylist([one for row in chunk for one in row[table]])
                 connection.register("incoming", incoming)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from figa_core.errors import FigaError
 from figa_core.processes.lease import workspace_lease
 from figa_core.storage import migrations
+from figa_core.storage.runs import save_run
 from flows.cli import app
 from tasks.workspace import Workspace
 
@@ -49,7 +50,7 @@ def test_a_directory_without_a_workspace_is_named(tmp_path: Path) -> None:
 
 
 def test_a_new_workspace_has_no_runs(tmp_path: Path) -> None:
-    Workspace(tmp_path).store.create()
+    Workspace(tmp_path).database.create()
     assert "no run yet" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
     found = json.loads(runner.invoke(app, ["status", "-w", str(tmp_path), "--json"]).stdout)
     assert found["runs"] == []
@@ -62,16 +63,16 @@ def test_a_workspace_of_an_older_version_is_brought_up_to_date(
     with monkeypatch.context() as older:
         older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
         older.setattr(migrations, "SCHEMA_VERSION", 1)
-        Workspace(tmp_path).store.create()
-    Workspace(tmp_path).store.save_run("run-1", "old", {}, None)
+        Workspace(tmp_path).database.create()
+    save_run(Workspace(tmp_path).database, "run-1", "old", {}, None)
     assert "old: interrupted" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
 
 
 def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_one_at_work_as_running(
     tmp_path: Path,
 ) -> None:
-    Workspace(tmp_path).store.create()
-    Workspace(tmp_path).store.save_run("run-1", "night", {}, None)
+    Workspace(tmp_path).database.create()
+    save_run(Workspace(tmp_path).database, "run-1", "night", {}, None)
     with workspace_lease(tmp_path, owner="night"):
         shown = runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
         assert "held by night, process" in shown

@@ -21,6 +21,7 @@ from figa_core.records import Split
 from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.storage.runs import save_run
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
@@ -46,8 +47,8 @@ def teacher() -> Iterator[TeacherProcess]:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv(KEY_VARIABLE, "any-key-does")
     workspace = Workspace(tmp_path / "workspace")
-    workspace.store.create()
-    workspace.store.save_run(RUN, "test", {}, None)
+    workspace.database.create()
+    save_run(workspace.database, RUN, "test", {}, None)
     return workspace
 
 

@@ -44,7 +44,7 @@ async def test_held_out_prompts_reach_neither_the_teacher_nor_the_shards(
 ) -> None:
     chain = make_chain(teacher.base_url)
     chain.up_to_scores()
-    with workspace.store.database.open() as connection:
+    with workspace.database.open() as connection:
         train = connection.execute("SELECT count(*) FROM prompts WHERE split = 'train'").fetchone()
     assert train is not None
     assert chain.filter() <= train[0] < 40
@@ -61,7 +61,7 @@ async def test_bad_rows_are_recorded_with_their_reason_and_stop_nothing(
     result = import_prompts.fn(workspace, chain.run_id, chain.prompts, sandbox.base_model)
 
     assert (result.n_in, result.n_out) == (7, 3)
-    with workspace.store.database.open() as connection:
+    with workspace.database.open() as connection:
         rows = connection.execute("SELECT source_row, reason FROM bad_rows ORDER BY 1").fetchall()
     assert [row for row, _ in rows] == [4, 5, 6, 7]
     assert rows[1][1] == "duplicate of row 1"
@@ -78,7 +78,7 @@ def test_a_prompt_longer_than_the_limit_is_left_out_with_both_lengths(
     result = import_prompts.fn(workspace, chain.run_id, prompts, sandbox.base_model)
 
     assert (result.n_out, result.reasons) == (1, {"longer than prompts.max_prompt_tokens": 1})
-    with workspace.store.database.open() as connection:
+    with workspace.database.open() as connection:
         [(row, reason)] = connection.execute("SELECT source_row, reason FROM bad_rows").fetchall()
     assert row == 2
     assert "tokens, more than prompts.max_prompt_tokens = 64" in reason
@@ -100,7 +100,7 @@ def test_a_duplicate_names_its_first_row_in_whatever_batch_and_even_if_that_is_t
     for _ in range(2):  # a second time, every prompt is in the database already
         result = import_prompts.fn(workspace, chain.run_id, prompts, sandbox.base_model)
         assert (result.n_in, result.n_out, result.reasons) == (8, 2, reasons)
-    found = dict(workspace.store.database.fetch("SELECT source_row, reason FROM bad_rows"))
+    found = dict(workspace.database.fetch("SELECT source_row, reason FROM bad_rows"))
     assert {row: reason for row, reason in found.items() if "duplicate" in reason} == {
         4: "duplicate of row 1",
         6: "duplicate of row 2",

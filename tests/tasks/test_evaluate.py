@@ -13,8 +13,11 @@ from figa_core.config import EvaluationConfig
 from figa_core.errors import EvaluationError
 from figa_core.ports import RowFailure
 from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
-from figa_core.storage import summary
-from figa_core.storage.failures import save_score_failures
+from figa_core.storage.evaluations import evaluations_of
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import save_responses
+from figa_core.storage.runs import save_run
+from figa_core.storage.scores import save_score_failures, save_scores
 from tasks.evaluate import evaluate
 from tasks.workspace import Workspace
 
@@ -33,17 +36,17 @@ def _prompt(index: int, split: Split) -> Prompt:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path)
-    store = workspace.store
-    store.create()
-    store.save_run(RUN, "test", {}, None)
+    database = workspace.database
+    database.create()
+    save_run(database, RUN, "test", {}, None)
     prompts = [_prompt(i, Split.HELD_OUT if i < 4 else Split.TRAIN) for i in range(6)]
-    store.import_prompts(RUN, prompts)
+    save_prompts(database, RUN, prompts)
     responses = [
         Response(f"response-{i}", p.prompt_id, 0, f"answer {i}", (1, 2), FinishReason.STOP)
         for i, p in enumerate(prompts)
     ]
-    store.save_responses(GENERATOR, responses)
-    store.save_scores([Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
+    save_responses(database, GENERATOR, responses)
+    save_scores(database, [Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
     return workspace
 
 
@@ -51,7 +54,7 @@ def test_means_are_over_held_out_prompts_only(workspace: Workspace) -> None:
     result = evaluate.fn(workspace, RUN, EvaluationConfig(), "base", GENERATOR, SCORER)
 
     assert result.n_out == 4
-    [row] = summary.evaluations(workspace.store.database, RUN)
+    [row] = evaluations_of(workspace.database, RUN)
     assert (row.label, row.metric, row.n, row.mean) == ("base", "reward", 4, 1.5)
     assert row.standard_error == pytest.approx((5 / 3) ** 0.5 / 2)
 
@@ -63,7 +66,7 @@ def test_a_verifier_is_called_once_a_response(workspace: Workspace, monkeypatch:
     verified: list[tuple[int, int]] = []
     evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER, on_progress=lambda *n: verified.append(n))
 
-    rows = {row.metric: row for row in summary.evaluations(workspace.store.database, RUN)}
+    rows = {row.metric: row for row in evaluations_of(workspace.database, RUN)}
     assert (rows["verifier"].n, rows["verifier"].mean) == (4, 0.5)
     assert verified == []
 
@@ -82,17 +85,17 @@ def hopeless(messages: Sequence[Message], text: str) -> float:
 
 def _held_out(workspace: Workspace, rows: int) -> None:
     """As many held-out prompts, answered and scored; the rewards of every eleventh are missing."""
-    store = workspace.store
+    database = workspace.database
     prompts = [_prompt(i, Split.HELD_OUT) for i in range(10, 10 + rows)]
-    store.import_prompts(RUN, prompts)
+    save_prompts(database, RUN, prompts)
     responses = [
         Response(f"more-{i:03d}", p.prompt_id, 0, f"answer {i}", (1,), FinishReason.STOP)
         for i, p in enumerate(prompts, start=10)
     ]
-    store.save_responses(GENERATOR, responses)
+    save_responses(database, GENERATOR, responses)
     failed = responses[::11]
-    store.save_scores([Score(r.response_id, SCORER, 1.5) for r in responses if r not in failed])
-    save_score_failures(store.database, SCORER, [RowFailure(r.response_id, "odd (1)") for r in failed])
+    save_scores(database, [Score(r.response_id, SCORER, 1.5) for r in responses if r not in failed])
+    save_score_failures(database, SCORER, [RowFailure(r.response_id, "odd (1)") for r in failed])
 
 
 def test_rows_without_a_value_are_left_out_counted_and_not_asked_again(
@@ -110,7 +113,7 @@ def test_rows_without_a_value_are_left_out_counted_and_not_asked_again(
             "without a verifier: the verifier returned what is no number": 1,
             "without a verifier: the verifier returned what is not between 0 and 1": 1,
         }
-    rows = {row.metric: row for row in summary.evaluations(workspace.store.database, RUN)}
+    rows = {row.metric: row for row in evaluations_of(workspace.database, RUN)}
     assert (rows["reward"].n, rows["reward"].mean, rows["reward"].left_out) == (40, 1.5, 4)
     assert (rows["verifier"].n, rows["verifier"].mean, rows["verifier"].left_out) == (41, 0.25, 3)
 
@@ -125,6 +128,6 @@ def test_a_verifier_that_fails_for_all_rows_ends_the_stage_and_is_tried_again(
     )
     with pytest.raises(EvaluationError, match=said):
         evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
-    assert workspace.store.database.fetch("SELECT count(*) FROM score_failures") == [(0,)]
+    assert workspace.database.fetch("SELECT count(*) FROM score_failures") == [(0,)]
     monkeypatch.setattr("test_evaluate.hopeless", half)
     assert evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER).n_out == 4

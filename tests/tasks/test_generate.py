@@ -11,6 +11,7 @@ from figa_core.errors import EngineError
 from figa_core.ports import Generation
 from figa_core.records import FinishReason, Message, Prompt, Split
 from figa_core.sandbox.build import Sandbox
+from figa_core.storage.prompts import save_prompts
 from tasks.generate import Sampling, _responses, generate
 from tasks.workspace import Workspace
 from tests.figa_core.chat.templates.styles import chat_format
@@ -50,14 +51,14 @@ def test_a_prompt_that_alone_cannot_be_answered_is_stored_with_the_reason(
     system = (Message("system", "Be brief."), Message("user", "Where?"))
     asked = [system, *((Message("user", f"question {i}"),) for i in range(11))]
     prompts = [Prompt(ids.prompt_id(messages), messages, Split.TRAIN) for messages in asked]
-    workspace.store.import_prompts(RUN, prompts)
+    save_prompts(workspace.database, RUN, prompts)
     config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
     sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=2)
 
     result = generate.fn(workspace, RUN, config, sampling, 64)
     assert (result.n_in, result.n_out) == (24, 22)
     assert result.reasons == {"the chat template refuses these messages: no system role": 2}
-    rows = workspace.store.database.fetch("SELECT prompt_id, sample_index FROM generation_failures")
+    rows = workspace.database.fetch("SELECT prompt_id, sample_index FROM generation_failures")
     assert sorted(rows) == [(prompts[0].prompt_id, 0), (prompts[0].prompt_id, 1)]
     assert generate.fn(workspace, RUN, config, sampling, 64).n_in == 0
 
@@ -69,7 +70,7 @@ def test_many_prompts_that_cannot_be_answered_end_the_stage_and_are_tried_again(
     shutil.copytree(sandbox.base_model, model)
     (model / "chat_template.jinja").write_text(NO_SYSTEM)
     asked = [(Message("system", f"Be brief {i}."), Message("user", "Where?")) for i in range(3)]
-    workspace.store.import_prompts(RUN, [Prompt(ids.prompt_id(m), m, Split.TRAIN) for m in asked])
+    save_prompts(workspace.database, RUN, [Prompt(ids.prompt_id(m), m, Split.TRAIN) for m in asked])
     config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
     sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=1)
     for _ in range(2):

@@ -41,13 +41,11 @@ def do_import(workspace: Workspace, rows: list[Any], *models: Path) -> StageCoun
 
 
 def bad_rows(workspace: Workspace) -> dict[int, str]:
-    return dict(workspace.store.database.fetch("SELECT source_row, reason FROM bad_rows"))
+    return dict(workspace.database.fetch("SELECT source_row, reason FROM bad_rows"))
 
 
 def imported(workspace: Workspace) -> int:
-    return workspace.store.database.fetch("SELECT count(*) FROM run_prompts WHERE run_id = $run", run=RUN)[0][
-        0
-    ]
+    return workspace.database.fetch("SELECT count(*) FROM run_prompts WHERE run_id = $run", run=RUN)[0][0]
 
 
 def test_a_prompt_that_the_models_template_refuses_is_left_out(
@@ -94,7 +92,7 @@ def test_what_an_earlier_version_read_otherwise_leaves_the_run(
     """A row kept with its tool call dropped, one that the template now refuses, a good one called bad."""
     model = with_template(sandbox.base_model, NO_SYSTEM, tmp_path / "model")
     do_import(workspace, [*ASKED, {"prompt": "call"}, SYSTEM], sandbox.base_model)
-    with workspace.store.database.transaction() as connection:
+    with workspace.database.transaction() as connection:
         connection.execute("INSERT INTO bad_rows VALUES (?, 1, 'not valid JSON: a byte order mark')", [RUN])
 
     for _ in range(2):

@@ -24,7 +24,9 @@ from figa_core.processes import interruption
 from figa_core.processes.lease import is_held, workspace_lease
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
-from figa_core.storage.rows import responses_of
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import save_responses
+from figa_core.storage.scores import count_unscored, responses_of
 from tasks.evaluate import evaluate
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts
@@ -85,7 +87,7 @@ def test_scoring(chain: Chain, workspace: Workspace) -> None:
         score_responses.fn(workspace, RUN, small, chain.generator, Split.TRAIN, on_progress=stop)
     interruption.clear()
     responses = responses_of(RUN, chain.generator, Split.TRAIN)
-    left = workspace.store.count_unscored(responses, chain.scorer)
+    left = count_unscored(workspace.database, responses, chain.scorer)
     assert left == _rows(workspace, "responses") - 1
     assert score_responses.fn(workspace, RUN, small, chain.generator, Split.TRAIN).n_in == left
 
@@ -102,8 +104,9 @@ def verifies_until_stopped(messages: Sequence[Message], text: str) -> float:
 
 def test_evaluation(workspace: Workspace) -> None:
     prompts = [_held_out(number) for number in range(5)]
-    workspace.store.import_prompts(RUN, prompts)
-    workspace.store.save_responses(
+    save_prompts(workspace.database, RUN, prompts)
+    save_responses(
+        workspace.database,
         "generator",
         [Response(p.prompt_id, p.prompt_id, 0, "an answer", (1,), FinishReason.STOP) for p in prompts],
     )
@@ -152,4 +155,4 @@ def test_generation_by_vllm_ends_its_worker(sandbox: Sandbox, tmp_path: Path) ->
 
 
 def _rows(workspace: Workspace, table: str) -> int:
-    return workspace.store.database.fetch(f"SELECT count(*) FROM {table}")[0][0]
+    return workspace.database.fetch(f"SELECT count(*) FROM {table}")[0][0]

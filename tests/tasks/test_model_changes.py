@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 from figa_core import ids
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
-from figa_core.storage import summary
+from figa_core.storage.evaluations import Evaluation, evaluations_of, save_evaluation
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import save_responses
+from figa_core.storage.runs import Findings, find_run, save_findings, save_run
 from figa_core.training.change import rounding_change, weight_change
 from figa_core.training.checkpoints import MODEL_NAME, TrainingManifest, checkpoints_dir, finish
 from figa_core.training.job import TrainingJob
@@ -54,31 +57,32 @@ def config(base: Path, tmp_path: Path) -> PipelineConfig:
 def workspace(config: PipelineConfig) -> Workspace:
     """Four held-out prompts; the base answers each."""
     workspace = Workspace(config.workspace.path)
-    workspace.store.create()
-    workspace.store.save_run(RUN, "test", config.model_dump(mode="json"), None)
+    workspace.database.create()
+    save_run(workspace.database, RUN, "test", config.model_dump(mode="json"), None)
     prompts = []
     for index in range(5):
         messages = (Message("user", f"question {index}"),)
         prompts.append(
             Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT if index < 4 else Split.TRAIN)
         )
-    workspace.store.import_prompts(RUN, prompts)
+    save_prompts(workspace.database, RUN, prompts)
     judged(workspace, "base", [f"answer {i}" for i in range(5)])
     return workspace
 
 
 def judged(workspace: Workspace, label: str, texts: list[str]) -> None:
     generator = f"generator of {label}"
-    with workspace.store.database.transaction() as connection:
+    with workspace.database.transaction() as connection:
         rows = connection.execute("SELECT prompt_id FROM prompts ORDER BY messages").fetchall()
-    workspace.store.save_responses(
+    save_responses(
+        workspace.database,
         generator,
         [
             Response(f"{label}-{i}", prompt, 0, text, (1,), FinishReason.STOP)
             for i, ((prompt,), text) in enumerate(zip(rows, texts, strict=False))
         ],
     )
-    workspace.store.save_evaluation(RUN, label, generator, "scorer", "reward", (4, 1.0, 0.1))
+    save_evaluation(workspace.database, Evaluation(RUN, label, "reward", generator, "scorer", 4, 1.0, 0.1))
 
 
 def trained(
@@ -109,13 +113,13 @@ def trained(
         TrainingManifest(training_id, 10, skipped, 1.0, 1, {}, overflowed_steps=overflowed, change=change),
     )
     assert not checkpoints_dir(job).exists()
-    workspace.store.save_run_settings(RUN, {f"training.{objective}": training_id})
+    save_findings(workspace.database, RUN, Findings(trainings={objective: training_id}))
     judged(workspace, label_of(objective), texts)
 
 
 def changes(workspace: Workspace, config: PipelineConfig) -> ModelChanges:
-    database = workspace.store.database
-    return ModelChanges(workspace, summary.run(database, RUN), summary.evaluations(database, RUN), config)
+    database = workspace.database
+    return ModelChanges(workspace, find_run(database, RUN), evaluations_of(database, RUN), config)
 
 
 def test_a_training_that_changed_no_weight_left_the_base_model(

@@ -89,14 +89,14 @@ async def test_a_reviser_that_is_down_stops_the_run_and_a_later_run_asks_for_eve
     kept = down.filter()
     with pytest.raises(ReviserError, match=r"127\.0\.0\.1:9"):
         await revise(down.workspace, down.run_id, down.sections)
-    store = down.workspace.store
-    assert revisions.count_open(store.database, down.run_id) == kept
+    database = down.workspace.database
+    assert revisions.count_open(database, down.run_id) == kept
 
     up = make_chain(teacher.base_url)  # another address is the same work
     result = await revise(up.workspace, up.run_id, up.sections)
 
     assert result.counts.n_in == kept == teacher.requests()
-    assert revisions.count_open(store.database, up.run_id) == 0
+    assert revisions.count_open(database, up.run_id) == 0
 
 
 async def test_answers_that_are_no_revision_are_rejected_and_admit_says_so(
@@ -113,7 +113,7 @@ async def test_answers_that_are_no_revision_are_rejected_and_admit_says_so(
     score_revisions.fn(chain.workspace, chain.run_id, chain.reward)
     with pytest.raises(NothingToDoError, match="'rejected'"):
         admit.fn(chain.workspace, chain.run_id, AdmissionConfig(), chain.scorer)
-    counts = summary.counts(chain.workspace.store.database, chain.run_id, chain.generator)
+    counts = summary.counts(chain.workspace.database, chain.run_id, chain.generator)
     assert sum(counts.not_revised.values()) == kept
     assert all(reason.startswith("rejected: ") for reason in counts.not_revised)
 
@@ -145,7 +145,7 @@ async def test_at_the_cap_the_rest_stays_pending_and_a_higher_cap_goes_on(
     chain = make_chain(teacher.base_url)
     chain.up_to_scores()
     kept = chain.filter()
-    database = chain.workspace.store.database
+    database = chain.workspace.database
     chain.revision = chain.revision.model_copy(update={"max_tokens": 64})
     chain.spending = _spending(0.5)
 
@@ -180,7 +180,7 @@ async def test_what_calls_cost_is_stored_and_agrees_with_the_usage(
     chain.filter()
     chain.spending = _spending(None)
     await revise(chain.workspace, chain.run_id, chain.sections)
-    with chain.workspace.store.database.open() as connection:
+    with chain.workspace.database.open() as connection:
         rows = connection.execute(
             "SELECT prompt_tokens, completion_tokens, cost_usd, reserved_usd, estimated FROM calls"
         ).fetchall()
@@ -205,7 +205,7 @@ async def test_rows_that_stay_open_are_counted_by_kind_and_tolerated_up_to_a_sha
     with pytest.raises(OpenRevisionsError, match=r"server_error.*figa retry-revisions"):
         check_open_rows(revised, 0.0)
     check_open_rows(revised, revised.open_rows / kept)
-    reasons = revisions.failures(chain.workspace.store.database, chain.run_id)
+    reasons = revisions.failures(chain.workspace.database, chain.run_id)
     assert sum(row["rows"] for row in reasons if row["asked again"] == "yes") == revised.open_rows
 
 
@@ -221,7 +221,7 @@ async def test_an_account_that_runs_empty_ends_the_run_and_topped_up_it_goes_on_
         chain = make_chain(server.url)
         chain.up_to_scores()
         kept = chain.filter()
-        database = chain.workspace.store.database
+        database = chain.workspace.database
         server.script = lambda number, request: (
             _answer(server, request) if number < 5 else server.error(400, "Your credit balance is too low.")
         )

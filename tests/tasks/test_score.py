@@ -13,7 +13,9 @@ from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
-from figa_core.storage.rows import responses_of
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import save_responses
+from figa_core.storage.scores import count_unscored, responses_of
 from tasks.score import score_responses, scorer_id
 from tasks.workspace import Workspace
 
@@ -47,8 +49,9 @@ def answered(workspace: Workspace, good: int, refused: int) -> None:
         system = (Message("system", "Be brief."),) if i >= good else ()
         messages = (*system, Message("user", f"question {i}"))
         prompts.append(Prompt(ids.prompt_id(messages), messages, Split.TRAIN))
-    workspace.store.import_prompts(RUN, prompts)
-    workspace.store.save_responses(
+    save_prompts(workspace.database, RUN, prompts)
+    save_responses(
+        workspace.database,
         GENERATOR,
         [
             Response(f"response-{i}", p.prompt_id, 0, f"answer {i}", (5,), FinishReason.STOP)
@@ -69,7 +72,7 @@ def test_a_text_that_the_template_refuses_is_stored_with_the_reason_and_not_trie
     result = score(workspace, config)
     assert (result.n_in, result.n_out) == (12, 11)
     assert result.reasons == {"the chat template refuses these messages: no system role": 1}
-    found = workspace.store.database.fetch("SELECT subject_id, scorer_id FROM score_failures")
+    found = workspace.database.fetch("SELECT subject_id, scorer_id FROM score_failures")
     assert found == [("response-11", scorer_id(workspace, config))]
     again = score(workspace, config)
     assert (again.n_in, again.n_out, again.reasons) == (0, 0, {})
@@ -85,7 +88,7 @@ def test_many_refused_texts_end_the_stage_by_name_and_are_tried_again(
         with pytest.raises(EngineError, match=said):
             score(workspace, config)
     source = responses_of(RUN, GENERATOR, Split.TRAIN)
-    assert workspace.store.count_unscored(source, scorer_id(workspace, config)) == 3
+    assert count_unscored(workspace.database, source, scorer_id(workspace, config)) == 3
 
 
 def test_a_model_whose_rewards_are_no_numbers_ends_the_stage(
@@ -95,7 +98,7 @@ def test_a_model_whose_rewards_are_no_numbers_ends_the_stage(
     answered(workspace, good=4, refused=0)
     with pytest.raises(EngineError, match=r"4 of 4 responses have no reward: 4 × the value is not a finite"):
         score(workspace, config)
-    assert workspace.store.database.fetch("SELECT count(*) FROM scores") == [(0,)]
+    assert workspace.database.fetch("SELECT count(*) FROM scores") == [(0,)]
 
 
 def test_a_stage_that_fails_for_row_after_row_does_not_go_through_them_all(

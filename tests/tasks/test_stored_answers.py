@@ -13,7 +13,7 @@ async def statuses_under(chain: Any, **limits: Any) -> dict[str, int]:
     chain.prompt = RevisionPromptConfig(**limits)
     chain.filter()
     await revise(chain.workspace, chain.run_id, chain.sections)
-    return revisions.statuses(chain.workspace.store.database, chain.run_id)
+    return revisions.statuses(chain.workspace.database, chain.run_id)
 
 
 async def test_a_higher_limit_takes_what_a_lower_one_rejected_and_back_without_a_call(
@@ -33,7 +33,7 @@ async def test_a_higher_limit_takes_what_a_lower_one_rejected_and_back_without_a
     assert await statuses_under(chain) == usual
     assert teacher.requests() == asked
     # All of it is in the journal: a lost database gets it back.
-    database = chain.workspace.store.database
+    database = chain.workspace.database
     assert await statuses_under(chain, max_edit_share=0.01) == lowest
     with database.open() as connection:
         connection.execute("UPDATE revisions SET status = 'pending', text = NULL, reason = NULL")

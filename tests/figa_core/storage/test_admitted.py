@@ -9,9 +9,8 @@ import pytest
 
 from figa_core.records import Decision, FinishReason, Message
 from figa_core.storage import admitted
-from figa_core.storage.admitted import AdmittedPairs
-from figa_core.storage.rows import AdmittedPair
-from figa_core.storage.store import Store
+from figa_core.storage.admitted import AdmittedPair, AdmittedPairs, save_weighings
+from figa_core.storage.database import Database
 
 
 def pair(index: int) -> AdmittedPair:
@@ -30,7 +29,7 @@ def pair(index: int) -> AdmittedPair:
     )
 
 
-def fill(store: Store, pairs: list[AdmittedPair]) -> None:
+def fill(database: Database, pairs: list[AdmittedPair]) -> None:
     """Straight into the tables: what the stages before would have left."""
     tables: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("prompts", "responses", "revisions", "reference_answers", "pairs", "scores")
@@ -79,7 +78,7 @@ def fill(store: Store, pairs: list[AdmittedPair]) -> None:
         for subject, value in ((one.response_id, one.response_reward), (one.pair_id, one.revision_reward)):
             tables["scores"].append({"subject_id": subject, "scorer_id": "s", "value": value})
             tables["scores"].append({"subject_id": subject, "scorer_id": "other", "value": 99.0})
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         for name, rows in tables.items():
             incoming = pa.Table.from_pylist(rows)
             connection.register("incoming", incoming)
@@ -89,11 +88,11 @@ def fill(store: Store, pairs: list[AdmittedPair]) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("workspace"))
-    store.create()
-    fill(store, [pair(index) for index in range(3000)])
-    return store
+def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    database = Database(tmp_path_factory.mktemp("workspace") / "figa.duckdb")
+    database.create()
+    fill(database, [pair(index) for index in range(3000)])
+    return database
 
 
 def expected(pairs: int) -> list[AdmittedPair]:
@@ -102,10 +101,10 @@ def expected(pairs: int) -> list[AdmittedPair]:
 
 @pytest.mark.parametrize("most_buckets", [512, 2], ids=["many buckets", "few and large buckets"])
 def test_every_pair_comes_back_whole_and_in_order(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_buckets: int
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_buckets: int
 ) -> None:
     monkeypatch.setattr(admitted, "_MOST_BUCKETS", most_buckets)
-    pairs = AdmittedPairs(store.database, "run", "s", tmp_path / "missing" / "scratch")
+    pairs = AdmittedPairs(database, "run", "s", tmp_path / "missing" / "scratch")
     pages = list(pairs.pages())
     assert len(pages) == min(most_buckets, 3)
     assert max(map(len, pages)) - min(map(len, pages)) < 100  # none holds much more than its share
@@ -114,32 +113,32 @@ def test_every_pair_comes_back_whole_and_in_order(
     assert len(pairs) == 3000
 
 
-def test_the_database_is_free_while_pairs_are_read(store: Store, tmp_path: Path) -> None:
-    pages = AdmittedPairs(store.database, "run", "s", tmp_path).pages()
+def test_the_database_is_free_while_pairs_are_read(database: Database, tmp_path: Path) -> None:
+    pages = AdmittedPairs(database, "run", "s", tmp_path).pages()
     next(pages)
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute("UPDATE revisions SET text = text")
     assert sum(map(len, pages)) == 3000 - 1024
 
 
-def test_what_a_killed_run_left_in_scratch_is_not_read(store: Store, tmp_path: Path) -> None:
+def test_what_a_killed_run_left_in_scratch_is_not_read(database: Database, tmp_path: Path) -> None:
     (tmp_path / "places-000.arrow").write_bytes(b"half a file")
-    assert len(list(AdmittedPairs(store.database, "run", "s", tmp_path).ids())) == 3000
-    assert list(AdmittedPairs(store.database, "another run", "s", tmp_path).pages()) == []
+    assert len(list(AdmittedPairs(database, "run", "s", tmp_path).ids())) == 3000
+    assert list(AdmittedPairs(database, "another run", "s", tmp_path).pages()) == []
 
 
-def test_a_scorer_that_scored_nothing_gives_nothing(store: Store, tmp_path: Path) -> None:
-    assert len(AdmittedPairs(store.database, "run", "unknown", tmp_path)) == 0
+def test_a_scorer_that_scored_nothing_gives_nothing(database: Database, tmp_path: Path) -> None:
+    assert len(AdmittedPairs(database, "run", "unknown", tmp_path)) == 0
 
 
 def test_decided_pairs_are_left_out_only_where_that_is_asked_for(tmp_path: Path) -> None:
-    store = Store(tmp_path / "workspace")
-    store.create()
-    fill(store, [pair(index) for index in range(4)])
+    database = Database(tmp_path / "workspace" / "figa.duckdb")
+    database.create()
+    fill(database, [pair(index) for index in range(4)])
     first, second, *others = expected(4)
     for one, went_in in ((first, True), (second, False)):
-        store.save_weighings("run", {one.response_id: Decision(went_in, "decided")})
-    every = AdmittedPairs(store.database, "run", "s", tmp_path / "scratch")
+        save_weighings(database, "run", {one.response_id: Decision(went_in, "decided")})
+    every = AdmittedPairs(database, "run", "s", tmp_path / "scratch")
     assert list(every.ids()) == [one.pair_id for one in (first, second, *others)]
-    open_ones = AdmittedPairs(store.database, "run", "s", tmp_path / "scratch", only_undecided=True)
+    open_ones = AdmittedPairs(database, "run", "s", tmp_path / "scratch", only_undecided=True)
     assert list(open_ones.pages()) == [others]

@@ -10,80 +10,97 @@ from figa_core.errors import StorageError
 from figa_core.ports import RowFailure
 from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.row_failures import Failed
-from figa_core.storage import failures, migrations, summary
-from figa_core.storage.rows import responses_of
-from figa_core.storage.store import Store
+from figa_core.storage import migrations, summary
+from figa_core.storage.database import Database
+from figa_core.storage.evaluations import evaluations_of, without_value
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import (
+    Samples,
+    count_missing_samples,
+    forget_generation_failures,
+    generation_failures,
+    iter_missing_samples,
+    save_generation_failures,
+    save_responses,
+)
+from figa_core.storage.runs import save_run
+from figa_core.storage.scores import (
+    count_unscored,
+    forget_score_failures,
+    iter_unscored,
+    responses_of,
+    save_score_failures,
+    save_scores,
+    score_failures,
+)
 
 RUN, GENERATOR, SCORER = "run", "generator", "scorer"
 SOURCE = responses_of(RUN, GENERATOR, Split.TRAIN)
-WANTED = (RUN, GENERATOR, Split.TRAIN, 2)
+WANTED = Samples(RUN, GENERATOR, Split.TRAIN, 2)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def database(tmp_path: Path) -> Database:
     """Four prompts; sample 0 of each is drawn."""
-    store = Store(tmp_path)
-    store.create()
-    store.save_run(RUN, "test", {}, None)
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
+    save_run(database, RUN, "test", {}, None)
     prompts = [Prompt(ids.prompt_id((m,)), (m,), Split.TRAIN) for m in map(_question, range(4))]
-    store.import_prompts(RUN, prompts)
-    store.save_responses(
+    save_prompts(database, RUN, prompts)
+    save_responses(
+        database,
         GENERATOR,
         [Response(f"r{i}", p.prompt_id, 0, "text", (1,), FinishReason.STOP) for i, p in enumerate(prompts)],
     )
-    return store
+    return database
 
 
 def _question(index: int) -> Message:
     return Message("user", f"question {index}")
 
 
-def unscored(store: Store, scorer: str = SCORER) -> list[str]:
-    return [subject.subject_id for page in store.iter_unscored(SOURCE, scorer) for subject in page]
+def unscored(database: Database, scorer: str = SCORER) -> list[str]:
+    return [subject.subject_id for page in iter_unscored(database, SOURCE, scorer) for subject in page]
 
 
-def test_a_text_that_failed_is_not_scored_again_until_it_is_forgotten(store: Store) -> None:
-    database = store.database
-    store.save_scores([Score("r0", SCORER, 1.0)])
-    failures.save_score_failures(
+def test_a_text_that_failed_is_not_scored_again_until_it_is_forgotten(database: Database) -> None:
+    save_scores(database, [Score("r0", SCORER, 1.0)])
+    save_score_failures(
         database, SCORER, [RowFailure("r1", "odd (1)"), RowFailure("r2", "odd (2)"), RowFailure("other", "x")]
     )
-    failures.save_score_failures(database, "another", [RowFailure("r3", "odd (3)")])
-    assert unscored(store) == ["r3"]
-    assert store.count_unscored(SOURCE, SCORER) == 1
-    assert failures.score_failures(database, SOURCE, SCORER) == (4, [Failed("odd", 2, "r1", "odd (1)")])
+    save_score_failures(database, "another", [RowFailure("r3", "odd (3)")])
+    assert unscored(database) == ["r3"]
+    assert count_unscored(database, SOURCE, SCORER) == 1
+    assert score_failures(database, SOURCE, SCORER) == (4, [Failed("odd", 2, "r1", "odd (1)")])
 
-    failures.forget_score_failures(database, SOURCE, SCORER)
-    assert unscored(store) == ["r1", "r2", "r3"]
-    assert unscored(store, "another") == ["r0", "r1", "r2"]
+    forget_score_failures(database, SOURCE, SCORER)
+    assert unscored(database) == ["r1", "r2", "r3"]
+    assert unscored(database, "another") == ["r0", "r1", "r2"]
 
 
-def test_a_sample_that_failed_is_not_drawn_again_until_it_is_forgotten(store: Store) -> None:
-    database = store.database
-    missing = [s.prompt_id for page in store.iter_missing_samples(*WANTED) for s in page]
+def test_a_sample_that_failed_is_not_drawn_again_until_it_is_forgotten(database: Database) -> None:
+    missing = [s.prompt_id for page in iter_missing_samples(database, WANTED) for s in page]
     assert len(missing) == 4
-    failures.save_generation_failures(
-        database, GENERATOR, [(missing[1], 1, "too long (9)"), (missing[2], 1, "x")]
-    )
-    failures.save_generation_failures(database, "another", [(missing[0], 1, "x")])
+    save_generation_failures(database, GENERATOR, [(missing[1], 1, "too long (9)"), (missing[2], 1, "x")])
+    save_generation_failures(database, "another", [(missing[0], 1, "x")])
 
-    left = [s.prompt_id for page in store.iter_missing_samples(*WANTED) for s in page]
+    left = [s.prompt_id for page in iter_missing_samples(database, WANTED) for s in page]
     assert left == [missing[0], missing[3]]
-    assert store.count_missing_samples(*WANTED) == 2
-    rows, failed = failures.generation_failures(database, RUN, GENERATOR, Split.TRAIN)
+    assert count_missing_samples(database, WANTED) == 2
+    rows, failed = generation_failures(database, WANTED)
     assert rows == 4 + 2
     assert {(f.kind, f.rows, f.reason) for f in failed} == {("too long", 1, "too long (9)"), ("x", 1, "x")}
     assert summary.counts(database, RUN, GENERATOR).not_generated == {"too long": 1, "x": 1}
 
-    failures.forget_generation_failures(database, RUN, GENERATOR, Split.TRAIN)
-    assert store.count_missing_samples(*WANTED) == 4
+    forget_generation_failures(database, WANTED)
+    assert count_missing_samples(database, WANTED) == 4
 
 
-def test_a_score_that_is_no_number_is_not_stored(store: Store) -> None:
+def test_a_score_that_is_no_number_is_not_stored(database: Database) -> None:
     for value in (float("nan"), float("inf"), float("-inf")):
         with pytest.raises(StorageError, match=r"not finite numbers, such as .* for r1"):
-            store.save_scores([Score("r0", SCORER, 1.0), Score("r1", SCORER, value)])
-    assert len(unscored(store)) == 4
+            save_scores(database, [Score("r0", SCORER, 1.0), Score("r1", SCORER, value)])
+    assert len(unscored(database)) == 4
 
 
 def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
@@ -96,26 +113,25 @@ def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
         migrations.migrate(connection)
         connection.execute("INSERT INTO scores VALUES ('a', 's', 'nan'), ('b', 's', 1.5), ('c', 's', '-inf')")
         connection.execute("INSERT INTO evaluations VALUES ('r', 'l', 'g', 's', 'reward', 3, 0.5, NULL)")
-    Store(tmp_path).create()
-    database = Store(tmp_path).database
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
     assert database.fetch("SELECT subject_id, value FROM scores") == [("b", 1.5)]
     assert database.fetch("SELECT subject_id, scorer_id, kind FROM score_failures ORDER BY 1") == [
         ("a", "s", "the value is not a finite number"),
         ("c", "s", "the value is not a finite number"),
     ]
-    [row] = summary.evaluations(database, "r")
+    [row] = evaluations_of(database, "r")
     assert (row.n, row.left_out) == (3, 0)
 
 
-def test_prompts_without_a_value_are_counted_by_why(store: Store) -> None:
-    database = store.database
-    of_model = (RUN, GENERATOR, SCORER, Split.TRAIN, 3)
+def test_prompts_without_a_value_are_counted_by_why(database: Database) -> None:
+    of_model = Samples(RUN, GENERATOR, Split.TRAIN, max_prompts=3)
     chosen = [p for (p,) in database.fetch("SELECT prompt_id FROM prompts ORDER BY 1 LIMIT 3")]
     responses = dict(database.fetch("SELECT prompt_id, response_id FROM responses"))
-    assert failures.without_value(database, *of_model) == {"not asked yet": 3}
-    store.save_scores([Score(responses[chosen[0]], SCORER, 0.5)])
-    failures.save_score_failures(database, SCORER, [RowFailure(responses[chosen[1]], "odd (1)")])
+    assert without_value(database, of_model, SCORER) == {"not asked yet": 3}
+    save_scores(database, [Score(responses[chosen[0]], SCORER, 0.5)])
+    save_score_failures(database, SCORER, [RowFailure(responses[chosen[1]], "odd (1)")])
     with database.transaction() as connection:
         connection.execute("DELETE FROM responses WHERE prompt_id = ?", [chosen[2]])
-    failures.save_generation_failures(database, GENERATOR, [(chosen[2], 0, "too long (7)")])
-    assert failures.without_value(database, *of_model) == {"odd": 1, "too long": 1}
+    save_generation_failures(database, GENERATOR, [(chosen[2], 0, "too long (7)")])
+    assert without_value(database, of_model, SCORER) == {"odd": 1, "too long": 1}

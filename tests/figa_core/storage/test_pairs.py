@@ -12,7 +12,9 @@ import pytest
 from figa_core import ids
 from figa_core.filtering import Candidate, Thresholds, admit, keep
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
+from figa_core.storage.database import Database
 from figa_core.storage.pairs import (
+    Admissible,
     RevisionRecipe,
     RunScores,
     decide_admissions,
@@ -20,8 +22,10 @@ from figa_core.storage.pairs import (
     median_reward,
     replace_pairs,
 )
-from figa_core.storage.rows import Admissible
-from figa_core.storage.store import Store
+from figa_core.storage.prompts import save_prompts
+from figa_core.storage.responses import save_responses
+from figa_core.storage.runs import save_run
+from figa_core.storage.scores import save_scores
 
 SCORES = RunScores("run", "generator", "scorer")
 RECIPE = RevisionRecipe("m", 0.0, 64, {True: "with reference", False: "without"})
@@ -37,78 +41,78 @@ def prompt(index: int) -> Prompt:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def database(tmp_path: Path) -> Database:
     """Seven prompts with one to five scored samples each; every other one has a reference."""
-    store, rng = Store(tmp_path), random.Random(3)
-    store.create()
-    store.save_run("run", "test", {}, None)
+    database, rng = Database(tmp_path / "figa.duckdb"), random.Random(3)
+    database.create()
+    save_run(database, "run", "test", {}, None)
     prompts = [prompt(index) for index in range(len(SAMPLES))]
-    store.import_prompts("run", prompts)
+    save_prompts(database, "run", prompts)
     responses = [
         Response(f"response-{index}-{i}", prompts[index].prompt_id, i, "text", (1,), FinishReason.STOP)
         for index, samples in enumerate(SAMPLES)
         for i in range(samples)
     ]
-    store.save_responses("generator", responses)
-    store.save_scores([Score(r.response_id, "scorer", rng.random()) for r in responses])
-    store.save_scores([Score(p.reference_id, "scorer", 1.0) for p in prompts if p.reference_id])
-    return store
+    save_responses(database, "generator", responses)
+    save_scores(database, [Score(r.response_id, "scorer", rng.random()) for r in responses])
+    save_scores(database, [Score(p.reference_id, "scorer", 1.0) for p in prompts if p.reference_id])
+    return database
 
 
-def pages(store: Store, page_rows: int) -> list[list[Candidate]]:
-    return list(iter_candidates(store.database, SCORES, page_rows))
+def pages(database: Database, page_rows: int) -> list[list[Candidate]]:
+    return list(iter_candidates(database, SCORES, page_rows))
 
 
-def rows(store: Store) -> list[Candidate]:
-    return list(chain.from_iterable(pages(store, 1000)))
+def rows(database: Database) -> list[Candidate]:
+    return list(chain.from_iterable(pages(database, 1000)))
 
 
-def pairs(store: Store) -> list[PairRow]:
-    return store.database.fetch(
+def pairs(database: Database) -> list[PairRow]:
+    return database.fetch(
         "SELECT response_id, kept, keep_reason, revision_id FROM pairs ORDER BY response_id"
     )
 
 
-def revise_all(store: Store) -> None:
+def revise_all(database: Database) -> None:
     """Every revision of a kept pair succeeded and is scored 0.5."""
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
         connection.execute("INSERT INTO scores SELECT revision_id, 'scorer', 0.5 FROM revisions")
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
-def test_the_samples_of_a_prompt_are_never_on_two_pages(store: Store, page_rows: int) -> None:
-    found = pages(store, page_rows)
+def test_the_samples_of_a_prompt_are_never_on_two_pages(database: Database, page_rows: int) -> None:
+    found = pages(database, page_rows)
     on_page = [{c.prompt_id for c in page} for page in found]
     assert sum(map(len, on_page)) == len(set().union(*on_page)) == len(SAMPLES)
-    assert list(chain.from_iterable(found)) == rows(store)
+    assert list(chain.from_iterable(found)) == rows(database)
     assert max(map(len, found)) <= page_rows + max(SAMPLES)
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
-def test_pages_come_to_the_same_decisions_as_all_rows_at_once(store: Store, page_rows: int) -> None:
-    expected = LOWEST(rows(store))
+def test_pages_come_to_the_same_decisions_as_all_rows_at_once(database: Database, page_rows: int) -> None:
+    expected = LOWEST(rows(database))
 
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE, page_rows)
+    replace_pairs(database, SCORES, LOWEST, RECIPE, page_rows)
 
-    found = pairs(store)
+    found = pairs(database)
     assert {response: Decision(kept, reason) for response, kept, reason, _ in found} == expected
     assert 0 < sum(kept for _, kept, _, _ in found) <= len(SAMPLES)
     assert all((revision is not None) == kept for _, kept, _, revision in found)
-    revisions = store.database.fetch("SELECT revision_id FROM revisions WHERE status = 'pending'")
+    revisions = database.fetch("SELECT revision_id FROM revisions WHERE status = 'pending'")
     assert {revision for (revision,) in revisions} == {row[3] for row in found if row[1]}
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 18, 19, 20])
 def test_what_is_put_in_place_part_by_part_is_whole(
-    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr("figa_core.storage.pairs._ROWS_AT_ONCE", at_once)
     for _ in range(2):
-        replace_pairs(store.database, SCORES, LOWEST, RECIPE, 3)
-        expected = LOWEST(rows(store))
-        assert {response: Decision(kept, why) for response, kept, why, _ in pairs(store)} == expected
-        with store.database.transaction() as connection:
+        replace_pairs(database, SCORES, LOWEST, RECIPE, 3)
+        expected = LOWEST(rows(database))
+        assert {response: Decision(kept, why) for response, kept, why, _ in pairs(database)} == expected
+        with database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO exclusions VALUES ('response-0-1', 'no', now())")
 
 
@@ -139,50 +143,52 @@ def interrupted(decide: Callable[..., dict[str, Decision]], after: int) -> Calla
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_filter_that_is_interrupted_leaves_the_former_pairs(store: Store, after: int) -> None:
+def test_a_filter_that_is_interrupted_leaves_the_former_pairs(database: Database, after: int) -> None:
     def none(page: Sequence[Candidate]) -> dict[str, Decision]:
         return {c.response_id: Decision(False, "no") for c in page}
 
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE, 2)
-    before = pairs(store)
+    replace_pairs(database, SCORES, LOWEST, RECIPE, 2)
+    before = pairs(database)
     with pytest.raises(KeyboardInterrupt):
-        replace_pairs(store.database, SCORES, interrupted(none, after), RECIPE, 2)
-    assert pairs(store) == before
-    replace_pairs(store.database, SCORES, none, RECIPE, 2)
-    assert not any(kept for _, kept, _, _ in pairs(store))
+        replace_pairs(database, SCORES, interrupted(none, after), RECIPE, 2)
+    assert pairs(database) == before
+    replace_pairs(database, SCORES, none, RECIPE, 2)
+    assert not any(kept for _, kept, _, _ in pairs(database))
 
 
-def test_an_admission_that_is_interrupted_leaves_the_former_decisions(store: Store) -> None:
+def test_an_admission_that_is_interrupted_leaves_the_former_decisions(database: Database) -> None:
     def admit(page: Sequence[Admissible], *, accepted: bool) -> dict[str, Decision]:
         return {row.response_id: Decision(accepted, "why") for row in page}
 
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    revise_all(store)
-    decide_admissions(store.database, "run", "scorer", partial(admit, accepted=True), 2)
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    revise_all(database)
+    decide_admissions(database, "run", "scorer", partial(admit, accepted=True), 2)
     with pytest.raises(KeyboardInterrupt):
-        decide_admissions(store.database, "run", "scorer", interrupted(partial(admit, accepted=False), 1), 2)
-    found = store.database.fetch("SELECT kept, admitted, admit_reason FROM pairs")
+        decide_admissions(database, "run", "scorer", interrupted(partial(admit, accepted=False), 1), 2)
+    found = database.fetch("SELECT kept, admitted, admit_reason FROM pairs")
     assert {row for row in found if row[0]} == {(True, True, "why")}
     assert {row for row in found if not row[0]} == {(False, None, None)}
 
 
 @pytest.mark.parametrize("page_rows", [1, 3, 100])
-def test_every_successful_revision_is_decided_once_with_both_rewards(store: Store, page_rows: int) -> None:
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    revise_all(store)
-    rewards = {c.response_id: c.response_reward for c in rows(store)}
+def test_every_successful_revision_is_decided_once_with_both_rewards(
+    database: Database, page_rows: int
+) -> None:
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    revise_all(database)
+    rewards = {c.response_id: c.response_reward for c in rows(database)}
     seen: list[Admissible] = []
 
     def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
         seen.extend(page)
         return {row.response_id: Decision(True, "") for row in page}
 
-    decide_admissions(store.database, "run", "scorer", admit, page_rows)
-    kept = [response for response, is_kept, _, _ in pairs(store) if is_kept]
+    decide_admissions(database, "run", "scorer", admit, page_rows)
+    kept = [response for response, is_kept, _, _ in pairs(database) if is_kept]
     assert sorted(seen, key=lambda row: row.response_id) == [Admissible(r, rewards[r], 0.5) for r in kept]
 
 
-def admissible(store: Store) -> list[Admissible]:
+def admissible(database: Database) -> list[Admissible]:
     """What the guard is asked about; it admits all."""
     seen: list[Admissible] = []
 
@@ -190,31 +196,31 @@ def admissible(store: Store) -> list[Admissible]:
         seen.extend(page)
         return {row.response_id: Decision(True, "yes") for row in page}
 
-    decide_admissions(store.database, "run", "scorer", admit)
+    decide_admissions(database, "run", "scorer", admit)
     return sorted(seen, key=lambda row: row.response_id)
 
 
-def test_what_another_scorer_says_decides_nothing(store: Store) -> None:
+def test_what_another_scorer_says_decides_nothing(database: Database) -> None:
     """Neither its values nor its failures, of responses, of references or of revisions."""
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    revise_all(store)
-    before, decided, asked = rows(store), pairs(store), admissible(store)
-    with store.database.transaction() as connection:
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    revise_all(database)
+    before, decided, asked = rows(database), pairs(database), admissible(database)
+    with database.transaction() as connection:
         connection.execute("INSERT INTO scores SELECT subject_id, 'another', 99.0 FROM scores")
         connection.execute(
             "INSERT INTO score_failures SELECT subject_id, 'a third', 'odd', 'odd' FROM scores "
             "WHERE scorer_id = 'scorer'"
         )
-    assert rows(store) == before
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    assert pairs(store) == decided
-    assert admissible(store) == asked != []
-    assert median_reward(store.database, RunScores("run", "generator", "another")) == 99.0
+    assert rows(database) == before
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    assert pairs(database) == decided
+    assert admissible(database) == asked != []
+    assert median_reward(database, RunScores("run", "generator", "another")) == 99.0
 
 
-def fail(store: Store, subjects: str) -> None:
+def fail(database: Database, subjects: str) -> None:
     """The scorer has failures in place of its values of these."""
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute(
             f"INSERT INTO score_failures SELECT subject_id, scorer_id, 'odd', 'odd (1)' FROM scores "
             f"WHERE subject_id IN ({subjects})"
@@ -222,11 +228,11 @@ def fail(store: Store, subjects: str) -> None:
         connection.execute(f"DELETE FROM scores WHERE subject_id IN ({subjects})")
 
 
-def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(store: Store) -> None:
-    expected = LOWEST(rows(store))
-    fail(store, "'response-0-1', 'reference-3'")
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE, 2)
-    found = {response: (kept, why) for response, kept, why, _ in pairs(store)}
+def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(database: Database) -> None:
+    expected = LOWEST(rows(database))
+    fail(database, "'response-0-1', 'reference-3'")
+    replace_pairs(database, SCORES, LOWEST, RECIPE, 2)
+    found = {response: (kept, why) for response, kept, why, _ in pairs(database)}
     assert found.keys() == expected.keys()
     assert found["response-0-1"] == (False, "no reward: odd")
     assert {found[f"response-3-{i}"] for i in range(SAMPLES[3])} == {
@@ -236,42 +242,42 @@ def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(
     assert all(Decision(*found[r]) == expected[r] for r in others)
 
 
-def test_a_revision_without_a_reward_is_not_admitted_even_with_the_guard_off(store: Store) -> None:
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    revise_all(store)
-    revision = next(r for _, kept, _, r in pairs(store) if kept)
-    fail(store, f"'{revision}'")
+def test_a_revision_without_a_reward_is_not_admitted_even_with_the_guard_off(database: Database) -> None:
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    revise_all(database)
+    revision = next(r for _, kept, _, r in pairs(database) if kept)
+    fail(database, f"'{revision}'")
 
     def admit_all(page: Sequence[Admissible]) -> dict[str, Decision]:
         rewards = {r.response_id: (r.response_reward, r.revision_reward, None, r.failure) for r in page}
         return {response: admit(*values) for response, values in rewards.items()}
 
-    decide_admissions(store.database, "run", "scorer", admit_all)
+    decide_admissions(database, "run", "scorer", admit_all)
     query = "SELECT revision_id, admit_reason FROM pairs WHERE kept AND NOT admitted"
-    assert store.database.fetch(query) == [(revision, "no reward: odd")]
+    assert database.fetch(query) == [(revision, "no reward: odd")]
 
 
-def test_what_was_decided_about_a_revision_is_forgotten_with_it(store: Store) -> None:
+def test_what_was_decided_about_a_revision_is_forgotten_with_it(database: Database) -> None:
     """As long as the revision is the same, admission and weighing hold; another has neither."""
     columns = "revision_id, admitted, admit_reason, weighed, weigh_reason"
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    with store.database.transaction() as connection:
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    with database.transaction() as connection:
         connection.execute(
             "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' "
             "WHERE kept"
         )
     query = f"SELECT {columns} FROM pairs WHERE kept ORDER BY response_id"
-    before = store.database.fetch(query)
-    replace_pairs(store.database, SCORES, LOWEST, RECIPE)
-    assert store.database.fetch(query) == before != []
+    before = database.fetch(query)
+    replace_pairs(database, SCORES, LOWEST, RECIPE)
+    assert database.fetch(query) == before != []
 
-    replace_pairs(store.database, SCORES, LOWEST, replace(RECIPE, model="another"))
-    after = store.database.fetch(query)
+    replace_pairs(database, SCORES, LOWEST, replace(RECIPE, model="another"))
+    after = database.fetch(query)
     assert {row[0] for row in after}.isdisjoint(row[0] for row in before)
     assert {row[1:] for row in after} == {(None, None, None, None)}
 
 
-def test_the_median_is_that_of_the_responses(store: Store) -> None:
-    rewards = sorted(c.response_reward for c in rows(store) if c.response_reward is not None)
-    assert median_reward(store.database, SCORES) == rewards[len(rewards) // 2]
-    assert median_reward(store.database, RunScores("run", "another", "scorer")) is None
+def test_the_median_is_that_of_the_responses(database: Database) -> None:
+    rewards = sorted(c.response_reward for c in rows(database) if c.response_reward is not None)
+    assert median_reward(database, SCORES) == rewards[len(rewards) // 2]
+    assert median_reward(database, RunScores("run", "another", "scorer")) is None

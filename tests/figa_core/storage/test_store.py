@@ -23,25 +23,36 @@ from figa_core.records import (
     Split,
 )
 from figa_core.storage import summary
-from figa_core.storage.admitted import AdmittedPairs
+from figa_core.storage.admitted import AdmittedPair, AdmittedPairs, save_weighed_shards, save_weighings
+from figa_core.storage.database import Database
+from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation
 from figa_core.storage.pairs import (
+    Admissible,
     RevisionRecipe,
     RunScores,
     decide_admissions,
     iter_candidates,
     replace_pairs,
 )
-from figa_core.storage.revisions import count_open, iter_open, statuses
-from figa_core.storage.rows import (
-    Admissible,
-    AdmittedPair,
+from figa_core.storage.prompts import save_bad_rows, save_prompts
+from figa_core.storage.responses import (
     Sample,
-    TrainingRow,
+    Samples,
+    count_missing_samples,
+    iter_missing_samples,
+    save_responses,
+)
+from figa_core.storage.revisions import count_open, iter_open, statuses
+from figa_core.storage.runs import Findings, end_run, find_run, save_findings, save_run
+from figa_core.storage.scores import (
+    count_unscored,
+    iter_unscored,
     references_of,
     responses_of,
     revisions_of,
+    save_scores,
 )
-from figa_core.storage.store import Store
+from figa_core.storage.trainings import Training, save_training
 
 RUN, OTHER = "run-1", "run-2"
 GENERATOR, SCORER = "generator", "scorer"
@@ -65,38 +76,43 @@ def response(of: Prompt, sample: int = 0) -> Response:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path)
-    store.create()
+def database(tmp_path: Path) -> Database:
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
     for run in (RUN, OTHER):
-        store.save_run(run, "test", {"a": 1}, "flow-run")
-    store.import_prompts(RUN, [*TRAIN, *HELD_OUT])
-    return store
+        save_run(database, run, "test", {"a": 1}, "flow-run")
+    save_prompts(database, RUN, [*TRAIN, *HELD_OUT])
+    return database
 
 
 def missing(
-    store: Store, run: str = RUN, split: Split = Split.TRAIN, samples: int = 1, limit: int | None = None
+    database: Database, run: str = RUN, split: Split = Split.TRAIN, samples: int = 1, limit: int | None = None
 ) -> list[Sample]:
-    pages = store.iter_missing_samples(run, GENERATOR, split, samples, limit)
+    wanted = Samples(run, GENERATOR, split, samples, limit)
+    pages = iter_missing_samples(database, wanted)
     found = [sample for page in pages for sample in page]
-    assert store.count_missing_samples(run, GENERATOR, split, samples, limit) == len(found)
+    assert count_missing_samples(database, wanted) == len(found)
     return found
 
 
-def scored(store: Store) -> list[Candidate]:
+def scored(database: Database) -> list[Candidate]:
     """Every prompt has a response; responses, references and revisions are scored by their number."""
     responses = [response(p) for p in (*TRAIN, *HELD_OUT)]
-    store.save_responses(GENERATOR, responses)
-    store.save_scores([Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
-    store.save_scores([Score(p.reference_id, SCORER, 9.0) for p in TRAIN if p.reference_id is not None])
-    return candidates(store)
+    save_responses(database, GENERATOR, responses)
+    save_scores(database, [Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
+    save_scores(database, [Score(p.reference_id, SCORER, 9.0) for p in TRAIN if p.reference_id is not None])
+    return candidates(database)
 
 
-def candidates(store: Store, generator: str = GENERATOR, scorer: str = SCORER) -> list[Candidate]:
-    return [c for page in iter_candidates(store.database, RunScores(RUN, generator, scorer)) for c in page]
+def held_out_values(database: Database, limit: int = 10, scorer: str = SCORER) -> dict[str, float]:
+    return prompt_values(database, Samples(RUN, GENERATOR, Split.HELD_OUT, max_prompts=limit), scorer)
 
 
-def keep_all(store: Store, run: str = RUN, recipe: RevisionRecipe = RECIPE, *, but: str = "") -> None:
+def candidates(database: Database, generator: str = GENERATOR, scorer: str = SCORER) -> list[Candidate]:
+    return [c for page in iter_candidates(database, RunScores(RUN, generator, scorer)) for c in page]
+
+
+def keep_all(database: Database, run: str = RUN, recipe: RevisionRecipe = RECIPE, *, but: str = "") -> None:
     """Keeps every candidate, except for the response `but`."""
 
     def keep(page: Sequence[Candidate]) -> dict[str, Decision]:
@@ -105,10 +121,10 @@ def keep_all(store: Store, run: str = RUN, recipe: RevisionRecipe = RECIPE, *, b
             for c in page
         }
 
-    replace_pairs(store.database, RunScores(run, GENERATOR, SCORER), keep, recipe, page_rows=2)
+    replace_pairs(database, RunScores(run, GENERATOR, SCORER), keep, recipe, page_rows=2)
 
 
-def admit_all(store: Store, *, but: str = "") -> list[Admissible]:
+def admit_all(database: Database, *, but: str = "") -> list[Admissible]:
     """Admits every revision, except for that of the response `but`; returns what there was to decide."""
     seen: list[Admissible] = []
 
@@ -116,321 +132,322 @@ def admit_all(store: Store, *, but: str = "") -> list[Admissible]:
         seen.extend(page)
         return {row.response_id: Decision(row.response_id != but, "decided") for row in page}
 
-    decide_admissions(store.database, RUN, SCORER, admit, page_rows=2)
+    decide_admissions(database, RUN, SCORER, admit, page_rows=2)
     return seen
 
 
-def exclude(store: Store, *subjects: str) -> None:
-    with store.database.transaction() as connection:
+def exclude(database: Database, *subjects: str) -> None:
+    with database.transaction() as connection:
         for subject in subjects:
             connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES (?, 'no')", [subject])
 
 
-def kept(store: Store, run: str = RUN) -> list[str]:
+def kept(database: Database, run: str = RUN) -> list[str]:
     """All candidates kept; returns the revision ids."""
-    scored(store)
-    keep_all(store, run)
-    return [request.revision_id for page in iter_open(store.database, run, 2) for request in page]
+    scored(database)
+    keep_all(database, run)
+    return [request.revision_id for page in iter_open(database, run, 2) for request in page]
 
 
-def settle(store: Store, revision_id: str, status: RevisionStatus, *, retryable: bool = False) -> None:
-    with store.database.transaction() as connection:
+def settle(database: Database, revision_id: str, status: RevisionStatus, *, retryable: bool = False) -> None:
+    with database.transaction() as connection:
         connection.execute(
             "UPDATE revisions SET status = ?, retryable = ?, text = 'better' WHERE revision_id = ?",
             [str(status), retryable, revision_id],
         )
 
 
-def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_nothing(store: Store) -> None:
-    assert {s.prompt_id for s in missing(store)} == {p.prompt_id for p in TRAIN}
-    assert store.save_responses(GENERATOR, [response(TRAIN[0])]) == 1
-    assert store.save_responses(GENERATOR, [response(TRAIN[0])]) == 0
-    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(store)}
-    assert len(missing(store, samples=3)) == 3 * len(TRAIN) - 1
+def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_nothing(
+    database: Database,
+) -> None:
+    assert {s.prompt_id for s in missing(database)} == {p.prompt_id for p in TRAIN}
+    assert save_responses(database, GENERATOR, [response(TRAIN[0])]) == 1
+    assert save_responses(database, GENERATOR, [response(TRAIN[0])]) == 0
+    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(database)}
+    assert len(missing(database, samples=3)) == 3 * len(TRAIN) - 1
 
 
-def test_samples_are_asked_of_one_split_and_at_most_so_many_prompts(store: Store) -> None:
-    assert {s.prompt_id for s in missing(store, split=Split.HELD_OUT)} == {p.prompt_id for p in HELD_OUT}
-    assert len({s.prompt_id for s in missing(store, samples=2, limit=2)}) == 2
+def test_samples_are_asked_of_one_split_and_at_most_so_many_prompts(database: Database) -> None:
+    assert {s.prompt_id for s in missing(database, split=Split.HELD_OUT)} == {p.prompt_id for p in HELD_OUT}
+    assert len({s.prompt_id for s in missing(database, samples=2, limit=2)}) == 2
 
 
-def test_prompts_of_another_run_are_invisible(store: Store) -> None:
-    assert missing(store, run=OTHER) == []
-    store.import_prompts(OTHER, TRAIN[:1])
-    assert [s.prompt_id for s in missing(store, run=OTHER)] == [TRAIN[0].prompt_id]
+def test_prompts_of_another_run_are_invisible(database: Database) -> None:
+    assert missing(database, run=OTHER) == []
+    save_prompts(database, OTHER, TRAIN[:1])
+    assert [s.prompt_id for s in missing(database, run=OTHER)] == [TRAIN[0].prompt_id]
 
 
-def test_importing_again_changes_nothing(store: Store) -> None:
-    store.import_prompts(RUN, TRAIN)
-    assert len(missing(store)) == len(TRAIN)
+def test_importing_again_changes_nothing(database: Database) -> None:
+    save_prompts(database, RUN, TRAIN)
+    assert len(missing(database)) == len(TRAIN)
 
 
-def test_what_a_person_excluded_stays_out(store: Store) -> None:
-    scored(store)
-    exclude(store, TRAIN[0].prompt_id, response(TRAIN[1]).response_id)
-    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(store, samples=2)}
-    assert response(TRAIN[1]).response_id not in {c.response_id for c in candidates(store)}
+def test_what_a_person_excluded_stays_out(database: Database) -> None:
+    scored(database)
+    exclude(database, TRAIN[0].prompt_id, response(TRAIN[1]).response_id)
+    assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(database, samples=2)}
+    assert response(TRAIN[1]).response_id not in {c.response_id for c in candidates(database)}
 
 
-def test_a_text_is_unscored_until_this_scorer_has_a_value(store: Store) -> None:
-    store.save_responses(GENERATOR, [response(p) for p in TRAIN])
+def test_a_text_is_unscored_until_this_scorer_has_a_value(database: Database) -> None:
+    save_responses(database, GENERATOR, [response(p) for p in TRAIN])
     for source, n in ((responses_of(RUN, GENERATOR, Split.TRAIN), 6), (references_of(RUN), 3)):
-        subjects = [s for page in store.iter_unscored(source, SCORER) for s in page]
-        assert len(subjects) == n == store.count_unscored(source, SCORER)
-        assert store.save_scores([Score(s.subject_id, SCORER, 0.0) for s in subjects]) == n
-        assert store.count_unscored(source, SCORER) == 0
-        assert store.count_unscored(source, "another scorer") == n
+        subjects = [s for page in iter_unscored(database, source, SCORER) for s in page]
+        assert len(subjects) == n == count_unscored(database, source, SCORER)
+        assert save_scores(database, [Score(s.subject_id, SCORER, 0.0) for s in subjects]) == n
+        assert count_unscored(database, source, SCORER) == 0
+        assert count_unscored(database, source, "another scorer") == n
 
 
-def test_candidates_are_training_rows_with_the_reward_of_their_reference(store: Store) -> None:
-    of_prompt = {c.prompt_id: c for c in scored(store)}
+def test_candidates_are_training_rows_with_the_reward_of_their_reference(database: Database) -> None:
+    of_prompt = {c.prompt_id: c for c in scored(database)}
     assert of_prompt.keys() == {p.prompt_id for p in TRAIN}
     assert of_prompt[TRAIN[1].prompt_id].reference_reward == 9.0
     assert of_prompt[TRAIN[2].prompt_id].reference_reward is None
 
 
-def test_a_kept_pair_is_asked_for_until_its_state_is_final(store: Store) -> None:
-    first, second, third, *others = kept(store)
-    settle(store, first, RevisionStatus.SUCCEEDED)
-    settle(store, second, RevisionStatus.FAILED, retryable=True)
-    settle(store, third, RevisionStatus.REFUSED)
-    open_rows = {r.revision_id for page in iter_open(store.database, RUN, 2) for r in page}
+def test_a_kept_pair_is_asked_for_until_its_state_is_final(database: Database) -> None:
+    first, second, third, *others = kept(database)
+    settle(database, first, RevisionStatus.SUCCEEDED)
+    settle(database, second, RevisionStatus.FAILED, retryable=True)
+    settle(database, third, RevisionStatus.REFUSED)
+    open_rows = {r.revision_id for page in iter_open(database, RUN, 2) for r in page}
     assert open_rows == {second, *others}
-    assert count_open(store.database, RUN) == len(open_rows)
-    assert count_open(store.database, OTHER) == 0
+    assert count_open(database, RUN) == len(open_rows)
+    assert count_open(database, OTHER) == 0
 
 
-def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(store: Store) -> None:
-    first, *_ = kept(store)
-    settle(store, first, RevisionStatus.SUCCEEDED)
-    store.import_prompts(OTHER, TRAIN)
-    assert first not in kept(store, OTHER)
-    assert statuses(store.database, OTHER) == {"pending": 5, "succeeded": 1}
+def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(database: Database) -> None:
+    first, *_ = kept(database)
+    settle(database, first, RevisionStatus.SUCCEEDED)
+    save_prompts(database, OTHER, TRAIN)
+    assert first not in kept(database, OTHER)
+    assert statuses(database, OTHER) == {"pending": 5, "succeeded": 1}
 
 
-def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(store: Store) -> None:
-    revisions = admitted(store)
-    first, second, *_ = candidates(store)
-    keep_all(store, but=first.response_id)
+def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(database: Database) -> None:
+    revisions = admitted(database)
+    first, second, *_ = candidates(database)
+    keep_all(database, but=first.response_id)
 
-    counts = summary.counts(store.database, RUN, GENERATOR)
+    counts = summary.counts(database, RUN, GENERATOR)
     assert (counts.kept, counts.not_kept) == (len(revisions) - 1, {"good enough": 1})
     assert counts.admitted == len(revisions) - 1
 
-    exclude(store, first.response_id, second.response_id)
-    keep_all(store)
-    counts = summary.counts(store.database, RUN, GENERATOR)
+    exclude(database, first.response_id, second.response_id)
+    keep_all(database)
+    counts = summary.counts(database, RUN, GENERATOR)
     assert (counts.kept, counts.not_kept) == (len(revisions) - 2, {})
     assert counts.admitted == len(revisions) - 2
 
 
-def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(store: Store) -> None:
-    for revision in kept(store):
-        settle(store, revision, RevisionStatus.SUCCEEDED)
-        store.save_scores([Score(revision, SCORER, 5.5)])
+def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(database: Database) -> None:
+    for revision in kept(database):
+        settle(database, revision, RevisionStatus.SUCCEEDED)
+        save_scores(database, [Score(revision, SCORER, 5.5)])
     source = revisions_of(RUN)
-    assert store.count_unscored(source, SCORER) == 0
-    assert {row.revision_reward for row in admit_all(store)} == {5.5}
+    assert count_unscored(database, source, SCORER) == 0
+    assert {row.revision_reward for row in admit_all(database)} == {5.5}
 
-    pairs = admitted_pairs(store)
+    pairs = admitted_pairs(database)
 
     assert len(pairs) == len(TRAIN)
     assert {p.messages for p in pairs} == {p.messages for p in TRAIN}
     assert all((p.response_text, p.revision_text) == ("an answer", "better") for p in pairs)
     assert [p.pair_id for p in pairs] == sorted(p.pair_id for p in pairs)
-    assert admitted_pairs(store, OTHER) == []
+    assert admitted_pairs(database, OTHER) == []
 
 
-def test_values_of_a_split_are_those_of_sample_zero(store: Store) -> None:
-    scored(store)
-    store.save_responses(GENERATOR, [response(HELD_OUT[0], sample=1)])
-    values = store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 10)
+def test_values_of_a_split_are_those_of_sample_zero(database: Database) -> None:
+    scored(database)
+    save_responses(database, GENERATOR, [response(HELD_OUT[0], sample=1)])
+    values = held_out_values(database)
     assert values == {p.prompt_id: float(len(TRAIN) + i) for i, p in enumerate(HELD_OUT)}
-    assert len(store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 2)) == 2
+    assert len(held_out_values(database, 2)) == 2
 
 
-def test_a_run_that_starts_again_keeps_its_settings_and_drops_its_old_end(store: Store) -> None:
-    store.save_run_settings(RUN, {"generator": GENERATOR})
-    store.end_run(RUN, "failed", "a reason")
-    store.save_run(RUN, "test", {"a": 2}, "another flow run")
-    store.save_run_settings(RUN, {"scorer": SCORER})
-    run = summary.run(store.database, RUN)
+def test_a_run_that_starts_again_keeps_its_settings_and_drops_its_old_end(database: Database) -> None:
+    save_findings(database, RUN, Findings(generator=GENERATOR, trainings={"figa": "t1"}))
+    end_run(database, RUN, "failed", "a reason")
+    save_run(database, RUN, "test", {"a": 2}, "another flow run")
+    save_findings(database, RUN, Findings(scorer=SCORER, trainings={"sft": "t2"}))
+    run = find_run(database, RUN)
     assert (run.status, run.message, run.ended_at) == ("running", None, None)
-    assert run.settings == {"generator": GENERATOR, "scorer": SCORER}
+    assert run.found == Findings(GENERATOR, SCORER, trainings={"figa": "t1", "sft": "t2"})
     assert run.config == {"a": 2}
 
 
-def test_bad_rows_are_counted_by_kind(store: Store) -> None:
+def test_bad_rows_are_counted_by_kind(database: Database) -> None:
     reasons = ("duplicate of row 1", "duplicate of row 2", "the prompt is empty")
     rows = [BadRow(number, reason) for number, reason in enumerate(reasons)]
-    store.save_bad_rows(RUN, rows)
-    store.save_bad_rows(RUN, rows)
-    counts = summary.counts(store.database, RUN, GENERATOR)
+    save_bad_rows(database, RUN, rows)
+    save_bad_rows(database, RUN, rows)
+    counts = summary.counts(database, RUN, GENERATOR)
     assert counts.bad_rows == {"duplicate": 2, "the prompt is empty": 1}
     assert (counts.training_prompts, counts.held_out_prompts) == (len(TRAIN), len(HELD_OUT))
 
 
-def admitted(store: Store) -> list[str]:
+def admitted(database: Database) -> list[str]:
     """All pairs kept, revised, scored and admitted; returns the revision ids in order."""
-    revisions = kept(store)
+    revisions = kept(database)
     for revision in revisions:
-        settle(store, revision, RevisionStatus.SUCCEEDED)
-    store.save_scores([Score(revision, SCORER, 5.5) for revision in revisions])
-    admit_all(store)
+        settle(database, revision, RevisionStatus.SUCCEEDED)
+    save_scores(database, [Score(revision, SCORER, 5.5) for revision in revisions])
+    admit_all(database)
     return revisions
 
 
-def admitted_pairs(store: Store, run: str = RUN, *, only_undecided: bool = False) -> list[AdmittedPair]:
+def admitted_pairs(database: Database, run: str = RUN, *, only_undecided: bool = False) -> list[AdmittedPair]:
     with tempfile.TemporaryDirectory() as scratch:
-        pairs = AdmittedPairs(store.database, run, SCORER, Path(scratch), only_undecided=only_undecided)
+        pairs = AdmittedPairs(database, run, SCORER, Path(scratch), only_undecided=only_undecided)
         found = [pair for page in pairs.pages() for pair in page]
         assert list(pairs.ids()) == [pair.pair_id for pair in found]
         assert len(pairs) == len(found)
         return found
 
 
-def undecided(store: Store) -> list[str]:
-    return [pair.pair_id for pair in admitted_pairs(store, only_undecided=True)]
+def undecided(database: Database) -> list[str]:
+    return [pair.pair_id for pair in admitted_pairs(database, only_undecided=True)]
 
 
-def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(store: Store) -> None:
-    revisions = admitted(store)
+def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(database: Database) -> None:
+    revisions = admitted(database)
     held_out = {p.messages for p in HELD_OUT}
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'pending'")
-    asked = {r.messages for page in iter_open(store.database, RUN, 2) for r in page}
-    weighed = {p.messages for p in admitted_pairs(store)}
+    asked = {r.messages for page in iter_open(database, RUN, 2) for r in page}
+    weighed = {p.messages for p in admitted_pairs(database)}
     assert len(asked) == len(weighed) == len(revisions)
     assert not held_out & (asked | weighed)
 
 
-def test_a_prompt_keeps_the_split_it_was_first_given(store: Store) -> None:
-    store.import_prompts(OTHER, [replace(HELD_OUT[0], split=Split.TRAIN)])
-    assert missing(store, OTHER) == []
-    assert len(missing(store, OTHER, Split.HELD_OUT)) == 1
+def test_a_prompt_keeps_the_split_it_was_first_given(database: Database) -> None:
+    save_prompts(database, OTHER, [replace(HELD_OUT[0], split=Split.TRAIN)])
+    assert missing(database, OTHER) == []
+    assert len(missing(database, OTHER, Split.HELD_OUT)) == 1
 
 
-def test_the_responses_of_an_excluded_prompt_are_no_candidates(store: Store) -> None:
-    assert len(kept(store)) == len(TRAIN)
-    exclude(store, TRAIN[0].prompt_id)
-    assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates(store)}
-    keep_all(store)
-    assert count_open(store.database, RUN) == len(TRAIN) - 1
+def test_the_responses_of_an_excluded_prompt_are_no_candidates(database: Database) -> None:
+    assert len(kept(database)) == len(TRAIN)
+    exclude(database, TRAIN[0].prompt_id)
+    assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates(database)}
+    keep_all(database)
+    assert count_open(database, RUN) == len(TRAIN) - 1
 
 
-def test_an_excluded_held_out_prompt_is_not_judged_on(store: Store) -> None:
-    scored(store)
-    exclude(store, HELD_OUT[0].prompt_id)
-    values = store.prompt_values(RUN, GENERATOR, SCORER, Split.HELD_OUT, 10)
+def test_an_excluded_held_out_prompt_is_not_judged_on(database: Database) -> None:
+    scored(database)
+    exclude(database, HELD_OUT[0].prompt_id)
+    values = held_out_values(database)
     assert values.keys() == {p.prompt_id for p in HELD_OUT[1:]}
 
 
-def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_is_one(store: Store) -> None:
-    kept(store)
-    requests = {r.messages: r for page in iter_open(store.database, RUN, 2) for r in page}
+def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_is_one(
+    database: Database,
+) -> None:
+    kept(database)
+    requests = {r.messages: r for page in iter_open(database, RUN, 2) for r in page}
     for one in TRAIN:
         request = requests[one.messages]
         assert (request.response_id, request.response) == (response(one).response_id, "an answer")
         assert request.reference == one.reference
 
 
-def test_another_template_or_model_is_another_revision(store: Store) -> None:
-    first = set(kept(store))
+def test_another_template_or_model_is_another_revision(database: Database) -> None:
+    first = set(kept(database))
     for recipe in (replace(RECIPE, model="n"), replace(RECIPE, templates={True: "a", False: "b"})):
-        keep_all(store, recipe=recipe)
-        now = {r.revision_id for page in iter_open(store.database, RUN, 2) for r in page}
+        keep_all(database, recipe=recipe)
+        now = {r.revision_id for page in iter_open(database, RUN, 2) for r in page}
         assert len(now) == len(first)
         assert not now & first
 
 
-def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(store: Store) -> None:
-    revisions = admitted(store)
-    keep_all(store)
-    assert len(admitted_pairs(store)) == len(revisions)
-    keep_all(store, recipe=replace(RECIPE, model="n"))
-    assert admitted_pairs(store) == []
+def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(database: Database) -> None:
+    revisions = admitted(database)
+    keep_all(database)
+    assert len(admitted_pairs(database)) == len(revisions)
+    keep_all(database, recipe=replace(RECIPE, model="n"))
+    assert admitted_pairs(database) == []
 
 
-def test_only_pairs_without_a_weighing_are_undecided(store: Store, tmp_path: Path) -> None:
-    first, second, *others = revisions = admitted(store)
-    assert undecided(store) == revisions
+def test_only_pairs_without_a_weighing_are_undecided(database: Database, tmp_path: Path) -> None:
+    first, second, *others = revisions = admitted(database)
+    assert undecided(database) == revisions
     shard = tmp_path / "shards[1]" / "part.parquet"
     shard.parent.mkdir()
     pq.write_table(pa.table({"pair_id": [first, "of another run"]}), shard)
-    store.save_weighed_shards(RUN, [shard])
-    assert undecided(store) == [second, *others]
-    pairs = {p.pair_id: p for p in admitted_pairs(store)}
-    store.save_weighings(RUN, {pairs[second].response_id: Decision(False, "too long")})
-    assert undecided(store) == others
+    save_weighed_shards(database, RUN, [shard])
+    assert undecided(database) == [second, *others]
+    pairs = {p.pair_id: p for p in admitted_pairs(database)}
+    save_weighings(database, RUN, {pairs[second].response_id: Decision(False, "too long")})
+    assert undecided(database) == others
 
 
-def test_a_revision_that_was_not_admitted_is_not_weighed(store: Store) -> None:
-    revisions = admitted(store)
-    admit_all(store, but=candidates(store)[0].response_id)
-    assert len(undecided(store)) == len(revisions) - 1 == len(admitted_pairs(store))
+def test_a_revision_that_was_not_admitted_is_not_weighed(database: Database) -> None:
+    revisions = admitted(database)
+    admit_all(database, but=candidates(database)[0].response_id)
+    assert len(undecided(database)) == len(revisions) - 1 == len(admitted_pairs(database))
 
 
-def test_scores_and_responses_of_another_model_are_invisible(store: Store) -> None:
-    scored(store)
-    assert candidates(store, generator="another generator") == []
-    assert candidates(store, scorer="another scorer") == []
-    assert store.prompt_values(RUN, GENERATOR, "another scorer", Split.HELD_OUT, 10) == {}
-    assert store.count_responses(RUN, GENERATOR, Split.TRAIN) == len(TRAIN)
-    assert store.count_responses(RUN, "another generator", Split.TRAIN) == 0
-    assert store.count_responses(OTHER, GENERATOR, Split.TRAIN) == 0
+def test_scores_and_responses_of_another_model_are_invisible(database: Database) -> None:
+    scored(database)
+    assert candidates(database, generator="another generator") == []
+    assert candidates(database, scorer="another scorer") == []
+    assert held_out_values(database, scorer="another scorer") == {}
 
 
-def test_what_was_stored_first_stays(store: Store) -> None:
+def test_what_was_stored_first_stays(database: Database) -> None:
     first = response(TRAIN[0])
-    store.save_responses(GENERATOR, [first])
-    assert store.save_responses(GENERATOR, [replace(first, text="another"), response(TRAIN[1])]) == 1
+    save_responses(database, GENERATOR, [first])
+    assert save_responses(database, GENERATOR, [replace(first, text="another"), response(TRAIN[1])]) == 1
     source = responses_of(RUN, GENERATOR, Split.TRAIN)
-    texts = [s.text for page in store.iter_unscored(source, SCORER) for s in page]
+    texts = [s.text for page in iter_unscored(database, source, SCORER) for s in page]
     assert texts == ["an answer", "an answer"]
-    assert store.save_scores([Score(first.response_id, SCORER, 1.0)]) == 1
-    assert store.save_scores([Score(first.response_id, SCORER, 2.0)]) == 0
-    assert [c.response_reward for c in candidates(store)] == [1.0]
+    assert save_scores(database, [Score(first.response_id, SCORER, 1.0)]) == 1
+    assert save_scores(database, [Score(first.response_id, SCORER, 2.0)]) == 0
+    assert [c.response_reward for c in candidates(database)] == [1.0]
 
 
-def test_a_row_twice_in_one_batch_is_stored_once(store: Store) -> None:
-    store.import_prompts(OTHER, [TRAIN[0], TRAIN[0]])
-    assert len(missing(store, OTHER)) == 1
-    assert store.save_responses(GENERATOR, [response(TRAIN[0])] * 2) == 1
+def test_a_row_twice_in_one_batch_is_stored_once(database: Database) -> None:
+    save_prompts(database, OTHER, [TRAIN[0], TRAIN[0]])
+    assert len(missing(database, OTHER)) == 1
+    assert save_responses(database, GENERATOR, [response(TRAIN[0])] * 2) == 1
 
 
-def test_texts_come_back_as_they_went_in(store: Store) -> None:
+def test_texts_come_back_as_they_went_in(database: Database) -> None:
     for text in ("", " spaces ", "line\nbreak", "nul\x00", "😀 'quoted' ; DROP TABLE runs"):
         messages = (Message("system", text), Message("user", text))
-        store.import_prompts(OTHER, [Prompt(ids.prompt_id(messages), messages, Split.TRAIN)])
-        assert messages in {sample.messages for sample in missing(store, OTHER)}
+        save_prompts(database, OTHER, [Prompt(ids.prompt_id(messages), messages, Split.TRAIN)])
+        assert messages in {sample.messages for sample in missing(database, OTHER)}
 
 
-def test_pages_leave_nothing_out_and_give_nothing_twice(store: Store) -> None:
-    store.import_prompts(OTHER, [prompt(i, reference="good") for i in range(100, 2350)])
-    samples = missing(store, OTHER, samples=2)
+def test_pages_leave_nothing_out_and_give_nothing_twice(database: Database) -> None:
+    save_prompts(database, OTHER, [prompt(i, reference="good") for i in range(100, 2350)])
+    samples = missing(database, OTHER, samples=2)
     assert len(samples) == len({(s.prompt_id, s.sample_index) for s in samples}) == 4500
-    texts = [s.subject_id for page in store.iter_unscored(references_of(OTHER), SCORER) for s in page]
+    texts = [s.subject_id for page in iter_unscored(database, references_of(OTHER), SCORER) for s in page]
     assert len(texts) == len(set(texts)) == 2250
     assert texts == sorted(texts)
 
 
-def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(store: Store) -> None:
-    rows = kept(store)
+def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(database: Database) -> None:
+    rows = kept(database)
     seen = []
-    for page in iter_open(store.database, RUN, 2):
+    for page in iter_open(database, RUN, 2):
         for request in page:
             seen.append(request.revision_id)
-            settle(store, request.revision_id, RevisionStatus.SUCCEEDED)
+            settle(database, request.revision_id, RevisionStatus.SUCCEEDED)
     assert seen == rows
 
 
-def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) -> None:
+def test_an_evaluation_is_replaced_and_a_training_recorded_once(database: Database) -> None:
     for mean in (0.5, 0.75):
-        store.save_evaluation(RUN, "base", GENERATOR, SCORER, "reward", (3, mean, None))
-    training = TrainingRow("training-1", RUN, "figa", "shards-1", "base", "/dir", 10, 1.5)
+        save_evaluation(database, Evaluation(RUN, "base", "reward", GENERATOR, SCORER, 3, mean, None))
+    training = Training("training-1", RUN, "figa", "shards-1", "base", "/dir", 10, 1.5)
     for seconds in (1.5, 99.0):
-        store.save_training(replace(training, seconds=seconds), "fingerprint")
-    with store.database.open() as connection:
+        save_training(database, replace(training, seconds=seconds), "fingerprint")
+    with database.open() as connection:
         assert connection.execute("SELECT n, mean, standard_error, left_out FROM evaluations").fetchall() == [
             (3, 0.75, None, 0)
         ]
@@ -440,12 +457,12 @@ def test_an_evaluation_is_replaced_and_a_training_recorded_once(store: Store) ->
         ]
 
 
-def test_a_run_without_a_single_row_to_decide_about_is_no_error(store: Store) -> None:
-    kept(store)
-    exclude(store, *(p.prompt_id for p in TRAIN))
-    keep_all(store)
-    assert admit_all(store) == []
-    store.save_weighings(RUN, {})
-    store.save_bad_rows(RUN, [])
-    store.import_prompts(RUN, [])
-    assert count_open(store.database, RUN) == 0
+def test_a_run_without_a_single_row_to_decide_about_is_no_error(database: Database) -> None:
+    kept(database)
+    exclude(database, *(p.prompt_id for p in TRAIN))
+    keep_all(database)
+    assert admit_all(database) == []
+    save_weighings(database, RUN, {})
+    save_bad_rows(database, RUN, [])
+    save_prompts(database, RUN, [])
+    assert count_open(database, RUN) == 0

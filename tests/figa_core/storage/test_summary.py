@@ -1,4 +1,4 @@
-"""What a run came to, read from a store that the tests fill."""
+"""What a run came to, read from a database that the tests fill."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,10 +10,14 @@ from figa_core import ids
 from figa_core.errors import InputError
 from figa_core.prompts.read import BadRow
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
-from figa_core.storage import summary
-from figa_core.storage.failures import save_generation_failures
+from figa_core.storage import revisions, summary
+from figa_core.storage.database import Database
+from figa_core.storage.evaluations import Evaluation, evaluations_of, same_responses, save_evaluation
 from figa_core.storage.pairs import RevisionRecipe, RunScores, replace_pairs
-from figa_core.storage.store import Store
+from figa_core.storage.prompts import save_bad_rows, save_prompts
+from figa_core.storage.responses import save_generation_failures, save_responses
+from figa_core.storage.runs import find_run, latest_runs, save_run
+from figa_core.storage.scores import save_scores
 
 RUN, GENERATOR, SCORER = "run-abc1", "generator", "scorer"
 RECIPE = RevisionRecipe("m", 0.0, 64, {True: "t", False: "t"})
@@ -31,56 +35,56 @@ HELD_OUT = [_prompt(i, Split.HELD_OUT) for i in (30, 31)]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def database(tmp_path: Path) -> Database:
     """Nine weighed pairs; the reward of pair i rises from 0 to i."""
-    store = Store(tmp_path)
-    store.create()
-    store.save_run(RUN, "test", {}, None)
-    store.import_prompts(RUN, PROMPTS)
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
+    save_run(database, RUN, "test", {}, None)
+    save_prompts(database, RUN, PROMPTS)
     responses = [
         Response(f"response-{i}", p.prompt_id, 0, "text", (1,), FinishReason.STOP)
         for i, p in enumerate(PROMPTS)
     ]
-    store.save_responses(GENERATOR, responses)
-    store.save_scores([Score(r.response_id, SCORER, 0.0) for r in responses])
-    store.save_scores([Score(str(p.reference_id), SCORER, 9.0) for p in PROMPTS])
+    save_responses(database, GENERATOR, responses)
+    save_scores(database, [Score(r.response_id, SCORER, 0.0) for r in responses])
+    save_scores(database, [Score(str(p.reference_id), SCORER, 9.0) for p in PROMPTS])
     scores = RunScores(RUN, GENERATOR, SCORER)
     replace_pairs(
-        store.database, scores, lambda page: {c.response_id: Decision(True, "weak") for c in page}, RECIPE
+        database, scores, lambda page: {c.response_id: Decision(True, "weak") for c in page}, RECIPE
     )
-    with store.database.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
         connection.execute("UPDATE pairs SET admitted = true, weighed = true")
         revisions = connection.execute("SELECT revision_id, response_id FROM revisions").fetchall()
-    store.save_scores([Score(revision, SCORER, float(response[-1])) for revision, response in revisions])
-    return store
+    save_scores(database, [Score(revision, SCORER, float(response[-1])) for revision, response in revisions])
+    return database
 
 
 def _question(pair: summary.SpreadPair) -> int:
     return int(pair.messages[0].content.split()[-1])
 
 
-def test_examples_are_spread_evenly_from_the_smallest_to_the_largest_gain(store: Store) -> None:
-    pairs = summary.spread_pairs(store.database, RUN, SCORER, 3)
+def test_examples_are_spread_evenly_from_the_smallest_to_the_largest_gain(database: Database) -> None:
+    pairs = summary.spread_pairs(database, RUN, SCORER, 3)
     assert [_question(pair) for pair in pairs] == [0, 4, 8]
     assert {(pair.reference, pair.reference_reward) for pair in pairs} == {("good", 9.0)}
 
 
-def test_fewer_pairs_than_asked_for_are_all_shown_once(store: Store) -> None:
-    assert [_question(p) for p in summary.spread_pairs(store.database, RUN, SCORER, 50)] == list(range(9))
-    assert len(summary.spread_pairs(store.database, RUN, SCORER, 1)) == 1
-    assert summary.spread_pairs(store.database, "another run", SCORER, 3) == []
+def test_fewer_pairs_than_asked_for_are_all_shown_once(database: Database) -> None:
+    assert [_question(p) for p in summary.spread_pairs(database, RUN, SCORER, 50)] == list(range(9))
+    assert len(summary.spread_pairs(database, RUN, SCORER, 1)) == 1
+    assert summary.spread_pairs(database, "another run", SCORER, 3) == []
 
 
-def test_rewards_are_those_of_this_run_by_kind(store: Store) -> None:
-    found = summary.rewards(store.database, RUN, GENERATOR, SCORER)
+def test_rewards_are_those_of_this_run_by_kind(database: Database) -> None:
+    found = summary.rewards(database, RUN, GENERATOR, SCORER)
     assert sorted(found["revised"]) == [float(i) for i in range(9)]
     assert (found["initial"], found["reference"]) == ([0.0] * 9, [9.0] * 9)
-    assert summary.rewards(store.database, RUN, GENERATOR, "another scorer")["initial"] == []
+    assert summary.rewards(database, RUN, GENERATOR, "another scorer")["initial"] == []
 
 
-def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(store: Store) -> None:
-    with store.database.transaction() as connection:
+def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(database: Database) -> None:
+    with database.transaction() as connection:
         [(revision,)] = connection.execute("SELECT revision_id FROM revisions LIMIT 1").fetchall()
         for number, (minutes, outcome) in enumerate([(-5, "answered"), (1, "answered"), (2, None)]):
             sent = STARTED + timedelta(minutes=minutes)
@@ -97,35 +101,38 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(store: Store) -
                     outcome is None,
                 ],
             )
-    calls = summary.calls(store.database, RUN, STARTED)
+    calls = revisions.calls(database, RUN, STARTED)
     assert calls.by_outcome == {"answered": 2, "no answer": 1}
     assert (calls.calls, calls.since_start) == (3, 2)
     assert (calls.prompt_tokens, calls.completion_tokens) == (300, 40)
     assert calls.seconds_since_start == pytest.approx(3.0)
-    assert summary.calls(store.database, "another run", STARTED).calls == 0
+    assert revisions.calls(database, "another run", STARTED).calls == 0
 
 
-def test_calls_of_which_none_was_answered_took_no_time_that_is_known(store: Store) -> None:
-    with store.database.transaction() as connection:
+def test_calls_of_which_none_was_answered_took_no_time_that_is_known(database: Database) -> None:
+    with database.transaction() as connection:
         connection.execute(
             "INSERT INTO calls (call_id, subject_id, attempt, sent_at, prompt_tokens, estimated) "
             "SELECT revision_id, revision_id, 1, $sent, 10, true FROM revisions",
             {"sent": STARTED + timedelta(minutes=1)},
         )
-    found = summary.calls(store.database, RUN, STARTED)
+    found = revisions.calls(database, RUN, STARTED)
     assert (found.by_outcome, found.seconds_since_start) == ({"no answer": 9}, None)
-    assert summary.calls(store.database, "another run", STARTED) == summary.Calls(0, {}, 0, 0, 0, None)
+    assert revisions.calls(database, "another run", STARTED) == revisions.Calls(0, {}, 0, 0, 0, None)
 
 
-def _execute(store: Store, *statements: str) -> None:
-    with store.database.transaction() as connection:
+def _execute(database: Database, *statements: str) -> None:
+    with database.transaction() as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def _draw(store: Store, generator: str, prompts: list[Prompt], text: str = "text", sample: int = 0) -> None:
+def _draw(
+    database: Database, generator: str, prompts: list[Prompt], text: str = "text", sample: int = 0
+) -> None:
     name = f"{generator}-{sample}"
-    store.save_responses(
+    save_responses(
+        database,
         generator,
         [
             Response(f"{name}-{p.prompt_id}", p.prompt_id, sample, text, (1,), FinishReason.STOP)
@@ -134,16 +141,16 @@ def _draw(store: Store, generator: str, prompts: list[Prompt], text: str = "text
     )
 
 
-def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(store: Store) -> None:
-    store.import_prompts(RUN, [_prompt(20), *HELD_OUT])
-    _draw(store, GENERATOR, HELD_OUT)
-    _draw(store, "another generator", PROMPTS)
+def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(database: Database) -> None:
+    save_prompts(database, RUN, [_prompt(20), *HELD_OUT])
+    _draw(database, GENERATOR, HELD_OUT)
+    _draw(database, "another generator", PROMPTS)
     failures = [(_prompt(20).prompt_id, 0, "empty prompt (row 20)")]
-    save_generation_failures(store.database, GENERATOR, failures)
+    save_generation_failures(database, GENERATOR, failures)
     bad = ("row 3: duplicate of row 1", "duplicate of row 2", "no text: row 7")
-    store.save_bad_rows(RUN, [BadRow(row, reason) for row, reason in enumerate(bad)])
+    save_bad_rows(database, RUN, [BadRow(row, reason) for row, reason in enumerate(bad)])
     _execute(
-        store,
+        database,
         "UPDATE pairs SET kept = false, keep_reason = 'good', admitted = NULL, weighed = NULL "
         "WHERE response_id = 'response-1'",
         *(
@@ -163,7 +170,7 @@ def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(store: Store) 
         "WHERE response_id = 'response-7'",
         "UPDATE pairs SET weighed = false, weigh_reason = 'cut off' WHERE response_id = 'response-8'",
     )
-    assert summary.counts(store.database, RUN, GENERATOR) == summary.Counts(
+    assert summary.counts(database, RUN, GENERATOR) == summary.Counts(
         bad_rows={"row 3": 1, "duplicate": 1, "no text": 1},
         training_prompts=10,
         held_out_prompts=2,
@@ -180,95 +187,97 @@ def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(store: Store) 
     )
 
 
-def test_an_undecided_pair_is_counted_on_neither_side(store: Store) -> None:
-    _execute(store, "UPDATE pairs SET weighed = NULL WHERE response_id = 'response-8'")
-    found = summary.counts(store.database, RUN, GENERATOR)
+def test_an_undecided_pair_is_counted_on_neither_side(database: Database) -> None:
+    _execute(database, "UPDATE pairs SET weighed = NULL WHERE response_id = 'response-8'")
+    found = summary.counts(database, RUN, GENERATOR)
     assert (found.admitted, found.weighted, found.not_weighted) == (9, 8, {})
 
 
-def test_rewards_and_examples_are_of_what_counts_in_this_run_by_this_scorer(store: Store) -> None:
-    store.import_prompts(RUN, HELD_OUT)
-    _draw(store, GENERATOR, HELD_OUT)
+def test_rewards_and_examples_are_of_what_counts_in_this_run_by_this_scorer(database: Database) -> None:
+    save_prompts(database, RUN, HELD_OUT)
+    _draw(database, GENERATOR, HELD_OUT)
     held_out = [f"{GENERATOR}-0-{p.prompt_id}" for p in HELD_OUT] + [str(p.reference_id) for p in HELD_OUT]
-    store.save_scores([Score(subject, SCORER, 77.0) for subject in held_out])
+    save_scores(database, [Score(subject, SCORER, 77.0) for subject in held_out])
     worse = [replace(p, reference="worse", reference_id=f"worse-{p.prompt_id}") for p in PROMPTS]
-    store.import_prompts("another run", worse)
-    store.save_scores([Score(str(p.reference_id), SCORER, -1.0) for p in worse])
+    save_prompts(database, "another run", worse)
+    save_scores(database, [Score(str(p.reference_id), SCORER, -1.0) for p in worse])
     _execute(
-        store,
+        database,
         # It sees the gains the other way round.
         "INSERT INTO scores SELECT subject_id, 'another scorer', -value FROM scores",
         "UPDATE pairs SET kept = false, weighed = false WHERE response_id = 'response-3'",
         "UPDATE revisions SET status = 'rejected' WHERE response_id = 'response-4'",
         "UPDATE pairs SET weighed = false WHERE response_id = 'response-4'",
     )
-    found = summary.rewards(store.database, RUN, GENERATOR, SCORER)
+    found = summary.rewards(database, RUN, GENERATOR, SCORER)
     assert sorted(found["revised"]) == [0.0, 1.0, 2.0, 5.0, 6.0, 7.0, 8.0]
     assert (found["initial"], found["reference"]) == ([0.0] * 9, [9.0] * 9)
-    examples = summary.spread_pairs(store.database, RUN, SCORER, 50)
+    examples = summary.spread_pairs(database, RUN, SCORER, 50)
     assert [_question(pair) for pair in examples] == [0, 1, 2, 5, 6, 7, 8]
     assert {(pair.reference, pair.reference_reward) for pair in examples} == {("good", 9.0)}
 
 
-def test_a_run_counts_nothing_of_another_one(store: Store) -> None:
-    store.save_bad_rows(RUN, [BadRow(1, "empty")])
+def test_a_run_counts_nothing_of_another_one(database: Database) -> None:
+    save_bad_rows(database, RUN, [BadRow(1, "empty")])
     nothing = summary.Counts({}, 0, 0, 0, {}, 0, {}, 0, {}, 0, {}, 0, {})
-    assert summary.counts(store.database, "another run", GENERATOR) == nothing
-    store.import_prompts("another run", PROMPTS[:1])
-    found = summary.counts(store.database, "another run", GENERATOR)
+    assert summary.counts(database, "another run", GENERATOR) == nothing
+    save_prompts(database, "another run", PROMPTS[:1])
+    found = summary.counts(database, "another run", GENERATOR)
     assert found == replace(nothing, training_prompts=1, responses=1)
 
 
-def test_equal_responses_of_two_generators_are_counted_on_the_runs_held_out_prompts(store: Store) -> None:
-    store.import_prompts(RUN, HELD_OUT)
-    _draw(store, "one", HELD_OUT)
-    assert summary.same_responses(store.database, RUN, "one", "other") == (0, 0)
-    _draw(store, "other", HELD_OUT[:1])
-    _draw(store, "other", HELD_OUT[1:], "another text")
-    _draw(store, "one", HELD_OUT, sample=1)  # sample 1 of the other is not there
+def test_equal_responses_of_two_generators_are_counted_on_the_runs_held_out_prompts(
+    database: Database,
+) -> None:
+    save_prompts(database, RUN, HELD_OUT)
+    _draw(database, "one", HELD_OUT)
+    assert same_responses(database, RUN, "one", "other") == (0, 0)
+    _draw(database, "other", HELD_OUT[:1])
+    _draw(database, "other", HELD_OUT[1:], "another text")
+    _draw(database, "one", HELD_OUT, sample=1)  # sample 1 of the other is not there
     elsewhere = [_prompt(40, Split.HELD_OUT)]
-    store.import_prompts("another run", elsewhere)
+    save_prompts(database, "another run", elsewhere)
     for generator in ("one", "other"):
-        _draw(store, generator, [*PROMPTS, *elsewhere])
-    assert summary.same_responses(store.database, RUN, "one", "other") == (1, 2)
-    assert summary.same_responses(store.database, RUN, "one", "one") == (4, 4)
+        _draw(database, generator, [*PROMPTS, *elsewhere])
+    assert same_responses(database, RUN, "one", "other") == (1, 2)
+    assert same_responses(database, RUN, "one", "one") == (4, 4)
 
 
-def test_evaluations_are_those_of_the_run_by_label_and_metric(store: Store) -> None:
+def test_evaluations_are_those_of_the_run_by_label_and_metric(database: Database) -> None:
     for run, label, metric in (
         (RUN, "tuned", "a"),
         (RUN, "base", "b"),
         (RUN, "base", "a"),
         ("other", "x", "a"),
     ):
-        store.save_evaluation(run, label, GENERATOR, SCORER, metric, (3, 0.5, 0.1), 2)
-    found = summary.evaluations(store.database, RUN)
+        save_evaluation(database, Evaluation(run, label, metric, GENERATOR, SCORER, 3, 0.5, 0.1, 2))
+    found = evaluations_of(database, RUN)
     assert [(row.label, row.metric) for row in found] == [("base", "a"), ("base", "b"), ("tuned", "a")]
-    assert found[0] == summary.EvaluationRow("base", "a", GENERATOR, SCORER, 3, 0.5, 0.1, 2)
+    assert found[0] == Evaluation(RUN, "base", "a", GENERATOR, SCORER, 3, 0.5, 0.1, 2)
 
 
-def test_twenty_runs_are_shown_unless_more_are_asked_for(store: Store) -> None:
+def test_twenty_runs_are_shown_unless_more_are_asked_for(database: Database) -> None:
     for number in range(20):
-        store.save_run(f"later-{number:02d}", "later", {"number": number}, None)
-    shown = summary.runs(store.database)
+        save_run(database, f"later-{number:02d}", "later", {"number": number}, None)
+    shown = latest_runs(database)
     assert [run.run_id for run in shown] == [f"later-{number:02d}" for number in reversed(range(20))]
     assert [run.config for run in shown[:2]] == [{"number": 19}, {"number": 18}]
-    assert summary.runs(store.database, 99)[-1].name == "test"
+    assert latest_runs(database, 99)[-1].name == "test"
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
-    store.save_run("run-abd2", "later", {}, None)
-    assert summary.run(store.database, "run-abc").run_id == RUN
-    assert summary.run(store.database).run_id == "run-abd2"
-    assert [run.run_id for run in summary.runs(store.database)] == ["run-abd2", RUN]
+def test_a_run_is_found_by_the_beginning_of_its_id(database: Database) -> None:
+    save_run(database, "run-abd2", "later", {}, None)
+    assert find_run(database, "run-abc").run_id == RUN
+    assert find_run(database).run_id == "run-abd2"
+    assert [run.run_id for run in latest_runs(database)] == ["run-abd2", RUN]
     with pytest.raises(InputError, match="several runs begin"):
-        summary.run(store.database, "run-ab")
+        find_run(database, "run-ab")
     with pytest.raises(InputError, match="no run 'run-x'"):
-        summary.run(store.database, "run-x")
+        find_run(database, "run-x")
 
 
 def test_a_workspace_without_runs_says_so(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new")
-    store.create()
+    database = Database(tmp_path / "new" / "figa.duckdb")
+    database.create()
     with pytest.raises(InputError, match="no run yet"):
-        summary.run(store.database)
+        find_run(database)

@@ -1,0 +1,141 @@
+"""Stage generate: which samples of a run are still to be drawn, those that were, and why others cannot be.
+
+A sample that alone fails is stored like a result, and not tried again. A stage that fails for too many ends
+with an error and forgets them: once what they have in common is put right, the same command tries them again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from figa_core.records import Message, Response, Split
+from figa_core.row_failures import Failed, failure_kind
+from figa_core.storage import tables
+from figa_core.storage.database import PAGE_ROWS, Database, insert_records, insert_rows
+
+_DRAWN_BY = "generator_id = $generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of one generator: `per_prompt` for each prompt of one split of a run.
+
+    With `max_prompts`, for the first so many prompts by id.
+    """
+
+    run_id: str
+    generator_id: str
+    split: Split
+    per_prompt: int = 1
+    max_prompts: int | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As the queries name them."""
+        values = {"run": self.run_id, "generator": self.generator_id, "split": str(self.split)}
+        return values if self.max_prompts is None else {**values, "limit": self.max_prompts}
+
+    @property
+    def prompts(self) -> str:
+        """SQL: the prompts (prompt_id, messages), less those that a person threw out."""
+        limit = "" if self.max_prompts is None else " LIMIT $limit"
+        return f"""SELECT p.prompt_id, p.messages FROM run_prompts rp JOIN prompts p USING (prompt_id)
+            WHERE rp.run_id = $run AND p.split = $split
+              AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
+            ORDER BY p.prompt_id{limit}"""
+
+    def of_all_prompts(self) -> "Samples":
+        """The same without `max_prompts`."""
+        return replace(self, max_prompts=None)
+
+    @property
+    def prompt_ids(self) -> str:
+        """SQL: the ids of the prompts."""
+        return f"SELECT prompt_id FROM ({self.prompts})"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample still to be drawn."""
+
+    prompt_id: str
+    messages: tuple[Message, ...]
+    sample_index: int
+
+
+def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[Sample]]:
+    """Those that were neither drawn nor failed, a page at a time."""
+    query = f"""
+        SELECT prompt_id, messages, sample_index FROM ({_missing(samples)})
+        WHERE (prompt_id, sample_index) > ($after, $after_index)
+        ORDER BY prompt_id, sample_index LIMIT {PAGE_ROWS}"""
+    values = {**samples.values, "samples": samples.per_prompt}
+    after, index = "", -1
+    while page := database.fetch(query, **values, after=after, after_index=index):
+        yield [Sample(prompt_id, tables.read_messages(text), index) for prompt_id, text, index in page]
+        after, _, index = page[-1]
+
+
+def count_missing_samples(database: Database, samples: Samples) -> int:
+    """How many samples `iter_missing_samples` gives."""
+    values = {**samples.values, "samples": samples.per_prompt}
+    return database.value(f"SELECT count(*) FROM ({_missing(samples)})", **values)
+
+
+def save_responses(database: Database, generator_id: str, responses: Sequence[Response]) -> int:
+    """Save a batch; returns how many were new."""
+    with database.transaction() as connection:
+        return insert_records(connection, "responses", responses, tables.RESPONSES, generator_id=generator_id)
+
+
+def save_generation_failures(
+    database: Database, generator_id: str, failures: Sequence[tuple[str, int, str]]
+) -> None:
+    """Why samples could not be drawn: (prompt id, sample index, reason)."""
+    rows = [
+        {
+            "prompt_id": prompt_id,
+            "generator_id": generator_id,
+            "sample_index": index,
+            "kind": failure_kind(reason),
+            "reason": reason,
+        }
+        for prompt_id, index, reason in failures
+    ]
+    with database.transaction() as connection:
+        insert_rows(connection, "generation_failures", rows, tables.GENERATION_FAILURES)
+
+
+def generation_failures(database: Database, samples: Samples) -> tuple[int, list[Failed]]:
+    """How many samples of these prompts were drawn or failed, and why some failed."""
+    drawn = database.value(
+        f"SELECT count(*) FROM responses WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
+        **samples.values,
+    )
+    failed = database.records(
+        Failed,
+        f"""SELECT kind, count(*) AS rows, min(prompt_id) AS example, arg_min(reason, prompt_id) AS reason
+            FROM generation_failures WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})
+            GROUP BY kind""",
+        **samples.values,
+    )
+    return drawn + sum(f.rows for f in failed), failed
+
+
+def forget_generation_failures(database: Database, samples: Samples) -> None:
+    """The next run tries these samples again."""
+    with database.transaction() as connection:
+        connection.execute(
+            f"DELETE FROM generation_failures WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
+            samples.values,
+        )
+
+
+def _missing(samples: Samples) -> str:
+    return f"""
+        SELECT c.prompt_id, c.messages, s.i::INTEGER AS sample_index
+        FROM ({samples.prompts}) c CROSS JOIN range($samples) s(i)
+        WHERE NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
+                          AND r.generator_id = $generator AND r.sample_index = s.i)
+          AND NOT EXISTS (SELECT 1 FROM generation_failures f WHERE f.prompt_id = c.prompt_id
+                          AND f.generator_id = $generator AND f.sample_index = s.i)"""

@@ -1,0 +1,138 @@
+"""A run: its configuration, how it ended, and what it found out for its later stages and its report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from figa_core.errors import InputError
+from figa_core.filtering import Thresholds
+from figa_core.findings import shortened
+from figa_core.storage.database import Database
+
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+"""The status of a run that somebody stopped."""
+_ID_SHOWN = 80
+_RUNS = "SELECT run_id, name, status, message, config, settings, started_at, ended_at FROM runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run has found out so far; empty or None where it has not.
+
+    `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
+    `thresholds` the filter's as numbers, `trainings` the id of each objective's training.
+    """
+
+    generator: str = ""
+    scorer: str = ""
+    templates: tuple[str, ...] | None = None
+    thresholds: Thresholds | None = None
+    shard_set_id: str | None = None
+    trainings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row of `runs`; `config` is the whole configuration."""
+
+    run_id: str
+    name: str
+    status: str
+    message: str | None
+    config: Mapping[str, Any]
+    found: Findings
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def save_run(
+    database: Database, run_id: str, name: str, config: Mapping[str, Any], flow_run: str | None
+) -> None:
+    """Record that a run starts, or starts again."""
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO runs (run_id, name, config, status, flow_run) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = excluded.status, "
+            "flow_run = excluded.flow_run, message = NULL, started_at = now(), ended_at = NULL",
+            [run_id, name, orjson.dumps(config).decode(), RUNNING, flow_run],
+        )
+
+
+def end_run(database: Database, run_id: str, status: str, message: str | None = None) -> None:
+    """Record how a run ended: completed, failed or interrupted."""
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?",
+            [status, message, run_id],
+        )
+
+
+def save_findings(database: Database, run_id: str, found: Findings) -> None:
+    """Add to what the run has found out; what is empty in `found` stays as it was."""
+    with database.transaction() as connection:
+        row = connection.execute("SELECT settings FROM runs WHERE run_id = ?", [run_id]).fetchone()
+        merged = _merged(_findings(row[0] if row else "{}"), found)
+        connection.execute(
+            "UPDATE runs SET settings = ? WHERE run_id = ?", [orjson.dumps(merged).decode(), run_id]
+        )
+
+
+def latest_runs(database: Database, limit: int = 20) -> list[Run]:
+    """The latest runs first."""
+    return database.records(_run, f"{_RUNS} ORDER BY started_at DESC LIMIT $n", n=limit)
+
+
+def find_run(database: Database, run_id: str | None = None) -> Run:
+    """The run with this id or the beginning of one; without an id, the latest.
+
+    Raises:
+        InputError: there is none, or the beginning fits several.
+    """
+    found = database.records(
+        _run,
+        f"{_RUNS} WHERE $run IS NULL OR starts_with(run_id, $run) ORDER BY started_at DESC LIMIT 2",
+        run=run_id,
+    )
+    named = shortened(repr(run_id), _ID_SHOWN)
+    if not found:
+        wanted = f"no run {named}" if run_id else "no run yet"
+        raise InputError(f"{database.path}: {wanted}. `figa status` lists the runs of a workspace.")
+    if run_id and len(found) > 1:
+        raise InputError(f"{database.path}: several runs begin with {named}. Give more of the id.")
+    return found[0]
+
+
+def _run(*, config: str, settings: str, **fields: Any) -> Run:
+    return Run(**fields, config=orjson.loads(config), found=_findings(settings))
+
+
+def _merged(before: Findings, now: Findings) -> Findings:
+    return Findings(
+        generator=now.generator or before.generator,
+        scorer=now.scorer or before.scorer,
+        templates=now.templates or before.templates,
+        thresholds=now.thresholds or before.thresholds,
+        shard_set_id=now.shard_set_id or before.shard_set_id,
+        trainings={**before.trainings, **{str(objective): i for objective, i in now.trainings.items()}},
+    )
+
+
+def _findings(stored: str) -> Findings:
+    """Read the column `settings`; releases up to 0.2 wrote "shards", and a key "training.figa" a training."""
+    found = orjson.loads(stored)
+    earlier = {k.removeprefix("training."): v for k, v in found.items() if k.startswith("training.")}
+    templates, thresholds = found.get("templates"), found.get("thresholds")
+    return Findings(
+        generator=found.get("generator", ""),
+        scorer=found.get("scorer", ""),
+        templates=templates and tuple(templates),
+        # JSON has no NaN, which is a quantile of nothing.
+        thresholds=thresholds
+        and Thresholds(**{k: float("nan") if v is None else v for k, v in thresholds.items()}),
+        shard_set_id=found.get("shard_set_id", found.get("shards")),
+        trainings={**earlier, **found.get("trainings", {})},
+    )

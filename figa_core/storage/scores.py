@@ -1,0 +1,141 @@
+"""Stage score: which texts of a run have no value of a scorer yet, the values, and why some have none.
+
+A text that alone cannot be scored is stored like a result, and not tried again; see `responses`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from figa_core.errors import StorageError
+from figa_core.ports import RowFailure
+from figa_core.records import Message, Score, Split
+from figa_core.row_failures import Failed, failure_kind
+from figa_core.storage import tables
+from figa_core.storage.database import PAGE_ROWS, Database, insert_records, insert_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A text to score, with the conversation it answers."""
+
+    subject_id: str
+    messages: tuple[Message, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Texts of one run that a scorer may look at: `responses_of`, `references_of` or `revisions_of`."""
+
+    query: str
+    values: Mapping[str, Any]
+
+
+def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
+    """The responses of one generator to this run's prompts of one split."""
+    return Source(
+        "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
+        "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
+        "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
+        {"run": run_id, "generator": generator_id, "split": str(split)},
+    )
+
+
+def references_of(run_id: str) -> Source:
+    """The references of this run's training prompts."""
+    return Source(
+        "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
+        "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
+        "WHERE rp.run_id = $run AND p.split = 'train'",
+        {"run": run_id},
+    )
+
+
+def revisions_of(run_id: str) -> Source:
+    """The successful revisions of this run's kept pairs."""
+    return Source(
+        "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
+        "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
+        "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
+        {"run": run_id},
+    )
+
+
+def iter_unscored(database: Database, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
+    """Texts of `source` for which this scorer has neither a value nor a failure, a page at a time."""
+    query, values = _unscored(source, scorer_id)
+    query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {PAGE_ROWS}"
+    after = ""
+    while page := database.fetch(query, **values, after=after):
+        yield [
+            Subject(subject_id, tables.read_messages(messages), text) for subject_id, messages, text in page
+        ]
+        after = page[-1][0]
+
+
+def count_unscored(database: Database, source: Source, scorer_id: str) -> int:
+    """How many texts `iter_unscored` gives."""
+    query, values = _unscored(source, scorer_id)
+    return database.value(f"SELECT count(*) FROM ({query})", **values)
+
+
+def save_scores(database: Database, scores: Sequence[Score]) -> int:
+    """Save a batch; returns how many were new.
+
+    Raises:
+        StorageError: a value is no finite number: what reads scores compares and averages them.
+    """
+    odd = [s for s in scores if not math.isfinite(s.value)]
+    if odd:
+        raise StorageError(
+            f"{len(odd)} of {len(scores)} scores are not finite numbers, such as {odd[0].value} for "
+            f"{odd[0].subject_id}. Store them as failures (`save_score_failures`)."
+        )
+    with database.transaction() as connection:
+        return insert_records(connection, "scores", scores, tables.SCORES)
+
+
+def save_score_failures(database: Database, scorer_id: str, failures: Sequence[RowFailure]) -> None:
+    """Why texts have no value of this scorer."""
+    rows = [
+        {"subject_id": f.row_id, "scorer_id": scorer_id, "kind": failure_kind(f.reason), "reason": f.reason}
+        for f in failures
+    ]
+    with database.transaction() as connection:
+        insert_rows(connection, "score_failures", rows, tables.SCORE_FAILURES)
+
+
+def score_failures(database: Database, source: Source, scorer_id: str) -> tuple[int, list[Failed]]:
+    """How many texts `source` has, and why some of them have no value of this scorer."""
+    texts = database.value(f"SELECT count(*) FROM ({source.query})", **source.values)
+    failed = database.records(
+        Failed,
+        f"""SELECT kind, count(*) AS rows, min(subject_id) AS example, arg_min(reason, subject_id) AS reason
+            FROM score_failures WHERE scorer_id = $scorer
+            AND subject_id IN (SELECT subject_id FROM ({source.query})) GROUP BY kind""",
+        **source.values,
+        scorer=scorer_id,
+    )
+    return texts, failed
+
+
+def forget_score_failures(database: Database, source: Source, scorer_id: str) -> None:
+    """The next run tries these texts again."""
+    with database.transaction() as connection:
+        connection.execute(
+            f"""DELETE FROM score_failures
+                WHERE scorer_id = $scorer AND subject_id IN (SELECT subject_id FROM ({source.query}))""",
+            {**source.values, "scorer": scorer_id},
+        )
+
+
+def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
+    query = f"""
+        SELECT t.subject_id, t.messages, t.text FROM ({source.query}) t
+        WHERE NOT EXISTS (
+            SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
+          AND NOT EXISTS (
+            SELECT 1 FROM score_failures f WHERE f.subject_id = t.subject_id AND f.scorer_id = $scorer)"""
+    return query, {**source.values, "scorer": scorer_id}
