@@ -11,7 +11,8 @@ from figa_core.storage import revisions, summary
 from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.runs import INTERRUPTED, RUNNING, Run, find_run, latest_runs
 from flows.run.existing import existing_workspace
-from tasks.report import collect, funnel_of, time_of_report, write
+from tasks.funnel import funnel_of
+from tasks.report import collect, time_of_report, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
 

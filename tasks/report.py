@@ -1,6 +1,6 @@
 """Stage report: everything stored about a run → one self-contained HTML file."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -22,7 +22,6 @@ from figa_core.report.data import (
     RewardSamples,
     TrainingCurve,
 )
-from figa_core.report.funnel import Drop, Funnel, FunnelStep
 from figa_core.report.sentences import percent
 from figa_core.report.tokens import example_of
 from figa_core.shards.manifest import read_manifest as read_shard_manifest
@@ -36,6 +35,7 @@ from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read
 from figa_core.training.metrics import StepMetrics, read_metrics
 from figa_core.training.objectives.base import Objective
 from figa_core.training.objectives.registry import label_of, objective_named
+from tasks.funnel import funnel_of
 from tasks.model_changes import ModelChanges
 from tasks.train import BASE_LABEL, steps_line
 from tasks.workspace import Workspace
@@ -121,26 +121,6 @@ def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[s
         )
         if line := steps_line(config.training, manifest.pairs):
             yield f"{line[0].upper()}{line[1:].removesuffix('.')}."
-
-
-def funnel_of(counts: Counts) -> Funnel:
-    """The funnel of a run: rows, prompts, responses, kept, revised, admitted, weighted."""
-    rows = counts.training_prompts + counts.held_out_prompts + sum(counts.bad_rows.values())
-    out_of_file = {**counts.bad_rows, "held out, for evaluation only": counts.held_out_prompts}
-    steps = (
-        ("rows", rows, {}),
-        ("prompts", counts.training_prompts, out_of_file),
-        ("responses", counts.responses, counts.not_generated),
-        ("kept", counts.kept, counts.not_kept),
-        ("revised", counts.revised, counts.not_revised),
-        ("admitted", counts.admitted, counts.not_admitted),
-        ("weighted", counts.weighted, counts.not_weighted),
-    )
-    return Funnel(tuple(FunnelStep(name, count, _drops(reasons)) for name, count, reasons in steps))
-
-
-def _drops(reasons: Mapping[str, int]) -> tuple[Drop, ...]:
-    return tuple(Drop(reason, count) for reason, count in reasons.items() if count)
 
 
 def _rewards(workspace: Workspace, run: Run, generator: str, scorer: str) -> RewardSamples:

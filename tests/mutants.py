@@ -51,8 +51,8 @@ _WITHOUT = "not slow and not distributed and not vllm and not e2e"
 # The child of the first gives up root's rights, and could then not write what mutmut's trampolines want to;
 # the second sends a signal to its own process, which is mutmut's; the others take many seconds a mutant.
 _LEFT_OUT = (
-    "storage/test_database.py::test_a_workspace_that_may_not_be_written_is_named",
-    "storage/test_database.py::test_a_signal_in_the_middle_of_a_statement_is_an_interruption",
+    "storage/test_unusable_files.py::test_a_workspace_that_may_not_be_written_is_named",
+    "storage/test_interrupted_statements.py::test_a_signal_within_a_transaction_waits_until_it_is_committed",
     "llm/test_refused_runs.py::test_flagged_prompts_settle_their_rows_and_the_run_goes_on",
     "llm/test_faults.py::test_every_row_ends_for_its_true_reason_and_calls_and_costs_agree_with_the_servers_log",
     "llm/test_kill.py::test_after_kill_9_only_the_calls_in_flight_are_repeated",

@@ -17,7 +17,8 @@ from figa_core.storage import revisions, summary
 from figa_core.training.job import TrainingJob
 from flows.run.open_run import OpenRun
 from flows.server.published import published_url
-from tasks.report import curve_of, funnel_of
+from tasks.funnel import funnel_of
+from tasks.report import curve_of
 
 
 async def publish_funnel(run: OpenRun) -> None:

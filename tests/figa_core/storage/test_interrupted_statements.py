@@ -1,0 +1,100 @@
+"""A signal ends a statement at once, and never what is being stored."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from figa_core.errors import InterruptedRunError
+from figa_core.processes import interruption
+from figa_core.storage.database import Database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
+    return database
+
+
+def _marks(database: Database) -> dict[str, int]:
+    with database.open() as connection:
+        return dict(connection.execute("SELECT name, value FROM marks").fetchall())
+
+
+ENDLESS = """
+import os, signal, sys, threading
+from pathlib import Path
+from figa_core.errors import InterruptedRunError
+from figa_core.processes import interruption
+from figa_core.storage.database import Database
+
+with interruption.listening(), interruption.{around}():
+    try:
+        with Database(Path(sys.argv[1])).{opened}() as connection:
+            # With several threads, one of DuckDB's own takes the whole of so simple a statement, and the main
+            # thread waits in C code for it to end.
+            connection.execute("SET threads = 4")
+            print("ready", flush=True)
+            connection.execute("SELECT sum(a.i * b.i) FROM range(100000000) a(i), range(100000000) b(i)")
+    except InterruptedRunError as error:
+        print("interrupted", flush=True)
+        os._exit(error.exit_code)
+"""
+
+
+def _endless(database: Database, opened: str, around: str = "listening") -> subprocess.Popen[str]:
+    """A program in the middle of a statement of hours."""
+    program = ENDLESS.format(opened=opened, around=around)
+    command = [sys.executable, "-c", program, str(database.path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)  # the statement has begun; nothing depends on it
+    return process
+
+
+def test_a_signal_in_the_middle_of_a_statement_is_an_interruption(database: Database) -> None:
+    with _endless(database, "open") as process:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert output.endswith("interrupted\n")
+    assert process.returncode == 128 + signal.SIGTERM
+    assert _marks(database) == {}
+
+
+@pytest.mark.parametrize(("opened", "around"), [("transaction", "listening"), ("open", "cooperating")])
+def test_what_must_be_whole_is_ended_by_the_second_signal_only(
+    opened: str, around: str, database: Database
+) -> None:
+    with _endless(database, opened, around) as process:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.7)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert output.endswith("ended at once by Ctrl-C\n")
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_a_signal_within_a_transaction_waits_until_it_is_committed(database: Database) -> None:
+    def store() -> None:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO marks VALUES ('first', 1)")
+            signal.raise_signal(signal.SIGINT)
+            connection.execute("INSERT INTO marks VALUES ('second', 2)")
+
+    with interruption.listening(), pytest.raises(InterruptedRunError):
+        store()
+    assert _marks(database) == {"first": 1, "second": 2}
+
+
+def test_what_is_stored_after_a_signal_is_stored(database: Database) -> None:
+    with interruption.listening():
+        interruption.request()
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO marks VALUES ('how it ended', 1)")
+    assert _marks(database) == {"how it ended": 1}
