@@ -17,7 +17,7 @@ from figa_core.training.objectives.figa import Figa
 from figa_core.training.objectives.registry import label_of, objective_names
 from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
-from tests.figa_core.training import dpo  # noqa: F401 - registers it
+from tests.figa_core.training.dpo import registered
 
 PAIR = WeighedPair(
     pair_id="pair",
@@ -174,8 +174,9 @@ def test_what_needs_a_reference_model_gets_its_log_probabilities_from_beside_the
     tmp_path: Path,
 ) -> None:
     assert job_of(tmp_path).reference_log_probs is None
-    job = job_of(tmp_path, LossConfig(objective="dpo"))
-    again = job_of(tmp_path, LossConfig(objective="dpo", beta=0.1), learning_rate=1.0)
+    with registered():
+        job = job_of(tmp_path, LossConfig(objective="dpo"))
+        again = job_of(tmp_path, LossConfig(objective="dpo", beta=0.1), learning_rate=1.0)
     assert job.reference_log_probs is not None
     assert job.reference_log_probs.parent == tmp_path / "shards" / "set" / "log-probs"
     assert (job.reference_log_probs, job.training_id) != (again.reference_log_probs, again.training_id)

@@ -1,10 +1,14 @@
-"""Direct preference optimisation as an objective from outside: importing this registers it.
+"""Direct preference optimisation as an objective from outside.
 
 Rafailov et al., arXiv 2305.18290, eq. 7: Ỹ is preferred to Ŷ, β is `loss.beta`.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from torch.nn import functional
 
+from figa_core.training.objectives import registry
 from figa_core.training.objectives.base import Figure, Objective, Per, Predictions, Terms
 from figa_core.training.objectives.registry import register_objective
 
@@ -34,4 +38,11 @@ class Dpo(Objective):
         return Terms(-functional.logsigmoid(margin_P).sum(), figures)
 
 
-register_objective(Dpo)
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """While this is open the settings may name it; other tests take "dpo" for an unknown objective."""
+    register_objective(Dpo)
+    try:
+        yield
+    finally:
+        del registry._objectives[Dpo.name]

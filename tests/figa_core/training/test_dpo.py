@@ -1,7 +1,7 @@
 """An objective from outside the package, on pairs and with a reference model: nothing else knows of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,22 @@ from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_pass import run_pass
 from tasks.report import curve_of
 from tests.figa_core.training.conftest import VOCABULARY
-from tests.figa_core.training.dpo import Dpo
+from tests.figa_core.training.dpo import Dpo, registered
 from tests.figa_core.training.jobs import ROOT, PlainEngine, changed, gradient_job, run_ranks, training_job
 from tests.figa_core.training.oracle import answer_nlls
 
 BETA = 0.7
+REGISTERS = """
+from figa_core.training.objectives.registry import register_objective
+from tests.figa_core.training.dpo import Dpo
+register_objective(Dpo)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dpo() -> Iterator[None]:
+    with registered():
+        yield
 
 
 @dataclass
@@ -254,7 +265,7 @@ def test_ranks_have_the_gradient_of_plain_torch_and_report_its_figures(
 def test_a_whole_training_asks_the_reference_model_once_and_prefers_the_revisions(
     model_dir: Path, shards_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import tests.figa_core.training.dpo")
+    (tmp_path / "sitecustomize.py").write_text(REGISTERS)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
     log_probs = tmp_path / "log-probs" / "id"
     job = training_job(model_dir, shards_dir, tmp_path / "one", objective="dpo", processes=1)
