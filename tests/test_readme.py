@@ -12,8 +12,11 @@ NAME = re.compile(r"`([\w./-]+(?:\.py|\.lock\.txt|\.yaml|/))`")
 
 
 def names_in(text: str) -> list[str]:
-    """The source files and folders that a text names, such as `tasks/train.py`, `loop.py` or `config/`."""
-    return NAME.findall(text)
+    """The source files and folders that a text names, such as `tasks/train.py`, `loop.py` or `config/`.
+
+    What is in `build/` is made by a command.
+    """
+    return [name for name in NAME.findall(text) if not name.startswith("build/")]
 
 
 def exists(name: str) -> bool:

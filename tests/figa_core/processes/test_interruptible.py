@@ -64,6 +64,8 @@ def test_the_first_signal_ends_the_call_and_the_handler_runs() -> None:
     assert process.returncode == 128 + signal.SIGINT
 
 
+# On a busy machine the first signal may arrive before the call has begun.
+@pytest.mark.slow
 def test_the_second_signal_ends_the_process_though_the_call_does_not_return() -> None:
     with _waiting("lambda: None") as process:
         process.send_signal(signal.SIGINT)

@@ -66,6 +66,8 @@ def test_a_signal_in_the_middle_of_a_statement_is_an_interruption(database: Data
     assert _marks(database) == {}
 
 
+# On a busy machine the first signal may arrive before the statement has begun.
+@pytest.mark.slow
 @pytest.mark.parametrize(("opened", "around"), [("transaction", "listening"), ("open", "cooperating")])
 def test_what_must_be_whole_is_ended_by_the_second_signal_only(
     opened: str, around: str, database: Database
