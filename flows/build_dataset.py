@@ -119,7 +119,7 @@ def _take_in_journal(story: Story, run: OpenRun) -> None:
     if found.replaced:
         story.progress.line(
             f"warning: {run.workspace.journal} is not the journal of earlier runs, or lacks its end: answers "
-            "that stood only in what is missing are asked for again"
+            "that are only in the missing part are asked for again"
         )
     if found.settled:
         story.progress.line(f"{found.settled:,} answers of earlier runs are taken from the journal")

@@ -1,7 +1,7 @@
 """The second part of the story: a shard set becomes a trained model, on the GPU pool where there is one.
 
 A training's id is its content. Whoever asks for it again, from another run, by hand or by an automation,
-gets what exists already; two that ask at once wait for one another.
+gets the existing result; two that ask at once wait for one another.
 """
 
 from collections.abc import Collection

@@ -94,9 +94,9 @@ async def revise(
     """Ask for every open row of this run once; no call is made when there is none.
 
     `run_batch` runs one batch: `revise_batch`, as it is or as a task run. That rows of a batch remain open
-    ends only that batch; at the end of the budget no further batch begins. `on_note` gets what is learnt
-    about the endpoint. An endpoint that refuses the rest ends the stage, which may be tolerable: see
-    `failed_share_max`.
+    ends only that batch; at the end of the budget no further batch begins. `on_note` is told what the
+    endpoint turns out not to take. An endpoint that refuses the rest ends the stage, which may be tolerable:
+    see `failed_share_max`.
 
     Raises:
         ReviserError: the endpoint refuses more rows than are tolerated; what was answered is stored.

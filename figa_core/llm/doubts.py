@@ -1,7 +1,7 @@
 """Questions ("rows") that were refused, while it is open whether the row is at fault or all are refused.
 
 A refusal is held here before it settles its row. A later call that is answered shows that the endpoint works,
-and the row gets what its refusal says. Refusals in the same words for row after row of different content,
+and the row is settled as its refusal says. Refusals in the same words for row after row of different content,
 and no answer in between, are no row's fault: the run ends, and all of them stay open.
 
 *Later* means sent later: among calls under way together, refusals are often back before the first answer,

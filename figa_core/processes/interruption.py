@@ -32,6 +32,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.05
 # Programs such as `timeout` send a signal to their child and then to its group: one request arrives twice.
 _SAME_WISH_S = 0.5
+_SAYING_S = 0.5
 
 
 class _State:
@@ -140,7 +141,9 @@ def is_another(first_at: float | None) -> bool:
 
 def end_at_once(number: int) -> None:
     """End the process, as the second signal does; safe in any thread."""
-    if not _state.ended:
+    if _state.ended:
+        time.sleep(_SAYING_S)  # another thread is saying so, and ends the process
+    else:
         _state.ended = True
         _say(f"ended at once by {signal_name(number)}")
     os._exit(128 + number)

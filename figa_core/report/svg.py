@@ -1,6 +1,6 @@
 """Matplotlib figures as inline SVG: deterministic, without ids that clash, coloured by the page's CSS.
 
-Figures are drawn in stand-in colours that are then replaced by CSS variables, so that one drawing serves
+Figures are drawn in placeholder colours that are then replaced by CSS variables, so that one drawing serves
 light, dark and print. Every figure is drawn twice, wide and narrow, and CSS shows the one that fits: text
 stays readable on a phone, which a scaled drawing would not allow.
 

@@ -27,5 +27,5 @@ def existing_workspace(directory: Path) -> Workspace:
             "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
             "`figa run`."
         )
-    workspace.database.create()  # one of an older version gets what it lacks
+    workspace.database.create()  # brings one of an older version up to date
     return workspace

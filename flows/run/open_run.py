@@ -53,7 +53,7 @@ def open_run(
 
     Raises:
         ConfigError: see `preflight.check`; nothing was started.
-        WorkspaceBusyError, WorkspaceError: the workspace cannot be had.
+        WorkspaceBusyError, WorkspaceError: another run holds the workspace, or it cannot be used.
     """
     with _held(config, flow_run, progress) as run:
         database = run.workspace.database

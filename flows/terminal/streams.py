@@ -1,6 +1,6 @@
 """Standard output and error that never end a run, whatever happens at their other end.
 
-A terminal of another code page gets what it can show ("SFT on Y~" for "SFT on Ỹ"); where a pipe
+What a terminal's code page lacks is replaced ("SFT on Y~" for "SFT on Ỹ"); where a pipe
 was closed, a disk is full or a terminal is gone, nothing more is written and the run continues. `lost` tells
 afterwards.
 """

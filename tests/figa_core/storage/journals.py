@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent
 from figa_core.llm.journal import AnswerJournal
 from figa_core.records import Revision, RevisionStatus
@@ -44,3 +46,17 @@ def answered(call: str, revision: str, status: RevisionStatus, *, usage: int | N
 def rows(database: Database, query: str) -> list[tuple[object, ...]]:
     with database.open() as connection:
         return connection.execute(query).fetchall()
+
+
+@pytest.fixture(name="database")
+def pending_database(tmp_path: Path) -> Database:
+    database = Database(tmp_path / "figa.duckdb")
+    database.create()
+    with database.open() as connection:
+        for name in ("first", "second"):
+            connection.execute(
+                "INSERT INTO revisions (revision_id, response_id, model, status) "
+                "VALUES (?, ?, 'm', 'pending')",
+                [name, f"response-of-{name}"],
+            )
+    return database

@@ -14,20 +14,9 @@ import pytest
 from figa_core.errors import StorageError
 from figa_core.storage.database import Database, insert_rows
 from figa_core.storage.migrations import MIGRATIONS, SCHEMA_VERSION, migrate
+from tests.figa_core.storage.empty import empty_database, marks  # noqa: F401 - a fixture
 
 MARKS = pa.schema([("name", pa.string()), ("value", pa.int64())])
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    return database
-
-
-def _marks(database: Database) -> dict[str, int]:
-    with database.open() as connection:
-        return dict(connection.execute("SELECT name, value FROM marks").fetchall())
 
 
 def _other_process(code: str, path: Path, *, read_only: bool = False) -> subprocess.Popen[str]:
@@ -50,7 +39,7 @@ def test_creating_twice_changes_nothing(database: Database) -> None:
     with database.transaction() as connection:
         insert_rows(connection, "marks", [{"name": "a", "value": 1}], MARKS)
     database.create()
-    assert _marks(database) == {"a": 1}
+    assert marks(database) == {"a": 1}
 
 
 def test_a_transaction_is_all_or_nothing(database: Database) -> None:
@@ -58,7 +47,7 @@ def test_a_transaction_is_all_or_nothing(database: Database) -> None:
     with pytest.raises(duckdb.ConversionException), database.transaction() as connection:  # noqa: PT012
         insert_rows(connection, "marks", [row], MARKS)
         connection.execute("SELECT 'x'::BIGINT")
-    assert _marks(database) == {}
+    assert marks(database) == {}
 
 
 def test_a_known_key_is_left_as_it_is_and_not_counted(database: Database) -> None:
@@ -69,7 +58,7 @@ def test_a_known_key_is_left_as_it_is_and_not_counted(database: Database) -> Non
             == 1
         )
         assert insert_rows(connection, "marks", [], MARKS) == 0
-    assert _marks(database) == {"a": 1, "b": 3}
+    assert marks(database) == {"a": 1, "b": 3}
 
 
 def test_an_open_waits_for_another_process_and_then_names_the_file(database: Database) -> None:
@@ -83,7 +72,7 @@ def test_an_open_waits_for_another_process_and_then_names_the_file(database: Dat
     finally:
         other.kill()
         other.communicate()
-    assert _marks(database) == {}
+    assert marks(database) == {}
 
 
 def test_a_process_killed_in_mid_transaction_loses_nothing_committed(database: Database) -> None:
@@ -94,7 +83,7 @@ def test_a_process_killed_in_mid_transaction_loses_nothing_committed(database: D
     )
     other.send_signal(signal.SIGKILL)
     other.communicate()
-    assert _marks(database) == {"kept": 1}
+    assert marks(database) == {"kept": 1}
 
 
 def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
@@ -116,7 +105,7 @@ def test_an_open_gets_the_file_as_soon_as_the_other_process_ends(database: Datab
     other = _other_process("connection.execute(\"INSERT INTO marks VALUES ('theirs', 1)\")", database.path)
     timer = threading.Timer(0.5, other.kill)
     timer.start()
-    assert _marks(Database(database.path, lock_timeout_s=20)) == {"theirs": 1}
+    assert marks(Database(database.path, lock_timeout_s=20)) == {"theirs": 1}
     timer.join()
     other.communicate()
 
@@ -125,7 +114,7 @@ def test_readers_share_the_file(database: Database) -> None:
     reading = Database(database.path, lock_timeout_s=0.3, read_only=True)
     other = _other_process("", database.path, read_only=True)
     try:
-        assert _marks(reading) == {}
+        assert marks(reading) == {}
     finally:
         other.kill()
         other.communicate()
@@ -146,7 +135,7 @@ def test_threads_take_turns(database: Database) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count, range(20)))
-    assert _marks(database) == {"n": 20}
+    assert marks(database) == {"n": 20}
 
 
 def test_two_objects_for_one_file_take_turns_in_threads(tmp_path: Path) -> None:

@@ -11,21 +11,14 @@ from figa_core.records import Revision, RevisionStatus
 from figa_core.storage import intake
 from figa_core.storage.database import Database
 from figa_core.storage.intake import Intake, take_in
-from tests.figa_core.storage.journals import SENT_AT, answered, rows, sent, write
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    with database.open() as connection:
-        for name in ("first", "second"):
-            connection.execute(
-                "INSERT INTO revisions (revision_id, response_id, model, status) "
-                "VALUES (?, ?, 'm', 'pending')",
-                [name, f"response-of-{name}"],
-            )
-    return database
+from tests.figa_core.storage.journals import (  # noqa: F401 - one is a fixture
+    SENT_AT,
+    answered,
+    pending_database,
+    rows,
+    sent,
+    write,
+)
 
 
 def new_database(path: Path) -> Database:

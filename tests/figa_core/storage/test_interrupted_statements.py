@@ -4,26 +4,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
 from figa_core.storage.database import Database
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    return database
-
-
-def _marks(database: Database) -> dict[str, int]:
-    with database.open() as connection:
-        return dict(connection.execute("SELECT name, value FROM marks").fetchall())
-
+from tests.figa_core.processes.test_interruptible import signalled_until_it_ends
+from tests.figa_core.storage.empty import empty_database, marks  # noqa: F401 - a fixture
 
 ENDLESS = """
 import os, signal, sys, threading
@@ -63,11 +51,9 @@ def test_a_signal_in_the_middle_of_a_statement_is_an_interruption(database: Data
         output, _ = process.communicate(timeout=30)
     assert output.endswith("interrupted\n")
     assert process.returncode == 128 + signal.SIGTERM
-    assert _marks(database) == {}
+    assert marks(database) == {}
 
 
-# On a busy machine the first signal may arrive before the statement has begun.
-@pytest.mark.slow
 @pytest.mark.parametrize(("opened", "around"), [("transaction", "listening"), ("open", "cooperating")])
 def test_what_must_be_whole_is_ended_by_the_second_signal_only(
     opened: str, around: str, database: Database
@@ -76,8 +62,7 @@ def test_what_must_be_whole_is_ended_by_the_second_signal_only(
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.7)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output = signalled_until_it_ends(process, signal.SIGINT)
     assert output.endswith("ended at once by Ctrl-C\n")
     assert process.returncode == 128 + signal.SIGINT
 
@@ -91,7 +76,7 @@ def test_a_signal_within_a_transaction_waits_until_it_is_committed(database: Dat
 
     with interruption.listening(), pytest.raises(InterruptedRunError):
         store()
-    assert _marks(database) == {"first": 1, "second": 2}
+    assert marks(database) == {"first": 1, "second": 2}
 
 
 def test_what_is_stored_after_a_signal_is_stored(database: Database) -> None:
@@ -99,4 +84,4 @@ def test_what_is_stored_after_a_signal_is_stored(database: Database) -> None:
         interruption.request()
         with database.transaction() as connection:
             connection.execute("INSERT INTO marks VALUES ('how it ended', 1)")
-    assert _marks(database) == {"how it ended": 1}
+    assert marks(database) == {"how it ended": 1}

@@ -14,20 +14,9 @@ import pytest
 
 from figa_core.errors import StorageError, WorkspaceError
 from figa_core.storage.database import Database, insert_rows
+from tests.figa_core.storage.empty import empty_database, marks  # noqa: F401 - a fixture
 
 MARKS = pa.schema([("name", pa.string()), ("value", pa.int64())])
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    return database
-
-
-def _marks(database: Database) -> dict[str, int]:
-    with database.open() as connection:
-        return dict(connection.execute("SELECT name, value FROM marks").fetchall())
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -154,7 +143,7 @@ def test_a_full_disk_at_commit_is_said_and_nothing_stored_before_is_lost(databas
     command = [sys.executable, "-c", FILLS_THE_DISK, str(database.path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(r"figa\.duckdb: the disk is full: .*Free space and run the same command", said), said
-    assert _marks(database) == {"kept": 1}
+    assert marks(database) == {"kept": 1}
 
 
 def test_memory_that_does_not_suffice_is_said(database: Database) -> None:
