@@ -17,8 +17,8 @@ from figa_core.records import WeighedPair
 from figa_core.training import checkpoints
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
-from figa_core.training.loop import _MetricsLog
 from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.metrics_log import MetricsLog
 from tests.figa_core.training.jobs import changed, training_job
 
 STEP = StepMetrics(1, 0.1, 5, 50, 1, 0.1, 1e-3, 1.0)
@@ -120,9 +120,9 @@ def job(model_dir: Path, shards_dir: Path, tmp_path: Path) -> TrainingJob:
     return changed(job, steps=100)
 
 
-def log_of(job: TrainingJob, kinds: str) -> _MetricsLog:
+def log_of(job: TrainingJob, kinds: str) -> MetricsLog:
     """`o` overflowed, `s` skipped, anything else is an update."""
-    log = _MetricsLog(job, after_step=0, active=True)
+    log = MetricsLog(job, after_step=0, active=True)
     for step, kind in enumerate(kinds, start=1):
         log.write(dataclasses.replace(STEP, step=step, overflowed=kind == "o", skipped=kind == "s"))
     return log
@@ -147,5 +147,5 @@ def test_twenty_in_a_row_are_enough(job: TrainingJob) -> None:
 
 def test_those_before_a_resumption_count_too(job: TrainingJob) -> None:
     log_of(job, "uo" * 5)
-    log = _MetricsLog(job, after_step=8, active=True)
+    log = MetricsLog(job, after_step=8, active=True)
     assert (log.overflowed, log.skipped) == (4, 0)
