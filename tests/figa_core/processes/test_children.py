@@ -15,8 +15,9 @@ CHILD = (
     "from figa_core.processes.children import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
 )
 GENTLE_CHILD = (
-    "import signal, sys, time\nfrom figa_core.processes.children import die_with_parent\n"
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ended by SIGTERM', flush=True)))\n"
+    "import os, signal, sys, time\nfrom figa_core.processes.children import die_with_parent\n"
+    # Not by `print`: the signal may come while "ready" is being printed.
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.write(1, b'ended by SIGTERM\\n') and 0))\n"
     "die_with_parent(signal.SIGTERM)\nprint('ready', flush=True)\ntime.sleep(60)"
 )
 
