@@ -7,12 +7,12 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.records import Split
+from flows.progress import current
 from flows.run.artifacts import publish_failures, publish_funnel
 from flows.run.events import dataset_built
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import anchored, run_name
 from flows.run.story import Story
-from flows.terminal.progress import current
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts

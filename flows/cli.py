@@ -11,7 +11,7 @@ from flows.terminal import edge, streams
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
     from figa_core.report.data import ReportData
-    from flows.terminal.progress import Progress
+    from flows.progress import Progress
 
 DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
@@ -82,7 +82,7 @@ def run(
     from figa_core.config.file import read_settings
 
     settings = read_settings(config)
-    from flows.checks.preflight import usable
+    from flows.preflight import usable
 
     _run_flow(usable(settings))
 
@@ -93,7 +93,7 @@ def retry_revisions(
     run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
 ) -> None:
     """Ask again for the revisions of a run that are still open, then go on with the run."""
-    from flows.run.stored import stored_config
+    from flows.stored import stored_config
 
     _run_flow(stored_config(workspace, run_id))
 
@@ -106,8 +106,8 @@ def plan(
     from figa_core.config.file import read_settings
 
     read = read_settings(config)
-    from flows.checks.preflight import check, usable
     from flows.plan import make_plan, plan_lines
+    from flows.preflight import check, usable
 
     edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
@@ -154,9 +154,9 @@ def report(
 def _run_flow(settings: "PipelineConfig") -> None:
     import asyncio
 
-    from flows.checks.preflight import check
+    from flows.preflight import check
+    from flows.progress import showing
     from flows.server.api import prefect_api
-    from flows.terminal.progress import showing
     from tasks.workspace import Workspace
 
     progress = _progress()
@@ -186,7 +186,8 @@ def _keep_prefect_quiet() -> None:
 
 def _progress() -> "Progress":
     """Bars in a terminal, lines elsewhere."""
-    from flows.terminal.progress import Bars, Lines
+    from flows.progress import Lines
+    from flows.terminal.bars import Bars
 
     return Bars(_console) if _console.is_terminal else Lines(_plain)
 

@@ -12,9 +12,9 @@ from figa_core.config.file import load_config
 from figa_core.errors import ConfigError
 from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
+from flows.progress import Progress, showing
 from flows.run.memory import PeakMemory
 from flows.server.api import prefect_api
-from flows.terminal.progress import Progress, showing
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from figa_core.report.data import ReportData
 from figa_core.storage.evaluations import evaluations_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
+from flows.progress import current
 from flows.run.artifacts import publish_report
 from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
-from flows.run.stored import stored_config
 from flows.run.story import Story
-from flows.terminal.progress import current
+from flows.stored import stored_config
 from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report, time_of_report

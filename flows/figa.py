@@ -15,10 +15,10 @@ from figa_core.config import PipelineConfig
 from figa_core.report.data import ReportData
 from flows.build_dataset import build
 from flows.evaluate_model import judge, report_run
+from flows.progress import current
 from flows.run.open_run import open_run
 from flows.run.parameters import anchored, run_name
 from flows.run.story import Story
-from flows.terminal.progress import current
 from flows.train_model import train_models
 
 

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.figa import RunResult, figa
-from flows.run.stored import stored_config
+from flows.stored import stored_config
 
 
 def _run_name() -> str:

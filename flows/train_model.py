@@ -17,6 +17,7 @@ from figa_core.processes import interruption
 from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
+from flows.progress import current
 from flows.run.artifacts import publish_curve
 from flows.run.open_run import OpenRun
 from flows.run.parameters import absolute
@@ -24,7 +25,6 @@ from flows.run.story import Story, showing_stage
 from flows.server.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.server.names import GPU_POOL, TRAIN_MODEL
 from flows.server.run_log import library_logs
-from flows.terminal.progress import current
 from tasks.train import (
     BASE_LABEL,
     TrainedModel,

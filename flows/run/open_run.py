@@ -18,10 +18,10 @@ from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.database import Database
 from figa_core.storage.runs import INTERRUPTED, Findings, end_run, save_findings, save_run
 from flows.checks.facts import say_nothing
-from flows.checks.preflight import check
+from flows.preflight import check
+from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
-from flows.terminal.progress import Progress
 from tasks.generate import Sampling, generator_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
+from flows.progress import Progress, result_line
 from flows.server.progress_artifact import progress_artifact
-from flows.terminal.progress import Progress, result_line
 from tasks.results import StageCounts
 
 

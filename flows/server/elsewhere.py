@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment as own_deployment
 
 from figa_core.errors import ConfigError, FigaError
-from flows.terminal.progress import Progress, current
+from flows.progress import Progress, current
 
 _POLL_S = 2.0
 _SAY_AFTER_S = 30.0

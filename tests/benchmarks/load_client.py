@@ -23,11 +23,11 @@ from figa_core.config import PipelineConfig
 from figa_core.inference.engine import register_engine
 from figa_core.ports import ProgressCallback
 from flows.build_dataset import BuiltDataset, build, build_dataset
-from flows.checks.preflight import check
+from flows.preflight import check
+from flows.progress import Lines, showing
 from flows.run.open_run import open_run
 from flows.run.story import Story
 from flows.server.api import prefect_api
-from flows.terminal.progress import Lines, showing
 from tasks.results import no_progress
 from tasks.weigh import WeighResult
 from tests.benchmarks.load_spec import Outcome, Span, Spec

@@ -19,10 +19,10 @@ from deployments.deploy import deploy, main
 from deployments.pools import Pool
 from figa_core.errors import ConfigError
 from figa_core.processes.children import child_environment
+from flows.progress import Lines, showing
 from flows.server.elsewhere import run_elsewhere
 from flows.server.names import FLOWS, TRAIN_MODEL
 from flows.server.process import PrefectServer
-from flows.terminal.progress import Lines, showing
 
 NOBODY = "http://127.0.0.1:9/api"
 NEW_DEFAULT = {"workspace": "/somewhere/else"}

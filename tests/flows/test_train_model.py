@@ -7,8 +7,8 @@ import pytest
 from deployments.automations import _from_event
 from figa_core.config import PipelineConfig, TrainingConfig
 from figa_core.training.job import TrainingSpec
+from flows.progress import Lines
 from flows.run.open_run import visit_run
-from flows.terminal.progress import Lines
 from flows.train_model import about_updates, train_model
 
 from .conftest import KEY, KEY_VARIABLE, Project

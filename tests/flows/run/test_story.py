@@ -7,8 +7,8 @@ import pytest
 from figa_core.errors import InputError, InterruptedRunError
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
+from flows.progress import Lines
 from flows.run.story import Story
-from flows.terminal.progress import Lines
 from tasks.results import StageCounts
 
 

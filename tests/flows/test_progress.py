@@ -1,10 +1,6 @@
-"""Progress as lines and bars."""
+"""Progress as lines."""
 
-from io import StringIO
-
-from rich.console import Console
-
-from flows.terminal.progress import Bars, Lines, current, eta_text, result_line, showing
+from flows.progress import Lines, current, eta_text, result_line, showing
 from tasks.results import StageCounts
 
 
@@ -27,26 +23,10 @@ def test_a_stage_without_work_says_so() -> None:
     assert "nothing left to do" in result_line("revise", StageCounts(0, 0), 0.1)
 
 
-def test_a_terminal_shows_the_counts_while_a_stage_works_and_keeps_only_lines() -> None:
-    console = Console(file=StringIO(), force_terminal=True, width=100)
-    bars = Bars(console)
-    with bars.stage("generate") as on_progress:
-        on_progress(1200, 2400)
-    bars.line("generate done")
-    output = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert "1,200 of 2,400" in output
-    assert output.rstrip().endswith("generate done")
-
-
 def test_a_wait_is_said_before_it_where_nothing_moves() -> None:
     said: list[str] = []
     with Lines(said.append).waiting("starting a Prefect server"):
         assert said == ["starting a Prefect server"]
-    console = Console(file=StringIO(), force_terminal=True, width=100)
-    with Bars(console).waiting("starting a Prefect server"):
-        pass
-    output = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert "starting a Prefect server" in output
 
 
 def test_a_flow_shows_itself_on_what_was_chosen() -> None:

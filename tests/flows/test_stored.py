@@ -10,13 +10,13 @@ import pytest
 from figa_core.config import PipelineConfig
 from figa_core.config.file import load_config
 from figa_core.errors import InputError, InterruptedRunError
+from flows.progress import Lines
 from flows.run.open_run import identify, open_run, visit_run
-from flows.run.stored import stored_config
 from flows.status import workspace_status
-from flows.terminal.progress import Lines
+from flows.stored import stored_config
 from tasks.workspace import Workspace
 
-from ..conftest import KEY, KEY_VARIABLE, Project
+from .conftest import KEY, KEY_VARIABLE, Project
 
 TEMPLATE = "Correct this: {{ response }}"
 QUIET = Lines(lambda line: None)

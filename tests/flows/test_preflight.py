@@ -6,9 +6,9 @@ import pytest
 
 from figa_core.config.file import read_settings
 from figa_core.errors import ConfigError
-from flows.checks.preflight import CHECKS, check, usable
+from flows.preflight import CHECKS, check, usable
 
-from .conftest import as_config, write_rows
+from .checks.conftest import as_config, write_rows
 
 
 def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
