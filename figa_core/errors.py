@@ -9,7 +9,7 @@ FigaError
 │   └── StorageError       the database, the journal or a shard set is damaged or locked
 ├── EngineError            an inference engine could not be started or died
 │   └── UnknownHeadError   a reward model of a kind that this engine cannot score
-├── ReviserError           the revision endpoint refuses the whole run (key, quota, model, unreachable)
+├── LLMError               an LLM's endpoint refuses the whole run (key, quota, model, unreachable)
 │   ├── BudgetReachedError the next call might cost more than what is left of the budget
 │   ├── OpenRevisionsError more rows are without an answer than the settings tolerate
 │   └── RefusedRevisionsError  more rows were refused for good than the settings tolerate
@@ -59,19 +59,19 @@ class UnknownHeadError(EngineError):
     """A reward model is of a kind that this engine cannot score, and another one may."""
 
 
-class ReviserError(FigaError):
-    """The revision endpoint refuses the whole run: key, quota, model name, or nobody answers."""
+class LLMError(FigaError):
+    """An LLM's endpoint refuses the whole run: key, quota, model name, or it cannot be reached."""
 
 
-class BudgetReachedError(ReviserError):
+class BudgetReachedError(LLMError):
     """The next call might cost more than what is left of the budget; nothing over it was sent."""
 
 
-class OpenRevisionsError(ReviserError):
+class OpenRevisionsError(LLMError):
     """More rows stayed without an answer than the settings tolerate; asking again may settle them."""
 
 
-class RefusedRevisionsError(ReviserError):
+class RefusedRevisionsError(LLMError):
     """More rows were refused for good than the settings tolerate; asking again would settle none of them."""
 
 

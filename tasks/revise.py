@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, nullcontext
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.errors import BudgetReachedError, OpenRevisionsError, ReviserError
+from figa_core.errors import BudgetReachedError, LLMError, OpenRevisionsError
 from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget
 from figa_core.llm.journal import AnswerJournal
@@ -65,7 +65,7 @@ async def revise_batch(reviser: OpenReviser, batch: Batch) -> int:
 
     Raises:
         OpenRevisionsError: rows of the batch remain without an answer.
-        ReviserError: the endpoint refuses the whole run; what was answered is stored.
+        LLMError: the endpoint refuses the whole run; what was answered is stored.
     """
     database = reviser.workspace.database
     rows = await asyncio.to_thread(revisions.requests, database, reviser.run_id, batch)
@@ -99,7 +99,7 @@ async def revise(
     see `failed_share_max`.
 
     Raises:
-        ReviserError: the endpoint refuses more rows than are tolerated; what was answered is stored.
+        LLMError: the endpoint refuses more rows than are tolerated; what was answered is stored.
     """
     database = workspace.database
     if known := await use_stored_answers(workspace, run_id, sections.prompt):
@@ -107,13 +107,13 @@ async def revise(
             f"{known:,} rows need no call: answers to runs with other limits, judged by those of this run"
         )
     batches = revisions.batches(database, run_id, sections.batches.rows)
-    stopped_by: ReviserError | None = None
+    stopped_by: LLMError | None = None
     if batches:
         try:
             async with _open(workspace, run_id, sections, batches, on_progress, on_note) as reviser:
                 await _run_batches(reviser, batches, run_batch)
                 stopped_by = reviser.budget_reached
-        except ReviserError as error:
+        except LLMError as error:
             stopped_by = error
     revised = _summary(workspace, run_id, stopped_by)
     tolerated = sections.batches.failed_share_max * revised.counts.n_in
@@ -126,7 +126,7 @@ async def revise(
     raise type(stopped_by)(f"{stopped_by}{cause_lines(revised.open_causes)}") from stopped_by
 
 
-def _summary(workspace: Workspace, run_id: str, stopped_by: ReviserError | None) -> Revised:
+def _summary(workspace: Workspace, run_id: str, stopped_by: LLMError | None) -> Revised:
     database = workspace.database
     statuses = revisions.statuses(database, run_id)
     succeeded = statuses.pop(str(RevisionStatus.SUCCEEDED), 0)

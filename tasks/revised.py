@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from figa_core.errors import OpenRevisionsError, RefusedRevisionsError, ReviserError
+from figa_core.errors import LLMError, OpenRevisionsError, RefusedRevisionsError
 from figa_core.storage.revisions import Cause
 from tasks.results import StageCounts
 
@@ -24,7 +24,7 @@ class Revised:
 
     counts: StageCounts
     open_by_kind: dict[str, int]
-    stopped_by: ReviserError | None = None
+    stopped_by: LLMError | None = None
     open_causes: tuple[Cause, ...] = ()
     refused_causes: tuple[Cause, ...] = ()
     refused_rows: int = 0

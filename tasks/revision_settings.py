@@ -91,7 +91,7 @@ def endpoint(config: RevisionConfig) -> ChatEndpoint:
 
     Raises:
         ConfigError: the key is missing, or is no key.
-        ReviserError: the address or the key cannot be used at all.
+        LLMError: the address or the key cannot be used at all.
     """
     return ChatEndpoint(
         config.base_url, config.model, api_key(config), timeout_s=config.timeout_s, section=_SECTION

@@ -26,7 +26,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
-from figa_core.errors import ConfigError, ReviserError
+from figa_core.errors import ConfigError, LLMError
 from figa_core.llm.permits import Drawn, PermitStock, SharedPermits
 
 SLOTS_PER_REQUEST = 1000
@@ -67,7 +67,7 @@ class PrefectPermits:
 
         Raises:
             ConfigError: there is no such limit on this server, or it limits nothing.
-            ReviserError: the server has granted nothing for a minute because of errors.
+            LLMError: the server has granted nothing for a minute because of errors.
         """
         try:
             slots = min(await self.free_slots(), math.ceil(most * self._slots_per_permit))
@@ -102,7 +102,7 @@ class PrefectPermits:
         now = time.monotonic()
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since > OUTAGE_MAX_S:
-            raise ReviserError(
+            raise LLMError(
                 f"the Prefect server at {self._client.api_url} has granted nothing of the shared limit "
                 f"{self._name!r} for {OUTAGE_MAX_S:.0f} s ({error}). Check that it runs; the rows not "
                 "answered yet stay pending: run again to go on with them."
@@ -122,7 +122,7 @@ async def shared_permits(name: str) -> AsyncIterator[SharedPermits]:
 
     Raises:
         ConfigError: one of them does not exist, or limits nothing.
-        ReviserError: the Prefect server cannot be reached.
+        LLMError: the Prefect server cannot be reached.
     """
     names = LimitNames.of(name)
     async with get_client() as client:
@@ -132,7 +132,7 @@ async def shared_permits(name: str) -> AsyncIterator[SharedPermits]:
             await requests.free_slots()
             await tokens.free_slots()
         except httpx.HTTPError as error:
-            raise ReviserError(
+            raise LLMError(
                 f"the Prefect server at {client.api_url}, which keeps the shared limits, cannot be asked: "
                 f"{error}"
             ) from error

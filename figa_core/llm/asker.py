@@ -93,7 +93,7 @@ class Asker:
         """Yield each question's final value as it comes, in any order. `questions` are taken as needed.
 
         Raises:
-            ReviserError: the endpoint refuses the whole run; the questions without a value stay pending.
+            LLMError: the endpoint refuses the whole run; the questions without a value stay pending.
             StorageError: the journal cannot be written; nothing more is sent.
         """
         waiting = iter(questions)

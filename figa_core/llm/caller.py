@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.asking import Asking, CallEnd, judge
 from figa_core.llm.attempts import Step, blame, run_ending_message
 from figa_core.llm.budget import Budget, billed_tokens
@@ -54,14 +54,14 @@ class Caller:
         self._doubts = Doubts(settings.suspicion)
         self._dialect = Dialect(leave_out=settings.leave_out, bounded=budget.capped, on_note=on_note)
         self._under_way: dict[str, float] = {}
-        self.ended: ReviserError | None = None
+        self.ended: LLMError | None = None
         """Why the endpoint is not asked any more, once it is not."""
 
     async def call(self, asking: Asking[V], owner: Owner, calls: set[asyncio.Task[CallEnd[V]]]) -> CallEnd[V]:
         """Have the call paid for and permitted, then make it; a cancelled caller leaves it in `calls`.
 
         Raises:
-            ReviserError: the endpoint refuses the whole run.
+            LLMError: the endpoint refuses the whole run.
             StorageError: the journal cannot be written.
         """
         texts = [message["content"] for message in asking.messages]
@@ -186,11 +186,11 @@ class Caller:
         if end.step is Step.END_RUN:
             where = {"url": self._transport.url, "model": self._transport.model}
             message = run_ending_message(reply, **where, section=self._settings.section)
-            return self._end(ReviserError(message))
+            return self._end(LLMError(message))
         now = asyncio.get_running_loop().time()
         try:
             pause_s = self._health.note(reply, sent_at=sent_at, now=now, pause_s=pause_s)
-        except ReviserError as error:
+        except LLMError as error:
             return self._end(error)
         self._limiter.pause(pause_s)
         if is_served(reply):
@@ -216,9 +216,9 @@ class Caller:
         elif any(sent_at > found.since for sent_at in self._under_way.values()):
             self._limiter.hold()
         else:
-            self._end(ReviserError(_systematic_message(found, self._transport, self._settings.section)))
+            self._end(LLMError(_systematic_message(found, self._transport, self._settings.section)))
 
-    def _end(self, error: ReviserError) -> None:
+    def _end(self, error: LLMError) -> None:
         """The end of the run for all: whoever waits for the limiter is told so too. The first one counts."""
         self.ended = self.ended or error
         self._limiter.release()

@@ -23,7 +23,7 @@ import openai
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import ChatMessages
 from figa_core.llm.refusals import read_error
@@ -49,7 +49,7 @@ class ChatEndpoint:
     """Base URL, model and key of one provider, with its connections; satisfies `transport.Transport`.
 
     Raises:
-        ReviserError: the URL or the key cannot be used at all.
+        LLMError: the URL or the key cannot be used at all.
     """
 
     def __init__(self, base_url: str, model: str, api_key: str, *, timeout_s: float, section: str) -> None:
@@ -60,7 +60,7 @@ class ChatEndpoint:
         self.url = urlunsplit((address.scheme, _host(address), address.path, "", ""))
         self.timeout_s = timeout_s
         if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
-            raise ReviserError(
+            raise LLMError(
                 f"{self.url}: the API key is empty or holds characters that no HTTP header can carry. "
                 f"Set the environment variable that {section}.api_key_env names."
             )
@@ -194,7 +194,7 @@ def _parse(base_url: str, setting: str) -> SplitResult:
             return parts
     except ValueError:  # brackets or a port that are none
         pass
-    raise ReviserError(f"{setting} is no http(s) address. Give one such as https://api.openai.com/v1.")
+    raise LLMError(f"{setting} is no http(s) address. Give one such as https://api.openai.com/v1.")
 
 
 def _host(address: SplitResult) -> str:

@@ -11,7 +11,7 @@ Pure but for its own counters; times are any monotonic clock's, in seconds.
 import math
 from dataclasses import dataclass
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.reply import Reply
 
@@ -73,7 +73,7 @@ class EndpointHealth:
         `pause_s` is the wait that a 429, or a 5xx with a Retry-After, asked for.
 
         Raises:
-            ReviserError: the patience is at an end; the message names the URL and the last words.
+            LLMError: the patience is at an end; the message names the URL and the last words.
         """
         if reply.outcome is CallOutcome.RATE_LIMITED or pause_s > 0:
             self._note_wait(reply, now, pause_s)
@@ -94,7 +94,7 @@ class EndpointHealth:
         self._connections += 1
         self._counted_at = now
         if self._connections >= self._patience.connection_failures:
-            raise ReviserError(
+            raise LLMError(
                 f"{self._url}: nobody answers ({self._connections} failed connections in a row, the last: "
                 f"{reply.message}). Check {self._section}.base_url, and that the server runs. {_GOES_ON}"
             )
@@ -106,7 +106,7 @@ class EndpointHealth:
         self._useless += 1
         self._counted_at = now
         if self._useless >= self._patience.useless_calls:
-            raise ReviserError(
+            raise LLMError(
                 f"{self._url}: no usable answer in {self._useless} calls in a row, the last one: "
                 f"{reply.outcome}, {reply.message}. Check {self._section}.base_url and the server's log. "
                 f"{_GOES_ON}"
@@ -123,7 +123,7 @@ class EndpointHealth:
                 f"Lower {self._section}.requests_per_minute and {self._section}.tokens_per_minute, or wait "
                 "until the provider's limit is reset."
             )
-        raise ReviserError(
+        raise LLMError(
             f"{self._url}: told every call to wait, and now for {pause_s:.0f} s more: {reply.message}. "
             f"{advice} {_GOES_ON}"
         )

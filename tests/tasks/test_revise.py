@@ -13,7 +13,7 @@ from figa_core.config import (
     RevisionPromptConfig,
     SpendingConfig,
 )
-from figa_core.errors import NothingToDoError, OpenRevisionsError, RefusedRevisionsError, ReviserError
+from figa_core.errors import LLMError, NothingToDoError, OpenRevisionsError, RefusedRevisionsError
 from figa_core.llm.budget import Price
 from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.question import Decoding
@@ -87,7 +87,7 @@ async def test_a_reviser_that_is_down_stops_the_run_and_a_later_run_asks_for_eve
     down = make_chain(NOBODY)
     down.up_to_scores()
     kept = down.filter()
-    with pytest.raises(ReviserError, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(LLMError, match=r"127\.0\.0\.1:9"):
         await revise(down.workspace, down.run_id, down.sections)
     database = down.workspace.database
     assert revisions.count_open(database, down.run_id) == kept
@@ -225,9 +225,7 @@ async def test_an_account_that_runs_empty_ends_the_run_and_topped_up_it_goes_on_
         server.script = lambda number, request: (
             _answer(server, request) if number < 5 else server.error(400, "Your credit balance is too low.")
         )
-        with pytest.raises(
-            ReviserError, match=r"(?s)credit balance is too low.*most frequent causes"
-        ) as caught:
+        with pytest.raises(LLMError, match=r"(?s)credit balance is too low.*most frequent causes") as caught:
             await revise(chain.workspace, chain.run_id, chain.sections)
         assert "no_quota, for example" in str(caught.value)
         assert revisions.count_open(database, chain.run_id) == kept - 5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from figa_core.errors import OpenRevisionsError, RefusedRevisionsError, ReviserError
+from figa_core.errors import LLMError, OpenRevisionsError, RefusedRevisionsError
 from figa_core.storage.revisions import Cause
 from tasks.results import StageCounts
 from tasks.revised import Revised, check_open_rows, check_refused_rows, open_rows_warning
@@ -55,7 +55,7 @@ def test_a_share_of_zero_tolerates_no_row():
 
 
 def test_what_stopped_the_stage_is_said():
-    stopped = ReviserError("the account is empty")
+    stopped = LLMError("the account is empty")
     with pytest.raises(OpenRevisionsError, match="the account is empty"):
         check_open_rows(revised(500, stopped_by=stopped), 0.01)
     assert "the account is empty" in str(open_rows_warning(revised(5, stopped_by=stopped)))

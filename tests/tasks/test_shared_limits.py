@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.limits import Provider, create_limits
-from figa_core.errors import ConfigError, ReviserError
+from figa_core.errors import ConfigError, LLMError
 from figa_core.llm.permits import shared_rate
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
@@ -91,7 +91,7 @@ async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_th
 
 
 async def test_a_server_that_nobody_reaches_is_an_error_at_the_start():
-    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(ReviserError, match="cannot be asked"):
+    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(LLMError, match="cannot be asked"):
         async with shared_permits("any"):
             pass
 
@@ -103,7 +103,7 @@ async def test_an_outage_is_tolerated_for_a_while(monkeypatch: pytest.MonkeyPatc
             assert await permits.draw(1) is None
             assert await permits.draw(1) is None
             monkeypatch.setattr("tasks.shared_limits.OUTAGE_MAX_S", -1.0)
-            with pytest.raises(ReviserError, match="granted nothing"):
+            with pytest.raises(LLMError, match="granted nothing"):
                 await permits.draw(1)
 
 

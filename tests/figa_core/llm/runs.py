@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget
 from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent
@@ -82,7 +82,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.revisions: dict[str, Revision] = {}
-        self.error: ReviserError | None = None
+        self.error: LLMError | None = None
         self.notes: list[str] = []
 
     def count(self, status: RevisionStatus) -> int:
@@ -138,7 +138,7 @@ async def collect(reviser: LLMReviser, requests: list[RevisionRequest], asked: A
         async for revision in reviser.revise(requests):
             assert revision.revision_id not in asked.revisions
             asked.revisions[revision.revision_id] = revision
-    except ReviserError as error:
+    except LLMError as error:
         asked.error = error
 
 

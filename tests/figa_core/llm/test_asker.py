@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome, CallSent, RowSettled
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
@@ -61,7 +61,7 @@ async def test_the_calls_under_way_when_the_run_ends_are_journalled_and_yielded(
             revisions.append(revision)  # noqa: PERF401 - the list must survive the exception
 
     async with runner.reviser(max_concurrency=4) as reviser:
-        with pytest.raises(ReviserError):
+        with pytest.raises(LLMError):
             await collect(reviser)
     assert len(revisions) == 3
     assert set(runner.revisions()) == set(revisions)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.health import Patience
 from figa_core.ports import RevisionRequest
@@ -19,7 +19,7 @@ Rows = Callable[..., list[RevisionRequest]]
 
 async def test_endless_429s_end_the_run(server, runner: Runner, make_rows: Rows):
     server.script = lambda number, request: server.error(429, "daily limit", headers={"retry-after": "40000"})
-    with pytest.raises(ReviserError, match=r"requests_per_minute.*stay pending"):
+    with pytest.raises(LLMError, match=r"requests_per_minute.*stay pending"):
         await runner.revise(make_rows(3))
 
 
@@ -42,7 +42,7 @@ async def test_what_refuses_every_row_ends_the_run_at_the_first(
     caplog.set_level(logging.DEBUG)
     server.script = lambda number, request: fault(server)
     async with runner.reviser(max_concurrency=4) as reviser:
-        with pytest.raises(ReviserError, match=advice) as caught:
+        with pytest.raises(LLMError, match=advice) as caught:
             _ = [r async for r in reviser.revise(make_rows(1000))]
         shown = repr(reviser) + str(reviser.asker.settings)
     assert server.url in str(caught.value)
@@ -59,7 +59,7 @@ async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        with pytest.raises(ReviserError, match=url):
+        with pytest.raises(LLMError, match=url):
             await runner.revise(make_rows(10_000), base_url=url, max_concurrency=16)
     assert 10 <= len(runner.answers()) <= 26
     assert set(runner.outcomes()) == {CallOutcome.CONNECTION_FAILED}
@@ -68,7 +68,7 @@ async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
 
 async def test_a_server_that_only_talks_nonsense_ends_the_run(server, runner: Runner, make_rows: Rows):
     server.script = lambda number, request: replace(server.completion("x"), body=b"hello")
-    with pytest.raises(ReviserError, match="no usable answer"):
+    with pytest.raises(LLMError, match="no usable answer"):
         await runner.revise(make_rows(1000), patience=Patience(useless_calls=5), max_concurrency=2)
     assert len(server.received) < 20
 
@@ -77,6 +77,6 @@ async def test_a_server_that_refuses_the_first_rows_all_alike_ends_the_run(
     server, runner: Runner, make_rows: Rows
 ):
     server.script = lambda number, request: server.error(400, "unknown field: messages")
-    with pytest.raises(ReviserError, match="unknown field: messages"):
+    with pytest.raises(LLMError, match="unknown field: messages"):
         await runner.revise(make_rows(1000), max_concurrency=2)
     assert len(server.received) <= 12

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.reply import Reply
@@ -194,7 +194,7 @@ async def test_many_calls_at_once_share_few_connections_and_leave_none():
 
 @pytest.mark.parametrize("address", ["http://host:port/v1", "http://host:99999/v1", "http://:80/v1"])
 def test_an_address_with_an_impossible_port_or_no_host_is_refused(address: str):
-    with pytest.raises(ReviserError, match="base_url"):
+    with pytest.raises(LLMError, match="base_url"):
         ChatEndpoint(address, "m", KEY, timeout_s=1.0, section="revision")
 
 
@@ -204,14 +204,14 @@ def connect(url: str = "http://127.0.0.1:1/v1", key: str = KEY) -> ChatEndpoint:
 
 @pytest.mark.parametrize("key", ["", " sk-secret", "sk-secret\n", "sk-sécret"])
 def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str):
-    with pytest.raises(ReviserError, match=r"grading\.api_key_env") as caught:
+    with pytest.raises(LLMError, match=r"grading\.api_key_env") as caught:
         connect(key=key)
     assert not key.strip() or key.strip() not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["", "api.example.com/v1", "ftp://example.com", "http://[broken"])
 def test_an_address_that_is_none_is_refused(url: str):
-    with pytest.raises(ReviserError, match=r"grading\.base_url"):
+    with pytest.raises(LLMError, match=r"grading\.base_url"):
         connect(url)
 
 

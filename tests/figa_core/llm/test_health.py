@@ -2,7 +2,7 @@
 
 import pytest
 
-from figa_core.errors import ReviserError
+from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.health import EndpointHealth, Patience
 from figa_core.llm.reply import Reply
@@ -23,7 +23,7 @@ def test_connections_broken_together_are_one_failure():
     pauses = [endpoint.note(FAILED, sent_at=1.0, now=2.0) for _ in range(64)]
     assert pauses == [0.1] + [0.0] * 63
     assert endpoint.note(FAILED, sent_at=3.0, now=4.0) == 0.2
-    with pytest.raises(ReviserError, match=URL):
+    with pytest.raises(LLMError, match=URL):
         endpoint.note(FAILED, sent_at=5.0, now=6.0)
 
 
@@ -31,7 +31,7 @@ def test_before_the_first_answer_every_failed_connection_counts():
     endpoint = health(connection_failures=3)
     endpoint.note(FAILED, sent_at=0.0, now=1.0)
     endpoint.note(FAILED, sent_at=0.0, now=1.0)
-    with pytest.raises(ReviserError, match="stay pending"):
+    with pytest.raises(LLMError, match="stay pending"):
         endpoint.note(FAILED, sent_at=0.0, now=1.0)
 
 
@@ -47,7 +47,7 @@ def test_calls_without_a_usable_answer_end_the_run_in_the_end():
     endpoint.note(LOST, sent_at=1.0, now=1.5)
     endpoint.note(LOST, sent_at=1.0, now=1.6)
     endpoint.note(LOST, sent_at=2.0, now=2.5)
-    with pytest.raises(ReviserError, match="3 calls in a row"):
+    with pytest.raises(LLMError, match="3 calls in a row"):
         endpoint.note(LOST, sent_at=3.0, now=3.5)
 
 
@@ -58,7 +58,7 @@ def test_a_429_is_borne_as_long_as_others_are_answered():
         endpoint.note(limited, sent_at=0.0, now=60.0 * minute, pause_s=50)
         endpoint.note(ANSWERED, sent_at=0.0, now=60.0 * minute + 1)
     endpoint.note(limited, sent_at=0.0, now=1000.0, pause_s=50)
-    with pytest.raises(ReviserError, match="requests_per_minute"):
+    with pytest.raises(LLMError, match="requests_per_minute"):
         endpoint.note(limited, sent_at=0.0, now=1060.0, pause_s=50)
 
 
@@ -78,6 +78,6 @@ def test_a_server_that_tells_every_call_to_wait_is_given_up_in_other_words_than_
     endpoint = health(rate_limited_s=100)
     busy = Reply(CallOutcome.SERVER_ERROR, "HTTP 503: loading", status=503, retry_after_s=60)
     endpoint.note(busy, sent_at=0.0, now=0.0, pause_s=60)
-    with pytest.raises(ReviserError, match=r"loading.*Wait until the server is back") as caught:
+    with pytest.raises(LLMError, match=r"loading.*Wait until the server is back") as caught:
         endpoint.note(busy, sent_at=60.0, now=60.0, pause_s=60)
     assert "requests_per_minute" not in str(caught.value)
