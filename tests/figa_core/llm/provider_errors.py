@@ -145,6 +145,7 @@ MODEL_UNKNOWN = [
         {"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404},
     ),
     (400, {"error": {"message": "x is not a valid model ID", "code": 400}}),
+    (400, openai("This value cannot be used here.", param="model")),
     (400, {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "code": "1500"}),
     (400, openai("Model Not Exist")),
     (404, anthropic("model: claude-9", "not_found_error") | {"code": "model_not_found"}),
@@ -212,6 +213,7 @@ TOO_FAST = [
     (429, b""),
     (429, anthropic("This request would exceed your organization's rate limit", "rate_limit_error")),
     (429, {"message": "Requests rate limit exceeded"}),
+    (429, {"message": "Rate limit exceeded: no API key, so the limit for anonymous callers applies"}),
     (403, google(403, "Too many", "PERMISSION_X", "rateLimitExceeded")),
     (400, {"__type": "com.amazon.coral#X", "message": "Too many requests, please wait before trying again."}),
     (429, [{"error": {"code": 429, "message": "You exceeded your current quota, please check your plan and billing "

@@ -27,6 +27,7 @@ from tests.figa_core.llm.test_replies import TEXT, USAGE, body, delta, stream
         ({"error": {"message": "odd", "code": "odd", "status_code": 404}}, CallOutcome.WRONG_ADDRESS),
         ({"error": {"code": "insufficient_quota", "message": "pay"}}, CallOutcome.NO_QUOTA),
         ({"object": "error", "message": "bad key", "code": 401}, CallOutcome.BAD_KEY),
+        ({"error": {"message": "late"}, "choices": [{"code": 429, "message": {}}]}, CallOutcome.SERVER_ERROR),
         ({"status": 429, "detail": "slow down"}, CallOutcome.RATE_LIMITED),
         ({"success": False, "errors": [{"message": "bad key", "code": 401}]}, CallOutcome.BAD_KEY),
         ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "x"}}, CallOutcome.SERVER_ERROR),
