@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,23 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "mutants"
 CORE = "core"
 PACKAGES = (
-    "chat",
-    "prompts",
-    "processes",
-    "config",
-    "weighting",
-    "training",
-    "llm",
-    "revision",
-    "shards",
-    "storage",
-    "evaluation",
-    "inference",
-    "models",
-    "report",
-    "sandbox",
-    CORE,
-)
+    "chat", "prompts", "processes", "config", "weighting", "training", "llm", "revision",
+    "shards", "storage", "evaluation", "inference", "models", "report", "sandbox", CORE,
+)  # fmt: skip
 _DIGITS = "3718529406"  # spread out, so that a sample of mutants is one of all kinds of expression
 _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"
@@ -58,15 +43,12 @@ _LEFT_OUT = (
     "llm/test_kill.py::test_after_kill_9_only_the_calls_in_flight_are_repeated",
 )
 _PRELOADED = (
-    "pytest",
-    "hypothesis",
-    "duckdb",
-    "pyarrow.parquet",
-    "pydantic",
-    "prefect",
-    "torch",
-    "transformers",
-)
+    "pytest", "hypothesis", "duckdb", "pyarrow.parquet", "pydantic", "prefect", "torch", "transformers",
+)  # fmt: skip
+# The tests that start children, where mutmut does not see which mutants they reach.
+_IN_CHILDREN = {"processes": _WITHOUT}
+_IN_RANKS = "distributed and not slow"
+_HANGS_S = 300.0
 _ALIVE = (0, 33)  # exit codes: its tests pass; no test reaches it
 _NOT_RUN = 255  # pytest did not get as far as a test
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -116,7 +98,7 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
     """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test.
 
     Of the mutants, which are numbered by function, `tenths` of ten are tried: those whose last digit says so.
-    `in_ranks`: see `try_in_ranks`.
+    `in_ranks`: see `try_in_children`.
     """
     copy = OUTPUT / package
     _copy_tracked_files(copy)
@@ -150,42 +132,62 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
     if code != 0:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
-    left = try_in_ranks(copy, f"tests/figa_core/{package}", processes, at_most=in_ranks)
+    _try_again(copy, tests, _not_run(copy), processes)
+    left = try_in_children(copy, package, processes, at_most=in_ranks)
     return _read_results(package, copy, left)
 
 
-def try_in_ranks(copy: Path, tests: str, processes: int, *, at_most: int | None = None) -> frozenset[str]:
-    """Try what survived or had no test against the tests that start ranks: mutmut does not see into children.
+def try_in_children(
+    copy: Path, package: str, processes: int, *, at_most: int | None = None
+) -> frozenset[str]:
+    """Try what survived or had no test against the tests that start ranks or other children.
 
-    Each takes up to a minute. With `at_most`, so many are tried, evenly over all; the others are returned.
-    Where there are no such tests, or a module is not imported under its name (`__main__`), nothing is tried.
+    mutmut does not see into children. Each mutant takes up to a minute. With `at_most`, so many are tried,
+    evenly over all; the others are returned. Where there are no such tests, or a module is not imported
+    under its name (`__main__`), nothing is tried.
     Raises SystemExit where these tests fail by themselves.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-m", "distributed and not slow", tests]
-
-    def ends_with(mutant: str) -> int:
-        environment = {**_environment(copy), "MUTANT_UNDER_TEST": mutant}
-        with tempfile.TemporaryFile() as nowhere:
-            return subprocess.run(
-                command, cwd=copy / "mutants", env=environment, stdout=nowhere, stderr=nowhere
-            ).returncode
-
+    marker, tests = _IN_CHILDREN.get(package, _IN_RANKS), [f"tests/figa_core/{package}"]
     alive = [name for codes in _metas(copy).values() for name, code in codes.items() if code in _ALIVE]
     reached = [name for name in alive if ".__main__." not in name]
-    code = ends_with("") if reached else _NO_TESTS
+    code = _run_alone(copy, tests, "", marker) if reached else _NO_TESTS
     if code == _NO_TESTS:
         return frozenset()
     if code != 0:
-        raise SystemExit(f"{tests}: the tests that start ranks fail without any mutant")
+        raise SystemExit(f"{tests}: the tests that start children fail without any mutant")
     tried = reached[:: max(1, -(-len(reached) // at_most))] if at_most else reached
+    _try_again(copy, tests, tried, processes, marker)
+    return frozenset(reached) - set(tried)
+
+
+def _try_again(
+    copy: Path, tests: list[str], names: list[str], processes: int, marker: str = _WITHOUT
+) -> None:
+    """Run `tests` for each of these mutants in a process of its own, and note the exit codes."""
     with ThreadPoolExecutor(processes) as pool:
-        found = dict(zip(tried, pool.map(ends_with, tried), strict=True))
+        codes = pool.map(lambda name: _run_alone(copy, tests, name, marker), names)
+        found = dict(zip(names, codes, strict=True))
     for path in _metas(copy):
         meta = json.loads(path.read_text(encoding="utf-8"))
         meta["exit_code_by_key"] |= {name: found[name] for name in meta["exit_code_by_key"] if name in found}
         path.write_text(json.dumps(meta), encoding="utf-8")
-    return frozenset(reached) - set(tried)
+
+
+def _run_alone(copy: Path, tests: list[str], mutant: str, marker: str) -> int:
+    """pytest's exit code; 1 for tests that hang."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marker, *tests]
+    command += [f"--deselect=tests/figa_core/{test}" for test in _LEFT_OUT]
+    environment = {**_environment(copy), "MUTANT_UNDER_TEST": mutant}
+    nowhere = subprocess.DEVNULL
+    try:
+        code = subprocess.run(
+            command, cwd=copy / "mutants", env=environment, stdout=nowhere, stderr=nowhere, timeout=_HANGS_S
+        ).returncode
+    except subprocess.TimeoutExpired:  # what it started ends with it
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if code == pytest.ExitCode.USAGE_ERROR:
+        raise SystemExit(f"pytest does not start: {' '.join(command)}")
+    return code
 
 
 def _metas(copy: Path) -> dict[Path, dict[str, int | None]]:
@@ -208,8 +210,6 @@ def _copy_tracked_files(copy: Path) -> None:
 
 
 def _read_results(package: str, copy: Path, left_to_ranks: frozenset[str]) -> Share:
-    if lost := _not_run(copy):
-        raise SystemExit(f"{package}: pytest could not be started for {len(lost)} mutants, first {lost[0]}")
     lines = _ask(copy, "results", "--all", "true").splitlines()
     stated = (line.strip().rpartition(": ") for line in lines if ": " in line)
     found = [(name, status) for name, _, status in stated if name not in left_to_ranks]
