@@ -60,7 +60,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sandbox
     root = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         root = root.parent  # the workers' common folder: one of them builds, the others wait
-    root = Path(root) / "sandbox"
+    root = Path(os.environ.get("FIGA_TEST_SANDBOX") or root / "sandbox")  # mutants.py runs many sessions
     root.mkdir(exist_ok=True)
     with FileLock(root / "build.lock"):
         return build_recipe(root, SMALL)

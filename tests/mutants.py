@@ -258,7 +258,9 @@ def _environment(copy: Path) -> dict[str, str]:
     # bytecode every mutant would compile all of them.
     path = os.pathsep.join(filter(None, (str(copy / "mutants"), str(copy), os.environ.get("PYTHONPATH"))))
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    # The run without mutants, which comes first, builds the tests' sandbox for all that follow.
+    shared = {} if copy.name == "sandbox" else {"FIGA_TEST_SANDBOX": str(copy / "sandbox")}
+    return {**kept, **shared, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def main() -> None:
