@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from figa_core.config.file import anchor_paths, load_config, path_fields
+from figa_core.config import TrainingConfig
+from figa_core.config.file import anchor_paths, load_config, path_fields, read_settings
 from figa_core.errors import ConfigError
 
 from .test_sections import MINIMAL, load
@@ -72,6 +73,11 @@ def test_a_path_that_cannot_be_is_refused_by_its_setting(
     (tmp_path / "pool").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{said}"):
         load(tmp_path, overrides={section: {field: path}})
+
+
+def test_the_message_about_a_path_repeats_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\(got 'a{20,100} … a+'"):
+        load(tmp_path, overrides={"workspace": {"path": "a" * 300}})
 
 
 @pytest.mark.parametrize("path", ["$HOME/p.jsonl", "${FIGA_RUNS}/p", "%USERPROFILE%/p"])
@@ -145,3 +151,19 @@ def test_a_device_is_no_config(tmp_path: Path) -> None:
     (tmp_path / "run.toml").symlink_to(os.devnull)
     with pytest.raises(ConfigError, match=r"run\.toml: cannot read the config: it is a device, not a reg"):
         load_config(tmp_path / "run.toml")
+
+
+def test_a_wrong_setting_leaves_the_others_of_its_section_to_the_checks(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(MINIMAL, encoding="utf-8")
+    overrides = {"training": {"epochs": 0, "seed": 7}, "spending": {"prices": {"gpt-4": {"1": 2}}}, "odd": {}}
+    read = read_settings(path, overrides)
+    assert read.config is not None
+    assert (read.config.training.epochs, read.config.training.seed) == (TrainingConfig().epochs, 7)
+
+
+def test_a_price_by_a_name_with_a_dot_in_it_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"""a model's name with a dot in it is quoted: \[spending\.prices\."""
+    ):
+        load(tmp_path, overrides={"spending": {"prices": {"gpt-4": {"1": {"input": 1.0, "output": 2.0}}}}})

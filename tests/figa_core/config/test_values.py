@@ -2,7 +2,15 @@
 
 import pytest
 
-from figa_core.config.values import api_base_url, environment_variable, function_spec, not_blank, one_line
+from figa_core.config.values import (
+    api_base_url,
+    environment_variable,
+    function_spec,
+    known_engine,
+    not_blank,
+    one_line,
+)
+from figa_core.inference.engine import engine_names
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,8 @@ def test_a_name_of_one_line_is_taken_as_it_is(name: str) -> None:
 def test_a_name_that_no_table_can_show_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"one line of printable|at most 200"):
         one_line(name)
+
+
+def test_an_engine_that_nobody_registered_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=f"'magic' is no engine; give one of {', '.join(engine_names())}"):
+        known_engine("magic")

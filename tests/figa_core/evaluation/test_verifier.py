@@ -46,6 +46,11 @@ def raising(error: BaseException) -> Any:
     return verifier
 
 
+def test_a_verifier_is_the_function_that_its_spec_names(module: MakeModule) -> None:
+    name = module("def score(messages, text):\n    return 0.5\n")
+    assert load_verifier(f"{name}:score")(MESSAGES, "an answer") == 0.5
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -35,6 +35,7 @@ class PlainKernel(TorchDispatchMode):
             assert starts.dtype == torch.int32
             assert torch.equal(starts, starts_of_keys)
             assert longest == longest_key == int(starts.diff().max())
+            assert window[0] >= -1  # for all tokens before
             assert grouped or query.shape[1] == key.shape[1]
             _, output = self._attend(query, key, value, starts, scale, window)
             return output.to(query.dtype), torch.zeros(0), torch.zeros(2)
