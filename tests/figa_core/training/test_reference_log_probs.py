@@ -18,6 +18,7 @@ from figa_core.training.objectives.base import Answer
 from figa_core.training.reference_pass import run_pass
 from tests.figa_core.shards.test_shards import flipped
 from tests.figa_core.training.oracle import answer_nlls
+from tests.figa_core.training.test_dpo import gpt2
 
 ANSWERS: tuple[Answer, ...] = ("response", "revision", "reference")
 
@@ -32,7 +33,19 @@ def written(tmp_path: Path, model_dir: Path, shards_dir: Path) -> Path:
 def test_they_are_those_of_plain_torch_for_every_token_of_every_answer(
     written: Path, model_dir: Path, pairs: list[WeighedPair]
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    check(written, AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32), pairs)
+
+
+def test_a_model_with_absolute_positions_counts_them_from_each_answers_own_prompt(
+    tmp_path: Path, shards_dir: Path, pairs: list[WeighedPair]
+) -> None:
+    model = gpt2(0).float()
+    model.save_pretrained(tmp_path / "gpt-2")
+    run_pass(tmp_path / "gpt-2", shards_dir, tmp_path / "id", ANSWERS, 100)
+    check(tmp_path / "id", model, pairs)
+
+
+def check(written: Path, model: torch.nn.Module, pairs: list[WeighedPair]) -> None:
     rows = reference_log_probs.read(written).to_pylist()
     assert [row["pair_id"] for row in rows] == [pair.pair_id for pair in pairs]
     for row, pair in zip(rows, pairs, strict=True):
