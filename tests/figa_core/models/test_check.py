@@ -120,6 +120,24 @@ def test_a_missing_weight_is_named(policy: Path) -> None:
     assert "lacks weights (model.layers.1.mlp.up_proj.weight)" in problems(policy)
 
 
+def test_a_missing_weight_beside_a_missing_head_is_named_apart(policy: Path) -> None:
+    change(policy, model__norm__weight=None)
+    said = problems(policy, REWARD)
+    assert f"{policy}: the checkpoint lacks weights of the classification head (score.weight)" in said
+    assert f"{policy}: the checkpoint lacks weights (model.norm.weight)" in said
+
+
+def test_a_reward_model_is_no_policy(reward: Path) -> None:
+    said = problems(reward)
+    assert "LlamaForSequenceClassification" in said
+    assert f"{reward}: is a classifier" not in said  # said once
+
+
+def test_a_classifier_that_config_json_calls_a_causal_model_is_no_policy(reward: Path) -> None:
+    edit(reward / "config.json", architectures=["LlamaForCausalLM"])
+    assert f"{reward}: is a classifier (score.weight), not a causal language model" in problems(reward)
+
+
 def test_a_head_that_is_neither_there_nor_tied_is_missing(tied: Path) -> None:
     edit(tied / "config.json", tie_word_embeddings=False)
     assert "lacks weights (lm_head.weight)" in problems(tied)
@@ -131,6 +149,9 @@ def test_a_weight_of_another_shape_is_named_with_its_file(policy: Path) -> None:
         "model.safetensors: model.embed_tokens.weight has the shape [40, 32], config.json wants [96, 32]"
         in problems(policy)
     )
+    assert "more do not fit" not in problems(policy)
+    change(policy, lm_head__weight=torch.zeros(40, 32))
+    assert ", and 1 more do not fit." in problems(policy)
 
 
 def test_layers_that_config_json_does_not_describe_are_not_left_out_in_silence(policy: Path) -> None:

@@ -59,6 +59,7 @@ def test_labels_are_counted(config: dict[str, Any], labels: int) -> None:
             {"max_position_embeddings": 514, "model_type": "roberta", "pad_token_id": 1},
             (512, "max_position_embeddings"),
         ),
+        ({"max_position_embeddings": 514, "model_type": "roberta"}, (512, "max_position_embeddings")),
         ({"max_position_embeddings": "many"}, None),
         ({"max_position_embeddings": None, "model_type": "mamba"}, None),
         ({}, None),
