@@ -48,7 +48,7 @@ _PRELOADED = (
 # The tests that start children, where mutmut does not see which mutants they reach.
 _IN_CHILDREN = {"processes": _WITHOUT}
 _IN_RANKS = "distributed and not slow"
-_HANGS_S = 300.0
+_HANGS_S = 900.0
 _ALIVE = (0, 33)  # exit codes: its tests pass; no test reaches it
 _NOT_RUN = 255  # pytest did not get as far as a test
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
