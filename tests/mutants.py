@@ -104,7 +104,9 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
     _copy_tracked_files(copy)
     # On the path already, and Python does not look again for what is missing when it starts.
     (copy / "mutants").mkdir()
-    mutated = ["figa_core/*.py"] if package == CORE else [f"figa_core/{package}/*"]
+    # mutmut's * matches slashes, too.
+    top = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("figa_core/*.py"))
+    mutated = top if package == CORE else [f"figa_core/{package}/*"]
     tests = (
         sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/figa_core/test_*.py"))
         if package == CORE
@@ -133,21 +135,20 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
     _try_again(copy, tests, _not_run(copy), processes)
-    left = try_in_children(copy, package, processes, at_most=in_ranks)
+    left = try_in_children(copy, tests, processes, _IN_CHILDREN.get(package, _IN_RANKS), at_most=in_ranks)
     return _read_results(package, copy, left)
 
 
 def try_in_children(
-    copy: Path, package: str, processes: int, *, at_most: int | None = None
+    copy: Path, tests: list[str], processes: int, marker: str, *, at_most: int | None = None
 ) -> frozenset[str]:
-    """Try what survived or had no test against the tests that start ranks or other children.
+    """Try what survived or had no test against those of the tests that start ranks or other children.
 
     mutmut does not see into children. Each mutant takes up to a minute. With `at_most`, so many are tried,
     evenly over all; the others are returned. Where there are no such tests, or a module is not imported
     under its name (`__main__`), nothing is tried.
     Raises SystemExit where these tests fail by themselves.
     """
-    marker, tests = _IN_CHILDREN.get(package, _IN_RANKS), [f"tests/figa_core/{package}"]
     alive = [name for codes in _metas(copy).values() for name, code in codes.items() if code in _ALIVE]
     reached = [name for name in alive if ".__main__." not in name]
     code = _run_alone(copy, tests, "", marker) if reached else _NO_TESTS
