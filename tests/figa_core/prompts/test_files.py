@@ -165,6 +165,7 @@ def test_a_directorys_fingerprint_knows_names_and_bytes_of_what_is_read(tmp_path
             return prompts_fingerprint(Path(folder))
 
     known = fingerprint(a__jsonl="1", b__jsonl="2")
+    assert known == "prompts-s256-dd6317cc51f27f17ad75bbdbbc0cff20"  # as it always was
     assert known == fingerprint(b__jsonl="2", a__jsonl="1", README="x")
     assert len({known, fingerprint(a__jsonl="12", b__jsonl=""), fingerprint(a__jsonl="1", c__jsonl="2")}) == 3
 

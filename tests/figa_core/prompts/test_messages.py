@@ -32,6 +32,14 @@ def test_content_as_a_list_of_text_parts_is_the_text(tmp_path: Path) -> None:
     assert joined == whole
 
 
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "refusal", "thinking"])
+def test_a_part_of_another_type_is_no_text_though_it_has_one(tmp_path: Path, kind: str) -> None:
+    parts = [{"type": "text", "text": "Where "}, {"type": kind, "text": "is it?"}]
+    (row,) = read(jsonl(tmp_path, {"prompt": [{"role": "user", "content": parts}]}))
+    assert isinstance(row, BadRow)
+    assert f"a list with a part of type '{kind}', and only text parts can be read" in row.reason
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -1,5 +1,6 @@
 """A user's file of prompts: what is read, and what becomes of rows that cannot be used."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,13 @@ def test_a_prompt_stays_in_the_split_it_was_always_in() -> None:
     """Pinned: another hash would train on what earlier models were judged by."""
     splits = "".join("T" if split_of(f"prompt-{i}", 0.5) is Split.TRAIN else "h" for i in range(16))
     assert splits == "hTTTThTThThThhTh"
+
+
+def test_a_row_is_in_the_split_of_its_id(tmp_path: Path) -> None:
+    half = replace(FORMAT, held_out_share=0.5)
+    rows = [prompt(row) for row in read(jsonl(tmp_path, *({"prompt": str(i)} for i in range(40))), half)]
+    assert [row.split for row in rows] == [split_of(row.prompt_id, 0.5) for row in rows]
+    assert {row.split for row in rows} == {Split.TRAIN, Split.HELD_OUT}
 
 
 @given(st.text())
