@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from figa_core.prompts.read import BadRow, RowFormat, reason_kind, split_of
 from figa_core.records import Message, Split
-from tests.figa_core.prompts.reading import jsonl, prompt, read
+from tests.figa_core.prompts.reading import FORMAT, jsonl, prompt, read
 
 GOLDEN = "prompt-s256-c694f2c93adda97e22653a45e4770736"
 
