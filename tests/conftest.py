@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from figa_core.sandbox.build import Sandbox, build_recipe
+from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.recipe import SandboxRecipe
 from flows.server.process import PrefectServer
 
@@ -63,7 +63,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sandbox
     root = Path(os.environ.get("FIGA_TEST_SANDBOX") or root / "sandbox")  # mutants.py runs many sessions
     root.mkdir(exist_ok=True)
     with FileLock(root / "build.lock"):
-        return build_recipe(root, SMALL)
+        return build_sandbox(root, SMALL)
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,7 @@ class VllmWorker:
         if not worker.wait_until(path.exists):
             raise EngineError(
                 f"the vLLM worker ended with code {worker.exit_code}; its log is {self.log_path}. "
-                f"Its last lines:\n{worker.last_words(_LOG_LINES)}"
+                f"Its last lines:\n{worker.log_tail(_LOG_LINES)}"
             )
 
     def stop(self) -> None:

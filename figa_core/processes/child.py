@@ -79,7 +79,7 @@ class Child:
             interruption.sleep(poll_s)
         return True
 
-    def last_words(self, lines: int = 8) -> str:
+    def log_tail(self, lines: int = 8) -> str:
         """The end of its log, for an error message."""
         return last_lines(self.log, lines)
 

@@ -1,18 +1,20 @@
 """The sandbox's base model: a small Llama that writes as the weak writer does.
 
-It learns in two phases, for speed alone: first the facts of good replies, in short texts, which teaches it to
-copy from the prompt; then the weak writer's whole replies, which is what it is left with. Slot values count
-more than other tokens, since they are few and the rest of a reply is easy.
+It learns in two phases, for speed alone: first the facts of good replies, in short texts, which teach it to
+copy from the prompt; then the weak writer's whole replies. Slot values count more than other tokens, because
+they are few and the rest of a reply is easy.
 
 Shape legend: B sequences, T positions.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from figa_core.sandbox.corpus import curriculum_example
@@ -22,23 +24,18 @@ from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.vocabulary import SLOT_VALUES
 from figa_core.sandbox.world import sample_facts, write_request
 
-LAYERS = 2
-INITIALIZER_RANGE = 0.04
 LEARNING_RATE = 3e-3
-BATCH_SIZE = 16
 BUCKET_BATCHES = 16
-SLOT_LOSS_WEIGHT = 8.0
-MAX_NEW_TOKENS = 100
+_BATCH_SIZE = 16
+_SLOT_LOSS_WEIGHT = 8.0
+_MAX_NEW_TOKENS = 100
 
-Encoded = tuple[list[int], list[int]]
+_Encoded = tuple[list[int], list[int]]
+_T = TypeVar("_T")
 
 
 def llama_config(
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    layers: int,
-    initializer_range: float = INITIALIZER_RANGE,
-    **extra: object,
+    tokenizer: PreTrainedTokenizerFast, *, layers: int, initializer_range: float, **extra: object
 ) -> LlamaConfig:
     """A Llama of 0.13 M parameters in the embedding and 0.19 M in every layer; head dimension 32."""
     return LlamaConfig(
@@ -64,7 +61,7 @@ def train_base_model(
 ) -> LlamaForCausalLM:
     """Train the base model from scratch; `on_progress` gets (steps done, steps in all)."""
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(llama_config(tokenizer, layers=LAYERS))
+    model = LlamaForCausalLM(llama_config(tokenizer, layers=2, initializer_range=0.04))
     trainer = Trainer(model, (), lr=LEARNING_RATE, steps=steps)
     slot_weights_V = slot_weights(tokenizer)
     rng = random.Random(f"base/{seed}")
@@ -90,8 +87,23 @@ def slot_weights(tokenizer: PreTrainedTokenizerFast) -> Tensor:
     weights_V = torch.ones(len(tokenizer))
     for values in SLOT_VALUES.values():
         for value in values:
-            weights_V[tokenizer.backend_tokenizer.encode(f" {value}").ids] = SLOT_LOSS_WEIGHT
+            weights_V[tokenizer.backend_tokenizer.encode(f" {value}").ids] = _SLOT_LOSS_WEIGHT
     return weights_V
+
+
+def padded(rows: Sequence[Sequence[float]], value: float = 0, side: str = "right") -> Tensor:
+    """One tensor (rows, longest row)."""
+    return pad_sequence([torch.tensor(row) for row in rows], True, value, side)
+
+
+def shuffled_batches(
+    drawn: list[_T], size: int, length: Callable[[_T], int], rng: random.Random
+) -> list[list[_T]]:
+    """Batches of `size` of similar length, in random order."""
+    drawn.sort(key=length)
+    batches = [drawn[first : first + size] for first in range(0, len(drawn), size)]
+    rng.shuffle(batches)
+    return batches
 
 
 @torch.inference_mode()
@@ -101,46 +113,36 @@ def sampled_score(
     """Mean verifier score of one reply each to `n` new requests; `temperature` 0 is greedy."""
     rng = random.Random(f"judged/{seed}")
     requests = [write_request(sample_facts(rng), rng) for _ in range(n)]
-    prompts = [encode_prompt(tokenizer, messages) for messages in requests]
-    longest = max(map(len, prompts))
-    ids_BT = torch.full((n, longest), token_id(tokenizer.pad_token_id))
-    for row, prompt in enumerate(prompts):
-        ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
-    mask_BT = (ids_BT != token_id(tokenizer.pad_token_id)).long()
+    pad_id = token_id(tokenizer.pad_token_id)
+    ids_BT = padded([encode_prompt(tokenizer, messages) for messages in requests], pad_id, "left")
+    mask_BT = (ids_BT != pad_id).long()
     sampling = (
         {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     )
     torch.manual_seed(seed)
-    out_BT = model.generate(ids_BT, attention_mask=mask_BT, max_new_tokens=MAX_NEW_TOKENS, **sampling)  # type: ignore[operator]
-    replies = tokenizer.batch_decode(out_BT[:, longest:], skip_special_tokens=True)
+    out_BT = model.generate(ids_BT, attention_mask=mask_BT, max_new_tokens=_MAX_NEW_TOKENS, **sampling)  # type: ignore[operator]
+    replies = tokenizer.batch_decode(out_BT[:, ids_BT.shape[1] :], skip_special_tokens=True)
     return sum(map(verify, requests, replies)) / n
 
 
 def _batches(
     tokenizer: PreTrainedTokenizerFast, rng: random.Random, progress: Callable[[], float]
-) -> Iterator[list[Encoded]]:
-    """Batches of similar length, drawn a bucket at a time; what a bucket holds follows the progress."""
+) -> Iterator[list[_Encoded]]:
+    """Batches of similar length, drawn a bucket at a time for the progress made so far."""
     while True:
         drawn = [
             encode_example(tokenizer, *curriculum_example(rng, progress()))
-            for _ in range(BATCH_SIZE * BUCKET_BATCHES)
+            for _ in range(_BATCH_SIZE * BUCKET_BATCHES)
         ]
-        drawn.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
-        batches = [drawn[first : first + BATCH_SIZE] for first in range(0, len(drawn), BATCH_SIZE)]
-        rng.shuffle(batches)
+        batches = shuffled_batches(drawn, _BATCH_SIZE, lambda pair: len(pair[0]) + len(pair[1]), rng)
         # A bucket must not outlast its phase by much, so only half of it is used.
         yield from batches[: BUCKET_BATCHES // 2]
 
 
-def _loss(model: LlamaForCausalLM, batch: list[Encoded], slot_weights_V: Tensor) -> Tensor:
+def _loss(model: LlamaForCausalLM, batch: list[_Encoded], slot_weights_V: Tensor) -> Tensor:
     """Weighted mean NLL of the reply tokens."""
-    longest = max(len(prompt) + len(reply) for prompt, reply in batch)
-    ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
-    target_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
-    for row, (prompt, reply) in enumerate(batch):
-        end = len(prompt) + len(reply)
-        ids_BT[row, :end] = torch.tensor(prompt + reply)
-        target_BT[row, len(prompt) : end] = True
+    ids_BT = padded([prompt + reply for prompt, reply in batch])
+    target_BT = padded([[False] * len(prompt) + [True] * len(reply) for prompt, reply in batch])
     hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     chosen_BT = target_BT[:, 1:]
     targets = ids_BT[:, 1:][chosen_BT]

@@ -2,16 +2,15 @@
 
     python -m figa_core.sandbox.build --root DIR
 
-A sandbox is made in a directory of its own beside its final place and renamed when whole, manifest last: what
-a killed build leaves is never used, and the next one removes it. This module imports no heavy library; the
-models are made by two worker processes, one core each.
+A sandbox is built in a temporary directory beside its final place and renamed when complete, manifest last.
+The next build removes the remains of a killed one. This module imports no heavy library: two worker processes
+train the models, one core each.
 """
 
 import argparse
 import json
 import os
 import random
-import re
 import shutil
 import statistics
 import sys
@@ -26,14 +25,14 @@ from figa_core.errors import EngineError, WorkspaceError
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.sandbox import vocabulary
-from figa_core.sandbox.recipe import DEFAULT_PROMPTS, SandboxRecipe
+from figa_core.sandbox.recipe import DEFAULT_RECIPE, SandboxRecipe
 from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
-MANIFEST = "manifest.json"
-SCRATCH = "scratch"  # what only the building needs: the workers' files, which have their kinds' names
-PROGRESS = "progress"  # there: a line for each piece of news from either worker
-WORKERS = ("base", "reward")
+SCRATCH = "scratch"  # needed for the build only: each worker's log and figures, named after its model
+PROGRESS = "progress"  # in the scratch directory: the workers' progress, a line each time
+_MANIFEST = "manifest.json"
+_MODELS = ("base", "reward")
 _ERROR_LINES = 30
 
 Progress = Callable[[str], None]
@@ -51,22 +50,17 @@ class Sandbox:
 
 
 def build_sandbox(
-    root: Path, *, n_prompts: int = DEFAULT_PROMPTS, seed: int = 0, on_progress: Progress | None = None
+    root: Path, recipe: SandboxRecipe = DEFAULT_RECIPE, *, on_progress: Progress = lambda _: None
 ) -> Sandbox:
-    """Build the sandbox under `root`, or return the one that exists there.
+    """Build the sandbox of `recipe` under `root`, or return the existing one.
 
-    `n_prompts` unique prompts with references go to the prompts file (fields `prompt`, a list of chat
-    messages, and `reference`). `on_progress` gets lines of text.
+    Its prompts file has unique prompts with references (fields `prompt`, a list of chat messages, and
+    `reference`). `on_progress` gets lines of text.
 
     Raises:
-        EngineError: a worker failed; the message carries the end of what it wrote.
+        EngineError: a worker failed; the message has the end of its log.
         WorkspaceError: `root` cannot be written.
     """
-    return build_recipe(root, SandboxRecipe(seed=seed, n_prompts=n_prompts), on_progress=on_progress)
-
-
-def build_recipe(root: Path, recipe: SandboxRecipe, *, on_progress: Progress | None = None) -> Sandbox:
-    """`build_sandbox` for any recipe."""
     final = root.resolve() / recipe.sandbox_id()
     if (existing := _read(final)) is not None:
         return existing
@@ -80,7 +74,7 @@ def build_recipe(root: Path, recipe: SandboxRecipe, *, on_progress: Progress | N
             f"{root}: cannot build the sandbox here: {error.strerror}. Give a writable directory."
         ) from error
     try:
-        _make(partial, recipe, on_progress or (lambda _: None))
+        _make(partial, recipe, on_progress)
         _move_into_place(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -113,51 +107,52 @@ def _make(directory: Path, recipe: SandboxRecipe, on_progress: Progress) -> None
     scratch = directory / SCRATCH
     scratch.mkdir()
     (scratch / PROGRESS).touch()
-    workers: list[tuple[str, Child]] = []
+    workers: dict[str, Child] = {}
     try:
-        workers += ((kind, _start(kind, directory, recipe)) for kind in WORKERS)
+        for model in _MODELS:
+            workers[model] = _start(model, directory, recipe)
         figures = {"world_score": write_prompts(directory / "prompts.jsonl", recipe)}
         _follow(workers, scratch / PROGRESS, on_progress)
     finally:
-        for _, worker in workers:
+        for worker in workers.values():
             worker.kill()
-    for kind in WORKERS:
-        figures |= json.loads((scratch / f"{kind}.json").read_text(encoding="utf-8"))
+    for model in _MODELS:
+        figures |= json.loads((scratch / f"{model}.json").read_text(encoding="utf-8"))
     shutil.rmtree(scratch)
     figures |= {"prompts": float(recipe.n_prompts), "build_seconds": time.monotonic() - started}
     manifest = {"sandbox": recipe.sandbox_id(), "recipe": asdict(recipe), "figures": figures}
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _start(kind: str, directory: Path, recipe: SandboxRecipe) -> Child:
-    command = [sys.executable, "-m", "figa_core.sandbox.worker", kind]
+def _start(model: str, directory: Path, recipe: SandboxRecipe) -> Child:
+    command = [sys.executable, "-m", "figa_core.sandbox.worker", model]
     command += ["--directory", str(directory), "--recipe", json.dumps(asdict(recipe))]
     environment = child_environment(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
-    return Child(command, directory / SCRATCH / f"{kind}.log", environment=environment)
+    return Child(command, directory / SCRATCH / f"{model}.log", environment=environment)
 
 
-def _follow(workers: Sequence[tuple[str, Child]], progress: Path, on_progress: Progress) -> None:
-    """Hand on the workers' lines until both are done; EngineError as soon as one has failed."""
+def _follow(workers: Mapping[str, Child], progress: Path, on_progress: Progress) -> None:
+    """Report the workers' progress until both are done; EngineError as soon as one has failed."""
     with progress.open(encoding="utf-8") as lines:
 
         def all_done() -> bool:
-            for kind, worker in workers:
+            for model, worker in workers.items():
                 if worker.exit_code:
                     raise EngineError(
-                        f"the sandbox's {kind} worker ended with code {worker.exit_code}. Build again; if it "
-                        f"fails again, this is what it said:\n{worker.last_words(_ERROR_LINES)}"
+                        f"the sandbox's {model} worker ended with code {worker.exit_code}. Build again; if "
+                        f"it fails again, see the end of its log:\n{worker.log_tail(_ERROR_LINES)}"
                     )
-            done = all(worker.exit_code == 0 for _, worker in workers)
+            done = all(worker.exit_code == 0 for worker in workers.values())
             for line in lines:
                 on_progress(line.rstrip("\n"))
             return done
 
-        for _, worker in workers:
+        for worker in workers.values():
             worker.wait_until(all_done)
 
 
 def _read(directory: Path) -> Sandbox | None:
-    manifest = directory / MANIFEST
+    manifest = directory / _MANIFEST
     if not manifest.exists():
         return None
     figures = json.loads(manifest.read_text(encoding="utf-8"))["figures"]
@@ -165,21 +160,21 @@ def _read(directory: Path) -> Sandbox | None:
 
 
 def _move_into_place(partial: Path, final: Path) -> None:
-    """Rename; where another build was faster, its directory stays."""
-    if final.exists() and not (final / MANIFEST).exists():
+    """Rename it. If another build was faster, its directory stays."""
+    if final.exists() and not (final / _MANIFEST).exists():
         shutil.rmtree(final)
     try:
         partial.rename(final)
     except OSError:
-        if not (final / MANIFEST).exists():
+        if not (final / _MANIFEST).exists():
             raise
 
 
 def _remove_abandoned(final: Path) -> None:
-    """Remove what killed builds of this sandbox left."""
+    """Remove the remains of killed builds of this sandbox."""
     for path in final.parent.glob(f"{final.name}.building-*"):
-        owner = re.search(r"building-(\d+)$", path.name)
-        if owner and (int(owner.group(1)) == os.getpid() or not psutil.pid_exists(int(owner.group(1)))):
+        pid = path.name.rpartition("-")[2]
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -187,15 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Build and print the figures."""
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.build", description="Build the sandbox.")
     parser.add_argument("--root", type=Path, required=True, help="directory that holds sandboxes")
-    parser.add_argument("--prompts", type=int, default=DEFAULT_PROMPTS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", type=int, default=DEFAULT_RECIPE.n_prompts)
+    parser.add_argument("--seed", type=int, default=DEFAULT_RECIPE.seed)
     options = parser.parse_args(arguments)
-    sandbox = build_sandbox(
-        options.root,
-        n_prompts=options.prompts,
-        seed=options.seed,
-        on_progress=lambda line: print(line, flush=True),
-    )
+    recipe = SandboxRecipe(seed=options.seed, n_prompts=options.prompts)
+    sandbox = build_sandbox(options.root, recipe, on_progress=lambda line: print(line, flush=True))
     for name, value in sandbox.figures.items():
         print(f"{name:36} {value:.4g}")
     print(sandbox.directory)

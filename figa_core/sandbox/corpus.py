@@ -1,4 +1,4 @@
-"""What the sandbox's base model reads in its training."""
+"""The training examples of the sandbox's base model."""
 
 import random
 
@@ -11,12 +11,8 @@ SHORT_SHARE = 0.35
 """Shares of a base model's training: good replies come first, and the first of these are shortened."""
 
 
-Example = tuple[tuple[Message, ...], str]
-"""A request and a reply to it."""
-
-
-def curriculum_example(rng: random.Random, progress: float) -> Example:
-    """What the base model reads when `progress` (0 to 1) of its training is done."""
+def curriculum_example(rng: random.Random, progress: float) -> tuple[tuple[Message, ...], str]:
+    """A request and a reply to train on when `progress` (0 to 1) of the training is done."""
     facts = sample_facts(rng)
     messages = write_request(facts, rng)
     reply = good_reply(facts, rng) if progress < GOOD_SHARE else faulty_reply(facts, rng)
@@ -24,6 +20,6 @@ def curriculum_example(rng: random.Random, progress: float) -> Example:
 
 
 def fact_sentences(reply: Reply) -> list[str]:
-    """Only what states facts: the salutation and the sentences of the body."""
+    """Only the parts that state facts: the salutation and the body's sentences."""
     salutation = reply.sentences[0].partition(",")[0]
     return [salutation, *(sentence for sentence in reply.sentences[1:] if any(mentions(sentence)))]

@@ -1,14 +1,13 @@
-"""Minimal corrections by rule: what the sandbox's teacher knows.
+"""Minimal corrections by rule, for the sandbox's teacher.
 
-Only faults are touched; every other character stays, a correct draft comes back as it was. The order
-matters: wrong values first (two sentences that differ only in a wrong value are one repeated afterwards),
-then deletions, then what is missing.
+Only faults are changed, so a correct draft comes back as it was. The order matters: wrong values first (two
+sentences that differ only in a wrong value then repeat each other), then deletions, then additions.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from figa_core.sandbox.texts import is_finished, mentions, sentence_key, sentences, stated_facts
+from figa_core.sandbox.texts import Span, is_finished, mentions, sentence_key, sentences, stated_facts
 from figa_core.sandbox.verifier import has_greeting, is_closing, is_rude
 from figa_core.sandbox.vocabulary import WRITER_STYLE, Slot
 
@@ -23,17 +22,18 @@ _MISSING: Sequence[tuple[frozenset[Slot], str]] = (
     (frozenset({Slot.CITY}), "It goes to {city}."),
     (frozenset({Slot.DAYS}), "It will take {days} days."),
 )
-"""Sentences that supply facts a draft leaves out; the first one that supplies only missing facts is taken."""
+"""Sentences for facts that a draft leaves out. Each one is added if all of its facts are still missing."""
 
 
 def correct(prompt_text: str, draft: str, reference: str | None = None) -> str:
     """Correct a draft with as few edits as the rules need.
 
-    The facts are those that the prompt states; what it does not state is taken from the reference. Text
-    that is no reply at all gets the missing parts added. Never raises.
+    The facts are the prompt's; those that it does not state are the reference's. Text that is not a reply
+    at all gets the missing parts added. Never raises.
     """
     facts = {**stated_facts(reference or ""), **stated_facts(prompt_text)}
-    text = _delete_rude(_replace_wrong_values(draft, facts))
+    text = _replace_wrong_values(draft, facts)
+    text = _delete(text, [span for span in sentences(text) if is_rude(span.text)])
     text = _delete_repeated(_delete_unfinished(text))
     return _add_closing(_add_missing_facts(_add_greeting(text, facts), facts))
 
@@ -45,41 +45,30 @@ def _replace_wrong_values(text: str, facts: Mapping[Slot, str]) -> str:
     return text
 
 
-def _delete(text: str, start: int, end: int) -> str:
-    """Cut out a sentence with the whitespace that joined it to its neighbours."""
-    before, after = text[:start], text[end:]
-    if not before.strip():
-        return before + after.lstrip()
-    if not after.strip():
-        return before.rstrip() + after
-    return before + after.lstrip()
-
-
-def _delete_rude(text: str) -> str:
-    for span in reversed(sentences(text)):
-        if is_rude(span.text):
-            text = _delete(text, span.start, span.end)
+def _delete(text: str, spans: Sequence[Span]) -> str:
+    """Delete sentences, each with the whitespace that joined it to its neighbours."""
+    for span in reversed(spans):
+        before, after = text[: span.start], text[span.end :]
+        is_last = before.strip() and not after.strip()
+        text = before.rstrip() + after if is_last else before + after.lstrip()
     return text
 
 
 def _delete_repeated(text: str) -> str:
     spans = sentences(text)
     keys = [sentence_key(span.text) for span in spans]
-    for index in reversed(range(len(spans))):
-        if keys[index] in keys[:index]:
-            text = _delete(text, spans[index].start, spans[index].end)
-    return text
+    return _delete(text, [span for index, span in enumerate(spans) if keys[index] in keys[:index]])
 
 
 def _delete_unfinished(text: str) -> str:
-    """Drop a last sentence that breaks off; a closing only lacks its full stop."""
+    """Delete a last sentence that breaks off; a closing only needs its full stop."""
     spans = sentences(text)
     if not spans or is_finished(text):
         return text
     last = spans[-1]
     if is_closing(last.text):
         return text[: last.end] + "." + text[last.end :]
-    return _delete(text, last.start, last.end)
+    return _delete(text, [last])
 
 
 def _add_greeting(text: str, facts: Mapping[Slot, str]) -> str:
@@ -87,11 +76,7 @@ def _add_greeting(text: str, facts: Mapping[Slot, str]) -> str:
         return text
     if any(slot is Slot.NAME for slot, _ in mentions(text)):
         return f"Hello, {text}"
-    return (
-        f"Dear {facts[Slot.NAME]}, {text}"
-        if text.strip()
-        else f"Dear {facts[Slot.NAME]}, thank you for your message."
-    )
+    return f"Dear {facts[Slot.NAME]}, {text if text.strip() else 'thank you for your message.'}"
 
 
 def _add_missing_facts(text: str, facts: Mapping[Slot, str]) -> str:
@@ -123,7 +108,7 @@ def _insert_before_closing(text: str, added: str) -> str:
 
 
 def _add_closing(text: str) -> str:
-    """Sign the reply; which closing is decided by the text itself, so equal drafts get equal ones."""
+    """Sign the reply. The text decides which closing it gets, so that equal drafts get equal ones."""
     spans = sentences(text)
     if spans and is_closing(spans[-1].text):
         return text

@@ -19,43 +19,33 @@ _FLOOR = 0.02
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz iterations (Jordan et al. 2024), in float32.
 
-    torch.optim.Muon iterates in bfloat16, matrix by matrix, which is slow on a CPU; here matrices of equal
-    shape are iterated together.
+    torch.optim.Muon iterates in bfloat16, matrix by matrix, which is slow on a CPU. Here the matrices of one
+    parameter group have one shape, up to transposition, and are iterated together.
     """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        """`parameters` are matrices."""
-        super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """One update of every matrix that has a gradient."""
+        """One update of every matrix."""
         for group in self.param_groups:
-            by_shape: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update = self._momentum(parameter)
-                    by_shape.setdefault(tuple(sorted(update.shape)), []).append((parameter, update))
-            for updates in by_shape.values():
-                self._apply(updates, group["lr"])
+            update_NRC = torch.stack([_wide(self._momentum(parameter)) for parameter in group["params"]])
+            for parameter, change_RC in zip(group["params"], _orthogonalised(update_NRC), strict=True):
+                rows, columns = parameter.shape
+                change = change_RC if rows <= columns else change_RC.T
+                parameter.add_(change, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         assert parameter.grad is not None
-        state = self.state[parameter]
-        momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+        momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
         momentum.mul_(_MOMENTUM).add_(parameter.grad)
         return parameter.grad + _MOMENTUM * momentum
 
-    def _apply(self, updates: list[tuple[nn.Parameter, Tensor]], lr: float) -> None:
-        wide = [update if update.shape[0] <= update.shape[1] else update.T for _, update in updates]
-        for (parameter, _), orthogonal in zip(updates, orthogonalise(torch.stack(wide)), strict=True):
-            rows, columns = parameter.shape
-            change = orthogonal if rows <= columns else orthogonal.T
-            parameter.add_(change, alpha=-lr * max(1.0, rows / columns) ** 0.5)
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
 
 
-def orthogonalise(matrices_NRC: Tensor) -> Tensor:
-    """Move the singular values of each matrix near 1 (quintic Newton–Schulz); R ≤ C."""
+def _orthogonalised(matrices_NRC: Tensor) -> Tensor:
+    """The singular values of each matrix moved near 1 (quintic Newton–Schulz)."""
     result_NRC = matrices_NRC / (matrices_NRC.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(_NEWTON_SCHULZ_STEPS):
         gram_NRR = result_NRC @ result_NRC.mT
@@ -69,15 +59,18 @@ class Trainer:
 
     def __init__(self, model: nn.Module, extra: Iterable[nn.Parameter], *, lr: float, steps: int) -> None:
         """`extra` are parameters beside the model's; `lr` is AdamW's, Muon's is a multiple of it."""
-        self.parameters = [*model.parameters(), *extra]
-        layers = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
-        chosen = {id(parameter) for parameter in layers}
-        rest = [parameter for parameter in self.parameters if id(parameter) not in chosen]
+        self._parameters = [*model.parameters(), *extra]
+        matrices: dict[tuple[int, ...], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if ".layers." in name and parameter.ndim == 2:
+                matrices.setdefault(tuple(sorted(parameter.shape)), []).append(parameter)
+        chosen = {id(parameter) for group in matrices.values() for parameter in group}
+        rest = [parameter for parameter in self._parameters if id(parameter) not in chosen]
         self._steps = steps
         self._step = 0
         self._rates = (lr * _MUON_RATE_FACTOR, lr)
         self._optimizers = (
-            Muon(layers, self._rates[0]),
+            Muon([{"params": group} for group in matrices.values()], {"lr": self._rates[0]}),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
         )
 
@@ -89,7 +82,7 @@ class Trainer:
     def step(self, loss: Tensor) -> None:
         """Backward and update."""
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0, error_if_nonfinite=True)
+        nn.utils.clip_grad_norm_(self._parameters, 1.0, error_if_nonfinite=True)
         warmup = min(1.0, (self._step + 1) / _WARMUP_STEPS)
         decay = 1.0 - max(0.0, self.progress - _DECAY_FROM) / (1.0 - _DECAY_FROM)
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):

@@ -1,7 +1,7 @@
 """Synthetic preferences for the sandbox's reward model: graded replies, in pairs.
 
-A reply costs one for each fault that the world put into it and one for each piece of token noise, which is
-what a small model does to a text. The verifier has no part in this.
+A reply's cost is its number of faults plus its number of random word edits, which imitate a small model's
+errors. The verifier has no part in this.
 """
 
 import random
@@ -25,15 +25,15 @@ from figa_core.sandbox.world import (
 )
 
 REFERENCE_STYLE_SHARE = 0.4
-"""Share of the replies written in the references' style, so that the reward model knows both."""
+"""Share of the replies in the references' style, so that the reward model knows both."""
 SINGLE_FAULT_SHARE = 0.5
 """Share of the pairs in which the worse reply has exactly one fault more."""
 NOISE_SHARE = 0.2
-"""Share of the worse replies with token noise on top."""
+"""Share of the worse replies with random word edits on top."""
 GOOD_SHARE = 0.5
 """Share of the pairs whose better reply has no fault at all."""
 CUT_SHARE = 0.25
-"""Share of the noise that cuts a reply off instead of mixing up its words."""
+"""Share of those that are cut off instead."""
 SHORT_WRONG_SHARE = 0.5
 SHORT_REPEATED_SHARE = 0.25
 SHORT_RUDE_SHARE = 0.15
@@ -41,7 +41,7 @@ SHORT_RUDE_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A reply to a request with what it costs; `faulty_spans` are the (start, end) characters of faults."""
+    """A reply to a request, and its cost; `faulty_spans` are the (start, end) characters of its faults."""
 
     messages: tuple[Message, ...]
     text: str
@@ -58,7 +58,7 @@ class Preference:
 
 
 def preferences(rng: random.Random) -> Iterator[Preference]:
-    """Endless pairs: the worse reply has the better one's faults and some more, in other words."""
+    """Endless pairs. The worse reply has the better one's faults and more, and is worded differently."""
     while True:
         facts = sample_facts(rng)
         shared = () if rng.random() < GOOD_SHARE else draw_faults(facts, rng)
@@ -74,7 +74,7 @@ def preferences(rng: random.Random) -> Iterator[Preference]:
 
 
 def single_fault_pairs(rng: random.Random, kind: FaultKind) -> Iterator[Preference]:
-    """Endless pairs of a good reply and one with a single fault: what each kind is judged by."""
+    """Endless pairs of a good reply and one with a single fault, to measure each kind by."""
     while True:
         facts = sample_facts(rng)
         messages = write_request(facts, rng)
@@ -82,7 +82,7 @@ def single_fault_pairs(rng: random.Random, kind: FaultKind) -> Iterator[Preferen
 
 
 def short_replies(rng: random.Random) -> Iterator[Graded]:
-    """Endless replies that only state facts, every second one wrong: what learning to read starts with."""
+    """Endless replies that only state facts, half of them wrong, to learn reading from first."""
     while True:
         facts = sample_facts(rng)
         written = {
@@ -124,25 +124,19 @@ def _grade(messages: tuple[Message, ...], text: str, facts: Facts, cost: float) 
 
 
 def _with_noise(graded: Graded, facts: Facts, rng: random.Random) -> Graded:
-    """Words lost, doubled, misplaced or broken, or the end cut off."""
+    """Words lost, doubled, misplaced or halved, or the end cut off."""
     words = graded.text.split(" ")
     edits = rng.randint(1, 3)
     if rng.random() < CUT_SHARE:
         del words[rng.randrange(len(words) // 3, len(words)) :]
     else:
         for _ in range(edits):
-            _disturb(words, rng)
+            index, draw = rng.randrange(len(words)), rng.random()
+            word = words[index]
+            if draw < 0.35:
+                del words[index]
+            elif draw < 0.8:
+                words.insert(index, word if draw < 0.6 else rng.choice(words))
+            else:
+                words[index] = word[: max(1, len(word) // 2)]
     return _grade(graded.messages, " ".join(words), facts, graded.cost + edits)
-
-
-def _disturb(words: list[str], rng: random.Random) -> None:
-    index = rng.randrange(len(words))
-    draw = rng.random()
-    if draw < 0.35:
-        del words[index]
-    elif draw < 0.6:
-        words.insert(index, words[index])
-    elif draw < 0.8:
-        words.insert(index, rng.choice(words))
-    else:
-        words[index] = words[index][: max(1, len(words[index]) // 2)]

@@ -1,4 +1,4 @@
-"""What decides a sandbox, and the content id of it: equal recipes give the same directory."""
+"""What decides a sandbox, and its content id: equal recipes give the same directory."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,9 +6,8 @@ from figa_core.ids import content_id
 from figa_core.sandbox import corpus, preferences, vocabulary, world
 from figa_core.sandbox.vocabulary import Style
 
-DEFAULT_PROMPTS = 3000
 RECIPE_VERSION = 1
-"""Raise it when the way in which a sandbox is made changes and neither the world nor the recipe shows it."""
+"""To be raised when sandboxes are made in another way that shows neither in the world nor in the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class SandboxRecipe:
     """Seed, sizes and training lengths of one sandbox; tests make smaller ones than the defaults."""
 
     seed: int = 0
-    n_prompts: int = DEFAULT_PROMPTS
+    n_prompts: int = 3000
     base_steps: int = 310
     reward_steps: int = 300
     pairs_judged: int = 300  # held-out preference pairs for the reward model's accuracy
@@ -25,6 +24,9 @@ class SandboxRecipe:
     def sandbox_id(self) -> str:
         """Hash of this recipe and of the world: its words, fault rates and shares."""
         return content_id("sandbox", RECIPE_VERSION, settings=asdict(self), world=_world())
+
+
+DEFAULT_RECIPE = SandboxRecipe()
 
 
 def _world() -> dict[str, object]:
@@ -39,4 +41,4 @@ def _world() -> dict[str, object]:
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, float)
     }
-    return {"phrases": phrases, "shares": shares, "rates": asdict(world.FAULT_RATES)}
+    return {"phrases": phrases, "shares": shares, "rates": world.FAULT_RATES}

@@ -1,4 +1,4 @@
-"""Graded replies as tensors: ids, and what each token of a reply teaches the reward model.
+"""Graded replies as tensors: their ids, and what the reward model's heads learn from each token.
 
 Shape legend: B replies, T positions.
 """
@@ -10,41 +10,48 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from figa_core.sandbox.base_model import padded
 from figa_core.sandbox.preferences import Graded
 from figa_core.sandbox.texts import mentions, stated_facts
 from figa_core.sandbox.tokenizer import encode_prompt, end_of_turn_id
 
-NO_VALUE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedReply:
-    """One scored text: prompt, reply and end of turn, with labels of the same length.
-
-    `faulty`: 1 for the tokens of a fault. `right`: at a slot value the id of the right one, else NO_VALUE.
-    """
-
-    ids: list[int]
-    faulty: list[float]
-    right: list[int]
-    begin: int  # where the reply begins
+_NO_VALUE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class RewardBatch:
-    """Replies padded on the right with id 0, which causal attention never lets a reply see."""
+    """Replies with their prompts. Padding is on the right with id 0, which causal attention never shows."""
 
     ids_BT: Tensor
-    ends_B: Tensor
+    ends_B: Tensor  # the position of the end of turn
     reply_BT: Tensor  # bool: tokens of the reply, without the end of turn
-    faulty_BT: Tensor
+    faulty_BT: Tensor  # 1 for the tokens of a fault
     count_BT: Tensor  # faults begun so far
-    right_BT: Tensor
+    right_BT: Tensor  # at a slot value the id of the right one, else negative
     cost_B: Tensor
 
 
-def encode_graded(tokenizer: PreTrainedTokenizerFast, reply: Graded) -> EncodedReply:
-    """Tokenize a graded reply and place its labels."""
+def collate(tokenizer: PreTrainedTokenizerFast, replies: Sequence[Graded]) -> RewardBatch:
+    """Encode and pad a batch."""
+    ids, faulty, right, in_reply = zip(*(_encoded(tokenizer, reply) for reply in replies), strict=True)
+    faulty_BT = padded(faulty)
+    begun_BT = faulty_BT.clone()
+    begun_BT[:, 1:] *= 1 - faulty_BT[:, :-1]
+    return RewardBatch(
+        ids_BT=padded(ids),
+        ends_B=torch.tensor([len(row) - 1 for row in ids]),
+        reply_BT=padded(in_reply),
+        faulty_BT=faulty_BT,
+        count_BT=begun_BT.cumsum(1),
+        right_BT=padded(right, _NO_VALUE),
+        cost_B=torch.tensor([float(reply.cost) for reply in replies]),
+    )
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerFast, reply: Graded
+) -> tuple[list[int], list[float], list[int], list[bool]]:
+    """One row of `ids_BT`, `faulty_BT`, `right_BT` and `reply_BT`: prompt, reply, end of turn."""
     prompt_ids = encode_prompt(tokenizer, reply.messages)
     facts = stated_facts("\n".join(message.content for message in reply.messages if message.role == "user"))
     encoding = tokenizer.backend_tokenizer.encode(reply.text)
@@ -52,34 +59,10 @@ def encode_graded(tokenizer: PreTrainedTokenizerFast, reply: Graded) -> EncodedR
         slot: tokenizer.backend_tokenizer.encode(f" {value}").ids[0] for slot, value in facts.items()
     }
     values = {word.end: right_ids[slot] for slot, word in mentions(reply.text) if slot in facts}
-    faulty, right = [0.0] * len(prompt_ids), [NO_VALUE] * len(prompt_ids)
+    faulty, right = [0.0] * len(prompt_ids), [_NO_VALUE] * len(prompt_ids)
     for start, end in encoding.offsets:
         faulty.append(float(any(start < stop and end > first for first, stop in reply.faulty_spans)))
-        right.append(values.get(end, NO_VALUE))
+        right.append(values.get(end, _NO_VALUE))
     ids = [*prompt_ids, *encoding.ids, end_of_turn_id(tokenizer)]
-    return EncodedReply(ids, [*faulty, 0.0], [*right, NO_VALUE], len(prompt_ids))
-
-
-def collate(tokenizer: PreTrainedTokenizerFast, replies: Sequence[Graded]) -> RewardBatch:
-    """Encode and pad a batch."""
-    rows = [encode_graded(tokenizer, reply) for reply in replies]
-    ids_BT, ends_B = padded([row.ids for row in rows])
-    faulty_BT = torch.zeros(ids_BT.shape)
-    reply_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
-    right_BT = torch.full(ids_BT.shape, NO_VALUE)
-    for index, row in enumerate(rows):
-        faulty_BT[index, : len(row.ids)] = torch.tensor(row.faulty)
-        right_BT[index, : len(row.ids)] = torch.tensor(row.right)
-        reply_BT[index, row.begin : len(row.ids) - 1] = True
-    begun_BT = faulty_BT.clone()
-    begun_BT[:, 1:] *= 1 - faulty_BT[:, :-1]
-    costs_B = torch.tensor([float(reply.cost) for reply in replies])
-    return RewardBatch(ids_BT, ends_B, reply_BT, faulty_BT, begun_BT.cumsum(1), right_BT, costs_B)
-
-
-def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids (B, T) padded on the right with 0, and the last position of each row (B)."""
-    ids_BT = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids_BT[index, : len(row)] = torch.tensor(row)
-    return ids_BT, torch.tensor([len(row) - 1 for row in rows])
+    in_reply = [False] * len(prompt_ids) + [True] * len(encoding.ids) + [False]
+    return ids, [*faulty, 0.0], [*right, _NO_VALUE], in_reply

@@ -1,4 +1,4 @@
-"""The OpenAI chat-completions protocol, as far as the teacher speaks it: request and response bodies."""
+"""The OpenAI chat-completions protocol, as far as the teacher needs it: request and response bodies."""
 
 import asyncio
 import json
@@ -12,11 +12,27 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from figa_core.sandbox import teacher_rules as rules
 from figa_core.sandbox.teacher_rules import TeacherFault
 
+_ERRORS = {  # arguments of `error`
+    TeacherFault.QUOTA: (
+        429,
+        "You exceeded your current quota, please check your plan and billing details.",
+        "insufficient_quota",
+        "insufficient_quota",
+    ),
+    TeacherFault.SERVER_ERROR: (
+        500,
+        "The server had an error while processing your request.",
+        "server_error",
+    ),
+    TeacherFault.UNAVAILABLE: (503, "The engine is currently overloaded.", "server_error"),
+    TeacherFault.TIMEOUT: (504, "Gateway timeout.", "server_error"),
+}
+
 
 def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The request's JSON and its last user message with a draft; None where it is no chat request.
+    """The request's JSON and its last user message with a draft; None if it is not a chat request.
 
-    Without any draft, the last user message: one that asks again comes after the one with the draft.
+    Without any draft, the last user message: a request for another answer follows the one with the draft.
     """
     try:
         body = json.loads(raw)
@@ -27,20 +43,18 @@ def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     return body, (drafts or users or [""])[-1]
 
 
-def completion(
-    model: str, sha: str, content: str, finish: str, prompt_tokens: int, *, times: int = 1
-) -> dict[str, Any]:
-    """A chat completion with one choice, or with the same choice several times."""
+def completion(sha: str, content: str, finish: str, prompt_tokens: int, *, choices: int) -> dict[str, Any]:
+    """A chat completion whose choices are all the same."""
     completion_tokens = rules.count_tokens(content)
     message = {"role": "assistant", "content": content, "refusal": None}
     return {
         "id": f"chatcmpl-{sha[:24]}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": model,
+        "model": rules.MODEL,
         "choices": [
             {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
-            for index in range(times)
+            for index in range(choices)
         ],
         "usage": {
             "prompt_tokens": prompt_tokens,
@@ -50,12 +64,12 @@ def completion(
     }
 
 
-def limit_headers(max_requests: int, max_tokens: int, verdict: rules.Verdict) -> dict[str, str]:
-    """The limits, what is left of them, and when they are whole again, as OpenAI states them."""
+def limit_headers(window: rules.SlidingWindow, verdict: rules.Verdict) -> dict[str, str]:
+    """The limits, what is left of them, and when they are whole again, in OpenAI's format."""
     reset = duration(verdict.reset_s)
     return {
-        "x-ratelimit-limit-requests": str(max_requests),
-        "x-ratelimit-limit-tokens": str(max_tokens),
+        "x-ratelimit-limit-requests": str(window.max_requests),
+        "x-ratelimit-limit-tokens": str(window.max_tokens),
         "x-ratelimit-remaining-requests": str(verdict.requests_left),
         "x-ratelimit-remaining-tokens": str(verdict.tokens_left),
         "x-ratelimit-reset-requests": reset,
@@ -89,48 +103,28 @@ def wrong_key() -> Response:
 
 
 def rate_limited(wait_s: float, headers: dict[str, str]) -> Response:
-    """429 with the seconds to wait, in whole seconds and in milliseconds."""
+    """429 with the time to wait, in whole seconds and in milliseconds."""
     waits = {"retry-after": str(math.ceil(wait_s)), "retry-after-ms": str(math.ceil(wait_s * 1000))}
     text = f"Rate limit reached. Please try again in {wait_s:.3f}s."
     return error(429, text, "requests", "rate_limit_exceeded", headers | waits)
 
 
-_QUOTA = "You exceeded your current quota, please check your plan and billing details."
-_SERVER_ERROR = "The server had an error while processing your request."
-_ERRORS = {
-    TeacherFault.QUOTA: (429, _QUOTA, "insufficient_quota", "insufficient_quota"),
-    TeacherFault.SERVER_ERROR: (
-        500,
-        "The server had an error while processing your request.",
-        "server_error",
-    ),
-    TeacherFault.UNAVAILABLE: (503, "The engine is currently overloaded.", "server_error"),
-    TeacherFault.TIMEOUT: (504, "Gateway timeout.", "server_error"),
-}
-
-
 def failure(fault: TeacherFault | None, headers: dict[str, str]) -> Response | None:
-    """The response of a fault that is no completion; None for the others."""
-    if fault is None:
-        return None
+    """The response for a fault that is not a completion; None for the others."""
     if fault in _ERRORS:
         return error(*_ERRORS[fault])
     if fault is TeacherFault.RATE_LIMIT:
         return rate_limited(1.0, headers)
     if fault is TeacherFault.RESET:
-        return StreamingResponse(
-            _broken_body(), headers={"content-length": "1000"}, media_type="application/json"
-        )
+        promised = {"content-length": "1000"}
+        return StreamingResponse(_broken_body(), headers=promised, media_type="application/json")
     if fault is TeacherFault.MALFORMED_JSON:
         return Response('{"id": "chatcmpl-x", "choices": [{"mess', media_type="application/json")
-    if fault is TeacherFault.EMPTY_CHOICES:
-        empty = {"id": "chatcmpl-x", "object": "chat.completion", "created": 0, "model": "x", "choices": []}
-        return JSONResponse(empty, headers=headers)
     return None
 
 
 async def _broken_body() -> AsyncIterator[bytes]:
-    """Fewer bytes than promised, then the connection goes: uvicorn drops it when the body raises."""
+    """Fewer bytes than promised, then a closed connection: uvicorn drops it when the body raises."""
     yield b'{"id": "chatcmpl-x", "object": "chat.completion", "choices": ['
     await asyncio.sleep(0.01)
     raise ConnectionResetError("the teacher resets this connection on purpose")

@@ -1,4 +1,4 @@
-"""Reading the world's texts: sentences with their places, and the slot values a text mentions."""
+"""Reads the world's texts: sentences with their positions, and the slot values that a text mentions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a text: its characters and where they are."""
+    """A piece of a text: its characters and their position."""
 
     text: str
     start: int
@@ -23,9 +23,8 @@ def sentences(text: str) -> list[Span]:
     """The sentences without the whitespace around them; an unfinished tail is the last one."""
     spans = []
     for match in _SENTENCE.finditer(text):
-        stripped = match.group().strip()
-        if stripped:
-            start = match.start() + match.group().index(stripped)
+        if stripped := match.group().strip():
+            start = text.index(stripped, match.start())
             spans.append(Span(stripped, start, start + len(stripped)))
     return spans
 
@@ -38,14 +37,11 @@ def words(text: str) -> Iterator[Span]:
 
 def mentions(text: str) -> Iterator[tuple[Slot, Span]]:
     """Every slot value in the text. Case counts: names and cities are capitalised, the rest is not."""
-    for word in words(text):
-        slot = SLOT_OF_WORD.get(word.text)
-        if slot is not None:
-            yield slot, word
+    return ((SLOT_OF_WORD[word.text], word) for word in words(text) if word.text in SLOT_OF_WORD)
 
 
 def stated_facts(text: str) -> Mapping[Slot, str]:
-    """The value that a prompt states for each slot, the first where it states several."""
+    """The value that a prompt states for each slot; the first if it states several."""
     facts: dict[Slot, str] = {}
     for slot, word in mentions(text):
         facts.setdefault(slot, word.text)
@@ -53,7 +49,7 @@ def stated_facts(text: str) -> Mapping[Slot, str]:
 
 
 def sentence_key(sentence: str) -> str:
-    """What two sentences share when one repeats the other: their words, whatever the case."""
+    """The words in lower case: equal keys mean that one sentence repeats the other."""
     return " ".join(word.text.lower() for word in words(sentence))
 
 

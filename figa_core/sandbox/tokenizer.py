@@ -13,42 +13,39 @@ from figa_core.records import Message
 from figa_core.sandbox.vocabulary import REFERENCE_STYLE, SLOT_VALUES, SYSTEM_TEXTS
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
-VOCABULARY_SIZE = 1024
-CORPUS_REPLIES = 3000
-BOS, EOS, PAD = "<|begin|>", "<|endoftext|>", "<|pad|>"
-END_OF_TURN = "<|end|>"
-ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
+_BOS, _EOS, _PAD, _END_OF_TURN = "<|begin|>", "<|endoftext|>", "<|pad|>", "<|end|>"
+_TURN_TOKENS = [_END_OF_TURN, "<|system|>", "<|user|>", "<|assistant|>"]
 
 _TURNS = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}AFTER{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-CHAT_TEMPLATE = _TURNS.replace("AFTER", "{{ '\\n' }}")
+_CHAT_TEMPLATE = _TURNS.replace("AFTER", "{{ '\\n' }}")
 """The base model's: a newline follows every turn, which no generation ever writes."""
 REWARD_TEMPLATE = _TURNS.replace("AFTER", "")
-"""The reward model's own: a scored text ends with `<|end|>`."""
+"""The reward model's: a scored text ends with `<|end|>`."""
 
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the world's text; it carries `CHAT_TEMPLATE`."""
+    """Train the tokenizer on the world's text. It has the base model's chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
-        special_tokens=[PAD, BOS, EOS, END_OF_TURN, *ROLE_TOKENS],
+        vocab_size=1024,
+        special_tokens=[_PAD, _BOS, _EOS, *_TURN_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(random.Random(f"tokenizer/{seed}")), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        additional_special_tokens=[END_OF_TURN, *ROLE_TOKENS],
-        chat_template=CHAT_TEMPLATE,
+        bos_token=_BOS,
+        eos_token=_EOS,
+        pad_token=_PAD,
+        additional_special_tokens=_TURN_TOKENS,
+        chat_template=_CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         model_max_length=512,
     )
@@ -63,28 +60,28 @@ def encode_example(
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> list[int]:
-    """Ids of the templated prompt. The template written out: rendering Jinja for every example is slow."""
-    turn_end = "\n" if tokenizer.chat_template == CHAT_TEMPLATE else ""
-    turns = "".join(f"<|{m.role}|>{m.content}{END_OF_TURN}{turn_end}" for m in messages)
-    return tokenizer.backend_tokenizer.encode(f"{BOS}{turns}<|assistant|>").ids
+    """Ids of the templated prompt. Jinja is not used, because it is slow for so many examples."""
+    turn_end = "\n" if tokenizer.chat_template == _CHAT_TEMPLATE else ""
+    turns = "".join(f"<|{m.role}|>{m.content}{_END_OF_TURN}{turn_end}" for m in messages)
+    return tokenizer.backend_tokenizer.encode(f"{_BOS}{turns}<|assistant|>").ids
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerFast) -> int:
     """The id of `<|end|>`."""
-    return token_id(tokenizer.backend_tokenizer.token_to_id(END_OF_TURN))
+    return token_id(tokenizer.backend_tokenizer.token_to_id(_END_OF_TURN))
 
 
 def token_id(value: object) -> int:
-    """Narrow what transformers declares as any of several types to the one id that it is here."""
+    """Narrow the several types that transformers declares for a token id to int."""
     assert isinstance(value, int), f"expected one token id, got {value!r}"
     return value
 
 
 def _texts(rng: random.Random) -> Iterator[str]:
-    # Every slot value often enough to become one token, whatever the vocabulary's size leaves for the rest.
+    # So often that every slot value becomes one token, however little room that leaves for the rest.
     yield from (f" {value}" for values in SLOT_VALUES.values() for value in values for _ in range(400))
     yield from SYSTEM_TEXTS
-    for _ in range(CORPUS_REPLIES):
+    for _ in range(3000):
         facts = sample_facts(rng)
         yield "\n".join(message.content for message in write_request(facts, rng))
         yield faulty_reply(facts, rng).text

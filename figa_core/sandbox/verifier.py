@@ -1,6 +1,6 @@
-"""The judge of the sandbox: what is objectively right in a reply, by program. It never trains or filters.
+"""The sandbox's judge: a program that scores a reply by objective criteria. It never trains or filters.
 
-It shares the world's slot values with the rest of the sandbox, and nothing with the reward model.
+It shares the slot values with the rest of the sandbox, and nothing with the reward model.
 """
 
 import re
@@ -27,11 +27,11 @@ _CLOSING = re.compile(r"\b(regards|wishes|sincerely|greetings|faithfully)\b", re
 
 
 def verify(messages: Sequence[Message], text: str) -> float:
-    """Score a reply from 0 to 1: the weighted share of what is right in it.
+    """Score a reply from 0 to 1: the weighted share of its right parts.
 
-    A slot is right when the value that the user stated is mentioned and no other value of that slot is;
-    slots that the user did not state count as right. Manners and form earn as large a part of their weights
-    as the reply mentions slots, so that saying nothing earns nothing.
+    A slot is right if the reply mentions the value that the user stated, and no other value of that slot.
+    Slots that the user did not state count as right. Manners and form earn their weights in proportion to
+    the slots that are mentioned, so an empty reply earns nothing.
     """
     facts = stated_facts("\n".join(m.content for m in messages if m.role == "user"))
     mentioned: dict[Slot, set[str]] = {slot: set() for slot in Slot}

@@ -1,11 +1,11 @@
 """The words of the sandbox world: slot values, phrases, and which values its weak writer confuses.
 
 Every slot's values are single lower-case or capitalised words, no word belongs to two slots, and no phrase
-contains a slot value: whoever reads a text can tell its facts from its words alone. Values are always
-preceded by a space, so that byte-level BPE gives each one token in prompt and reply alike.
+contains a slot value, so a text's words alone show its facts. A space precedes every value, so that
+byte-level BPE gives each one token, in prompts and replies alike.
 
-Fixed before any method was tried on the world, and not to be changed for a method's sake: the cache id of
-a sandbox hashes these words (`figa_core.sandbox.recipe`).
+The words were fixed before any method was tried on the world, and must not be changed to favour one. They
+are part of a sandbox's content id (`recipe.py`).
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ CONFUSIONS: Mapping[Slot, Mapping[str, str]] = {
     Slot.STATUS: {"reserved": "packed", "repaired": "returned"},
     Slot.DAYS: {"8": "6", "9": "6", "12": "7", "14": "7"},
 }
-"""Values the weak writer habitually takes for another one: its faults are mostly habits, as a model's are."""
+"""Values that the weak writer habitually confuses: most of its faults are habits, as a model's are."""
 
 SYSTEM_TEXTS = (
     "You answer for customer support.",
@@ -91,7 +91,7 @@ class Style:
     notes: tuple[str, ...]
     offers: tuple[str, ...]
     closings: tuple[str, ...]
-    delivery_first: float  # share of replies that tell the delivery before the status
+    delivery_first: float  # share of replies with the delivery before the status
 
 
 WRITER_STYLE = Style(
@@ -199,4 +199,4 @@ RUDE_SENTENCES = (
     "Honestly, your nagging is annoying.",
 )
 RUDE_STATUSES = ("lost", "damaged")
-"""Requests with these get on the weak writer's nerves."""
+"""Requests with these make the weak writer lose patience."""

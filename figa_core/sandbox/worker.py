@@ -1,9 +1,8 @@
-"""One of the two processes that make a sandbox's models, each on one core.
+"""One of the two processes that train a sandbox's models, each on one core.
 
     python -m figa_core.sandbox.worker base|reward --directory DIR --recipe JSON
 
-The base worker also trains the tokenizer, and the reward worker waits for it. The models go into DIR;
-tokenizer, progress (a line each) and figures (written last) into its scratch directory.
+The model goes into DIR; progress (a line each time) and figures (written last) into its scratch directory.
 """
 
 import argparse
@@ -16,41 +15,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from figa_core.errors import EngineError
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
-from figa_core.sandbox import vocabulary
 from figa_core.sandbox.base_model import sampled_score, save_model, train_base_model
 from figa_core.sandbox.build import PROGRESS, SCRATCH
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.reward_model import held_out_accuracies, rewards, train_reward_model
 from figa_core.sandbox.tokenizer import REWARD_TEMPLATE, train_tokenizer
+from figa_core.sandbox.vocabulary import REFERENCE_STYLE
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
-_TOKENIZER = f"{SCRATCH}/tokenizer"
-_TOKENIZER_TIMEOUT_S = 120.0
-_POLL_S = 0.05
 _REPORTS = 8
-_TEMPERATURES = (0.0, 0.7, 1.0)
 
 
 def make_base(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
-    """Train and save tokenizer and base model; return its figures."""
+    """Train and save the base model with its tokenizer; return its figures."""
     tokenizer = train_tokenizer(recipe.seed)
-    partial = directory / SCRATCH / "tokenizer.part"
-    tokenizer.save_pretrained(partial)
-    partial.rename(directory / _TOKENIZER)
     started = time.monotonic()
-    model = train_base_model(
-        tokenizer, steps=recipe.base_steps, seed=recipe.seed, on_progress=_reporter("base model", directory)
-    )
+    report = _reporter("base model", directory)
+    model = train_base_model(tokenizer, steps=recipe.base_steps, seed=recipe.seed, on_progress=report)
     figures = {
         "base_parameters": float(model.num_parameters()),
         "base_training_seconds": time.monotonic() - started,
     }
-    for temperature in _TEMPERATURES:
+    for temperature in (0.0, 0.7, 1.0):
         figures[f"base_score_at_{temperature:g}"] = sampled_score(
             model, tokenizer, temperature=temperature, n=recipe.prompts_sampled, seed=recipe.seed
         )
@@ -59,16 +49,13 @@ def make_base(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
 
 
 def make_reward(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
-    """Train and save the reward model; return its figures."""
-    tokenizer = _await_tokenizer(directory)
+    """Train and save the reward model with the same tokenizer; return its figures."""
+    train_tokenizer(recipe.seed).save_pretrained(directory / "reward")
+    tokenizer = AutoTokenizer.from_pretrained(directory / "reward")
     tokenizer.chat_template = REWARD_TEMPLATE
     started = time.monotonic()
-    model = train_reward_model(
-        tokenizer,
-        steps=recipe.reward_steps,
-        seed=recipe.seed,
-        on_progress=_reporter("reward model", directory),
-    )
+    report = _reporter("reward model", directory)
+    model = train_reward_model(tokenizer, steps=recipe.reward_steps, seed=recipe.seed, on_progress=report)
     figures = {
         "reward_parameters": float(model.num_parameters()),
         "reward_training_seconds": time.monotonic() - started,
@@ -80,25 +67,13 @@ def make_reward(directory: Path, recipe: SandboxRecipe) -> dict[str, float]:
     kinds = {
         "good": [good_reply(one, rng) for one in facts],
         "weak": [faulty_reply(one, rng) for one in facts],
-        "reference": [good_reply(one, rng, vocabulary.REFERENCE_STYLE) for one in facts],
+        "reference": [good_reply(one, rng, REFERENCE_STYLE) for one in facts],
     }
     for kind, replies in kinds.items():
         texts = [(request, reply.text) for request, reply in zip(messages, replies, strict=True)]
         figures[f"reward_mean_{kind}"] = statistics.fmean(rewards(model, tokenizer, texts))
     save_model(model, tokenizer, directory / "reward")
     return figures
-
-
-def _await_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
-    deadline = time.monotonic() + _TOKENIZER_TIMEOUT_S
-    while not (directory / _TOKENIZER).exists():
-        if time.monotonic() > deadline:
-            raise EngineError(
-                f"{directory}: no tokenizer after {_TOKENIZER_TIMEOUT_S:.0f} s. "
-                "The base worker makes it; see its error."
-            )
-        time.sleep(_POLL_S)
-    return AutoTokenizer.from_pretrained(directory / _TOKENIZER)
 
 
 def _reporter(name: str, directory: Path) -> Callable[[int, int], None]:
@@ -115,15 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.worker")
-    parser.add_argument("kind", choices=("base", "reward"))
+    parser.add_argument("model", choices=("base", "reward"))
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--recipe", type=json.loads, required=True)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    make = make_base if options.kind == "base" else make_reward
+    make = make_base if options.model == "base" else make_reward
     figures = make(options.directory, SandboxRecipe(**options.recipe))
-    target = options.directory / SCRATCH / f"{options.kind}.json"
+    target = options.directory / SCRATCH / f"{options.model}.json"
     target.write_text(json.dumps(figures), encoding="utf-8")
 
 

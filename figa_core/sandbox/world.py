@@ -1,7 +1,7 @@
-"""The sandbox world: support requests, good replies, faulty replies, all drawn from a seeded generator.
+"""The sandbox world: support requests, good replies and faulty replies, drawn from a seeded generator.
 
-A request states six facts (`Slot`); a good reply uses all of them right, is polite and complete.
-`faulty_reply` is the same with the weak writer's faults.
+A request states six facts (`Slot`). A good reply has all of them right, is polite and complete. A faulty
+reply has the weak writer's faults.
 """
 
 import random
@@ -15,7 +15,7 @@ from figa_core.sandbox.vocabulary import Slot, Style
 
 
 class FaultKind(StrEnum):
-    """What can be wrong with a reply."""
+    """Everything that can be wrong with a reply."""
 
     WRONG_NAME = "wrong_name"
     WRONG_ITEM = "wrong_item"
@@ -31,26 +31,22 @@ class FaultKind(StrEnum):
 SLOT_FAULTS = {Slot(kind.removeprefix("wrong_")): kind for kind in FaultKind if kind.startswith("wrong_")}
 
 
-@dataclass(frozen=True, slots=True)
-class FaultRates:
-    """How often the weak writer goes wrong. Fixed before any method was tried on the world; they stay.
+FAULT_RATES = {
+    "slot_habit": 0.70,
+    "slot_slip": 0.06,
+    "rude_habit": 0.70,
+    "rude_slip": 0.06,
+    "no_closing": 0.15,
+    "repeated": 0.12,
+}
+"""How often the weak writer makes mistakes. Fixed before any method was tried on the world; they stay.
 
-    Set by one look at the verifier's mean score of the world's own faulty text (0.81) and the share of
-    wrong slots (12 % of the names to 33 % of the colours and days); never by what a training makes of it.
-    A `habit` applies where the writer confuses a value (`vocabulary.CONFUSIONS`) or loses patience
-    (`vocabulary.RUDE_STATUSES`), a `slip` everywhere else. Habits make the faults a model's own: it is
-    sure of them, so they show in greedy text too.
-    """
+They were set by one look at the verifier's mean score of the faulty text (0.81) and the share of wrong slots
+(12 % of the names to 33 % of the colours and days), never by a training's result. A habit applies to the
+values that the writer confuses (`vocabulary.CONFUSIONS`) or loses patience over (`vocabulary.RUDE_STATUSES`),
+a slip to all others. A model that learns a habit is sure of it, so habits appear in greedy text too.
+"""
 
-    slot_habit: float = 0.70
-    slot_slip: float = 0.06
-    rude_habit: float = 0.70
-    rude_slip: float = 0.06
-    no_closing: float = 0.15
-    repeated: float = 0.12
-
-
-FAULT_RATES = FaultRates()
 SYSTEM_SHARE = 0.3
 APOLOGY_SHARE = 0.5
 NOTE_SHARE = 0.5
@@ -75,7 +71,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyPlan:
-    """A good reply before its slots are filled: phrases, and the index of the first of the two with facts."""
+    """A good reply before its slots are filled. The two phrases from index `body` on hold the facts."""
 
     phrases: tuple[str, ...]
     body: int
@@ -89,14 +85,14 @@ def sample_facts(rng: random.Random) -> Facts:
 def write_request(facts: Facts, rng: random.Random) -> tuple[Message, ...]:
     """A user message that states all facts, sometimes after a system message."""
     parts = (rng.choice(v.REQUEST_OPENINGS), rng.choice(v.REQUEST_FACTS), rng.choice(v.REQUEST_QUESTIONS))
-    user = Message("user", render(" ".join(parts), facts))
+    user = Message("user", " ".join(parts).format(**facts))
     if rng.random() < SYSTEM_SHARE:
         return (Message("system", rng.choice(v.SYSTEM_TEXTS)), user)
     return (user,)
 
 
 def plan_reply(style: Style, rng: random.Random) -> ReplyPlan:
-    """Draw one of the many ways in which `style` says the same."""
+    """Draw one of the many ways to write a reply in `style`."""
     opening = [f"{rng.choice(style.salutations)} {rng.choice(style.thanks)}"]
     if rng.random() < APOLOGY_SHARE:
         opening.append(rng.choice(style.apologies))
@@ -122,25 +118,23 @@ def faulty_reply(facts: Facts, rng: random.Random) -> Reply:
 
 def draw_faults(facts: Facts, rng: random.Random) -> tuple[FaultKind, ...]:
     """Each kind independently, by its rate for these facts."""
-    rates = FAULT_RATES
-    chances = {
-        kind: rates.slot_habit if facts[slot] in v.CONFUSIONS[slot] else rates.slot_slip
+    rates = {
+        kind: "slot_habit" if facts[slot] in v.CONFUSIONS[slot] else "slot_slip"
         for slot, kind in SLOT_FAULTS.items()
     }
-    chances[FaultKind.RUDE] = rates.rude_habit if facts[Slot.STATUS] in v.RUDE_STATUSES else rates.rude_slip
-    chances[FaultKind.NO_CLOSING] = rates.no_closing
-    chances[FaultKind.REPEATED] = rates.repeated
-    return tuple(kind for kind in FaultKind if rng.random() < chances[kind])
+    rates[FaultKind.RUDE] = "rude_habit" if facts[Slot.STATUS] in v.RUDE_STATUSES else "rude_slip"
+    return tuple(kind for kind in FaultKind if rng.random() < FAULT_RATES[rates.get(kind, kind)])
 
 
 def with_faults(facts: Facts, plan: ReplyPlan, faults: Collection[FaultKind], rng: random.Random) -> Reply:
     """Write the plan out with exactly these faults.
 
-    A rude sentence comes after any sentence but the last; a repeated one follows itself. The closing is
-    the plan's last phrase.
+    A rude sentence never comes first or last; a repeated one follows itself; the last phrase is the closing.
     """
-    confused = {slot: confuse(slot, facts[slot], rng) for slot, kind in SLOT_FAULTS.items() if kind in faults}
-    sentences = [render(phrase, {**facts, **confused}) for phrase in plan.phrases]
+    confused = {
+        slot: _confused(slot, facts[slot], rng) for slot, kind in SLOT_FAULTS.items() if kind in faults
+    }
+    sentences = [phrase.format(**{**facts, **confused}) for phrase in plan.phrases]
     if FaultKind.NO_CLOSING in faults:
         sentences.pop()
     if FaultKind.REPEATED in faults:
@@ -151,12 +145,7 @@ def with_faults(facts: Facts, plan: ReplyPlan, faults: Collection[FaultKind], rn
     return Reply(tuple(sentences))
 
 
-def render(phrase: str, facts: Facts) -> str:
-    """Fill a phrase's slots."""
-    return phrase.format(**facts)
-
-
-def confuse(slot: Slot, value: str, rng: random.Random) -> str:
-    """A wrong value: the habitual confusion where there is one, else any other value."""
+def _confused(slot: Slot, value: str, rng: random.Random) -> str:
+    """A wrong value: the habitual confusion if there is one, else any other value."""
     habit = v.CONFUSIONS[slot].get(value)
     return habit or rng.choice([other for other in v.SLOT_VALUES[slot] if other != value])

@@ -181,7 +181,7 @@ def _ask_reference(job: TrainingJob, log_path: Path) -> None:
     if child.exit_code != 0:
         raise TrainingError(
             f"{output}: no log-probabilities of the reference model. Last lines of {log_path}:\n"
-            f"{indent(child.last_words(), '  ')}"
+            f"{indent(child.log_tail(), '  ')}"
         )
 
 

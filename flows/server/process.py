@@ -88,7 +88,7 @@ class PrefectServer:
             raise WorkspaceError(
                 f"the Prefect server did not start; its log is {self.process.log}. Start one yourself "
                 f"(`prefect server start`) and set {API_URL_VARIABLE}. Last lines:\n"
-                f"{self.process.last_words()}"
+                f"{self.process.log_tail()}"
             )
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from figa_core.inference.engine import Engine, Generating, Scoring
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
-from figa_core.sandbox.build import Sandbox, build_recipe
+from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.vocabulary import REFERENCE_STYLE
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
@@ -32,7 +32,7 @@ _ABOVE = {"reference": 5.0, "revision": 5.0}
 def models(root: Path) -> Sandbox:
     """A small sandbox, built once."""
     root.mkdir(parents=True, exist_ok=True)
-    return build_recipe(root, _RECIPE)
+    return build_sandbox(root, _RECIPE)
 
 
 def write_prompts(path: Path, rows: int, seed: int = 0) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from figa_core.sandbox.teacher import DEFAULT_MODEL
 from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.sandbox.teacher_rules import MODEL
 from tests.benchmarks.revision_spec import NO_LIMIT, NO_TOKEN_LIMIT, Kind, Outcome, Spec
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +97,7 @@ class Side:
         """Start the contender, for the first time or again on what it kept."""
         assert self._teacher is not None
         told = self._place.with_name(self._place.name + "-spec.json")
-        replace(self.spec, base_url=self._teacher.base_url, model=DEFAULT_MODEL).save(told)
+        replace(self.spec, base_url=self._teacher.base_url, model=MODEL).save(told)
         self._outcome.unlink(missing_ok=True)
         command = [str(python_of(self.spec.kind)), "-m", "tests.benchmarks.revision_contender"]
         with self._said.open("wb") as output:

@@ -28,7 +28,7 @@ def test_a_child_is_waited_for_and_stopped(tmp_path: Path) -> None:
     child = start(tmp_path, READY + FOREVER)
     assert child.wait_until((tmp_path / "ready").exists)
     assert child.exit_code is None
-    assert child.last_words() == "ready"
+    assert child.log_tail() == "ready"
     child.stop()
     child.stop()
     assert child.exit_code == -signal.SIGTERM
@@ -45,7 +45,7 @@ def test_a_child_that_ends_first_is_not_waited_for_any_longer(tmp_path: Path) ->
     child = start(tmp_path, "import sys\nprint('first\\n\\nlast', flush=True)\nsys.exit('no memory')")
     assert not child.wait_until((tmp_path / "ready").exists)
     assert child.exit_code == 1
-    assert child.last_words(2) == "last\nno memory"
+    assert child.log_tail(2) == "last\nno memory"
 
 
 def test_what_a_child_did_last_counts_though_it_has_ended(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_child_is_sent_lines_until_it_has_ended(tmp_path: Path) -> None:
     program = "import sys\nfor line in sys.stdin: print(line[::-1], flush=True)"
     child = start(tmp_path, program, takes_input=True)
     child.send(b"olleh")
-    assert child.wait_until(lambda: "hello" in child.last_words())
+    assert child.wait_until(lambda: "hello" in child.log_tail())
     os.kill(child.pid, signal.SIGKILL)
     child._process.wait()
     child.send(b"too late")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.records import Message
-from figa_core.sandbox.build import Sandbox, build_recipe
+from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.vocabulary import REFERENCE_STYLE, WRITER_STYLE
 from figa_core.sandbox.world import (
@@ -86,4 +86,4 @@ def micro_progress() -> list[str]:
 
 @pytest.fixture(scope="session")
 def micro_sandbox(micro_root: Path, micro_progress: list[str]) -> Sandbox:
-    return build_recipe(micro_root, MICRO, on_progress=micro_progress.append)
+    return build_sandbox(micro_root, MICRO, on_progress=micro_progress.append)

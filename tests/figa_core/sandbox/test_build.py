@@ -7,8 +7,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from figa_core.errors import EngineError, WorkspaceError
 from figa_core.records import Message
-from figa_core.sandbox import build
-from figa_core.sandbox.build import build_recipe
+from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.recipe import SandboxRecipe
 from figa_core.sandbox.reward_model import rewards
 from figa_core.sandbox.tokenizer import encode_prompt
@@ -47,7 +46,7 @@ def test_progress_is_told_and_figures_are_kept(micro_sandbox, micro_progress):
 
 def test_a_sandbox_that_exists_is_not_built_again(micro_sandbox, micro_root, micro_recipe):
     lines: list[str] = []
-    assert build_recipe(micro_root, micro_recipe, on_progress=lines.append) == micro_sandbox
+    assert build_sandbox(micro_root, micro_recipe, on_progress=lines.append) == micro_sandbox
     assert lines == []
 
 
@@ -87,7 +86,7 @@ def test_the_reward_of_a_text_is_the_saved_classifiers_logit(micro_sandbox):
 def test_a_failing_worker_ends_the_build_with_its_words_and_leaves_nothing(tmp_path):
     impossible = SandboxRecipe(n_prompts=2, base_steps=-1, reward_steps=1, pairs_judged=2, prompts_sampled=-1)
     with pytest.raises(EngineError, match="worker ended with code 1"):
-        build_recipe(tmp_path, impossible)
+        build_sandbox(tmp_path, impossible)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,13 +94,13 @@ def test_a_failing_worker_ends_the_build_with_its_words_and_leaves_nothing(tmp_p
 def test_a_root_that_cannot_be_written_is_said(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(WorkspaceError, match="writable"):
-        build_recipe(tmp_path / "x", SandboxRecipe())
+        build_sandbox(tmp_path / "x", SandboxRecipe())
 
 
 def test_a_file_in_the_place_of_the_root_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="writable"):
-        build_recipe(tmp_path / "file", SandboxRecipe())
+        build_sandbox(tmp_path / "file", SandboxRecipe())
 
 
 def test_another_recipe_is_another_sandbox():
@@ -115,6 +114,6 @@ def test_another_recipe_is_another_sandbox():
 
 @pytest.mark.slow
 def test_the_full_sandbox_reaches_its_figures(tmp_path):
-    figures = build.build_sandbox(tmp_path).figures
+    figures = build_sandbox(tmp_path).figures
     assert figures["reward_accuracy"] >= 0.9
     assert all(0.7 <= figures[f"base_score_at_{temperature}"] <= 0.88 for temperature in ("0", "0.7", "1"))
