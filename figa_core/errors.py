@@ -16,8 +16,8 @@ FigaError
 ├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
 └── EvaluationError        scores cannot be compared: not finite, or of different prompts
 
-InterruptedRunError is not one of them: nothing was wrong, somebody asked the run to stop. It is a
-KeyboardInterrupt, so that nothing that handles errors takes it for one.
+InterruptedRunError is not one of them: nothing was wrong. It is a KeyboardInterrupt, so that code that
+handles errors does not take it for one.
 """
 
 import signal
@@ -84,18 +84,23 @@ class EvaluationError(FigaError):
 
 
 class InterruptedRunError(KeyboardInterrupt):
-    """Somebody asked the run to stop, by `signal`; what was done is stored, the same command goes on."""
+    """A signal asked the run to stop. Finished work is stored, and the same command continues."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        super().__init__(f"stopped by {signal_name(number)}: the same command goes on")
+        super().__init__(f"stopped by {signal_name(number)}: the same command continues")
         self.signal = signal.Signals(number)
 
     @property
     def exit_code(self) -> int:
-        """As shells have it: 128 and the signal's number."""
+        """128 plus the signal's number, as in shells."""
         return 128 + self.signal
 
 
+def one_line(error: BaseException) -> str:
+    """Its message without line breaks and without a full stop at the end; its type if it has no message."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 def signal_name(number: int) -> str:
-    """A signal as people call it."""
+    """A signal's name, for people."""
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

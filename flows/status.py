@@ -56,7 +56,7 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
         "run_id": run.run_id,
         "name": run.name,
         "status": INTERRUPTED if killed else run.status,
-        "message": "its process was killed: the same command goes on" if killed else run.message,
+        "message": "its process was killed: the same command continues" if killed else run.message,
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "ended_at": run.ended_at and run.ended_at.isoformat(timespec="seconds"),
         "steps": [

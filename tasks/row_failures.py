@@ -8,7 +8,7 @@ from figa_core.ports import RowFailure
 from figa_core.row_failures import Failed, failure_kind, failures_text, hopeless, too_many
 from tasks.results import StageCounts
 
-AGAIN = "What was done is stored; the same command goes on, and tries these rows again."
+AGAIN = "What was done is stored; the same command continues, and tries these rows again."
 
 
 class Failures:

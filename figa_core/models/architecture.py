@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figa_core.errors import one_line
 from figa_core.models.config_json import CONFIG
 from figa_core.models.role import ModelRole
 from figa_core.models.safetensors import Tensor
@@ -132,12 +133,6 @@ def weight_problems(
         *_other_shapes(model, loading["mismatched_keys"], tensors),
         *_left_out(model, found, sorted(loading["unexpected_keys"]), role),
     ]
-
-
-def one_line(error: Exception) -> str:
-    """A library's error without line breaks or a full stop at its end."""
-    words = " ".join(str(error).split()).rstrip(".")
-    return words or type(error).__name__
 
 
 def _without_content(kind: Any, config: Any) -> Any:

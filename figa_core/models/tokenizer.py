@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from figa_core.errors import ConfigError, EngineError
+from figa_core.errors import ConfigError, EngineError, one_line
 from figa_core.models.config_json import read_object
 from figa_core.models.weight_files import irregular_files
 
@@ -51,9 +51,8 @@ def load_tokenizer(model: Path) -> Any:
     except Exception as error:  # the Rust core raises a bare Exception for a damaged file
         if not any(True for pattern in _VOCABULARY_FILES for _ in model.glob(pattern)):
             raise ConfigError(f"{model}: {_NO_FILE}") from error
-        words = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(
-            f"{model}: cannot load a tokenizer from it: {words}. Fetch its tokenizer files again."
+            f"{model}: cannot load a tokenizer from it: {one_line(error)}. Fetch its tokenizer files again."
         ) from error
     if fault:
         raise ConfigError(f"{model}: {fault}")

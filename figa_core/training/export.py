@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from figa_core.chat.format import load_chat_format
-from figa_core.errors import TrainingError
+from figa_core.errors import TrainingError, one_line
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.job import TrainingJob
 
@@ -98,7 +98,7 @@ def generation_config_problem(model: Path) -> str | None:
         GenerationConfig.from_pretrained(str(model), local_files_only=True).validate(strict=True)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         flags = re.findall(r"^- `(\w+)`: ", str(error), re.MULTILINE)
-        return f"it does not use {', '.join(flags)}" if flags else " ".join(str(error).split())[:200]
+        return f"it does not use {', '.join(flags)}" if flags else one_line(error)[:200]
     return None
 
 

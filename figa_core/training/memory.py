@@ -1,6 +1,6 @@
 """What a person can do where a GPU's memory is full: PyTorch's own words are of its allocator."""
 
-from figa_core.errors import TrainingError
+from figa_core.errors import TrainingError, one_line
 from figa_core.training.job import TrainingJob
 
 # PyTorch's class; this module does not import PyTorch, which is slow.
@@ -18,8 +18,8 @@ def full_memory(error: BaseException, job: TrainingJob) -> TrainingError | None:
         "raise training.processes where there are more GPUs"
         + ("" if job.training.zero_stage == 3 else ", with training.zero_stage 3")
     )
-    said = " ".join(str(error).split())
     return TrainingError(
         f"the GPU's memory is full. {remedies[0][0].upper()}{remedies[0][1:]}, {', '.join(remedies[1:])}, or "
-        f"train a smaller model. Nothing was exported; the last checkpoint stays. PyTorch says: {said}"
+        "train a smaller model. Nothing was exported; the last checkpoint stays. PyTorch reports: "
+        f"{one_line(error)}"
     )

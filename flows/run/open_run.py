@@ -76,7 +76,7 @@ def _record_end(database: Database, run_id: str, error: BaseException, progress:
         if isinstance(error, Exception):
             end_run(database, run_id, "failed", str(error) or type(error).__name__)
         else:
-            end_run(database, run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command goes on")
+            end_run(database, run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command continues")
     except WorkspaceError as unrecorded:
         progress.line(f"how the run ended could not be recorded: {unrecorded}")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, one_line
 from flows.server.names import API_URL_VARIABLE
 from flows.server.process import PrefectServer
 
@@ -93,7 +93,7 @@ def _check_health(api_url: str) -> None:
 def _in_one_line(error: Exception) -> str:
     if "401" in str(error) or "403" in str(error):
         return "it refuses the key; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud"
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return one_line(error)[:200]
 
 
 def _no_api(api_url: str, why: str) -> str:

@@ -120,7 +120,7 @@ def _stopped(error: BaseException) -> int:
     if _Run.workspace is None:
         say("stopped.")
     else:
-        say("stopped. What is done is stored: the same command goes on from here.")
+        say("stopped. What is done is stored: the same command continues from here.")
         _show_status_command()
     return error.exit_code if isinstance(error, InterruptedRunError) else InterruptedRunError().exit_code
 

@@ -79,7 +79,7 @@ def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_one_at_work_as_
         assert "night: running" in shown
     shown = runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
     assert "night: interrupted" in shown
-    assert "its process was killed: the same command goes on" in shown
+    assert "its process was killed: the same command continues" in shown
 
 
 def test_a_damaged_database_is_named_by_every_command(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _state(project: Project, server: PrefectServer) -> Any:
 def _stopped_well(stopped: Stopped, stage: str, code: int) -> None:
     assert stopped.code == code, stopped.output
     assert f"stopping: {stage}" in stopped.output
-    assert "stopped. What is done is stored: the same command goes on from here." in stopped.output
+    assert "stopped. What is done is stored: the same command continues from here." in stopped.output
     assert "Status: figa status --workspace" in stopped.output
     assert "Traceback" not in stopped.output
     assert stopped.left == []
@@ -71,7 +71,7 @@ def test_while_it_generates(served_project: Project, prefect_server: PrefectServ
 
     stopped = Stopped(served_project, generating, signal.SIGTERM)
     _stopped_well(stopped, "generate; what is done is stored (SIGTERM again ends at once)", 143)
-    assert stopped.run["message"] == "stopped by SIGTERM: the same command goes on"
+    assert stopped.run["message"] == "stopped by SIGTERM: the same command continues"
     assert _state(served_project, prefect_server) == "CRASHED"
 
 

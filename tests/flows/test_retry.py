@@ -76,7 +76,7 @@ def test_ctrl_c_stores_what_was_answered_and_the_same_command_goes_on(
         output, _ = process.communicate(timeout=60)
 
         assert process.returncode == 130, output
-        assert "the same command goes on from here" in output
+        assert "the same command continues from here" in output
         assert "Traceback" not in output
         records = [record for record, _ in journal.read(_journal(served_project))]
         assert calls_in_flight(records) == []

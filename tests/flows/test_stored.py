@@ -89,9 +89,13 @@ def test_prompts_that_vanished_before_the_retry_are_named(config: PipelineConfig
     ("error", "status", "message"),
     [
         (InputError("no such file"), "failed", "no such file"),
-        (InterruptedRunError(signal.SIGTERM), "interrupted", "stopped by SIGTERM: the same command goes on"),
-        (KeyboardInterrupt(), "interrupted", "stopped from outside: the same command goes on"),
-        (asyncio.CancelledError(), "interrupted", "stopped from outside: the same command goes on"),
+        (
+            InterruptedRunError(signal.SIGTERM),
+            "interrupted",
+            "stopped by SIGTERM: the same command continues",
+        ),
+        (KeyboardInterrupt(), "interrupted", "stopped from outside: the same command continues"),
+        (asyncio.CancelledError(), "interrupted", "stopped from outside: the same command continues"),
     ],
 )
 def test_a_run_that_was_stopped_did_not_fail(

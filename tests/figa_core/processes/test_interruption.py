@@ -39,7 +39,7 @@ def test_a_wish_is_raised_in_every_thread_and_stays() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    with pytest.raises(InterruptedRunError, match="the same command goes on"):
+    with pytest.raises(InterruptedRunError, match="the same command continues"):
         interruption.check()
     assert len(raised) == 1
 
@@ -114,7 +114,7 @@ def test_a_signal_says_at_once_what_is_stopped_and_ends_the_work(number: int, na
     code, output = program.ended()
     assert output.splitlines() == [
         f"stopping: the work: it is stored ({name} again ends at once)",
-        f"stopped by {name}: the same command goes on",
+        f"stopped by {name}: the same command continues",
     ]
     assert code == 128 + number
 

@@ -168,7 +168,7 @@ def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: P
     assert process.returncode == code
     assert said[0].startswith("stopping: ")
     assert said[1:] == [
-        "stopped. What is done is stored: the same command goes on from here.",
+        "stopped. What is done is stored: the same command continues from here.",
         f"Status: figa status --workspace {tmp_path}",
     ]
 
