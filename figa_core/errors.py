@@ -1,20 +1,13 @@
 """The exception tree. Every message says what was wrong, where, and what to do.
 
-FigaError
-├── ConfigError            a setting is missing, unknown or out of bounds
-├── InputError             a file the user handed in cannot be used
-│   └── NothingToDoError   a stage was left without a single row
-├── WorkspaceError         the workspace directory or its database cannot be used
-│   ├── WorkspaceBusyError another run holds the lease
-│   └── StorageError       the database, the journal or a shard set is damaged or locked
-├── EngineError            an inference engine could not be started or died
-│   └── UnknownHeadError   a reward model of a kind that this engine cannot score
-├── LLMError               an LLM's endpoint refuses the whole run (key, quota, model, unreachable)
-│   ├── BudgetReachedError the next call might cost more than what is left of the budget
-│   ├── OpenRevisionsError more rows are without an answer than the settings tolerate
-│   └── RefusedRevisionsError  more rows were refused for good than the settings tolerate
-├── TrainingError          training stopped: non-finite loss, a rank died, a shard set that does not fit
-└── EvaluationError        scores cannot be compared: not finite, or of different prompts
+    FigaError
+    ├── ConfigError
+    ├── InputError ─── NothingToDoError
+    ├── WorkspaceError ─── WorkspaceBusyError, StorageError
+    ├── EngineError ─── UnknownHeadError
+    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError
+    ├── TrainingError
+    └── EvaluationError
 
 InterruptedRunError is not one of them: nothing was wrong. It is a KeyboardInterrupt, so that code that
 handles errors does not take it for one.
@@ -64,7 +57,7 @@ class LLMError(FigaError):
 
 
 class BudgetReachedError(LLMError):
-    """The next call might cost more than what is left of the budget; nothing over it was sent."""
+    """The next call might cost more than the rest of the budget; nothing beyond it was sent."""
 
 
 class OpenRevisionsError(LLMError):

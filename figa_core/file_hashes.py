@@ -1,7 +1,7 @@
-"""SHA-256 of the files that a directory is made of, so that a flipped bit on a disk does not pass as data.
+"""SHA-256 of a directory's files, so that a flipped bit on a disk does not pass as data.
 
-Whoever writes a directory puts `hashes_of` into its manifest; whoever reads it asks `changed_files` first.
-SHA-256 because `hashlib` has it everywhere and processors compute it at more than 1 GB/s.
+The writer of a directory puts `hashes_of` into its manifest; a reader calls `changed_files` first. SHA-256
+because `hashlib` has it everywhere and processors compute it at more than 1 GB/s.
 """
 
 import hashlib
@@ -14,8 +14,6 @@ from typing import Any
 
 from figa_core.ids import file_fingerprint
 
-_MOST_THREADS = 8
-
 
 def hashes_of(directory: Path, *, without: frozenset[str] = frozenset()) -> dict[str, str]:
     """Relative name → SHA-256 (hex) of every file below `directory`, in order of the names."""
@@ -25,7 +23,7 @@ def hashes_of(directory: Path, *, without: frozenset[str] = frozenset()) -> dict
 
 
 def changed_files(directory: Path, hashes: Mapping[str, str]) -> list[str]:
-    """What of the files in `hashes` is not as it was written, such as "a.bin is missing"; empty is good."""
+    """The files in `hashes` that are missing or changed, such as "a.bin is missing"; empty if all is well."""
     missing = [name for name in hashes if not (directory / name).is_file()]
     found = _hashes(directory, [name for name in hashes if name not in missing])
     changed = [name for name, value in found.items() if value != hashes[name]]
@@ -33,15 +31,15 @@ def changed_files(directory: Path, hashes: Mapping[str, str]) -> list[str]:
 
 
 def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` and their own hash, under "sha256": for the manifest itself."""
+    """`fields` with their own hash as "sha256", for the manifest itself."""
     return {**fields, "sha256": _seal(fields)}
 
 
 def unsealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What `sealed` was given. Fields without a seal, as earlier releases wrote them, come back as they are.
+    """The fields given to `sealed`. Fields without a seal, from earlier releases, come back as they are.
 
     Raises:
-        ValueError: the fields are not those that were sealed.
+        ValueError: the fields have changed since they were sealed.
     """
     rest = {name: value for name, value in fields.items() if name != "sha256"}
     if "sha256" in fields and fields["sha256"] != _seal(rest):
@@ -50,7 +48,7 @@ def unsealed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bytes_hash(body: bytes) -> str:
-    """SHA-256 (hex) of a file's content that is in memory."""
+    """SHA-256 (hex) of a file's content in memory."""
     return hashlib.sha256(body).hexdigest()
 
 
@@ -59,7 +57,7 @@ def _seal(fields: Mapping[str, Any]) -> str:
 
 
 def _hashes(directory: Path, names: list[str]) -> dict[str, str]:
-    # hashlib lets go of the interpreter's lock: as many files at once as there are cores.
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    # hashlib releases the interpreter's lock, so threads use all cores.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         values = pool.map(lambda name: file_fingerprint(directory / name), names)
         return dict(zip(names, values, strict=True))

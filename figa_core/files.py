@@ -1,7 +1,7 @@
-"""Reading files from outside, and writing files that others read.
+"""Reading the user's files, and writing files that others read.
 
-A path from outside may name a pipe, which would be waited for, or a device, which may never end: only regular
-files are opened. A file of ours replaces its predecessor when it is complete.
+A user's path may name a pipe, which would block, or a device, which may never end: only regular files are
+opened. A file of ours replaces its predecessor only when it is complete.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def require_regular(path: Path) -> None:
     """Return if `path` is a file that can be read to its end, or a directory.
 
     Raises:
-        OSError: it is something else, or nothing; `strerror` says it in words.
+        OSError: it is something else, or does not exist; `strerror` is the reason in words.
     """
     mode = path.stat().st_mode
     for is_kind, name in _KINDS:
@@ -50,7 +50,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def last_lines(path: Path, count: int) -> str:
-    """The last lines of a log that are not empty; "" where it cannot be read."""
+    """The last lines of a log that are not empty; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
@@ -64,9 +64,9 @@ def last_lines(path: Path, count: int) -> str:
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write. It replaces `path` when the context ends without an error: readers see all or nothing.
 
-    It is written beside `path` under a name of this process, so several processes may replace one file. It is
-    removed after an error, and by the next writer if its own was killed over an hour ago. With `durable` its
-    content is on the disk before it replaces anything.
+    It is written beside `path` under a name with this process's id, so several processes may replace one
+    file. After an error it is removed; if its writer was killed, the next one removes it after an hour. With
+    `durable` its content is on the disk before it replaces anything.
     """
     _remove_abandoned(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -84,7 +84,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """By age: on a shared file system the processes of other machines cannot be asked for."""
+    """By age, because processes of other machines on a shared file system cannot be looked up."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
         with contextlib.suppress(OSError):
             if time.time() - partial.stat().st_mtime > _ABANDONED_S:
@@ -92,6 +92,6 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Replace the file by `content`; see `replacing`."""
+    """Replace the file's content; see `replacing`."""
     with replacing(path, durable=durable) as file:
         file.write(content)

@@ -1,7 +1,8 @@
-"""What checks find before a run starts: problems, which end it, and warnings, which do not; all said at once.
+"""The findings of the checks before a run: problems, which end it, and warnings, which do not.
 
-A check is a function that yields findings. One that raises is a problem like the others, never a traceback;
-a check that only makes sense `after` others is left out, without a word, where one of those found a problem.
+All are reported at once. A check is a function that yields findings. An exception in one is a problem like
+the others, never a traceback. A check that makes sense only `after` others is skipped silently if one of
+those found a problem.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ _PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`where` is a setting or a file ("" where the text names it), `text` what is wrong and what to do."""
+    """`where` is a setting or a file ("" if the text names it), `text` what is wrong and what to do."""
 
     where: str
     text: str
@@ -34,13 +35,13 @@ def problem(where: str, text: str) -> Finding:
 
 
 def warning(where: str, text: str) -> Finding:
-    """Something that a person should know, and that stops nothing."""
+    """Something that people should know but that stops nothing."""
     return Finding(where, text, is_problem=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[Subject]):
-    """`about` names what is looked at, in words; `after` names the checks without which it makes no sense."""
+    """`about` names what is checked, in words; `after` names the checks that must pass first."""
 
     about: str
     find: Callable[[Subject], Iterable[Finding]]
@@ -48,7 +49,7 @@ class Check(Generic[Subject]):
 
 
 def run_checks(checks: Sequence[Check[Subject]], subject: Subject) -> list[Finding]:
-    """Everything that the checks find, in their order, each finding once."""
+    """All findings of the checks, in their order, each once."""
     found: dict[Finding, None] = {}
     failed: set[str] = set()
     for check in checks:
@@ -72,14 +73,14 @@ def problems_text(problems: Sequence[object]) -> str:
 
 
 def shortened(text: str, length: int = _TEXT_MAX) -> str:
-    """`text` without its middle where it is longer: what is wrong comes first, what to do about it last."""
+    """`text` without its middle if it is longer: the problem comes first in a message, the remedy last."""
     if len(text) <= length:
         return text
     return f"{text[: 2 * length // 3]} … {text[-length // 3 :]}"
 
 
 def _findings(check: Check[Subject], subject: Subject) -> list[Finding]:
-    """What one check finds until its end, or until it raises."""
+    """The findings of one check until its end, or until it raises."""
     findings: list[Finding] = []
     try:
         for finding in check.find(subject):

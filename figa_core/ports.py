@@ -1,4 +1,4 @@
-"""The three things the pipeline talks to, as Protocols: tasks depend on these, adapters satisfy them."""
+"""The pipeline's three partners as Protocols: tasks depend on these, adapters implement them."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an engine drew: ids without the token that ended the turn, and why it ended."""
+    """A sample: ids without the token that ended the turn, and why it ended."""
 
     request_id: str
     token_ids: tuple[int, ...]
@@ -38,7 +38,7 @@ class ScoringRequest:
 
 @dataclass(frozen=True, slots=True)
 class RevisionRequest:
-    """One row for the reviser: the conversation, the weak answer Ŷ, and Y where there is one."""
+    """One row for the reviser: the conversation, the weak answer Ŷ, and the reference Y if there is one."""
 
     revision_id: str
     response_id: str
@@ -49,9 +49,9 @@ class RevisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
-    """A row that an engine failed for, and the reason; `row_id` is the request's id.
+    """A row that an engine failed on, and the reason; `row_id` is the request's id.
 
-    What is the row's own (a length, an id) is in parentheses at the end: rows are counted by the rest.
+    Details of the row (a length, an id) are in parentheses at the end: rows are counted by the rest.
     """
 
     row_id: str
@@ -63,7 +63,7 @@ Rewards = Sequence[tuple[str, float] | RowFailure]
 
 
 class Generator(Protocol):
-    """Draws samples of a model; yields each batch as soon as it is durable or computed."""
+    """Draws samples from a model; yields each batch as soon as it is durable or computed."""
 
     def generate(
         self, requests: Iterable[GenerationRequest]
@@ -73,13 +73,13 @@ class Generator(Protocol):
 class Scorer(Protocol):
     """Computes raw reward logits (no sigmoid); yields (subject id, value) batches.
 
-    A value may be NaN or infinite: that is the model's word, and for the score stage to judge.
+    A value may be NaN or infinite; the score stage decides what that means.
     """
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[Rewards]: ...
 
 
 class Reviser(Protocol):
-    """Asks an LLM for minimal corrections. Yields each row's final state; order is not kept."""
+    """Asks an LLM for minimal corrections. Yields each row's final state, in any order."""
 
     def revise(self, requests: Sequence[RevisionRequest]) -> AsyncIterator[Revision]: ...

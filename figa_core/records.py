@@ -1,4 +1,4 @@
-"""What flows through the pipeline, one frozen record for each thing the design names.
+"""The records that flow through the pipeline, all frozen.
 
 A row's path: `Prompt` → `Response` → `Score` → `Pair` → `Revision` → `Score` → `WeighedPair`.
 Ids are content hashes (`figa_core.ids`).
@@ -25,25 +25,25 @@ class FinishReason(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What an LLM is asked for; `calls` says so of every call."""
+    """What an LLM is asked for; the table `calls` has it for every call."""
 
     REVISION = "revision"
 
 
 class RevisionStatus(StrEnum):
-    """What became of a row in the revise stage."""
+    """A row's state in the revise stage."""
 
     PENDING = "pending"
     SUBMITTED = "submitted"
     SUCCEEDED = "succeeded"
     UNCHANGED = "unchanged"  # the reviser found nothing to change
-    REJECTED = "rejected"  # an answer came, and it is not fit to train on
+    REJECTED = "rejected"  # the answer is not fit to train on
     REFUSED = "refused"  # content filter or refusal: final
     FAILED = "failed"  # no usable answer; `retryable` says whether a later run may try again
 
 
 class EditClass(IntEnum):
-    """What the Levenshtein alignment of Ŷ and Ỹ makes of one token. Stored as int8 in the shards."""
+    """A token's class in the Levenshtein alignment of Ŷ and Ỹ. Stored as int8 in the shards."""
 
     KEPT = 0
     INSERTED = 1  # only in Ỹ
@@ -60,7 +60,7 @@ class Message:
     content: str
 
     def as_dict(self) -> dict[str, str]:
-        """The form chat templates and the OpenAI protocol take."""
+        """As chat templates and the OpenAI protocol expect it."""
         return {"role": self.role, "content": self.content}
 
 
@@ -98,7 +98,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A yes or no about a row, with the reason in words and, for a no, the setting that decided it."""
+    """Whether a row is accepted, and the reason in words; if not, the reason names the deciding setting."""
 
     accepted: bool
     reason: str
@@ -106,7 +106,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """Ỹ, or what became of the attempt to get it."""
+    """Ỹ, or the outcome of the attempt to get it."""
 
     revision_id: str
     response_id: str
@@ -118,10 +118,10 @@ class Revision:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Revision":
-        """The one with these fields, as JSON has them.
+        """From fields as in JSON.
 
         Raises:
-            ValueError: a field is missing, unknown, or none that a revision has.
+            ValueError: a field is missing or unknown, or the status is.
         """
         try:
             return cls(**{**fields, "status": RevisionStatus(fields["status"])})
@@ -131,10 +131,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a row needs, and what became of the same question before.
+    """A row of this run, and an earlier revision for the same question.
 
-    `revision_id`, `response_id`, `draft` and `reference` are those of the row; `status`, `text`, `reason` and
-    `attempts` are the earlier revision's, which was asked for again up to `asked_again_max` times.
+    The first four fields are the row's. The others are the earlier revision's, which was asked for again up
+    to `asked_again_max` times.
     """
 
     revision_id: str
@@ -156,7 +156,7 @@ class WeighedPair:
     (values of `EditClass`) have the same length. `reference_ids` is empty without a reference.
 
     `scale` multiplies the pair's weights, relative to the data set's mean scale (`weighting.schemes`).
-    `canonical` says whether the model generated Ŷ as the token ids that its text is tokenized to.
+    `canonical`: whether the model generated Ŷ as the token ids that its text is tokenized to.
     """
 
     pair_id: str

@@ -1,21 +1,17 @@
-"""Tells single failed rows from a stage that fails.
+"""Distinguishes single failed rows from a failed stage.
 
-A row that a model, a template or a verifier cannot handle is recorded with its reason, and the others go on.
-If row after row fails, something is wrong that all rows have in common, and the stage is not done.
+A row that a model, a template or a verifier cannot handle is recorded with its reason, and the others
+continue. If row after row fails, all rows share a problem, and the stage is not done.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MOST_SHARE = 0.1
-"""More than this share of failed rows ends a stage …"""
-FEW = 2
-"""… unless they are no more than this, as in a small data set."""
-
-_TELLING = 200
+_SHARE_MAX = 0.1  # of failed rows; more end a stage, unless they are only a few
+_FEW = 2
+_ROWS_TO_JUDGE_BY = 200
 _REASONS_SHOWN = 3
-_DETAIL_WIDTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +26,12 @@ class Failed:
 
 def too_many(failed: int, rows: int) -> bool:
     """Whether the whole stage has failed: all rows did, or more than the share."""
-    return failed > 0 and (failed >= rows or failed > max(FEW, MOST_SHARE * rows))
+    return failed > 0 and (failed >= rows or failed > max(_FEW, _SHARE_MAX * rows))
 
 
 def hopeless(failed: int, rows: int) -> bool:
-    """Whether so many of the first `rows` failed that it is pointless to go on."""
-    return failed >= _TELLING and failed > rows / 2
+    """Whether so many of the first `rows` failed that it is pointless to continue."""
+    return failed >= _ROWS_TO_JUDGE_BY and failed > rows / 2
 
 
 def failure_kind(reason: str) -> str:
@@ -48,12 +44,9 @@ def failure_kind(reason: str) -> str:
 def failures_text(failed: Iterable[Failed]) -> str:
     """The three most frequent reasons, each with its number of rows and an example."""
     by_rows = sorted(failed, key=lambda f: (-f.rows, f.kind))
-    text = "; ".join(
-        f"{f.rows:,} × {f.kind} (such as {f.example}{_detail(f)})" for f in by_rows[:_REASONS_SHOWN]
-    )
-    more = len(by_rows) - _REASONS_SHOWN
+    parts = []
+    for f in by_rows[:_REASONS_SHOWN]:
+        detail = "" if f.reason == f.kind else f": {f.reason[:200]}"
+        parts.append(f"{f.rows:,} × {f.kind} (such as {f.example}{detail})")
+    text, more = "; ".join(parts), len(by_rows) - _REASONS_SHOWN
     return f"{text}; {more} more reason{'s' if more > 1 else ''}" if more > 0 else text
-
-
-def _detail(failed: Failed) -> str:
-    return "" if failed.reason == failed.kind else f": {failed.reason[:_DETAIL_WIDTH]}"

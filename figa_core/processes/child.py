@@ -1,7 +1,7 @@
-"""Starting, following and stopping a child process: one way for all of them.
+"""Starts, follows and stops child processes.
 
-The child appends what it prints to a log, has a session of its own (a terminal's Ctrl-C is for the run, which
-decides what becomes of its children) and calls `children.die_with_parent`.
+A child appends its output to a log, has its own session (a terminal's Ctrl-C is for the run, which decides
+about its children) and calls `children.die_with_parent`.
 """
 
 import contextlib
@@ -9,23 +9,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from figa_core.files import last_lines
 from figa_core.processes import interruption
 from figa_core.processes.children import child_environment
 
-STOP_WAIT_S = 5.0
-_POLL_S = 0.05
-
 
 class Child:
-    """A running child process. It lives until it ends, is stopped, or this process ends.
-
-    Attributes:
-        pid: its process id.
-        log: the file that it writes to.
-    """
+    """A child process; `log` is the file that it writes to."""
 
     def __init__(
         self,
@@ -35,10 +28,10 @@ class Child:
         environment: Mapping[str, str] | None = None,
         takes_input: bool = False,
     ) -> None:
-        """Start it. `environment` is by default that of `child_environment`; `takes_input` allows `send`.
+        """Start it. The default `environment` is `child_environment()`; `takes_input` allows `send`.
 
         Raises:
-            OSError: it cannot be started, or the log not written.
+            OSError: it cannot be started, or the log cannot be written.
         """
 
         def start() -> subprocess.Popen[bytes]:
@@ -53,7 +46,7 @@ class Child:
                 )
 
         self.log = log
-        self._process = _in_a_thread_that_stays(start)
+        self._process = _in_a_lasting_thread(start)
         self.pid = self._process.pid
 
     @property
@@ -62,17 +55,17 @@ class Child:
         return self._process.poll()
 
     def wait_until(
-        self, is_done: Callable[[], bool], *, timeout_s: float = float("inf"), poll_s: float = _POLL_S
+        self, is_done: Callable[[], bool], *, timeout_s: float = float("inf"), poll_s: float = 0.05
     ) -> bool:
-        """Whether `is_done` before the process ended and before the time was up.
+        """Wait; return whether `is_done` before the process ended and before the timeout.
 
         Raises:
-            InterruptedRunError: somebody asked to stop.
+            InterruptedRunError: the run was asked to stop.
         """
         deadline = time.monotonic() + timeout_s
         while not is_done():
             if self.exit_code is not None:
-                return is_done()  # it may have been the last thing it did
+                return is_done()  # possibly the last thing it did
             if time.monotonic() > deadline:
                 return False
             interruption.check()
@@ -84,13 +77,13 @@ class Child:
         return last_lines(self.log, lines)
 
     def send(self, line: bytes) -> None:
-        """Write to its standard input. If it has ended, nothing happens: `wait_until` finds out."""
+        """Write to its standard input. If it has ended, nothing happens: `wait_until` will notice."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
-    def stop(self, wait_s: float = STOP_WAIT_S) -> None:
+    def stop(self, wait_s: float = 5.0) -> None:
         """Ask it to end, and kill it if it does not in time."""
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -106,36 +99,27 @@ class Child:
                 self._process.stdin.close()
 
 
-def _in_a_thread_that_stays(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Call `start` in a thread of its own, which waits for the process.
+def _in_a_lasting_thread(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Call `start` in a new thread, which then waits for the process.
 
     On Linux a child dies with the *thread* that started it, and the caller's may end long before the child.
     """
-    outcome: list[subprocess.Popen[bytes] | Exception] = []
-    started = threading.Event()
+    started: Future[subprocess.Popen[bytes]] = Future()
 
     def own() -> None:
         try:
             process = start()
         except Exception as error:
-            outcome.append(error)
-            return
+            started.set_exception(error)
         else:
-            outcome.append(process)
-        finally:
-            started.set()
-        process.wait()
+            started.set_result(process)
+            process.wait()
 
     owner = threading.Thread(target=own, name="child-owner", daemon=True)
     try:
         owner.start()
-        started.wait()
-    except BaseException:  # a signal: nobody else knows of the child yet
-        if owner.ident is not None:
-            started.wait()
-            if isinstance(outcome[0], subprocess.Popen):
-                outcome[0].kill()
+        return started.result()
+    except BaseException:  # a signal: nobody else knows the child yet
+        if owner.ident is not None and started.exception() is None:
+            started.result().kill()
         raise
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]

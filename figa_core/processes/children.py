@@ -1,9 +1,8 @@
 """Child processes never outlive the run that started them.
 
-Every long-lived child of ours (vLLM worker, torchrun and its ranks, Prefect server, teacher) calls
-`die_with_parent` first thing. On Linux the kernel then kills it when its parent ends, however the parent
-ends; elsewhere a thread watches the parent's pid. This is done in the child, not by a `preexec_fn`,
-which is unsafe in a process with threads.
+Every long-lived child (vLLM worker, torchrun and its ranks, Prefect server, teacher) first calls
+`die_with_parent`. On Linux the kernel then kills it when its parent ends, in whatever way; elsewhere a thread
+watches the parent's pid. The child calls it itself, because `preexec_fn` is unsafe in a process with threads.
 """
 
 import ctypes
@@ -14,18 +13,17 @@ import threading
 import time
 
 _PR_SET_PDEATHSIG = 1
-_WATCH_INTERVAL_S = 1.0
 PARENT_PID_VARIABLE = "FIGA_PARENT_PID"
 
 
 def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Arrange that this process gets `sent_signal` when its parent ends; exit now if it has ended already.
+    """Let this process get `sent_signal` when its parent ends, or now if it has already ended.
 
-    The parent's pid is read from FIGA_PARENT_PID, where the starter puts it: without it, a parent that died
-    before this call could not be told from the init process that adopted us.
+    The parent's pid comes from FIGA_PARENT_PID, which `child_environment` sets: if the parent died before
+    this call, `os.getppid` would be the init process that adopted us.
 
-    On Linux the signal follows the *thread* that started the process; `child.Child` starts each in a thread
-    that stays.
+    On Linux the signal is sent when the *thread* that started the process ends; `child.Child` starts each
+    process in a lasting thread.
     """
     expected = int(os.environ.get(PARENT_PID_VARIABLE, os.getppid()))
     if sys.platform == "linux":
@@ -39,7 +37,7 @@ def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
 def child_environment(**extra: str) -> dict[str, str]:
     """This process's environment for a child that will call `die_with_parent`, plus `extra`.
 
-    What the child prints goes to a file that is read as UTF-8, whatever a terminal here may show.
+    The child's output goes to a file that is read as UTF-8, whatever this process's terminal supports.
     """
     inherited = {**os.environ, PARENT_PID_VARIABLE: str(os.getpid())}
     return {**inherited, "PYTHONIOENCODING": "utf-8:backslashreplace", **extra}
@@ -47,15 +45,15 @@ def child_environment(**extra: str) -> dict[str, str]:
 
 def _watch(parent: int, sent_signal: signal.Signals) -> None:
     while os.getppid() == parent:
-        time.sleep(_WATCH_INTERVAL_S)
+        time.sleep(1.0)
     os.kill(os.getpid(), sent_signal)
 
 
 def end_leftovers() -> list[str]:
-    """Kill children of ours whose parent is gone; returns "name (pid)" of each.
+    """Kill our children whose parent is gone; return "name (pid)" of each.
 
-    There are none where `die_with_parent` could do its work. It looks at this user's processes that carry
-    FIGA_PARENT_PID with the pid of no living process, so children of other runs are left alone.
+    Usually there are none, because of `die_with_parent`. A child is this user's process with a dead process's
+    pid in FIGA_PARENT_PID, so children of other runs are left alone.
     """
     import psutil  # only the start of a run needs it
 

@@ -1,12 +1,12 @@
-"""A signal ends a call into C at once, such as one of DuckDB's statements.
+"""Lets a signal end a call into C at once, such as a DuckDB statement.
 
-Python runs a signal's handler in the main thread, between two bytecodes: not while that thread waits in C
-code. But the interpreter writes a signal's number to a file descriptor the moment it arrives
-(`signal.set_wakeup_fd`). A thread reads it there and ends the call; the handler runs once it has returned.
+Python runs a signal's handler in the main thread between two bytecodes, so not while that thread waits in C
+code. But the interpreter writes the signal's number to a file descriptor as soon as it arrives
+(`signal.set_wakeup_fd`). A thread reads it there and ends the call; the handler runs when the call returns.
 
-An event loop with signal handlers of its own (`loop.add_signal_handler`) uses the same descriptor. It cannot
-run while the main thread is in `interruptible`, so the descriptor is borrowed: what arrives is passed on, and
-it is given back at the end.
+An event loop with signal handlers (`loop.add_signal_handler`) uses the same descriptor. The loop cannot run
+while the main thread is in `interruptible`, so the descriptor is borrowed: signals are forwarded, and it is
+given back at the end.
 """
 
 import contextlib
@@ -17,23 +17,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from figa_core.processes import interruption
 
 
 @contextmanager
 def interruptible(end: Callable[[], None]) -> Iterator[None]:
-    """Let the first signal call `end`, in another thread; the second ends the process.
+    """Let the first signal call `end` in another thread; the second ends the process.
 
-    `end` must be safe in any thread, and make the call into C return. It is not called inside
-    `interruption.cooperating`, nor for signals that `interruption` does not handle. In other threads than the
-    main one this changes nothing: a signal stops none of them.
+    `end` must be thread-safe and make the call into C return. It is not called inside
+    `interruption.cooperating`, nor for signals that `interruption` does not handle. This changes nothing
+    outside the main thread, because a signal stops no other.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _watch_of_process().over(end):
+    with _watch().over(end):
         yield
+
+
+@cache
+def _watch() -> "_Watch":
+    return _Watch()
 
 
 class _Watch:
@@ -54,14 +60,14 @@ class _Watch:
         if not outer:
             self._first_at = None
         self._ends = (*outer, end)
-        own = self._written.fileno()
-        before = signal.set_wakeup_fd(own, warn_on_full_buffer=False)
-        if before != own:
+        descriptor = self._written.fileno()
+        before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        if before != descriptor:
             self._borrowed_from = before
         try:
             yield
         finally:
-            with self._lock:  # nothing is ended that is closed already
+            with self._lock:  # do not end what is already closed
                 self._ends = outer
             signal.set_wakeup_fd(before, warn_on_full_buffer=False)
 
@@ -83,14 +89,5 @@ class _Watch:
             self._first_at = self._first_at or time.monotonic()
             if not interruption.is_cooperating():
                 for end in self._ends:
-                    with contextlib.suppress(Exception):  # what has ended by itself
+                    with contextlib.suppress(Exception):  # it has ended by itself
                         end()
-
-
-_watch: _Watch | None = None
-
-
-def _watch_of_process() -> _Watch:
-    global _watch
-    _watch = _watch or _Watch()
-    return _watch

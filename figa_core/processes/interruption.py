@@ -1,18 +1,18 @@
-"""Somebody asks this process to stop: Ctrl-C, SIGTERM, a closed terminal, or a call of `request`.
+"""Requests to stop this process: Ctrl-C, SIGTERM, a closed terminal, or a call of `request`.
 
-The wish is one flag, which is set once and stays. Loops call `check` between two pieces of work, waits use
-`sleep`, and what must end something first (a training writes a checkpoint) polls `requested` inside
+The request is a flag that is set once and stays. Loops call `check` between two pieces of work, waits use
+`sleep`, and code that must finish something first (a training writes a checkpoint) polls `requested` inside
 `cooperating`.
 
-Whoever owns the process installs `on_signal` by `listening`. The first signal says at once what is being
+The process's entry point installs `on_signal` with `listening`. The first signal prints at once what is being
 stopped, and then
 
-- sets the flag alone, inside `cooperating`;
+- only sets the flag, inside `cooperating`;
 - cancels the task that entered `cancellable`, while its event loop waits or runs another task: its `finally`
-  blocks may await what is under way;
-- raises `InterruptedRunError` where the main thread is, in all other cases.
+  blocks may await running calls;
+- raises `InterruptedRunError` in the main thread, in all other cases.
 
-Inside `finishing` it does so at the block's end. A main thread that waits in C code sees no signal:
+Inside `finishing` this happens at the block's end. For a main thread that waits in C code see
 `interruptible.py`. The second signal ends the process; its children end with it (`children.py`).
 """
 
@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -31,12 +31,11 @@ from figa_core.errors import InterruptedRunError, signal_name
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.05
 # Programs such as `timeout` send a signal to their child and then to its group: one request arrives twice.
-_SAME_WISH_S = 0.5
-_SAYING_S = 0.5
+_SAME_REQUEST_S = 0.5
 
 
 class _State:
-    """What a handler may touch: plain attributes only, because a lock may be held by whom it interrupts."""
+    """Plain attributes only: the code that a handler interrupts might hold a lock."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -53,44 +52,40 @@ _state = _State()
 
 
 def request(number: int = signal.SIGINT) -> None:
-    """Set the flag. Safe in a signal's handler and in any thread."""
+    """Set the flag. Safe in signal handlers and in any thread."""
     if _state.number is None:
         _state.asked_at = time.monotonic()
         _state.number = number
 
 
 def requested() -> bool:
-    """Whether somebody asked this process to stop."""
+    """Whether this process was asked to stop."""
     return _state.number is not None
 
 
 def check() -> None:
-    """Return at once while nobody has asked.
-
-    Raises:
-        InterruptedRunError: somebody has.
-    """
+    """Raise InterruptedRunError if this process was asked to stop."""
     if _state.number is not None:
         raise _state.raised(_state.number)
 
 
 def sleep(seconds: float) -> None:
-    """Wait this long, or until somebody asks to stop; returns either way."""
+    """Wait this long, or until a request to stop."""
     deadline = time.monotonic() + seconds
     while _state.number is None and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, _POLL_S))
 
 
 def clear() -> None:
-    """Forget the request: for another run in the same process, and for tests."""
+    """Forget the request, for another run in the same process and for tests."""
     _state.number = None
 
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Name what is running, and what stopping it means; printed when somebody asks to stop.
+    """Name the running work and how it stops, such as "train FIGA: a checkpoint is written first".
 
-    Such as "train FIGA: a checkpoint is written first".
+    The first signal prints it.
     """
     _state.doing.append(what)
     try:
@@ -101,9 +96,8 @@ def doing(what: str) -> Iterator[None]:
 
 @contextmanager
 def cooperating() -> Iterator[None]:
-    """In here a signal only sets the flag: the code polls `requested`, and calls `check` when it is ready.
-
-    It must look several times a second.
+    """Inside it a signal only sets the flag. The code polls `requested` several times a second, and calls
+    `check` when it is ready.
     """
     _state.cooperating += 1
     try:
@@ -114,9 +108,9 @@ def cooperating() -> Iterator[None]:
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """In here a signal waits for the end of the block, and then does what it does elsewhere.
+    """Delay signals until the end of the block, which must be short: for data that must be stored whole.
 
-    For what must be stored whole, and is short. It changes nothing in other threads than the main one.
+    It changes nothing outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -129,23 +123,23 @@ def finishing() -> Iterator[None]:
 
 
 def is_cooperating() -> bool:
-    """Whether a signal only sets the flag at this moment."""
+    """Whether a signal would only set the flag now."""
     return _state.cooperating > 0
 
 
 def is_another(first_at: float | None) -> bool:
-    """Whether a signal of this moment is a second wish. `first_at`: when one came that no handler saw."""
+    """Whether a signal now is a second request. `first_at`: when one came that no handler saw."""
     first_at = first_at if _state.number is None else _state.asked_at
-    return first_at is not None and time.monotonic() - first_at > _SAME_WISH_S
+    return first_at is not None and time.monotonic() - first_at > _SAME_REQUEST_S
 
 
 def end_at_once(number: int) -> None:
     """End the process, as the second signal does; safe in any thread."""
     if _state.ended:
-        time.sleep(_SAYING_S)  # another thread is saying so, and ends the process
+        time.sleep(0.5)  # another thread prints the line and ends the process
     else:
         _state.ended = True
-        _say(f"ended at once by {signal_name(number)}")
+        _print(f"ended at once by {signal_name(number)}")
     os._exit(128 + number)
 
 
@@ -153,15 +147,16 @@ def end_at_once(number: int) -> None:
 def cancellable() -> Iterator[None]:
     """Make the running task the one that a signal cancels; without an event loop, change nothing.
 
-    SIGTERM is taken back from whoever took it since `listening` (Prefect does, in every flow).
+    SIGTERM is handled by `on_signal` again if another handler replaced it since `listening` (Prefect does
+    that in every flow).
     """
     try:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
     outer, _state.task = _state.task, task or _state.task
-    taken = signal.getsignal(signal.SIGTERM)
-    take_back = _state.listening and taken is not on_signal
+    theirs = signal.getsignal(signal.SIGTERM)
+    take_back = _state.listening and theirs is not on_signal
     if take_back:
         signal.signal(signal.SIGTERM, on_signal)
     try:
@@ -169,15 +164,15 @@ def cancellable() -> Iterator[None]:
     finally:
         _state.task = outer
         if take_back:
-            signal.signal(signal.SIGTERM, taken)
+            signal.signal(signal.SIGTERM, theirs)
 
 
 @contextmanager
 def listening() -> Iterator[None]:
     """Install `on_signal` for a command, in the main thread; elsewhere change nothing.
 
-    A signal that was ignored at the start stays ignored: so shells start background jobs, and `nohup` what
-    is to survive its terminal. Without a terminal nobody presses Ctrl-C by accident, and SIGINT is meant.
+    A signal that was ignored at the start stays ignored: shells start background jobs that way, and `nohup`
+    uses it. SIGINT is the exception without a terminal, where nobody presses Ctrl-C by accident.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -197,7 +192,7 @@ def listening() -> Iterator[None]:
 
 
 def raise_as(make: Callable[[int], BaseException]) -> None:
-    """Let `on_signal` and `check` raise what the process's owner knows, a kind of `InterruptedRunError`."""
+    """Let `on_signal` and `check` raise another kind of `InterruptedRunError`."""
     _state.raised = make
 
 
@@ -209,7 +204,7 @@ def on_signal(number: int, _frame: FrameType | None = None) -> None:
         return
     request(number)
     what = _state.doing[-1] if _state.doing else "what is done is stored"
-    _say(f"stopping: {what} ({signal_name(number)} again ends at once)")
+    _print(f"stopping: {what} ({signal_name(number)} again ends at once)")
     if not _state.cooperating:
         _stop(number)
 
@@ -223,18 +218,15 @@ def _stop(number: int) -> None:
     raise _state.raised(number)
 
 
-def _say(line: str) -> None:
-    """Unbuffered: what is interrupted may hold the stream's lock. A bar in a terminal is cleared first."""
-    try:
+def _print(line: str) -> None:
+    """Unbuffered: the interrupted code may hold the stream's lock. A progress bar is cleared first."""
+    with suppress(OSError):  # nobody reads
         start = "\r\x1b[2K" if os.isatty(2) else ""
         os.write(2, f"{start}{line}\n".encode("ascii", "replace"))
-    except OSError:
-        pass  # nobody listens
 
 
 def _has_terminal() -> bool:
-    try:
+    with suppress(OSError):
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+        return True
+    return False

@@ -1,14 +1,13 @@
-"""One owner per workspace: a file lock, and beside it a note that says who holds it.
+"""One owner per workspace: a file lock, and a note beside it about its holder.
 
-The lock (`filelock`) is the truth and vanishes with its process, however that ends; the note, with its
-heartbeat, only tells people whom they are waiting for.
+Only the lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for people
+who wait.
 """
 
 import contextlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,12 +27,12 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
     """Hold the workspace; wait up to `timeout_s` for another holder.
 
     Raises:
-        WorkspaceBusyError: another process holds it; the message says which.
+        WorkspaceBusyError: another process holds it; the message names it.
         WorkspaceError: the directory cannot be created or written.
     """
+    lock = _lock(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "lease.lock", thread_local=False)
         lock.acquire(timeout=timeout_s, poll_interval=0.2)
     except Timeout as error:
         raise WorkspaceBusyError(
@@ -46,12 +45,10 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
             "Set workspace.path to a directory you may write to."
         ) from error
     stopped = threading.Event()
-    note = _note(directory)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    note, started = _note(directory), _now()
     beat = threading.Thread(target=_beat, args=(note, owner, started, stopped), daemon=True)
     try:
-        with contextlib.suppress(OSError):  # on a full disk: the lock counts, not the note
-            _write(note, owner, started)
+        _write(note, owner, started)
         beat.start()
         yield
     finally:
@@ -64,20 +61,20 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
 
 
 def is_held(directory: Path) -> bool:
-    """Whether some process holds the lease at this moment."""
-    lock = FileLock(directory / "lease.lock", thread_local=False)
+    """Whether a process holds the lease now."""
+    lock = _lock(directory)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
     except OSError:
-        return False  # a directory we may not write to: we cannot hold it either
+        return False  # the directory is not writable, so we cannot hold it either
     lock.release()
     return False
 
 
 def describe_holder(directory: Path) -> str:
-    """Who wrote the note, in words; says so when there is none, or one that another version wrote."""
+    """The holder by its note, in words; "unknown" without a note or with another version's."""
     try:
         holder = orjson.loads(_note(directory).read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -91,25 +88,30 @@ def describe_holder(directory: Path) -> str:
         return f"unknown ({_note(directory)} is of another version)"
 
 
+def _lock(directory: Path) -> FileLock:
+    return FileLock(directory / "lease.lock", thread_local=False)
+
+
 def _note(directory: Path) -> Path:
     return directory / "lease.json"
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _write(note: Path, owner: str, started: str) -> None:
-    content = {
+    holder = {
         "owner": owner,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "started": started,
-        "heartbeat": datetime.now(UTC).isoformat(timespec="seconds"),
+        "heartbeat": _now(),
     }
-    write_whole(note, orjson.dumps(content))
+    with contextlib.suppress(OSError):  # a full disk: the lock counts, not the note
+        write_whole(note, orjson.dumps(holder))
 
 
 def _beat(note: Path, owner: str, started: str, stopped: threading.Event) -> None:
-    last = time.monotonic()
-    while not stopped.wait(0.2):
-        if time.monotonic() - last > _HEARTBEAT_S:
-            with contextlib.suppress(OSError):
-                _write(note, owner, started)
-            last = time.monotonic()
+    while not stopped.wait(_HEARTBEAT_S):
+        _write(note, owner, started)

@@ -1,7 +1,7 @@
-"""Logs what a child process tells, in the run that started it; everything that it prints stays in its file.
+"""Logs a child's messages in the run that started it; the child's whole output stays in its file.
 
-While a child (the vLLM worker, the ranks of a training) writes to its file, a thread reads it and logs the
-messages that `tell` marked, and crashes of native code, which cannot be marked. Repetitions (of each rank, or
+While a child (the vLLM worker, the ranks of a training) writes to its file, a thread reads it. It logs the
+messages that `tell` marked, and crashes of native code, which cannot be marked. Repetitions (by each rank, or
 with other numbers) and floods stay in the file only.
 """
 
@@ -20,7 +20,7 @@ _POLL_S = 0.25
 _CHUNK_BYTES = 1 << 16
 _LONGEST_LINE = 2000
 _LEVELS = {None: logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# Room for errors is kept: they come last, after whatever came before them.
+# Each level has its own limit, so that errors, which come last, are never crowded out.
 _MOST = {logging.ERROR: 20, logging.WARNING: 20, logging.INFO: 10}
 _BREAKS = re.compile(rb"[\r\n]+")  # a progress bar is many lines
 _MARK = tell.MARK.encode()
@@ -34,11 +34,11 @@ _NATIVE = re.compile(
 
 @contextmanager
 def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
-    """Hand on what is appended to the file `path` from now on, until the end of the context.
+    """Log the messages appended to the file `path` from now on, until the end of the context.
 
-    The context ends when everything written until then has been handed on, so that a child's errors are
-    in the log before the exception that reports its end. Records are made in a copy of the caller's context
-    (`contextvars`), by which a handler can tell whose they are.
+    The context ends when everything written by then is logged, so that a child's errors are in the log before
+    the exception that reports its end. Records are made in a copy of the caller's context (`contextvars`), so
+    that a handler can tell which run they belong to.
     """
     with path.open("rb") as file:
         file.seek(0, 2)
@@ -54,27 +54,27 @@ def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
 
 
 class _Follower:
-    """Reads a growing file by lines, and makes messages of them."""
+    """Reads a growing file line by line, and assembles messages."""
 
     def __init__(self, file: IO[bytes], forwarder: "_Forwarder", ended: threading.Event) -> None:
         self._file, self._forwarder, self._ended = file, forwarder, ended
         self._torn = b""  # a line whose end is not written yet
         self._level = logging.INFO
-        self._message: list[str] = []  # the lines of one that may go on
+        self._message: list[str] = []  # the lines of a message that may continue
 
     def run(self) -> None:
-        """Read until `ended` is set, and then what has been written by that time."""
+        """Read until `ended` is set, and then the rest."""
         ended = False
         while not ended:
             ended = self._ended.wait(_POLL_S)
-            if not self._read_on() and not self._torn.startswith(_MARK):
-                self._hand_on()
+            if not self._read_new() and not self._torn.startswith(_MARK):
+                self._forward()
         self._read(self._torn)
-        self._hand_on()
+        self._forward()
         self._forwarder.close()
 
-    def _read_on(self) -> bool:
-        """Whether there was anything new."""
+    def _read_new(self) -> bool:
+        """Read to the end of the file; return whether there was anything new."""
         found = False
         while chunk := self._file.read(_CHUNK_BYTES):
             found = True
@@ -89,38 +89,38 @@ class _Follower:
         if self._message and line.startswith(tell.NEXT):
             self._message.append(line.removeprefix(tell.NEXT))
             return
-        self._hand_on()
+        self._forward()
         if found := tell.FIRST.fullmatch(line):
             origin = f"{found['origin']}: " if found["origin"] else ""
             self._level, self._message = _LEVELS[found["level"]], [origin + found["text"]]
         elif _NATIVE.match(line):
             self._level, self._message = logging.ERROR, [line]
 
-    def _hand_on(self) -> None:
+    def _forward(self) -> None:
         if self._message:
-            self._forwarder.hand_on(self._level, "\n".join(self._message))
+            self._forwarder.forward(self._level, "\n".join(self._message))
         self._message = []
 
 
 class _Forwarder:
-    """Logs messages: none twice, and of each level no more than `_MOST`."""
+    """Logs messages, each once, and at each level no more than `_MOST`."""
 
     def __init__(self, logger: logging.Logger, path: Path) -> None:
         self._logger, self._path = logger, path
         self._room = dict(_MOST)
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._more = 0
 
-    def hand_on(self, level: int, text: str) -> None:
-        # Warnings may differ in the names they are about, one for each weight of a model; errors in numbers.
-        what = (_NAMES if level == logging.WARNING else _NUMBERS).sub("#", text)
-        if what in self._told:
+    def forward(self, level: int, text: str) -> None:
+        # Repeated warnings may differ in names (of a model's weights), repeated errors in numbers.
+        key = (_NAMES if level == logging.WARNING else _NUMBERS).sub("#", text)
+        if key in self._logged:
             return
         if not self._room[level]:
             self._more += 1
             return
         self._room[level] -= 1
-        self._told.add(what)
+        self._logged.add(key)
         self._logger.log(level, "%s", text)
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""In a child process: say what people should know, so that the run that started it logs it (`log.py`).
+"""In a child process: marks the messages that people should see, so that its run logs them (`log.py`).
 
-Libraries write a wall of text, each in a format of its own, in which one line in a hundred is for people. So
-nothing is searched for in it: `tell_troubles` sees every log record, warning and uncaught exception as it is
-made, and writes those that matter a second time, marked. Progress bars, INFO records, announcements of
-deprecations and the warnings that our own settings provoke in every healthy run do not matter.
+Libraries print a lot, each in its own format, and one line in a hundred is for people. So their output is not
+searched: `tell_troubles` sees every log record, warning and uncaught exception as it is made, and writes the
+important ones a second time, marked. Progress bars, INFO records, deprecations and the warnings that our own
+settings cause in every healthy run are not important.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ import warnings
 from typing import Any
 
 MARK = "figa"
-# A line of a message: the first may name a level, and the rank that says it; the others follow it.
+# The first line of a message may name a level and the rank; the others follow with a prefix.
 FIRST = re.compile(MARK + r"(?: (?P<level>warning|error))?(?: (?P<origin>rank\d+))?: (?P<text>.*)")
 NEXT = MARK + "| "
 _LEVELS = {logging.INFO: "", logging.WARNING: " warning", logging.ERROR: " error"}
 _LONGEST = 20_000
-# Warnings of every healthy run. What vLLM warns of on a CPU follows from the settings that `vllm_worker`
-# chooses there and from packages that the CPU build must not have. The last one is torchrun's, when it ends
-# the other ranks because of one whose error says more.
+# Warnings of every healthy run. vLLM's on a CPU follow from the settings that `vllm_worker` chooses there, and
+# from packages that the CPU build must not have. The last is torchrun's, when it ends the other ranks because
+# of one whose own error explains more.
 _EXPECTED = re.compile(
     r"""[Dd]eprecat
     | FutureWarning
@@ -44,23 +44,23 @@ _EXPECTED = re.compile(
 
 
 def tell(text: str, level: int = logging.INFO) -> None:
-    """Say something that belongs in the run's log, at one of three levels. Short, and not often."""
+    """Write a message for the run's log, at one of three levels. Short, and not often."""
     if level == logging.WARNING and _EXPECTED.search(text):
         return
     rank = os.environ.get("RANK")
     origin = f" rank{rank}" if rank and level > logging.INFO else ""
     first, *others = text[:_LONGEST].splitlines() or [""]
     lines = [f"{MARK}{_LEVELS[level]}{origin}: {first}", *(NEXT + line for line in others)]
-    # In one piece, so that no other rank's words come between; a progress bar may have left a line open.
+    # In one piece, so that ranks do not mix; a progress bar may have left a line open.
     with contextlib.suppress(OSError):  # nobody reads
         os.write(1, ("\n" + "\n".join(lines) + "\n").encode(errors="backslashreplace"))
 
 
 def tell_troubles() -> None:
-    """From now on tell all warnings and errors of libraries, and what ends a thread or the process.
+    """From now on tell all warnings and errors of libraries, and exceptions that end a thread or the process.
 
-    Call it before libraries are imported. What they print stays as it is, and comes after what is told of it:
-    a log's last lines say what its process died of.
+    Call it before libraries are imported. Their own output is unchanged and comes after the marked message, so
+    a log's last lines show why its process died.
     """
     make_record, show_warning = logging.getLogRecordFactory(), warnings.showwarning
     hook, thread_hook = sys.excepthook, threading.excepthook
@@ -93,14 +93,13 @@ def _tell_record(record: logging.LogRecord) -> None:
     try:
         text = record.getMessage()
     except Exception:
-        return  # its arguments do not fit its message: logging says so itself
+        return  # its arguments do not fit its message: logging reports that itself
     if record.exc_info and (error := record.exc_info[1]) is not None:
         text += "\n" + _in_words(error)
     tell(text, logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING)
 
 
 def _in_words(error: BaseException) -> str:
-    """What happened, then where."""
-    what = "".join(traceback.format_exception_only(error))
-    where = "".join(traceback.format_exception(error)).removesuffix(what)
-    return what + where
+    """The message first, then the traceback."""
+    message = "".join(traceback.format_exception_only(error))
+    return message + "".join(traceback.format_exception(error)).removesuffix(message)

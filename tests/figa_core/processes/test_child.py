@@ -11,7 +11,7 @@ import pytest
 
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
-from figa_core.processes.child import Child, _in_a_thread_that_stays
+from figa_core.processes.child import Child, _in_a_lasting_thread
 
 READY = "import pathlib, sys, time\nprint('ready', flush=True)\npathlib.Path(sys.argv[1]).touch()\n"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -109,5 +109,5 @@ def test_a_signal_while_a_child_is_started_leaves_none() -> None:
         return started[0]
 
     with pytest.raises(KeyboardInterrupt):
-        _in_a_thread_that_stays(start)
+        _in_a_lasting_thread(start)
     assert started[0].wait(timeout=20) == -signal.SIGKILL

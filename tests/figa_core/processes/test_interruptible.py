@@ -137,7 +137,7 @@ def slowly(line):
     time.sleep(0.2)
     os.write(2, (line + "\\n").encode())
 
-interruption._say = slowly  # as on a terminal that is slow to take a line
+interruption._print = slowly  # as on a terminal that is slow to take a line
 threading.Thread(target=interruption.end_at_once, args=(2,)).start()
 time.sleep(0.05)
 interruption.end_at_once(2)
