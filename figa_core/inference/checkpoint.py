@@ -1,6 +1,6 @@
-"""What the files of a model directory say about the model, read without loading it.
+"""A model's dtype and size, read from its files without loading it.
 
-vLLM runs in another interpreter, so what both engines must agree on is read from the files here.
+vLLM runs in another interpreter, so facts that both engines must agree on are read here.
 """
 
 from pathlib import Path
@@ -10,15 +10,14 @@ from figa_core.models.config_json import read_config, sections
 from figa_core.models.weight_files import read_weights
 
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
-_USUAL_LAYERS = 32  # if config.json uses another name for it
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def checkpoint_dtype(model: Path) -> str:
-    """The dtype in which transformers loads `model` with ``dtype="auto"``, by torch's name for it.
+    """The dtype in which transformers loads `model` with ``dtype="auto"``, by its name in torch.
 
-    It is the one in config.json, or else that of the first floating-point weight; "auto" if neither says.
+    It is the one in config.json, or else the first floating-point weight's; "auto" without either.
 
     Raises:
         EngineError: there is no readable config.json in `model`.
@@ -42,14 +41,7 @@ def model_size(model: Path) -> ModelSize:
         EngineError: there is no readable config.json in `model`.
     """
     size = weights_bytes(model)
-    layers = next(
-        (
-            count
-            for section in sections(read_config(model))
-            for name in _LAYERS
-            if isinstance(count := section.get(name), int)
-        ),
-        _USUAL_LAYERS,
-    )
+    found = (section.get(name) for section in sections(read_config(model)) for name in _LAYERS)
+    layers = next((count for count in found if isinstance(count, int)), 32)  # as usual, under another name
     width = _BYTES.get(checkpoint_dtype(model), 4)
     return ModelSize(parameters=size / width, weights_bytes=size, layers=layers)

@@ -1,9 +1,7 @@
 """Estimates which engine finishes sooner: transformers in this process, or vLLM, which has to start first.
 
-vLLM is faster once it is up, but takes 15 to 60 seconds to start. For a dozen rows that is nearly all of the
-time; for a night's work it is nothing. Only the order of magnitude matters: near the border both take about
-the same time.
-
+vLLM is faster once it is up, but takes 15 to 60 seconds to start: nearly all of the time for a dozen rows,
+and nothing for a night's work. Rough estimates suffice, because near the border both take the same time.
 No id depends on the engine, so stored rows stay valid whichever is chosen for the rest.
 """
 
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The rows to do, the mean tokens read per row, and the most tokens written per row (0: scoring)."""
+    """The rows, the mean tokens read per row, and the most tokens written per row (0: scoring)."""
 
     rows: int
     tokens_read: float
@@ -30,33 +28,19 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The speed of a kind of machine, for an estimate.
+    """The speed of a kind of machine, for an estimate."""
 
-    Attributes:
-        name: for people.
-        pass_s: seconds of a forward pass besides its layers: sampling, and Python.
-        layer_s: seconds of one layer in a forward pass, however small.
-        token_s: seconds for a written token besides arithmetic: its cache is copied at every step.
-        memory_bytes_s: bytes of weights read in a second; every step of a generation reads all of them.
-        flops: floating-point operations per second.
-        load_s: seconds until transformers is imported.
-        load_bytes_s: bytes of weights loaded in a second, by either engine.
-        vllm_start_s: seconds until vLLM takes work, without the weights.
-        generation_gain: how many times faster vLLM generates once it is up.
-        scoring_gain: the same for scoring, which is one forward pass for either.
-    """
-
-    name: str
-    pass_s: float
-    layer_s: float
-    token_s: float
-    memory_bytes_s: float
-    flops: float
-    load_s: float
-    load_bytes_s: float
-    vllm_start_s: float
-    generation_gain: float
-    scoring_gain: float
+    name: str  # for people
+    pass_s: float  # seconds of a forward pass besides its layers: sampling, and Python
+    layer_s: float  # seconds of one layer in a forward pass, however small
+    token_s: float  # seconds for a written token besides arithmetic: its cache is copied at every step
+    memory_bytes_s: float  # bytes of weights read per second; every step of a generation reads all of them
+    flops: float  # floating-point operations per second
+    load_s: float  # seconds until transformers is imported
+    load_bytes_s: float  # bytes of weights loaded per second, by either engine
+    vllm_start_s: float  # seconds until vLLM accepts work, without the weights
+    generation_gain: float  # how many times faster vLLM generates once it is up
+    scoring_gain: float  # the same for scoring, which is one forward pass for either
 
 
 CPU = Device(
@@ -87,27 +71,27 @@ GPU = Device(
     generation_gain=6.0,
     scoring_gain=1.5,
 )
-"""Typical values, not measured: vLLM compiles and captures graphs when it starts, and has no dispatch to
-wait for afterwards.
+"""Typical values, not measured: vLLM compiles and captures graphs when it starts, which saves dispatching
+later.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds to start, and then to do the work."""
+    """Seconds to start, and then for the work."""
 
     start: float
     work: float
 
     @property
     def total(self) -> float:
-        """Seconds until it is done."""
+        """Seconds until everything is done."""
         return self.start + self.work
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whether vLLM does the work, and the reason, for people."""
+    """Whether vLLM is chosen, and the reason, for people."""
 
     vllm: bool
     reason: str
@@ -117,18 +101,16 @@ def choose(ours: Estimate, theirs: Estimate, *, vllm_is_up: bool) -> Choice:
     """The engine that finishes sooner, by the estimates for transformers (`ours`) and vLLM (`theirs`)."""
     if vllm_is_up and theirs.work <= ours.total:
         return Choice(True, "vLLM is up with this model already")
+    own, other = _duration(ours.total), _duration(theirs.total)
     if theirs.total < ours.total:
-        return Choice(
-            True, f"about {_duration(theirs.total)}; transformers would take {_duration(ours.total)}"
-        )
+        return Choice(True, f"about {other}; transformers would take {own}")
     if vllm_is_up:
-        return Choice(False, f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.work)}")
-    return Choice(
-        False,
-        f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.start)} to start alone"
-        if theirs.start > ours.total
-        else f"about {_duration(ours.total)}; vLLM would take {_duration(theirs.total)}, its start included",
-    )
+        other = _duration(theirs.work)
+    elif theirs.start > ours.total:
+        other = f"{_duration(theirs.start)} to start alone"
+    else:
+        other += ", its start included"
+    return Choice(False, f"about {own}; vLLM would take {other}")
 
 
 def by_transformers(
@@ -136,7 +118,7 @@ def by_transformers(
 ) -> Estimate:
     """The time with transformers, in padded batches of `tokens_per_batch` tokens.
 
-    `imported` says whether this process has imported it already.
+    `imported`: whether this process has already imported it.
     """
     start = (0.0 if imported else device.load_s) + model.weights_bytes / device.load_bytes_s
     return Estimate(start, _seconds(work, model, device, tokens_per_batch))
@@ -149,7 +131,7 @@ def by_vllm(work: Work, model: ModelSize, device: Device, tokens_per_batch: int)
 
 
 def vllm_start_seconds(model: ModelSize, device: Device) -> float:
-    """Seconds until vLLM takes work."""
+    """Seconds until vLLM accepts work."""
     return device.vllm_start_s + model.weights_bytes / device.load_bytes_s
 
 

@@ -1,4 +1,4 @@
-"""The device that each engine would use here, found out without importing torch where possible."""
+"""The device that each engine would use here, determined without importing torch if possible."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))  # 
 
 
 def transformers_device() -> Device:
-    """The device of this process's torch, which takes seconds to import: only with an accelerator."""
+    """This process's device. torch takes seconds to import, so it is imported only with an accelerator."""
     if not _has_accelerator():
         return CPU
     import torch

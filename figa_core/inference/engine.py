@@ -1,11 +1,11 @@
-"""What an engine is, and which ones there are by name.
+"""The interface of engines, and their registry by name.
 
-An engine makes the generators and scorers that stages ask for. Its name is what `generation.engine` and
-`reward.engine` are set to. To add one, write a class with the methods of `Engine` and register it:
+An engine makes the generators and scorers that stages ask for. `generation.engine` and `reward.engine` name
+it. To add one, write a class with the methods of `Engine` and register it:
 
-    register_engine("mine", MyEngine)       # MyEngine(tell) opens it; tell("…") says a line to people
+    register_engine("mine", MyEngine)       # MyEngine(tell) opens it; tell("…") shows people a line
 
-This module imports no engine: those of ours are imported when they are opened.
+This module imports no engine; ours are imported when they are opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from figa_core.errors import EngineError
 from figa_core.ports import Generator, Scorer
 
 AUTO = "auto"
-"""Not an engine: of transformers and vLLM the one that is done sooner (`choice.py`)."""
+"""Not an engine: transformers or vLLM, whichever finishes sooner (`choice.py`)."""
 TRANSFORMERS = "transformers"
 VLLM = "vllm"
 
@@ -28,28 +28,20 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """Which model draws samples, and how.
-
-    Attributes:
-        stop_token_ids: every id on which a sample ends.
-        max_tokens: of a sample; `max_prompt_tokens`: of a prompt.
-        rows_per_shard: rows that are made durable together, for engines that hand over files.
-        gpu_memory_share: of a GPU's memory, for engines that reserve it.
-        tokens_per_batch: padded tokens of one forward pass, for engines that pad.
-    """
+    """Which model draws samples, and how."""
 
     task: ClassVar = "generate"
     work: ClassVar = "generating {:,} responses"
 
     model: Path
-    stop_token_ids: Sequence[int]
+    stop_token_ids: Sequence[int]  # every id that ends a sample
     temperature: float = 1.0
     top_p: float = 1.0
-    max_tokens: int = 512
+    max_tokens: int = 512  # of a sample
     max_prompt_tokens: int = 2048
-    rows_per_shard: int = 2000
-    gpu_memory_share: float = 0.9
-    tokens_per_batch: int = 16_384
+    rows_per_shard: int = 2000  # rows made durable together, for engines that use files
+    gpu_memory_share: float = 0.9  # for engines that reserve a GPU's memory
+    tokens_per_batch: int = 16_384  # padded tokens of one forward pass, for engines that pad
 
     @property
     def max_length(self) -> int:
@@ -59,7 +51,7 @@ class Generating:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """Which reward model scores texts of at most `max_length` tokens; the rest as in `Generating`."""
+    """Which reward model scores texts of at most `max_length` tokens; see `Generating` for the rest."""
 
     task: ClassVar = "score"
     work: ClassVar = "scoring {:,} texts"
@@ -74,12 +66,12 @@ class Scoring:
 class Engine:
     """Makes generators, scorers or both; a context manager, so that it may hold a server or a pool of them.
 
-    Opening it raises EngineError where it cannot run on this machine, and starts nothing yet: the checks
-    before a run open and close every engine that the configuration names.
+    Opening it raises EngineError if it cannot run on this machine, and starts nothing yet: the checks before
+    a run open and close every engine that the configuration names.
     """
 
     def generator(self, _settings: Generating, _scratch: Path, /) -> Generator:
-        """A generator with these settings, which may keep files in the folder.
+        """A generator with these settings, which may keep files in the scratch folder.
 
         Raises:
             EngineError: the model cannot be used, or this engine does not generate.
@@ -91,14 +83,14 @@ class Engine:
         raise EngineError(f"{type(self).__name__} only generates; set reward.engine to another one.")
 
     def is_up(self, _settings: Generating | Scoring, /) -> bool:
-        """Whether work with these settings would find its model loaded.
+        """Whether the model for these settings is loaded.
 
-        Where it would not, all engines are closed first: two models need not fit into one GPU's memory.
+        If not, all engines are closed first: two models need not fit into one GPU's memory.
         """
         return False
 
     def close(self) -> None:
-        """Give back what it holds. It may have been given back already."""
+        """Release all resources; may be called twice."""
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +120,7 @@ def register_engine(name: str, factory: Factory) -> None:
 
 
 def engine_names() -> tuple[str, ...]:
-    """What the configuration may name."""
+    """The names that the configuration may use."""
     return (AUTO, *_factories)
 
 
@@ -144,6 +136,6 @@ def open_engine(name: str, tell: Tell = lambda _: None) -> Engine:
 
 
 def check_engine(name: str) -> None:
-    """Raises EngineError where the engine cannot run on this machine; `AUTO` always can."""
+    """Raises EngineError if the engine cannot run on this machine; `AUTO` always can."""
     if name != AUTO:
         open_engine(name).close()

@@ -24,14 +24,14 @@ from figa_core.ports import Generator, Scorer
 
 
 class Engines:
-    """Hands out generators and scorers, and keeps an engine open for what follows with the same model.
+    """Provides generators and scorers, and keeps an engine open for following work with the same model.
 
     It holds a model's memory: call `end` before something else needs that, and at the end of the run.
     """
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
-        """`tell` gets a line when "auto" chooses (once for a kind of work and a model), and when an engine
-        starts something that takes a while.
+        """`tell` gets a line when "auto" chooses (once per kind of work and model), and when an engine starts
+        something that takes a while.
         """
         self._tell = tell
         self._told: set[tuple[str, Path, str]] = set()
@@ -39,7 +39,7 @@ class Engines:
         self._stack = ExitStack()
 
     def generator(self, name: str, settings: Generating, work: Work, scratch: Path) -> Generator:
-        """That of the engine `name`. Raises EngineError where this engine, or the model, cannot be used."""
+        """The generator of engine `name`. Raises EngineError if the engine or the model cannot be used."""
         return self._engine(self._resolved(name, settings, work), settings).generator(settings, scratch)
 
     def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
@@ -53,7 +53,7 @@ class Engines:
         return self._engine(VLLM, settings).scorer(settings, scratch)
 
     def end(self) -> None:
-        """Close what is open; what is asked for later is opened again."""
+        """Close the open engine; a later request opens one again."""
         self._open.clear()
         self._stack.close()
 
@@ -75,16 +75,16 @@ class Engines:
         return self._open[name]
 
     def _resolved(self, name: str, settings: Generating | Scoring, work: Work) -> str:
-        """The name itself, or that of the engine which "auto" chooses."""
+        """The name itself, or the choice of "auto"."""
         if name != AUTO:
             return name
         if find_vllm_python() is None:
             return TRANSFORMERS
         choice = _choice(settings, work, vllm_is_up=self._is_up(VLLM, settings))
         chosen = VLLM if choice.vllm else TRANSFORMERS
-        about = (settings.work, settings.model, chosen)
-        if about not in self._told:
-            self._told.add(about)
+        choice_made = (settings.work, settings.model, chosen)
+        if choice_made not in self._told:
+            self._told.add(choice_made)
             by = "vLLM" if choice.vllm else "transformers"
             self._tell(f"{settings.work.format(work.rows)} by {by}: {choice.reason}")
         return chosen

@@ -1,6 +1,6 @@
 """The Parquet files that this environment and vLLM's exchange.
 
-Imported on both sides, so it needs only pyarrow and the standard library. A shard that exists is complete.
+Both sides import this, so it needs only pyarrow and the standard library. A shard that exists is complete.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from figa_core.records import FinishReason
 _T = TypeVar("_T")
 _IDS = pa.list_(pa.int32())
 GENERATION_REQUESTS = pa.schema([("request_id", pa.string()), ("prompt_ids", _IDS), ("seed", pa.int64())])
-# `failure` says why a row has neither a sample nor a reward; null if it has one.
+# `failure`: the reason why a row has no sample or reward; null if it has one.
 GENERATIONS = pa.schema(
     [
         ("request_id", pa.string()),
@@ -31,7 +31,7 @@ SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64()), ("fail
 
 
 def shard_name(index: int) -> str:
-    """The file name of shard `index`, the same on both sides."""
+    """The file name of shard `index`."""
     return f"shard-{index:06d}.parquet"
 
 

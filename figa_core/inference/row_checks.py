@@ -1,6 +1,6 @@
-"""Finds the rows that an engine cannot take: before it tries, and by trying.
+"""Finds the rows that an engine cannot process: by looking at them, and by trying.
 
-Used on both sides of the exchange with vLLM, so it needs only the standard library.
+Both sides of the exchange with vLLM import this, so it needs only the standard library.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _Out = TypeVar("_Out")
 
 
 def problem_of(token_ids: Sequence[int], *, vocabulary: int, longest: int | None = None) -> str | None:
-    """Why a model with `vocabulary` embeddings and at most `longest` tokens cannot read these; or None."""
+    """Why a model with `vocabulary` embeddings, for at most `longest` tokens, cannot read these; or None."""
     if not token_ids:
         return "there is no token to read"
     worst = max(token_ids) if min(token_ids) >= 0 else min(token_ids)
@@ -22,18 +22,29 @@ def problem_of(token_ids: Sequence[int], *, vocabulary: int, longest: int | None
     return None
 
 
-def each_or_reason(
+def outcomes(
+    work: Callable[[list[_Row]], list[_Out]],
+    rows: Sequence[_Row],
+    problems: Sequence[str | None],
+    errors: tuple[type[Exception], ...],
+) -> list[_Out | str]:
+    """The results of `work` for the rows without a problem, and the reasons for the others, in order."""
+    good = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
+    done = iter(_each_or_reason(work, good, errors))
+    return [next(done) if problem is None else problem for problem in problems]
+
+
+def _each_or_reason(
     work: Callable[[list[_Row]], list[_Out]], rows: list[_Row], errors: tuple[type[Exception], ...]
 ) -> list[_Out | str]:
-    """The results of `work`. If it raises one of `errors`, the rows are halved until the row is found that it
-    fails for; the result of that row is the reason.
+    """The results of `work`. If it raises one of `errors`, the rows are halved until the failing row is
+    found; its result is the reason.
     """
     try:
         return [*work(rows)] if rows else []
     except errors as error:
         if len(rows) == 1:
-            return [
-                f"the engine failed for this row ({type(error).__name__}: {' '.join(str(error).split())})"
-            ]
+            words = " ".join(str(error).split())
+            return [f"the engine failed for this row ({type(error).__name__}: {words})"]
     middle = len(rows) // 2
-    return each_or_reason(work, rows[:middle], errors) + each_or_reason(work, rows[middle:], errors)
+    return _each_or_reason(work, rows[:middle], errors) + _each_or_reason(work, rows[middle:], errors)

@@ -1,6 +1,6 @@
-"""Generation and scoring by transformers, in this process: the fallback where vLLM cannot be installed.
+"""Generation and scoring by transformers, in this process.
 
-Requests are sorted by length within a window, so that a padded batch wastes little, and memory stays flat.
+Requests are sorted by length within a window, so that padding wastes little and memory stays constant.
 """
 
 import gc
@@ -11,24 +11,24 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError, UnknownHeadError
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.exchange import in_shards
-from figa_core.inference.row_checks import each_or_reason, problem_of
+from figa_core.inference.row_checks import outcomes, problem_of
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
 _WINDOW_ROWS = 2000
-# Below this many operations per forward pass, threads wait for each other longer than they work: that is
-# twice as slow on a quiet machine, and ten times on a busy one.
+# Below this many operations per forward pass, threads wait for each other longer than they work: twice as
+# slow on a quiet machine, ten times on a busy one.
 _THREADED_FLOPS = 2.5e8
-_NAMES_SHOWN = 3
-# What PyTorch raises for a row that the model cannot take. Running out of memory is not the row's fault.
+# PyTorch's errors for a row that the model cannot process. Running out of memory is not the row's fault.
 _ROW_ERRORS = (IndexError, ValueError)
 _T = TypeVar("_T")
 _Out = TypeVar("_Out")
@@ -45,27 +45,21 @@ class TransformersGenerator:
         """
         require_model(settings.model, ModelRole.POLICY)
         self._model = _load(AutoModelForCausalLM, settings.model)
-        # The checkpoint's own (a repetition penalty, say) would apply besides the arguments below.
+        # The checkpoint's config (a repetition penalty, say) would apply besides the arguments below.
         self._model.generation_config = GenerationConfig()
         self._parameters = self._model.num_parameters()
         self._stops = sorted(settings.stop_token_ids)
         self._max_tokens, self._tokens_per_batch = settings.max_tokens, settings.tokens_per_batch
+        samples = settings.temperature > 0
         self._sampling: dict[str, Any] = {
-            "do_sample": False,
-            "temperature": None,
-            "top_p": None,
-            "top_k": None,
+            "do_sample": samples,
+            "temperature": settings.temperature if samples else None,
+            "top_p": settings.top_p if samples else None,
+            "top_k": 0 if samples else None,
         }
-        if settings.temperature > 0:
-            self._sampling = {
-                "do_sample": True,
-                "temperature": settings.temperature,
-                "top_p": settings.top_p,
-                "top_k": 0,
-            }
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
-        """See `ports.Generator`. Seeded per batch by its first request: repeatable for equal batches."""
+        """See `ports.Generator`. The first request of a batch seeds it: repeatable for equal batches."""
         for batch in _batches(
             requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
         ):
@@ -74,11 +68,9 @@ class TransformersGenerator:
 
     @torch.inference_mode()
     def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
-        # Generation pads on the left, so that every row continues at the same position.
-        ids_BT, mask_BT = _pad(
-            [r.prompt_ids for r in batch], self._stops[0], left=True, device=self._model.device
-        )
         device = self._model.device
+        # Generation pads on the left, so that every row continues at the same position.
+        ids_BT, mask_BT = _pad([r.prompt_ids for r in batch], self._stops[0], "left", device)
         step_flops = 2.0 * self._parameters * len(batch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), _threads_for(step_flops):
             torch.manual_seed(batch[0].seed)
@@ -91,12 +83,12 @@ class TransformersGenerator:
                 **self._sampling,
             )
         rows = out_BT[:, ids_BT.shape[1] :].tolist()
-        return [self._cut(request, row) for request, row in zip(batch, rows, strict=True)]
-
-    def _cut(self, request: GenerationRequest, row: list[int]) -> Generation:
-        end = next((i for i, token in enumerate(row) if token in self._stops), None)
-        finish = FinishReason.LENGTH if end is None else FinishReason.STOP
-        return Generation(request.request_id, tuple(row[:end]), finish)
+        drawn = []
+        for request, row in zip(batch, rows, strict=True):
+            end = next((i for i, token in enumerate(row) if token in self._stops), None)
+            finish = FinishReason.LENGTH if end is None else FinishReason.STOP
+            drawn.append(Generation(request.request_id, tuple(row[:end]), finish))
+        return drawn
 
 
 class TransformersScorer:
@@ -109,8 +101,8 @@ class TransformersScorer:
         head = getattr(self._model, "score", None)
         if not isinstance(head, torch.nn.Module):
             raise UnknownHeadError(
-                f'{settings.model}: the transformers engine knows decoders with a head named "score"; this '
-                f'is a {type(self._model).__name__}. Set engine = "vllm".'
+                f'{settings.model}: the transformers engine only scores decoders with a head named "score"; '
+                f'this is a {type(self._model).__name__}. Set engine = "vllm".'
             )
         self._head = head.float()  # as vLLM does: bfloat16 would round the rewards to steps of 1/64
         self._pad_id = _padding(self._model)
@@ -124,17 +116,11 @@ class TransformersScorer:
 
     @torch.inference_mode()
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
-        ids_BT, mask_BT = _pad(
-            [r.token_ids for r in batch],
-            self._pad_id,
-            left=False,
-            device=self._model.device,
-        )
+        ids_BT, mask_BT = _pad([r.token_ids for r in batch], self._pad_id, "right", self._model.device)
         hidden_BTD = self._model.base_model(
             input_ids=ids_BT, attention_mask=mask_BT, use_cache=False
         ).last_hidden_state
-        # The last real token is found by the mask: a pad id that also occurs in the text would mislead the
-        # model's own search for it.
+        # The mask finds the last real token; the model's search would fail if the text contains the pad id.
         last_B = mask_BT.sum(dim=1) - 1
         values_B = self._head(hidden_BTD[torch.arange(len(batch)), last_B].float()).squeeze(-1)
         return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
@@ -152,21 +138,21 @@ def _threads_for(flops: float) -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Free the GPU memory of models that are gone: torch would keep it for this process."""
+    """Free the GPU memory of deleted models, which torch would keep for this process."""
     if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def _padding(model: Any) -> int:
-    """An id to pad with. Rows are padded on the right and masked, so any id with an embedding will do."""
+    """An id to pad with. Padding is masked, so any id with an embedding will do."""
     named = model.config.pad_token_id
     rows = model.get_input_embeddings().weight.shape[0]
     return named if isinstance(named, int) and 0 <= named < rows else 0
 
 
 def _load(kind: Any, path: Path) -> Any:
-    transformers_logging.disable_progress_bar()  # the run has its own
+    transformers_logging.disable_progress_bar()  # the run has one
     try:
         model, loading = kind.from_pretrained(
             path,
@@ -178,8 +164,8 @@ def _load(kind: Any, path: Path) -> Any:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(f"{path}: cannot load the model: {error}") from error
-    if loading["missing_keys"]:  # transformers makes them up at random
-        missing = ", ".join(sorted(loading["missing_keys"])[:_NAMES_SHOWN])
+    if loading["missing_keys"]:  # transformers would initialise them at random
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
         raise EngineError(f"{path}: the checkpoint lacks weights ({missing}). Give a complete one.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval()
@@ -193,17 +179,14 @@ def _outcomes(
 ) -> list[_Out | RowFailure]:
     """The results of `work` for the rows that `model` can read, and failures for the others.
 
-    `read`: each row's name and the ids that the model reads, in the order of the batch.
+    `read`: each row's id and the token ids that the model reads, in the order of the batch.
     """
     vocabulary = model.get_input_embeddings().num_embeddings
     problems = [problem_of(ids, vocabulary=vocabulary) for _, ids in read]
-    rows = list(zip(batch, read, problems, strict=True))
-    failed = [RowFailure(name, problem) for _, (name, _), problem in rows if problem is not None]
-    good = [(row, name) for row, (name, _), problem in rows if problem is None]
-    outcomes = each_or_reason(work, [row for row, _ in good], _ROW_ERRORS)
-    return failed + [
-        RowFailure(name, outcome) if isinstance(outcome, str) else outcome
-        for (_, name), outcome in zip(good, outcomes, strict=True)
+    found = outcomes(work, batch, problems, _ROW_ERRORS)
+    return [
+        RowFailure(row_id, outcome) if isinstance(outcome, str) else outcome
+        for (row_id, _), outcome in zip(read, found, strict=True)
     ]
 
 
@@ -221,14 +204,10 @@ def _batches(
 
 
 def _pad(
-    rows: Sequence[Sequence[int]], pad_id: int, *, left: bool, device: torch.device
+    rows: Sequence[Sequence[int]], pad_id: int, side: str, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """ids_BT and mask_BT, both int64 [B, T]."""
-    width = max(map(len, rows))
-    ids_BT = torch.full((len(rows), width), pad_id, dtype=torch.int64)
-    mask_BT = torch.zeros_like(ids_BT)
-    for i, row in enumerate(rows):
-        where = slice(width - len(row), width) if left else slice(0, len(row))
-        ids_BT[i, where] = torch.tensor(row, dtype=torch.int64)
-        mask_BT[i, where] = 1
+    ids = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    ids_BT = pad_sequence(ids, batch_first=True, padding_value=pad_id, padding_side=side)
+    mask_BT = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True, padding_side=side)
     return ids_BT.to(device), mask_BT.to(device)

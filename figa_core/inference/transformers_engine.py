@@ -1,4 +1,4 @@
-"""The transformers engine, apart from `transformers.py`, which takes seconds to import."""
+"""The transformers engine; `transformers.py` takes seconds to import, so it is imported when needed."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ class TransformersEngine(Engine):
     """Models in this process."""
 
     def __init__(self, _tell: Tell) -> None:
-        """There is nothing to say: nothing is started."""
+        """Nothing is started."""
 
     def generator(self, settings: Generating, _scratch: Path) -> Generator:
         """See `Engine`."""
@@ -26,6 +26,6 @@ class TransformersEngine(Engine):
         return TransformersScorer(settings)
 
     def close(self) -> None:
-        """Give back a GPU's memory that this process holds."""
+        """Release the GPU memory that this process holds."""
         if (adapter := sys.modules.get("figa_core.inference.transformers")) is not None:
             adapter.release_memory()

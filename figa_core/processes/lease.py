@@ -1,7 +1,7 @@
 """One owner per workspace: a file lock, and a note beside it about its holder.
 
-Only the lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for people
-who wait.
+Only the lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for
+people who wait.
 """
 
 import contextlib

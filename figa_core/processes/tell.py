@@ -22,7 +22,7 @@ FIRST = re.compile(MARK + r"(?: (?P<level>warning|error))?(?: (?P<origin>rank\d+
 NEXT = MARK + "| "
 _LEVELS = {logging.INFO: "", logging.WARNING: " warning", logging.ERROR: " error"}
 _LONGEST = 20_000
-# Warnings of every healthy run. vLLM's on a CPU follow from the settings that `vllm_worker` chooses there, and
+# Warnings of every healthy run. vLLM's on a CPU follow from the settings that `vllm_worker` chooses there and
 # from packages that the CPU build must not have. The last is torchrun's, when it ends the other ranks because
 # of one whose own error explains more.
 _EXPECTED = re.compile(
@@ -57,10 +57,10 @@ def tell(text: str, level: int = logging.INFO) -> None:
 
 
 def tell_troubles() -> None:
-    """From now on tell all warnings and errors of libraries, and exceptions that end a thread or the process.
+    """From now on tell all warnings and errors of libraries, and exceptions that end a thread or process.
 
-    Call it before libraries are imported. Their own output is unchanged and comes after the marked message, so
-    a log's last lines show why its process died.
+    Call it before libraries are imported. Their own output is unchanged and follows the marked message, so a
+    log's last lines show why its process died.
     """
     make_record, show_warning = logging.getLogRecordFactory(), warnings.showwarning
     hook, thread_hook = sys.excepthook, threading.excepthook

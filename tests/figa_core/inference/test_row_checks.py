@@ -1,4 +1,4 @@
-"""One row that a model cannot read is that row's, on either engine."""
+"""A row that a model cannot read fails alone, with either engine."""
 
 from typing import Any
 
@@ -6,9 +6,8 @@ import pytest
 
 from figa_core.chat.format import ChatFormat
 from figa_core.inference.engine import Generating, Scoring
-from figa_core.inference.row_checks import each_or_reason, problem_of
+from figa_core.inference.row_checks import outcomes, problem_of
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.inference.vllm_worker import _outcomes
 from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
 from figa_core.sandbox.build import Sandbox
 
@@ -16,7 +15,7 @@ HUGE = 10**6
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"),
+    ("ids", "reason"),
     [
         ((0, 9), None),
         ((), "no token"),
@@ -25,41 +24,41 @@ HUGE = 10**6
         ((1,) * 5, "5 tokens"),
     ],
 )
-def test_what_a_model_cannot_read_is_known_beforehand(ids: tuple[int, ...], said: str | None) -> None:
+def test_unreadable_ids_are_found_without_trying(ids: tuple[int, ...], reason: str | None) -> None:
     found = problem_of(ids, vocabulary=10, longest=4)
-    assert found is None if said is None else said in str(found)
+    assert found is None if reason is None else reason in str(found)
 
 
 @pytest.mark.parametrize("bad", [[], [0], [6], [2, 3], list(range(7))])
-def test_rows_that_fail_are_found_and_the_others_done(bad: list[int]) -> None:
+def test_failing_rows_are_found_and_the_others_are_done(bad: list[int]) -> None:
     def work(rows: list[int]) -> list[str]:
         for row in rows:
             if row in bad:
                 raise ValueError(f"row {row}\nis odd")
         return [f"done {row}" for row in rows]
 
-    found = each_or_reason(work, list(range(7)), (ValueError,))
+    found = outcomes(work, range(7), [None] * 7, (ValueError,))
     assert [str(f) for f in found] == [
         f"the engine failed for this row (ValueError: row {row} is odd)" if row in bad else f"done {row}"
         for row in range(7)
     ]
 
 
-def test_an_error_of_another_kind_is_no_rows(sandbox: Sandbox) -> None:
+def test_another_kind_of_error_is_raised() -> None:
     def work(rows: list[int]) -> list[str]:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        each_or_reason(work, [1, 2], (ValueError,))
+        outcomes(work, [1, 2], [None, None], (ValueError,))
 
 
-def test_the_vllm_worker_asks_for_the_rows_without_a_problem_and_keeps_the_order() -> None:
+def test_only_rows_without_a_problem_are_tried_and_the_order_is_kept() -> None:
     def work(rows: list[str]) -> list[float]:
         if "odd" in rows:
             raise ValueError("odd")
         return [float(row) for row in rows]
 
-    found = _outcomes(work, ["1", "long", "odd", "2"], [None, "too long", None, None])
+    found = outcomes(work, ["1", "long", "odd", "2"], [None, "too long", None, None], (ValueError,))
     assert found == [1.0, "too long", "the engine failed for this row (ValueError: odd)", 2.0]
 
 
