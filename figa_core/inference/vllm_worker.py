@@ -2,8 +2,8 @@
 
 `vllm_process` starts it as ``python -m figa_core.inference.vllm_worker ENGINE``, with the engine's settings
 as JSON. It loads that engine once and then reads jobs from its standard input, a line of JSON each.
-It imports vLLM, and `figa_core` modules that need no more than pyarrow; see `exchange` for the files. A job that fails
-ends the process: its log has the reason, and the next job gets a new process.
+It imports vLLM, and `figa_core` modules that need no more than pyarrow; see `exchange` for the files.
+A job that fails ends the process: its log has the reason, and the next job gets a new process.
 """
 
 import json

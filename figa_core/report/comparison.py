@@ -1,6 +1,6 @@
-"""What the held-out scores say: estimates of every model, paired differences, and how they are written.
+"""Statistics of the held-out scores: estimates of every model, paired differences, and their format.
 
-Models are compared on the prompts both have a score for; how many were left out for that is kept and shown.
+Models are compared on the prompts for which both have a score; the others are counted and shown.
 """
 
 import math
@@ -11,29 +11,27 @@ from enum import StrEnum
 from figa_core.evaluation.statistics import Estimate, estimate, paired_difference
 from figa_core.report.data import ModelScores, ReportData
 
-MINUS = "−"
-
 
 class Metric(StrEnum):
-    """What models are judged by."""
+    """The scores that models are judged by. Verifier scores are shares, shown as points of 100."""
 
     VERIFIER = "verifier"
     REWARD = "reward"
-
-    @property
-    def factor(self) -> float:
-        """Verifier scores are shares and are shown as points of 100; rewards are shown as they are."""
-        return 100.0 if self is Metric.VERIFIER else 1.0
 
     @property
     def decimals(self) -> int:
         """Decimals shown."""
         return 1 if self is Metric.VERIFIER else 2
 
+    @property
+    def label(self) -> str:
+        """Its name with its unit."""
+        return "verifier, of 100" if self is Metric.VERIFIER else "mean reward"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """after − before on the prompts both have; `left_out` counts prompts that only one of them has."""
+    """after − before on common prompts; `left_out` counts prompts that only one model has."""
 
     before: Estimate
     after: Estimate
@@ -55,16 +53,16 @@ class ModelRow:
 class VersusRow:
     """The main model against one baseline, by metric."""
 
-    main: str
     baseline: str
     differences: Mapping[Metric, Difference]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The before/after table: `metrics` are those with any score at all, the judge first.
+    """The before/after table: `metrics` are those with any score, the verifier first.
 
-    `not_finite` counts scores that are NaN or infinite; they are in no mean, and the report says so.
+    `left_out` is the most prompts that a difference leaves out. `not_finite` counts scores that are NaN or
+    infinite; they are in no mean, and the report shows their number.
     """
 
     metrics: tuple[Metric, ...]
@@ -75,12 +73,10 @@ class Comparison:
 
 
 def scores_of(model: ModelScores, metric: Metric) -> Mapping[str, float]:
-    """Prompt id → finite score in the unit it is shown in."""
-    return {key: value * metric.factor for key, value in _raw(model, metric).items() if math.isfinite(value)}
-
-
-def _raw(model: ModelScores, metric: Metric) -> Mapping[str, float]:
-    return model.verifier if metric is Metric.VERIFIER else model.rewards
+    """Prompt id → finite score in the unit in which it is shown."""
+    if metric is Metric.REWARD:
+        return {key: value for key, value in model.rewards.items() if math.isfinite(value)}
+    return {key: 100.0 * value for key, value in model.verifier.items() if math.isfinite(value)}
 
 
 def difference(before: ModelScores, after: ModelScores, metric: Metric) -> Difference:
@@ -101,31 +97,27 @@ def compare(data: ReportData) -> Comparison:
     """Every model's estimates, its differences to the base, and main against each baseline."""
     models = [model for model in (data.base, data.main, *data.baselines) if model is not None]
     metrics = tuple(metric for metric in Metric if any(scores_of(model, metric) for model in models))
-    rows = tuple(_model_row(model, data, metrics) for model in models)
+    rows = tuple(
+        ModelRow(
+            label=model.label,
+            is_main=model is data.main,
+            estimates={metric: estimate(scores_of(model, metric).values()) for metric in metrics},
+            to_base=_differences(data.base, model, metrics) if data.base and model is not data.base else {},
+        )
+        for model in models
+    )
     versus = tuple(
-        VersusRow(data.main.label, baseline.label, _differences(baseline, data.main, metrics))
+        VersusRow(baseline.label, _differences(baseline, data.main, metrics))
         for baseline in data.baselines
         if data.main is not None
     )
     found = [d.left_out for row in rows for d in row.to_base.values()]
     found += [d.left_out for row in versus for d in row.differences.values()]
-    return Comparison(
-        metrics=metrics,
-        rows=rows,
-        versus=versus,
-        left_out=max(found, default=0),
-        not_finite=sum(len(_raw(model, m)) - len(scores_of(model, m)) for model in models for m in Metric),
-    )
-
-
-def _model_row(model: ModelScores, data: ReportData, metrics: tuple[Metric, ...]) -> ModelRow:
-    compared = data.base is not None and model is not data.base
-    return ModelRow(
-        label=model.label,
-        is_main=model is data.main,
-        estimates={metric: estimate(scores_of(model, metric).values()) for metric in metrics},
-        to_base=_differences(data.base, model, metrics) if compared and data.base else {},
-    )
+    scores = [
+        value for model in models for part in (model.verifier, model.rewards) for value in part.values()
+    ]
+    not_finite = sum(not math.isfinite(value) for value in scores)
+    return Comparison(metrics, rows, versus, max(found, default=0), not_finite)
 
 
 def _differences(
@@ -141,7 +133,7 @@ def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
     text = f"{abs(value):,.{decimals}f}"
     if not any(digit in text for digit in "123456789"):
         return text
-    return (MINUS if value < 0 else "+" if signed else "") + text
+    return ("−" if value < 0 else "+" if signed else "") + text
 
 
 def interval_text(value: Estimate, decimals: int) -> str:

@@ -1,7 +1,7 @@
-"""The configuration and library versions as text for the report, without anything secret.
+"""The configuration and library versions as text for the report, without secrets.
 
-Keys are never part of the configuration, only the name of the variable that holds one. What a person may
-still have put into it, a password in a URL or a key under some field name, is masked here.
+Keys are never part of the configuration, only the names of their variables. Secrets that a person put into it
+nevertheless, such as a password in a URL or a key under some field name, are masked here.
 """
 
 import platform
@@ -18,15 +18,8 @@ LIBRARIES = (
 )  # fmt: skip
 
 _SECRET_NAMES = (
-    "api_key",
-    "apikey",
-    "password",
-    "passwd",
-    "secret",
-    "authorization",
-    "access_token",
-    "credential",
-)
+    "api_key", "apikey", "password", "passwd", "secret", "authorization", "access_token", "credential",
+)  # fmt: skip
 
 
 def configuration_sections(config: BaseModel) -> dict[str, dict[str, str]]:

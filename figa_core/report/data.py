@@ -1,6 +1,6 @@
-"""Everything the report shows, as plain frozen records: no database, model or config is needed to render.
+"""Everything the report shows, as plain frozen records: rendering needs no database, model or config.
 
-Every part may be missing (empty or None): the report then says in words why there is nothing to see.
+Every part may be missing (empty or None); the report then shows a sentence instead.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from figa_core.report.funnel import Funnel
 class RewardSamples:
     """Raw reward logits of this run: all scored responses Ŷ, revisions Ỹ and references Y.
 
-    The two thresholds are the resolved numbers of the filter, drawn where they are given.
+    The two thresholds are the filter's resolved numbers, drawn if given.
     """
 
     initial: tuple[float, ...] = ()
@@ -26,7 +26,7 @@ class RewardSamples:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of text whose tokens share one edit class; `tokens` is how many they are."""
+    """A stretch of text with one edit class; `tokens` is its number of tokens."""
 
     text: str
     edit: EditClass
@@ -53,9 +53,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCurve:
-    """One training: `series` maps a metric's name ("loss") to one value a step; None leaves a gap.
+    """One training: `series` maps a metric's name ("loss") to one value per step; None leaves a gap.
 
-    `facts` are shown as they are, such as {"pairs per step": "32", "wall time": "74 s"}.
+    `facts` are shown unchanged, such as {"pairs per step": "32", "wall time": "74 s"}.
     """
 
     label: str
@@ -66,12 +66,12 @@ class TrainingCurve:
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """What a training made of the base model.
+    """How much a training changed the base model.
 
     `updates` of its `steps` changed weights; `overflowed` of the others had a gradient that was not finite.
     `relative` is ‖after − before‖ / ‖before‖ over all weights; of `compared` held-out responses `same` are
-    the base's, word for word. `dtype` and `base_dtype` are what the two were judged in, `rounding` what
-    storing the base in `dtype` alone would make of `relative`; None where nobody knows.
+    the base's, word for word. The models were judged in `dtype` and `base_dtype`; storing the base in `dtype`
+    alone would change it by `rounding`. None if unknown.
     """
 
     updates: int
@@ -89,7 +89,7 @@ class ModelChange:
 class ModelScores:
     """One model judged on held-out prompts: prompt id → raw reward, and prompt id → verifier (0 to 1).
 
-    Models with one `identity` have the same weights. `change` is None for what was not trained here.
+    Models with the same `identity` have the same weights. `change` is None if it was not trained here.
     """
 
     label: str
@@ -99,17 +99,17 @@ class ModelScores:
     change: ModelChange | None = None
 
     def is_same_model(self, other: "ModelScores") -> bool:
-        """Whether the weights of both are known to be equal, value by value."""
+        """Whether their weights are known to be equal, value by value."""
         return self.identity is not None and self.identity == other.identity
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionCalls:
-    """What the reviser was asked and what came of it.
+    """The calls to the reviser and their results.
 
     `outcomes` counts rows by status (succeeded, unchanged, …), `attempts` counts calls by kind (ok,
-    rate limited, timeout, …). `calls_this_run` counts what this run sent itself: the rest had been paid
-    for by earlier runs.
+    rate limited, timeout, …). `calls_this_run` counts the calls that this run sent; earlier runs paid for
+    the others.
     """
 
     model: str
@@ -127,8 +127,8 @@ class RevisionCalls:
 class ReportData:
     """One run, ready to be rendered.
 
-    `base` is the model before training, `main` the one the run is about, `baselines` what it is compared
-    with. `unjudged` names the main model where it was trained and no prompt is held out to judge it on.
+    `base` is the model before training, `main` the run's model, and `baselines` are the models it is compared
+    with. `unjudged` names the main model if it was trained but no prompt is held out to judge it on.
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
     to value (`configuration.configuration_sections`), `versions` maps library to version.
     """

@@ -1,19 +1,20 @@
 """The funnel: how many rows reached each step of a run, and why the others did not.
 
-Nothing vanishes in it: what is neither in the next step nor dropped with a reason is shown as such.
-A step may hold more rows than the one before (several samples a prompt).
+No row vanishes: rows that are neither in the next step nor dropped with a reason are shown as such. A step
+may have more rows than the one before (several samples per prompt).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 UNACCOUNTED = "not processed yet, or no reason recorded"
 _BAR_WIDTH = 24
+_EMPTY = "No rows have entered this run yet."
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """So many rows of the step before went no further, for one reason in words."""
+    """The number of rows that were dropped for one reason."""
 
     reason: str
     count: int
@@ -21,7 +22,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStep:
-    """One step: its name ("kept"), the rows that reached it, and what was dropped on the way to it."""
+    """One step: its name ("kept"), the number of rows that reached it, and the rows dropped before it."""
 
     name: str
     count: int
@@ -35,14 +36,9 @@ class Funnel:
     steps: tuple[FunnelStep, ...]
 
     def rows(self) -> list["FunnelRow"]:
-        """Each step with its share of the step before and with every lost row accounted for."""
+        """Each step with its share of the step before, and with every lost row accounted for."""
         widest = max((step.count for step in self.steps), default=0)
-        previous: FunnelStep | None = None
-        rows = []
-        for step in self.steps:
-            rows.append(_row(step, previous, widest))
-            previous = step
-        return rows
+        return [_row(step, previous, widest) for previous, step in pairwise((None, *self.steps)) if step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ def _row(step: FunnelStep, previous: FunnelStep | None, widest: int) -> FunnelRo
 
 
 def _share(count: int, previous: FunnelStep | None) -> str:
-    """Such as "48.2 % of responses", or "4.0 × prompts" where a step multiplies rows."""
+    """Such as "48.2 % of responses", or "4.0 × prompts" if a step multiplies rows."""
     if previous is None or previous.count == 0:
         return ""
     if count > previous.count:
@@ -81,9 +77,9 @@ def _share(count: int, previous: FunnelStep | None) -> str:
 
 
 def funnel_markdown(funnel: Funnel) -> str:
-    """A Markdown table of the funnel, with the reasons below it; for an orchestrator's artifact."""
+    """A Markdown table of the funnel, with the reasons below it, for Prefect's artifact."""
     if not funnel.steps:
-        return "No rows have entered this run yet."
+        return _EMPTY
     lines = ["| step | rows | share |", "|---|---:|---|"]
     lines += [f"| {_cell(row.name)} | {row.count:,} | {_cell(row.share)} |" for row in funnel.rows()]
     dropped = [row for row in funnel.rows() if row.drops]
@@ -102,10 +98,10 @@ def _cell(text: str) -> str:
 
 
 def funnel_lines(funnel: Funnel) -> list[str]:
-    """The funnel as plain lines for a terminal: bars, counts, shares, reasons indented below."""
-    rows: Sequence[FunnelRow] = funnel.rows()
+    """The funnel as lines for a terminal: bars, counts, shares, and reasons indented below."""
+    rows = funnel.rows()
     if not rows:
-        return ["No rows have entered this run yet."]
+        return [_EMPTY]
     names = max(len(row.name) for row in rows)
     digits = max(len(f"{row.count:,}") for row in rows)
     lines = []

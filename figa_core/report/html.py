@@ -1,12 +1,11 @@
 """The report as one self-contained HTML file: no script, no network, readable in ten years.
 
-All text of models and users passes through Jinja2's autoescaping; only the SVG drawn here and the
-stylesheet are inserted as they are.
+All text of models and users is autoescaped by Jinja2; only the SVG drawn here and the stylesheet are not.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,7 +14,7 @@ from figa_core.evaluation.statistics import Estimate
 from figa_core.files import write_whole
 from figa_core.records import EditClass
 from figa_core.report import plots
-from figa_core.report.comparison import Metric, compare, difference, interval_text, number
+from figa_core.report.comparison import Difference, Metric, compare, difference, interval_text, number
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ReportData
 from figa_core.report.sentences import comparison_sentences, result_sentence
@@ -40,18 +39,20 @@ def render_report(data: ReportData) -> str:
             histograms=plots.reward_histograms(data.rewards),
             curves=plots.training_curves(data.curves),
             differences=plots.difference_intervals(comparison),
-            configuration=_masked(data.configuration),
-            metric_names={Metric.VERIFIER: "verifier, of 100", Metric.REWARD: "mean reward"},
+            configuration={  # masked once more, because a report is passed around
+                section: {name: setting_text(name, value) for name, value in settings.items()}
+                for section, settings in data.configuration.items()
+            },
             EditClass=EditClass,
         )
     )
 
 
 def write_report(data: ReportData, path: Path) -> None:
-    """Render to `path`, whole or not at all: a reader never sees half a report."""
+    """Render to `path`, whole or not at all."""
     text = render_report(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode(errors="replace"))  # a lone surrogate of a model must not end a run
+    write_whole(path, text.encode(errors="replace"))  # a model may generate a lone surrogate
 
 
 @cache
@@ -68,7 +69,7 @@ def _environment() -> Environment:
         number=number,
         with_error=with_error,
         interval=interval_text,
-        edit=_edit_class,
+        edit=lambda edit: edit.name.lower().replace("_", "-"),
         seconds=duration,
         marked=marked,
     )
@@ -76,7 +77,7 @@ def _environment() -> Environment:
 
 
 def with_error(value: Estimate, decimals: int) -> str:
-    """Such as "81.9 ± 0.6" (standard error), or the bare mean where one value has none."""
+    """Such as "81.9 ± 0.6" (standard error), or only the mean if there is no standard error."""
     if value.standard_error is None:
         return number(value.mean, decimals)
     return f"{number(value.mean, decimals)} ± {number(value.standard_error, decimals)}"
@@ -96,23 +97,11 @@ def duration(seconds: float) -> str:
 
 
 def marked(text: str) -> tuple[str, str]:
-    """Leading white space, left unmarked, and the marked rest; white space alone is made visible."""
+    """Leading spaces, left unmarked, and the marked rest; white space alone is made visible."""
     rest = text.lstrip(" ")
     if rest.strip():
         return text[: len(text) - len(rest)], rest
     return "", text.replace(" ", "␣").replace("\t", "⇥").replace("\n", "↵\n")
-
-
-def _edit_class(edit: EditClass) -> str:
-    return edit.name.lower().replace("_", "-")
-
-
-def _masked(configuration: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The configuration once more through the masks: a report is passed around."""
-    return {
-        section: {name: setting_text(name, value) for name, value in settings.items()}
-        for section, settings in configuration.items()
-    }
 
 
 def _tone(data: ReportData) -> str:
@@ -128,41 +117,29 @@ def _tone(data: ReportData) -> str:
     return "open"
 
 
-def _cards(data: ReportData) -> list[dict[str, str]]:
-    """The few figures a reader takes away: label, value, detail."""
+class _Card(NamedTuple):
+    label: str
+    value: str
+    detail: str
+
+
+def _cards(data: ReportData) -> list[_Card]:
+    """The few most important figures."""
     cards = []
     if data.base is not None and data.main is not None:
-        for metric in Metric:
-            found = difference(data.base, data.main, metric)
-            if found.change.n:
-                cards.append(_change_card(metric, found.before, found.after, found.change))
+        changes = {metric: difference(data.base, data.main, metric) for metric in Metric}
+        cards += [_change_card(metric, found) for metric, found in changes.items() if found.change.n]
     if data.funnel.steps:
         first, last = data.funnel.steps[0], data.funnel.steps[-1]
-        cards.append(
-            {
-                "label": f"rows {last.name}",
-                "value": f"{last.count:,}",
-                "detail": f"of {first.count:,} {first.name}",
-            }
-        )
-    if data.revision_calls is not None:
-        tokens = data.revision_calls.prompt_tokens + data.revision_calls.completion_tokens
-        cards.append(
-            {
-                "label": "revision calls",
-                "value": f"{data.revision_calls.calls:,}",
-                "detail": f"{tokens:,} tokens",
-            }
-        )
+        cards.append(_Card(f"rows {last.name}", f"{last.count:,}", f"of {first.count:,} {first.name}"))
+    if (calls := data.revision_calls) is not None:
+        tokens = calls.prompt_tokens + calls.completion_tokens
+        cards.append(_Card("revision calls", f"{calls.calls:,}", f"{tokens:,} tokens"))
     return cards
 
 
-def _change_card(metric: Metric, before: Estimate, after: Estimate, change: Estimate) -> dict[str, str]:
-    label = "verifier, of 100" if metric is Metric.VERIFIER else "mean reward"
-    decimals = metric.decimals
+def _change_card(metric: Metric, found: Difference) -> _Card:
+    decimals, change = metric.decimals, found.change
     confidence = f" (95 % CI {interval_text(change, decimals)})" if change.interval else ""
-    return {
-        "label": label,
-        "value": f"{number(before.mean, decimals)} → {number(after.mean, decimals)}",
-        "detail": f"{number(change.mean, decimals, signed=True)}{confidence}",
-    }
+    value = f"{number(found.before.mean, decimals)} → {number(found.after.mean, decimals)}"
+    return _Card(metric.label, value, f"{number(change.mean, decimals, signed=True)}{confidence}")

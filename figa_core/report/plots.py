@@ -16,10 +16,17 @@ from figa_core.report.svg import FAINT, GRID, INK, SERIES, Drawing, drawing
 
 _BINS = 44
 _SMOOTHING_SHARE = 0.06
+_WIDE_INCHES, _NARROW_INCHES = 9.6, 3.5
 
-_LINES = (SERIES[1], SERIES[0], SERIES[2], SERIES[3], SERIES[4])  # the main model first, in blue
-# A line is told from its neighbours by its dashes as well as by its colour.
-_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
+# The main model comes first, in blue. Lines differ in their dashes as well as in their colours.
+_STYLES = tuple(
+    {"color": colour, "linestyle": dashes, "linewidth": 1.8}
+    for colour, dashes in zip(
+        (SERIES[1], SERIES[0], *SERIES[2:]),
+        ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1))),
+        strict=True,
+    )
+)
 
 
 def reward_histograms(rewards: RewardSamples) -> Drawing | None:
@@ -29,8 +36,8 @@ def reward_histograms(rewards: RewardSamples) -> Drawing | None:
         ("revised response", rewards.revised, SERIES[1], None, ""),
         ("reference", rewards.reference, SERIES[2], rewards.reference_above, "η2: kept above"),
     ]
-    samples = [(label, _finite(values), *rest) for label, values, *rest in samples]
-    shown = [sample for sample in samples if sample[1]]
+    finite = [(label, list(filter(math.isfinite, values)), *rest) for label, values, *rest in samples]
+    shown = [sample for sample in finite if sample[1]]
     if not shown:
         return None
     edges = _bin_edges([value for sample in shown for value in sample[1]])
@@ -45,15 +52,12 @@ def reward_histograms(rewards: RewardSamples) -> Drawing | None:
 
     means = ", ".join(f"{label} mean {np.mean(values):.2f}" for label, values, *_ in shown)
     height = 0.5 + 1.25 * len(shown)
-    return drawing("rewards", draw, (9.6, height), (3.5, height), f"Histograms of rewards: {means}.")
-
-
-def _finite(values: Sequence[float]) -> list[float]:
-    return [value for value in values if math.isfinite(value)]
+    description = f"Histograms of rewards: {means}."
+    return drawing("rewards", draw, (_WIDE_INCHES, height), (_NARROW_INCHES, height), description)
 
 
 def _bin_edges(values: Sequence[float]) -> np.ndarray:
-    low, high = float(min(values)), float(max(values))
+    low, high = min(values), max(values)
     margin = 0.02 * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, _BINS + 1)
 
@@ -64,9 +68,7 @@ def _histogram(axes: Axes, label: str, values: np.ndarray, edges: np.ndarray, co
     axes.stairs(shares, edges, color=colour, linewidth=1.4)
     mean = float(values.mean())
     axes.axvline(mean, color=colour, linewidth=1.6)
-    title = f"{label} · n = {len(values):,} · mean {number(mean, 2)}"
-    axes.set_title(title, loc="left", color=INK, fontsize=10, pad=6)
-    _plain(axes)
+    _plain(axes, f"{label} · n = {len(values):,} · mean {number(mean, 2)}", size=10, pad=6)
     axes.set_ylim(0, max(shares) * 1.08)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
@@ -76,7 +78,7 @@ def _threshold(axes: Axes, value: float, name: str, *, below: bool) -> None:
     axes.axvline(value, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     low, high = axes.get_xlim()
     share = (value - low) / (high - low)
-    left = share > (0.75 if below else 0.25)  # beside the mass that passes the test, where there is room
+    left = share > (0.75 if below else 0.25)  # on the side that passes the test, if there is room
     axes.annotate(
         f"{name} {number(value, 2)}",
         (value, 0.93),
@@ -91,7 +93,7 @@ def _threshold(axes: Axes, value: float, name: str, *, below: bool) -> None:
 
 
 def training_curves(curves: Sequence[TrainingCurve]) -> Drawing | None:
-    """One panel a metric, one line a training, running mean over faint raw values; None without a step."""
+    """A panel per metric, a line per training: running mean over faint raw values; None without a step."""
     metrics = list(dict.fromkeys(name for curve in curves for name in curve.series))
     metrics = [name for name in metrics if any(_points(curve, name)[0].size for curve in curves)]
     if not metrics:
@@ -112,14 +114,14 @@ def training_curves(curves: Sequence[TrainingCurve]) -> Drawing | None:
     return drawing(
         "curves",
         draw,
-        (9.6, 2.75 * wide_rows + legend),
-        (3.5, 2.3 * len(metrics) + legend * len(curves)),
+        (_WIDE_INCHES, 2.75 * wide_rows + legend),
+        (_NARROW_INCHES, 2.3 * len(metrics) + legend * len(curves)),
         f"Training curves of {', '.join(metrics)} by optimizer step. {last}.",
     )
 
 
 def _points(curve: TrainingCurve, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric where there is a finite value."""
+    """The steps at which one metric is finite, and its values there."""
     pairs = zip(curve.steps, curve.series.get(name, ()), strict=False)
     found = [(step, value) for step, value in pairs if value is not None and math.isfinite(value)]
     return np.array([step for step, _ in found]), np.array([value for _, value in found])
@@ -130,19 +132,17 @@ def _curve_panel(axes: Axes, name: str, curves: Sequence[TrainingCurve]) -> None
         steps, values = _points(curve, name)
         if not steps.size:
             continue
-        colour, dash = _LINES[index % len(_LINES)], _DASHES[index % len(_DASHES)]
-        axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
-        marker = "o" if steps.size == 1 else None
-        axes.plot(steps, _smooth(values), color=colour, linewidth=1.8, linestyle=dash, marker=marker)
-    axes.set_title(name, loc="left", color=INK, fontsize=10.5, pad=5)
+        style = _STYLES[index % len(_STYLES)]
+        axes.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
+        axes.plot(steps, _smooth(values), marker="o" if steps.size == 1 else None, **style)
     axes.set_xlabel("optimizer step", color=INK)
-    _plain(axes)
+    _plain(axes, name)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred running mean, cut at both ends to the values there are."""
+    """Centred running mean, of fewer values at both ends."""
     half = int(len(values) * _SMOOTHING_SHARE / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
@@ -151,14 +151,9 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def _line_legend(figure: Figure, curves: Sequence[TrainingCurve], columns: int) -> None:
-    handles = [
-        Line2D([], [], color=_LINES[i % len(_LINES)], linestyle=_DASHES[i % len(_DASHES)], linewidth=1.8)
-        for i in range(len(curves))
-    ]
-    labels = [_short(curve.label, 28) for curve in curves]
     figure.legend(
-        handles,
-        labels,
+        [Line2D([], [], **_STYLES[index % len(_STYLES)]) for index in range(len(curves))],
+        [_short(curve.label, 28) for curve in curves],
         loc="outside upper left",
         ncols=columns,
         frameon=False,
@@ -179,16 +174,13 @@ def difference_intervals(comparison: Comparison) -> Drawing | None:
         grid = figure.subplots(*shape, squeeze=False, sharey=wide).flatten()
         for axes, metric in zip(grid, metrics, strict=True):
             for place, row in enumerate(rows):
-                _interval(
-                    axes, place, row.to_base[metric].change, _LINES[place % len(_LINES)], metric.decimals
-                )
+                colour = _STYLES[place % len(_STYLES)]["color"]
+                _interval(axes, place, row.to_base[metric].change, colour, metric.decimals)
             axes.set_yticks(range(len(rows)), [_short(row.label, 40 if wide else 20) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.65)
-            unit = "verifier, points of 100" if metric is Metric.VERIFIER else "mean reward"
-            axes.set_title(unit, loc="left", color=INK, fontsize=10.5, pad=5)
             axes.set_xlabel("change against base", color=INK)
             axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-            _plain(axes)
+            _plain(axes, "verifier, points of 100" if metric is Metric.VERIFIER else "mean reward")
             axes.tick_params(axis="y", labelcolor=INK, labelsize=10)
             axes.margins(x=0.08)
 
@@ -196,8 +188,8 @@ def difference_intervals(comparison: Comparison) -> Drawing | None:
     return drawing(
         "differences",
         draw,
-        (9.6, height),
-        (3.5, height * len(metrics)),
+        (_WIDE_INCHES, height),
+        (_NARROW_INCHES, height * len(metrics)),
         "Paired differences to the base model with 95 % confidence intervals; the table has the numbers.",
     )
 
@@ -214,8 +206,9 @@ def _interval(axes: Axes, place: int, change: Estimate, colour: str, decimals: i
     )
 
 
-def _plain(axes: Axes) -> None:
-    """No frame but the axis at the bottom, quiet ticks."""
+def _plain(axes: Axes, title: str, *, size: float = 10.5, pad: int = 5) -> None:
+    """A title, no frame but the axis at the bottom, and faint ticks."""
+    axes.set_title(title, loc="left", color=INK, fontsize=size, pad=pad)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)

@@ -1,20 +1,20 @@
-"""What the held-out scores mean, in plain sentences made from the data alone, welcome or not."""
+"""The meaning of the held-out scores in plain sentences, from the data alone, welcome or not."""
 
 from collections.abc import Iterator
 
 from figa_core.report.comparison import Difference, Metric, difference, interval_text, number
 from figa_core.report.data import ModelChange, ModelScores, ReportData
 
-# From here on a reader should not look for what the training taught.
+# Beyond these limits a reader need not look for effects of the training.
 _ALMOST_ALL_RESPONSES = 0.9
 _ALMOST_NO_CHANGE = 1e-5
 
 
 def result_sentence(data: ReportData) -> str:
-    """One plain sentence: did the main model get better on held-out prompts? Made from the data alone."""
+    """One plain sentence: did the main model get better on held-out prompts?"""
     if data.main is None and data.unjudged is not None:
         return (
-            f"{data.unjudged} was trained, and cannot be judged: no prompt was held out for that. "
+            f"{data.unjudged} was trained but cannot be judged: no prompt was held out. "
             "Raise prompts.held_out_share, or give more prompts."
         )
     if data.main is None:
@@ -24,7 +24,7 @@ def result_sentence(data: ReportData) -> str:
             f"{data.main.label} was trained, but the base model was not evaluated: no comparison is possible."
         )
     if data.main.is_same_model(data.base):
-        return unchanged_sentence(data.main)
+        return _unchanged_sentence(data.main)
     for metric in Metric:
         found = difference(data.base, data.main, metric)
         if found.change.n:
@@ -33,9 +33,10 @@ def result_sentence(data: ReportData) -> str:
 
 
 def _change_sentence(label: str, metric: Metric, found: Difference) -> str:
-    quantity, unit = _quantity(metric)
     decimals, change = metric.decimals, found.change
-    span = f"from {number(found.before.mean, decimals)} to {number(found.after.mean, decimals)}{unit}"
+    quantity = "the verifier's mean score" if metric is Metric.VERIFIER else "the mean reward"
+    span = f"from {number(found.before.mean, decimals)} to {number(found.after.mean, decimals)}"
+    span += " of 100" if metric is Metric.VERIFIER else ""
     prompts = "prompt" if change.n == 1 else "prompts"
     confidence = "95 % CI " if change.interval else ""
     evidence = (
@@ -49,16 +50,8 @@ def _change_sentence(label: str, metric: Metric, found: Difference) -> str:
     return f"{label} made no clear difference: {quantity} went {span} {evidence}, {doubt}."
 
 
-def _quantity(metric: Metric) -> tuple[str, str]:
-    if metric is Metric.VERIFIER:
-        return "the verifier's mean score", " of 100"
-    return "the mean reward", ""
-
-
 def comparison_sentences(data: ReportData) -> list[str]:
-    """How the main model compares with each baseline, what a training did not change, and whether verifier
-    and reward model disagree.
-    """
+    """The main model against each baseline, trainings with little effect, and disagreement of the judges."""
     if data.main is None:
         return []
     sentences = [_versus_sentence(data.main, baseline) for baseline in data.baselines]
@@ -99,23 +92,20 @@ def _disagreement(base: ModelScores, main: ModelScores) -> str:
     return f"Beware: the mean {risen} score rose while the mean {fallen} score fell; the two judges disagree."
 
 
-def unchanged_sentence(model: ModelScores) -> str:
-    """A model whose weights are the base's: what differs between their scores is chance."""
+def _unchanged_sentence(model: ModelScores) -> str:
     change = model.change
     why = "their weights are equal, value by value"
     if change is not None and change.updates == 0:
         why = f"none of its {change.steps:,} steps made an update"
-    return (
-        f"{model.label} is the base model, unchanged: {why}. Whatever differs between their scores is chance."
-    )
+    return f"{model.label} is the base model, unchanged: {why}. Differences between their scores are chance."
 
 
 def _changes(data: ReportData, model: ModelScores) -> Iterator[str]:
-    """What to know of a training before its scores are read."""
+    """What a reader should know about a training before the scores."""
     base, change = data.base, model.change
     if base is not None and model.is_same_model(base):
         if model is not data.main:  # the main model's is the first sentence of all
-            yield unchanged_sentence(model)
+            yield _unchanged_sentence(model)
         return
     if change is None:
         return
@@ -144,9 +134,8 @@ def _figures(change: ModelChange) -> str:
     if change.relative is not None:
         figures.append(f"its weights moved by {percent(change.relative)}")
     if change.compared:
-        figures.append(
-            f"{change.same:,} of {change.compared:,} held-out responses are the base's, word for word"
-        )
+        same = f"{change.same:,} of {change.compared:,}"
+        figures.append(f"{same} held-out responses are the base's, word for word")
     return " and ".join(figures)
 
 
@@ -163,6 +152,6 @@ def _dtypes(label: str, change: ModelChange) -> str:
 
 
 def percent(share: float) -> str:
-    """Such as "1.7 %" or "0.00012 %": two digits that say something."""
+    """Such as "1.7 %" or "0.00012 %": two significant digits."""
     text = f"{100 * share:.2g}"
     return f"{float(text):.10f}".rstrip("0").rstrip(".") + " %" if "e" in text else f"{text} %"

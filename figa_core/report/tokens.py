@@ -1,8 +1,8 @@
-"""Token ids and their edit classes as spans of text that can be coloured.
+"""Converts token ids and their edit classes to spans of text that can be coloured.
 
-Tokens cannot be decoded one by one: a character may take several of them, and tokenizers add or drop
-spaces at the start. So growing prefixes are decoded, and each token gets the text by which its prefix is
-longer than the one before, as far as that agrees with the whole text.
+Tokens cannot be decoded one by one: a character may need several, and tokenizers add or drop leading spaces.
+So growing prefixes are decoded, and each token gets the text that it adds to its prefix, as far as that
+agrees with the whole text.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ Decode = Callable[[list[int]], str]
 
 
 def token_pieces(token_ids: Sequence[int], decode: Decode) -> list[str]:
-    """One text for each token; joined they are the decoded whole.
+    """One text per token; joined they are the decoded whole.
 
     A token that ends inside a character has no text; the character belongs to the token that completes it.
-    Decodes len(token_ids) prefixes, so it is for the few examples of a report, not for a data set.
+    This decodes len(token_ids) prefixes, so it suits the few examples of a report, not a data set.
     """
     ids = list(token_ids)
     whole = decode(ids)
@@ -32,7 +32,7 @@ def token_pieces(token_ids: Sequence[int], decode: Decode) -> list[str]:
 
 
 def _agreement(prefix: str, whole: str) -> int:
-    """How many characters both begin with alike."""
+    """The length of the common prefix."""
     if whole.startswith(prefix):
         return len(prefix)
     return next((i for i, (a, b) in enumerate(zip(prefix, whole, strict=False)) if a != b), len(whole))
@@ -49,8 +49,7 @@ def merge_spans(pieces: Sequence[str], classes: Sequence[int]) -> tuple[Span, ..
             f"{len(pieces)} tokens but {len(classes)} edit classes; both must come from one pair"
         )
     spans: list[Span] = []
-    carried = EditClass.KEPT
-    carried_tokens = 0
+    carried, carried_tokens = EditClass.KEPT, 0
     for piece, number in zip(pieces, classes, strict=True):
         edit = EditClass(number)
         carried = edit if edit is not EditClass.KEPT else carried
@@ -59,7 +58,7 @@ def merge_spans(pieces: Sequence[str], classes: Sequence[int]) -> tuple[Span, ..
             continue
         _append(spans, Span(piece, carried, carried_tokens))
         carried, carried_tokens = EditClass.KEPT, 0
-    if carried is EditClass.END_OF_TURN:  # a decoder that skips special tokens gives it no text
+    if carried is EditClass.END_OF_TURN:  # without text, because the decoder skips special tokens
         _append(spans, Span("", carried, carried_tokens))
     return tuple(spans)
 
@@ -72,7 +71,7 @@ def _append(spans: list[Span], span: Span) -> None:
 
 
 def spans_of(token_ids: Sequence[int], classes: Sequence[int], decode: Decode) -> tuple[Span, ...]:
-    """The spans of one side of a pair: `response_ids` with `response_classes`, or those of the revision."""
+    """The spans of one side of a pair: the ids and classes of the response, or of the revision."""
     return merge_spans(token_pieces(token_ids, decode), classes)
 
 
@@ -84,7 +83,7 @@ def example_of(
     reference: str | None = None,
     reference_reward: float | None = None,
 ) -> Example:
-    """A weighed pair as an example; prompt and reference come from the prompt's own record."""
+    """A weighed pair as an example; prompt and reference come from the prompt's record."""
     return Example(
         messages=tuple(messages),
         initial=spans_of(pair.response_ids, pair.response_classes, decode),

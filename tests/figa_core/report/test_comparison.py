@@ -64,7 +64,7 @@ def test_without_a_verifier_the_reward_is_told() -> None:
         (EMPTY, "No model has been trained"),
         (
             dataclasses.replace(EMPTY, unjudged="FIGA"),
-            "FIGA was trained, and cannot be judged: no prompt was held out",
+            "FIGA was trained but cannot be judged: no prompt was held out",
         ),
         (run(None, scores("FIGA", 1.0)), "base model was not evaluated"),
         (run(scores("base"), scores("FIGA")), "share no scored held-out prompts"),
@@ -143,8 +143,8 @@ def test_a_model_with_the_weights_of_the_base_is_not_called_indistinguishable_bu
     change = ModelChange(updates=10, steps=10, relative=0.0)
     data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
     assert result_sentence(data) == (
-        "FIGA is the base model, unchanged: their weights are equal, value by value. Whatever differs "
-        "between their scores is chance."
+        "FIGA is the base model, unchanged: their weights are equal, value by value. Differences "
+        "between their scores are chance."
     )
     assert comparison_sentences(data) == []
 
