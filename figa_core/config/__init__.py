@@ -1,11 +1,10 @@
 """The settings of one run: frozen sections of at most ten fields; `file.py` reads them from TOML.
 
-A section reaches the task that needs it, plain values reach the functions below; nothing in the
-numerics takes a config object. Their descriptions are also the form in the Prefect UI.
+A task gets the section that it needs, and functions below it get plain values; no numerical code takes a
+config object. The descriptions also make the form in the Prefect UI.
 """
 
 from figa_core.config.revision import (
-    ModelPrice,
     RevisionBatchesConfig,
     RevisionConfig,
     RevisionPromptConfig,
@@ -22,28 +21,9 @@ from figa_core.config.rows import (
 from figa_core.config.section import Section
 from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConfig, WeightingConfig
 
-__all__ = [
-    "AdmissionConfig",
-    "EvaluationConfig",
-    "FilterConfig",
-    "GenerationConfig",
-    "LossConfig",
-    "ModelPrice",
-    "PipelineConfig",
-    "PromptsConfig",
-    "RevisionBatchesConfig",
-    "RevisionConfig",
-    "RevisionPromptConfig",
-    "RewardConfig",
-    "SpendingConfig",
-    "TrainingConfig",
-    "WeightingConfig",
-    "WorkspaceConfig",
-]
-
 
 class PipelineConfig(Section):
-    """Everything one run needs. Whether settings fit each other is for `flows/checks/settings.py`."""
+    """Everything one run needs. `flows/checks/settings.py` checks whether settings fit each other."""
 
     workspace: WorkspaceConfig
     prompts: PromptsConfig

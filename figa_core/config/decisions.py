@@ -1,13 +1,13 @@
-"""What a setting decides, said where it is declared; the ids of runs and revisions follow from that.
+"""Marks what each setting decides, in its declaration; the ids of runs and revisions follow from that.
 
     max_edit_share: Annotated[float, Decides.ROWS] = Field(default=0.8, …)
     held_out_share: Annotated[float, Decides.ROWS, Always()] = Field(default=0.1, …)
     top_p: Annotated[float, Decides.ROWS, Within("generator")] = Field(default=1.0, …)
     processes: Annotated[int, Decides.NOTHING] = Field(default=1, …)
 
-A setting that decides something is part of the run's id, but only where it is not at its default, so that a
-new setting changes no stored run's id. `Always` and `Within` are for those that enter it in another way, as
-they have since the first release.
+A setting that decides something is part of the run's id, but only if it is not at its default, so that a new
+setting changes no stored run's id. `Always` and `Within` mark settings that have been part of it in another
+way since the first release.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,29 +26,29 @@ _T = TypeVar("_T")
 class Decides(StrEnum):
     """What changes with a setting's value."""
 
-    ROWS = "rows"  # which rows a run has, or what they hold
-    MODELS = "models"  # what is trained from them
+    ROWS = "rows"  # the rows of a run, or their content
+    MODELS = "models"  # the models trained on them
     JUDGEMENT = "judgement"  # how the models are evaluated
-    NOTHING = "nothing"  # speed, limits, addresses, places, words
+    NOTHING = "nothing"  # speed, limits, addresses, paths, words
 
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """Part of the id with its value at the default too, as `name` if that is not the field's own."""
+    """Part of the id even at the default, as `name` if that differs from the field's."""
 
     name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """Part of the id by way of this part of it: an id of its own, or the content of the file it names."""
+    """Part of the id through this part of it, which is an id or a file's content."""
 
     part: Part
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A field of a section: its value, and what its declaration says."""
+    """A field of a section: its value, and the marks in its declaration."""
 
     section: str
     field: str
@@ -60,7 +60,7 @@ class Setting:
 
     @property
     def name_in_id(self) -> str | None:
-        """Under which name its value is part of an id; None if it is not."""
+        """The name of its value in an id; None if it is not part of ids."""
         if self.always:
             return self.always.name or self.field
         if self.within or self.at_default or self.decides is Decides.NOTHING:
@@ -69,13 +69,13 @@ class Setting:
 
 
 def settings_of(config: Section, *sections: str) -> Iterator[Setting]:
-    """The settings of these sections of a config, of all of them if none is named."""
+    """The settings of these sections of a config; of all sections if none is named."""
     for name in sections or type(config).model_fields:
         yield from settings_in(name, getattr(config, name))
 
 
 def settings_in(name: str, section: Section) -> Iterator[Setting]:
-    """The settings of one section, which a config has under this name."""
+    """The settings of a section with this name in the config."""
     for field, declared in type(section).model_fields.items():
         value = getattr(section, field)
         yield Setting(
@@ -83,22 +83,22 @@ def settings_in(name: str, section: Section) -> Iterator[Setting]:
             field=field,
             value=value,
             at_default=value == declared.get_default(call_default_factory=True),
-            decides=said(declared, Decides),
-            always=said(declared, Always),
-            within=said(declared, Within),
+            decides=mark_of(declared, Decides),
+            always=mark_of(declared, Always),
+            within=mark_of(declared, Within),
         )
 
 
-def said(field: FieldInfo, kind: type[_T]) -> _T | None:
-    """What a declaration says of this kind, if anything."""
+def mark_of(field: FieldInfo, kind: type[_T]) -> _T | None:
+    """The mark of this kind in a declaration, if any."""
     return next((mark for mark in field.metadata if isinstance(mark, kind)), None)
 
 
 def values_in_id(settings: Iterable[Setting]) -> dict[str, Any]:
-    """The settings that are part of an id with their own values."""
+    """The settings whose values are part of an id."""
     return {setting.name_in_id: setting.value for setting in settings if setting.name_in_id}
 
 
 def values_within(part: Part, settings: Iterable[Setting]) -> dict[str, Any]:
-    """The settings that are part of an id by way of this part of it."""
+    """The settings that belong to this part of an id."""
     return {setting.field: setting.value for setting in settings if setting.within == Within(part)}

@@ -1,4 +1,4 @@
-"""Reading a run's settings (`figa_core.config`) from TOML, and saying everything that is wrong with them."""
+"""Reads a run's settings (`figa_core.config`) from TOML, and reports every problem with them."""
 
 import copy
 import difflib
@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from figa_core.config import PipelineConfig
-from figa_core.config.section import Section, says_nothing, takes
+from figa_core.config.section import Section, is_word_for_none, takes
 from figa_core.errors import ConfigError
 from figa_core.files import open_regular
 from figa_core.findings import shortened
@@ -21,19 +21,18 @@ from figa_core.findings import shortened
 _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
-_PATH_LENGTH = 250
-_VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would fill in
+_VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would expand it
 _TYPES_TRIED = {"int", "float", "str", "constrained-int", "constrained-float", "literal['auto']"}
-# What a person may have typed a password or a key into: a message is logged.
+# Settings that may contain a password or a key by mistake; messages are logged.
 _NEVER_REPEATED = ("base_url", "api_key_env")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
-    """What a file or a form says. `problems` lists everything that is wrong, none if it can be used.
+    """The settings of a file or a form, and every problem with them.
 
-    `config` is then what is left without the settings that are `wrong` ("section.field"), so that they hide
-    nothing else that is wrong; None where too little is left.
+    If there are problems, `config` has the settings without the `wrong` ones ("section.field"), so that other
+    checks can find more problems; None if a required setting is wrong.
     """
 
     source: str
@@ -42,13 +41,13 @@ class ReadSettings:
     wrong: frozenset[str] = frozenset()
 
     def usable(self) -> PipelineConfig:
-        """The settings; raises ConfigError with all that is wrong."""
+        """The settings; raises ConfigError with all problems."""
         if self.problems or self.config is None:
             raise ConfigError(self.text())
         return self.config
 
     def text(self) -> str:
-        """Everything that is wrong, in one message."""
+        """All problems in one message."""
         shown = [f"  {shortened(problem, 300)}" for problem in self.problems[:_PROBLEMS_SHOWN]]
         if len(self.problems) > _PROBLEMS_SHOWN:
             shown.append(f"  and {len(self.problems) - _PROBLEMS_SHOWN} more")
@@ -61,22 +60,22 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Pipeline
     `overrides` maps section to fields and wins over the file.
 
     Raises:
-        ConfigError: the file is missing or no TOML, a field is missing, unknown or out of bounds; the message
-            lists everything that is wrong.
+        ConfigError: the file is missing or not TOML, or a field is missing, unknown or out of bounds; the
+            message lists all problems.
     """
     return read_settings(path, overrides).usable()
 
 
 def read_settings(path: Path, overrides: dict[str, Any] | None = None) -> ReadSettings:
-    """The same for those who want to know more than what is wrong with single settings.
+    """As `load_config`, for callers that look for further problems.
 
     Raises:
-        ConfigError: the file is missing or no TOML.
+        ConfigError: the file is missing or not TOML.
     """
     data = _read_toml(path)
     for section, fields in (overrides or {}).items():
         given = data.setdefault(section, {})
-        if isinstance(given, dict):  # anything else is refused below, by name
+        if isinstance(given, dict):  # anything else is refused below
             given.update(fields)
     return _read(data, source=str(path), base=path.parent)
 
@@ -105,7 +104,7 @@ def _read_tables(data: dict[str, Any], *, source: str, base: Path) -> ReadSettin
     except ValidationError as error:
         config, found = None, error.errors()
     problems: dict[str, str] = {}
-    for problem in found:  # one each: of several types that a value may have, the first is the one to name
+    for problem in found:  # one per setting: the first of the types that its value was tried as
         problems.setdefault(_setting(problem["loc"]), _explain(problem))
     problems = {**paths, **problems}
     if config is None or paths:
@@ -118,7 +117,7 @@ def _read_tables(data: dict[str, Any], *, source: str, base: Path) -> ReadSettin
 def _left(
     data: dict[str, Any], wrong: list[tuple[str | int, ...]], paths: Collection[str]
 ) -> PipelineConfig | None:
-    """What the settings are without the wrong ones, where no setting that has to be given is among them."""
+    """The settings without the wrong ones; None if a required one is wrong."""
     left = copy.deepcopy(data)
     for section, *field in [*wrong, *(path.split(".") for path in paths)]:
         fields = left.get(section) if field else left
@@ -134,7 +133,7 @@ def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     """The config with every relative path taken from `base`, and "~" as the home directory.
 
     Raises:
-        ConfigError: a path that cannot exist; all of them are named.
+        ConfigError: paths cannot exist; all are named.
     """
     if problems := [text for _, text in _path_problems(config.model_dump(), base)]:
         raise ConfigError(ReadSettings("the settings", None, tuple(problems)).text())
@@ -161,10 +160,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         with open_regular(path) as file:
             raw = file.read(_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        shown = shortened(str(path), _PATH_LENGTH)
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{shown}: cannot read the config: {said}. Give the path of a TOML file."
+            f"{shortened(str(path), 250)}: cannot read the config: {reason}. Give the path of a TOML file."
         ) from error
     if len(raw) > _BYTES_MAX:
         raise ConfigError(f"{path}: cannot read the config: it has more than {_BYTES_MAX:,} bytes.")
@@ -172,12 +170,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(_decoded(raw))
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: it is nested too deeply.") from None
-    except ValueError as error:  # TOMLDecodeError is one, and so is an integer of 5 000 digits
+    except ValueError as error:  # TOMLDecodeError is one; an integer of 5 000 digits also raises it
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def _decoded(raw: bytes) -> str:
-    """The text of UTF-8 with or without a byte order mark; ValueError in words for another encoding."""
+    """Decode UTF-8 with or without a byte order mark; ValueError with a message for other encodings."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:4]:
         raise ValueError("it is encoded as UTF-16 or UTF-32. Save it as UTF-8.")
     try:
@@ -202,7 +200,7 @@ def _explain(problem: Any) -> str:
 
 
 def _setting(location: tuple[str | int, ...]) -> str:
-    """The setting's name; pydantic adds as which type a value was tried, such as "section.field.float"."""
+    """The setting's name, without the type that pydantic tried ("section.field.float")."""
     if len(location) > 2 and location[-1] in _TYPES_TRIED:
         location = location[:-1]
     return ".".join(map(str, location))
@@ -211,7 +209,7 @@ def _setting(location: tuple[str | int, ...]) -> str:
 def _nearest(location: tuple[str | int, ...]) -> str:
     model: type[BaseModel] = PipelineConfig
     for part in location[:-1]:
-        field = model.model_fields.get(str(part))  # None for a key that the user chose
+        field = model.model_fields.get(str(part))  # None for a key of the user's
         annotation = None if field is None else field.annotation
         sections = (annotation, *get_args(annotation))
         model = next((a for a in sections if isinstance(a, type) and issubclass(a, BaseModel)), model)
@@ -223,11 +221,11 @@ def _nearest(location: tuple[str | int, ...]) -> str:
 
 
 def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]]:
-    """Setting and words for every impossible path among settings that need not be valid otherwise."""
+    """Setting and message for every impossible path; the other settings need not be valid."""
     for section, field in path_fields():
         fields = data.get(section)
         path = fields.get(field) if isinstance(fields, dict) else None
-        if isinstance(path, (str, Path)) and str(path).strip() and not says_nothing(str(path)):
+        if isinstance(path, (str, Path)) and str(path).strip() and not is_word_for_none(str(path)):
             try:
                 absolute_path(Path(path), base)
             except ValueError as error:
@@ -236,7 +234,7 @@ def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]
 
 
 def absolute_path(path: Path, base: Path) -> Path:
-    """The path from `base` on, "~" as the home directory; ValueError in words where there can be none."""
+    """The path relative to `base`, "~" as the home directory; ValueError with a message if impossible."""
     try:
         expanded = path.expanduser()
     except RuntimeError:
@@ -249,8 +247,8 @@ def absolute_path(path: Path, base: Path) -> Path:
         raise ValueError("its symbolic links lead in a circle") from None
     except (FileNotFoundError, NotADirectoryError):
         if variable := _VARIABLE.search(str(path)):
-            raise ValueError(f"{variable[0]} is not filled in here; write the path itself") from None
-        # What else is not there is for those to say who need it.
+            raise ValueError(f"{variable[0]} is not expanded here; write the path itself") from None
+        # Callers that need the file report other missing paths.
     except OSError as error:
         raise ValueError(f"the path cannot be used: {error.strerror}") from None
     return found

@@ -12,8 +12,8 @@ def run_id(
 ) -> str:
     """The run's id.
 
-    `prompts` is the fingerprint of the prompts' file, `generator` and `scorer` are the ids of those, and
-    `templates` are the texts of the reviser's instructions without and with a reference.
+    `prompts` is the prompts file's fingerprint, `generator` and `scorer` are ids, and `templates` are the
+    reviser's instructions without and with a reference.
     """
     return ids.run_id(
         prompts=prompts,

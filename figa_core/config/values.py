@@ -1,6 +1,7 @@
-"""What single settings may say. Each function returns its value, or raises ValueError with what is wrong."""
+"""Checks of single settings. Each function returns its value, or raises ValueError with the problem."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,8 +14,7 @@ from figa_core.training.objectives.registry import objective_names
 TOKENS_MAX = 10_000_000
 
 _ROUTE = "/chat/completions"
-_KEY_BEGINNINGS = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
-_NAME_LENGTH_MAX = 60
+_KEY_PREFIXES = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
 _ONE_LINE_MAX = 200
 
 
@@ -28,34 +28,26 @@ def not_blank(text: str) -> str:
 Name = Annotated[str, AfterValidator(not_blank)]
 
 
-def known_engine(name: str) -> str:
-    """Refuse an engine that nobody has registered."""
-    if name not in engine_names():
-        raise ValueError(f"{name!r} is no engine; give one of {', '.join(engine_names())}")
-    return name
+def _known(names: Callable[[], Sequence[str]]) -> Callable[[str], str]:
+    """Refuse a name that nobody has registered."""
+
+    def check(name: str) -> str:
+        if name not in names():
+            *others, last = map(repr, names())
+            raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
+        return name
+
+    return check
 
 
-def _with_engines(schema: dict[str, Any]) -> None:
-    schema["enum"] = list(engine_names())
+def _choices(names: Callable[[], Sequence[str]]) -> Any:
+    """The names in the schema of forms."""
+    return Field(json_schema_extra=lambda schema: schema.update(enum=list(names())))
 
 
-EngineName = Annotated[str, AfterValidator(known_engine), Field(json_schema_extra=_with_engines)]
-
-
-def known_objective(name: str) -> str:
-    """Refuse an objective that nobody has registered."""
-    if name not in objective_names():
-        *others, last = map(repr, objective_names())
-        raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
-    return name
-
-
-def _with_objectives(schema: dict[str, Any]) -> None:
-    schema["enum"] = list(objective_names())
-
-
-ObjectiveName = Annotated[str, AfterValidator(known_objective), Field(json_schema_extra=_with_objectives)]
+EngineName = Annotated[str, AfterValidator(_known(engine_names)), _choices(engine_names)]
 """A name in `inference.engine`'s registry, or "auto"."""
+ObjectiveName = Annotated[str, AfterValidator(_known(objective_names)), _choices(objective_names)]
 
 
 def one_line(text: str) -> str:
@@ -68,14 +60,14 @@ def one_line(text: str) -> str:
 
 
 def quantile_or_number(value: float | str) -> float | str:
-    """Refuse text that is no quantile from "q0" to "q1"."""
+    """Refuse text that is not a quantile from "q0" to "q1"."""
     if isinstance(value, str) and re.fullmatch(r"q(0(?:\.\d+)?|1(?:\.0+)?)", value) is None:
         raise ValueError(f"{value!r} is neither a number nor a quantile such as 'q0.3' (between q0 and q1)")
     return value
 
 
 def api_base_url(url: str) -> str:
-    """Refuse what is no http URL, what holds a secret, and the address of one route of the API."""
+    """Refuse text that is not an http URL, has a secret in it, or is the address of one route of the API."""
     wanted = "must be an http or https URL, such as https://api.openai.com/v1"
     try:
         parts = urlsplit(url)
@@ -92,7 +84,7 @@ def api_base_url(url: str) -> str:
 
 
 def environment_variable(name: str) -> str:
-    """Refuse what cannot name a variable; what seems to be the key itself is not repeated."""
+    """Refuse text that cannot name a variable; a key is not repeated."""
     if not name.strip():
         raise ValueError("the text is empty; give the name of the environment variable that holds the key")
     if _looks_like_a_key(name):
@@ -106,7 +98,7 @@ def environment_variable(name: str) -> str:
 
 
 def function_spec(spec: str | None) -> str | None:
-    """Refuse what is not of the form "module:function"."""
+    """Refuse text that does not have the form "module:function"."""
     if spec is not None and not all(part.strip() for part in (spec + ":").split(":")[:2]):
         raise ValueError('must be "module:function", or "none" for no verifier')
     return spec
@@ -114,4 +106,4 @@ def function_spec(spec: str | None) -> str | None:
 
 def _looks_like_a_key(name: str) -> bool:
     mixed = all(re.search(kind, name) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    return name.startswith(_KEY_BEGINNINGS) or len(name) > _NAME_LENGTH_MAX or (mixed and len(name) >= 20)
+    return name.startswith(_KEY_PREFIXES) or len(name) > 60 or (mixed and len(name) >= 20)

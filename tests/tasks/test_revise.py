@@ -7,12 +7,12 @@ import pytest
 
 from figa_core.config import (
     AdmissionConfig,
-    ModelPrice,
     RevisionBatchesConfig,
     RevisionConfig,
     RevisionPromptConfig,
     SpendingConfig,
 )
+from figa_core.config.revision import ModelPrice
 from figa_core.errors import LLMError, NothingToDoError, OpenRevisionsError, RefusedRevisionsError
 from figa_core.llm.budget import Price
 from figa_core.llm.doubts import Suspicion, beyond_chance

@@ -12,7 +12,7 @@ from figa_core.config.decisions import (
     Always,
     Decides,
     Within,
-    said,
+    mark_of,
     settings_of,
     values_in_id,
     values_within,
@@ -159,11 +159,11 @@ FIELDS = [
 @pytest.mark.parametrize(("section", "name"), FIELDS, ids=[f"{s.__name__}.{n}" for s, n in FIELDS])
 def test_every_setting_says_what_it_decides(section: type[Section], name: str) -> None:
     field = section.model_fields[name]
-    decides = said(field, Decides)
+    decides = mark_of(field, Decides)
     assert decides is not None, "say it in the declaration: Annotated[…, Decides.…]"
     if decides is Decides.NOTHING:
-        assert said(field, Always) is None
-        assert said(field, Within) is None
+        assert mark_of(field, Always) is None
+        assert mark_of(field, Within) is None
 
 
 # These were in no id at first.
@@ -238,7 +238,7 @@ def test_a_default_is_left_out_unless_it_was_always_there() -> None:
     assert [setting.section for setting in settings_of(whole)] == ["some"] * 6 + ["more"] * 6
 
 
-def test_what_says_nothing_counts_as_deciding() -> None:
+def test_a_field_without_a_mark_counts_as_deciding() -> None:
     class Silent(Section):
         field: int = 1
 

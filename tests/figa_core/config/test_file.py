@@ -85,7 +85,7 @@ def test_the_message_about_a_path_repeats_it(tmp_path: Path) -> None:
 def test_a_variable_in_a_path_is_not_taken_for_a_name(
     tmp_path: Path, section: str, field: str, path: str
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*is not filled in here"):
+    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*is not expanded here"):
         load(tmp_path, overrides={section: {field: path}})
 
 
