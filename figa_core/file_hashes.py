@@ -38,8 +38,7 @@ def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
 def unsealed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields given to `sealed`. Fields without a seal, from earlier releases, come back as they are.
 
-    Raises:
-        ValueError: the fields have changed since they were sealed.
+    Raises ValueError if the fields have changed since they were sealed.
     """
     rest = {name: value for name, value in fields.items() if name != "sha256"}
     if "sha256" in fields and fields["sha256"] != _seal(rest):

@@ -28,8 +28,7 @@ _KINDS = (
 def require_regular(path: Path) -> None:
     """Return if `path` is a file that can be read to its end, or a directory.
 
-    Raises:
-        OSError: it is something else, or does not exist; `strerror` is the reason in words.
+    Raises OSError if it is something else, or does not exist; `strerror` is the reason in words.
     """
     mode = path.stat().st_mode
     for is_kind, name in _KINDS:

@@ -60,7 +60,6 @@ class Message:
     content: str
 
     def as_dict(self) -> dict[str, str]:
-        """As chat templates and the OpenAI protocol expect it."""
         return {"role": self.role, "content": self.content}
 
 
@@ -118,11 +117,7 @@ class Revision:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Revision":
-        """From fields as in JSON.
-
-        Raises:
-            ValueError: a field is missing or unknown, or the status is.
-        """
+        """From fields as in JSON. Raises ValueError if a field is missing or unknown, or the status is."""
         try:
             return cls(**{**fields, "status": RevisionStatus(fields["status"])})
         except (KeyError, TypeError) as error:

@@ -47,7 +47,6 @@ class ReadSettings:
         return self.config
 
     def text(self) -> str:
-        """All problems in one message."""
         shown = [f"  {shortened(problem, 300)}" for problem in self.problems[:_PROBLEMS_SHOWN]]
         if len(self.problems) > _PROBLEMS_SHOWN:
             shown.append(f"  and {len(self.problems) - _PROBLEMS_SHOWN} more")
@@ -69,8 +68,7 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Pipeline
 def read_settings(path: Path, overrides: dict[str, Any] | None = None) -> ReadSettings:
     """As `load_config`, for callers that look for further problems.
 
-    Raises:
-        ConfigError: the file is missing or not TOML.
+    Raises ConfigError if the file is missing or not TOML.
     """
     data = _read_toml(path)
     for section, fields in (overrides or {}).items():
@@ -132,8 +130,7 @@ def _left(
 def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     """The config with every relative path taken from `base`, and "~" as the home directory.
 
-    Raises:
-        ConfigError: paths cannot exist; all are named.
+    Raises ConfigError if paths cannot exist; all are named.
     """
     if problems := [text for _, text in _path_problems(config.model_dump(), base)]:
         raise ConfigError(ReadSettings("the settings", None, tuple(problems)).text())

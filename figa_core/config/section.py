@@ -72,12 +72,10 @@ def takes(field: FieldInfo, kind: type) -> bool:
 
 
 def is_optional(field: FieldInfo) -> bool:
-    """Whether a field may be None."""
     return takes(field, type(None))
 
 
 def is_word_for_none(text: str) -> bool:
-    """Whether a text is a word for None."""
     return text.strip().casefold() in _WORDS_FOR_NOTHING
 
 

@@ -19,7 +19,6 @@ _ONE_LINE_MAX = 200
 
 
 def not_blank(text: str) -> str:
-    """Refuse a name that is empty or only spaces."""
     if not text.strip():
         raise ValueError("the text is empty; give a name")
     return text

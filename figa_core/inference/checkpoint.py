@@ -19,8 +19,7 @@ def checkpoint_dtype(model: Path) -> str:
 
     It is the one in config.json, or else the first floating-point weight's; "auto" without either.
 
-    Raises:
-        EngineError: there is no readable config.json in `model`.
+    Raises EngineError if there is no readable config.json in `model`.
     """
     for section in sections(read_config(model)):
         if dtype := section.get("dtype") or section.get("torch_dtype"):
@@ -37,8 +36,7 @@ def weights_bytes(model: Path) -> int:
 def model_size(model: Path) -> ModelSize:
     """How large a model is, for estimates of time.
 
-    Raises:
-        EngineError: there is no readable config.json in `model`.
+    Raises EngineError if there is no readable config.json in `model`.
     """
     size = weights_bytes(model)
     found = (section.get(name) for section in sections(read_config(model)) for name in _LAYERS)

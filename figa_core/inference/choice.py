@@ -85,7 +85,6 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Seconds until everything is done."""
         return self.start + self.work
 
 
@@ -131,7 +130,6 @@ def by_vllm(work: Work, model: ModelSize, device: Device, tokens_per_batch: int)
 
 
 def vllm_start_seconds(model: ModelSize, device: Device) -> float:
-    """Seconds until vLLM accepts work."""
     return device.vllm_start_s + model.weights_bytes / device.load_bytes_s
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 from figa_core.errors import EngineError
@@ -73,13 +72,11 @@ class Engine:
     def generator(self, _settings: Generating, _scratch: Path, /) -> Generator:
         """A generator with these settings, which may keep files in the scratch folder.
 
-        Raises:
-            EngineError: the model cannot be used, or this engine does not generate.
+        Raises EngineError if the model cannot be used, or this engine does not generate.
         """
         raise EngineError(f"{type(self).__name__} only scores; set generation.engine to another one.")
 
     def scorer(self, _settings: Scoring, _scratch: Path, /) -> Scorer:
-        """A scorer; see `generator`."""
         raise EngineError(f"{type(self).__name__} only generates; set reward.engine to another one.")
 
     def is_up(self, _settings: Generating | Scoring, /) -> bool:
@@ -95,9 +92,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -115,20 +110,17 @@ _factories: dict[str, Factory] = {
 
 
 def register_engine(name: str, factory: Factory) -> None:
-    """Let the configuration name this engine."""
     _factories[name] = factory
 
 
 def engine_names() -> tuple[str, ...]:
-    """The names that the configuration may use."""
     return (AUTO, *_factories)
 
 
 def open_engine(name: str, tell: Tell = lambda _: None) -> Engine:
     """The engine of this name, not `AUTO`.
 
-    Raises:
-        EngineError: there is none, or it cannot run on this machine.
+    Raises EngineError if there is none, or it cannot run on this machine.
     """
     if name not in _factories:
         raise EngineError(f"no engine is called {name!r}; there are {', '.join(engine_names())}.")

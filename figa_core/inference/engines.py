@@ -3,7 +3,6 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from figa_core.errors import UnknownHeadError
 from figa_core.inference.checkpoint import model_size
@@ -43,7 +42,6 @@ class Engines:
         return self._engine(self._resolved(name, settings, work), settings).generator(settings, scratch)
 
     def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
-        """See `generator`."""
         try:
             return self._engine(self._resolved(name, settings, work), settings).scorer(settings, scratch)
         except UnknownHeadError:
@@ -60,9 +58,7 @@ class Engines:
     def __enter__(self) -> "Engines":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def _is_up(self, name: str, settings: Generating | Scoring) -> bool:

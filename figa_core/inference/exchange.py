@@ -31,7 +31,6 @@ SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64()), ("fail
 
 
 def shard_name(index: int) -> str:
-    """The file name of shard `index`."""
     return f"shard-{index:06d}.parquet"
 
 
@@ -49,13 +48,11 @@ def read_shard(path: Path, schema: pa.Schema) -> list[list[Any]]:
 
 
 def write_generation_requests(path: Path, requests: Sequence[GenerationRequest]) -> None:
-    """One shard of prompts, tokenized."""
     columns = [[r.request_id for r in requests], [r.prompt_ids for r in requests], [r.seed for r in requests]]
     write_shard(path, columns, GENERATION_REQUESTS)
 
 
 def read_generations(path: Path) -> list[Generation | RowFailure]:
-    """One shard of samples."""
     return [
         Generation(key, tuple(ids), FinishReason(finish)) if failure is None else RowFailure(key, failure)
         for key, ids, finish, failure in zip(*read_shard(path, GENERATIONS), strict=True)
@@ -63,7 +60,6 @@ def read_generations(path: Path) -> list[Generation | RowFailure]:
 
 
 def write_scoring_requests(path: Path, requests: Sequence[ScoringRequest]) -> None:
-    """One shard of texts to score, tokenized."""
     write_shard(path, [[r.subject_id for r in requests], [r.token_ids for r in requests]], SCORING_REQUESTS)
 
 

@@ -40,8 +40,7 @@ class TransformersGenerator:
     def __init__(self, settings: Generating) -> None:
         """`settings.tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch.
 
-        Raises:
-            EngineError: the model cannot be loaded whole, with everything that is wrong with it.
+        Raises EngineError if the model cannot be loaded whole, with everything that is wrong with it.
         """
         require_model(settings.model, ModelRole.POLICY)
         self._model = _load(AutoModelForCausalLM, settings.model)

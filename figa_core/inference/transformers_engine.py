@@ -14,7 +14,6 @@ class TransformersEngine(Engine):
         """Nothing is started."""
 
     def generator(self, settings: Generating, _scratch: Path) -> Generator:
-        """See `Engine`."""
         from figa_core.inference.transformers import TransformersGenerator
 
         return TransformersGenerator(settings)

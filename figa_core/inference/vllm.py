@@ -32,8 +32,7 @@ class VllmEngine(Engine):
     def __init__(self, tell: Tell = lambda _: None, *, python: Path | None = None) -> None:
         """`tell` gets a line whenever a worker starts; `python` is by default `require_vllm_python()`.
 
-        Raises:
-            EngineError: there is no environment with vLLM.
+        Raises EngineError if there is no environment with vLLM.
         """
         self.python = python or require_vllm_python()
         self.keeper = VllmKeeper(on_start=self._tell_start)
@@ -42,8 +41,7 @@ class VllmEngine(Engine):
     def generator(self, settings: Generating, scratch: Path) -> "VllmGenerator":
         """See `Engine`; `scratch` holds the shards while rows are generated, and keeps the worker's log.
 
-        Raises:
-            EngineError: the model is not whole; vLLM would run on uninitialised memory.
+        Raises EngineError if the model is not whole; vLLM would run on uninitialised memory.
         """
         require_model(settings.model, ModelRole.POLICY)
         return VllmGenerator(self, settings, scratch)
@@ -58,7 +56,6 @@ class VllmEngine(Engine):
         return self.keeper.is_up(self.python, worker_engine(settings))
 
     def close(self) -> None:
-        """End the worker."""
         self.keeper.end()
 
     def _tell_start(self, model: str) -> None:
@@ -72,8 +69,7 @@ def worker_engine(settings: Generating | Scoring) -> WorkerEngine:
     The dtype is the checkpoint's, as with transformers: vLLM's "auto" converts float32 to bfloat16, and then
     tokens and rewards differ between the engines.
 
-    Raises:
-        EngineError: the model has no readable config.json.
+    Raises EngineError if the model has no readable config.json.
     """
     return {
         "task": settings.task,

@@ -60,8 +60,7 @@ class VllmKeeper:
     ) -> Iterator["VllmWorker"]:
         """The worker for `engine`. It stays up after the context, unless an exception ends that.
 
-        Raises:
-            EngineError: `python` cannot be started.
+        Raises EngineError if `python` cannot be started.
         """
         worker = self._take(python, engine, threads, log_path)
         with followed(worker.log_path, _LOGGER):
@@ -131,14 +130,12 @@ class VllmWorker:
         return (self._python, self._engine) == (python, dict(engine))
 
     def is_running(self) -> bool:
-        """Whether its process exists."""
         return self._process is not None and self._process.exit_code is None
 
     def start(self) -> None:
         """Start the process. It can be sent jobs while it loads the model.
 
-        Raises:
-            EngineError: the interpreter cannot be started.
+        Raises EngineError if the interpreter cannot be started.
         """
         _LOGGER.info("vLLM starts for %s; full log: %s", self._engine["model"], self.log_path)
         environment = child_environment(**_ENVIRONMENT)
@@ -160,8 +157,7 @@ class VllmWorker:
     def wait_for(self, path: Path) -> None:
         """Return when `path` exists.
 
-        Raises:
-            EngineError: the worker ended without it; the message holds the end of its log.
+        Raises EngineError if the worker ended without it; the message holds the end of its log.
         """
         worker = self._running
         if not worker.wait_until(path.exists):
@@ -171,7 +167,6 @@ class VllmWorker:
             )
 
     def stop(self) -> None:
-        """End it."""
         if self._process is not None:
             self._process.stop()
 

@@ -20,8 +20,7 @@ def find_vllm_python() -> Path | None:
 
     It is $FIGA_VLLM_PYTHON, or in a `.venv-vllm` beside this environment, in the working directory or above.
 
-    Raises:
-        EngineError: $FIGA_VLLM_PYTHON is not an interpreter that has vLLM.
+    Raises EngineError if $FIGA_VLLM_PYTHON is not an interpreter that has vLLM.
     """
     named = os.environ.get(PYTHON_VARIABLE)
     if named:

@@ -30,8 +30,7 @@ class Child:
     ) -> None:
         """Start it. The default `environment` is `child_environment()`; `takes_input` allows `send`.
 
-        Raises:
-            OSError: it cannot be started, or the log cannot be written.
+        Raises OSError if it cannot be started, or the log cannot be written.
         """
 
         def start() -> subprocess.Popen[bytes]:
@@ -50,8 +49,7 @@ class Child:
         self.pid = self._process.pid
 
     @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
+    def exit_code(self) -> int | None:  # None while it runs
         return self._process.poll()
 
     def wait_until(
@@ -59,8 +57,7 @@ class Child:
     ) -> bool:
         """Wait; return whether `is_done` before the process ended and before the timeout.
 
-        Raises:
-            InterruptedRunError: the run was asked to stop.
+        Raises InterruptedRunError if the run was asked to stop.
         """
         deadline = time.monotonic() + timeout_s
         while not is_done():

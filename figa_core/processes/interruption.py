@@ -59,7 +59,6 @@ def request(number: int = signal.SIGINT) -> None:
 
 
 def requested() -> bool:
-    """Whether this process was asked to stop."""
     return _state.number is not None
 
 
@@ -197,7 +196,6 @@ def raise_as(make: Callable[[int], BaseException]) -> None:
 
 
 def on_signal(number: int, _frame: FrameType | None = None) -> None:
-    """The handler; see the module's docstring."""
     if _state.number is not None:
         if is_another(None):
             end_at_once(number)

@@ -20,7 +20,6 @@ class Metric(StrEnum):
 
     @property
     def decimals(self) -> int:
-        """Decimals shown."""
         return 1 if self is Metric.VERIFIER else 2
 
     @property

@@ -5,11 +5,11 @@ nevertheless, such as a password in a URL or a key under some field name, are ma
 """
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel
+from figa_core.config import PipelineConfig
 
 MASK = "•••"
 LIBRARIES = (
@@ -22,15 +22,12 @@ _SECRET_NAMES = (
 )  # fmt: skip
 
 
-def configuration_sections(config: BaseModel) -> dict[str, dict[str, str]]:
-    """Section → setting → value as text; a field outside any section comes under "general"."""
-    sections: dict[str, dict[str, str]] = {}
-    for name, value in config.model_dump(mode="json").items():
-        if isinstance(value, Mapping):
-            sections[name] = {str(key): setting_text(str(key), item) for key, item in value.items()}
-        else:
-            sections.setdefault("general", {})[name] = setting_text(name, value)
-    return sections
+def configuration_sections(config: PipelineConfig) -> dict[str, dict[str, str]]:
+    """Section → setting → value as text."""
+    return {
+        section: {name: setting_text(name, value) for name, value in settings.items()}
+        for section, settings in config.model_dump(mode="json").items()
+    }
 
 
 def setting_text(name: str, value: object) -> str:

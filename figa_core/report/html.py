@@ -124,7 +124,6 @@ class _Card(NamedTuple):
 
 
 def _cards(data: ReportData) -> list[_Card]:
-    """The few most important figures."""
     cards = []
     if data.base is not None and data.main is not None:
         changes = {metric: difference(data.base, data.main, metric) for metric in Metric}

@@ -41,8 +41,7 @@ def _agreement(prefix: str, whole: str) -> int:
 def merge_spans(pieces: Sequence[str], classes: Sequence[int]) -> tuple[Span, ...]:
     """Join neighbours of one edit class. A character whose tokens differ counts as edited.
 
-    Raises:
-        ValueError: `pieces` and `classes` differ in length, or a class is unknown.
+    Raises ValueError if `pieces` and `classes` differ in length, or a class is unknown.
     """
     if len(pieces) != len(classes):
         raise ValueError(

@@ -179,7 +179,6 @@ def _remove_abandoned(final: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build and print the figures."""
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.build", description="Build the sandbox.")
     parser.add_argument("--root", type=Path, required=True, help="directory that holds sandboxes")
     parser.add_argument("--prompts", type=int, default=DEFAULT_RECIPE.n_prompts)

@@ -25,7 +25,6 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """One update of every matrix."""
         for group in self.param_groups:
             update_NRC = torch.stack([_wide(self._momentum(parameter)) for parameter in group["params"]])
             for parameter, change_RC in zip(group["params"], _orthogonalised(update_NRC), strict=True):
@@ -80,7 +79,6 @@ class Trainer:
         return self._step / self._steps
 
     def step(self, loss: Tensor) -> None:
-        """Backward and update."""
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 1.0, error_if_nonfinite=True)
         warmup = min(1.0, (self._step + 1) / _WARMUP_STEPS)

@@ -49,12 +49,8 @@ class Graded:
     faulty_spans: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Preference:
-    """Two replies to one request; `better` costs less than `worse`."""
-
-    better: Graded
-    worse: Graded
+Preference = tuple[Graded, Graded]
+"""Two replies to one request: the better one costs less than the worse one."""
 
 
 def preferences(rng: random.Random) -> Iterator[Preference]:
@@ -70,7 +66,7 @@ def preferences(rng: random.Random) -> Iterator[Preference]:
         messages = write_request(facts, rng)
         better = _write(messages, facts, shared, rng)
         worse = _write(messages, facts, (*shared, *added), rng)
-        yield Preference(better, _with_noise(worse, facts, rng) if rng.random() < NOISE_SHARE else worse)
+        yield better, _with_noise(worse, facts, rng) if rng.random() < NOISE_SHARE else worse
 
 
 def single_fault_pairs(rng: random.Random, kind: FaultKind) -> Iterator[Preference]:
@@ -78,7 +74,7 @@ def single_fault_pairs(rng: random.Random, kind: FaultKind) -> Iterator[Preferen
     while True:
         facts = sample_facts(rng)
         messages = write_request(facts, rng)
-        yield Preference(_write(messages, facts, (), rng), _write(messages, facts, (kind,), rng))
+        yield _write(messages, facts, (), rng), _write(messages, facts, (kind,), rng)
 
 
 def short_replies(rng: random.Random) -> Iterator[Graded]:

@@ -32,7 +32,6 @@ class RewardBatch:
 
 
 def collate(tokenizer: PreTrainedTokenizerFast, replies: Sequence[Graded]) -> RewardBatch:
-    """Encode and pad a batch."""
     ids, faulty, right, in_reply = zip(*(_encoded(tokenizer, reply) for reply in replies), strict=True)
     faulty_BT = padded(faulty)
     begun_BT = faulty_BT.clone()

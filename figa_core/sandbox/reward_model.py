@@ -104,8 +104,8 @@ def held_out_accuracies(
         judged[f"reward_accuracy_{kind}"] = list(pairs)
     figures = {}
     for name, pairs in judged.items():
-        better = rewards(model, tokenizer, [(pair.better.messages, pair.better.text) for pair in pairs])
-        worse = rewards(model, tokenizer, [(pair.worse.messages, pair.worse.text) for pair in pairs])
+        better = rewards(model, tokenizer, [(better.messages, better.text) for better, _ in pairs])
+        worse = rewards(model, tokenizer, [(worse.messages, worse.text) for _, worse in pairs])
         figures[name] = sum(map(float.__gt__, better, worse)) / len(pairs)
     return figures
 
@@ -140,11 +140,11 @@ def _whole_batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> It
     while True:
         drawn = list(islice(pairs, _PAIRS_PER_BATCH * BUCKET_BATCHES))
         for batch in shuffled_batches(drawn, _PAIRS_PER_BATCH, _length, rng):
-            yield collate(tokenizer, [reply for pair in batch for reply in (pair.better, pair.worse)])
+            yield collate(tokenizer, [reply for pair in batch for reply in pair])
 
 
 def _length(pair: Preference) -> int:
-    return max(len(pair.better.text), len(pair.worse.text))
+    return max(len(reply.text) for reply in pair)
 
 
 def _loss(model: LlamaForSequenceClassification, heads: _AuxiliaryHeads, batch: RewardBatch) -> Tensor:

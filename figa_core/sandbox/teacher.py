@@ -49,7 +49,6 @@ class Teacher:
         self._log = None if options.log is None else _open_log(options.log)
 
     def app(self) -> Starlette:
-        """The ASGI application."""
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
@@ -156,7 +155,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until killed."""
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()
     options = _parse(arguments)

@@ -4,7 +4,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from figa_core.errors import EngineError
@@ -50,7 +49,6 @@ class TeacherProcess:
 
     @property
     def base_url(self) -> str:
-        """The openai client's `base_url`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
@@ -67,14 +65,13 @@ class TeacherProcess:
     def start(self) -> Self:
         """Start the server and wait until it listens.
 
-        Raises:
-            EngineError: it ended or did not listen in time; the message has the end of its output.
+        Raises EngineError if it ended or did not listen in time; the message has the end of its output.
         """
         self._port_file.unlink(missing_ok=True)
         self._process = Child(self._command, self._errors, environment=self._environment)
         if not self._process.wait_until(self._port_file.exists, timeout_s=_START_TIMEOUT_S):
             output = self._process.log_tail()
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise EngineError(f"the sandbox teacher did not start ({' '.join(self._command)}): {output}")
         self._port = int(self._port_file.read_text(encoding="ascii"))
         return self
@@ -88,8 +85,6 @@ class TeacherProcess:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._directory.cleanup()

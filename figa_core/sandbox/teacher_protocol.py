@@ -98,7 +98,6 @@ def error(
 
 
 def wrong_key() -> Response:
-    """401."""
     return error(401, "Incorrect API key provided.", code="invalid_api_key")
 
 

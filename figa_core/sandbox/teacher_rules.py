@@ -80,7 +80,6 @@ class SlidingWindow:
         self._tokens = 0
 
     def count(self, now: float, tokens: int) -> None:
-        """Count an admitted request."""
         self._entries.append((now, tokens))
         self._tokens += tokens
 

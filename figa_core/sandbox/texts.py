@@ -54,5 +54,4 @@ def sentence_key(sentence: str) -> str:
 
 
 def is_finished(text: str) -> bool:
-    """Whether the text ends as a sentence does."""
     return text.rstrip().endswith((".", "!", "?"))

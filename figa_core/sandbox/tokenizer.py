@@ -67,7 +67,6 @@ def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerFast) -> int:
-    """The id of `<|end|>`."""
     return token_id(tokenizer.backend_tokenizer.token_to_id(_END_OF_TURN))
 
 

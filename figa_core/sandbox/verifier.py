@@ -43,12 +43,10 @@ def verify(messages: Sequence[Message], text: str) -> float:
 
 
 def is_rude(sentence: str) -> bool:
-    """Whether a sentence insults."""
     return _RUDE.search(sentence) is not None
 
 
 def has_greeting(text: str) -> bool:
-    """Whether the text opens with a salutation."""
     return _GREETING.match(text) is not None
 
 

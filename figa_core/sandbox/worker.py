@@ -86,7 +86,6 @@ def _reporter(name: str, directory: Path) -> Callable[[int, int], None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make one model."""
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.worker")

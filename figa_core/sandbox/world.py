@@ -65,7 +65,6 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The sentences joined by single spaces."""
         return " ".join(self.sentences)
 
 
@@ -107,7 +106,6 @@ def plan_reply(style: Style, rng: random.Random) -> ReplyPlan:
 
 
 def good_reply(facts: Facts, rng: random.Random, style: Style = v.WRITER_STYLE) -> Reply:
-    """A reply without faults."""
     return with_faults(facts, plan_reply(style, rng), (), rng)
 
 

@@ -64,9 +64,9 @@ def test_replies_are_short_enough_for_small_models(draw_case):
 
 def test_a_better_reply_costs_less_and_a_single_fault_costs_one():
     rng = random.Random(0)
-    assert all(pair.better.cost < pair.worse.cost for pair in islice(preferences(rng), 200))
+    assert all(better.cost < worse.cost for better, worse in islice(preferences(rng), 200))
     for kind in FaultKind:
-        for pair in islice(single_fault_pairs(rng, kind), 20):
-            assert (pair.better.cost, pair.worse.cost) == (0, 1)
-            assert pair.better.faulty_spans == ()
-            assert bool(pair.worse.faulty_spans) == (kind is not FaultKind.NO_CLOSING)
+        for better, worse in islice(single_fault_pairs(rng, kind), 20):
+            assert (better.cost, worse.cost) == (0, 1)
+            assert better.faulty_spans == ()
+            assert bool(worse.faulty_spans) == (kind is not FaultKind.NO_CLOSING)
