@@ -1,20 +1,21 @@
 """Marks what each setting decides, in its declaration; the ids of runs and revisions follow from that.
 
-    max_edit_share: Annotated[float, Decides.ROWS] = Field(default=0.8, …)
-    held_out_share: Annotated[float, Decides.ROWS, Always()] = Field(default=0.1, …)
-    top_p: Annotated[float, Decides.ROWS, Within("generator")] = Field(default=1.0, …)
-    processes: Annotated[int, Decides.NOTHING] = Field(default=1, …)
+    max_edit_share: float = rows(0.8, "Above this share of edited words …", gt=0, le=1)
+    held_out_share: float = rows(0.1, "Share of prompts kept …", Always(), ge=0, lt=1)
+    top_p: float = rows(1.0, "Sample from …", Within("generator"), gt=0, le=1)
+    processes: int = nothing(1, "Ranks on this machine …", ge=1)
 
 A setting that decides something is part of the run's id, but only if it is not at its default, so that a new
 setting changes no stored run's id. `Always` and `Within` mark settings that have been part of it in another
 way since the first release.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from figa_core.config.section import Section
@@ -44,6 +45,22 @@ class Within:
     """Part of the id through this part of it, which is an id or a file's content."""
 
     part: Part
+
+
+def _declaration(decides: Decides) -> Callable[..., Any]:
+    def declare(default: Any, description: str, *marks: object, **bounds: Any) -> Any:
+        field = Field(default=default, description=description, **bounds)
+        field.metadata += [decides, *marks]
+        return field
+
+    return declare
+
+
+rows = _declaration(Decides.ROWS)
+"""Declares a setting: its default (`...` if it is required), its description, its marks and its bounds."""
+models = _declaration(Decides.MODELS)
+judgement = _declaration(Decides.JUDGEMENT)
+nothing = _declaration(Decides.NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""How responses are revised, and what that may cost."""
+"""How responses are revised, and the budget for it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from figa_core.config.decisions import Decides, Within
+from figa_core.config.decisions import Decides, Within, nothing, rows
 from figa_core.config.section import Section
 from figa_core.config.values import TOKENS_MAX, Name, api_base_url, environment_variable
 
@@ -15,89 +15,71 @@ OptionalRequestField = Literal["max_tokens", "stream"]
 class RevisionConfig(Section):
     """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
 
-    base_url: Annotated[str, AfterValidator(api_base_url), Decides.NOTHING] = Field(
-        default="https://api.openai.com/v1", description="Any OpenAI-compatible endpoint."
+    base_url: Annotated[str, AfterValidator(api_base_url)] = nothing(
+        "https://api.openai.com/v1", "Any OpenAI-compatible endpoint."
     )
-    model: Annotated[Name, Decides.ROWS, Within("reviser")] = Field(description="The provider's model name.")
-    api_key_env: Annotated[str, AfterValidator(environment_variable), Decides.NOTHING] = Field(
-        default="OPENAI_API_KEY", description="Name of the environment variable that holds the key."
+    model: Name = rows(..., "The provider's model name.", Within("reviser"))
+    api_key_env: Annotated[str, AfterValidator(environment_variable)] = nothing(
+        "OPENAI_API_KEY", "Name of the environment variable that holds the key."
     )
-    requests_per_minute: Annotated[float, Decides.NOTHING] = Field(
-        default=500, gt=0, description="What the provider permits."
+    requests_per_minute: float = nothing(500, "What the provider permits.", gt=0)
+    tokens_per_minute: float = nothing(200_000, "What the provider permits, prompt and answer.", gt=0)
+    max_concurrency: int = nothing(
+        256, "Most concurrent calls; below it latency × rate decides.", ge=1, le=4096
     )
-    tokens_per_minute: Annotated[float, Decides.NOTHING] = Field(
-        default=200_000, gt=0, description="What the provider permits, prompt and answer."
-    )
-    max_concurrency: Annotated[int, Decides.NOTHING] = Field(
-        default=256, ge=1, le=4096, description="Most calls under way; below it they follow latency × rate."
-    )
-    max_attempts: Annotated[int, Decides.NOTHING] = Field(
-        default=5, ge=1, le=20, description="Attempts a row gets; a 429 uses up none."
-    )
-    timeout_s: Annotated[float, Decides.NOTHING] = Field(
-        default=60, gt=0, le=86_400, description="Seconds for one request."
-    )
-    temperature: Annotated[float | None, Decides.ROWS, Within("reviser")] = Field(
-        default=0.0,
+    max_attempts: int = nothing(5, "Attempts per row; a 429 does not count.", ge=1, le=20)
+    timeout_s: float = nothing(60, "Seconds for one request.", gt=0, le=86_400)
+    temperature: float | None = rows(
+        0.0,
+        'Of the reviser; 0 is greedy; "none" sends none, for models without a temperature.',
+        Within("reviser"),
         ge=0,
         le=2,
-        description='Of the reviser; 0 is greedy; "none" sends none, for models that take no temperature.',
     )
-    max_tokens: Annotated[int, Decides.ROWS, Within("reviser")] = Field(
-        default=1024, ge=1, le=TOKENS_MAX, description="Longest revision, in tokens."
-    )
+    max_tokens: int = rows(1024, "Longest revision, in tokens.", Within("reviser"), ge=1, le=TOKENS_MAX)
 
 
 class RevisionPromptConfig(Section):
-    """What the reviser is told, and which of its answers are revisions."""
+    """The reviser's instructions, and which of its answers count as revisions."""
 
-    with_reference: Annotated[Path | None, Decides.ROWS, Within("templates")] = Field(
-        default=None,
-        description='Jinja2 template for rows with a reference; "none" for the built-in one.',
+    with_reference: Path | None = rows(
+        None, 'Jinja2 template for rows with a reference; "none" for the built-in one.', Within("templates")
     )
-    without_reference: Annotated[Path | None, Decides.ROWS, Within("templates")] = Field(
-        default=None, description='The one for rows without a reference; "none" for the built-in one.'
+    without_reference: Path | None = rows(
+        None, 'The one for rows without a reference; "none" for the built-in one.', Within("templates")
     )
-    structured_output: Annotated[bool, Decides.NOTHING] = Field(
-        default=True, description="Ask for JSON; an endpoint that refuses is asked for plain text."
-    )
-    leave_out: Annotated[tuple[OptionalRequestField, ...], Decides.NOTHING] = Field(
-        default=(),
-        description="Fields of the request that the endpoint does not take: max_tokens, stream. Without this "
+    structured_output: bool = nothing(True, "Ask for JSON; an endpoint that refuses is asked for plain text.")
+    leave_out: tuple[OptionalRequestField, ...] = nothing(
+        (),
+        "Request fields that the endpoint does not accept: max_tokens, stream. Without this "
         "the first refusal shows it. For temperature and JSON: temperature, structured_output.",
     )
-    max_edit_share: Annotated[float, Decides.ROWS] = Field(
-        default=0.8, gt=0, le=1, description="Above this share of edited words an answer is a rewrite."
-    )
-    asked_again_max: Annotated[int, Decides.ROWS] = Field(
-        default=1, ge=0, le=5, description="Times an unfit answer is asked for again, with the reason."
-    )
+    max_edit_share: float = rows(0.8, "Above this share of edited words an answer is a rewrite.", gt=0, le=1)
+    asked_again_max: int = rows(1, "Times an unfit answer is asked for again, with the reason.", ge=0, le=5)
 
 
 class RevisionBatchesConfig(Section):
-    """How the rows are dealt to task runs, and how many may stay without an answer."""
+    """How rows are split over task runs, and how many may stay without an answer."""
 
-    rows: Annotated[int, Decides.NOTHING] = Field(default=1000, ge=1, description="Rows of one task run.")
-    failed_share_max: Annotated[float, Decides.NOTHING] = Field(
-        default=0.01,
+    rows: int = nothing(1000, "Rows of one task run.", ge=1)
+    failed_share_max: float = nothing(
+        0.01,
+        "Share of rows that may stay without an answer (failed for now, or over the budget) "
+        "before the run ends Failed instead of continuing to weigh and train; 0: none may.",
         ge=0,
         le=1,
-        description="Share of rows that may stay without an answer (failed for now, or over the budget) "
-        "before the run ends Failed instead of going on to weigh and train; 0 for not one.",
     )
-    refused_share_max: Annotated[float, Decides.NOTHING] = Field(
-        default=0.2,
-        ge=0,
-        le=1,
-        description="Share of rows that may be refused for good (a content filter, a prompt that is too "
+    refused_share_max: float = nothing(
+        0.2,
+        "Share of rows that may be refused for good (a content filter, a prompt that is too "
         "long) before the run ends Failed.",
+        ge=0,
+        le=1,
     )
-    drain_s: Annotated[float, Decides.NOTHING] = Field(
-        default=15.0, ge=0, description="Seconds for calls under way when the run is stopped."
-    )
-    shared_limit: Annotated[str | None, Decides.NOTHING] = Field(
-        default=None,
-        description="Name of Prefect limits shared by several runs, which `python -m deployments.limits` "
+    drain_s: float = nothing(15.0, "Seconds to wait for running calls when the run is stopped.", ge=0)
+    shared_limit: str | None = nothing(
+        None,
+        "Name of Prefect limits shared by several runs, which `python -m deployments.limits` "
         'creates; "none" for limits of this run alone.',
     )
 
@@ -105,17 +87,15 @@ class RevisionBatchesConfig(Section):
 class ModelPrice(Section):
     """A model's price, as its provider states it."""
 
-    usd_per_million_prompt_tokens: Annotated[float, Decides.NOTHING] = Field(ge=0, description="US dollars.")
-    usd_per_million_completion_tokens: Annotated[float, Decides.NOTHING] = Field(
-        ge=0, description="US dollars."
-    )
+    usd_per_million_prompt_tokens: float = nothing(..., "US dollars.", ge=0)
+    usd_per_million_completion_tokens: float = nothing(..., "US dollars.", ge=0)
 
 
 class SpendingConfig(Section):
-    """What the reviser's calls cost, and what a run may spend on them."""
+    """Prices of the reviser's calls, and a run's budget for them."""
 
-    budget_usd: Annotated[float | None, Decides.NOTHING] = Field(
-        default=None, gt=0, description='Hard cap on what this run\'s rows may cost; "none" for no cap.'
+    budget_usd: float | None = nothing(
+        None, 'Hard cap on what this run\'s rows may cost; "none" for no cap.', gt=0
     )
     prices: Annotated[dict[str, ModelPrice], Decides.NOTHING] = Field(
         default_factory=dict, description="By model name; a budget needs the price of revision.model."

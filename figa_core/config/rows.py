@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from figa_core.config.decisions import Always, Decides, Within
+from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, EngineName, Name, one_line, quantile_or_number
 from figa_core.inference.engine import AUTO
@@ -17,127 +17,82 @@ Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
 class WorkspaceConfig(Section):
     """Where everything of this workspace is kept: database, journal, shards, trainings, report."""
 
-    path: Annotated[Path, Decides.NOTHING] = Field(
-        description="Directory of the workspace; created when missing."
+    path: Path = nothing(..., "Directory of the workspace; created when missing.")
+    name: Annotated[str, AfterValidator(one_line)] = nothing(
+        "figa", "Shown in flow-run names and in the report."
     )
-    name: Annotated[str, AfterValidator(one_line), Decides.NOTHING] = Field(
-        default="figa", description="Shown in flow-run names and in the report."
-    )
-    note: Annotated[str, Decides.NOTHING] = Field(
-        default="", description="Shown in the report; what a reader should know."
-    )
-    lease_timeout_s: Annotated[float, Decides.NOTHING] = Field(
-        default=0.0, ge=0, description="Seconds to wait for a workspace another run holds."
-    )
+    note: str = nothing("", "Shown in the report; what a reader should know.")
+    lease_timeout_s: float = nothing(0.0, "Seconds to wait for a workspace that another run holds.", ge=0)
 
 
 class PromptsConfig(Section):
     """The file of prompts, and which of its fields mean what."""
 
-    path: Annotated[Path, Decides.ROWS, Within("prompts")] = Field(
-        description="JSONL, a JSON array (each also as .gz) or Parquet, one prompt a row; or a directory of "
-        "such files."
+    path: Path = rows(
+        ...,
+        "JSONL, a JSON array (each also as .gz) or Parquet, one prompt per row; or a directory of such files.",
+        Within("prompts"),
     )
-    prompt_field: Annotated[Name, Decides.ROWS, Always()] = Field(
-        default="prompt", description="Field with plain text, or a list of chat messages."
-    )
-    reference_field: Annotated[str | None, Decides.ROWS, Always()] = Field(
-        default="reference",
-        description='Field with the reference answer Y, which a row may lack; "none" for no field.',
+    prompt_field: Name = rows("prompt", "Field with plain text, or a list of chat messages.", Always())
+    reference_field: str | None = rows(
+        "reference", 'Field with the reference answer Y, which a row may lack; "none" for no field.', Always()
     )
     # An empty one was always the same as none, and is part of the id of runs that have it.
-    system_prompt: Annotated[str | None, EMPTY_IS_A_VALUE, Decides.ROWS, Always()] = Field(
-        default=None, description='Put before prompts that are plain text; "none" for nothing.'
+    system_prompt: str | None = rows(
+        None, 'Put before prompts that are plain text; "none" for nothing.', EMPTY_IS_A_VALUE, Always()
     )
-    held_out_share: Annotated[float, Decides.ROWS, Always()] = Field(
-        default=0.1, ge=0, lt=1, description="Share of prompts kept for evaluation only."
+    held_out_share: float = rows(0.1, "Share of prompts kept for evaluation only.", Always(), ge=0, lt=1)
+    max_prompt_tokens: int = rows(
+        2048, "Longer prompts are left out, with the reason.", Always(), ge=1, le=TOKENS_MAX
     )
-    max_prompt_tokens: Annotated[int, Decides.ROWS, Always()] = Field(
-        default=2048, ge=1, le=TOKENS_MAX, description="Longer prompts are left out, with the reason."
-    )
-    limit: Annotated[int | None, Decides.ROWS, Always()] = Field(
-        default=None, ge=1, description='Read only so many rows; "none" for all.'
-    )
+    limit: int | None = rows(None, 'Read at most this many rows; "none" for all.', Always(), ge=1)
 
 
 class GenerationConfig(Section):
     """How the model to align is sampled."""
 
-    model: Annotated[Path, Decides.ROWS, Within("generator")] = Field(
-        description="Hugging Face model directory of the model to align."
+    model: Path = rows(..., "Hugging Face model directory of the model to align.", Within("generator"))
+    engine: EngineName = nothing(
+        AUTO, "vllm, transformers, or auto: whichever finishes sooner, including vLLM's start."
     )
-    engine: Annotated[EngineName, Decides.NOTHING] = Field(
-        default=AUTO,
-        description="vllm, transformers, or auto: whichever is done sooner, with vLLM's start counted.",
+    samples_per_prompt: int = rows(1, "Samples of every training prompt.", Always(), ge=1, le=64)
+    temperature: float = rows(1.0, "0 is greedy.", Within("generator"), ge=0)
+    top_p: float = rows(
+        1.0, "Sample from the most likely tokens of this total probability.", Within("generator"), gt=0, le=1
     )
-    samples_per_prompt: Annotated[int, Decides.ROWS, Always()] = Field(
-        default=1, ge=1, le=64, description="Samples of every training prompt."
-    )
-    temperature: Annotated[float, Decides.ROWS, Within("generator")] = Field(
-        default=1.0, ge=0, description="0 is greedy."
-    )
-    top_p: Annotated[float, Decides.ROWS, Within("generator")] = Field(
-        default=1.0, gt=0, le=1, description="Sample from the most likely tokens of this total probability."
-    )
-    max_tokens: Annotated[int, Decides.ROWS, Within("generator")] = Field(
-        default=512, ge=1, le=TOKENS_MAX, description="Longest response, in tokens."
-    )
-    seed: Annotated[int, Decides.ROWS, Within("generator")] = Field(
-        default=0, ge=0, description="Change it to sample anew."
-    )
-    rows_per_shard: Annotated[int, Decides.NOTHING] = Field(
-        default=2000, ge=1, description="Rows made durable together."
-    )
-    gpu_memory_share: Annotated[float, Decides.NOTHING] = Field(
-        default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
-    )
+    max_tokens: int = rows(512, "Longest response, in tokens.", Within("generator"), ge=1, le=TOKENS_MAX)
+    seed: int = rows(0, "Change it to sample anew.", Within("generator"), ge=0)
+    rows_per_shard: int = nothing(2000, "Rows made durable together.", ge=1)
+    gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)
 
 
 class RewardConfig(Section):
     """The reward model: a sequence classifier with one label; its raw logit is the reward."""
 
-    model: Annotated[Path, Decides.ROWS, Within("scorer")] = Field(
-        description="Hugging Face model directory of the reward model."
+    model: Path = rows(..., "Hugging Face model directory of the reward model.", Within("scorer"))
+    engine: EngineName = nothing(
+        AUTO, "vllm, transformers, or auto: whichever finishes sooner, including vLLM's start."
     )
-    engine: Annotated[EngineName, Decides.NOTHING] = Field(
-        default=AUTO,
-        description="vllm, transformers, or auto: whichever is done sooner, with vLLM's start counted.",
+    max_length: int = rows(
+        2048, "Longer texts lose their beginning, in tokens.", Within("scorer"), ge=8, le=TOKENS_MAX
     )
-    max_length: Annotated[int, Decides.ROWS, Within("scorer")] = Field(
-        default=2048, ge=8, le=TOKENS_MAX, description="Longer texts lose their beginning, in tokens."
-    )
-    tokens_per_batch: Annotated[int, Decides.NOTHING] = Field(
-        default=16_384, ge=64, description="Padded tokens of one forward pass."
-    )
-    gpu_memory_share: Annotated[float, Decides.NOTHING] = Field(
-        default=0.9, gt=0, le=1, description="vLLM's gpu_memory_utilization; 0.2 on CPU."
-    )
-    plain_template: Annotated[bool, Decides.NOTHING] = Field(
-        default=False,
-        description="Rate in a plain form where the model brings no chat template; refused otherwise.",
+    tokens_per_batch: int = nothing(16_384, "Padded tokens of one forward pass.", ge=64)
+    gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)
+    plain_template: bool = nothing(
+        False, "Rate in a plain form where the model brings no chat template; refused otherwise."
     )
 
 
 class FilterConfig(Section):
     """Which responses are worth fixing (paper: R(Ŷ) < η1, R(Y) > η2, R(Y) − R(Ŷ) > η3)."""
 
-    response_reward_below: Annotated[Threshold, Decides.ROWS, Always()] = Field(
-        default=1.0, description="η1: a number, or a quantile of R(Ŷ) ('q0.7')."
-    )
-    reference_reward_above: Annotated[Threshold, Decides.ROWS, Always()] = Field(
-        default=3.0, description="η2: a number, or a quantile of R(Y)."
-    )
-    reward_gap_above: Annotated[Threshold, Decides.ROWS, Always()] = Field(
-        default=3.5, description="η3: a number, or a quantile of R(Y) − R(Ŷ)."
-    )
-    samples_kept: Annotated[Literal["lowest", "all"], Decides.ROWS, Always()] = Field(
-        default="lowest", description="Of several samples that pass."
-    )
+    response_reward_below: Threshold = rows(1.0, "η1: a number, or a quantile of R(Ŷ) ('q0.7').", Always())
+    reference_reward_above: Threshold = rows(3.0, "η2: a number, or a quantile of R(Y).", Always())
+    reward_gap_above: Threshold = rows(3.5, "η3: a number, or a quantile of R(Y) − R(Ŷ).", Always())
+    samples_kept: Literal["lowest", "all"] = rows("lowest", "Of several samples that pass.", Always())
 
 
 class AdmissionConfig(Section):
     """The guard on revisions: one that does not raise the reward is left out."""
 
-    reward_gain_above: Annotated[float | None, Decides.ROWS, Always()] = Field(
-        default=0.0, description='R(Ỹ) − R(Ŷ) must exceed it; "none" admits all.'
-    )
+    reward_gain_above: float | None = rows(0.0, 'R(Ỹ) − R(Ŷ) must exceed it; "none" admits all.', Always())
