@@ -30,7 +30,7 @@ class PromptsConfig(Section):
 
     path: Path = rows(
         ...,
-        "JSONL, a JSON array (each also as .gz) or Parquet, one prompt per row; or a directory of such files.",
+        "JSONL, a JSON array (each also as .gz) or Parquet, a prompt per row; or a directory of such files.",
         Within("prompts"),
     )
     prompt_field: Name = rows("prompt", "Field with plain text, or a list of chat messages.", Always())

@@ -30,10 +30,6 @@ SCORING_REQUESTS = pa.schema([("subject_id", pa.string()), ("token_ids", _IDS)])
 SCORES = pa.schema([("subject_id", pa.string()), ("value", pa.float64()), ("failure", pa.string())])
 
 
-def shard_name(index: int) -> str:
-    return f"shard-{index:06d}.parquet"
-
-
 def write_shard(path: Path, columns: Sequence[Sequence[Any]], schema: pa.Schema) -> None:
     """Write columns, in the schema's order."""
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
@@ -47,9 +43,11 @@ def read_shard(path: Path, schema: pa.Schema) -> list[list[Any]]:
     return [table.column(name).to_pylist() for name in schema.names]
 
 
-def write_generation_requests(path: Path, requests: Sequence[GenerationRequest]) -> None:
-    columns = [[r.request_id for r in requests], [r.prompt_ids for r in requests], [r.seed for r in requests]]
-    write_shard(path, columns, GENERATION_REQUESTS)
+def write_requests(
+    path: Path, requests: Sequence[GenerationRequest | ScoringRequest], schema: pa.Schema
+) -> None:
+    """One shard of tokenized requests; the schema's columns are their attributes."""
+    write_shard(path, [[getattr(each, name) for each in requests] for name in schema.names], schema)
 
 
 def read_generations(path: Path) -> list[Generation | RowFailure]:
@@ -57,10 +55,6 @@ def read_generations(path: Path) -> list[Generation | RowFailure]:
         Generation(key, tuple(ids), FinishReason(finish)) if failure is None else RowFailure(key, failure)
         for key, ids, finish, failure in zip(*read_shard(path, GENERATIONS), strict=True)
     ]
-
-
-def write_scoring_requests(path: Path, requests: Sequence[ScoringRequest]) -> None:
-    write_shard(path, [[r.subject_id for r in requests], [r.token_ids for r in requests]], SCORING_REQUESTS)
 
 
 def read_scores(path: Path) -> list[tuple[str, float] | RowFailure]:

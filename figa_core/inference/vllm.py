@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+
 from figa_core.inference import exchange
 from figa_core.inference.checkpoint import checkpoint_dtype, model_size, weights_bytes
 from figa_core.inference.choice import vllm_start_seconds
@@ -22,7 +24,6 @@ from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
-_T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
@@ -34,8 +35,7 @@ class VllmEngine(Engine):
 
         Raises EngineError if there is no environment with vLLM.
         """
-        self.python = python or require_vllm_python()
-        self.keeper = VllmKeeper(on_start=self._tell_start)
+        self.keeper = VllmKeeper(python or require_vllm_python(), on_start=self._tell_start)
         self._tell = tell
 
     def generator(self, settings: Generating, scratch: Path) -> "VllmGenerator":
@@ -53,7 +53,7 @@ class VllmEngine(Engine):
 
     def is_up(self, settings: Generating | Scoring) -> bool:
         """Whether the running worker has this model with these settings."""
-        return self.keeper.is_up(self.python, worker_engine(settings))
+        return self.keeper.is_up(worker_engine(settings))
 
     def close(self) -> None:
         self.keeper.end()
@@ -92,8 +92,7 @@ class VllmGenerator:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
         names = ("temperature", "top_p", "max_tokens", "stop_token_ids")
         sampling = {name: getattr(self.settings, name) for name in names}
-        write, read = exchange.write_generation_requests, exchange.read_generations
-        yield from _run(self, sampling, requests, write, read)
+        return _run(self, sampling, requests, exchange.GENERATION_REQUESTS, exchange.read_generations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,14 @@ class VllmScorer:
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
-        yield from _run(self, {}, requests, exchange.write_scoring_requests, exchange.read_scores)
+        return _run(self, {}, requests, exchange.SCORING_REQUESTS, exchange.read_scores)
 
 
 def _run(
     work: VllmGenerator | VllmScorer,
     job: dict[str, object],
-    requests: Iterable[_T],
-    write: Callable[[Path, list[_T]], None],
+    requests: Iterable[GenerationRequest | ScoringRequest],
+    schema: pa.Schema,
     read: Callable[[Path], list[_R]],
 ) -> Iterator[list[_R]]:
     source, target = work.scratch / "input", work.scratch / "output"
@@ -121,13 +120,12 @@ def _run(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     names = []
-    for index, shard in enumerate(exchange.in_shards(requests, work.settings.rows_per_shard)):
-        write(source / exchange.shard_name(index), shard)
-        names.append(exchange.shard_name(index))
+    for shard in exchange.in_shards(requests, work.settings.rows_per_shard):
+        names.append(f"shard-{len(names):06d}.parquet")
+        exchange.write_requests(source / names[-1], shard, schema)
     if not names:
         return
     with work.engine.keeper.worker(
-        work.engine.python,
         worker_engine(work.settings),
         threads=threads_for(weights_bytes(work.settings.model)),
         log_path=work.scratch / "worker.log",

@@ -37,32 +37,30 @@ WorkerEngine = Mapping[str, object]
 
 
 class VllmKeeper:
-    """Provides vLLM workers, at most one at a time, and keeps the last one for the next job with its model.
+    """Provides vLLM workers, at most one at a time, and keeps the last one for more jobs with its model."""
 
-    `on_start` gets the model's path whenever a worker is about to start, which takes a while.
-    """
-
-    def __init__(self, *, idle_s: float = 120.0, on_start: Callable[[str], None] = lambda _: None) -> None:
-        self._idle_s, self._on_start = idle_s, on_start
+    def __init__(
+        self, python: Path, *, idle_s: float = 120.0, on_start: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_start` gets the model's path whenever a worker is about to start, which takes a while."""
+        self._python, self._idle_s, self._on_start = python, idle_s, on_start
         self._worker: VllmWorker | None = None
         self._busy = False
         self._clock: threading.Timer | None = None
         self._lock = threading.RLock()
 
-    def is_up(self, python: Path, engine: WorkerEngine) -> bool:
+    def is_up(self, engine: WorkerEngine) -> bool:
         """Whether a job for this engine would find it running."""
         worker = self._worker
-        return worker is not None and worker.serves(python, engine) and worker.is_running()
+        return worker is not None and worker.engine == engine and worker.is_running()
 
     @contextmanager
-    def worker(
-        self, python: Path, engine: WorkerEngine, *, threads: int, log_path: Path
-    ) -> Iterator["VllmWorker"]:
+    def worker(self, engine: WorkerEngine, *, threads: int, log_path: Path) -> Iterator["VllmWorker"]:
         """The worker for `engine`. It stays up after the context, unless an exception ends that.
 
-        Raises EngineError if `python` cannot be started.
+        Raises EngineError if the interpreter cannot be started.
         """
-        worker = self._take(python, engine, threads, log_path)
+        worker = self._take(engine, threads, log_path)
         with followed(worker.log_path, _LOGGER):
             try:
                 if not worker.is_running():
@@ -84,13 +82,13 @@ class VllmKeeper:
             if worker is not None:
                 worker.stop()
 
-    def _take(self, python: Path, engine: WorkerEngine, threads: int, log_path: Path) -> "VllmWorker":
+    def _take(self, engine: WorkerEngine, threads: int, log_path: Path) -> "VllmWorker":
         with self._lock:
             self._stop_clock()
             worker = self._worker
-            if worker is None or self._busy or not self.is_up(python, engine):
+            if worker is None or self._busy or not self.is_up(engine):
                 self.end()
-                worker = self._worker = VllmWorker(python, engine, threads, log_path)
+                worker = self._worker = VllmWorker(self._python, engine, threads, log_path)
             self._busy = True
             return worker
 
@@ -121,13 +119,9 @@ class VllmWorker:
         """Its output goes to `log_path`, which is emptied."""
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.write_bytes(b"")
-        self._python, self._engine, self._threads = python, dict(engine), threads
-        self.log_path = log_path
+        self.engine, self.log_path = engine, log_path
+        self._python, self._threads = python, threads
         self._process: Child | None = None
-
-    def serves(self, python: Path, engine: WorkerEngine) -> bool:
-        """Whether it is, or would be, the worker for these settings."""
-        return (self._python, self._engine) == (python, dict(engine))
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.exit_code is None
@@ -137,11 +131,11 @@ class VllmWorker:
 
         Raises EngineError if the interpreter cannot be started.
         """
-        _LOGGER.info("vLLM starts for %s; full log: %s", self._engine["model"], self.log_path)
+        _LOGGER.info("vLLM starts for %s; full log: %s", self.engine["model"], self.log_path)
         environment = child_environment(**_ENVIRONMENT)
         for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
             environment.setdefault(name, value)
-        command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self._engine)]
+        command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self.engine)]
         try:
             self._process = Child(command, self.log_path, environment=environment, takes_input=True)
         except OSError as error:
@@ -152,28 +146,24 @@ class VllmWorker:
 
     def send(self, job: Mapping[str, object]) -> None:
         """Send it a job. If it has ended, `wait_for` raises."""
-        self._running.send(json.dumps(job).encode())
+        assert self._process is not None
+        self._process.send(json.dumps(job).encode())
 
     def wait_for(self, path: Path) -> None:
         """Return when `path` exists.
 
         Raises EngineError if the worker ended without it; the message holds the end of its log.
         """
-        worker = self._running
-        if not worker.wait_until(path.exists):
+        assert self._process is not None
+        if not self._process.wait_until(path.exists):
             raise EngineError(
-                f"the vLLM worker ended with code {worker.exit_code}; its log is {self.log_path}. "
-                f"Its last lines:\n{worker.log_tail(15)}"
+                f"the vLLM worker ended with code {self._process.exit_code}; its log is {self.log_path}. "
+                f"Its last lines:\n{self._process.log_tail(15)}"
             )
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
-
-    @property
-    def _running(self) -> Child:
-        assert self._process is not None, "start it first"
-        return self._process
 
 
 def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:

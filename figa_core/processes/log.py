@@ -43,7 +43,7 @@ def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
     with path.open("rb") as file:
         file.seek(0, 2)
         ended = threading.Event()
-        follow = _Follower(file, _Forwarder(logger, path), ended).run
+        follow = _Follower(file, path, logger, ended).run
         thread = threading.Thread(target=contextvars.copy_context().run, args=(follow,), daemon=True)
         thread.start()
         try:
@@ -54,13 +54,16 @@ def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
 
 
 class _Follower:
-    """Reads a growing file line by line, and assembles messages."""
+    """Reads a growing file line by line, and logs each message once, up to `_MOST` at each level."""
 
-    def __init__(self, file: IO[bytes], forwarder: "_Forwarder", ended: threading.Event) -> None:
-        self._file, self._forwarder, self._ended = file, forwarder, ended
+    def __init__(self, file: IO[bytes], path: Path, logger: logging.Logger, ended: threading.Event) -> None:
+        self._file, self._path, self._logger, self._ended = file, path, logger, ended
         self._torn = b""  # a line whose end is not written yet
         self._level = logging.INFO
         self._message: list[str] = []  # the lines of a message that may continue
+        self._room = dict(_MOST)
+        self._logged: set[str] = set()
+        self._more = 0
 
     def run(self) -> None:
         """Read until `ended` is set, and then the rest."""
@@ -71,7 +74,8 @@ class _Follower:
                 self._forward()
         self._read(self._torn)
         self._forward()
-        self._forwarder.close()
+        if self._more:
+            self._logger.warning("%d more lines like these are in %s", self._more, self._path)
 
     def _read_new(self) -> bool:
         """Read to the end of the file; return whether there was anything new."""
@@ -97,32 +101,16 @@ class _Follower:
             self._level, self._message = logging.ERROR, [line]
 
     def _forward(self) -> None:
-        if self._message:
-            self._forwarder.forward(self._level, "\n".join(self._message))
-        self._message = []
-
-
-class _Forwarder:
-    """Logs messages, each once, and at each level no more than `_MOST`."""
-
-    def __init__(self, logger: logging.Logger, path: Path) -> None:
-        self._logger, self._path = logger, path
-        self._room = dict(_MOST)
-        self._logged: set[str] = set()
-        self._more = 0
-
-    def forward(self, level: int, text: str) -> None:
+        if not self._message:
+            return
+        text, self._message = "\n".join(self._message), []
         # Repeated warnings may differ in names (of a model's weights), repeated errors in numbers.
-        key = (_NAMES if level == logging.WARNING else _NUMBERS).sub("#", text)
+        key = (_NAMES if self._level == logging.WARNING else _NUMBERS).sub("#", text)
         if key in self._logged:
             return
-        if not self._room[level]:
+        if not self._room[self._level]:
             self._more += 1
             return
-        self._room[level] -= 1
+        self._room[self._level] -= 1
         self._logged.add(key)
-        self._logger.log(level, "%s", text)
-
-    def close(self) -> None:
-        if self._more:
-            self._logger.warning("%d more lines like these are in %s", self._more, self._path)
+        self._logger.log(self._level, "%s", text)

@@ -11,9 +11,9 @@ from figa_core.records import FinishReason
 
 
 def test_generation_requests_come_back_in_order_with_their_seeds(tmp_path: Path) -> None:
-    path = tmp_path / exchange.shard_name(3)
+    path = tmp_path / "shard"
     requests = [GenerationRequest("b", (7, 8), 2**62), GenerationRequest("a", (9,), 0)]
-    exchange.write_generation_requests(path, requests)
+    exchange.write_requests(path, requests, exchange.GENERATION_REQUESTS)
     columns = exchange.read_shard(path, exchange.GENERATION_REQUESTS)
     assert columns == [["b", "a"], [[7, 8], [9]], [2**62, 0]]
 
@@ -30,7 +30,8 @@ def test_samples_come_back_even_when_they_are_empty(tmp_path: Path) -> None:
 
 
 def test_texts_and_their_rewards_come_back_to_the_last_bit(tmp_path: Path) -> None:
-    exchange.write_scoring_requests(tmp_path / "texts", [ScoringRequest("a", (1, 2))])
+    requests = [ScoringRequest("a", (1, 2))]
+    exchange.write_requests(tmp_path / "texts", requests, exchange.SCORING_REQUESTS)
     assert exchange.read_shard(tmp_path / "texts", exchange.SCORING_REQUESTS) == [["a"], [[1, 2]]]
     columns = [["a", "b", "c"], [0.1, -1 / 3, None], [None, None, "too long"]]
     exchange.write_shard(tmp_path / "scores", columns, exchange.SCORES)
@@ -42,15 +43,10 @@ def test_texts_and_their_rewards_come_back_to_the_last_bit(tmp_path: Path) -> No
 
 
 def test_a_shard_that_cannot_be_written_whole_is_not_seen(tmp_path: Path) -> None:
-    path = tmp_path / exchange.shard_name(0)
+    path = tmp_path / "shard.parquet"
     with pytest.raises(pa.ArrowInvalid):
         exchange.write_shard(path, [["a", "b"], [0.1], [None]], exchange.SCORES)
     assert not list(tmp_path.glob("*.parquet"))
-
-
-def test_shard_names_sort_as_numbers() -> None:
-    names = [exchange.shard_name(i) for i in (0, 9, 10, 99_999, 100_000)]
-    assert names == sorted(names)
 
 
 @pytest.mark.parametrize(

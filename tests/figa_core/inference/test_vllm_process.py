@@ -1,4 +1,4 @@
-"""Keeping a worker up, with an interpreter that stands in for vLLM's and takes no time to start."""
+"""Keeping a worker up, with an interpreter that replaces vLLM's and starts at once."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from figa_core.errors import EngineError, InterruptedRunError
 from figa_core.inference.vllm_process import VllmKeeper, VllmWorker
 from figa_core.processes import interruption
 
-# What `vllm_worker` does as far as its keeper sees it: one engine, a job a line, an output file for each.
+# Like `vllm_worker` for its keeper: one engine, a job per line, an output file for each.
 WORKER = """#!{python}
 import json, os, sys
 from pathlib import Path
@@ -48,14 +49,14 @@ def starts() -> list[str]:
 
 
 @pytest.fixture
-def keeper(starts: list[str]) -> Iterator[VllmKeeper]:
-    keeper = VllmKeeper(on_start=starts.append)
+def keeper(python: Path, starts: list[str]) -> Iterator[VllmKeeper]:
+    keeper = VllmKeeper(python, on_start=starts.append)
     yield keeper
     keeper.end()
 
 
 class Place:
-    """Runs single jobs and hands back (model, pid) of whoever did them."""
+    """Runs single jobs; returns the model and the pid of the worker that did them."""
 
     def __init__(self, python: Path, folder: Path) -> None:
         self.python, self.folder = python, folder
@@ -64,12 +65,13 @@ class Place:
     def engine(self, model: str) -> dict[str, object]:
         return {"task": "score", "model": model}
 
+    def worker(self, keeper: VllmKeeper, model: str = "reward") -> AbstractContextManager[VllmWorker]:
+        return keeper.worker(self.engine(model), threads=1, log_path=self.folder / "worker.log")
+
     def job(self, keeper: VllmKeeper, model: str = "reward", do: str = "write") -> tuple[str, int]:
         self._jobs += 1
         output = self.folder / f"output-{self._jobs}"
-        with keeper.worker(
-            self.python, self.engine(model), threads=1, log_path=self.folder / "worker.log"
-        ) as worker:
+        with self.worker(keeper, model) as worker:
             worker.send({"do": do, "output": str(output)})
             worker.wait_for(output)
             name, pid = output.read_text().split()
@@ -94,8 +96,8 @@ def test_two_jobs_for_one_model_have_one_worker(keeper: VllmKeeper, place: Place
     first, second = place.job(keeper), place.job(keeper)
     assert first == second
     assert starts == ["reward"]
-    assert keeper.is_up(place.python, place.engine("reward"))
-    assert not keeper.is_up(place.python, place.engine("base"))
+    assert keeper.is_up(place.engine("reward"))
+    assert not keeper.is_up(place.engine("base"))
 
 
 def test_another_model_ends_the_worker_before_its_own_starts(keeper: VllmKeeper, place: Place) -> None:
@@ -107,7 +109,7 @@ def test_another_model_ends_the_worker_before_its_own_starts(keeper: VllmKeeper,
 
 def test_other_settings_of_the_same_model_are_another_engine(keeper: VllmKeeper, place: Place) -> None:
     place.job(keeper)
-    assert not keeper.is_up(place.python, {**place.engine("reward"), "max_length": 8})
+    assert not keeper.is_up({**place.engine("reward"), "max_length": 8})
 
 
 def test_end_ends_it_and_the_next_job_starts_anew(
@@ -122,7 +124,7 @@ def test_end_ends_it_and_the_next_job_starts_anew(
 
 
 def test_a_worker_without_jobs_ends_by_itself(place: Place) -> None:
-    keeper = VllmKeeper(idle_s=0.2)
+    keeper = VllmKeeper(place.python, idle_s=0.2)
     _, pid = place.job(keeper)
     assert _gone(pid)
     again = place.job(keeper)
@@ -131,11 +133,9 @@ def test_a_worker_without_jobs_ends_by_itself(place: Place) -> None:
 
 
 def test_a_job_stops_the_clock_of_the_one_before(place: Place) -> None:
-    keeper = VllmKeeper(idle_s=0.5)
+    keeper = VllmKeeper(place.python, idle_s=0.5)
     place.job(keeper)
-    with keeper.worker(
-        place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
-    ) as worker:
+    with place.worker(keeper) as worker:
         time.sleep(1.0)
         assert worker.is_running()
     keeper.end()
@@ -156,29 +156,19 @@ def test_a_worker_that_was_killed_between_two_jobs_is_replaced(keeper: VllmKeepe
     assert place.job(keeper)[1] != pid
 
 
-def test_a_worker_that_is_killed_at_work_is_an_error(keeper: VllmKeeper, place: Place) -> None:
+def test_a_worker_that_is_killed_during_a_job_is_an_error(keeper: VllmKeeper, place: Place) -> None:
     _, pid = place.job(keeper)
-    with keeper.worker(
-        place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
-    ) as worker:
+    with place.worker(keeper) as worker:
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="ended with code -9"):
             worker.wait_for(place.folder / "never")
 
 
-def test_whoever_stops_asking_ends_the_worker(keeper: VllmKeeper, place: Place) -> None:
-    """What is left of its job must not run on beside the next one's."""
+def test_a_worker_ends_when_its_user_stops_early(keeper: VllmKeeper, place: Place) -> None:
+    """The rest of its job must not run beside the next one."""
     _, pid = place.job(keeper)
-
-    def batches() -> Iterator[VllmWorker]:
-        with keeper.worker(
-            place.python, place.engine("reward"), threads=1, log_path=place.folder / "worker.log"
-        ) as worker:
-            yield worker
-
-    asking = batches()
-    next(asking)
-    asking.close()  # type: ignore[attr-defined]
+    with pytest.raises(GeneratorExit), place.worker(keeper):
+        raise GeneratorExit
     assert _gone(pid)
 
 
@@ -193,11 +183,9 @@ def test_an_interruption_ends_the_wait_and_the_worker(keeper: VllmKeeper, place:
     assert _gone(pid)
 
 
-def test_an_interpreter_that_is_not_there_is_named(keeper: VllmKeeper, tmp_path: Path) -> None:
-    with (
-        pytest.raises(EngineError, match=r"no-python.*make setup"),
-        keeper.worker(tmp_path / "no-python", {"model": "m"}, threads=1, log_path=tmp_path / "log"),
-    ):
+def test_a_missing_interpreter_is_named(place: Place, tmp_path: Path) -> None:
+    keeper = VllmKeeper(tmp_path / "no-python")
+    with pytest.raises(EngineError, match=r"no-python.*make setup"), place.worker(keeper):
         pass
 
 
@@ -206,9 +194,9 @@ import sys, threading, time
 from pathlib import Path
 from figa_core.inference.vllm_process import VllmKeeper
 python, folder = map(Path, sys.argv[1:])
-keeper = VllmKeeper()
+keeper = VllmKeeper(python)
 def stage(index):
-    with keeper.worker(python, {"model": "m"}, threads=1, log_path=folder / "log") as worker:
+    with keeper.worker({"model": "m"}, threads=1, log_path=folder / "log") as worker:
         worker.send({"do": "write", "output": str(folder / f"out{index}")})
         worker.wait_for(folder / f"out{index}")
 for index in range(2):
