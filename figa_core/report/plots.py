@@ -16,7 +16,6 @@ from figa_core.report.svg import FAINT, GRID, INK, SERIES, Drawing, drawing
 
 _BINS = 44
 _SMOOTHING_SHARE = 0.06
-_WIDE_INCHES, _NARROW_INCHES = 9.6, 3.5
 
 # The main model comes first, in blue. Lines differ in their dashes as well as in their colours.
 _STYLES = tuple(
@@ -53,7 +52,7 @@ def reward_histograms(rewards: RewardSamples) -> Drawing | None:
     means = ", ".join(f"{label} mean {np.mean(values):.2f}" for label, values, *_ in shown)
     height = 0.5 + 1.25 * len(shown)
     description = f"Histograms of rewards: {means}."
-    return drawing("rewards", draw, (_WIDE_INCHES, height), (_NARROW_INCHES, height), description)
+    return drawing("rewards", draw, height, height, description)
 
 
 def _bin_edges(values: Sequence[float]) -> np.ndarray:
@@ -79,17 +78,10 @@ def _threshold(axes: Axes, value: float, name: str, *, below: bool) -> None:
     low, high = axes.get_xlim()
     share = (value - low) / (high - low)
     left = share > (0.75 if below else 0.25)  # on the side that passes the test, if there is room
-    axes.annotate(
-        f"{name} {number(value, 2)}",
-        (value, 0.93),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if left else 4, 0),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        va="top",
-        color=INK,
-        fontsize=8.5,
-    )
+    offset, side = (-4, "right") if left else (4, "left")
+    place = {"xycoords": ("data", "axes fraction"), "xytext": (offset, 0), "textcoords": "offset points"}
+    text = f"{name} {number(value, 2)}"
+    axes.annotate(text, (value, 0.93), **place, ha=side, va="top", color=INK, fontsize=8.5)
 
 
 def training_curves(curves: Sequence[TrainingCurve]) -> Drawing | None:
@@ -111,13 +103,9 @@ def training_curves(curves: Sequence[TrainingCurve]) -> Drawing | None:
 
     wide_rows, legend = math.ceil(len(metrics) / 2), 0.28
     last = "; ".join(f"{curve.label}: {len(curve.steps)} steps" for curve in curves)
-    return drawing(
-        "curves",
-        draw,
-        (_WIDE_INCHES, 2.75 * wide_rows + legend),
-        (_NARROW_INCHES, 2.3 * len(metrics) + legend * len(curves)),
-        f"Training curves of {', '.join(metrics)} by optimizer step. {last}.",
-    )
+    description = f"Training curves of {', '.join(metrics)} by optimizer step. {last}."
+    heights = 2.75 * wide_rows + legend, 2.3 * len(metrics) + legend * len(curves)
+    return drawing("curves", draw, *heights, description)
 
 
 def _points(curve: TrainingCurve, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -185,13 +173,10 @@ def difference_intervals(comparison: Comparison) -> Drawing | None:
             axes.margins(x=0.08)
 
     height = 0.75 + 0.5 * len(rows)
-    return drawing(
-        "differences",
-        draw,
-        (_WIDE_INCHES, height),
-        (_NARROW_INCHES, height * len(metrics)),
-        "Paired differences to the base model with 95 % confidence intervals; the table has the numbers.",
+    description = (
+        "Paired differences to the base model with 95 % confidence intervals; the table has the numbers."
     )
+    return drawing("differences", draw, height, height * len(metrics), description)
 
 
 def _interval(axes: Axes, place: int, change: Estimate, colour: str, decimals: int) -> None:

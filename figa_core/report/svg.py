@@ -35,7 +35,7 @@ _LIGHT = {
 }  # fmt: skip
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "figa-report", "font.size": 10.0}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_DRAWING = threading.Lock()
+_LOCK = threading.Lock()
 
 Draw = Callable[[Figure, bool], None]
 """Draws into an empty figure; the flag: whether it is the wide one."""
@@ -50,22 +50,17 @@ class Drawing:
     description: str
 
 
-def drawing(
-    name: str,
-    draw: Draw,
-    wide_inches: tuple[float, float],
-    narrow_inches: tuple[float, float],
-    description: str,
-) -> Drawing:
-    """Draw a wide and a narrow version; `name` prefixes the ids and must be unique in the page."""
-    with _DRAWING, mpl.rc_context(_STYLE):
-        wide = _svg(f"{name}-wide", draw, wide_inches, True)
-        narrow = _svg(f"{name}-narrow", draw, narrow_inches, False)
-    return Drawing(wide=wide, narrow=narrow, description=description)
+def drawing(name: str, draw: Draw, wide_height: float, narrow_height: float, description: str) -> Drawing:
+    """Draw a wide and a narrow version; heights in inches. `name` prefixes the ids: unique in the page."""
+    with _LOCK, mpl.rc_context(_STYLE):
+        wide = _svg(f"{name}-wide", draw, wide_height, True)
+        narrow = _svg(f"{name}-narrow", draw, narrow_height, False)
+    return Drawing(wide, narrow, description)
 
 
-def _svg(prefix: str, draw: Draw, inches: tuple[float, float], wide: bool) -> str:
-    figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+def _svg(prefix: str, draw: Draw, height: float, wide: bool) -> str:
+    size = (9.6 if wide else 3.5, height)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     figure.patch.set_visible(False)
     draw(figure, wide)
     target = io.StringIO()

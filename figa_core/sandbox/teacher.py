@@ -46,7 +46,10 @@ class Teacher:
         self._plan = FaultPlan(dict(options.fault), options.seed)
         self._key = os.environ[options.api_key_env].encode() if options.api_key_env else None
         self._latency_s, self._hang_s, self._seed = options.latency_s, options.hang_s, options.seed
-        self._log = None if options.log is None else _open_log(options.log)
+        self._log: int | None = None
+        if options.log is not None:
+            options.log.parent.mkdir(parents=True, exist_ok=True)
+            self._log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -119,11 +122,6 @@ class Teacher:
         if self._log is not None:
             line = {"time": time.time(), "message_sha256": sha, "outcome": outcome, "tokens": tokens}
             os.write(self._log, (json.dumps(line) + "\n").encode())
-
-
-def _open_log(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _parse_fault(text: str) -> tuple[TeacherFault, float]:

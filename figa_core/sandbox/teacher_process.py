@@ -53,9 +53,7 @@ class TeacherProcess:
 
     @property
     def pid(self) -> int:
-        """The server's process id; EngineError if it does not run."""
-        if self._process is None:
-            raise EngineError("the sandbox teacher does not run; use it in a `with` block.")
+        assert self._process is not None, "use it in a `with` block"
         return self._process.pid
 
     def requests(self) -> int:
