@@ -8,7 +8,7 @@ import pytest
 from figa_core.file_hashes import changed_files, hashes_of, sealed, unsealed
 
 
-def test_what_changed_is_named(tmp_path: Path) -> None:
+def test_changed_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     for name in ("a", "b", "below/c"):
         (tmp_path / name).write_text(name)

@@ -19,7 +19,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         assert file.read(1) == b"\x00"
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is a pipe, not a regular file") as caught:
         require_regular(tmp_path / "pipe")
@@ -27,7 +27,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "pipe")
 
 
-def test_a_device_behind_a_link_and_a_socket_are_no_files(tmp_path: Path) -> None:
+def test_devices_behind_links_and_sockets_are_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(os.devnull)
     with pytest.raises(OSError, match="it is a device"):
         open_regular(tmp_path / "link")
@@ -37,14 +37,14 @@ def test_a_device_behind_a_link_and_a_socket_are_no_files(tmp_path: Path) -> Non
             read_regular(tmp_path / "socket")
 
 
-def test_what_is_not_there_and_a_directory_raise_what_they_always_did(tmp_path: Path) -> None:
+def test_missing_files_and_directories_raise_the_usual_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         require_regular(tmp_path / "missing")
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path)
 
 
-def test_a_file_is_replaced_by_the_whole_of_what_is_written(tmp_path: Path) -> None:
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     path.write_text("old")
     with replacing(path, durable=True) as file:
@@ -79,7 +79,7 @@ def test_a_durable_file_is_on_the_disk_before_it_replaces_another(
     assert synced == [False]
 
 
-def test_the_end_of_a_log_is_its_last_lines_with_something_in_them(tmp_path: Path) -> None:
+def test_the_last_lines_of_a_log_are_not_empty(tmp_path: Path) -> None:
     path = tmp_path / "log"
     assert last_lines(path, 2) == ""
     path.write_bytes(b"first\n\nsecond \xff\r\n \nlast")
@@ -89,7 +89,7 @@ def test_the_end_of_a_log_is_its_last_lines_with_something_in_them(tmp_path: Pat
     assert len(last_lines(path, 2)) < 100_000
 
 
-def test_what_a_killed_process_left_is_removed_and_what_another_is_writing_is_not(tmp_path: Path) -> None:
+def test_abandoned_files_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
     path = tmp_path / "figures [1].json"
     abandoned, another, of_another_file = (
         tmp_path / name

@@ -24,7 +24,7 @@ def fine(subject: str) -> Iterator[Finding]:
     yield warning("f", "fine all the same")
 
 
-def test_every_problem_of_every_check_is_found_whatever_the_others_do() -> None:
+def test_every_check_reports_every_problem() -> None:
     checks = [Check("one", two_problems), Check("two", refuses), Check("three", breaks), Check("four", fine)]
     assert [str(finding) for finding in run_checks(checks, "x")] == [
         "a.b: x is wrong",
@@ -36,7 +36,7 @@ def test_every_problem_of_every_check_is_found_whatever_the_others_do() -> None:
     ]
 
 
-def test_what_depends_on_a_failed_check_is_left_out_and_so_is_what_depends_on_that() -> None:
+def test_checks_that_depend_on_a_failed_one_are_skipped() -> None:
     checks = [
         Check("one", refuses),
         Check("two", two_problems, after=("one",)),
@@ -46,16 +46,16 @@ def test_what_depends_on_a_failed_check_is_left_out_and_so_is_what_depends_on_th
     assert [finding.where for finding in run_checks(checks, "x")] == ["c", "", "f"]
 
 
-def test_a_warning_holds_up_nothing() -> None:
+def test_a_warning_does_not_fail_a_check() -> None:
     checks = [Check("one", fine), Check("two", two_problems, after=("one",))]
     assert [finding.is_problem for finding in run_checks(checks, "x")] == [False, True, True]
 
 
-def test_the_same_finding_is_said_once() -> None:
+def test_the_same_finding_is_reported_once() -> None:
     assert len(run_checks([Check("one", two_problems), Check("two", two_problems)], "x")) == 2
 
 
-def test_one_problem_stands_by_itself_and_several_are_counted() -> None:
+def test_one_problem_is_the_message_and_several_are_a_list() -> None:
     assert problems_text(["a: wrong"]) == "a: wrong"
     assert problems_text(["a: wrong", "b: wrong"]).splitlines() == [
         "2 problems to fix before the run can start:",
@@ -64,7 +64,7 @@ def test_one_problem_stands_by_itself_and_several_are_counted() -> None:
     ]
 
 
-def test_a_hundred_problems_are_not_a_page() -> None:
+def test_a_hundred_problems_are_shortened() -> None:
     lines = problems_text([f"a{i}: wrong" for i in range(100)]).splitlines()
     assert lines[0].startswith("100 problems")
     assert lines[-1] == "  - and 80 more"

@@ -35,7 +35,7 @@ def test_a_stage_that_fails_for_most_of_its_first_rows_is_hopeless() -> None:
          "the template refuses this: no system"),
     ],
 )  # fmt: skip
-def test_a_reason_is_counted_without_what_is_the_rows_own(reason: str, kind: str) -> None:
+def test_reasons_are_counted_without_the_details_of_the_row(reason: str, kind: str) -> None:
     assert failure_kind(reason) == kind
 
 

@@ -19,14 +19,14 @@ def refused(path: Path, content: bytes) -> str:
     return str(caught.value)
 
 
-def test_a_byte_order_mark_and_the_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
     assert load_config(path) == load(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
-def test_another_unicode_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+def test_another_unicode_encoding_is_named(tmp_path: Path, encoding: str) -> None:
     said = refused(tmp_path / "run.toml", MINIMAL.strip().encode(encoding))
     assert "not valid TOML: it is encoded as UTF-16 or UTF-32. Save it as UTF-8." in said
 
@@ -36,14 +36,14 @@ def test_the_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     assert "line 3 is not UTF-8" in said
 
 
-def test_toml_that_python_cannot_take_is_refused_in_words(tmp_path: Path) -> None:
+def test_toml_that_python_cannot_parse_is_refused(tmp_path: Path) -> None:
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"9" * 5000)
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"a = " + b"[" * 50_000)
     assert "cannot read the config" in refused(tmp_path / "run.toml", b"#" * 10_000_001)
     assert "nested too deeply" in refused(tmp_path / "run.toml", b".".join([b"a"] * 5000) + b" = 1")
 
 
-def test_a_directory_and_a_name_that_cannot_be_are_no_config(tmp_path: Path) -> None:
+def test_directories_and_impossible_names_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / ("a" * 300), Path("a\0b.toml")):
         with pytest.raises(ConfigError, match="cannot read the config"):
             load_config(path)
@@ -66,7 +66,7 @@ def test_every_path_of_the_settings_is_known() -> None:
     ],
 )
 @pytest.mark.parametrize(("section", "field"), path_fields())
-def test_a_path_that_cannot_be_is_refused_by_its_setting(
+def test_an_impossible_path_is_refused_with_its_setting(
     tmp_path: Path, section: str, field: str, path: str, said: str
 ) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "pool")
@@ -82,32 +82,30 @@ def test_the_message_about_a_path_repeats_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["$HOME/p.jsonl", "${FIGA_RUNS}/p", "%USERPROFILE%/p"])
 @pytest.mark.parametrize(("section", "field"), path_fields())
-def test_a_variable_in_a_path_is_not_taken_for_a_name(
-    tmp_path: Path, section: str, field: str, path: str
-) -> None:
+def test_a_variable_in_a_path_is_refused(tmp_path: Path, section: str, field: str, path: str) -> None:
     with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*is not expanded here"):
         load(tmp_path, overrides={section: {field: path}})
 
 
-def test_a_path_that_exists_may_hold_a_dollar(tmp_path: Path) -> None:
+def test_an_existing_path_may_contain_a_dollar(tmp_path: Path) -> None:
     (tmp_path / "$HOME").mkdir()
     found = load(tmp_path, overrides={"workspace": {"path": "$HOME"}})
     assert found.workspace.path == tmp_path / "$HOME"
 
 
-def test_paths_from_a_form_are_refused_in_the_same_words(tmp_path: Path) -> None:
+def test_paths_from_a_form_get_the_same_message(tmp_path: Path) -> None:
     config = load(tmp_path)
     prompts = config.prompts.model_copy(update={"path": Path("~no-such-user-at-all/p")})
     with pytest.raises(ConfigError, match=r"prompts\.path: no home directory is known"):
         anchor_paths(config.model_copy(update={"prompts": prompts}), tmp_path)
 
 
-def test_a_path_into_what_is_no_directory_is_left_to_those_who_need_it(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_left_to_its_reader(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert load(tmp_path, overrides={"prompts": {"path": "file/p"}}).prompts.path == tmp_path / "file" / "p"
 
 
-def test_wrong_paths_and_wrong_settings_come_in_one_message(tmp_path: Path) -> None:
+def test_wrong_paths_and_wrong_settings_are_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(
             tmp_path,
@@ -134,7 +132,7 @@ def test_wrong_paths_and_wrong_settings_come_in_one_message(tmp_path: Path) -> N
     assert "sk-secret-value" not in said
 
 
-def test_a_message_does_not_grow_with_what_was_typed(tmp_path: Path) -> None:
+def test_a_message_does_not_grow_with_the_input(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, overrides={"filter": {"reward_gap_above": "x" * 100_000}})
     assert len(str(caught.value)) < 1000
@@ -143,11 +141,11 @@ def test_a_message_does_not_grow_with_what_was_typed(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 3000 + 30 * len(os.fspath(tmp_path))
 
 
-def test_two_settings_of_one_table_that_are_given_twice_are_no_traceback(tmp_path: Path) -> None:
+def test_a_setting_that_is_given_twice_is_not_valid_toml(tmp_path: Path) -> None:
     assert "not valid TOML" in refused(tmp_path / "run.toml", b"[loss]\nbeta = 1\nbeta = 2\n")
 
 
-def test_a_device_is_no_config(tmp_path: Path) -> None:
+def test_a_device_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.toml").symlink_to(os.devnull)
     with pytest.raises(ConfigError, match=r"run\.toml: cannot read the config: it is a device, not a reg"):
         load_config(tmp_path / "run.toml")

@@ -50,7 +50,7 @@ def test_every_optional_setting_can_be_switched_off_in_words(section: str, name:
 
 
 @pytest.mark.parametrize(("section", "name"), OPTIONAL)
-def test_an_empty_text_switches_off_what_it_could_not_mean(section: str, name: str) -> None:
+def test_an_empty_text_means_none_unless_it_is_a_value(section: str, name: str) -> None:
     expected = EMPTY_SAYS_SOMETHING.get((section, name))
     if expected is ValidationError:
         with pytest.raises(ValidationError):
@@ -60,12 +60,12 @@ def test_an_empty_text_switches_off_what_it_could_not_mean(section: str, name: s
 
 
 @pytest.mark.parametrize(("section", "name"), OPTIONAL)
-def test_the_description_of_every_optional_setting_says_the_word(section: str, name: str) -> None:
+def test_the_description_of_every_optional_setting_names_the_word(section: str, name: str) -> None:
     assert '"none"' in (SECTIONS[section].model_fields[name].description or "")
 
 
 @pytest.mark.parametrize(("section", "name"), OPTIONAL)
-def test_the_schema_of_the_form_takes_the_word(section: str, name: str) -> None:
+def test_the_schema_of_the_form_accepts_the_word(section: str, name: str) -> None:
     schema = TypeAdapter(SECTIONS[section]).json_schema()["properties"][name]
     texts = [choice for choice in schema["anyOf"] if choice.get("type") == "string"]
     assert len(texts) == 1  # a text field takes the word as it is
@@ -73,13 +73,13 @@ def test_the_schema_of_the_form_takes_the_word(section: str, name: str) -> None:
     assert {"type": "null"} in schema["anyOf"]
 
 
-def test_a_setting_that_is_not_optional_is_not_switched_off() -> None:
+def test_a_required_value_cannot_be_switched_off() -> None:
     with pytest.raises(ValidationError, match="seed"):
         with_value("training", "seed", "none")
     assert with_value("workspace", "note", "none") == "none"
 
 
-def test_switched_off_in_words_is_what_null_is_in_a_form() -> None:
+def test_none_in_words_equals_null_in_a_form() -> None:
     data = tomllib.loads(MINIMAL)
     in_words = {**data, "loss": {"negative_nll_max": "none"}, "admission": {"reward_gain_above": "null"}}
     in_a_form = {**data, "loss": {"negative_nll_max": None}, "admission": {"reward_gain_above": None}}
@@ -93,19 +93,19 @@ def _numbers(field: FieldInfo) -> bool:
 
 
 @pytest.mark.parametrize(("section", "name"), [(s, n) for s, n, field in FIELDS if _numbers(field)])
-def test_no_number_is_a_yes_or_no_nor_too_large_to_be_stored(section: str, name: str) -> None:
+def test_numbers_are_not_booleans_and_not_too_large_to_be_stored(section: str, name: str) -> None:
     for value in (True, False, 2**63, -(2**63) - 1, 10**30, 10**400):
         with pytest.raises(ValidationError, match=name):
             with_value(section, name, value)
 
 
 @pytest.mark.parametrize(("section", "name"), [(s, n) for s, n, f in FIELDS if "int" in str(f.annotation)])
-def test_a_number_in_quotes_is_bounded_like_one_without(section: str, name: str) -> None:
+def test_a_number_in_quotes_has_the_same_bounds(section: str, name: str) -> None:
     with pytest.raises(ValidationError, match=name):
         with_value(section, name, "9" * 25)
 
 
-def test_a_number_that_is_switched_off_as_a_yes_or_no_would_be_gets_the_word() -> None:
+def test_a_number_switched_off_by_false_gets_a_hint() -> None:
     with pytest.raises(ValidationError, match='"none" switches it off'):
         with_value("admission", "reward_gain_above", False)
 
@@ -114,12 +114,12 @@ def test_a_number_that_is_switched_off_as_a_yes_or_no_would_be_gets_the_word() -
     ("section", "name"),
     [(s, n) for s, n, f in FIELDS if "str" in str(f.annotation) and "dict" not in str(f.annotation)],
 )
-def test_no_text_holds_a_nul_character(section: str, name: str) -> None:
+def test_no_text_contains_a_nul_character(section: str, name: str) -> None:
     with pytest.raises(ValidationError, match=f"(?s){section}.{name}.*NUL"):
         with_value(section, name, "a\0b")
 
 
-def test_the_largest_seeds_are_those_that_a_training_can_use() -> None:
+def test_the_largest_seeds_work_in_a_training() -> None:
     import torch
 
     largest = 2**32 - 1
@@ -130,7 +130,7 @@ def test_the_largest_seeds_are_those_that_a_training_can_use() -> None:
     assert with_value("generation", "seed", 2**63 - 1) == 2**63 - 1
 
 
-def test_what_was_typed_into_a_form_is_not_in_the_error() -> None:
+def test_a_forms_input_is_not_in_the_error() -> None:
     with pytest.raises(ValidationError) as caught:
         RevisionConfig.model_validate({"model": "m", "base_url": "https://me:hunter2@host/v1"})
     assert "hunter2" not in str(caught.value)

@@ -39,7 +39,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.reward.model == Path("/models/reward")
 
 
-def test_the_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
+def test_the_defaults_are_the_papers(tmp_path: Path) -> None:
     config = load(tmp_path)
     assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (1.0, 0.5, 0.0)
     assert config.loss.negative_nll_max == 0.6
@@ -69,7 +69,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[filter]\nreward_gap_above = nan", "filter.reward_gap_above"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_to_do(tmp_path: Path, wrong: str, message: str) -> None:
+def test_a_wrong_setting_is_named_with_the_remedy(tmp_path: Path, wrong: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, MINIMAL + wrong)
     assert message in str(caught.value)
@@ -81,7 +81,7 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
         load(tmp_path, "[workspace]\npath='w'\n[generation]\nmodel='m'\n[reward]\nmodel='r'\n[loss]\nbet = 1")
 
 
-def test_a_missing_file_and_text_that_is_no_toml_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_text_that_is_not_toml_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.toml: cannot read"):
         load_config(tmp_path / "missing.toml")
     with pytest.raises(ConfigError, match="not valid TOML"):
@@ -93,7 +93,7 @@ def test_a_field_that_is_missing_from_its_section_is_named(tmp_path: Path) -> No
         load(tmp_path, MINIMAL.replace('model = "a-model"', ""))
 
 
-def test_a_section_that_is_no_section_is_named_even_when_it_is_overridden(tmp_path: Path) -> None:
+def test_a_section_that_is_not_a_table_is_named_even_if_overridden(tmp_path: Path) -> None:
     for overrides in (None, {"loss": {"gamma": 0.1}}):
         with pytest.raises(ConfigError, match=r"loss: must be a table: a line \[loss\]"):
             load(tmp_path, "loss = 3\n" + MINIMAL, overrides)
@@ -104,7 +104,7 @@ def test_a_wrong_override_is_refused_like_a_wrong_setting(tmp_path: Path) -> Non
         load(tmp_path, overrides={"loss": {"gama": 0.1}})
 
 
-def test_the_users_home_is_understood_in_paths(tmp_path: Path) -> None:
+def test_a_tilde_in_a_path_is_the_users_home(tmp_path: Path) -> None:
     assert load(tmp_path, overrides={"workspace": {"path": "~/w"}}).workspace.path == Path.home() / "w"
 
 
@@ -119,7 +119,7 @@ def test_reading_a_mapping_leaves_it_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "threshold", ["q", "q1.1", "q-0.1", "q.5", "Q0.5", "q0.5 ", "q1e-1", "median", "3", ""]
 )
-def test_a_quantile_that_is_none_is_named(tmp_path: Path, threshold: str) -> None:
+def test_a_wrong_quantile_is_named(tmp_path: Path, threshold: str) -> None:
     with pytest.raises(ConfigError, match=r"filter\.reward_gap_above: .* is neither a number nor a quantile"):
         load(tmp_path, overrides={"filter": {"reward_gap_above": threshold}})
 

@@ -22,7 +22,7 @@ from figa_core.inference.engine import engine_names
         "https://host/openai/deployments/x",
     ],
 )
-def test_an_address_of_an_api_is_taken_as_it_is(url: str) -> None:
+def test_an_api_address_is_accepted(url: str) -> None:
     assert api_base_url(url) == url
 
 
@@ -43,14 +43,14 @@ def test_an_address_of_an_api_is_taken_as_it_is(url: str) -> None:
         ("https://host/v1/chat/completions/", "must end before /chat/completions"),
     ],
 )
-def test_what_is_no_address_of_an_api_is_refused(url: str, said: str) -> None:
+def test_text_that_is_not_an_api_address_is_refused(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
         api_base_url(url)
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "my_key", "KEY2", "COMPANY_GATEWAY_TOKEN_FOR_EUROPE_2"])
-def test_a_variables_name_is_taken_as_it_is(name: str) -> None:
+def test_a_variables_name_is_accepted(name: str) -> None:
     assert environment_variable(name) == name
 
 
@@ -67,14 +67,14 @@ def test_a_variables_name_is_taken_as_it_is(name: str) -> None:
         "a" * 61,
     ],
 )
-def test_a_key_in_place_of_a_variables_name_is_said_and_not_repeated(key: str) -> None:
+def test_a_key_in_place_of_a_variables_name_is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(ValueError, match="seems to be a key itself") as caught:
         environment_variable(key)
     assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", " ", "$OPENAI_API_KEY", "KEY=abc", "MY KEY"])
-def test_what_cannot_name_a_variable_is_refused(name: str) -> None:
+def test_text_that_cannot_name_a_variable_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name of"):
         environment_variable(name)
 
@@ -85,19 +85,19 @@ def test_a_verifier_is_a_module_and_a_function(spec: str) -> None:
         function_spec(spec)
 
 
-def test_no_verifier_and_one_of_the_right_form_are_taken() -> None:
+def test_no_verifier_and_one_of_the_right_form_are_accepted() -> None:
     assert function_spec(None) is None
     assert function_spec("a.b:c") == "a.b:c"
     assert not_blank("a name") == "a name"
 
 
 @pytest.mark.parametrize("name", ["", "first run", "模型 α/β", "x" * 200])
-def test_a_name_of_one_line_is_taken_as_it_is(name: str) -> None:
+def test_a_name_of_one_line_is_accepted(name: str) -> None:
     assert one_line(name) == name
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "tab\t", "nul\0", "x" * 201])
-def test_a_name_that_no_table_can_show_is_refused(name: str) -> None:
+def test_a_name_that_a_table_cannot_show_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"one line of printable|at most 200"):
         one_line(name)
 

@@ -31,7 +31,7 @@ def test_the_dtype_is_the_one_that_config_json_names(tmp_path: Path, config: dic
     assert checkpoint_dtype(_model(tmp_path, config, weight=torch.zeros(1))) == "bfloat16"
 
 
-def test_without_a_name_it_is_that_of_the_weights(tmp_path: Path) -> None:
+def test_without_a_name_it_is_the_dtype_of_the_weights(tmp_path: Path) -> None:
     model = _model(tmp_path, {}, ids=torch.zeros(1, dtype=torch.int64), weight=torch.zeros(1).half())
     assert checkpoint_dtype(model) == "float16"
 
@@ -41,7 +41,7 @@ def test_damaged_weights_are_left_to_the_engine_to_report(tmp_path: Path) -> Non
     assert checkpoint_dtype(tmp_path) == "auto"
 
 
-def test_no_config_and_a_damaged_one_are_named(tmp_path: Path) -> None:
+def test_missing_and_damaged_configs_are_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"config\.json: cannot read it"):
         checkpoint_dtype(tmp_path)
     (tmp_path / "config.json").write_text('{"dtype": ')

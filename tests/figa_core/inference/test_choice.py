@@ -27,13 +27,13 @@ def _choice(work: Work, model: ModelSize, device: Device, *, vllm_is_up: bool = 
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=lambda device: device.name)
 @pytest.mark.parametrize("rows", [1, 12, 40])
-def test_a_first_try_of_a_few_rows_starts_no_vllm(rows: int, device: Device) -> None:
+def test_a_few_rows_start_no_vllm(rows: int, device: Device) -> None:
     assert not _choice(Work(rows, tokens_read=60, tokens_written=100), TINY, device).vllm
     assert not _choice(Work(rows, tokens_read=160), TINY, device).vllm
 
 
 @pytest.mark.parametrize(("device", "model"), [(CPU, TINY), (CPU, SMALL), (GPU, SMALL), (GPU, LARGE)])
-def test_a_night_of_generation_is_vllms(device: Device, model: ModelSize) -> None:
+def test_vllm_does_a_night_of_generation(device: Device, model: ModelSize) -> None:
     assert _choice(Work(20_000, tokens_read=200, tokens_written=512), model, device).vllm
 
 
@@ -43,19 +43,19 @@ def test_a_large_model_makes_vllm_pay_off_with_fewer_rows() -> None:
     assert _choice(work, SMALL, CPU).vllm
 
 
-def test_on_a_cpu_vllm_gains_nothing_at_scoring_however_much_there_is() -> None:
+def test_on_a_cpu_vllm_never_scores() -> None:
     assert not _choice(Work(1_000_000, tokens_read=500), SMALL, CPU).vllm
     assert _choice(Work(1_000_000, tokens_read=500), LARGE, GPU).vllm
 
 
-def test_a_vllm_that_is_up_costs_no_start() -> None:
+def test_a_running_vllm_costs_no_start() -> None:
     work = Work(30, tokens_read=300)
     assert not _choice(work, SMALL, CPU).vllm
     up = _choice(work, SMALL, CPU, vllm_is_up=True)
     assert (up.vllm, "up with this model" in up.reason) == (True, True)
 
 
-def test_more_rows_never_speak_for_transformers() -> None:
+def test_more_rows_never_favour_transformers() -> None:
     chosen = [_choice(Work(2**n, 100, 200), SMALL, GPU).vllm for n in range(20)]
     assert chosen == sorted(chosen)
     assert {True, False} == set(chosen)

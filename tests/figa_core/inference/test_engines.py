@@ -78,7 +78,7 @@ def _generator(engines: Engines, sandbox: Sandbox, tmp_path: Path, rows: int, en
     return engines.generator(engine, settings, Work(rows, 40, 100), tmp_path / "scratch")
 
 
-def test_a_dozen_rows_start_no_vllm_and_the_reason_is_said(
+def test_a_dozen_rows_start_no_vllm_and_the_reason_is_reported(
     engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     generator = _generator(engines, sandbox, tmp_path, 12, "auto")
@@ -88,7 +88,7 @@ def test_a_dozen_rows_start_no_vllm_and_the_reason_is_said(
     assert "vLLM would take" in line
 
 
-def test_a_choice_is_said_once_for_a_kind_of_work_and_a_model(
+def test_a_choice_is_reported_once_per_kind_of_work_and_model(
     engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     settings = Scoring(sandbox.reward_model, 300)
@@ -103,7 +103,7 @@ def test_a_choice_is_said_once_for_a_kind_of_work_and_a_model(
     assert said[-1].startswith("generating 200,000 responses by vLLM")
 
 
-def test_many_rows_are_vllms_and_nothing_starts_before_they_come(
+def test_many_rows_are_for_vllm_which_starts_only_when_they_arrive(
     engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     generator = _generator(engines, sandbox, tmp_path, 200_000, "auto")
@@ -112,7 +112,7 @@ def test_many_rows_are_vllms_and_nothing_starts_before_they_come(
     assert line.startswith("generating 200,000 responses by vLLM: about ")
 
 
-def test_an_engine_that_is_named_is_not_chosen(
+def test_a_named_engine_is_used(
     engines: Engines, said: list[str], interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     assert isinstance(_generator(engines, sandbox, tmp_path, 1, "vllm"), VllmGenerator)
@@ -121,14 +121,14 @@ def test_an_engine_that_is_named_is_not_chosen(
     assert said == []
 
 
-def test_one_vllm_serves_the_stages_that_follow_and_its_start_is_said_once(
+def test_one_vllm_serves_following_stages_and_its_start_is_reported_once(
     reward_of: Callable[..., int], said: list[str], interpreter: Path
 ) -> None:
     assert reward_of() == reward_of()
     assert [line.partition(";")[0] for line in said] == ["starting vLLM for reward"]
 
 
-def test_auto_takes_the_vllm_that_is_up(
+def test_auto_uses_the_running_vllm(
     reward_of: Callable[..., int],
     engines: Engines,
     said: list[str],
@@ -142,7 +142,7 @@ def test_auto_takes_the_vllm_that_is_up(
     assert said[-1] == "scoring 3 texts by vLLM: vLLM is up with this model already"
 
 
-def test_the_vllm_that_is_up_gives_way_to_any_other_engine(
+def test_the_running_vllm_ends_for_any_other_engine(
     reward_of: Callable[..., int], engines: Engines, interpreter: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     first = reward_of()
@@ -153,7 +153,7 @@ def test_the_vllm_that_is_up_gives_way_to_any_other_engine(
     assert not _runs(second)
 
 
-def test_the_end_of_a_run_is_the_end_of_its_vllm(
+def test_the_vllm_ends_with_the_run(
     reward_of: Callable[..., int], engines: Engines, interpreter: Path
 ) -> None:
     pid = reward_of()

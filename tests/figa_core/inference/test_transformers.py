@@ -37,7 +37,7 @@ def _generate(
     return generations(TransformersGenerator(settings).generate(requests))
 
 
-def test_greedy_samples_do_not_depend_on_the_company_a_row_is_batched_with(
+def test_greedy_samples_do_not_depend_on_the_batch(
     sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
 ) -> None:
     requests = generation_requests[:12]
@@ -92,7 +92,7 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
         TransformersScorer(Scoring(tmp_path))
 
 
-def test_the_checkpoints_own_sampling_settings_do_not_apply(
+def test_the_checkpoints_sampling_settings_do_not_apply(
     sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
 ) -> None:
     model = shutil.copytree(sandbox.base_model, tmp_path / "model")
@@ -129,7 +129,7 @@ def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("pad", [-1, None])
-def test_padding_needs_no_id_of_its_own(
+def test_padding_needs_no_pad_id(
     sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path, pad: int | None
 ) -> None:
     model = shutil.copytree(sandbox.reward_model, tmp_path / "model")

@@ -77,7 +77,7 @@ def test_greedy_tokens_equal_those_of_transformers(
     assert not list(tmp_path.rglob("*.parquet"))  # nothing is left of the exchange
 
 
-def test_a_sample_depends_on_its_seed_and_not_on_its_company(
+def test_a_sample_depends_on_its_seed_and_not_on_other_rows(
     engine: VllmEngine,
     sandbox: Sandbox,
     chat: ChatFormat,
@@ -109,7 +109,7 @@ def test_rewards_equal_the_raw_logits_of_transformers(
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
-def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
+def test_one_worker_serves_two_stages_and_ends_for_another_model(
     engine: VllmEngine,
     starts: list[str],
     sandbox: Sandbox,
@@ -139,7 +139,7 @@ def test_one_worker_serves_two_stages_and_gives_way_to_another_model(
     assert set(psutil.Process().children()) <= others
 
 
-def test_a_worker_that_fails_hands_on_the_end_of_its_log(
+def test_the_error_of_a_failing_worker_has_the_end_of_its_log(
     engine: VllmEngine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     model = shutil.copytree(sandbox.base_model, tmp_path / "model")
@@ -150,15 +150,13 @@ def test_a_worker_that_fails_hands_on_the_end_of_its_log(
         list(vllm.generate([GenerationRequest("request", (1, 2), 0)]))
 
 
-def test_a_model_that_is_not_there_is_named_before_anything_starts(
-    engine: VllmEngine, tmp_path: Path
-) -> None:
+def test_a_missing_model_is_named_before_anything_starts(engine: VllmEngine, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="missing"):
         engine.generator(_generating(tmp_path / "missing", [2], 0.0), tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_model_that_is_no_reward_model_is_refused(
+def test_a_model_that_is_not_a_reward_model_is_refused(
     engine: VllmEngine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError, match="one label"):
@@ -170,7 +168,7 @@ def test_without_requests_no_worker_starts(sandbox: Sandbox, tmp_path: Path) -> 
     assert list(scorer.score([])) == []
 
 
-def test_an_interpreter_that_is_not_there_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     scorer = VllmEngine(python=tmp_path / "no-python").scorer(_scoring(sandbox.reward_model), tmp_path)
     with pytest.raises(EngineError, match=r"no-python.*make setup"):
         list(scorer.score([ScoringRequest("text", (1, 2))]))
@@ -222,7 +220,7 @@ def _only_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
     return worker
 
 
-def test_one_row_that_the_engine_cannot_take_fails_alone(
+def test_rows_that_the_engine_cannot_process_fail_alone(
     engine: VllmEngine,
     sandbox: Sandbox,
     chat: ChatFormat,

@@ -112,7 +112,7 @@ def test_other_settings_of_the_same_model_are_another_engine(keeper: VllmKeeper,
     assert not keeper.is_up({**place.engine("reward"), "max_length": 8})
 
 
-def test_end_ends_it_and_the_next_job_starts_anew(
+def test_after_the_end_the_next_job_starts_a_new_worker(
     keeper: VllmKeeper, place: Place, starts: list[str]
 ) -> None:
     _, pid = place.job(keeper)
@@ -132,7 +132,7 @@ def test_a_worker_without_jobs_ends_by_itself(place: Place) -> None:
     keeper.end()
 
 
-def test_a_job_stops_the_clock_of_the_one_before(place: Place) -> None:
+def test_a_job_stops_the_clock_of_the_previous_one(place: Place) -> None:
     keeper = VllmKeeper(place.python, idle_s=0.5)
     place.job(keeper)
     with place.worker(keeper) as worker:
@@ -141,7 +141,7 @@ def test_a_job_stops_the_clock_of_the_one_before(place: Place) -> None:
     keeper.end()
 
 
-def test_a_failed_job_says_why_and_leaves_no_worker(keeper: VllmKeeper, place: Place) -> None:
+def test_a_failed_job_reports_the_reason_and_leaves_no_worker(keeper: VllmKeeper, place: Place) -> None:
     _, pid = place.job(keeper)
     with pytest.raises(EngineError, match=r"code 1(.|\n)*worker\.log(.|\n)*out of memory"):
         place.job(keeper, do="fail")

@@ -16,7 +16,7 @@ def _program(directory: Path, text: str) -> Path:
     return path
 
 
-def test_an_interpreter_without_vllm_is_refused_with_what_it_lacks() -> None:
+def test_an_interpreter_without_vllm_is_refused_with_the_reason() -> None:
     assert why_not(Path(sys.executable)) == "it has no vllm"
 
 
@@ -28,18 +28,18 @@ def test_an_interpreter_without_vllm_is_refused_with_what_it_lacks() -> None:
         ("echo vllm pyarrow", "it has no vllm and no pyarrow"),
     ],
 )
-def test_a_program_that_is_no_such_interpreter_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+def test_a_program_that_is_not_such_an_interpreter_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     assert reason in (why_not(_program(tmp_path, text)) or "")
 
 
 @pytest.mark.parametrize("name", ["nothing", "n" * 300, "a-directory", "a-text"])
-def test_what_cannot_be_started_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_started_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "a-directory").mkdir()
     (tmp_path / "a-text").write_text("words")
     assert "cannot be started" in (why_not(tmp_path / name) or "")
 
 
-def test_an_interpreter_that_has_everything_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_has_everything_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = _program(tmp_path, "exit 0")
     monkeypatch.setenv(PYTHON_VARIABLE, str(python))
     assert find_vllm_python() == python
@@ -51,9 +51,7 @@ def test_the_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -
         find_vllm_python()
 
 
-def test_an_environment_in_which_vllm_is_not_installed_yet_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_environment_without_vllm_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".venv-vllm" / "bin").mkdir(parents=True)
     _program(tmp_path / ".venv-vllm" / "bin", "echo vllm")
     monkeypatch.delenv(PYTHON_VARIABLE, raising=False)

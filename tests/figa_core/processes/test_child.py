@@ -34,28 +34,28 @@ def test_a_child_is_waited_for_and_stopped(tmp_path: Path) -> None:
     assert child.exit_code == -signal.SIGTERM
 
 
-def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     child = start(tmp_path, STUBBORN + READY + FOREVER)
     assert child.wait_until((tmp_path / "ready").exists)
     child.stop(0.1)
     assert child.exit_code == -signal.SIGKILL
 
 
-def test_a_child_that_ends_first_is_not_waited_for_any_longer(tmp_path: Path) -> None:
+def test_waiting_ends_when_the_child_ends(tmp_path: Path) -> None:
     child = start(tmp_path, "import sys\nprint('first\\n\\nlast', flush=True)\nsys.exit('no memory')")
     assert not child.wait_until((tmp_path / "ready").exists)
     assert child.exit_code == 1
     assert child.log_tail(2) == "last\nno memory"
 
 
-def test_what_a_child_did_last_counts_though_it_has_ended(tmp_path: Path) -> None:
+def test_a_childs_last_action_counts_even_if_it_has_ended(tmp_path: Path) -> None:
     child = start(tmp_path, READY)
     child._process.wait()
     seen = iter([False, True])
     assert child.wait_until(lambda: next(seen))
 
 
-def test_waiting_ends_with_the_time_and_with_an_interruption(tmp_path: Path) -> None:
+def test_waiting_ends_at_the_timeout_and_with_an_interruption(tmp_path: Path) -> None:
     child = start(tmp_path, READY + FOREVER)
     assert not child.wait_until(lambda: False, timeout_s=0)
     interruption.request()
@@ -78,7 +78,7 @@ def test_a_child_is_sent_lines_until_it_has_ended(tmp_path: Path) -> None:
     child.kill()
 
 
-def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
+def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     program = (
         "from figa_core.processes.children import die_with_parent\ndie_with_parent()\n" + READY + FOREVER
     )
@@ -93,12 +93,12 @@ def test_a_child_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
     child.kill()
 
 
-def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Child([str(tmp_path / "no-program")], tmp_path / "log")
 
 
-def test_a_signal_while_a_child_is_started_leaves_none() -> None:
+def test_a_signal_during_the_start_leaves_no_child() -> None:
     main = threading.main_thread().ident
     assert main is not None
     started: list[subprocess.Popen[bytes]] = []

@@ -40,7 +40,7 @@ def test_a_child_dies_with_a_killed_parent() -> None:
     assert not child.is_running()
 
 
-def test_a_child_whose_parent_was_gone_before_it_looked_ends_at_once() -> None:
+def test_a_child_whose_parent_is_already_gone_ends_at_once() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     environment = {**os.environ, PARENT_PID_VARIABLE: str(gone.pid)}
@@ -82,7 +82,7 @@ def test_a_child_may_ask_for_a_signal_that_lets_it_clean_up() -> None:
     parent.communicate()
 
 
-def test_a_child_lives_as_long_as_its_parent_and_is_told_what_the_parent_adds() -> None:
+def test_a_child_lives_while_its_parent_does_and_gets_its_variables() -> None:
     code = (
         "import os, time\nfrom figa_core.processes.children import die_with_parent\n"
         "die_with_parent()\nprint(os.environ['EXTRA'], flush=True)\ntime.sleep(60)"
@@ -98,7 +98,7 @@ def test_a_child_lives_as_long_as_its_parent_and_is_told_what_the_parent_adds() 
     child.communicate()
 
 
-def test_a_child_may_print_anything_whatever_the_terminal_here_shows(
+def test_a_child_may_print_anything_whatever_the_parents_terminal_supports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")

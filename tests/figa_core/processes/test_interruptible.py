@@ -78,7 +78,7 @@ def test_the_first_signal_ends_the_call_and_the_handler_runs() -> None:
     assert process.returncode == 128 + signal.SIGINT
 
 
-def test_the_second_signal_ends_the_process_though_the_call_does_not_return() -> None:
+def test_the_second_signal_ends_the_process_even_if_the_call_does_not_return() -> None:
     with _waiting("lambda: None") as process:
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -88,7 +88,7 @@ def test_the_second_signal_ends_the_process_though_the_call_does_not_return() ->
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def test_a_signal_of_others_is_passed_on_to_who_had_the_descriptor(descriptor: socket.socket) -> None:
+def test_other_signals_are_forwarded_to_the_descriptors_owner(descriptor: socket.socket) -> None:
     ended = threading.Event()
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     try:
@@ -102,7 +102,7 @@ def test_a_signal_of_others_is_passed_on_to_who_had_the_descriptor(descriptor: s
     assert not ended.is_set()
 
 
-def test_an_event_loop_hears_its_own_signals_during_and_after() -> None:
+def test_an_event_loop_gets_its_signals_during_and_after() -> None:
     heard: list[int] = []
 
     async def story() -> None:
@@ -119,7 +119,7 @@ def test_an_event_loop_hears_its_own_signals_during_and_after() -> None:
     assert heard == [1, 1]
 
 
-def test_a_thread_that_no_signal_stops_borrows_nothing(descriptor: socket.socket) -> None:
+def test_other_threads_borrow_nothing(descriptor: socket.socket) -> None:
     def inside() -> None:
         with interruptible(lambda: None):
             pass
@@ -144,7 +144,7 @@ interruption.end_at_once(2)
 """
 
 
-def test_the_end_is_said_once_though_two_threads_hear_the_second_signal() -> None:
+def test_the_end_is_printed_once_even_if_two_threads_see_the_second_signal() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", TWO_HEAR_IT], stderr=subprocess.PIPE, text=True, timeout=30, check=False
     )

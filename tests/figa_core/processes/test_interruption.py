@@ -21,12 +21,12 @@ def _nobody_asked() -> Iterator[None]:
     interruption.clear()
 
 
-def test_nothing_is_raised_while_nobody_asks() -> None:
+def test_nothing_is_raised_without_a_request() -> None:
     interruption.check()
     assert not interruption.requested()
 
 
-def test_a_wish_is_raised_in_every_thread_and_stays() -> None:
+def test_a_request_is_raised_in_every_thread_and_stays() -> None:
     interruption.request()
     raised: list[BaseException] = []
 
@@ -108,7 +108,7 @@ with interruption.listening(), interruption.doing("the work: it is stored"):
     ("number", "name"),
     [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
-def test_a_signal_says_at_once_what_is_stopped_and_ends_the_work(number: int, name: str) -> None:
+def test_a_signal_names_the_work_at_once_and_ends_it(number: int, name: str) -> None:
     program = Program(WORKS)
     program.signal(number)
     code, output = program.ended()
@@ -131,7 +131,7 @@ def test_a_second_signal_ends_a_program_that_does_not_stop() -> None:
     assert program.ended() == (128 + signal.SIGTERM, "ended at once by SIGTERM\n")
 
 
-def test_one_wish_that_arrives_twice_is_one() -> None:
+def test_a_request_that_arrives_twice_is_one() -> None:
     program = Program(
         """
 with interruption.listening(), interruption.cooperating():
@@ -176,14 +176,14 @@ with interruption.listening():
     ],
     ids=["while-it-waits", "in-the-middle-of-work", "with-a-thread"],
 )
-def test_what_an_event_loop_runs_may_still_await_what_is_under_way(wait: str, raised: str) -> None:
+def test_a_cancelled_task_may_still_await_running_calls(wait: str, raised: str) -> None:
     program = Program(WAITS.format(wait=wait))
     program.signal(signal.SIGTERM)
     code, output = program.ended()
     assert (code, output.splitlines()[1:]) == (0, ["stored", raised])
 
 
-def test_work_that_cooperates_ends_something_first() -> None:
+def test_cooperating_work_finishes_something_first() -> None:
     program = Program(
         """
 with interruption.listening():
@@ -202,7 +202,7 @@ with interruption.listening():
     assert program.ended()[1].splitlines()[1:] == ["checkpoint", "ended"]
 
 
-def test_sigterm_is_taken_back_from_who_took_it_and_given_back_at_the_end() -> None:
+def test_sigterm_is_taken_back_and_returned_at_the_end() -> None:
     program = Program(
         """
 def theirs(number, frame):
@@ -235,13 +235,13 @@ with interruption.listening():
     assert program.ended() == (0, "survives\n")
 
 
-def test_without_a_terminal_sigint_is_meant_even_if_a_shell_had_it_ignored() -> None:
+def test_without_a_terminal_sigint_counts_even_if_a_shell_ignored_it() -> None:
     program = Program(WORKS, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     program.signal(signal.SIGINT)
     assert program.ended()[0] == 128 + signal.SIGINT
 
 
-def test_in_another_thread_than_the_main_one_nothing_is_installed() -> None:
+def test_outside_the_main_thread_nothing_is_installed() -> None:
     def listen() -> None:
         with interruption.listening():
             found.append(signal.getsignal(signal.SIGTERM))

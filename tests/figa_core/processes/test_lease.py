@@ -39,7 +39,7 @@ def held_by_another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_owner_learns_who_the_first_is(tmp_path: Path) -> None:
     with held_by_another_process(tmp_path) as other:
         assert is_held(tmp_path)
         with (
@@ -58,14 +58,14 @@ def test_the_lease_of_a_killed_owner_is_free(tmp_path: Path) -> None:
             assert describe_holder(tmp_path).startswith("us, process")
 
 
-def test_one_who_waits_gets_the_lease_when_the_holder_ends(tmp_path: Path) -> None:
+def test_a_waiting_run_gets_the_lease_when_the_holder_ends(tmp_path: Path) -> None:
     with held_by_another_process(tmp_path) as other:
         threading.Timer(0.5, other.kill).start()
         with workspace_lease(tmp_path, owner="us", timeout_s=20):
             assert is_held(tmp_path)
 
 
-def test_nothing_is_left_of_a_lease_that_ended(tmp_path: Path) -> None:
+def test_nothing_remains_of_an_ended_lease(tmp_path: Path) -> None:
     with workspace_lease(tmp_path, owner="us"):
         pass
     assert not is_held(tmp_path)
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_a_lease_that_ended(tmp_path: Path) -> None:
     assert "unknown" in describe_holder(tmp_path)
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
         pytest.raises(WorkspaceError, match=r"workspace\.path"),
@@ -103,7 +103,7 @@ def test_two_runs_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
         assert describe_holder(tmp_path).startswith("first, process")
 
 
-def test_a_run_that_fails_gives_the_lease_back(tmp_path: Path) -> None:
+def test_a_failing_run_returns_the_lease(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), workspace_lease(tmp_path, owner="us"):
         _ = 1 / 0
     assert not is_held(tmp_path)
@@ -118,14 +118,14 @@ def test_the_note_of_a_killed_owner_is_replaced_by_the_next(tmp_path: Path) -> N
             assert describe_holder(tmp_path).startswith("us, process")
 
 
-def test_a_torn_note_stops_nobody(tmp_path: Path) -> None:
+def test_a_torn_note_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "lease.json").write_text('{"owner": "x')
     assert "unknown" in describe_holder(tmp_path)
     with workspace_lease(tmp_path, owner="us"):
         assert describe_holder(tmp_path).startswith("us, process")
 
 
-def test_the_workspace_is_made_when_it_is_missing(tmp_path: Path) -> None:
+def test_a_missing_workspace_is_created(tmp_path: Path) -> None:
     with workspace_lease(tmp_path / "a" / "b", owner="us"):
         assert (tmp_path / "a" / "b").is_dir()
 
@@ -139,14 +139,14 @@ def test_a_note_of_another_shape_is_an_unknown_holder(note: bytes, tmp_path: Pat
             pass
 
 
-def test_a_note_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / f"lease.json.{os.getpid()}.partial").mkdir()
     with workspace_lease(tmp_path, owner="me"):
         assert is_held(tmp_path)
     assert not is_held(tmp_path)
 
 
-def test_a_lock_that_is_no_file_is_named(tmp_path: Path) -> None:
+def test_a_lock_that_is_not_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "lease.lock").mkdir()
     assert not is_held(tmp_path)
     with (

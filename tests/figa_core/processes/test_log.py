@@ -40,7 +40,7 @@ def wait_for(told: pytest.LogCaptureFixture, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
+def test_messages_are_logged_while_the_child_runs_without_an_earlier_runs(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):
@@ -50,7 +50,7 @@ def test_what_a_child_says_is_told_while_it_runs_and_an_earlier_run_is_not(
     assert [record.levelname for record in told.records] == ["INFO", "WARNING"]
 
 
-def test_all_that_a_child_said_is_told_before_its_end_is_reported(
+def test_all_messages_are_logged_before_the_childs_end_is_reported(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     program = (
@@ -64,7 +64,7 @@ def test_all_that_a_child_said_is_told_before_its_end_is_reported(
     assert error.startswith("ValueError: no\nTraceback (most recent call last):\n")
 
 
-def test_torn_lines_progress_bars_and_broken_bytes_are_coped_with(
+def test_torn_lines_progress_bars_and_broken_bytes_are_handled(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):
@@ -74,7 +74,7 @@ def test_torn_lines_progress_bars_and_broken_bytes_are_coped_with(
     assert told.messages == ["one line", "\ufffd", "without an end"]
 
 
-def test_a_message_of_many_lines_is_told_when_nothing_follows_it(
+def test_a_message_of_many_lines_is_logged_when_nothing_follows(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):
@@ -83,7 +83,7 @@ def test_a_message_of_many_lines_is_told_when_nothing_follows_it(
         assert told.messages == ["ValueError: no\nTraceback (most recent call last):"]
 
 
-def test_a_message_that_is_written_in_two_pieces_is_one(path: Path, told: pytest.LogCaptureFixture) -> None:
+def test_a_message_written_in_two_pieces_is_one(path: Path, told: pytest.LogCaptureFixture) -> None:
     with followed(path, LOGGER):
         append(path, "figa error: ValueError: no\nfiga| ")
         time.sleep(0.3)
@@ -91,7 +91,7 @@ def test_a_message_that_is_written_in_two_pieces_is_one(path: Path, told: pytest
     assert told.messages == ["ValueError: no\nline 1\nline 2"]
 
 
-def test_the_same_warning_is_told_once_whatever_names_and_numbers_it_holds(
+def test_the_same_warning_is_logged_once_whatever_its_names_and_numbers(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):
@@ -105,7 +105,7 @@ def test_the_same_warning_is_told_once_whatever_names_and_numbers_it_holds(
     ]
 
 
-def test_a_flood_is_cut_off_and_counted_and_leaves_room_for_errors(
+def test_a_flood_is_cut_and_counted_and_leaves_room_for_errors(
     path: Path, told: pytest.LogCaptureFixture
 ) -> None:
     with followed(path, LOGGER):

@@ -48,18 +48,18 @@ def told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Told:
     return run
 
 
-def test_what_our_own_code_tells_is_told(told: Told) -> None:
+def test_our_messages_are_logged(told: Told) -> None:
     assert told("print('figa is here')\ntell('24 pairs')") == [("INFO", "24 pairs")]
 
 
-def test_warnings_and_errors_of_libraries_are_told_whatever_their_format_and_their_info_is_not(
+def test_warnings_and_errors_of_libraries_are_logged_and_info_is_not(
     told: Told,
 ) -> None:
     program = LIBRARY + "log.info('noise')\nlog.warning('%s is slow', 'it')\nlog.error('it is over')\n"
     assert told(program) == [("WARNING", "it is slow"), ("ERROR", "it is over")]
 
 
-def test_a_warning_of_pythons_kind_is_told_and_a_deprecation_is_not(told: Told) -> None:
+def test_a_python_warning_is_logged_and_a_deprecation_is_not(told: Told) -> None:
     program = (
         "warnings.warn('it is slow')\nwarnings.warn('use reduce', FutureWarning)\n"
         + LIBRARY
@@ -86,14 +86,14 @@ def test_a_warning_of_pythons_kind_is_told_and_a_deprecation_is_not(told: Told) 
         "Sending process 11556 closing signal SIGTERM",
     ],
 )
-def test_warnings_of_every_healthy_run_are_not_told(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_every_healthy_run_are_left_out(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     tell(text, logging.WARNING)
     assert capfd.readouterr().out == ""
     tell(text, logging.ERROR)
     assert text in capfd.readouterr().out
 
 
-def test_an_exception_that_ends_the_process_is_one_message_that_begins_with_it(told: Told) -> None:
+def test_an_exception_that_ends_the_process_is_one_message(told: Told) -> None:
     ((level, text),) = told("def load(): raise ValueError('no dtype\\n  in config.json')\nload()")
     lines = text.splitlines()
     assert level == "ERROR"
@@ -113,7 +113,7 @@ def test_the_last_of_chained_exceptions_comes_first(told: Told) -> None:
     assert "KeyError: 'dtype'" in text
 
 
-def test_an_exception_that_ends_a_thread_and_one_that_is_logged_are_told(told: Told) -> None:
+def test_exceptions_that_end_a_thread_or_are_logged_are_messages(told: Told) -> None:
     program = LIBRARY + (
         "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()\n"
         "try: {}['x']\nexcept KeyError: log.exception('lost')\n"
@@ -123,18 +123,18 @@ def test_an_exception_that_ends_a_thread_and_one_that_is_logged_are_told(told: T
     assert logged.startswith("lost\nKeyError: 'x'\nTraceback")
 
 
-def test_a_record_whose_arguments_do_not_fit_ends_nothing(told: Told) -> None:
+def test_a_record_with_wrong_arguments_does_no_harm(told: Told) -> None:
     assert told(LIBRARY + "log.warning('%d', 'x')\ntell('goes on')") == [("INFO", "goes on")]
 
 
-def test_a_rank_is_named_for_what_went_wrong_there(told: Told) -> None:
+def test_warnings_and_errors_name_their_rank(told: Told) -> None:
     assert told("tell('loaded')\ntell('no', logging.ERROR)", RANK="1") == [
         ("INFO", "loaded"),
         ("ERROR", "rank1: no"),
     ]
 
 
-def test_a_message_is_whole_behind_a_line_that_was_left_open(told: Told) -> None:
+def test_a_message_after_an_unfinished_line_is_whole(told: Told) -> None:
     program = "print('Loading: 100%', end='', flush=True)\ntell('one\\n\\ntwo \\udce9')\nprint('more')"
     assert told(program) == [("INFO", "one\n\ntwo \\udce9")]
 
@@ -167,5 +167,5 @@ def test_messages_of_two_children_do_not_mix(tmp_path: Path, caplog: pytest.LogC
         "[rank0]:[E1121 16:54:10.489303212 ProcessGroupNCCL.cpp:68] Watchdog caught collective timeout",
     ],
 )
-def test_the_last_words_of_native_code_are_told(line: str, told: Told) -> None:
+def test_crashes_of_native_code_are_logged(line: str, told: Told) -> None:
     assert told(f"print({line!r})") == [("ERROR", line)]

@@ -22,7 +22,7 @@ def run(base: ModelScores | None, main: ModelScores | None, *baselines: ModelSco
     return dataclasses.replace(EMPTY, base=base, main=main, baselines=baselines)
 
 
-def test_a_gain_is_told_with_its_interval() -> None:
+def test_a_gain_is_reported_with_its_interval() -> None:
     # differences 0.08, 0.10, 0.12: mean 0.1, s 0.02, t(0.975, 2) = 4.303, half width 0.0497
     data = run(scores("base", 0.70, 0.80, 0.90), scores("FIGA", 0.78, 0.90, 1.02))
     assert result_sentence(data) == (
@@ -31,7 +31,7 @@ def test_a_gain_is_told_with_its_interval() -> None:
     )
 
 
-def test_a_loss_is_told_as_a_loss() -> None:
+def test_a_loss_is_reported_as_a_loss() -> None:
     data = run(scores("base", 0.78, 0.90, 1.02), scores("FIGA", 0.70, 0.80, 0.90))
     assert (
         "FIGA lowered the verifier's mean score from 90.0 to 80.0 of 100 (−10.0, 95 % CI −15.0 to −5.0"
@@ -39,7 +39,7 @@ def test_a_loss_is_told_as_a_loss() -> None:
     )
 
 
-def test_what_chance_explains_is_not_called_a_gain() -> None:
+def test_a_chance_difference_is_not_called_a_gain() -> None:
     sentence = result_sentence(run(scores("base", 0.5, 0.9, 0.4), scores("FIGA", 0.9, 0.5, 0.45)))
     assert sentence.startswith(
         "FIGA made no clear difference: the verifier's mean score went from 60.0 to 61.7 of 100"
@@ -52,7 +52,7 @@ def test_one_prompt_is_too_few_to_judge_by() -> None:
     assert "(+40.0, no interval from one prompt, n = 1 held-out prompt), which is too few" in sentence
 
 
-def test_without_a_verifier_the_reward_is_told() -> None:
+def test_without_a_verifier_the_reward_is_reported() -> None:
     reward = Metric.REWARD
     data = run(scores("base", -1, 0, 1, metric=reward), scores("FIGA", 0.5, 1.6, 2.4, metric=reward))
     assert result_sentence(data).startswith("FIGA raised the mean reward from 0.00 to 1.50 (+1.50, 95 % CI ")
@@ -70,11 +70,11 @@ def test_without_a_verifier_the_reward_is_told() -> None:
         (run(scores("base"), scores("FIGA")), "share no scored held-out prompts"),
     ],
 )
-def test_missing_parts_are_said_plainly(data: ReportData, words: str) -> None:
+def test_missing_parts_are_named(data: ReportData, words: str) -> None:
     assert words in result_sentence(data)
 
 
-def test_prompts_only_one_model_has_are_left_out_and_counted() -> None:
+def test_prompts_of_only_one_model_are_left_out_and_counted() -> None:
     base, main = (
         ModelScores("base", {"a": 1.0, "b": 2.0, "c": 3.0}),
         ModelScores("FIGA", {"b": 3.0, "c": 4.0, "d": 9.0}),
@@ -88,14 +88,14 @@ def test_prompts_only_one_model_has_are_left_out_and_counted() -> None:
     assert comparison.metrics == (Metric.REWARD,)
 
 
-def test_scores_that_are_no_numbers_stop_nothing_and_are_counted() -> None:
+def test_scores_that_are_not_finite_are_counted() -> None:
     base = ModelScores("base", {"a": 1.0, "b": math.nan, "c": 2.0})
     comparison = compare(run(base, ModelScores("FIGA", {"a": 2.0, "b": 3.0, "c": math.inf})))
     assert comparison.not_finite == 2
     assert comparison.rows[1].to_base[Metric.REWARD].change.n == 1
 
 
-def test_baselines_are_ahead_behind_or_not_told_apart() -> None:
+def test_baselines_are_ahead_behind_or_indistinguishable() -> None:
     main = scores("FIGA", 0.70, 0.80, 0.90)
     better = scores("SFT", 0.79, 0.90, 1.01)
     worse = scores("other", 0.61, 0.70, 0.79)
@@ -106,7 +106,7 @@ def test_baselines_are_ahead_behind_or_not_told_apart() -> None:
     assert lines[2].startswith("FIGA and twin cannot be told apart: 0.0 points")
 
 
-def test_judges_that_disagree_are_pointed_out(make_scores: Callable[..., ModelScores]) -> None:
+def test_disagreement_of_the_judges_is_reported(make_scores: Callable[..., ModelScores]) -> None:
     data = run(make_scores("base", 0.8, 0.0, seed=1), make_scores("FIGA", 0.7, 2.0, seed=2))
     assert comparison_sentences(data) == [
         "Beware: the mean reward score rose while the mean verifier score fell; the two judges disagree."
@@ -138,7 +138,7 @@ BASE = trained("base", 0.1, 0.5, 0.9)
 CHANGED = ModelChange(updates=10, steps=10, relative=0.01, same=1, compared=10)
 
 
-def test_a_model_with_the_weights_of_the_base_is_not_called_indistinguishable_but_unchanged() -> None:
+def test_a_model_with_the_bases_weights_is_called_unchanged() -> None:
     """Its scores differ, as chance has it, and clearly: that is no gain."""
     change = ModelChange(updates=10, steps=10, relative=0.0)
     data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
@@ -149,13 +149,13 @@ def test_a_model_with_the_weights_of_the_base_is_not_called_indistinguishable_bu
     assert comparison_sentences(data) == []
 
 
-def test_a_training_without_an_update_says_so() -> None:
+def test_a_training_without_an_update_is_reported() -> None:
     change = ModelChange(updates=0, steps=12, relative=0.0)
     data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
     assert "FIGA is the base model, unchanged: none of its 12 steps made an update." in result_sentence(data)
 
 
-def test_two_models_of_the_same_weights_are_called_the_same() -> None:
+def test_two_models_with_the_same_weights_are_called_the_same() -> None:
     main = trained("FIGA", 0.2, 0.6, 1.0, change=CHANGED, identity="one")
     twin = trained("SFT", 0.3, 0.5, 1.0, change=CHANGED, identity="one")
     unchanged = trained("SFT on Y", 0.1, 0.5, 0.9, change=ModelChange(0, 3, relative=0.0), identity="base")
@@ -166,7 +166,7 @@ def test_two_models_of_the_same_weights_are_called_the_same() -> None:
     assert lines[1].startswith("SFT on Y is the base model, unchanged: none of its 3 steps")
 
 
-def test_models_of_which_nobody_knows_the_weights_are_told_apart_by_their_scores() -> None:
+def test_models_with_unknown_weights_are_compared_by_their_scores() -> None:
     assert "made no clear difference" in result_sentence(run(scores("base", 0.1, 0.2), scores("F", 0.1, 0.2)))
 
 
@@ -192,12 +192,12 @@ def test_models_of_which_nobody_knows_the_weights_are_told_apart_by_their_scores
         ),
     ],
 )
-def test_what_a_training_did_not_do_is_said_with_its_figures(change: ModelChange, words: str) -> None:
+def test_small_effects_of_a_training_are_reported_with_figures(change: ModelChange, words: str) -> None:
     lines = comparison_sentences(run(BASE, trained("FIGA", 0.1, 0.5, 0.9, change=change)))
     assert len(lines) == 1
     assert words in lines[0]
 
 
-def test_a_training_that_changed_a_lot_needs_no_such_word() -> None:
+def test_a_training_that_changed_a_lot_needs_no_remark() -> None:
     change = dataclasses.replace(CHANGED, dtype="float32", base_dtype="float32")
     assert comparison_sentences(run(BASE, trained("FIGA", 0.2, 0.6, 1.0, change=change))) == []

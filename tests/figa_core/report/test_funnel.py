@@ -17,7 +17,7 @@ FUNNEL = Funnel(
 )
 
 
-def test_shares_are_of_the_step_before_and_multiples_where_a_step_multiplies() -> None:
+def test_shares_are_of_the_previous_step_or_multiples_of_it() -> None:
     assert [row.share for row in FUNNEL.rows()] == [
         "",
         "4.0 × prompts",
@@ -27,7 +27,7 @@ def test_shares_are_of_the_step_before_and_multiples_where_a_step_multiplies() -
     assert [row.width for row in FUNNEL.rows()] == [0.25, 1.0, 0.25, 0.0]
 
 
-def test_reasons_come_largest_first_and_unexplained_rows_are_said() -> None:
+def test_reasons_are_sorted_by_rows_and_unexplained_rows_are_shown() -> None:
     rows = FUNNEL.rows()
     assert [drop.count for drop in rows[2].drops] == [2100, 900]
     assert rows[3].drops == (Drop(UNACCOUNTED, 1000),)

@@ -75,7 +75,7 @@ def test_the_page_opens_with_the_result(html: str) -> None:
     assert words.index("raised") < words.index("Before and after")
 
 
-def test_every_part_is_there(html: str) -> None:
+def test_every_part_is_shown(html: str) -> None:
     words = Page(html).words()
     for expected in (
         "From prompts to training pairs",
@@ -99,7 +99,7 @@ def test_every_part_is_there(html: str) -> None:
     assert "Example 11" not in words
 
 
-def test_nothing_is_loaded_from_anywhere_and_there_is_no_script(html: str) -> None:
+def test_nothing_is_loaded_and_there_is_no_script(html: str) -> None:
     page = Page(html)
     assert not [tag for tag, _ in page.tags if tag in {"script", "iframe", "object", "embed", "base", "form"}]
     for tag, attributes in page.tags:
@@ -114,7 +114,7 @@ def test_nothing_is_loaded_from_anywhere_and_there_is_no_script(html: str) -> No
     assert set(re.findall(r"https?://[^\s<\"]+", html)) == {"http://127.0.0.1:8123/v1"}
 
 
-def test_ids_are_unique_and_references_lead_somewhere(html: str) -> None:
+def test_ids_are_unique_and_references_resolve(html: str) -> None:
     page = Page(html)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -183,7 +183,7 @@ def test_text_of_models_and_users_is_never_markup() -> None:
     assert "sk-123" not in text
 
 
-def test_nothing_yet_is_said_in_words_without_empty_plots() -> None:
+def test_missing_parts_are_sentences_and_not_empty_plots() -> None:
     text = render_report(EMPTY)
     words = Page(text).words()
     assert "<svg" not in text
@@ -219,7 +219,7 @@ def test_without_a_verifier_there_is_no_verifier_column(report_data: ReportData)
     assert "verifier, of 100" not in words
 
 
-def test_scores_and_losses_that_are_no_numbers_do_not_stop_the_report() -> None:
+def test_scores_and_losses_that_are_not_numbers_do_not_stop_the_report() -> None:
     data = dataclasses.replace(
         EMPTY,
         rewards=RewardSamples(initial=(math.nan, math.inf), revised=(1.0, math.nan)),

@@ -28,16 +28,16 @@ def test_spans_joined_are_the_decoded_text(text: str, data: st.DataObject) -> No
 
 
 @given(st.binary(max_size=20))
-def test_bytes_that_are_no_text_are_shown_as_the_decoder_shows_them(raw: bytes) -> None:
+def test_bytes_that_are_not_text_are_shown_as_decoded(raw: bytes) -> None:
     assert "".join(token_pieces(raw, decode_bytes)) == decode_bytes(list(raw))
 
 
-def test_a_character_of_which_any_token_was_edited_counts_as_edited() -> None:
+def test_a_character_counts_as_edited_if_any_of_its_tokens_was() -> None:
     ids = list("aéb".encode())
     assert spans_of(ids, [K, S, K, K], decode_bytes) == (Span("a", K, 1), Span("é", S, 2), Span("b", K, 1))
 
 
-def test_a_leading_space_belongs_to_the_token_that_brings_it() -> None:
+def test_a_leading_space_belongs_to_its_token() -> None:
     words = ["Hello", " world", "!"]
     assert token_pieces([0, 1, 2], lambda ids: "".join(words[i] for i in ids)) == words
 
@@ -64,7 +64,7 @@ def test_an_empty_response_has_no_spans() -> None:
     assert spans_of([], [], decode_bytes) == ()
 
 
-def test_an_example_takes_both_sides_and_the_rewards_of_its_pair() -> None:
+def test_an_example_has_both_sides_and_rewards_of_its_pair() -> None:
     pair = WeighedPair("p", (), tuple(b"ab"), (K, D), tuple(b"ac"), (K, I), (), -1.0, 2.5)
     example = example_of(
         pair, decode_bytes, messages=[Message("user", "hi")], reference="r", reference_reward=3.0

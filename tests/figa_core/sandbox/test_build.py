@@ -15,7 +15,7 @@ from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.vocabulary import SLOT_VALUES
 
 
-def test_the_sandbox_is_ordinary_model_directories_and_unique_prompts(micro_sandbox, micro_recipe):
+def test_the_sandbox_has_ordinary_model_directories_and_unique_prompts(micro_sandbox, micro_recipe):
     for directory in (micro_sandbox.base_model, micro_sandbox.reward_model):
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in directory.iterdir()}
     rows = [json.loads(line) for line in micro_sandbox.prompts.read_text().splitlines()]
@@ -25,7 +25,7 @@ def test_the_sandbox_is_ordinary_model_directories_and_unique_prompts(micro_sand
         assert verify(messages, row["reference"]) == pytest.approx(1)
 
 
-def test_what_killed_builds_left_is_gone_and_only_the_parts_of_a_sandbox_are_there(micro_sandbox, micro_root):
+def test_remains_of_killed_builds_are_removed(micro_sandbox, micro_root):
     assert {path.name for path in micro_sandbox.directory.iterdir()} == {
         "base",
         "reward",
@@ -35,7 +35,7 @@ def test_what_killed_builds_left_is_gone_and_only_the_parts_of_a_sandbox_are_the
     assert list(micro_root.iterdir()) == [micro_sandbox.directory]
 
 
-def test_progress_is_told_and_figures_are_kept(micro_sandbox, micro_progress):
+def test_progress_is_reported_and_figures_are_kept(micro_sandbox, micro_progress):
     assert "base model: 6/6 steps" in micro_progress
     assert "reward model: 6/6 steps" in micro_progress
     assert micro_sandbox.figures["base_parameters"] < 2_000_000
@@ -44,7 +44,7 @@ def test_progress_is_told_and_figures_are_kept(micro_sandbox, micro_progress):
     )
 
 
-def test_a_sandbox_that_exists_is_not_built_again(micro_sandbox, micro_root, micro_recipe):
+def test_an_existing_sandbox_is_not_built_again(micro_sandbox, micro_root, micro_recipe):
     lines: list[str] = []
     assert build_sandbox(micro_root, micro_recipe, on_progress=lines.append) == micro_sandbox
     assert lines == []
@@ -62,7 +62,7 @@ def test_every_slot_value_is_one_token_and_the_end_of_turn_stops_a_generation(mi
 
 
 @pytest.mark.parametrize("part", ["base_model", "reward_model"])
-def test_the_fast_way_to_a_prompts_ids_is_the_chat_template(micro_sandbox, part):
+def test_prompt_ids_are_those_of_the_chat_template(micro_sandbox, part):
     tokenizer = AutoTokenizer.from_pretrained(getattr(micro_sandbox, part))
     messages = (Message("system", "Be kind."), Message("user", "I am Anna, <b>lamp</b>?\nNext line."))
     templated = tokenizer.apply_chat_template(
@@ -71,7 +71,7 @@ def test_the_fast_way_to_a_prompts_ids_is_the_chat_template(micro_sandbox, part)
     assert encode_prompt(tokenizer, messages) == templated
 
 
-def test_the_reward_of_a_text_is_the_saved_classifiers_logit(micro_sandbox):
+def test_a_reward_is_the_saved_classifiers_logit(micro_sandbox):
     tokenizer = AutoTokenizer.from_pretrained(micro_sandbox.reward_model)
     model = AutoModelForSequenceClassification.from_pretrained(micro_sandbox.reward_model).eval()
     user = Message("user", "I am Anna.")
@@ -83,7 +83,7 @@ def test_the_reward_of_a_text_is_the_saved_classifiers_logit(micro_sandbox):
     assert rewards(model, tokenizer, texts) == pytest.approx(logits, abs=1e-5)
 
 
-def test_a_failing_worker_ends_the_build_with_its_words_and_leaves_nothing(tmp_path):
+def test_a_failing_worker_ends_the_build_and_leaves_nothing(tmp_path):
     impossible = SandboxRecipe(n_prompts=2, base_steps=-1, reward_steps=1, pairs_judged=2, prompts_sampled=-1)
     with pytest.raises(EngineError, match="worker ended with code 1"):
         build_sandbox(tmp_path, impossible)
@@ -91,13 +91,13 @@ def test_a_failing_worker_ends_the_build_with_its_words_and_leaves_nothing(tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_root_that_cannot_be_written_is_said(tmp_path):
+def test_a_root_that_cannot_be_written_is_an_error(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(WorkspaceError, match="writable"):
         build_sandbox(tmp_path / "x", SandboxRecipe())
 
 
-def test_a_file_in_the_place_of_the_root_is_said(tmp_path):
+def test_a_file_in_place_of_the_root_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="writable"):
         build_sandbox(tmp_path / "file", SandboxRecipe())

@@ -22,7 +22,7 @@ def test_a_correct_draft_comes_back_unchanged(draw_case, seed):
 
 
 @given(seed=st.integers(0, 2**32))
-def test_a_corrected_draft_is_right_and_only_its_faults_were_touched(draw_case, seed):
+def test_a_corrected_draft_is_right_and_only_its_faults_changed(draw_case, seed):
     case = draw_case(seed)
     corrected = correct(case.prompt_text, case.faulty.text, None)
     assert verify(case.messages, corrected) == pytest.approx(1)
@@ -65,7 +65,7 @@ def test_garbage_never_crashes_and_never_scores_worse(draft):
     assert verify(messages, corrected) >= 0.9
 
 
-def test_surrogates_and_empty_texts_are_survived():
+def test_surrogates_and_empty_texts_do_not_crash():
     assert correct("", "", None).startswith(("Kind", "Best", "With"))
     correct("\ud800", "\ud800 Dear", "\ud800")
 
@@ -82,12 +82,12 @@ def test_an_unfinished_last_sentence_is_replaced_by_the_closing():
     assert verify((), corrected) == pytest.approx(1)
 
 
-def test_what_the_prompt_does_not_state_is_taken_from_the_reference():
+def test_facts_that_the_prompt_lacks_come_from_the_reference():
     prompt = PROMPT.replace("red ", "")
     assert correct(prompt, GOOD.replace("red", "blue"), GOOD) == GOOD
     assert correct(prompt, GOOD.replace("red", "blue"), None) == GOOD.replace("red", "blue")
 
 
-def test_sentences_that_differ_in_a_wrong_value_only_become_one():
+def test_sentences_that_differ_only_in_a_wrong_value_become_one():
     draft = GOOD.replace("It will reach", "It will reach Rome in 4 days. It will reach")
     assert correct(PROMPT, draft) == GOOD

@@ -47,7 +47,7 @@ def test_the_openai_client_gets_a_correction_with_usage(teacher):
     assert answer.usage.completion_tokens == 24
 
 
-def test_the_model_is_listed_and_another_one_is_not_found(teacher):
+def test_the_model_is_listed_and_other_models_are_not_found(teacher):
     with client(teacher) as api:
         assert [model.id for model in api.models.list()] == [MODEL]
     with pytest.raises(openai.NotFoundError, match="does not exist"):
@@ -63,7 +63,7 @@ def test_every_request_is_logged_with_the_hash_of_its_message_and_its_outcome(te
     assert line["outcome"] == "answered"
 
 
-def test_a_body_that_is_no_chat_request_is_a_bad_request(teacher):
+def test_a_body_that_is_not_a_chat_request_is_a_bad_request(teacher):
     with client(teacher) as api, pytest.raises(openai.BadRequestError):
         api.post("/chat/completions", cast_to=object, body={"model": MODEL})
 
@@ -93,7 +93,7 @@ def test_the_rate_limit_answers_429_with_the_time_to_wait():
         assert refused.value.code == "rate_limit_exceeded"
 
 
-def test_no_second_brings_more_than_twice_its_share_of_the_minute():
+def test_a_second_allows_at_most_twice_its_share_of_the_minute():
     with TeacherProcess(requests_per_minute=60) as teacher:
         ask(teacher)
         ask(teacher)
@@ -103,7 +103,7 @@ def test_no_second_brings_more_than_twice_its_share_of_the_minute():
         assert refused.value.response.headers["x-ratelimit-remaining-requests"] == "58"
 
 
-def test_the_limit_on_tokens_holds_too():
+def test_the_token_limit_is_enforced():
     with TeacherProcess(tokens_per_minute=100) as teacher:
         ask(teacher)
         with pytest.raises(openai.RateLimitError):
@@ -137,14 +137,14 @@ def test_a_failure_reaches_the_client_as_a_providers_would(fault):
         (TeacherFault.NONSENSE, "stop"),
     ],
 )
-def test_a_useless_answer_is_a_completion_all_the_same(fault, finish):
+def test_a_useless_answer_is_still_a_completion(fault, finish):
     with TeacherProcess(faults={fault: 1.0}) as teacher:
         choice = ask(teacher).choices[0]
     assert choice.finish_reason == finish
     assert choice.message.content != CORRECTED
 
 
-def test_a_duplicate_delivery_is_the_same_choice_twice():
+def test_a_duplicate_is_the_same_choice_twice():
     with TeacherProcess(faults={TeacherFault.DUPLICATE: 1.0}) as teacher:
         answer = ask(teacher)
     assert [choice.message.content for choice in answer.choices] == [CORRECTED, CORRECTED]
@@ -152,12 +152,12 @@ def test_a_duplicate_delivery_is_the_same_choice_twice():
     assert answer.usage.completion_tokens == 24
 
 
-def test_empty_choices_are_an_answer_without_any():
+def test_an_answer_can_have_no_choices():
     with TeacherProcess(faults={TeacherFault.EMPTY_CHOICES: 1.0}) as teacher:
         assert ask(teacher).choices == []
 
 
-def test_a_request_is_in_the_log_before_it_is_answered_even_after_a_kill():
+def test_a_request_is_logged_before_it_is_answered():
     with TeacherProcess(latency_s=30) as teacher:
         with pytest.raises(openai.APITimeoutError):
             ask(teacher, timeout=0.5)
@@ -165,7 +165,7 @@ def test_a_request_is_in_the_log_before_it_is_answered_even_after_a_kill():
         assert teacher.requests() == 1
 
 
-def test_a_teacher_that_cannot_start_says_why():
+def test_the_error_of_a_teacher_that_cannot_start_has_the_reason():
     with pytest.raises(EngineError, match="NO_SUCH_KEY"), TeacherProcess(api_key_env="NO_SUCH_KEY"):
         pass
 

@@ -15,7 +15,7 @@ from figa_core.sandbox.teacher_rules import (
 
 @example([(0.25, 1), (0.0, 1), (5.0, 49), (5.0, 50)])  # 1.025 - 1 is less than 0.025
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50)), max_size=60))
-def test_no_window_ever_holds_more_than_the_limits(arrivals):
+def test_no_window_exceeds_the_limits(arrivals):
     window = SlidingWindow(requests_per_minute=300, tokens_per_minute=6000, window_s=1.0)
     admitted: list[tuple[float, int]] = []
     now = 0.0
@@ -57,11 +57,11 @@ def test_a_request_needs_room_in_every_window_and_counts_in_all_or_none():
     ("seconds", "text"),
     [(0, "0ms"), (0.0194, "20ms"), (1, "1s"), (59.93, "59.93s"), (60, "1m0s"), (360.5, "6m0.5s")],
 )
-def test_durations_are_written_as_openai_writes_them(seconds, text):
+def test_durations_have_openais_format(seconds, text):
     assert duration(seconds) == text
 
 
-def test_faults_come_at_their_shares_and_by_seed():
+def test_faults_occur_at_their_shares_and_depend_on_the_seed():
     shares = {TeacherFault.SERVER_ERROR: 0.1, TeacherFault.RESET: 0.2}
     drawn = [FaultPlan(shares, seed=0).draw(f"message {index}") for index in range(4000)]
     assert drawn.count(TeacherFault.SERVER_ERROR) / 4000 == pytest.approx(0.1, abs=0.02)

@@ -35,7 +35,7 @@ def test_each_fault_costs_exactly_its_weight(draw_case, seed, kind):
     assert verify(case.messages, case.faulty.text) == pytest.approx(1 - LOSSES[kind])
 
 
-def test_the_right_value_beside_a_contradicting_one_is_not_right():
+def test_a_right_value_beside_a_wrong_one_is_not_right():
     text = GOOD.replace("thanks.", "thanks. Your blue lamp is here.")
     assert verify(MESSAGES, text) == pytest.approx(0.9)
 
@@ -50,6 +50,6 @@ def test_saying_nothing_earns_nothing(text):
     assert verify(MESSAGES, text) == 0
 
 
-def test_words_of_the_system_message_are_no_facts():
+def test_words_of_the_system_message_are_not_facts():
     messages = (Message("system", "A blue sofa."), MESSAGES[1])
     assert verify(messages, GOOD) == pytest.approx(1)

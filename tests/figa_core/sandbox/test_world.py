@@ -41,7 +41,7 @@ def test_the_same_seed_draws_the_same_case_and_another_seed_another(draw_case):
     assert draw_case(3) != draw_case(4)
 
 
-def test_faults_come_at_their_rates_and_the_world_scores_about_four_fifths(draw_case):
+def test_faults_occur_at_their_rates_and_the_world_scores_about_four_fifths(draw_case):
     rng = random.Random(0)
     n = 4000
     drawn = [draw_faults(sample_facts(rng), rng) for _ in range(n)]
