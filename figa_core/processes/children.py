@@ -16,8 +16,8 @@ _PR_SET_PDEATHSIG = 1
 PARENT_PID_VARIABLE = "FIGA_PARENT_PID"
 
 
-def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Let this process get `sent_signal` when its parent ends, or now if it has already ended.
+def die_with_parent() -> None:
+    """Let this process be killed when its parent ends, or now if it has already ended.
 
     The parent's pid comes from FIGA_PARENT_PID, which `child_environment` sets: if the parent died before
     this call, `os.getppid` would be the init process that adopted us.
@@ -27,11 +27,11 @@ def die_with_parent(sent_signal: signal.Signals = signal.SIGKILL) -> None:
     """
     expected = int(os.environ.get(PARENT_PID_VARIABLE, os.getppid()))
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(sent_signal), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     else:
-        threading.Thread(target=_watch, args=(expected, sent_signal), daemon=True).start()
+        threading.Thread(target=_watch, args=(expected,), daemon=True).start()
     if os.getppid() != expected:
-        os.kill(os.getpid(), sent_signal)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -43,10 +43,10 @@ def child_environment(**extra: str) -> dict[str, str]:
     return {**inherited, "PYTHONIOENCODING": "utf-8:backslashreplace", **extra}
 
 
-def _watch(parent: int, sent_signal: signal.Signals) -> None:
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
-    os.kill(os.getpid(), sent_signal)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end_leftovers() -> list[str]:

@@ -5,7 +5,6 @@ may have more rows than the one before (several samples per prompt).
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 UNACCOUNTED = "not processed yet, or no reason recorded"
 _BAR_WIDTH = 24
@@ -37,8 +36,16 @@ class Funnel:
 
     def rows(self) -> list["FunnelRow"]:
         """Each step with its share of the step before, and with every lost row accounted for."""
-        widest = max((step.count for step in self.steps), default=0)
-        return [_row(step, previous, widest) for previous, step in pairwise((None, *self.steps)) if step]
+        widest = max((step.count for step in self.steps), default=0) or 1
+        rows = []
+        for previous, step in zip((None, *self.steps), self.steps, strict=False):
+            drops = sorted(step.drops, key=lambda drop: (-drop.count, drop.reason))
+            missing = previous.count - step.count - sum(d.count for d in drops) if previous else 0
+            if missing > 0:
+                drops.append(Drop(UNACCOUNTED, missing))
+            share, width = _share(step.count, previous), step.count / widest
+            rows.append(FunnelRow(step.name, step.count, share, width, tuple(drops)))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +57,6 @@ class FunnelRow:
     share: str
     width: float
     drops: tuple[Drop, ...]
-
-
-def _row(step: FunnelStep, previous: FunnelStep | None, widest: int) -> FunnelRow:
-    drops = tuple(sorted(step.drops, key=lambda drop: (-drop.count, drop.reason)))
-    if previous is not None:
-        missing = previous.count - step.count - sum(drop.count for drop in drops)
-        if missing > 0:
-            drops = (*drops, Drop(UNACCOUNTED, missing))
-    return FunnelRow(
-        name=step.name,
-        count=step.count,
-        share=_share(step.count, previous),
-        width=step.count / widest if widest else 0.0,
-        drops=drops,
-    )
 
 
 def _share(count: int, previous: FunnelStep | None) -> str:

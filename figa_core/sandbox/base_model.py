@@ -24,7 +24,6 @@ from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.vocabulary import SLOT_VALUES
 from figa_core.sandbox.world import sample_facts, write_request
 
-LEARNING_RATE = 3e-3
 BUCKET_BATCHES = 16
 _BATCH_SIZE = 16
 _SLOT_LOSS_WEIGHT = 8.0
@@ -62,7 +61,7 @@ def train_base_model(
     """Train the base model from scratch; `on_progress` gets (steps done, steps in all)."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(llama_config(tokenizer, layers=2, initializer_range=0.04))
-    trainer = Trainer(model, (), lr=LEARNING_RATE, steps=steps)
+    trainer = Trainer(model, (), steps=steps)
     slot_weights_V = slot_weights(tokenizer)
     rng = random.Random(f"base/{seed}")
     batches = _batches(tokenizer, rng, lambda: trainer.progress)

@@ -15,7 +15,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,6 @@ SCRATCH = "scratch"  # needed for the build only: each worker's log and figures,
 PROGRESS = "progress"  # in the scratch directory: the workers' progress, a line each time
 _MANIFEST = "manifest.json"
 _MODELS = ("base", "reward")
-_ERROR_LINES = 30
 
 Progress = Callable[[str], None]
 
@@ -140,7 +139,7 @@ def _follow(workers: Mapping[str, Child], progress: Path, on_progress: Progress)
                 if worker.exit_code:
                     raise EngineError(
                         f"the sandbox's {model} worker ended with code {worker.exit_code}. Build again; if "
-                        f"it fails again, see the end of its log:\n{worker.log_tail(_ERROR_LINES)}"
+                        f"it fails again, see the end of its log:\n{worker.log_tail(30)}"
                     )
             done = all(worker.exit_code == 0 for worker in workers.values())
             for line in lines:
@@ -178,12 +177,12 @@ def _remove_abandoned(final: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.build", description="Build the sandbox.")
     parser.add_argument("--root", type=Path, required=True, help="directory that holds sandboxes")
     parser.add_argument("--prompts", type=int, default=DEFAULT_RECIPE.n_prompts)
     parser.add_argument("--seed", type=int, default=DEFAULT_RECIPE.seed)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     recipe = SandboxRecipe(seed=options.seed, n_prompts=options.prompts)
     sandbox = build_sandbox(options.root, recipe, on_progress=lambda line: print(line, flush=True))
     for name, value in sandbox.figures.items():

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+_LEARNING_RATE = 3e-3  # AdamW's; Muon's is a multiple of it
 _MOMENTUM = 0.95
 _NEWTON_SCHULZ_STEPS = 4
 _MUON_RATE_FACTOR = 5.0
@@ -56,8 +57,8 @@ def _orthogonalised(matrices_NRC: Tensor) -> Tensor:
 class Trainer:
     """Both optimizers behind one step: clips the gradient, follows warm-up and linear decay."""
 
-    def __init__(self, model: nn.Module, extra: Iterable[nn.Parameter], *, lr: float, steps: int) -> None:
-        """`extra` are parameters beside the model's; `lr` is AdamW's, Muon's is a multiple of it."""
+    def __init__(self, model: nn.Module, extra: Iterable[nn.Parameter], *, steps: int) -> None:
+        """`extra` are parameters beside the model's."""
         self._parameters = [*model.parameters(), *extra]
         matrices: dict[tuple[int, ...], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
@@ -67,10 +68,10 @@ class Trainer:
         rest = [parameter for parameter in self._parameters if id(parameter) not in chosen]
         self._steps = steps
         self._step = 0
-        self._rates = (lr * _MUON_RATE_FACTOR, lr)
+        self._rates = (_LEARNING_RATE * _MUON_RATE_FACTOR, _LEARNING_RATE)
         self._optimizers = (
             Muon([{"params": group} for group in matrices.values()], {"lr": self._rates[0]}),
-            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
         )
 
     @property

@@ -20,7 +20,6 @@ from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 from figa_core.records import Message
 from figa_core.sandbox.base_model import (
     BUCKET_BATCHES,
-    LEARNING_RATE,
     llama_config,
     padded,
     shuffled_batches,
@@ -79,7 +78,7 @@ def train_reward_model(
     config = llama_config(tokenizer, layers=3, num_labels=1, initializer_range=0.06)
     model = LlamaForSequenceClassification(config)
     heads = _AuxiliaryHeads(config.hidden_size, slot_weights(tokenizer))
-    trainer = Trainer(model, heads.parameters(), lr=LEARNING_RATE, steps=steps)
+    trainer = Trainer(model, heads.parameters(), steps=steps)
     rng = random.Random(f"reward/{seed}")
     short, whole = _short_batches(tokenizer, rng), _whole_batches(tokenizer, rng)
     for step in range(steps):

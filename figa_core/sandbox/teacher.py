@@ -14,7 +14,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ def _parse_fault(text: str) -> tuple[TeacherFault, float]:
     return TeacherFault(kind), float(share)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.teacher", description="A scripted reviser.")
     add = parser.add_argument
     add("--port", type=int, default=0, help="0: any free port")
@@ -146,16 +145,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--api-key-env", help="environment variable with the key it accepts; none: any key")
     kinds = f"share of the requests that get this fault: {', '.join(TeacherFault)}"
     add("--fault", type=_parse_fault, action="append", default=[], metavar="KIND=SHARE", help=kinds)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.api_key_env and not os.environ.get(options.api_key_env):
         parser.error(f"--api-key-env: the environment variable {options.api_key_env} is not set")
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()
-    options = _parse(arguments)
+    options = _parse()
     listener = socket.create_server(("127.0.0.1", options.port), backlog=1024)
     # Accepted sockets inherit it; without it every answer waits 40 ms for a delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -11,8 +11,6 @@ from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_rules import TeacherFault
 
-_START_TIMEOUT_S = 60.0
-
 
 class TeacherProcess:
     """Starts the teacher on entering, stops it on leaving.
@@ -67,7 +65,7 @@ class TeacherProcess:
         """
         self._port_file.unlink(missing_ok=True)
         self._process = Child(self._command, self._errors, environment=self._environment)
-        if not self._process.wait_until(self._port_file.exists, timeout_s=_START_TIMEOUT_S):
+        if not self._process.wait_until(self._port_file.exists, timeout_s=60):
             output = self._process.log_tail()
             self.__exit__()
             raise EngineError(f"the sandbox teacher did not start ({' '.join(self._command)}): {output}")

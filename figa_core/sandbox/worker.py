@@ -11,7 +11,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -85,14 +85,14 @@ def _reporter(name: str, directory: Path) -> Callable[[int, int], None]:
     return report
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()
     parser = argparse.ArgumentParser(prog="figa_core.sandbox.worker")
     parser.add_argument("model", choices=("base", "reward"))
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--recipe", type=json.loads, required=True)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     make = make_base if options.model == "base" else make_reward

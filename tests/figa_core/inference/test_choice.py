@@ -25,7 +25,7 @@ def _choice(work: Work, model: ModelSize, device: Device, *, vllm_is_up: bool = 
     return choose(ours, by_vllm(work, model, device, 16_384), vllm_is_up=vllm_is_up)
 
 
-@pytest.mark.parametrize("device", [CPU, GPU], ids=lambda device: device.name)
+@pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("rows", [1, 12, 40])
 def test_a_few_rows_start_no_vllm(rows: int, device: Device) -> None:
     assert not _choice(Work(rows, tokens_read=60, tokens_written=100), TINY, device).vllm
@@ -78,7 +78,7 @@ def test_equal_durations_start_nothing() -> None:
 
 
 def test_an_estimate_counts_every_pass_of_a_generation() -> None:
-    one = Device("test", 1, 2, 0, 1e9, 1e30, 5, 1e9, 100, 4, 2)
+    one = Device(1, 2, 0, 1e9, 1e30, 5, 1e9, 100, 4, 2)
     model = ModelSize(parameters=1, weights_bytes=1e9, layers=3)
     # A pass: 1 s, 3 layers of 2 s, 1 s to read the weights; 10 tokens are 10 passes of one batch.
     generation = by_transformers(Work(2, 5, 10), model, one, 1000, imported=False)

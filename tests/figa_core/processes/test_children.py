@@ -14,12 +14,6 @@ from figa_core.processes.children import PARENT_PID_VARIABLE, child_environment,
 CHILD = (
     "from figa_core.processes.children import die_with_parent\ndie_with_parent()\nimport time\ntime.sleep(60)"
 )
-GENTLE_CHILD = (
-    "import os, signal, sys, time\nfrom figa_core.processes.children import die_with_parent\n"
-    # Not by `print`: the signal may come while "ready" is being printed.
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.write(1, b'ended by SIGTERM\\n') and 0))\n"
-    "die_with_parent(signal.SIGTERM)\nprint('ready', flush=True)\ntime.sleep(60)"
-)
 
 
 def _parent_of(child: str) -> str:
@@ -69,17 +63,6 @@ def test_leftovers_of_a_dead_run_are_ended_and_those_of_living_runs_are_not() ->
         for process in (orphan, ours):
             process.kill()
             process.communicate()
-
-
-def test_a_child_may_ask_for_a_signal_that_lets_it_clean_up() -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _parent_of(GENTLE_CHILD)], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    assert "ready\n" in {parent.stdout.readline(), parent.stdout.readline()}
-    parent.kill()
-    assert parent.stdout.read() == "ended by SIGTERM\n"
-    parent.communicate()
 
 
 def test_a_child_lives_while_its_parent_does_and_gets_its_variables() -> None:
