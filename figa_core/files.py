@@ -17,12 +17,6 @@ from typing import BinaryIO
 
 _TAIL_BYTES = 2**16
 _ABANDONED_S = 3600.0
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def require_regular(path: Path) -> None:
@@ -31,9 +25,9 @@ def require_regular(path: Path) -> None:
     Raises OSError if it is something else, or does not exist; `strerror` is the reason in words.
     """
     mode = path.stat().st_mode
-    for is_kind, name in _KINDS:
-        if is_kind(mode):
-            raise OSError(errno.EINVAL, f"it is {name}, not a regular file", os.fspath(path))
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -92,6 +92,12 @@ def difference(before: ModelScores, after: ModelScores, metric: Metric) -> Diffe
     )
 
 
+def first_difference(before: ModelScores, after: ModelScores) -> tuple[Metric, Difference] | None:
+    """The difference by the first metric for which the models have common prompts."""
+    found = ((metric, difference(before, after, metric)) for metric in Metric)
+    return next(((metric, each) for metric, each in found if each.change.n), None)
+
+
 def compare(data: ReportData) -> Comparison:
     """Every model's estimates, its differences to the base, and main against each baseline."""
     models = [model for model in (data.base, data.main, *data.baselines) if model is not None]

@@ -14,7 +14,15 @@ from figa_core.evaluation.statistics import Estimate
 from figa_core.files import write_whole
 from figa_core.records import EditClass
 from figa_core.report import plots
-from figa_core.report.comparison import Difference, Metric, compare, difference, interval_text, number
+from figa_core.report.comparison import (
+    Difference,
+    Metric,
+    compare,
+    difference,
+    first_difference,
+    interval_text,
+    number,
+)
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ReportData
 from figa_core.report.sentences import comparison_sentences, result_sentence
@@ -108,13 +116,10 @@ def _tone(data: ReportData) -> str:
     """The header's colour: better, worse, or open."""
     if data.base is None or data.main is None or data.main.is_same_model(data.base):
         return "open"
-    for metric in Metric:
-        change = difference(data.base, data.main, metric).change
-        if change.n:
-            if not change.excludes_zero:
-                return "open"
-            return "better" if (change.mean or 0) > 0 else "worse"
-    return "open"
+    found = first_difference(data.base, data.main)
+    if found is None or not found[1].change.excludes_zero:
+        return "open"
+    return "better" if (found[1].change.mean or 0) > 0 else "worse"
 
 
 class _Card(NamedTuple):

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from figa_core.report.comparison import Difference, Metric, difference, interval_text, number
+from figa_core.report.comparison import (
+    Difference,
+    Metric,
+    difference,
+    first_difference,
+    interval_text,
+    number,
+)
 from figa_core.report.data import ModelChange, ModelScores, ReportData
 
 # Beyond these limits a reader need not look for effects of the training.
@@ -25,10 +32,8 @@ def result_sentence(data: ReportData) -> str:
         )
     if data.main.is_same_model(data.base):
         return _unchanged_sentence(data.main)
-    for metric in Metric:
-        found = difference(data.base, data.main, metric)
-        if found.change.n:
-            return _change_sentence(data.main.label, metric, found)
+    if found := first_difference(data.base, data.main):
+        return _change_sentence(data.main.label, *found)
     return f"{data.main.label} was trained, but it and the base model share no scored held-out prompts."
 
 
@@ -66,10 +71,10 @@ def _versus_sentence(main: ModelScores, baseline: ModelScores) -> str:
         return (
             f"{main.label} and {baseline.label} are the same model: their weights are equal, value by value."
         )
-    metric = next((m for m in Metric if difference(baseline, main, m).change.n), None)
-    if metric is None:
+    found = first_difference(baseline, main)
+    if found is None:
         return f"{main.label} and {baseline.label} share no scored held-out prompts."
-    change = difference(baseline, main, metric).change
+    metric, change = found[0], found[1].change
     unit = "points of the verifier" if metric is Metric.VERIFIER else "of mean reward"
     confidence = "95 % CI " if change.interval else ""
     evidence = f"({confidence}{interval_text(change, metric.decimals)})"

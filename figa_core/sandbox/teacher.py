@@ -83,11 +83,12 @@ class Teacher:
         text = rules.answer(user_text)
         prompt_tokens = sum(rules.count_tokens(str(m.get("content", ""))) for m in body["messages"])
         tokens = prompt_tokens + rules.count_tokens(text)
-        verdict = rules.admit(self._windows, time.monotonic(), tokens)
-        headers = protocol.limit_headers(self._windows[0], verdict)
-        if verdict.wait_s > 0:
+        now = time.monotonic()
+        wait_s = rules.admit(self._windows, now, tokens)
+        headers = protocol.limit_headers(self._windows[0], now)
+        if wait_s > 0:
             self._record(sha, "limited", tokens)
-            return protocol.rate_limited(verdict.wait_s, headers)
+            return protocol.rate_limited(wait_s, headers)
         fault = self._plan.draw(sha)
         self._record(sha, fault or "answered", tokens)
         await asyncio.sleep(self._latency_s + self._hang_s * (fault is TeacherFault.TIMEOUT))

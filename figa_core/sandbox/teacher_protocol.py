@@ -64,14 +64,15 @@ def completion(sha: str, content: str, finish: str, prompt_tokens: int, *, choic
     }
 
 
-def limit_headers(window: rules.SlidingWindow, verdict: rules.Verdict) -> dict[str, str]:
+def limit_headers(window: rules.SlidingWindow, now: float) -> dict[str, str]:
     """The limits, what is left of them, and when they are whole again, in OpenAI's format."""
-    reset = duration(verdict.reset_s)
+    requests_left, tokens_left, reset_s = window.left(now)
+    reset = duration(reset_s)
     return {
         "x-ratelimit-limit-requests": str(window.max_requests),
         "x-ratelimit-limit-tokens": str(window.max_tokens),
-        "x-ratelimit-remaining-requests": str(verdict.requests_left),
-        "x-ratelimit-remaining-tokens": str(verdict.tokens_left),
+        "x-ratelimit-remaining-requests": str(requests_left),
+        "x-ratelimit-remaining-tokens": str(tokens_left),
         "x-ratelimit-reset-requests": reset,
         "x-ratelimit-reset-tokens": reset,
     }

@@ -5,7 +5,6 @@ import random
 import re
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from figa_core.sandbox.correction import correct
@@ -56,16 +55,6 @@ class FaultPlan:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Seconds to wait (0: admitted), what is left of both limits, and seconds until both are whole again."""
-
-    wait_s: float
-    requests_left: int
-    tokens_left: int
-    reset_s: float
-
-
 class SlidingWindow:
     """Requests and tokens of the last `window_s` seconds, against limits given per minute.
 
@@ -83,11 +72,10 @@ class SlidingWindow:
         self._entries.append((now, tokens))
         self._tokens += tokens
 
-    def verdict(self, now: float, wait_s: float) -> Verdict:
-        """What is left at `now`; `wait_s` is the decision of all windows."""
-        left = self.max_requests - len(self._entries), max(0, self.max_tokens - self._tokens)
+    def left(self, now: float) -> tuple[int, int, float]:
+        """Requests and tokens left at `now`, and seconds until both limits are whole again."""
         reset_s = self._entries[-1][0] + self._window_s - now if self._entries else 0.0
-        return Verdict(wait_s, *left, reset_s)
+        return self.max_requests - len(self._entries), max(0, self.max_tokens - self._tokens), reset_s
 
     def wait_s(self, now: float, tokens: int) -> float:
         """Seconds until a request fits, 0 if it fits at `now`."""
@@ -103,13 +91,13 @@ class SlidingWindow:
         return wait_s
 
 
-def admit(windows: Sequence[SlidingWindow], now: float, tokens: int) -> Verdict:
-    """Admit a request if every window has room for it. The verdict's rest is the first window's."""
+def admit(windows: Sequence[SlidingWindow], now: float, tokens: int) -> float:
+    """Admit a request if every window has room for it, or else return the seconds to wait."""
     wait_s = max(window.wait_s(now, tokens) for window in windows)
     if wait_s == 0:
         for window in windows:
             window.count(now, tokens)
-    return windows[0].verdict(now, wait_s)
+    return wait_s
 
 
 def count_tokens(text: str) -> int:
