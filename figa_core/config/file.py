@@ -56,20 +56,14 @@ class ReadSettings:
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> PipelineConfig:
     """Read a TOML file; relative paths in it are relative to the file.
 
-    `overrides` maps section to fields and wins over the file.
-
-    Raises:
-        ConfigError: the file is missing or not TOML, or a field is missing, unknown or out of bounds; the
-            message lists all problems.
+    `overrides` maps section to fields and wins over the file. Raises ConfigError with all problems: the file
+    is missing or not TOML, or fields are missing, unknown or out of bounds.
     """
     return read_settings(path, overrides).usable()
 
 
 def read_settings(path: Path, overrides: dict[str, Any] | None = None) -> ReadSettings:
-    """As `load_config`, for callers that look for further problems.
-
-    Raises ConfigError if the file is missing or not TOML.
-    """
+    """As `load_config`, for callers that look for more problems: only an unreadable file is a ConfigError."""
     data = _read_toml(path)
     for section, fields in (overrides or {}).items():
         given = data.setdefault(section, {})
@@ -79,11 +73,7 @@ def read_settings(path: Path, overrides: dict[str, Any] | None = None) -> ReadSe
 
 
 def parse_config(data: dict[str, Any], *, source: str, base: Path) -> PipelineConfig:
-    """Validate a nested mapping; `source` is named in errors, `base` anchors relative paths.
-
-    Raises:
-        ConfigError: see `load_config`.
-    """
+    """As `load_config`, for a nested mapping; `source` is named in errors, `base` anchors relative paths."""
     return _read(data, source=source, base=base).usable()
 
 

@@ -34,10 +34,7 @@ def weights_bytes(model: Path) -> int:
 
 
 def model_size(model: Path) -> ModelSize:
-    """How large a model is, for estimates of time.
-
-    Raises EngineError if there is no readable config.json in `model`.
-    """
+    """The model's size, for estimates. Raises EngineError if there is no readable config.json."""
     size = weights_bytes(model)
     found = (section.get(name) for section in sections(read_config(model)) for name in _LAYERS)
     layers = next((count for count in found if isinstance(count, int)), 32)  # as usual, under another name

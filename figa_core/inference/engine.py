@@ -70,20 +70,14 @@ class Engine:
     """
 
     def generator(self, _settings: Generating, _scratch: Path, /) -> Generator:
-        """A generator with these settings, which may keep files in the scratch folder.
-
-        Raises EngineError if the model cannot be used, or this engine does not generate.
-        """
+        """A generator that may keep files in the scratch folder. Raises EngineError if there can be none."""
         raise EngineError(f"{type(self).__name__} only scores; set generation.engine to another one.")
 
     def scorer(self, _settings: Scoring, _scratch: Path, /) -> Scorer:
         raise EngineError(f"{type(self).__name__} only generates; set reward.engine to another one.")
 
     def is_up(self, _settings: Generating | Scoring, /) -> bool:
-        """Whether the model for these settings is loaded.
-
-        If not, all engines are closed first: two models need not fit into one GPU's memory.
-        """
+        """Whether the model is loaded. If not, all engines are closed first: two may not fit into a GPU."""
         return False
 
     def close(self) -> None:
@@ -118,10 +112,7 @@ def engine_names() -> tuple[str, ...]:
 
 
 def open_engine(name: str, tell: Tell = lambda _: None) -> Engine:
-    """The engine of this name, not `AUTO`.
-
-    Raises EngineError if there is none, or it cannot run on this machine.
-    """
+    """The engine of this name. Raises EngineError if there is none, or it cannot run on this machine."""
     if name not in _factories:
         raise EngineError(f"no engine is called {name!r}; there are {', '.join(engine_names())}.")
     return _factories[name](tell)

@@ -38,10 +38,7 @@ class TransformersGenerator:
     """ports.Generator on transformers' `generate`."""
 
     def __init__(self, settings: Generating) -> None:
-        """`settings.tokens_per_batch` bounds rows × (longest prompt + max_tokens) of one batch.
-
-        Raises EngineError if the model cannot be loaded whole, with everything that is wrong with it.
-        """
+        """Raises EngineError with every problem if the model cannot be loaded whole."""
         require_model(settings.model, ModelRole.POLICY)
         self._model = _load(AutoModelForCausalLM, settings.model)
         # The checkpoint's config (a repetition penalty, say) would apply besides the arguments below.

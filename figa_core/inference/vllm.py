@@ -31,18 +31,13 @@ class VllmEngine(Engine):
     """vLLM in a process that stays up for following stages with the same model."""
 
     def __init__(self, tell: Tell = lambda _: None, *, python: Path | None = None) -> None:
-        """`tell` gets a line whenever a worker starts; `python` is by default `require_vllm_python()`.
-
-        Raises EngineError if there is no environment with vLLM.
-        """
+        """`tell` gets a line whenever a worker starts. Raises EngineError if no environment has vLLM."""
         self.keeper = VllmKeeper(python or require_vllm_python(), on_start=self._tell_start)
         self._tell = tell
 
     def generator(self, settings: Generating, scratch: Path) -> "VllmGenerator":
-        """See `Engine`; `scratch` holds the shards while rows are generated, and keeps the worker's log.
-
-        Raises EngineError if the model is not whole; vLLM would run on uninitialised memory.
-        """
+        """See `Engine`; `scratch` has the shards and the worker's log."""
+        # With missing weights vLLM would run on uninitialised memory.
         require_model(settings.model, ModelRole.POLICY)
         return VllmGenerator(self, settings, scratch)
 
@@ -68,8 +63,6 @@ def worker_engine(settings: Generating | Scoring) -> WorkerEngine:
 
     The dtype is the checkpoint's, as with transformers: vLLM's "auto" converts float32 to bfloat16, and then
     tokens and rewards differ between the engines.
-
-    Raises EngineError if the model has no readable config.json.
     """
     return {
         "task": settings.task,

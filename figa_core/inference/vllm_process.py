@@ -1,11 +1,9 @@
 """The vLLM process: started once, kept for following stages with the same model, and ended in time.
 
 A worker (`vllm_worker`) loads one model and then reads jobs, a line of JSON each, from its standard input.
-Starting it takes longer than the work of a small stage, so a `VllmKeeper` keeps it running between stages. At
-most one runs at a time, because two do not fit into one GPU's memory.
-
-The worker ends with its keeper, after some time without a job, when another engine is needed, and whenever
-this process ends: the kernel kills it, and its standard input ends.
+Starting it takes longer than the work of a small stage, so a `VllmKeeper` keeps it between stages, one at
+most, because two do not fit into one GPU's memory. It ends with its keeper, after some time without a job,
+when another engine is needed, and whenever this process ends: the kernel kills it.
 """
 
 import json
@@ -127,10 +125,7 @@ class VllmWorker:
         return self._process is not None and self._process.exit_code is None
 
     def start(self) -> None:
-        """Start the process. It can be sent jobs while it loads the model.
-
-        Raises EngineError if the interpreter cannot be started.
-        """
+        """Start it; jobs can be sent at once. Raises EngineError if the interpreter cannot be started."""
         _LOGGER.info("vLLM starts for %s; full log: %s", self.engine["model"], self.log_path)
         environment = child_environment(**_ENVIRONMENT)
         for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
@@ -150,10 +145,7 @@ class VllmWorker:
         self._process.send(json.dumps(job).encode())
 
     def wait_for(self, path: Path) -> None:
-        """Return when `path` exists.
-
-        Raises EngineError if the worker ended without it; the message holds the end of its log.
-        """
+        """Return when `path` exists. Raises EngineError with the end of its log if the worker ends first."""
         assert self._process is not None
         if not self._process.wait_until(path.exists):
             raise EngineError(

@@ -28,10 +28,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         takes_input: bool = False,
     ) -> None:
-        """Start it. The default `environment` is `child_environment()`; `takes_input` allows `send`.
-
-        Raises OSError if it cannot be started, or the log cannot be written.
-        """
+        """Start it; `takes_input` allows `send`. Raises OSError if it or the log cannot be opened."""
 
         def start() -> subprocess.Popen[bytes]:
             with log.open("ab") as file:
@@ -55,10 +52,7 @@ class Child:
     def wait_until(
         self, is_done: Callable[[], bool], *, timeout_s: float = float("inf"), poll_s: float = 0.05
     ) -> bool:
-        """Wait; return whether `is_done` before the process ended and before the timeout.
-
-        Raises InterruptedRunError if the run was asked to stop.
-        """
+        """Whether `is_done` before the process ended and before the timeout; may be interrupted."""
         deadline = time.monotonic() + timeout_s
         while not is_done():
             if self.exit_code is not None:

@@ -4,9 +4,8 @@ Python runs a signal's handler in the main thread between two bytecodes, so not 
 code. But the interpreter writes the signal's number to a file descriptor as soon as it arrives
 (`signal.set_wakeup_fd`). A thread reads it there and ends the call; the handler runs when the call returns.
 
-An event loop with signal handlers (`loop.add_signal_handler`) uses the same descriptor. The loop cannot run
-while the main thread is in `interruptible`, so the descriptor is borrowed: signals are forwarded, and it is
-given back at the end.
+An event loop with signal handlers uses the same descriptor, but cannot run while the main thread is in
+`interruptible`. So the descriptor is borrowed: signals are forwarded, and it is given back at the end.
 """
 
 import contextlib

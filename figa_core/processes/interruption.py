@@ -1,19 +1,18 @@
 """Requests to stop this process: Ctrl-C, SIGTERM, a closed terminal, or a call of `request`.
 
-The request is a flag that is set once and stays. Loops call `check` between two pieces of work, waits use
-`sleep`, and code that must finish something first (a training writes a checkpoint) polls `requested` inside
-`cooperating`.
+The request is a flag that stays set. Loops call `check` between two pieces of work and waits use `sleep`;
+code that must finish something first (a training writes a checkpoint) polls `requested` in `cooperating`.
 
-The process's entry point installs `on_signal` with `listening`. The first signal prints at once what is being
+The process's entry point installs `on_signal` with `listening`. The first signal prints what is being
 stopped, and then
 
 - only sets the flag, inside `cooperating`;
-- cancels the task that entered `cancellable`, while its event loop waits or runs another task: its `finally`
-  blocks may await running calls;
-- raises `InterruptedRunError` in the main thread, in all other cases.
+- cancels the task that entered `cancellable`, while its event loop waits or runs another task, so that its
+  `finally` blocks may await running calls;
+- raises `InterruptedRunError` in the main thread, otherwise.
 
-Inside `finishing` this happens at the block's end. For a main thread that waits in C code see
-`interruptible.py`. The second signal ends the process; its children end with it (`children.py`).
+`finishing` delays this to the end of its block; for waits in C code see `interruptible.py`. The second signal
+ends the process, and its children with it (`children.py`).
 """
 
 import asyncio
@@ -35,8 +34,7 @@ _SAME_REQUEST_S = 0.5
 
 
 class _State:
-    """Plain attributes only: the code that a handler interrupts might hold a lock."""
-
+    # No locks: the code that a handler interrupts might hold one.
     def __init__(self) -> None:
         self.number: int | None = None
         self.asked_at = 0.0
@@ -82,10 +80,7 @@ def clear() -> None:
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Name the running work and how it stops, such as "train FIGA: a checkpoint is written first".
-
-    The first signal prints it.
-    """
+    """What the first signal prints, such as "train FIGA: a checkpoint is written first"."""
     _state.doing.append(what)
     try:
         yield
@@ -107,10 +102,7 @@ def cooperating() -> Iterator[None]:
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Delay signals until the end of the block, which must be short: for data that must be stored whole.
-
-    It changes nothing outside the main thread.
-    """
+    """Delay signals, which reach only the main thread, to the end of a short block that stores data whole."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,8 +1,7 @@
 """Matplotlib figures as inline SVG: deterministic, with unique ids, coloured by the page's CSS.
 
-Placeholder colours in a drawing are replaced by CSS variables, so that one drawing serves light, dark and
-print. Every figure is drawn twice, wide and narrow, and CSS shows the one that fits, so that text stays
-readable on a phone.
+Placeholder colours are replaced by CSS variables, so that one drawing serves light, dark and print. Every
+figure is drawn wide and narrow, and CSS shows the one that fits, so that text stays readable on a phone.
 
 Figures are made without pyplot and its global state. `svg.hashsalt` is only a global setting, hence the lock.
 """

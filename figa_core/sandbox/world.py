@@ -41,10 +41,9 @@ FAULT_RATES = {
 }
 """How often the weak writer makes mistakes. Fixed before any method was tried on the world; they stay.
 
-They were set by one look at the verifier's mean score of the faulty text (0.81) and the share of wrong slots
-(12 % of the names to 33 % of the colours and days), never by a training's result. A habit applies to the
-values that the writer confuses (`vocabulary.CONFUSIONS`) or loses patience over (`vocabulary.RUDE_STATUSES`),
-a slip to all others. A model that learns a habit is sure of it, so habits appear in greedy text too.
+They give the faulty text a mean score of 0.81, and 12 % (names) to 33 % (colours, days) wrong slots. A habit
+applies to values that the writer confuses (`CONFUSIONS`) or loses patience over (`RUDE_STATUSES`), a slip to
+all others. A model that learns a habit is sure of it, so habits appear in greedy text too.
 """
 
 SYSTEM_SHARE = 0.3
