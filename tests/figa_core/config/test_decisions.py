@@ -1,4 +1,4 @@
-"""What settings decide: each says it, and the ids of runs follow from it."""
+"""What settings decide, and the ids of runs that follow from it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,7 +160,7 @@ FIELDS = [
 def test_every_setting_says_what_it_decides(section: type[Section], name: str) -> None:
     field = section.model_fields[name]
     decides = mark_of(field, Decides)
-    assert decides is not None, "say it in the declaration: Annotated[…, Decides.…]"
+    assert decides is not None, "declare it with rows(…), models(…), judgement(…) or nothing(…)"
     if decides is Decides.NOTHING:
         assert mark_of(field, Always) is None
         assert mark_of(field, Within) is None

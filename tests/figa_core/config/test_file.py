@@ -1,4 +1,4 @@
-"""Config files as people have them: encodings, paths that cannot be, and all problems in one message."""
+"""Real config files: encodings, impossible paths, and all problems in one message."""
 
 import os
 from pathlib import Path
@@ -27,13 +27,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) ->
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 def test_another_unicode_encoding_is_named(tmp_path: Path, encoding: str) -> None:
-    said = refused(tmp_path / "run.toml", MINIMAL.strip().encode(encoding))
-    assert "not valid TOML: it is encoded as UTF-16 or UTF-32. Save it as UTF-8." in said
+    message = refused(tmp_path / "run.toml", MINIMAL.strip().encode(encoding))
+    assert "not valid TOML: it is encoded as UTF-16 or UTF-32. Save it as UTF-8." in message
 
 
 def test_the_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    said = refused(tmp_path / "run.toml", b'[workspace]\npath = "w"\nname = "caf\xe9"\n')
-    assert "line 3 is not UTF-8" in said
+    message = refused(tmp_path / "run.toml", b'[workspace]\npath = "w"\nname = "caf\xe9"\n')
+    assert "line 3 is not UTF-8" in message
 
 
 def test_toml_that_python_cannot_parse_is_refused(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_every_path_of_the_settings_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("~no-such-user-at-all/p.jsonl", "no home directory is known for '~no-such-user-at-all'"),
         ("a" * 300, "File name too long"),
@@ -67,11 +67,11 @@ def test_every_path_of_the_settings_is_known() -> None:
 )
 @pytest.mark.parametrize(("section", "field"), path_fields())
 def test_an_impossible_path_is_refused_with_its_setting(
-    tmp_path: Path, section: str, field: str, path: str, said: str
+    tmp_path: Path, section: str, field: str, path: str, message: str
 ) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "pool")
     (tmp_path / "pool").symlink_to(tmp_path / "loop")
-    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{said}"):
+    with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{message}"):
         load(tmp_path, overrides={section: {field: path}})
 
 
@@ -117,8 +117,8 @@ def test_wrong_paths_and_wrong_settings_are_in_one_message(tmp_path: Path) -> No
                 "revision": {"api_key_env": "sk-secret-value"},
             },
         )
-    said = str(caught.value)
-    assert "7 setting(s) to fix" in said
+    message = str(caught.value)
+    assert "7 setting(s) to fix" in message
     for part in (
         "workspace.path: the path cannot be used",
         "prompts.path: the text holds a NUL character",
@@ -128,8 +128,8 @@ def test_wrong_paths_and_wrong_settings_are_in_one_message(tmp_path: Path) -> No
         "reward: missing",
         "revision.api_key_env: this seems to be a key",
     ):
-        assert part in said, part
-    assert "sk-secret-value" not in said
+        assert part in message, part
+    assert "sk-secret-value" not in message
 
 
 def test_a_message_does_not_grow_with_the_input(tmp_path: Path) -> None:

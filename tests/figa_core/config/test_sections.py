@@ -1,4 +1,4 @@
-"""Settings: what a file says, what is refused, and how the refusal reads."""
+"""Settings from a file, and the messages about wrong ones."""
 
 import copy
 import tomllib

@@ -1,4 +1,4 @@
-"""Values of single settings: what is refused, and that a refusal repeats no secret."""
+"""Checks of single settings, and that their messages repeat no secret."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_an_api_address_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("api.openai.com/v1", "must be an http or https URL"),
         ("ftp://host/v1", "must be an http or https URL"),
@@ -43,8 +43,8 @@ def test_an_api_address_is_accepted(url: str) -> None:
         ("https://host/v1/chat/completions/", "must end before /chat/completions"),
     ],
 )
-def test_text_that_is_not_an_api_address_is_refused(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as caught:
+def test_text_that_is_not_an_api_address_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         api_base_url(url)
     assert "s3cret" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""A child is started, followed and stopped in one way, whoever needs it."""
+"""Starting, following and stopping a child."""
 
 import os
 import signal

@@ -85,10 +85,10 @@ def test_a_child_may_print_anything_whatever_the_parents_terminal_supports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    said = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-c", "print('SFT on Ỹ', '\\udce9')"],
         env=child_environment(),
         capture_output=True,
         check=True,
     )
-    assert said.stdout.decode("utf-8") == "SFT on Ỹ \\udce9\n"
+    assert child.stdout.decode("utf-8") == "SFT on Ỹ \\udce9\n"

@@ -62,7 +62,7 @@ def _waiting(end: str) -> subprocess.Popen[str]:
 
 
 def signalled_until_it_ends(process: subprocess.Popen[str], number: signal.Signals) -> str:
-    """Its output. The first signal may be handled so late that the next one counts as the same wish."""
+    """Its output. The first signal may be handled so late that the next one counts as the same request."""
     for _ in range(40):
         process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):

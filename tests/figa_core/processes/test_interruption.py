@@ -1,4 +1,4 @@
-"""The wish to stop: set once, seen everywhere; and how a signal becomes one."""
+"""Requests to stop: set once, seen everywhere; and how signals become requests."""
 
 import signal
 import subprocess
@@ -69,7 +69,7 @@ def ready():
 
 
 class Program:
-    """Python code in a process of its own, without a terminal, which says when it is ready for a signal."""
+    """Python code in another process, without a terminal, that prints when it is ready for a signal."""
 
     def __init__(self, body: str, **options: Any) -> None:
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What a child tells of all that it and its libraries say, seen in the log of the run that started it."""
+"""The messages of a child and its libraries in the log of the run that started it."""
 
 import logging
 import subprocess
@@ -24,11 +24,11 @@ LIBRARY = (
     "log.setLevel('INFO')\n"
 )
 
-Told = Callable[..., list[tuple[str, str]]]
+Logged = Callable[..., list[tuple[str, str]]]
 
 
 @pytest.fixture
-def told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Told:
+def logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Logged:
     """Run a program; (level, message) of each record in the run's log."""
     caplog.set_level(logging.INFO, logger="figa_core")
 
@@ -48,24 +48,24 @@ def told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Told:
     return run
 
 
-def test_our_messages_are_logged(told: Told) -> None:
-    assert told("print('figa is here')\ntell('24 pairs')") == [("INFO", "24 pairs")]
+def test_our_messages_are_logged(logged: Logged) -> None:
+    assert logged("print('figa is here')\ntell('24 pairs')") == [("INFO", "24 pairs")]
 
 
 def test_warnings_and_errors_of_libraries_are_logged_and_info_is_not(
-    told: Told,
+    logged: Logged,
 ) -> None:
     program = LIBRARY + "log.info('noise')\nlog.warning('%s is slow', 'it')\nlog.error('it is over')\n"
-    assert told(program) == [("WARNING", "it is slow"), ("ERROR", "it is over")]
+    assert logged(program) == [("WARNING", "it is slow"), ("ERROR", "it is over")]
 
 
-def test_a_python_warning_is_logged_and_a_deprecation_is_not(told: Told) -> None:
+def test_a_python_warning_is_logged_and_a_deprecation_is_not(logged: Logged) -> None:
     program = (
         "warnings.warn('it is slow')\nwarnings.warn('use reduce', FutureWarning)\n"
         + LIBRARY
         + "log.warning('`torch_dtype` is deprecated! Use `dtype` instead!')\n"
     )
-    assert told(program) == [("WARNING", "UserWarning: it is slow")]
+    assert logged(program) == [("WARNING", "UserWarning: it is slow")]
 
 
 @pytest.mark.parametrize(
@@ -93,50 +93,50 @@ def test_warnings_of_every_healthy_run_are_left_out(text: str, capfd: pytest.Cap
     assert text in capfd.readouterr().out
 
 
-def test_an_exception_that_ends_the_process_is_one_message(told: Told) -> None:
-    ((level, text),) = told("def load(): raise ValueError('no dtype\\n  in config.json')\nload()")
+def test_an_exception_that_ends_the_process_is_one_message(logged: Logged) -> None:
+    ((level, text),) = logged("def load(): raise ValueError('no dtype\\n  in config.json')\nload()")
     lines = text.splitlines()
     assert level == "ERROR"
     assert lines[:3] == ["ValueError: no dtype", "  in config.json", "Traceback (most recent call last):"]
     assert "load" in lines[-1]
 
 
-def test_the_log_ends_with_the_exception_itself(told: Told, tmp_path: Path) -> None:
-    told("raise ValueError('no dtype')")
+def test_the_log_ends_with_the_exception_itself(logged: Logged, tmp_path: Path) -> None:
+    logged("raise ValueError('no dtype')")
     assert last_lines(tmp_path / "child.log", 1) == "ValueError: no dtype"
 
 
-def test_the_last_of_chained_exceptions_comes_first(told: Told) -> None:
+def test_the_last_of_chained_exceptions_comes_first(logged: Logged) -> None:
     program = "try: {}['dtype']\nexcept KeyError as error: raise ValueError('no dtype') from error"
-    ((_, text),) = told(program)
+    ((_, text),) = logged(program)
     assert text.startswith("ValueError: no dtype\nTraceback")
     assert "KeyError: 'dtype'" in text
 
 
-def test_exceptions_that_end_a_thread_or_are_logged_are_messages(told: Told) -> None:
+def test_exceptions_that_end_a_thread_or_are_logged_are_messages(logged: Logged) -> None:
     program = LIBRARY + (
         "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()\n"
         "try: {}['x']\nexcept KeyError: log.exception('lost')\n"
     )
-    (_, thread), (_, logged) = told(program)
+    (_, thread), (_, record) = logged(program)
     assert thread.startswith("ZeroDivisionError: division by zero\nTraceback")
-    assert logged.startswith("lost\nKeyError: 'x'\nTraceback")
+    assert record.startswith("lost\nKeyError: 'x'\nTraceback")
 
 
-def test_a_record_with_wrong_arguments_does_no_harm(told: Told) -> None:
-    assert told(LIBRARY + "log.warning('%d', 'x')\ntell('goes on')") == [("INFO", "goes on")]
+def test_a_record_with_wrong_arguments_does_no_harm(logged: Logged) -> None:
+    assert logged(LIBRARY + "log.warning('%d', 'x')\ntell('more')") == [("INFO", "more")]
 
 
-def test_warnings_and_errors_name_their_rank(told: Told) -> None:
-    assert told("tell('loaded')\ntell('no', logging.ERROR)", RANK="1") == [
+def test_warnings_and_errors_name_their_rank(logged: Logged) -> None:
+    assert logged("tell('loaded')\ntell('no', logging.ERROR)", RANK="1") == [
         ("INFO", "loaded"),
         ("ERROR", "rank1: no"),
     ]
 
 
-def test_a_message_after_an_unfinished_line_is_whole(told: Told) -> None:
+def test_a_message_after_an_unfinished_line_is_whole(logged: Logged) -> None:
     program = "print('Loading: 100%', end='', flush=True)\ntell('one\\n\\ntwo \\udce9')\nprint('more')"
-    assert told(program) == [("INFO", "one\n\ntwo \\udce9")]
+    assert logged(program) == [("INFO", "one\n\ntwo \\udce9")]
 
 
 def test_messages_of_two_children_do_not_mix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -167,5 +167,5 @@ def test_messages_of_two_children_do_not_mix(tmp_path: Path, caplog: pytest.LogC
         "[rank0]:[E1121 16:54:10.489303212 ProcessGroupNCCL.cpp:68] Watchdog caught collective timeout",
     ],
 )
-def test_crashes_of_native_code_are_logged(line: str, told: Told) -> None:
-    assert told(f"print({line!r})") == [("ERROR", line)]
+def test_crashes_of_native_code_are_logged(line: str, logged: Logged) -> None:
+    assert logged(f"print({line!r})") == [("ERROR", line)]

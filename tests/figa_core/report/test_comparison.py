@@ -1,4 +1,4 @@
-"""The sentences say what the numbers say, also when that is unwelcome."""
+"""The sentences report what the numbers show, even if that is unwelcome."""
 
 import dataclasses
 import math
