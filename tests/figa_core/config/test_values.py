@@ -1,12 +1,13 @@
 """Checks of single settings, and that their messages repeat no secret."""
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from figa_core.config.values import (
+    EngineName,
     api_base_url,
     environment_variable,
     function_spec,
-    known_engine,
     not_blank,
     one_line,
 )
@@ -102,6 +103,7 @@ def test_a_name_that_a_table_cannot_show_is_refused(name: str) -> None:
         one_line(name)
 
 
-def test_an_engine_that_nobody_registered_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=f"'magic' is no engine; give one of {', '.join(engine_names())}"):
-        known_engine("magic")
+def test_an_unregistered_engine_is_refused_with_the_choices() -> None:
+    *others, last = map(repr, engine_names())
+    with pytest.raises(ValidationError, match=f"Input should be {', '.join(others)} or {last}"):
+        TypeAdapter(EngineName).validate_python("magic")
