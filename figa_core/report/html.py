@@ -33,26 +33,23 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def render_report(data: ReportData) -> str:
     """The whole HTML document as text; equal data gives equal bytes."""
     comparison = compare(data)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            data=data,
-            sentence=result_sentence(data),
-            further=comparison_sentences(data),
-            tone=_tone(data),
-            cards=_cards(data),
-            funnel=data.funnel.rows(),
-            comparison=comparison,
-            histograms=plots.reward_histograms(data.rewards),
-            curves=plots.training_curves(data.curves),
-            differences=plots.difference_intervals(comparison),
-            configuration={  # masked once more, because a report is passed around
-                section: {name: setting_text(name, value) for name, value in settings.items()}
-                for section, settings in data.configuration.items()
-            },
-            EditClass=EditClass,
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        data=data,
+        sentence=result_sentence(data),
+        further=comparison_sentences(data),
+        tone=_tone(data),
+        cards=_cards(data),
+        funnel=data.funnel.rows(),
+        comparison=comparison,
+        histograms=plots.reward_histograms(data.rewards),
+        curves=plots.training_curves(data.curves),
+        differences=plots.difference_intervals(comparison),
+        configuration={  # masked once more, because a report is passed around
+            section: {name: setting_text(name, value) for name, value in settings.items()}
+            for section, settings in data.configuration.items()
+        },
+        EditClass=EditClass,
     )
 
 

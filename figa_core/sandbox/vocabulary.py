@@ -24,21 +24,18 @@ class Slot(StrEnum):
     DAYS = "days"
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
 SLOT_VALUES: Mapping[Slot, tuple[str, ...]] = {
-    Slot.NAME: _words(
-        "Anna Boris Clara David Elena Felix Greta Henry Irene Jonas Karen Laura Martin Nadia Oscar Carla"
-    ),
-    Slot.ITEM: _words("lamp chair kettle jacket camera mirror table blanket clock teapot shelf sofa"),
-    Slot.COLOUR: _words("red blue green black white brown teal grey purple pink"),
-    Slot.CITY: _words("Oslo Rome Paris Lima Dublin Vienna Lisbon Boston Prague Bergen Milan Porto"),
-    Slot.STATUS: _words("shipped packed delayed returned repaired reserved lost damaged"),
-    Slot.DAYS: _words("2 3 4 5 6 7 8 9 12 14"),
+    slot: tuple(words.split())
+    for slot, words in {
+        Slot.NAME: "Anna Boris Clara David Elena Felix Greta Henry Irene Jonas Karen Laura Martin Nadia "
+        "Oscar Carla",
+        Slot.ITEM: "lamp chair kettle jacket camera mirror table blanket clock teapot shelf sofa",
+        Slot.COLOUR: "red blue green black white brown teal grey purple pink",
+        Slot.CITY: "Oslo Rome Paris Lima Dublin Vienna Lisbon Boston Prague Bergen Milan Porto",
+        Slot.STATUS: "shipped packed delayed returned repaired reserved lost damaged",
+        Slot.DAYS: "2 3 4 5 6 7 8 9 12 14",
+    }.items()
 }
-
 SLOT_OF_WORD: Mapping[str, Slot] = {word: slot for slot, words in SLOT_VALUES.items() for word in words}
 
 CONFUSIONS: Mapping[Slot, Mapping[str, str]] = {
