@@ -1,8 +1,8 @@
 """Generation and scoring in this process."""
 
-import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,40 +14,35 @@ from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
 from tests.figa_core.inference.outcomes import generations, rewards
 
 
-def _generate(
-    sandbox: Sandbox,
-    chat: ChatFormat,
-    requests: list[GenerationRequest],
-    tokens_per_batch: int,
-    temperature: float = 0.0,
-) -> dict[str, Generation]:
-    settings = Generating(
-        sandbox.base_model,
-        chat.stop_token_ids,
-        temperature,
-        max_tokens=20,
-        tokens_per_batch=tokens_per_batch,
-    )
-    return generations(TransformersGenerator(settings).generate(requests))
+@pytest.fixture
+def generate(sandbox: Sandbox, chat: ChatFormat) -> Callable[..., dict[str, Generation]]:
+    def run(
+        requests: list[GenerationRequest],
+        tokens_per_batch: int = 16_384,
+        temperature: float = 0.0,
+        model: Path = sandbox.base_model,
+    ) -> dict[str, Generation]:
+        settings = Generating(
+            model, chat.stop_token_ids, temperature, max_tokens=20, tokens_per_batch=tokens_per_batch
+        )
+        return generations(TransformersGenerator(settings).generate(requests))
+
+    return run
 
 
-def test_greedy_samples_do_not_depend_on_the_batch(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
-) -> None:
+def test_greedy_samples_do_not_depend_on_the_batch(generate, generation_requests):
     requests = generation_requests[:12]
-    assert _generate(sandbox, chat, requests, 1) == _generate(sandbox, chat, requests, 16_384)
+    assert generate(requests, 1) == generate(requests)
 
 
-def test_a_sample_ends_before_the_stop_token_or_at_the_limit(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
-) -> None:
-    samples = _generate(sandbox, chat, generation_requests[:40], 16_384, temperature=1.0)
+def test_a_sample_ends_before_the_stop_token_or_at_the_limit(generate, chat, generation_requests):
+    samples = generate(generation_requests[:40], temperature=1.0)
     assert samples.keys() == {r.request_id for r in generation_requests[:40]}
     for sample in samples.values():
         assert not set(sample.token_ids) & set(chat.stop_token_ids)
@@ -92,24 +87,19 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path: Path) -> None:
         TransformersScorer(Scoring(tmp_path))
 
 
-def test_the_checkpoints_sampling_settings_do_not_apply(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
-) -> None:
+def test_the_checkpoints_sampling_settings_do_not_apply(generate, sandbox, generation_requests, tmp_path):
     model = shutil.copytree(sandbox.base_model, tmp_path / "model")
     settings = {"repetition_penalty": 5.0, "top_k": 1, "do_sample": True, "no_repeat_ngram_size": 2}
     (model / "generation_config.json").write_text(json.dumps(settings))
-    penalised = dataclasses.replace(sandbox, base_model=model)
     requests = generation_requests[:12]
-    assert _generate(penalised, chat, requests, 4096) == _generate(sandbox, chat, requests, 4096)
+    assert generate(requests, model=model) == generate(requests)
 
 
-def test_sampling_is_repeatable_and_leaves_the_global_random_state_alone(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest]
-) -> None:
+def test_sampling_is_repeatable_and_leaves_the_global_random_state_alone(generate, generation_requests):
     before = torch.get_rng_state()
-    first = _generate(sandbox, chat, generation_requests[:12], 1024, temperature=1.0)
+    first = generate(generation_requests[:12], 1024, temperature=1.0)
     assert torch.equal(torch.get_rng_state(), before)
-    assert _generate(sandbox, chat, generation_requests[:12], 1024, temperature=1.0) == first
+    assert generate(generation_requests[:12], 1024, temperature=1.0) == first
 
 
 def test_a_model_without_its_reward_head_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -136,11 +126,9 @@ def test_padding_needs_no_pad_id(
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "pad_token_id": pad, "eos_token_id": [3, 2]}))
 
-    def rewards(scorer: Path) -> dict[str, float]:
-        found = [
-            row for batch in TransformersScorer(Scoring(scorer)).score(scoring_requests[:8]) for row in batch
-        ]
-        return dict(row for row in found if not isinstance(row, RowFailure))
-
-    assert rewards(model) == pytest.approx(rewards(sandbox.reward_model), abs=1e-5)
-    assert len(rewards(model)) == 8
+    found, expected = (
+        rewards(TransformersScorer(Scoring(path)).score(scoring_requests[:8]))
+        for path in (model, sandbox.reward_model)
+    )
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert len(found) == 8

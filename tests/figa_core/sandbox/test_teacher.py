@@ -144,17 +144,13 @@ def test_a_useless_answer_is_still_a_completion(fault, finish):
     assert choice.message.content != CORRECTED
 
 
-def test_a_duplicate_is_the_same_choice_twice():
-    with TeacherProcess(faults={TeacherFault.DUPLICATE: 1.0}) as teacher:
+@pytest.mark.parametrize(("fault", "times"), [(TeacherFault.DUPLICATE, 2), (TeacherFault.EMPTY_CHOICES, 0)])
+def test_an_answer_can_have_its_choice_twice_or_not_at_all(fault, times):
+    with TeacherProcess(faults={fault: 1.0}) as teacher:
         answer = ask(teacher)
-    assert [choice.message.content for choice in answer.choices] == [CORRECTED, CORRECTED]
+    assert [choice.message.content for choice in answer.choices] == [CORRECTED] * times
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 24
-
-
-def test_an_answer_can_have_no_choices():
-    with TeacherProcess(faults={TeacherFault.EMPTY_CHOICES: 1.0}) as teacher:
-        assert ask(teacher).choices == []
 
 
 def test_a_request_is_logged_before_it_is_answered():
