@@ -1,4 +1,4 @@
-"""Files are known by their content, wherever they lie below a directory."""
+"""Files at any depth are identified by their content."""
 
 import hashlib
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_seal_holds_the_fields_and_leaves_them_as_they_were() -> None:
 
 
 def test_a_seal_is_the_hash_of_compact_json_whatever_the_order_of_the_fields() -> None:
-    """As in every manifest that was ever written: another form would call them all damaged."""
+    """As in every existing manifest: with another form they would all seem damaged."""
     body = b'{"a":1,"b":[1.5,null]}'
     for fields in ({"a": 1, "b": [1.5, None]}, {"b": [1.5, None], "a": 1}):
         assert sealed(fields)["sha256"] == hashlib.sha256(body).hexdigest()

@@ -1,4 +1,4 @@
-"""What is read is a regular file; what is written is there as a whole or not at all."""
+"""Only regular files are read, and files are written as a whole or not at all."""
 
 import os
 import socket

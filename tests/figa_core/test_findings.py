@@ -1,4 +1,4 @@
-"""Checks before a run: all they find comes together, whatever one of them does."""
+"""Checks before a run: all findings are reported together, whatever one check does."""
 
 from collections.abc import Iterator
 

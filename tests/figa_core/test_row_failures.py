@@ -1,4 +1,4 @@
-"""When failed rows are rows, and when they are a failed stage."""
+"""Single failed rows and failed stages."""
 
 import pytest
 

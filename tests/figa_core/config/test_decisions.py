@@ -124,7 +124,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "baselines": ["sft", "sft_revised"],
     },
 }
-"""Another value than the default for every field of every section."""
+"""A value other than the default for every field of every section."""
 
 
 def config_of(settings: dict[str, dict[str, Any]]) -> PipelineConfig:
@@ -166,9 +166,9 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
         assert mark_of(field, Within) is None
 
 
-# These were in no id at first.
+# These were not part of ids at first.
 ENTERED_LATER = ("max_edit_share", "asked_again_max")
-# What the first release computed for these configs: no update may change it.
+# The ids in the first release: no update may change them.
 GOLDEN = {
     "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",

@@ -1,4 +1,4 @@
-"""What every section and every field of the settings has in common, found by looking at all of them."""
+"""Rules for all sections and fields of the settings."""
 
 import tomllib
 from pathlib import Path
@@ -25,7 +25,7 @@ EMPTY_SAYS_SOMETHING = {("prompts", "system_prompt"): "", ("evaluation", "verifi
 
 
 def with_value(section: str, name: str, value: object) -> Any:
-    """The field's value as read from settings that are the least there can be but for this one."""
+    """The field's value in minimal settings with this one."""
     data = tomllib.loads(MINIMAL)
     data.setdefault(section, {})[name] = value
     return getattr(getattr(PipelineConfig.model_validate(data), section), name)
@@ -68,7 +68,7 @@ def test_the_description_of_every_optional_setting_names_the_word(section: str, 
 def test_the_schema_of_the_form_accepts_the_word(section: str, name: str) -> None:
     schema = TypeAdapter(SECTIONS[section]).json_schema()["properties"][name]
     texts = [choice for choice in schema["anyOf"] if choice.get("type") == "string"]
-    assert len(texts) == 1  # a text field takes the word as it is
+    assert len(texts) == 1  # a text field accepts the word anyway
     assert any("none" in choice.get("enum", ["none"]) for choice in texts)
     assert {"type": "null"} in schema["anyOf"]
 

@@ -1,4 +1,4 @@
-"""What an engine yields, where no row fails."""
+"""The results of an engine, if no row fails."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""What both engines must agree on is read from the model directory."""
+"""The dtype is read from the model directory, so that both engines agree."""
 
 import json
 from pathlib import Path

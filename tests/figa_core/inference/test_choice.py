@@ -87,6 +87,6 @@ def test_an_estimate_counts_every_pass_of_a_generation() -> None:
     assert (again.start, again.work) == (pytest.approx(1), pytest.approx(80))
     vllm = by_vllm(Work(2, 5, 10), model, one, 1000)
     assert (vllm.start, vllm.work) == (pytest.approx(101), pytest.approx(20))
-    # Scoring is one pass a batch: 100 rows of 20 tokens are two batches.
+    # Scoring is one pass per batch: 100 rows of 20 tokens are two batches.
     assert by_transformers(Work(100, 20), model, one, 1000, imported=False).work == pytest.approx(16)
     assert by_vllm(Work(100, 20), model, one, 1000).work == pytest.approx(8)

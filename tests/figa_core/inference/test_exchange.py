@@ -1,4 +1,4 @@
-"""Shards are whole or invisible, and rows come back as they were written."""
+"""Shards are whole or invisible, and rows are read as they were written."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What only a GPU shows of the transformers engine: the answers and rewards are those of the CPU.
+"""The transformers engine on a GPU: its answers and rewards equal the CPU's.
 
 Skipped without one.
 """

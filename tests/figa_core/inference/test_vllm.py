@@ -74,7 +74,7 @@ def test_greedy_tokens_equal_those_of_transformers(
     assert equal >= 0.95 * len(ours) >= 100
     assert {g.finish_reason for g in ours.values()} == {FinishReason.STOP, FinishReason.LENGTH}
     assert "dtype=torch.float32" in (tmp_path / "worker.log").read_text()  # the checkpoint's
-    assert not list(tmp_path.rglob("*.parquet"))  # nothing is left of the exchange
+    assert not list(tmp_path.rglob("*.parquet"))  # the exchange is cleaned up
 
 
 def test_a_sample_depends_on_its_seed_and_not_on_other_rows(
@@ -94,7 +94,7 @@ def test_a_sample_depends_on_its_seed_and_not_on_other_rows(
 
     assert all(samples[r.request_id] == samples[f"again {r.request_id}"] for r in repeated)
     assert len(set(samples.values())) > 90
-    # Nothing ends a sample but the tokens asked for, whatever the checkpoint calls an end.
+    # Only the requested tokens end a sample, whatever the checkpoint has as its end of text.
     drawn = {token for ids in samples.values() for token in ids}
     assert full_stop not in drawn
     assert drawn & set(chat.stop_token_ids)
@@ -122,7 +122,7 @@ def test_one_worker_serves_two_stages_and_ends_for_another_model(
     base, stops = sandbox.base_model, chat.stop_token_ids
     greedy = engine.generator(_generating(base, stops, 0.0), tmp_path / "generate")
     first = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
-    # Another job on the same engine: its own sampling settings and requests.
+    # Another job on the same engine: other sampling settings and requests.
     sampled = engine.generator(_generating(base, stops, 1.0), tmp_path / "generate")
     second = [g for batch in sampled.generate(generation_requests[20:90]) for g in batch]
     again = [g for batch in greedy.generate(generation_requests[:20]) for g in batch]
@@ -134,7 +134,7 @@ def test_one_worker_serves_two_stages_and_ends_for_another_model(
     rewards = [pair for batch in scorer.score(scoring_requests[:10]) for pair in batch]
     assert starts[1].startswith("starting vLLM for reward;")
     assert len(rewards) == 10
-    assert len(set(psutil.Process().children()) - others) == 1  # the first one gave its memory back
+    assert len(set(psutil.Process().children()) - others) == 1  # the first one released its memory
     engine.close()
     assert set(psutil.Process().children()) <= others
 
@@ -211,7 +211,7 @@ def test_the_worker_dies_with_a_killed_parent(sandbox: Sandbox, tmp_path: Path, 
 
 
 def _only_child(parent: subprocess.Popen[bytes]) -> psutil.Process:
-    deadline = time.monotonic() + 200  # a busy machine takes a minute to look at the model
+    deadline = time.monotonic() + 200  # a busy machine takes a minute to check the model
     while not (children := psutil.Process(parent.pid).children()):
         assert parent.poll() is None
         assert time.monotonic() < deadline

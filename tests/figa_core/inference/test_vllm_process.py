@@ -200,7 +200,7 @@ def stage(index):
         worker.send({"do": "write", "output": str(folder / f"out{index}")})
         worker.wait_for(folder / f"out{index}")
 for index in range(2):
-    thread = threading.Thread(target=stage, args=[index])  # a stage may have a thread of its own
+    thread = threading.Thread(target=stage, args=[index])  # a stage may have its own thread
     thread.start()
     thread.join()
 print(*[(folder / f"out{index}").read_text().split()[1] for index in range(2)], flush=True)

@@ -1,4 +1,4 @@
-"""An interpreter that cannot run vLLM is found out before anything is started on it."""
+"""An interpreter that cannot run vLLM is recognised before it is used."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A signal ends a call into C, in which the main thread can run no handler."""
+"""A signal ends a call into C, during which the main thread cannot run a handler."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ with interruption.listening():
 
 @pytest.fixture
 def descriptor() -> Iterator[socket.socket]:
-    """As an event loop with signal handlers has it: the end that is read."""
+    """The end that is read, as in an event loop with signal handlers."""
     read, written = socket.socketpair()
     with read, written:
         read.settimeout(10)
@@ -137,7 +137,7 @@ def slowly(line):
     time.sleep(0.2)
     os.write(2, (line + "\\n").encode())
 
-interruption._print = slowly  # as on a terminal that is slow to take a line
+interruption._print = slowly  # as on a slow terminal
 threading.Thread(target=interruption.end_at_once, args=(2,)).start()
 time.sleep(0.05)
 interruption.end_at_once(2)

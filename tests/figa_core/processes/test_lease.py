@@ -1,4 +1,4 @@
-"""One owner per workspace, whatever way the owner ends."""
+"""One owner per workspace, however the owner ends."""
 
 import json
 import os

@@ -18,7 +18,7 @@ BEGIN = (
     "import logging, threading, warnings\n"
     "from figa_core.processes.tell import tell, tell_troubles\ntell_troubles()\n"
 )
-# vLLM, transformers and DeepSpeed set their loggers up like this: handlers and formats of their own.
+# vLLM, transformers and DeepSpeed set up their loggers like this, with their own handlers and formats.
 LIBRARY = (
     "log = logging.getLogger('library')\nlog.propagate = False\nlog.addHandler(logging.StreamHandler())\n"
     "log.setLevel('INFO')\n"

@@ -104,7 +104,7 @@ def curve(rng: random.Random, label: str, start: float, end: float, *, figa: boo
 
 @pytest.fixture(scope="session")
 def make_scores() -> Callable[..., ModelScores]:
-    """ModelScores of 600 prompts around a mean; the seed 0 part is shared by all models, as prompts are."""
+    """ModelScores of 600 prompts around a mean; the part with seed 0 is common to all models."""
 
     def make(label: str, mean: float, reward: float, *, n: int = 600, seed: int = 1) -> ModelScores:
         shared, own = random.Random(0), random.Random(seed)

@@ -139,7 +139,7 @@ CHANGED = ModelChange(updates=10, steps=10, relative=0.01, same=1, compared=10)
 
 
 def test_a_model_with_the_bases_weights_is_called_unchanged() -> None:
-    """Its scores differ, as chance has it, and clearly: that is no gain."""
+    """Its scores differ by chance, even clearly: that is not a gain."""
     change = ModelChange(updates=10, steps=10, relative=0.0)
     data = run(BASE, trained("FIGA", 0.2, 0.6, 1.01, change=change, identity="base"))
     assert result_sentence(data) == (

@@ -110,7 +110,7 @@ def test_nothing_is_loaded_and_there_is_no_script(html: str) -> None:
                 assert value.startswith(("#", "data:,")), (tag, name, value)
     assert "@import" not in html
     assert re.findall(r"url\((?!#)", html) == []
-    # What is left of addresses is text that was put in: the reviser's endpoint.
+    # The only address is text: the reviser's endpoint.
     assert set(re.findall(r"https?://[^\s<\"]+", html)) == {"http://127.0.0.1:8123/v1"}
 
 
@@ -272,7 +272,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 def test_a_browser_shows_it_without_a_console_message_and_without_sideways_scrolling(
     html: str, tmp_path: Path
 ) -> None:
-    # Measured inside a frame, since headless windows have a minimum width.
+    # Measured inside a frame, because headless windows have a minimum width.
     probe = (
         '<iframe id="f" style="width:400px;height:800px" srcdoc=""></iframe><p id="out"></p><script>'
         "const f=document.getElementById('f');f.onload=()=>{const d=f.contentDocument.documentElement;"

@@ -71,7 +71,7 @@ def micro_recipe() -> SandboxRecipe:
 
 @pytest.fixture(scope="session")
 def micro_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where killed builds left two things: one in the making, and one in place without its manifest."""
+    """With the remains of two killed builds: one unfinished, and one in place without a manifest."""
     root = tmp_path_factory.mktemp("sandboxes")
     final = root / MICRO.sandbox_id()
     (final / "base").mkdir(parents=True)
