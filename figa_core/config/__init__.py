@@ -29,13 +29,13 @@ class PipelineConfig(Section):
     prompts: PromptsConfig
     generation: GenerationConfig
     reward: RewardConfig
-    filter: FilterConfig = FilterConfig.model_validate({})
+    filter: FilterConfig = FilterConfig()
     revision: RevisionConfig
-    revision_prompt: RevisionPromptConfig = RevisionPromptConfig.model_validate({})
-    revision_batches: RevisionBatchesConfig = RevisionBatchesConfig.model_validate({})
-    spending: SpendingConfig = SpendingConfig.model_validate({})
-    admission: AdmissionConfig = AdmissionConfig.model_validate({})
-    weighting: WeightingConfig = WeightingConfig.model_validate({})
-    loss: LossConfig = LossConfig.model_validate({})
-    training: TrainingConfig = TrainingConfig.model_validate({})
-    evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
+    revision_prompt: RevisionPromptConfig = RevisionPromptConfig()
+    revision_batches: RevisionBatchesConfig = RevisionBatchesConfig()
+    spending: SpendingConfig = SpendingConfig()
+    admission: AdmissionConfig = AdmissionConfig()
+    weighting: WeightingConfig = WeightingConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
