@@ -111,7 +111,7 @@ def rate_limited(wait_s: float, headers: dict[str, str]) -> Response:
 
 def failure(fault: TeacherFault | None, headers: dict[str, str]) -> Response | None:
     """The response for a fault that is not a completion; None for the others."""
-    if fault in _ERRORS:
+    if fault is not None and fault in _ERRORS:
         return error(*_ERRORS[fault])
     if fault is TeacherFault.RATE_LIMIT:
         return rate_limited(1.0, headers)
