@@ -1,13 +1,12 @@
-"""Which responses are worth revising, and which revisions are worth training on.
+"""Which responses are worth revising, and which revisions are worth training on. Pure.
 
-Paper: keep X when R(Ŷ) < η1, R(Y) > η2 and R(Y) − R(Ŷ) > η3. A reward model's scale and offset are
-arbitrary, so each η may be a quantile of the run's own scores instead of a number. Without a reference
-only the first test applies. Pure: plain values in, decisions out.
+Paper: keep X if R(Ŷ) < η1, R(Y) > η2 and R(Y) − R(Ŷ) > η3. A reward model's scale and offset are arbitrary,
+so each η may be a quantile of the run's scores instead of a number. Without a reference only the first test
+applies.
 """
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -23,7 +22,7 @@ _NOT_FINITE = "the value is not a finite number"
 class Candidate:
     """One sampled response with its reward, and the reward of its prompt's reference if there is one.
 
-    A reward that should be there and is not is None (or no finite number), with its failure in words.
+    A missing reward is None or not finite; a failure says why it is missing.
     """
 
     response_id: str
@@ -44,9 +43,9 @@ class Thresholds:
 
 
 def resolve_threshold(threshold: float | str, values: Iterable[float]) -> float:
-    """A number as it is; "q0.3" as that quantile (linear interpolation) of `values`.
+    """A number unchanged, and "q0.3" as that quantile (linear interpolation) of `values`.
 
-    Without values a quantile is NaN, which no comparison passes.
+    Without values a quantile is NaN, which passes no comparison.
     """
     if not isinstance(threshold, str):
         return float(threshold)
@@ -60,9 +59,9 @@ def resolve_thresholds(
     reward_gap_above: float | str,
     candidates: Iterable[Candidate],
 ) -> Thresholds:
-    """Turn each setting into a number with the run's own scores; rewards that are missing do not count.
+    """Turn each setting into a number, by the run's scores without the missing ones.
 
-    `candidates` are gone through once, and only where a setting is a quantile; 24 bytes of each are kept.
+    `candidates` are read once, and only if a setting is a quantile; 24 bytes of each are kept.
     """
     responses, references, gaps = array("d"), array("d"), array("d")
     if any(isinstance(t, str) for t in (response_reward_below, reference_reward_above, reward_gap_above)):
@@ -85,23 +84,13 @@ def _is_known(reward: float | None) -> TypeGuard[float]:
     return reward is not None and math.isfinite(reward)
 
 
-def _missing(candidate: Candidate) -> str | None:
-    """Why a candidate cannot be judged; None where it can."""
-    if not _is_known(candidate.response_reward):
-        return f"no reward: {candidate.response_failure or _NOT_FINITE}"
-    if candidate.reference_failure is not None:
-        return f"no reward of the reference: {candidate.reference_failure}"
-    if candidate.reference_reward is not None and not _is_known(candidate.reference_reward):
-        return f"no reward of the reference: {_NOT_FINITE}"
-    return None
-
-
 def decide(candidate: Candidate, thresholds: Thresholds) -> Decision:
     """The paper's three tests in order; the reason names the first that fails, or a missing reward."""
-    missing = _missing(candidate)
     response, reference = candidate.response_reward, candidate.reference_reward
-    if missing is not None or response is None:
-        return Decision(False, missing or "")
+    if not _is_known(response):
+        return Decision(False, f"no reward: {candidate.response_failure or _NOT_FINITE}")
+    if candidate.reference_failure is not None or not (reference is None or _is_known(reference)):
+        return Decision(False, f"no reward of the reference: {candidate.reference_failure or _NOT_FINITE}")
     if not response < thresholds.response_reward_below:
         return Decision(False, "response already good enough (response_reward_below)")
     if reference is None:
@@ -116,12 +105,10 @@ def decide(candidate: Candidate, thresholds: Thresholds) -> Decision:
 def keep(
     candidates: Sequence[Candidate], thresholds: Thresholds, *, lowest_only: bool
 ) -> dict[str, Decision]:
-    """Decide every candidate; with `lowest_only`, one response a prompt: the lowest-scored that passes.
+    """The decision for every candidate, by response id.
 
-    `candidates` need not be all, but all samples of each prompt.
-
-    Returns:
-        response id → decision, for every candidate.
+    With `lowest_only`, one response of each prompt is kept: the lowest-scored that passes. `candidates` must
+    have all samples of their prompts.
     """
     decisions = {c.response_id: decide(c, thresholds) for c in candidates}
     if not lowest_only:
@@ -144,8 +131,9 @@ def admit(
     reward_gain_above: float | None,
     failure: str | None = None,
 ) -> Decision:
-    """The guard on revisions: a revision must raise the reward by more than the setting; None admits all
-    that have both rewards. `failure` says why one is missing.
+    """The guard on revisions: a revision must raise the reward by more than `reward_gain_above`.
+
+    None admits all revisions with both rewards; `failure` says why one is missing.
     """
     if not _is_known(response_reward) or not _is_known(revision_reward):
         return Decision(False, f"no reward: {failure or _NOT_FINITE}")
@@ -156,11 +144,6 @@ def admit(
     return Decision(False, "revision does not raise the reward (reward_gain_above)")
 
 
-def count_reasons(decisions: Mapping[str, Decision]) -> dict[str, int]:
-    """Rejected rows by reason, most frequent first."""
-    return most_frequent_first(Counter(d.reason for d in decisions.values() if not d.accepted))
-
-
 def most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts of reasons, also those of several pages added up, in the order in which they are shown."""
+    """Counts of reasons, in the order in which they are shown."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,10 +1,10 @@
-"""Content ids: equal work has equal ids, so that nothing paid or slow is ever done twice.
+"""Content ids: equal work has equal ids, so that nothing paid or slow is done twice.
 
-An id hashes an explicit list of named fields and a recipe version, never a whole config object: a new
-setting with a default changes no id. `tests/figa_core/test_ids.py` pins every recipe. To change one
-on purpose, raise its version.
+An id hashes an explicit list of named fields and a recipe version, never a whole config object: a new setting
+with a default changes no id. `tests/figa_core/test_ids.py` pins every recipe. To change one on purpose, raise
+its version.
 
-Form: ``<kind>-s256-<32 hex digits>``; `s256` names the algorithm (SHA-256 over canonical JSON).
+Form: ``<kind>-s256-<32 hex digits>``; `s256` is the algorithm (SHA-256 over canonical JSON).
 """
 
 import hashlib
@@ -14,8 +14,6 @@ from pathlib import Path
 
 from figa_core.files import open_regular
 from figa_core.records import Message
-
-_HEX_DIGITS = 32
 
 
 def content_id(kind: str, recipe: int, **fields: object) -> str:
@@ -27,7 +25,7 @@ def content_id(kind: str, recipe: int, **fields: object) -> str:
         separators=(",", ":"),
         allow_nan=False,
     )
-    return f"{kind}-s256-{hashlib.sha256(body.encode()).hexdigest()[:_HEX_DIGITS]}"
+    return f"{kind}-s256-{hashlib.sha256(body.encode()).hexdigest()[:32]}"
 
 
 def prompt_id(messages: Sequence[Message]) -> str:
@@ -79,8 +77,8 @@ def run_id(
     reviser: Mapping[str, object],
     settings: Mapping[str, object],
 ) -> str:
-    """Recipe 1: the prompts file's hash, generator, scorer, what decides a revision, and the settings
-    that decide which rows are kept, how they are trained on and how the models are judged.
+    """Recipe 1: the prompts file's hash, generator, scorer, what decides a revision, and the settings that
+    decide which rows are kept, how they are trained on and how the models are judged.
 
     Another learning rate is another run on the same stored responses and revisions.
     """
@@ -107,8 +105,7 @@ def revision_id(
 ) -> str:
     """Recipe 1: response, reference, template text, model, decoding. Never limits, endpoints or prices.
 
-    `temperature` None: none is sent. `settings`: those that are not at their default and say what is made
-    of the answers.
+    `temperature` None sends none. `settings` decide how answers are judged, and are not at their default.
     """
     off_default = {"settings": dict(settings)} if settings else {}
     return content_id(
@@ -127,8 +124,9 @@ def revision_id(
 def shard_set_id(
     *, pairs: Iterable[str], tokenizer: str, template: str, scorer: str, scheme: str, max_length: int
 ) -> str:
-    """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer (a pair is stored
-    with its rewards, and may be scaled by them), scheme, cut length.
+    """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer, scheme, cut length.
+
+    The scorer, because a pair is stored with its rewards, which may scale it.
     """
     digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
@@ -148,18 +146,18 @@ def shard_set_id(
 def training_id(
     *, model: str, shards: str, steps: int, settings: Mapping[str, object], smaller_last_steps: bool = False
 ) -> str:
-    """Recipe 1: the model's fingerprint, the shard set, the steps, and the settings that change the result,
-    by name. ZeRO stage, ranks and micro-batch size do not, beyond rounding.
+    """Recipe 1: the model's fingerprint, the shard set, the steps, and the settings that change the result.
 
-    `smaller_last_steps`: some step of this training is smaller, as the last of its epoch. Up to release 0.1
-    such a step was filled with pairs of the next epoch, and those trainings have ids without the field.
+    ZeRO stage, ranks and micro-batch size change it only by rounding. `smaller_last_steps`: the last step of
+    an epoch is smaller. Up to release 0.1 it was filled with pairs of the next epoch; those trainings have
+    ids without the field.
     """
     changed = {"smaller_last_steps": True} if smaller_last_steps else {}
     return content_id("training", 1, model=model, shards=shards, steps=steps, **settings, **changed)
 
 
 def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str]) -> str:
-    """Recipe 1: the model's fingerprint, the shard set, and the answers that it was asked about."""
+    """Recipe 1: the model's fingerprint, the shard set, and the answers that were scored."""
     return content_id("log-probs", 1, model=model, shards=shards, answers=list(answers))
 
 

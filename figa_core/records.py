@@ -144,6 +144,22 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmittedPair:
+    """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
+
+    pair_id: str
+    response_id: str
+    messages: tuple[Message, ...]
+    response_text: str
+    response_finish: FinishReason
+    response_token_ids: tuple[int, ...]
+    revision_text: str
+    reference_text: str | None
+    response_reward: float
+    revision_reward: float
+
+
+@dataclass(frozen=True, slots=True)
 class WeighedPair:
     """Token ids and edit classes of one admitted pair, as the shards hold them.
 

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from figa_core.config import AdmissionConfig, FilterConfig, RevisionConfig, RevisionPromptConfig
 from figa_core.config.decisions import settings_in, values_in_id, values_within
 from figa_core.errors import NothingToDoError
-from figa_core.filtering import Candidate, count_reasons, keep, most_frequent_first, resolve_thresholds
+from figa_core.filtering import Candidate, keep, most_frequent_first, resolve_thresholds
 from figa_core.filtering import admit as decide_admission
 from figa_core.records import Decision
 from figa_core.revision.prompt import PromptTemplates
@@ -120,7 +120,7 @@ class _Tally:
     def add(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
         """Count these, and hand them on."""
         self._rows += len(decisions)
-        self._reasons.update(count_reasons(decisions))
+        self._reasons.update(d.reason for d in decisions.values() if not d.accepted)
         return decisions
 
     def counts(self) -> StageCounts:

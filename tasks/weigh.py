@@ -1,6 +1,7 @@
 """Stage weigh: admitted pairs → Parquet shards of token ids and edit classes."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,19 +14,19 @@ from figa_core import ids
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import WeightingConfig
 from figa_core.errors import NothingToDoError
-from figa_core.filtering import count_reasons
+from figa_core.filtering import most_frequent_first
 from figa_core.ports import ProgressCallback
-from figa_core.records import Decision, WeighedPair
+from figa_core.records import AdmittedPair, Decision, WeighedPair
 from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
-from figa_core.storage.admitted import AdmittedPair, AdmittedPairs, save_weighed_shards, save_weighings
+from figa_core.storage.admitted import AdmittedPairs, save_weighed_shards, save_weighings
 from figa_core.storage.runs import Findings, save_findings
 from figa_core.weighting.schemes import scheme_named
-from figa_core.weighting.weigh import PairTexts, SkippedPair, weigh_pairs
+from figa_core.weighting.weigh import SkippedPair, weigh_pairs
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
-_Weigh = Callable[[Sequence[PairTexts]], Iterator[WeighedPair | SkippedPair]]
+_Weigh = Callable[[Sequence[AdmittedPair]], Iterator[WeighedPair | SkippedPair]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ def weigh(
         NothingToDoError: no pair has an edit within the maximum length.
     """
     chat = load_chat_format(model)
-    weigh_texts = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
+    weigh_page = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
     scratch = workspace.scratch("weigh")
     try:
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch)
-        manifest = _write(workspace, pairs, weigh_texts, chat, config, scorer, on_progress)
+        manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, on_progress)
         if manifest is not None:
             _mark_weighed(workspace, run_id, manifest)
-        reasons = _record_left_out(workspace, run_id, scorer, weigh_texts)
+        reasons = _record_left_out(workspace, run_id, scorer, weigh_page)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if manifest is None:
@@ -75,7 +76,7 @@ def weigh(
 def _write(
     workspace: Workspace,
     pairs: AdmittedPairs,
-    weigh_texts: _Weigh,
+    weigh_page: _Weigh,
     chat: ChatFormat,
     config: WeightingConfig,
     scorer: str,
@@ -93,7 +94,7 @@ def _write(
     try:
         return write_shards(
             workspace.shards(shard_set_id),
-            _weighed(pairs.pages(), weigh_texts, lambda done: on_progress(done, len(pairs))),
+            _weighed(pairs.pages(), weigh_page, lambda done: on_progress(done, len(pairs))),
             shard_set_id=shard_set_id,
             tokenizer_hash=chat.tokenizer_hash,
             template_hash=chat.template_hash,
@@ -112,48 +113,33 @@ def _mark_weighed(workspace: Workspace, run_id: str, manifest: ShardManifest) ->
 
 
 def _weighed(
-    pages: Iterator[list[AdmittedPair]], weigh_texts: _Weigh, on_done: Callable[[int], None]
+    pages: Iterator[list[AdmittedPair]], weigh_page: _Weigh, on_done: Callable[[int], None]
 ) -> Iterator[WeighedPair]:
     done = 0
     for page in pages:
-        for outcome in weigh_texts([_texts(pair) for pair in page]):
+        for outcome in weigh_page(page):
             if isinstance(outcome, WeighedPair):
                 yield outcome
         done += len(page)
         on_done(done)
 
 
-def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_texts: _Weigh) -> dict[str, int]:
+def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_page: _Weigh) -> dict[str, int]:
     """Why pairs are not in the shard set; counted by reason.
 
     The set may be another run's, or this run may have been killed right after writing it: weighing just
     the pairs that are not in it finds the same reasons every way.
     """
     database = workspace.database
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     undecided = AdmittedPairs(database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
     for page in undecided.pages():
-        outcomes = zip(page, weigh_texts([_texts(pair) for pair in page]), strict=True)
+        outcomes = zip(page, weigh_page(page), strict=True)
         decisions = {
             pair.response_id: Decision(False, outcome.reason)
             for pair, outcome in outcomes
             if isinstance(outcome, SkippedPair)
         }
         save_weighings(database, run_id, decisions)
-        for reason, count in count_reasons(decisions).items():
-            counts[reason] = counts.get(reason, 0) + count
-    return counts
-
-
-def _texts(pair: AdmittedPair) -> PairTexts:
-    return PairTexts(
-        pair_id=pair.pair_id,
-        messages=pair.messages,
-        response_text=pair.response_text,
-        response_finish=pair.response_finish,
-        revision_text=pair.revision_text,
-        reference_text=pair.reference_text,
-        response_reward=pair.response_reward,
-        revision_reward=pair.revision_reward,
-        generated_ids=pair.response_token_ids,
-    )
+        counts.update(decision.reason for decision in decisions.values())
+    return most_frequent_first(counts)

@@ -1,10 +1,10 @@
-"""The asker: questions in, each one's final value out, through any transport.
+"""The asker: takes questions and yields their final values, through any transport.
 
-A few worker tasks pull questions from one iterator, so that 100 000 questions are no 100 000 tasks.
+Worker tasks pull questions from one iterator, so that 100 000 questions do not become 100 000 tasks.
 `caller.py` makes their calls.
 
-When the run ends early (Ctrl-C, a key refused, a server gone) the workers stop where they wait, and the
-calls under way are given `drain_s` to come back and be journalled: they are paid for.
+If the run ends early (Ctrl-C, a refused key, a server that is down) the workers stop, and the calls under way
+have `drain_s` to come back and be journalled, because they are paid for.
 """
 
 import asyncio
@@ -33,16 +33,14 @@ _Calls = set[asyncio.Task[CallEnd[Any]]]
 
 
 class Asker:
-    """Belongs to one event loop; make one a run: it holds the rate across batches.
+    """One for each run and event loop: it keeps to the rate across batches.
 
     Args:
         transport: closed together with the asker.
-        settings: see `AskerSettings`.
-        journal: open; it outlives the asker's last call.
-        budget: what may be spent; needs `settings.price`.
+        journal: open, and closed after the asker.
+        budget: needs `settings.price`.
         permits: limits that this run shares with others.
-        on_note: gets a sentence, once, about each setting that the endpoint turns out not to take; it is
-            logged as well.
+        on_note: gets one sentence, which is logged too, for each setting that the endpoint does not support.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class Asker:
     ) -> None:
         self.settings = settings
         self._transport, self._journal, self._on_note = transport, journal, on_note
-        # Several `ask` at once, so that one begins while the last questions of another are under way.
+        # For all `ask` together: a second one may begin while the first waits for its last answers.
         self._places = asyncio.Semaphore(settings.max_concurrency)
         self._caller = Caller(
             settings,
@@ -70,9 +68,6 @@ class Asker:
         self._random = random.Random()
         self._running: list[tuple[list[asyncio.Task[None]], _Calls]] = []
 
-    def __repr__(self) -> str:
-        return f"Asker({self._transport!r})"
-
     def _note(self, text: str) -> None:
         _log.warning(text)
         self._on_note(text)
@@ -84,24 +79,24 @@ class Asker:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let the calls of an `ask` that was left early come back (bounded); close the connections."""
+        """Wait up to `drain_s` for the calls of an `ask` that was left early; close the connections."""
         for workers, calls in list(self._running):
             await self._stop(workers, calls)
         await self._transport.aclose()
 
     async def ask(self, questions: Iterable[_Asked[V]]) -> AsyncIterator[V]:
-        """Yield each question's final value as it comes, in any order. `questions` are taken as needed.
+        """Yield the questions' final values as they come, in any order. `questions` are taken as needed.
 
         Raises:
-            LLMError: the endpoint refuses the whole run; the questions without a value stay pending.
+            LLMError: the endpoint refuses the whole run; questions without a value stay pending.
             StorageError: the journal cannot be written; nothing more is sent.
         """
         waiting = iter(questions)
         settled: asyncio.Queue[V | Exception | None] = asyncio.Queue()
-        hand_over = settled.put_nowait  # one object: it tells the questions of this call from others'
+        hand_over = settled.put_nowait  # one object, which identifies this call of `ask`
         calls: _Calls = set()
         workers = [
-            asyncio.create_task(self._work(waiting, settled, hand_over, calls), name=f"asker-{number}")
+            asyncio.create_task(self._work(waiting, hand_over, calls), name=f"asker-{number}")
             for number in range(self.settings.max_concurrency)
         ]
         running = (workers, calls)
@@ -132,24 +127,18 @@ class Asker:
         if failure is not None:
             raise failure
 
-    async def _work(
-        self,
-        waiting: Iterator[_Asked[V]],
-        settled: "asyncio.Queue[V | Exception | None]",
-        hand_over: Owner,
-        calls: _Calls,
-    ) -> None:
+    async def _work(self, waiting: Iterator[_Asked[V]], hand_over: Owner, calls: _Calls) -> None:
+        """Hand over the questions' values; then None, or an error that the consumer raises."""
         try:
             for question in waiting:
-                value = await self._settle(question, hand_over, calls)
-                if value is not None:
+                if (value := await self._settle(question, hand_over, calls)) is not None:
                     hand_over(value)
-            settled.put_nowait(None)
-        except Exception as error:  # handed to the consumer, who stops the others and raises it
-            settled.put_nowait(error)
+            hand_over(None)
+        except Exception as error:
+            hand_over(error)
 
     async def _stop(self, workers: list[asyncio.Task[None]], calls: _Calls) -> list[Any]:
-        """Stop the workers, wait for the calls under way, return the values that these still settled."""
+        """Stop the workers, wait for the calls under way, return the values that those settled."""
         for worker in workers:
             worker.cancel()
         try:
@@ -163,10 +152,11 @@ class Asker:
         return [end.value for end in ends if isinstance(end, CallEnd) and end.value is not None]
 
     async def _settle(self, question: _Asked[V], hand_over: Owner, calls: _Calls) -> V | None:
-        """The question's final value; None if it is in doubt, and will come later."""
+        """The question's final value; None if it is in doubt and will come later."""
         if isinstance(question, Unaskable):
-            record = RowSettled(time.time(), question.purpose, question.subject_id, question.value)
-            await self._journal.append(record)
+            await self._journal.append(
+                RowSettled(time.time(), question.purpose, question.subject_id, question.value)
+            )
             return question.value
         asking = Asking(question, question.decoding.max_tokens)
         while True:

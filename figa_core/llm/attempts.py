@@ -1,7 +1,4 @@
-"""What follows from one reply: settle the question, ask again, ask for more room, wait, or end the run.
-
-Pure; the table below is the whole policy.
-"""
+"""The policy, as one table: what to do with a question after each kind of reply. Pure."""
 
 import re
 from enum import StrEnum
@@ -12,19 +9,19 @@ from figa_core.llm.doubts import Blame
 from figa_core.llm.question import Ending, NoAnswer
 from figa_core.llm.reply import Reply
 
-BACKOFF_MAX_S = 20.0
+_BACKOFF_MAX_S = 20.0
 
 
 class Step(StrEnum):
     """What to do next with a question."""
 
     SETTLE = "settle"
-    DOUBT = "doubt"  # settle it once it is clear that not everything is refused
+    DOUBT = "doubt"  # settle it once another answer shows that not everything is refused
     RETRY = "retry"  # after a pause; uses up an attempt
     RETRY_LONGER = "retry_longer"  # with more tokens, once; uses up an attempt
-    RETRY_ADAPTED = "retry_adapted"  # without the field that the endpoint does not take; uses up none
+    RETRY_ADAPTED = "retry_adapted"  # without the unsupported field; uses up no attempt
     ASK_AGAIN = "ask_again"  # with the reason why the answer is unfit; uses up an attempt
-    WAIT = "wait"  # until the limiter lets it pass; uses up none
+    WAIT = "wait"  # for the limiter; uses up no attempt
     END_RUN = "end_run"
 
 
@@ -49,9 +46,9 @@ _STEPS = {
     CallOutcome.UNKNOWN_MODEL: Step.END_RUN,
 }
 _FAILED_FOR_NOW = {outcome for outcome, step in _STEPS.items() if step is Step.RETRY} | {
-    CallOutcome.BAD_REQUEST  # nobody knows what it was about
+    CallOutcome.BAD_REQUEST  # its cause is unknown
 }
-ABOUT_THE_REQUEST = (
+_ABOUT_THE_REQUEST = (
     CallOutcome.CONTEXT_TOO_LONG,
     CallOutcome.UNSUPPORTED_SETTING,
     CallOutcome.BAD_REQUEST,
@@ -60,54 +57,46 @@ _ABOUT_LENGTH = re.compile(r"max_\w*tokens|\btokens\b", re.IGNORECASE)
 
 _ADVICE = {
     CallOutcome.BAD_KEY: "Check the API key in the environment variable that {section}.api_key_env names.",
-    CallOutcome.NO_QUOTA: "Top up the account or raise its limit, then run again: no answer is paid twice.",
-    CallOutcome.NO_ACCESS: "Ask the provider to let this account use the model, or use the API key of "
-    "another one ({section}.api_key_env).",
+    CallOutcome.NO_QUOTA: "Top up the account or raise its limit. Then run again: nothing is paid for twice.",
+    CallOutcome.NO_ACCESS: "Ask the provider for access to the model, or use another account's API key "
+    "({section}.api_key_env).",
     CallOutcome.UNKNOWN_MODEL: "Check {section}.model and {section}.base_url (which usually ends in /v1).",
     CallOutcome.WRONG_ADDRESS: "Check {section}.base_url (which usually ends in /v1) and {section}.model.",
-    CallOutcome.UNSUPPORTED_SETTING: "Give that setting of the {section} section a value the model takes.",
+    CallOutcome.UNSUPPORTED_SETTING: "Set it in the {section} section to a value the model accepts.",
 }
 _ADVICE_TEMPERATURE = (
-    'Set {section}.temperature to a value the model takes, such as 0.01 for nearly greedy, or to "none" to '
-    "leave it to the provider's default."
+    "Set {section}.temperature to a value the model accepts, such as 0.01 for nearly greedy, or to "
+    '"none" for the provider\'s default.'
 )
 
 
 def next_step(
-    reply: Reply,
-    *,
-    attempt: int,
-    max_attempts: int,
-    lengthened: bool,
-    asked_again: bool,
-    served: bool,
-    busy: bool,
+    reply: Reply, *, used_up: bool, lengthened: bool, asked_again: bool, served: bool, busy: bool
 ) -> Step:
-    """The step after attempt number `attempt` (from 1).
+    """What to do after a call.
 
-    `lengthened` says whether more tokens were asked for than for other questions, `asked_again` whether an
-    unfit answer and what is wrong with it were sent along, `served` whether the endpoint has answered any
-    call yet, `busy` whether it asks all calls to wait. Whether an unfit answer is asked for again is the
-    reader's verdict; whether a refused setting can be left out is the dialect's.
+    `used_up`: it was the last attempt; `lengthened`: it allowed more tokens than usual; `asked_again`: it
+    quoted an unfit answer; `served`: the endpoint has answered some call; `busy`: it asks all calls to wait.
+    The reader decides whether to ask again for an unfit answer, the dialect whether a refused setting can be
+    left out.
     """
     step = _STEPS[reply.outcome]
     if (lengthened or asked_again) and about_length(reply):
-        return Step.SETTLE  # only this question's request was altered
+        return Step.SETTLE  # other questions' requests are not like this one
     if reply.outcome is CallOutcome.WRONG_ADDRESS and not served:
         return Step.END_RUN
     if reply.outcome is CallOutcome.REFUSED and reply.status is not None:
-        return Step.DOUBT  # not the model's own answer, which is paid for
+        return Step.DOUBT  # an error of the endpoint, not an answer of the model
     if busy:
         return Step.WAIT
-    used_up = attempt >= max_attempts
     if (step is Step.RETRY and used_up) or (step is Step.RETRY_LONGER and (used_up or lengthened)):
         return Step.SETTLE
     return step
 
 
 def about_length(reply: Reply) -> bool:
-    """Whether a refusal is about how many tokens a request is or asks for."""
-    if reply.outcome not in ABOUT_THE_REQUEST:
+    """Whether a refusal is about the length of a request or of the answer it asks for."""
+    if reply.outcome not in _ABOUT_THE_REQUEST:
         return False
     if reply.outcome is CallOutcome.CONTEXT_TOO_LONG or reply.setting in LIMIT_NAMES:
         return True
@@ -115,18 +104,18 @@ def about_length(reply: Reply) -> bool:
 
 
 def blame(reply: Reply) -> Blame:
-    """What a refusal, or the last of a question's errors, is put down to."""
+    """The likely cause of a refusal, or of a question's last error."""
     if reply.outcome in (CallOutcome.REFUSED, CallOutcome.CONTEXT_TOO_LONG):
         return Blame.ROW
-    return Blame.NOBODY if reply.outcome is CallOutcome.BAD_REQUEST else Blame.SERVER
+    return Blame.UNKNOWN if reply.outcome is CallOutcome.BAD_REQUEST else Blame.SERVER
 
 
 def no_answer(reply: Reply, *, attempt: int, unfit: str | None = None) -> NoAnswer:
-    """How a question ends whose last reply holds no answer.
+    """How a question ends if its last reply has no answer.
 
-    `unfit` says why an earlier answer was: if the request altered for that is refused, that answer decides.
+    `unfit` is why an earlier answer was unfit. It decides if the endpoint refuses the request altered for it.
     """
-    if unfit is not None and reply.outcome in ABOUT_THE_REQUEST:
+    if unfit is not None and reply.outcome in _ABOUT_THE_REQUEST:
         reason = f"{unfit}; asked for another answer, the endpoint refused: {reply.message}"
         return NoAnswer(Ending.UNFIT, reason, attempt)
     if reply.outcome is CallOutcome.REFUSED:
@@ -138,13 +127,12 @@ def no_answer(reply: Reply, *, attempt: int, unfit: str | None = None) -> NoAnsw
 
 
 def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.5) -> float:
-    """Seconds before the attempt after `attempt`: doubling, half of it spread by `jitter` (0 to 1)."""
-    full = min(BACKOFF_MAX_S, first_s * 2.0 ** (attempt - 1))
-    return full * (0.5 + 0.5 * jitter)
+    """Seconds before the attempt after `attempt`: doubling, half of them multiplied by `jitter` (0 to 1)."""
+    return min(_BACKOFF_MAX_S, first_s * 2.0 ** (attempt - 1)) * (0.5 + 0.5 * jitter)
 
 
 def run_ending_message(reply: Reply, *, url: str, model: str, section: str) -> str:
-    """Why the endpoint will refuse every question, where, and what to do about which setting of `section`."""
+    """Why the endpoint will refuse every question, and what to do about which setting of `section`."""
     advice = _ADVICE[reply.outcome]
     if reply.outcome is CallOutcome.UNSUPPORTED_SETTING and reply.setting == "temperature":
         advice = _ADVICE_TEMPERATURE

@@ -1,16 +1,14 @@
-"""What the answer journal holds: one record for each call sent, answered, or question given up.
+"""The answer journal's records: a call sent, a call answered, a question settled without a call.
 
-A call is *in flight* when its `CallSent` is journalled and its `CallAnswered` is not. The records are plain
-data, so that the journal, the store and the asker can share them; none of them ever holds an API key.
+A call is *in flight* when its `CallSent` is journalled and its `CallAnswered` is not. Records are plain data
+and never contain an API key.
 
-On disk a record is one line of JSON whose `kind` names the class and whose other fields are the record's.
-The final value of a question is a dataclass in a record that is written, and a dict in one that was read:
-what takes values in knows what they are. Lines without a purpose were written by versions that asked for
-revisions only, and are read as such.
+On disk a record is one line of JSON; `kind` names its class. The final value of a question is a dataclass in
+a record to be written, and a dict in one that was read. Lines without a purpose come from versions that asked
+for revisions only.
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
@@ -21,55 +19,44 @@ MARK_DIGITS = 16
 
 
 class CallOutcome(StrEnum):
-    """How one call to the endpoint ended. What follows from it is decided in `attempts.py`."""
+    """How one call to the endpoint ended. `attempts.py` decides what follows."""
 
-    ANSWERED = "answered"  # a whole text came back; the row's status says whether it is fit
+    ANSWERED = "answered"  # a whole text came back, fit or not
     CUT_BY_LENGTH = "cut_by_length"
     REFUSED = "refused"  # the model's refusal or the provider's content filter
     EMPTY_CHOICES = "empty_choices"
     MALFORMED = "malformed"  # no JSON, truncated JSON, or not a chat completion
     TIMEOUT = "timeout"
-    CONNECTION_FAILED = "connection_failed"  # nobody answered the door: nothing was sent
-    CONNECTION_LOST = "connection_lost"  # broken off after the request had gone out
+    CONNECTION_FAILED = "connection_failed"  # nothing was sent
+    CONNECTION_LOST = "connection_lost"  # after the request was sent
     SERVER_ERROR = "server_error"  # 5xx, 408, 409
     RATE_LIMITED = "rate_limited"  # 429
     CONTEXT_TOO_LONG = "context_too_long"
-    BAD_REQUEST = "bad_request"  # a 4xx that says nothing anybody recognises
-    UNSUPPORTED_SETTING = "unsupported_setting"  # a 4xx about a setting that every row shares
+    BAD_REQUEST = "bad_request"  # a 4xx in words that are not recognised
+    UNSUPPORTED_SETTING = "unsupported_setting"  # a 4xx about a setting that all questions share
     BAD_KEY = "bad_key"
     NO_QUOTA = "no_quota"
-    NO_ACCESS = "no_access"  # the key is right, and its account may not do this
+    NO_ACCESS = "no_access"  # the key is valid, but its account may not do this
     UNKNOWN_MODEL = "unknown_model"
     WRONG_ADDRESS = "wrong_address"  # a redirect, or a 404 that names no model
 
 
 @dataclass(frozen=True, slots=True)
 class CallSent:
-    """A request about to be sent: durable before the first byte leaves.
-
-    `purpose` says what the call is for, `subject_id` what it is about. `attempt` counts from 1 and is the
-    same again after a 429; `sent_at` is in seconds since the epoch. `reserved_usd` is the most the call can
-    cost, None where the config has no price.
-    """
+    """A request about to be sent: durable before the first byte leaves. Times are seconds since the epoch."""
 
     call_id: str
     purpose: str
     subject_id: str
-    attempt: int
+    attempt: int  # from 1; a 429 does not count as one
     sent_at: float
     estimated_tokens: int
-    reserved_usd: float | None = None
+    reserved_usd: float | None = None  # the most the call can cost; None without a price
 
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
-    """How a call ended, also when it ended without an answer.
-
-    `value` is the question's final value if this call settled it. Token counts are the provider's `usage`,
-    None where it gave none; `latency_s` in seconds, `answered_at` in seconds since the epoch. `cost_usd`
-    follows from them; where it is None the call's reservation counts instead. `mark` is that of the text
-    that was asked about (`text_mark`), None in journals of release 0.1.
-    """
+    """How a call ended, with an answer or without."""
 
     call_id: str
     purpose: str
@@ -79,17 +66,19 @@ class CallAnswered:
     latency_s: float
     outcome: CallOutcome
     message: str | None = None
-    prompt_tokens: int | None = None
+    prompt_tokens: int | None = None  # the provider's `usage`
     completion_tokens: int | None = None
-    value: Any = None
-    cost_usd: float | None = None
-    mark: str | None = None
+    value: Any = None  # the question's final value, if this call settled it
+    cost_usd: float | None = None  # None: the reservation counts instead
+    mark: str | None = None  # of the text that was asked about (`text_mark`); None in release 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A question that got its final value apart from a call: no request carries it, its refusal was in doubt,
-    or an answer to the same question was stored; then `mark` is that of the text that was asked about.
+    """A question that got its final value without a call of its own.
+
+    No request can carry it, its refusal was in doubt, or an answer to the same question was stored; then
+    `mark` belongs to the text that was asked about.
     """
 
     settled_at: float
@@ -112,7 +101,7 @@ _REQUIRED: dict[type[CallRecord], dict[str, type]] = {
 
 
 def text_mark(text: str) -> str:
-    """What tells one text from another: the first digits of its SHA-256."""
+    """Identifies a text: the first digits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:MARK_DIGITS]
 
 
@@ -140,7 +129,7 @@ def decode(line: bytes) -> CallRecord:
     """The record of one journal line.
 
     Raises:
-        ValueError: the line is no JSON, of an unknown kind, or lacks or mistypes a field.
+        ValueError: the line is not JSON, has an unknown kind, or a missing or mistyped field.
     """
     body = orjson.loads(line)
     record_class = _CLASSES.get(str(body.pop("kind", None))) if isinstance(body, dict) else None
@@ -152,7 +141,7 @@ def decode(line: bytes) -> CallRecord:
         if not isinstance(body.get(name), kind):
             raise ValueError(f"field {name!r} is missing or not of type {kind.__name__}")
     if not isinstance(body.get("value"), dict | None):
-        raise ValueError("field 'value' is no object")
+        raise ValueError("field 'value' is not an object")
     try:
         if record_class is CallAnswered:
             body["outcome"] = CallOutcome(body["outcome"])
@@ -162,7 +151,7 @@ def decode(line: bytes) -> CallRecord:
 
 
 def _of_a_revision(body: dict[str, Any]) -> dict[str, Any]:
-    """A record of a version that asked for revisions only, under the names of today."""
+    """A record of a version that asked for revisions only, with today's field names."""
     revision = body.pop("revision", None)
     about = body.pop("revision_id", None)
     if about is None and isinstance(revision, dict):
@@ -172,14 +161,3 @@ def _of_a_revision(body: dict[str, Any]) -> dict[str, Any]:
     if "draft" in body:
         upgraded["mark"] = upgraded.pop("draft")
     return upgraded if revision is None else {**upgraded, "value": revision}
-
-
-def calls_in_flight(records: Iterable[CallRecord]) -> list[CallSent]:
-    """Those sent and not answered, in the order in which they were sent: spent, as far as anyone knows."""
-    open_calls: dict[str, CallSent] = {}
-    for record in records:
-        if isinstance(record, CallSent):
-            open_calls[record.call_id] = record
-        elif isinstance(record, CallAnswered):
-            open_calls.pop(record.call_id, None)
-    return list(open_calls.values())

@@ -1,9 +1,9 @@
-"""Which of a request's optional fields an endpoint takes, and under which name: learnt from its refusals.
+"""The optional request fields that an endpoint supports, and their names: learnt from its refusals.
 
-What one refusal teaches holds for the rest of the run. A field that is not known is left out, or renamed
-(`max_tokens`); a system message that is not taken goes before the user's. A *value* that is refused is
-another matter: temperature 0 left out would silently sample at the provider's default, so that ends the run
-in words, and the user decides. Pure but for what it has learnt.
+What one refusal shows holds for the rest of the run. An unsupported field is left out or renamed
+(`max_tokens`); the text of an unsupported system message goes before the user's. A refused *value* ends the
+run, and the user decides: without temperature 0, the provider would silently sample at its default. Pure
+except for what it has learnt.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -13,16 +13,15 @@ from figa_core.llm.question import ChatMessages, Decoding
 from figa_core.llm.reply import Reply
 
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-SYSTEM = "system"
 STRUCTURED = "response_format"
 
 
 class Dialect:
-    """What the requests of one run carry besides the model.
+    """Makes the requests of one run, without the model.
 
     Args:
-        leave_out: of "max_tokens" (under each of its names) and "stream", what is never sent.
-        bounded: a request always says how long the answer may be, because a budget relies on it.
+        leave_out: fields never sent: "max_tokens" (under either name) and "stream".
+        bounded: every request limits the answer's length, because a budget relies on it.
         on_note: gets a sentence for people whenever something was learnt.
     """
 
@@ -36,7 +35,7 @@ class Dialect:
         self._on_note = on_note
 
     def fields(self, decoding: Decoding, max_tokens: int) -> dict[str, Any]:
-        """The request's fields besides model and messages, for an answer of so many tokens."""
+        """The request's fields without model and messages, for an answer of at most `max_tokens`."""
         fields: dict[str, Any] = {"stream": False}
         if decoding.temperature is not None:
             fields["temperature"] = decoding.temperature
@@ -47,7 +46,7 @@ class Dialect:
         return {**fields, **dict.fromkeys(self._limit_names[:1], max_tokens)}
 
     def messages(self, messages: ChatMessages) -> ChatMessages:
-        """`messages`, with the system's put before the user's where the model takes none."""
+        """`messages`, with the system's text before the user's if the model supports no system message."""
         if self._system_role or not messages or messages[0]["role"] != "system":
             return messages
         system, *others = messages
@@ -57,10 +56,10 @@ class Dialect:
         return [first, *others[1:]]
 
     def adapt(self, reply: Reply, asked: Mapping[str, Any]) -> bool:
-        """Take in that the request `asked` was refused; whether asking in another way may help."""
+        """Learn from the refusal of the request `asked`; return whether another request may succeed."""
         setting = reply.setting
-        if setting == SYSTEM:
-            return any(message["role"] == SYSTEM for message in asked["messages"]) and self._merge_system()
+        if setting == "system":
+            return any(message["role"] == "system" for message in asked["messages"]) and self._merge_system()
         if setting is None or setting == "messages" or setting not in asked:
             return False
         if setting in LIMIT_NAMES:
@@ -69,21 +68,21 @@ class Dialect:
             return False
         if setting not in self._not_taken:
             self._not_taken.add(setting)
-            self._on_note(f"the endpoint does not take {setting}: left out from now on ({reply.message})")
+            self._on_note(f"the endpoint does not support {setting}: left out from now on ({reply.message})")
         return True
 
     def _rename_limit(self, refused: str) -> bool:
         if self._limit_names[:1] != [refused]:
-            return True  # another call of the same moment has done it
+            return True  # another call under way has done it
         if len(self._limit_names) == 1 and self._bounded:
             return False
         del self._limit_names[0]
         then = f"sent as {self._limit_names[0]}" if self._limit_names else "left out"
-        self._on_note(f"the endpoint does not take {refused}: {then} from now on")
+        self._on_note(f"the endpoint does not support {refused}: {then} from now on")
         return True
 
     def _merge_system(self) -> bool:
         if self._system_role:
             self._system_role = False
-            self._on_note("the model takes no system message: its text goes before the user's from now on")
+            self._on_note("the model supports no system message: its text goes before the user's from now on")
         return True

@@ -1,11 +1,11 @@
-"""Questions ("rows") that were refused, while it is open whether the row is at fault or all are refused.
+"""Refusals of questions ("rows") while it is unclear whether the row is at fault or every row is refused.
 
-A refusal is held here before it settles its row. A later call that is answered shows that the endpoint works,
-and the row is settled as its refusal says. Refusals in the same words for row after row of different content,
-and no answer in between, are no row's fault: the run ends, and all of them stay open.
+A refusal is held here before it settles its row. If a later call is answered, the endpoint works, and the
+row's refusal settles it. If row after row is refused in the same words, with no answer in between, the rows
+are not at fault: the run ends, and all of them stay open.
 
-*Later* means sent later: among calls under way together, refusals are often back before the first answer,
-and an answer to a call sent before an account ran empty shows nothing. Pure but for its own list.
+*Later* means sent later. Of calls under way together, refusals often come back before the first answer; and
+an answer to a call sent before an account ran empty proves nothing. Pure except for its list.
 """
 
 import math
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from figa_core.llm.calls import RowSettled
 from figa_core.llm.question import NoAnswer, Question
@@ -25,108 +25,87 @@ Owner = Callable[[Any], None]
 
 
 class Blame(StrEnum):
-    """What a refusal's own words put it down to."""
+    """The cause of a refusal, by its words."""
 
     ROW = "row"  # a content filter, a context that is too long
-    NOBODY = "nobody"  # words that nobody recognises
+    UNKNOWN = "unknown"  # words that are not recognised
     SERVER = "server"  # errors until the row's attempts were used up
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """How many rows in a row may end alike before their refusal is everybody's.
+    """How many rows in a row may be refused alike before the run ends."""
 
-    Attributes:
-        row: refusals that name the row as the cause (`beyond_chance`).
-        nobody: refusals in words that are not recognised.
-        server: rows whose attempts all ended in the same error.
-        any_words: refusals that are not recognised, each in its own words.
-    """
-
-    row: float = 13
-    nobody: float = 5
-    server: float = 10
-    any_words: float = 10
+    row: float = 13  # by refusals that name the row as the cause (`beyond_chance`)
+    unknown: float = 5  # in words that are not recognised
+    server: float = 10  # by the same error in all attempts
+    any_words: float = 10  # in words that are not recognised, different ones each time
 
     def limit(self, blame: Blame) -> float:
-        """That of one kind."""
-        return {Blame.ROW: self.row, Blame.NOBODY: self.nobody, Blame.SERVER: self.server}[blame]
+        """The limit for one cause."""
+        return {Blame.ROW: self.row, Blame.UNKNOWN: self.unknown, Blame.SERVER: self.server}[blame]
 
 
-class Held(NamedTuple):
-    """A question whose end is in doubt: what it comes to if the question is at fault."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A question in doubt, and how it ends if it is at fault."""
 
     question: Question[Any]
     why: NoAnswer
 
-    def settled(self, at: float) -> RowSettled:
-        """The record of its end; `at` in seconds since the epoch."""
-        value = self.question.reader.without_answer(self.why)
+    def settled(self, at: float, *, retryable: bool = False) -> RowSettled:
+        """The record of its end, at `at` seconds since the epoch; `retryable`: a later run may ask again."""
+        why = replace(self.why, retryable=retryable or self.why.retryable)
+        value = self.question.reader.without_answer(why)
         return RowSettled(at, self.question.purpose, self.question.subject_id, value)
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One row's refusal. `held` is the row's end if the row is at fault, None once that is stored.
-
-    `owner` gets it, `alike` is what it has in common with others of the same cause.
-    """
+    """One row's refusal."""
 
     blame: Blame
-    alike: str
+    alike: str  # equal for refusals of the same cause
     message: str
     sent_at: float
     owner: Owner
-    held: Held | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Systematic:
-    """Refusals that are no row's fault: how many, since when, and the last one's words."""
-
-    rows: int
-    since: float
-    message: str
+    held: Held | None = None  # None once the row's end is stored
 
 
 class Doubts:
-    """All that is held, over all batches of a run."""
+    """All held refusals of a run."""
 
     def __init__(self, suspicion: Suspicion) -> None:
         self._suspicion = suspicion
         self._held: list[Doubt] = []
 
     def hold(self, doubt: Doubt) -> None:
-        """One more."""
+        """Add one."""
         self._held.append(doubt)
 
     def refute(self, sent_at: float) -> list[Doubt]:
-        """A call sent at `sent_at` was answered: the rows refused before it, to be settled."""
+        """A call sent at `sent_at` was answered: return the refusals of earlier calls, to be settled."""
         freed = [doubt for doubt in self._held if doubt.sent_at < sent_at]
         self._held = [doubt for doubt in self._held if doubt.sent_at >= sent_at]
         return [doubt for doubt in freed if doubt.held is not None]
 
     def release(self, owner: Owner) -> list[Doubt]:
-        """What is held of an owner that ends; it still counts, and is held no longer."""
-        own = [doubt for doubt in self._held if doubt.owner is owner and doubt.held is not None]
+        """Return the held refusals of an owner that ends; they still count, but are held no longer."""
+        released = [doubt for doubt in self._held if doubt.owner is owner and doubt.held is not None]
         self._held = [replace(d, held=None) if d.owner is owner else d for d in self._held]
-        return own
+        return released
 
-    def systematic(self) -> Systematic | None:
-        """The refusals that are too many to be chance, if there are such."""
+    def systematic(self) -> list[Doubt]:
+        """The refusals alike that are too many to be the rows' fault, oldest first."""
         for (blame, alike), rows in Counter((d.blame, d.alike) for d in self._held).items():
             if rows >= self._suspicion.limit(blame):
-                return _systematic([d for d in self._held if (d.blame, d.alike) == (blame, alike)])
-        unknown = [doubt for doubt in self._held if doubt.blame is Blame.NOBODY]
-        return _systematic(unknown) if len(unknown) >= self._suspicion.any_words else None
+                return [d for d in self._held if (d.blame, d.alike) == (blame, alike)]
+        unknown = [doubt for doubt in self._held if doubt.blame is Blame.UNKNOWN]
+        return unknown if len(unknown) >= self._suspicion.any_words else []
 
 
 def beyond_chance(share: float) -> float:
-    """How many rows in a row no chance explains where each is refused with the probability `share`."""
+    """How many refusals in a row cannot be chance, if each row is refused with probability `share`."""
     if share >= 1:
         return math.inf
     return max(5, math.ceil(math.log(_CHANCE) / math.log(share))) if share > 0 else 5
-
-
-def _systematic(doubts: list[Doubt]) -> Systematic:
-    return Systematic(len(doubts), min(doubt.sent_at for doubt in doubts), doubts[-1].message)

@@ -1,12 +1,11 @@
 """One call to an OpenAI-compatible endpoint, over the `openai` client's aiohttp transport.
 
-The client is asked once for what a request carries (address, key, its own headers); the requests then go
-straight to its transport. Its machinery for each request and its typed responses would cost twice as much
-as the request itself, and a malformed body is ours to explain. `ask` never raises but for cancellation:
-every way a call can end is a `Reply`.
+The client provides address, key and headers once; requests then go straight to its transport. Its own code
+for each request and its typed responses would cost twice as much as the request itself, and we explain
+malformed bodies ourselves.
 
-The transport maps aiohttp's errors to httpx2's, and nearly all of them to "connect timeout", so that here
-the aiohttp error underneath says whether nobody was reached or a connection was lost.
+The transport maps aiohttp's errors to httpx2's, and nearly all of them to "connect timeout". So the aiohttp
+error underneath decides whether the connection failed or was lost.
 """
 
 import asyncio
@@ -29,20 +28,26 @@ from figa_core.llm.question import ChatMessages
 from figa_core.llm.refusals import read_error
 from figa_core.llm.replies import read_completion
 from figa_core.llm.reply import MESSAGE_LENGTH_MAX, Reply
+from figa_core.llm.stated import read_limits
 
-_MASKED_KEY_LENGTH = 8  # local servers take keys such as "none": those are words, not secrets
 _CONNECT_TIMEOUT_S = 10.0
-_CONNECTIONS_MAX = 10_000  # more than any max_concurrency allows: it is that which bounds them
+_CONNECTIONS_MAX = 10_000  # more than any max_concurrency, which is the real limit
 _UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
 class _Connected(NamedTuple):
-    """An HTTP client with its connections, and what every request carries besides its body."""
+    """An HTTP client, and a request without its body."""
 
     http: httpx2.AsyncClient
     url: httpx2.URL
     headers: httpx2.Headers
     extensions: dict[str, Any]
+
+    async def post(self, body: bytes) -> httpx2.Response:
+        request = httpx2.Request(
+            "POST", self.url, headers=self.headers, content=body, extensions=self.extensions
+        )
+        return await self.http.send(request, follow_redirects=False)
 
 
 class ChatEndpoint:
@@ -53,7 +58,7 @@ class ChatEndpoint:
     """
 
     def __init__(self, base_url: str, model: str, api_key: str, *, timeout_s: float, section: str) -> None:
-        """`timeout_s` is for one whole call; `section` of the configuration is the one that messages name."""
+        """`timeout_s` is for one whole call; messages name `section`, of the configuration."""
         self.model = model
         self._setting = f"{section}.base_url"
         address = _parse(base_url, self._setting)
@@ -61,20 +66,21 @@ class ChatEndpoint:
         self.timeout_s = timeout_s
         if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
             raise LLMError(
-                f"{self.url}: the API key is empty or holds characters that no HTTP header can carry. "
+                f"{self.url}: the API key is empty or has characters that no HTTP header can carry. "
                 f"Set the environment variable that {section}.api_key_env names."
             )
         self._address, self._api_key = address, api_key
+        self._secret = len(api_key) >= 8  # keys of local servers, such as "none", are words and not secrets
         self._connected: _Connected | None = None
 
     def __repr__(self) -> str:
         return f"ChatEndpoint(url={self.url!r}, model={self.model!r})"
 
     async def ask(self, messages: ChatMessages, **fields: Any) -> Reply:
-        """Send one request; `fields` are the request's others, such as `temperature`."""
+        """See `transport.Transport`."""
         body = orjson.dumps({"model": self.model, "messages": messages, **fields})
         try:
-            async with asyncio.timeout(self.timeout_s):  # the transport's own limit is per read, not per call
+            async with asyncio.timeout(self.timeout_s):  # the transport's limit is for each read
                 response = await self._send(body)
         except TimeoutError:
             return self._timed_out()
@@ -83,15 +89,7 @@ class ChatEndpoint:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
-        if response.is_success:
-            return self._masked(read_completion(response.content, headers, address=self._setting))
-        if response.is_redirect:
-            return self._masked(_read_redirect(response))
-        # Masked before it is read: a long message is cut, and might be cut within the key.
-        body = (
-            response.content.replace(self._api_key.encode(), b"[key]") if self._secret else response.content
-        )
-        return read_error(response.status_code, body, headers, now=time.time())
+        return replace(self._read(response, headers), limits=read_limits(headers))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -102,15 +100,25 @@ class ChatEndpoint:
     async def _send(self, body: bytes) -> httpx2.Response:
         if self._connected is None:
             self._connected = _connect(self._address, self._api_key, self.timeout_s)
-        http, url, headers, extensions = self._connected
-        request = httpx2.Request("POST", url, headers=headers, content=body, extensions=extensions)
-        response = await http.send(request, follow_redirects=False)
+        connected = self._connected
+        response = await connected.post(body)
         there = _moved_to(response)
-        if there is None or there == url:
+        if there is None or there == connected.url:
             return response
-        self._connected = self._connected._replace(url=there)  # for the calls to come, too
-        request = httpx2.Request("POST", there, headers=headers, content=body, extensions=extensions)
-        return await http.send(request, follow_redirects=False)
+        self._connected = connected._replace(url=there)  # for later calls, too
+        return await self._connected.post(body)
+
+    def _read(self, response: httpx2.Response, headers: dict[str, str]) -> Reply:
+        if response.is_success:
+            return self._masked(read_completion(response.content, address=self._setting))
+        if response.is_redirect:
+            where = response.headers.get("location", "nowhere")
+            message = f"HTTP {response.status_code}: a redirect to {where[:200]}"
+            return self._masked(Reply(CallOutcome.WRONG_ADDRESS, message, status=response.status_code))
+        body = response.content
+        if self._secret:  # masked before it is read, because a long message is cut, perhaps within the key
+            body = body.replace(self._api_key.encode(), b"[key]")
+        return read_error(response.status_code, body, headers, now=time.time())
 
     def _timed_out(self) -> Reply:
         return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self.timeout_s:g} s")
@@ -125,19 +133,14 @@ class ChatEndpoint:
         return self._masked(Reply(outcome, message[:MESSAGE_LENGTH_MAX]))
 
     def _masked(self, reply: Reply) -> Reply:
-        """Providers like to repeat the key in their messages."""
-        key = self._api_key
-        if reply.message is None or not self._secret or key not in reply.message:
+        """Without the key, which some providers repeat in their messages."""
+        if reply.message is None or not self._secret:
             return reply
-        return replace(reply, message=reply.message.replace(key, "[key]"))
-
-    @property
-    def _secret(self) -> bool:
-        return len(self._api_key) >= _MASKED_KEY_LENGTH
+        return replace(reply, message=reply.message.replace(self._api_key, "[key]"))
 
 
 def _moved_to(response: httpx2.Response) -> httpx2.URL | None:
-    """Where a redirect that keeps the request leads to, on the same host: the key goes nowhere else."""
+    """The target of a redirect that keeps the request, on the same host: the key is sent nowhere else."""
     if response.status_code not in (307, 308) or "location" not in response.headers:
         return None
     here = response.request.url
@@ -147,15 +150,6 @@ def _moved_to(response: httpx2.Response) -> httpx2.URL | None:
         return None
     safe = there.scheme == here.scheme or there.scheme == "https"
     return there if safe and there.host == here.host else None
-
-
-def _read_redirect(response: httpx2.Response) -> Reply:
-    where = response.headers.get("location", "nowhere")
-    return Reply(
-        CallOutcome.WRONG_ADDRESS,
-        f"HTTP {response.status_code}: a redirect to {where[:200]}",
-        status=response.status_code,
-    )
 
 
 def _connect(address: SplitResult, api_key: str, timeout_s: float) -> _Connected:
@@ -181,7 +175,7 @@ def _connect(address: SplitResult, api_key: str, timeout_s: float) -> _Connected
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The aiohttp error that `error` stands for, or the last one underneath it."""
+    """The aiohttp error underneath `error`, or the last error underneath it."""
     while error.__cause__ is not None and not isinstance(error, aiohttp.ClientError):
         error = error.__cause__
     return error
@@ -192,9 +186,9 @@ def _parse(base_url: str, setting: str) -> SplitResult:
         parts = urlsplit(base_url)
         if parts.hostname is not None and parts.port != 0 and parts.scheme in ("http", "https"):
             return parts
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # malformed brackets, or an impossible port
         pass
-    raise LLMError(f"{setting} is no http(s) address. Give one such as https://api.openai.com/v1.")
+    raise LLMError(f"{setting} is not an http(s) address. Give one such as https://api.openai.com/v1.")
 
 
 def _host(address: SplitResult) -> str:
@@ -203,7 +197,7 @@ def _host(address: SplitResult) -> str:
 
 
 def _basic_authorization(address: SplitResult) -> dict[str, str]:
-    """What user and password in an address mean; aiohttp refuses them beside the key's own header."""
+    """The header for user and password in an address; aiohttp refuses them beside an Authorization header."""
     if address.username is None:
         return {}
     pair = f"{unquote(address.username)}:{unquote(address.password or '')}"

@@ -1,8 +1,8 @@
-"""The shapes in which providers and proxies put an error: what was said, and under which codes. Pure.
+"""Reads the bodies of errors from providers and proxies: their message, words and codes. Pure.
 
-An object with `error`, a list of such objects, a bare string, `detail` as FastAPI has it, a page of HTML, or
-the body of the provider behind a proxy, quoted as text in the proxy's own. What a provider quotes of the
-request (`input`, `flagged_input` …) is left out: a draft about credit cards says nothing about an account.
+A body is an object with `error`, a list of such objects, a plain string, FastAPI's `detail`, a page of HTML,
+or a proxy's body that quotes the provider's. What it quotes of the request (`input`, `flagged_input` …) is
+left out: a draft about credit cards says nothing about an account.
 """
 
 import html
@@ -27,72 +27,66 @@ _LONG_QUOTE = re.compile(r"\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'|`[^`]{60,}`")
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _LOCATION = re.compile(r"'loc': [\[(]([^\])]*)")
 _MARKUP = re.compile(r"<[^>]*>")
+_PAGE_STARTS = ("<!doctype html", "<html", "<head", "<center", "<h1")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error said.
+    """The content of an error."""
 
-    Attributes:
-        message: for people.
-        words: everything that was said in words and codes, for finding what it means.
-        codes: the codes and types alone, in lower case.
-        parameter: the request's field that it names as such, if any.
-        retry_s: seconds after which to ask again, where the body says so.
-    """
-
-    message: str = ""
-    words: str = ""
-    codes: frozenset[str] = frozenset()
-    parameter: str | None = None
-    retry_s: float | None = None
+    message: str = ""  # for people
+    words: str = ""  # all words and codes, to find out what the error is about
+    codes: frozenset[str] = frozenset()  # codes and types, in lower case
+    parameter: str | None = None  # the request's field that it names
+    retry_s: float | None = None  # seconds after which to ask again
 
 
 def read_error_body(body: bytes) -> ErrorBody:
-    """What `body` says; an empty one says nothing."""
+    """The content of `body`; all fields are empty if it is."""
     text = body.decode("utf-8", "replace").strip()
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError:
-        message = _page_title(text) if _is_page(text) else text
-        return ErrorBody(message, _without_long_quotes(message), parameter=_location_in(text))
-    leaves = list(_leaves(data))
-    said = [str(value) for _, value in leaves]
+        message = _page_title(text) if text[:200].lower().startswith(_PAGE_STARTS) else text
+        return ErrorBody(message, _LONG_QUOTE.sub("…", message), parameter=_location_in(text))
+    nodes = list(_nodes(data))
+    leaves = [(key, str(value)) for key, value in nodes if type(value) in (str, int, float)]
+    words = [value for _, value in leaves]
+    parameters = (_parameter(value) for _, value in nodes if isinstance(value, dict))
     return ErrorBody(
         _message(data) or text,
-        _without_long_quotes("\n".join(said)) if said else text,
-        frozenset(str(value).lower() for key, value in leaves if key in _CODE_KEYS and len(str(value)) < 80),
-        _parameter(data) or next(filter(None, map(_location_in, said)), None),
+        _LONG_QUOTE.sub("…", "\n".join(words)) if words else text,
+        frozenset(value.lower() for key, value in leaves if key in _CODE_KEYS and len(value) < 80),
+        next(filter(None, (*parameters, *map(_location_in, words))), None),
         _retry_delay(leaves),
     )
 
 
-def _leaves(data: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Keys and their texts and numbers, quoted JSON opened, what quotes the request left out."""
+def _nodes(data: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Keys and values at all depths: quoted JSON is opened, and what quotes the request is left out."""
     if depth > _DEPTH_MAX:
         return
+    if isinstance(data, str) and (opened := _quoted_json(data)) is not None:
+        yield from _nodes(opened, key, depth + 1)
+        return
+    yield key, data
     if isinstance(data, dict):
         for name, value in data.items():
             if name not in _QUOTED_REQUEST:
-                yield from _leaves(value, name, depth + 1)
+                yield from _nodes(value, name, depth + 1)
     elif isinstance(data, list):
         for value in data:
-            yield from _leaves(value, key, depth + 1)
-    elif isinstance(data, str) and (opened := _quoted_json(data)) is not None:
-        yield from _leaves(opened, key, depth + 1)
-    elif isinstance(data, str) or type(data) in (int, float):
-        yield key, data
+            yield from _nodes(value, key, depth + 1)
 
 
 def _message(data: Any, depth: int = 0) -> str:
-    """The sentence for people, with what a provider behind a proxy said."""
+    """The message for people, with that of a provider behind a proxy."""
     if depth > _DEPTH_MAX:
         return ""
     if isinstance(data, str):
         return _message(_quoted_json(data), depth + 1) or data.strip()
     if isinstance(data, list):
-        parts = [part for part in (_message(item, depth + 1) for item in data[:3]) if part]
-        return "; ".join(parts)
+        return "; ".join(filter(None, (_message(item, depth + 1) for item in data[:3])))
     if not isinstance(data, dict):
         return ""
     inner = data.get("error")
@@ -101,46 +95,29 @@ def _message(data: Any, depth: int = 0) -> str:
     for key in _MESSAGE_KEYS:
         if data.get(key) and (found := _message(data[key], depth + 1)):
             return found + _behind_proxy(data, found, depth) + _place(data)
-    return _message(data["errors"], depth + 1) if data.get("errors") else _first_object(data, depth)
+    if data.get("errors"):
+        return _message(data["errors"], depth + 1)
+    inner_objects = (value for value in data.values() if isinstance(value, dict))  # such as "base_resp"
+    return next(filter(None, (_message(value, depth + 1) for value in inner_objects)), "")
 
 
-def _first_object(data: dict[str, Any], depth: int) -> str:
-    """For bodies such as {"base_resp": {"status_msg": …}}."""
-    found = (_message(value, depth + 1) for value in data.values() if isinstance(value, dict))
-    return next(filter(None, found), "")
-
-
-def _behind_proxy(data: dict[str, Any], said: str, depth: int) -> str:
+def _behind_proxy(data: dict[str, Any], found: str, depth: int) -> str:
     metadata = data.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    original = _message(raw, depth + 1)
-    return f" ({original})" if original and original != said else ""
+    original = _message(metadata.get("raw"), depth + 1) if isinstance(metadata, dict) else ""
+    return f" ({original})" if original and original != found else ""
 
 
 def _place(data: dict[str, Any]) -> str:
-    """Where in the request, as pydantic's errors have it."""
+    """The place in the request, as in pydantic's errors."""
     location = data.get("loc")
-    if not isinstance(location, list) or not location:
-        return ""
-    return f" ({'.'.join(map(str, location))})"
+    return f" ({'.'.join(map(str, location))})" if isinstance(location, list) and location else ""
 
 
-def _parameter(data: Any, depth: int = 0) -> str | None:
-    """The field named by `param` or by a pydantic `loc`, without what follows it."""
-    if depth > _DEPTH_MAX:
-        return None
-    if isinstance(data, str) and (opened := _quoted_json(data)) is not None:
-        return _parameter(opened, depth + 1)
-    if isinstance(data, list):
-        return next(filter(None, (_parameter(item, depth + 1) for item in data)), None)
-    if not isinstance(data, dict):
-        return None
+def _parameter(data: dict[str, Any]) -> str | None:
+    """The field named by `param` or by pydantic's `loc`, without what follows it."""
     if isinstance(data.get("param"), str) and data["param"]:
         return _field(re.split(r"[.\[]", data["param"]))
-    if isinstance(data.get("loc"), list):
-        return _field([str(part) for part in data["loc"]])
-    inner = (value for name, value in data.items() if name not in _QUOTED_REQUEST)
-    return next(filter(None, (_parameter(value, depth + 1) for value in inner)), None)
+    return _field([str(part) for part in data["loc"]]) if isinstance(data.get("loc"), list) else None
 
 
 def _location_in(text: str) -> str | None:
@@ -155,16 +132,16 @@ def _field(parts: list[str]) -> str | None:
     return parts[0] if parts and parts[0] else None
 
 
-def _retry_delay(leaves: list[tuple[str, Any]]) -> float | None:
+def _retry_delay(leaves: list[tuple[str, str]]) -> float | None:
     """Google's `retryDelay`, such as "12s"."""
     for key, value in leaves:
-        if key == "retryDelay" and (found := re.fullmatch(r"(\d+(?:\.\d+)?)s", str(value))):
+        if key == "retryDelay" and (found := re.fullmatch(r"(\d+(?:\.\d+)?)s", value)):
             return float(found.group(1))
     return None
 
 
 def _quoted_json(text: str) -> Any:
-    """The object or list that a text holds; None where it is only text."""
+    """The object or list in a text; None for plain text."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -173,15 +150,7 @@ def _quoted_json(text: str) -> Any:
         return None
 
 
-def _is_page(text: str) -> bool:
-    return text[:200].lower().startswith(("<!doctype html", "<html", "<head", "<center", "<h1"))
-
-
 def _page_title(text: str) -> str:
     found = _TITLE.search(text)
     words = found.group(2) if found else text[:2000]
     return f"a page of HTML: {' '.join(html.unescape(_MARKUP.sub(' ', words)).split())[:200]}"
-
-
-def _without_long_quotes(text: str) -> str:
-    return _LONG_QUOTE.sub("…", text)

@@ -1,8 +1,8 @@
-"""What a provider's `finish_reason` says about an answer. Known words only: any other is no whole answer.
+"""The meaning of a provider's `finish_reason`. An unknown word does not mean a whole answer.
 
-OpenAI has four words for it; servers that speak its protocol bring those of the engine or of the provider
-behind them, in capitals, with hyphens, or with a prefix. A missing one (None, "") is `End.UNSAID`: many
-small servers send none, so whether such an answer is whole has to be seen from the answer (`unsaid.py`).
+OpenAI uses four words; compatible servers pass on those of the engine or provider behind them, in capitals,
+with hyphens, or with a prefix. Many small servers send none (None, ""): then the answer itself must show
+whether it is whole (`cut_answers.py`).
 """
 
 from enum import StrEnum
@@ -12,10 +12,10 @@ class End(StrEnum):
     """How an answer ended."""
 
     WHOLE = "whole"
-    UNSAID = "unsaid"
-    CUT = "cut"  # by a length limit: more room may help
-    REFUSED = "refused"  # by a filter, for the content
-    BROKEN = "broken"  # by a fault of the provider: asking again may help
+    UNSTATED = "unstated"
+    CUT = "cut"  # by a length limit: more tokens may help
+    REFUSED = "refused"  # by a content filter
+    BROKEN = "broken"  # by an error of the provider: asking again may help
     UNKNOWN = "unknown"
 
 
@@ -40,7 +40,7 @@ _PREFIXES = ("finish_reason_", "finishreason_", "stop_reason_")
 def read_finish(reason: object) -> End:
     """The meaning of a `finish_reason`, whatever its spelling and type."""
     if reason is None or (isinstance(reason, str) and not reason.strip()):
-        return End.UNSAID
+        return End.UNSTATED
     word = str(reason).strip().lower().replace("-", "_").replace(" ", "_")
     for prefix in _PREFIXES:
         word = word.removeprefix(prefix)

@@ -1,11 +1,10 @@
-"""When to stop asking an endpoint: it is down, it answers nonsense, or it asks to wait for too long.
+"""When to give up on an endpoint: it is down, its answers are unusable, or it asks to wait for too long.
 
-One bad moment breaks many calls at once. A failure therefore counts only if its call was sent after the
-failure counted last, so that sixty-four connections broken together are one failure in a row, not
-sixty-four. Only as long as nobody has ever answered does every failed connection count: then the endpoint
-is most likely not there. Rows that are refused are `doubts`' business.
+One bad moment breaks many calls at once. So a failure counts only if its call was sent after the last counted
+failure: sixty-four connections that break together are one failure. Until the endpoint has answered for the
+first time, every failed connection counts, because it probably does not exist. For refused rows see `doubts`.
 
-Pure but for its own counters; times are any monotonic clock's, in seconds.
+Pure except for its counters; times are seconds of any monotonic clock.
 """
 
 import math
@@ -18,7 +17,7 @@ from figa_core.llm.reply import Reply
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 8.0
 
-_GOES_ON = "The rows not answered yet stay pending: run again to go on with them."
+_PENDING = "The rows not answered yet stay pending: run again to continue with them."
 _USELESS = {
     CallOutcome.TIMEOUT,
     CallOutcome.CONNECTION_LOST,
@@ -31,26 +30,19 @@ _USELESS = {
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How much may go wrong in a row before the run ends.
-
-    Attributes:
-        connection_failures: calls that reached nobody.
-        useless_calls: calls without a usable answer: timeouts, 5xx, broken or senseless bodies.
-        rate_limited_s: seconds in which every call was told to wait, the announced wait included.
-    """
+    """How much may go wrong in a row before the run ends."""
 
     connection_failures: int = 10
-    useless_calls: int = 50
-    rate_limited_s: float = 900.0
+    useless_calls: int = 50  # without a usable answer: timeouts, 5xx, broken or malformed bodies
+    rate_limited_s: float = 900.0  # in which every call is told to wait, the announced wait included
 
 
 class EndpointHealth:
-    """Counts what went wrong in a row, and raises when that is enough."""
+    """Counts failures in a row, and raises when there are too many."""
 
     def __init__(self, url: str, patience: Patience, section: str) -> None:
-        """`section` of the configuration is the one that messages name."""
-        self._url, self._section = url, section
-        self._patience = patience
+        """Messages name `url` and `section`, of the configuration."""
+        self._url, self._section, self._patience = url, section, patience
         self._reached_ever = False
         self._served_sent_at = -math.inf
         self._connections = 0
@@ -64,16 +56,16 @@ class EndpointHealth:
         return self._served_sent_at > -math.inf
 
     def served_since(self, sent_at: float) -> bool:
-        """Whether a call that was sent after `sent_at` has been answered."""
+        """Whether a call sent after `sent_at` has been answered."""
         return self._served_sent_at > sent_at
 
     def note(self, reply: Reply, *, sent_at: float, now: float, pause_s: float = 0.0) -> float:
-        """Take in one reply; return for how many seconds all calls should pause.
+        """Count one reply; return for how many seconds all calls should pause.
 
         `pause_s` is the wait that a 429, or a 5xx with a Retry-After, asked for.
 
         Raises:
-            LLMError: the patience is at an end; the message names the URL and the last words.
+            LLMError: too much went wrong; the message quotes the last reply.
         """
         if reply.outcome is CallOutcome.RATE_LIMITED or pause_s > 0:
             self._note_wait(reply, now, pause_s)
@@ -96,7 +88,7 @@ class EndpointHealth:
         if self._connections >= self._patience.connection_failures:
             raise LLMError(
                 f"{self._url}: nobody answers ({self._connections} failed connections in a row, the last: "
-                f"{reply.message}). Check {self._section}.base_url, and that the server runs. {_GOES_ON}"
+                f"{reply.message}). Check {self._section}.base_url, and that the server runs. {_PENDING}"
             )
         return min(PAUSE_MAX_S, PAUSE_FIRST_S * 2.0 ** (self._connections - 1))
 
@@ -109,7 +101,7 @@ class EndpointHealth:
             raise LLMError(
                 f"{self._url}: no usable answer in {self._useless} calls in a row, the last one: "
                 f"{reply.outcome}, {reply.message}. Check {self._section}.base_url and the server's log. "
-                f"{_GOES_ON}"
+                f"{_PENDING}"
             )
 
     def _note_wait(self, reply: Reply, now: float, pause_s: float) -> None:
@@ -125,12 +117,12 @@ class EndpointHealth:
             )
         raise LLMError(
             f"{self._url}: told every call to wait, and now for {pause_s:.0f} s more: {reply.message}. "
-            f"{advice} {_GOES_ON}"
+            f"{advice} {_PENDING}"
         )
 
 
 def is_served(reply: Reply) -> bool:
-    """Whether a completion came back, whatever it is worth."""
+    """Whether a completion came back, fit or not."""
     if reply.outcome is CallOutcome.REFUSED:
         return reply.status is None
     return reply.outcome in (CallOutcome.ANSWERED, CallOutcome.CUT_BY_LENGTH)

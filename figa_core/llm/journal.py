@@ -1,14 +1,13 @@
-"""The answer journal: what was paid for is durable on arrival, not at the next batch commit.
+"""The answer journal: paid answers are durable when they arrive, not at the next batch commit.
 
-An append-only file with one JSON record a line (`figa_core.llm.calls`). `append` returns when its
-record is on disk. Appends that arrive together share one fsync: the first waits `linger_s` (20 ms) for
-company, and those that arrive while an fsync runs go out with the next, so that a healthy disk adds at
-most some 50 ms to a call, and a hundred calls a second cost no more than fifty fsyncs. Writing and fsync
-happen in a thread; the event loop never waits for the disk.
+An append-only file with one JSON record a line (`calls`). `append` returns when its record is on disk.
+Appends that arrive together share one fsync: the first waits `linger_s` (20 ms) for others, and those that
+arrive during an fsync wait for the next. So a healthy disk adds at most about 50 ms to a call, and a hundred
+calls a second cost at most fifty fsyncs. A thread writes; the event loop never waits for the disk.
 
 A kill can leave a torn last line. Reading stops before it, and the next open cuts it off; a damaged line
-anywhere else is an error, because it was durable once. One writer at a time: the workspace's lease sees
-to that. Readers need no lock; `read` hands out offsets, so that an owner takes in only what is new.
+anywhere else is an error, because it was durable once. The workspace's lease allows one writer at a time.
+Readers need no lock; `read` yields offsets from which to continue.
 """
 
 import asyncio
@@ -25,14 +24,10 @@ _TAIL_BLOCK = 1 << 16
 
 
 class AnswerJournal:
-    """The writing side, an async context manager that belongs to one event loop.
-
-    Args:
-        path: the file; it and its directory are created when missing.
-        linger_s: how long the first append of a group waits for company.
-    """
+    """The writer, an async context manager of one event loop."""
 
     def __init__(self, path: Path, *, linger_s: float = 0.02) -> None:
+        """The file and its directory are created if missing; `linger_s` in seconds."""
         self.path = Path(path)
         self._linger_s = linger_s
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -43,9 +38,7 @@ class AnswerJournal:
 
     async def __aenter__(self) -> Self:
         if self._flusher is not None:
-            raise StorageError(
-                f"{self.path}: the journal is open already. Open a second object on another file."
-            )
+            raise StorageError(f"{self.path}: the journal is already open.")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         try:
             self._file = await asyncio.get_running_loop().run_in_executor(self._thread, _open, self.path)
@@ -76,9 +69,7 @@ class AnswerJournal:
         if self._broken is not None:
             raise StorageError(str(self._broken))
         if self._flusher is None or self._closing:
-            raise StorageError(
-                f"{self.path}: the journal is not open. Append inside `async with AnswerJournal(…)`."
-            )
+            raise StorageError(f"{self.path}: the journal is not open.")
         durable = asyncio.get_running_loop().create_future()
         self._waiting.append((encode(record), durable))
         self._wake.set()
@@ -93,31 +84,27 @@ class AnswerJournal:
             self._wake.clear()
             group, self._waiting = self._waiting, []
             if group:
+                lines = b"".join(line for line, _ in group)
                 try:
-                    await loop.run_in_executor(
-                        self._thread, _write, self._file, b"".join(line for line, _ in group)
-                    )
+                    await loop.run_in_executor(self._thread, _write, self._file, lines)
                 except OSError as error:
                     self._broken = StorageError(_unusable(self.path, error))
-                self._release(group)
+                for _, durable in group:
+                    if durable.done():  # its caller was cancelled; the record is on disk anyway
+                        continue
+                    if self._broken is not None:
+                        durable.set_exception(StorageError(str(self._broken)))
+                    else:
+                        durable.set_result(None)
             if self._closing and not self._waiting:
                 return
 
-    def _release(self, group: list[tuple[bytes, asyncio.Future[None]]]) -> None:
-        for _, durable in group:
-            if durable.done():  # its caller was cancelled; the record is on disk all the same
-                continue
-            if self._broken is not None:
-                durable.set_exception(StorageError(str(self._broken)))
-            else:
-                durable.set_result(None)
-
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[CallRecord, int]]:
-    """Yield (record, offset behind it) from `offset` on, which is 0 or an offset yielded before.
+    """Yield (record, offset after it) from `offset` on, which is 0 or an offset yielded before.
 
-    A missing file is an empty journal. A last line without its line feed is being written, or was torn by
-    a kill, and is left out.
+    A missing file is an empty journal. A last line without a line feed is left out: it is being written, or a
+    kill tore it.
 
     Raises:
         StorageError: a line is damaged (the message names file and line), or the file cannot be read.
@@ -126,14 +113,17 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[CallRecord, int]]:
         with Path(path).open("rb") as file:
             if offset > file.seek(0, os.SEEK_END):
                 raise StorageError(
-                    f"{path}: the journal is shorter than the {offset} bytes taken in before. "
+                    f"{path}: the journal is shorter than the {offset} bytes read before. "
                     "It was replaced or cut: restore it, or start a new workspace."
                 )
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                record = _decode(path, line, offset)
+                try:
+                    record = decode(line)
+                except ValueError as error:
+                    raise damaged(path, offset, error) from error
                 offset += len(line)
                 yield record, offset
     except FileNotFoundError:
@@ -145,20 +135,13 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[CallRecord, int]]:
         raise StorageError(_unusable(path, error)) from error
 
 
-def _decode(path: Path, line: bytes, offset: int) -> CallRecord:
-    try:
-        return decode(line)
-    except ValueError as error:
-        raise damaged(path, offset, error) from error
-
-
 def damaged(path: Path, offset: int, error: ValueError) -> StorageError:
-    """That the line at `offset` is no record, or holds no value of its purpose; `error` says why."""
+    """The error for a line at `offset` that is not a record, or has no value of its purpose."""
     with Path(path).open("rb") as file:
         number = file.read(offset).count(b"\n") + 1
     return StorageError(
-        f"{path}, line {number}: damaged record ({error}). Answers that were paid for may be "
-        "behind it: restore the file from a copy, or fix or remove that line by hand."
+        f"{path}, line {number}: damaged record ({error}). Paid answers may follow it: restore the file from "
+        "a copy, or fix or remove that line by hand."
     )
 
 
@@ -171,7 +154,11 @@ def _open(path: Path) -> int:
         if whole < end:
             os.ftruncate(file, whole)
         os.fsync(file)
-        _sync_directory(path.parent)
+        directory = os.open(path.parent, os.O_RDONLY)  # a new file's name is to be durable, too
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     except OSError:
         os.close(file)
         raise
@@ -179,7 +166,7 @@ def _open(path: Path) -> int:
 
 
 def _end_of_last_line(file: int, end: int) -> int:
-    """The offset behind the last line feed before `end`; 0 if there is none."""
+    """The offset after the last line feed before `end`; 0 if there is none."""
     while end > 0:
         start = max(0, end - _TAIL_BLOCK)
         found = os.pread(file, end - start, start).rfind(b"\n")
@@ -189,17 +176,8 @@ def _end_of_last_line(file: int, end: int) -> int:
     return 0
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make a new file's name durable, where the platform lets a directory be opened."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _write(file: int, data: bytes) -> None:
-    """Append and fsync; after a failure cut off what was written in part, so that no line stays torn."""
+    """Append and fsync; after a failure cut off what was written, so that no torn line remains."""
     start = os.fstat(file).st_size
     try:
         view = memoryview(data)
@@ -214,5 +192,5 @@ def _write(file: int, data: bytes) -> None:
 def _unusable(path: Path, error: OSError) -> str:
     return (
         f"{path}: the answer journal cannot be used: {error.strerror or error}. "
-        "Free space or fix the permissions, then run again: what is in it is kept."
+        "Free space or fix the permissions, then run again: its content is kept."
     )

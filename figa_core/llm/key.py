@@ -1,4 +1,4 @@
-"""An API key as people hand it over: from a file, a secret, a shell, with what clings to it."""
+"""API keys from files, secrets and shells, with the characters that get copied along."""
 
 from figa_core.errors import ConfigError
 
@@ -7,26 +7,28 @@ _QUOTES = "\"'`“”‘’«»"
 
 
 def usable_key(text: str, variable: str, setting: str) -> str:
-    """The key without the white space around it (a file's last newline); the key is never in a message.
+    """The key without surrounding white space; no message contains the key.
 
-    `setting` is the one that names the environment variable.
+    `variable` is the environment variable, and `setting` the one that names it.
 
     Raises:
-        ConfigError: it is empty, or holds what no key holds and what a request's header cannot.
+        ConfigError: it is empty, or has a character that no key has or no HTTP header can carry.
     """
     key = text.strip().removeprefix(_BYTE_ORDER_MARK).strip()
     name = f"{setting}: the environment variable {variable}"
     if not key:
-        raise ConfigError(f"{name} is empty. Put the reviser's key into it.")
+        raise ConfigError(f"{name} is empty. Set it to the API key.")
     if key[0] in _QUOTES or key[-1] in _QUOTES:
-        raise ConfigError(f"{name} holds a key in quotes. Put the key into it without them.")
+        raise ConfigError(f"{name} has quotes around the key. Set it again without them.")
     if key.lower().startswith("bearer "):
-        raise ConfigError(f"{name} begins with 'Bearer', which is added to it. Put the bare key into it.")
+        raise ConfigError(
+            f"{name} begins with 'Bearer', which is added automatically. Set it to the key alone."
+        )
     for place, character in enumerate(key, 1):
         if not "!" <= character <= "~":
             raise ConfigError(
-                f"{name} holds {_named(character)} at character {place}, which no key has. "
-                "Put the key into it again, without what came along when it was copied."
+                f"{name} has {_named(character)} at character {place}, which no key has. "
+                "Set it again, without what was copied along."
             )
     return key
 

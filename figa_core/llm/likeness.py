@@ -1,6 +1,6 @@
-"""When two errors are the same one: in the same words, whatever ids, figures and quotations are in them.
+"""Two errors are alike if they have the same words, apart from ids, numbers and quotations.
 
-The patterns are few and plain, so that Python and the database's SQL group alike.
+The patterns are few and simple, so that Python and the database's SQL group errors in the same way.
 """
 
 import re
@@ -10,20 +10,19 @@ _PATTERNS = (
     (r"[A-Za-z_-]*[0-9][A-Za-z0-9_.:/-]*", "#"),
     (r"\s+", " "),
 )
-_COMPILED = tuple((re.compile(pattern), put) for pattern, put in _PATTERNS)
 _COMPARED_CHARACTERS = 120
 
 
 def likeness(message: str | None) -> str:
-    """What two messages of the same error have in common."""
+    """Equal for two messages of the same error."""
     text = message or ""
-    for pattern, put in _COMPILED:
-        text = pattern.sub(put, text)
+    for pattern, put in _PATTERNS:
+        text = re.sub(pattern, put, text)
     return text[:_COMPARED_CHARACTERS]
 
 
 def likeness_sql(column: str) -> str:
-    """`likeness` of a column, as SQL."""
+    """`likeness` of a column, in SQL."""
     text = f"coalesce({column}, '')"
     for pattern, put in _PATTERNS:
         quoted = pattern.replace("'", "''")

@@ -1,25 +1,23 @@
-"""Requests and tokens per minute, respected from the first second, on `aiolimiter`'s leaky buckets.
+"""Limits requests and tokens per minute from the first second, with `aiolimiter`'s leaky buckets.
 
-Over any 60 seconds no more than the permitted number passes. Three things make that exact:
+No more than the limit passes in any 60 seconds:
 
-- A bucket starts full and refills while it is being emptied, so that one refilled at the permitted rate
-  lets more than a minute's worth through in its first minute. Ours holds a quarter of a second's worth and is
-  refilled at 60/61 of the permitted rate: the burst fits, and ¾ s of jitter on the way to the server too.
-- A request larger than the bucket pays in instalments before it passes. It was paid for in part by the
-  time before the window, so the token price is raised by T / (T − largest): the largest request and what
-  is paid inside a window then fit into T together.
-- One request at a time waits at the buckets, in order of arrival; `aiolimiter` by itself lets small ones
-  overtake for as long as there are any. The request slot is taken last.
+- A bucket starts full and refills while it is emptied. Refilled at the permitted rate, it would let more than
+  a minute's worth through in its first minute. Ours holds a quarter of a second's worth and refills at 60/61
+  of the permitted rate, which leaves room for that burst and for ¾ s of jitter on the way to the server.
+- A request larger than the bucket pays in instalments, some of them perhaps before the window began. So the
+  price of a token is raised by T / (T − largest), with T tokens permitted: then the largest request and all
+  payments within a window fit into T together.
+- One request at a time waits at the buckets, in order of arrival; `aiolimiter` alone would let small ones
+  overtake forever. The request slot is taken last.
 
-Tokens are reserved by estimate. `settle` corrects: what a call used beyond its estimate is a debt that the
-next reservation pays, what it left is a credit.
+Tokens are reserved by estimate, and `settle` corrects that: a call that used more leaves a debt, which the
+next reservation pays; one that used less leaves a credit.
 
-After a 429 everybody waits as long as the provider says, and the rate falls, once for all the calls that
-were under way together. What the headers of every answer state is obeyed before it comes to that (`observe`);
-`pace` says how both change the rate.
+After a 429 all calls wait as long as the provider says, and the rate falls, once for all calls that were
+under way together. Limits in the headers of any answer are obeyed too (`observe`); `pace` changes the rate.
 
-Several runs that share one provider share its limit too: with `shared` every call also takes permits that
-this run drew from it (`permits`).
+Runs that use one key share its limits: with `shared`, every call also needs permits from there (`permits`).
 """
 
 import asyncio
@@ -32,31 +30,30 @@ from figa_core.llm.pace import Pace, nearly_used_up
 from figa_core.llm.permits import SharedPermits
 from figa_core.llm.stated import StatedLimits
 
-SAFETY = 60 / 61
-BURST_S = 0.25
-MAX_BACKOFF_S = 30.0
+_SAFETY = 60 / 61
+_BURST_S = 0.25
+_BACKOFF_MAX_S = 30.0
 
 CHARS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
 
 
 def estimate_tokens(texts: Iterable[str], answer_tokens: int, max_tokens: int) -> int:
-    """Tokens a call will use, before any tokenizer: prompt and answer.
+    """Tokens that a call will use for prompt and answer, without a tokenizer.
 
-    Four characters a token, the usual rule for English, four tokens of markup a message, and the
-    `answer_tokens` expected, at most `max_tokens`. Other scripts take more; `RateLimiter.settle` sets that
-    right after each answer.
+    Four characters per token, as is usual for English, four tokens of markup per message, and the
+    `answer_tokens`, at most `max_tokens`. Other scripts need more; `RateLimiter.settle` corrects that.
     """
     prompt = sum(math.ceil(len(text) / CHARS_PER_TOKEN) + _TOKENS_PER_MESSAGE for text in texts)
     return prompt + min(max_tokens, answer_tokens)
 
 
 class _Bucket:
-    """An `AsyncLimiter` that also takes amounts larger than it holds."""
+    """An `AsyncLimiter` that accepts amounts larger than its capacity."""
 
     def __init__(self, per_minute: float) -> None:
-        per_second = per_minute / 60 * SAFETY
-        self.capacity = max(1.0, per_second * BURST_S)
+        per_second = per_minute / 60 * _SAFETY
+        self.capacity = max(1.0, per_second * _BURST_S)
         self._limiter = AsyncLimiter(self.capacity, self.capacity / per_second)
 
     async def take(self, amount: float) -> None:
@@ -69,7 +66,7 @@ class _Bucket:
 class RateLimiter:
     """One provider's limits, for all requests of one event loop. Times are the loop's, in seconds.
 
-    `shared` holds the limits that other runs draw from as well; whoever made it closes it.
+    `shared` has limits that other runs use as well; its owner closes it.
     """
 
     def __init__(
@@ -77,8 +74,8 @@ class RateLimiter:
     ) -> None:
         self._requests = _Bucket(requests_per_minute)
         self._tokens = _Bucket(tokens_per_minute)
-        self._request_pace = Pace(requests_per_minute)
-        self._token_pace = Pace(tokens_per_minute)
+        self.request_pace = Pace(requests_per_minute)
+        self.token_pace = Pace(tokens_per_minute)
         self._tokens_per_minute = tokens_per_minute
         self._shared = shared
         self._turn = asyncio.Lock()
@@ -92,7 +89,7 @@ class RateLimiter:
         self._open.set()
 
     async def acquire(self, tokens: int) -> None:
-        """Wait until one request of so many tokens (an estimate) may be sent.
+        """Wait until one request of about so many tokens may be sent.
 
         Raises:
             FigaError: the shared limits cannot be drawn from.
@@ -102,23 +99,24 @@ class RateLimiter:
             await self._take_tokens(tokens)
             while True:
                 await self._open.wait()
-                await self._sleep_out_pause()
+                while (left := self._paused_until - _now()) > 0:
+                    await asyncio.sleep(left)
                 await self._take_request()
                 if self._paused_until <= _now() and self._open.is_set():
                     return
 
     def observe(self, limits: StatedLimits | None, sent_at: float) -> None:
-        """Take in what the headers of an answer state, whatever its status; its call was sent at `sent_at`.
+        """Obey the limits that the headers of an answer state; its call was sent at `sent_at`.
 
-        A stated limit bounds the rate; where nothing is left, or fewer tokens than the next call will use,
-        all calls are held back.
+        A stated limit bounds the rate. If nothing is left, or fewer tokens than the next call needs, all
+        calls are held back.
         """
         if limits is None:
             return
         now = _now()
         for pace, stated, needed in (
-            (self._request_pace, limits.requests, 1),
-            (self._token_pace, limits.tokens, self._next_tokens),
+            (self.request_pace, limits.requests, 1),
+            (self.token_pace, limits.tokens, self._next_tokens),
         ):
             pace.note(stated, now)
             self.pause(pace.hold_s(stated, needed, sent_at=sent_at, now=now))
@@ -127,26 +125,21 @@ class RateLimiter:
         """Correct a reservation by the provider's `usage`; None keeps the estimate."""
         self._cuts_in_a_row = 0
         if used is not None:
-            credit_max = max(self._tokens.capacity, self._largest)
-            self._debt = max(self._debt + used - reserved, -credit_max)
+            self.refund(reserved - used)
 
-    def refund(self, reserved: int) -> None:
-        """Give back a reservation that used nothing: nobody was reached."""
-        self._debt = max(self._debt - reserved, -max(self._tokens.capacity, self._largest))
+    def refund(self, tokens: int) -> None:
+        """Give back tokens that were reserved and not used; a negative number takes more."""
+        self._debt = max(self._debt - tokens, -max(self._tokens.capacity, self._largest))
 
     def throttle(
         self, sent_at: float, retry_after_s: float | None, limits: StatedLimits | None = None
     ) -> float:
-        """A call sent at `sent_at` (loop time) got a 429: slow down, and hold all calls back.
+        """A call sent at `sent_at` got a 429: slow down and hold all calls back; return for how many seconds.
 
-        Without a Retry-After the pause is 1 s and doubles with every 429 in a row. `limits` tells whether it
-        was requests or tokens. Returns the pause's seconds.
+        Without a Retry-After that is 1 s, which doubles with every 429 in a row. `limits` shows whether the
+        429 was about requests or tokens.
         """
-        first = sent_at >= self._cut_at  # the others of the same moment learnt nothing new
-        if first:
-            self._cut_at = _now()
-            self._cuts_in_a_row += 1
-        doubled = min(MAX_BACKOFF_S, 2.0 ** (self._cuts_in_a_row - 1))
+        first, doubled = self._count_cut(sent_at)
         pause = doubled if retry_after_s is None else max(0.0, retry_after_s)
         self.pause(pause)
         if first:
@@ -155,15 +148,12 @@ class RateLimiter:
         return pause
 
     def back_off(self, sent_at: float, wait_s: float) -> float:
-        """A call sent at `sent_at` was told by a busy server to wait: hold all calls back, at the same rate.
+        """A busy server told a call sent at `sent_at` to wait: hold all calls back, without slowing down.
 
-        A server that says so again and again is given the doubling pauses of `throttle` at the least.
-        Returns the pause's seconds.
+        Returns for how many seconds: at least the doubling pauses of `throttle`.
         """
-        if sent_at >= self._cut_at:
-            self._cut_at = _now()
-            self._cuts_in_a_row += 1
-        pause = max(wait_s, min(MAX_BACKOFF_S, 2.0 ** (self._cuts_in_a_row - 1)))
+        _, doubled = self._count_cut(sent_at)
+        pause = max(wait_s, doubled)
         self.pause(pause)
         return pause
 
@@ -176,41 +166,40 @@ class RateLimiter:
         self._open.set()
 
     def pause(self, seconds: float) -> None:
-        """Hold all calls back for so long, or as long as they are held back already."""
+        """Hold all calls back for so long, unless they already are for longer."""
         self._paused_until = max(self._paused_until, _now() + seconds)
-
-    def share(self) -> float:
-        """The part of the configured rates in force: 1, or less when the provider wants it so."""
-        now = _now()
-        return min(self._request_pace.share(now), self._token_pace.share(now))
 
     async def _take_tokens(self, tokens: int) -> None:
         permitted = self._tokens_per_minute
         self._largest = max(self._largest, min(tokens, permitted / 2))
         due = tokens + self._debt
         self._debt = min(due, 0.0)
-        price = max(due, 0.0) / self._token_pace.share(_now())
+        price = max(due, 0.0) / self.token_pace.share(_now())
         await self._tokens.take(price * permitted / (permitted - self._largest))
         if self._shared is not None:
             await self._shared.tokens.take(price)
 
     async def _take_request(self) -> None:
-        price = 1 / self._request_pace.share(_now())
+        price = 1 / self.request_pace.share(_now())
         await self._requests.take(price)
         if self._shared is not None:
             await self._shared.requests.take(price)
 
+    def _count_cut(self, sent_at: float) -> tuple[bool, float]:
+        """Whether a call is the first of those under way together that must wait, and a doubling pause."""
+        first = sent_at >= self._cut_at
+        if first:
+            self._cut_at = _now()
+            self._cuts_in_a_row += 1
+        return first, min(_BACKOFF_MAX_S, 2.0 ** (self._cuts_in_a_row - 1))
+
     def _to_blame(self, limits: StatedLimits | None) -> list[Pace]:
-        """The rates that a 429 may have been about: those nearly used up, or both."""
-        both = [self._request_pace, self._token_pace]
+        """The rates that a 429 may be about: those nearly used up, or both."""
+        both = [self.request_pace, self.token_pace]
         if limits is None:
             return both
         used_up = [nearly_used_up(limits.requests), nearly_used_up(limits.tokens)]
         return [pace for pace, used in zip(both, used_up, strict=True) if used] or both
-
-    async def _sleep_out_pause(self) -> None:
-        while (left := self._paused_until - _now()) > 0:
-            await asyncio.sleep(left)
 
 
 def _now() -> float:

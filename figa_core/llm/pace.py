@@ -1,18 +1,17 @@
-"""How much of a configured rate is in force: what 429s and the provider's own statements make of it.
-
-Pure but for its own state; times are any monotonic clock's, in seconds. A share is a part of the configured
-rate, 1 at most.
+"""The share of a configured rate that is in force: 429s and the provider's stated limits lower it from 1.
 
 - **A 429** multiplies the share by `DECREASE`; it recovers additively.
-- **A stated limit** below the configured one is a ceiling. The headers name no window for it, but their
-  reset does: a reset is never longer than its window, so the longest one seen tends to the window's length
-  from below, whether the provider counts in fixed windows, sliding ones, or buckets that refill. Until then
-  the stated rate is taken for higher than it is, never for lower. Ten a second are therefore never taken
-  for ten a minute, and a limit with a window beyond `LONGEST_WINDOW_S` (a day's quota) is no rate at all.
-- A 429 does not push the share below the ceiling, unless it comes again within a minute: then somebody else
-  uses the same key. Recovery is quick up to the ceiling and slow beyond it, and there is none beyond it
-  while the provider has hardly anything left.
-- **Nothing left** calls for a hold: how long depends on how the provider counts (`Pace.hold_s`).
+- **A stated limit** below the configured one is a ceiling. The headers do not state its window, but a reset
+  is never longer than it. So the longest reset seen approaches the window's length from below, whether the
+  provider counts in fixed windows, sliding windows, or buckets that refill. Until then the stated rate is
+  overestimated, never underestimated: ten a second are never mistaken for ten a minute. A limit with a window
+  beyond `LONGEST_WINDOW_S`, such as a day's quota, is not a rate.
+- A 429 does not push the share below the ceiling, unless another follows within a minute: then somebody else
+  uses the same key. Recovery is quick up to the ceiling and slow above it; there is none above it while the
+  provider has hardly anything left.
+- **Nothing left** holds all calls back; for how long depends on how the provider counts (`Pace.hold_s`).
+
+Pure except for its state; times are seconds of any monotonic clock.
 """
 
 import math
@@ -34,7 +33,7 @@ _UNKNOWN_HOLD_S = 1.0
 
 
 class Pace:
-    """The share of one rate, of requests or of tokens, that is configured as `per_minute`."""
+    """The share of one configured rate, of requests or of tokens."""
 
     def __init__(self, per_minute: float) -> None:
         self._per_minute = per_minute
@@ -72,12 +71,8 @@ class Pace:
         self._share, self._since = max(MIN_SHARE, share), max(now, until)
 
     def note(self, stated: StatedLimit, now: float) -> None:
-        """Take in what an answer states."""
-        before = self._ceiling()
-        share, since = (
-            self.share(now),
-            max(self._since, now),
-        )  # a recovery that is still to begin, begins then
+        """Obey the limit that an answer states."""
+        before, share = self._ceiling(), self.share(now)
         if stated.limit is not None:
             self._limit = stated.limit
         if stated.reset_s is not None:
@@ -85,15 +80,15 @@ class Pace:
         self._tight = nearly_used_up(stated)
         if self._tight or self._ceiling() < before:
             share = min(share, self._ceiling())
-        self._share, self._since = share, since
+        self._share, self._since = share, max(self._since, now)  # a later start of the recovery stays
 
     def hold_s(self, stated: StatedLimit, needed: float, *, sent_at: float, now: float) -> float:
         """Seconds to hold all calls back if the answer to a call sent at `sent_at` leaves less than `needed`.
 
-        A reset shorter than the window counts a fixed window down: nothing passes before its end. Else
-        (a sliding window, a bucket) places come free one after the other, and a small part of the reset
-        is enough. Calls under way before a hold's end say nothing new; each further hold in a row halves,
-        for then the provider admitted what it said it would not.
+        A reset shorter than the window counts down a fixed window: nothing passes before its end. Otherwise
+        (a sliding window, a bucket) places become free one by one, and a small part of the reset is enough.
+        Calls sent before a hold ends prove nothing new. Each further hold in a row is half as long, because
+        the provider has admitted calls although it stated that nothing was left.
         """
         if stated.remaining is None or sent_at < self._held_until:
             return 0.0
@@ -115,15 +110,15 @@ class Pace:
         return stated.reset_s * max(_REFILL, part)
 
     def _ceiling(self) -> float:
-        """The stated rate as a share; 1 where it is unknown or no limit."""
+        """The stated rate as a share; 1 if it is unknown or does not limit."""
         if self._limit is None or not 0 < self._window_s <= LONGEST_WINDOW_S:
             return 1.0
         return min(1.0, self._limit * 60 / self._window_s / self._per_minute)
 
     def _floor(self) -> float:
-        """What one 429 does not fall below; 0 if nothing below the configured rate was stated.
+        """The lowest share after one 429; 0 if no rate below the configured one was stated.
 
-        Without any reset the window is taken for a minute here, where a mistake costs nothing.
+        Without a reset the window is assumed to be a minute: a mistake costs nothing here.
         """
         floor = self._ceiling()
         if self._limit is not None and self._window_s == 0:

@@ -1,12 +1,10 @@
-"""What is asked, and how its replies are read: the interface between asking an LLM and what it is asked for.
+"""Questions, and how their replies are read: the interface between this package and those that ask.
 
 A `Question` goes in, its final value comes out. This package limits, pays for, journals and repeats the
-calls; what a value is, only the question's `Reader` knows. Revising, grading and judging each bring a reader
-of their own.
+calls. Only the question's `Reader` knows what a value is; revising, grading and judging each bring a reader.
 
-A reader gives one of three verdicts on an answer: `Settled`, `AskAgain` with what is wrong, or `Cut`. A
-question that gets no answer at all ends with a `NoAnswer`, of which the reader makes a value too: every
-question has a final value, and the journal holds it.
+A reader's verdict on an answer is `Settled`, `AskAgain` or `Cut`. If a question gets no answer at all, the
+reader makes a value of the `NoAnswer`: every question has a final value, and the journal holds it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,36 +15,30 @@ from typing import Any, Generic, Protocol, TypeVar
 from figa_core.llm.reply import Reply
 
 ChatMessages = Sequence[Mapping[str, str]]
-"""Messages with `role` and `content`, as the OpenAI protocol has them."""
+"""Messages with `role` and `content`, as in the OpenAI protocol."""
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled(Generic[V_co]):
-    """The answer is fit, or no other one would be: `value` is final."""
+    """The answer is fit, or asking again would not help: `value` is final."""
 
     value: V_co
 
 
 @dataclass(frozen=True, slots=True)
 class AskAgain(Generic[V_co]):
-    """The answer is unfit.
+    """The answer is unfit."""
 
-    Attributes:
-        value: final if the question may not be asked again.
-        reason: what is wrong; recorded with the call.
-        messages: sent behind the question: the answer, and what is wrong with it.
-    """
-
-    value: V_co
-    reason: str
-    messages: ChatMessages
+    value: V_co  # final if the question may not be asked again
+    reason: str  # recorded with the call
+    messages: ChatMessages  # sent after the question: the answer, and what is wrong with it
 
 
 @dataclass(frozen=True, slots=True)
 class Cut(Generic[V_co]):
-    """The answer breaks off: asked again with more room, once. `value` is final if that is no use."""
+    """The answer breaks off: it is asked for once more with more tokens. `value` is final if that fails."""
 
     value: V_co
 
@@ -59,64 +51,49 @@ class Ending(StrEnum):
 
     REFUSED = "refused"  # by the model or the provider's content filter
     FAILED = "failed"
-    UNFIT = "unfit"  # an answer came, and asked for another one the endpoint refused
+    UNFIT = "unfit"  # an answer came, and the endpoint refused the request for a better one
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why a question has no fit answer, after so many attempts; `retryable`: a later run may ask again."""
+    """Why a question has no fit answer."""
 
     ending: Ending
     reason: str
     attempts: int
-    retryable: bool = False
+    retryable: bool = False  # a later run may ask again
 
 
 class Reader(Protocol[V_co]):
-    """Makes values of replies, for one question. A value is a dataclass that JSON can hold."""
+    """Turns the replies to one question into a value: a dataclass that JSON can hold."""
 
     def read(self, reply: Reply, *, attempt: int, max_tokens: int) -> Verdict[V_co]:
         """Judge an answer, whole or cut (`reply.outcome`); the call allowed it `max_tokens`."""
-        ...
 
     def without_answer(self, why: NoAnswer) -> V_co:
         """The final value of a question without a fit answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How an answer is to be generated. What the endpoint does not take is left out (`dialect.py`).
+    """How an answer is generated. Fields that the endpoint does not support are left out (`dialect.py`)."""
 
-    Attributes:
-        max_tokens: longest answer; asked for once with twice as many if the answer was cut.
-        temperature: None sends none: for models that take none.
-        response_format: the structured output to ask for; None asks for none.
-    """
-
-    max_tokens: int
-    temperature: float | None = 0.0
-    response_format: Mapping[str, Any] | None = None
+    max_tokens: int  # of an answer; twice as many for the second attempt after a cut one
+    temperature: float | None = 0.0  # None sends none
+    response_format: Mapping[str, Any] | None = None  # the structured output to ask for
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[V_co]):
-    """One thing to ask.
+    """One thing to ask."""
 
-    Attributes:
-        purpose: what for, such as "revision"; stored with every call.
-        subject_id: what about: an id that is unique for its purpose.
-        answer_tokens: about how many tokens an answer has; sets the rate limiter, not the request.
-        mark: tells one version of the subject's text from another under the same id (`calls.text_mark`).
-    """
-
-    purpose: str
-    subject_id: str
+    purpose: str  # such as "revision"; stored with every call
+    subject_id: str  # what the question is about; unique for its purpose
     messages: ChatMessages
     decoding: Decoding
     reader: Reader[V_co]
-    answer_tokens: int
-    mark: str | None = None
+    answer_tokens: int  # a rough estimate, for the rate limiter
+    mark: str | None = None  # identifies the version of the subject's text (`calls.text_mark`)
 
 
 @dataclass(frozen=True, slots=True)

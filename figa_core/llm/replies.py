@@ -1,16 +1,15 @@
-"""From the body of a 2xx response to a `Reply`: what of it is the answer, and whether it is one at all.
+"""Reads the body of a 2xx response: whether it has an answer, and which part of it is the answer.
 
-The shape is OpenAI's chat completion, with what compatible servers send in its place: content as a list of
-parts, the legacy `text`, a stream though none was asked for, half a surrogate pair, numbers that no strict
-parser takes, and errors under a status that says all is well. The last go the way of any other error
-(`read_error`). What is none of these is malformed; nothing is guessed to be an answer.
+The shape is OpenAI's chat completion, or what compatible servers send instead: content as a list of parts,
+the legacy `text`, a stream that was not asked for, half a surrogate pair, numbers that strict parsers refuse,
+and errors despite the status, which are read like any other error (`read_error`). Anything else is malformed;
+nothing is guessed to be an answer.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 import orjson
@@ -20,7 +19,6 @@ from figa_core.llm.characters import whole_characters
 from figa_core.llm.finish import End, read_finish
 from figa_core.llm.refusals import read_error
 from figa_core.llm.reply import Reply, shorten
-from figa_core.llm.stated import read_limits
 
 _TEXT_PARTS = {None, "text", "output_text", "input_text"}
 _OTHER_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "thought"}
@@ -29,7 +27,7 @@ _ERROR_FIELDS = ("error", "errors", "detail", "error_msg", "error_message", "mes
 _CODE_FIELDS = ("code", "status", "status_code", "error_code", "http_code")
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 _COMMENTS = re.compile(r"\A(?::[^\n]*\s+)+")
-_UNSTATED_STATUS = 500  # of an error that names no status: asked again, as any fault of a provider
+_UNSTATED_STATUS = 500  # of an error without a status: retried like any error of a provider
 
 
 class _Usage(TypedDict):
@@ -38,26 +36,20 @@ class _Usage(TypedDict):
 
 
 class _Content(NamedTuple):
-    """The text of a message's content; `problem` says why there is none."""
+    """The text of a message's content, or the `problem` with it."""
 
     text: str | None
     problem: str | None = None
     refusal: str | None = None
 
 
-def read_completion(
-    body: bytes, headers: Mapping[str, str] = MappingProxyType({}), *, address: str = "base_url"
-) -> Reply:
-    """The meaning of a 2xx response; `address` is the setting to check where it is no completion at all."""
-    return replace(_read_completion(body, address), limits=read_limits(headers))
-
-
-def _read_completion(body: bytes, address: str) -> Reply:
+def read_completion(body: bytes, *, address: str = "base_url") -> Reply:
+    """The meaning of a 2xx response; `address` is the setting to check if it is no completion at all."""
     try:
         data = _decode(body, address)
     except (*_UNREADABLE, RecursionError) as error:
         return Reply(CallOutcome.MALFORMED, shorten(f"{error} in {len(body)} bytes: {_shown(body)}"))
-    if isinstance(data, list) and len(data) == 1:  # a gateway's habit
+    if isinstance(data, list) and len(data) == 1:  # as some gateways send it
         data = data[0]
     if not isinstance(data, dict):
         return Reply(CallOutcome.MALFORMED, f"the body is a JSON {type(data).__name__}, not an object")
@@ -68,9 +60,9 @@ def _read_completion(body: bytes, address: str) -> Reply:
     usage = _token_counts(data.get("usage"))
     choices = data["choices"]
     if not choices:
-        failed = any(data.get(name) for name in _ERROR_FIELDS)
-        empty = Reply(CallOutcome.EMPTY_CHOICES, "the list of choices is empty", **usage)
-        return _read_wrapped_error(data) if failed else empty
+        if any(data.get(name) for name in _ERROR_FIELDS):
+            return _read_wrapped_error(data)
+        return Reply(CallOutcome.EMPTY_CHOICES, "the list of choices is empty", **usage)
     try:
         return _read_choice(_first(choices), usage)
     except _UNREADABLE as error:
@@ -78,31 +70,31 @@ def _read_completion(body: bytes, address: str) -> Reply:
 
 
 def _decode(body: bytes, address: str) -> Any:
-    """The body's JSON, read as laxly as the clients of others do.
+    """The body's JSON, read as leniently as other clients do.
 
     Raises:
-        ValueError, RecursionError: it is none.
+        ValueError, RecursionError: it is not JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as strict:
         text = body.decode(json.detect_encoding(body), "replace").lstrip("\ufeff").strip()
         if text.startswith(("data:", ":", "event:")):
-            unsaid = _COMMENTS.sub("", text)  # kept alive by comments, without being a stream
-            return _whole(json.loads(unsaid, strict=False)) if unsaid.startswith("{") else _join_stream(text)
+            rest = _COMMENTS.sub("", text)  # keep-alive comments before a body that is no stream
+            return _whole(json.loads(rest, strict=False)) if rest.startswith("{") else _join_stream(text)
         if text.startswith("<"):
             raise ValueError(f"a page of HTML or XML instead of JSON: check {address}") from strict
         data, end = json.JSONDecoder(strict=False).raw_decode(text)
-        if "{" in text[end:]:  # a word that a proxy put behind is no matter
+        if "{" in text[end:]:  # a word that a proxy appended does not matter
             raise ValueError("two bodies in one") from strict
         return _whole(data)
 
 
 def _join_stream(text: str) -> dict[str, Any]:
-    """The completion that a stream of server-sent events amounts to.
+    """The completion that a stream of server-sent events adds up to.
 
     Raises:
-        ValueError: an event is no JSON, or the stream breaks off before the answer's end is said.
+        ValueError: an event is not JSON, or the stream ends before the answer does.
     """
     events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
     chunks = [_whole(json.loads(event, strict=False)) for event in events if event not in ("", "[DONE]")]
@@ -121,12 +113,12 @@ def _join_stream(text: str) -> dict[str, Any]:
 
 
 def _first(choices: Any) -> dict[str, Any]:
-    """The choice with index 0, wherever it is: one answer was asked for."""
+    """The choice with index 0: one answer was asked for."""
     if not isinstance(choices, list):
-        raise TypeError("choices is no list")
+        raise TypeError("choices is not a list")
     first = next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])
     if not isinstance(first, dict):
-        raise TypeError("a choice is no object")
+        raise TypeError("a choice is not an object")
     return first
 
 
@@ -136,8 +128,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage) -> Reply:
         message = {"content": choice["text"]}
     if not isinstance(message, dict):
         raise TypeError("a choice without a message")
-    failure = choice.get("error") or message.get("error")
-    if failure:
+    if failure := choice.get("error") or message.get("error"):
         return replace(_read_wrapped_error({"error": failure}), **usage)
     content = _read_content(message.get("content"))
     refusal = message.get("refusal") or content.refusal
@@ -158,7 +149,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage) -> Reply:
 
 
 def _read_content(content: Any) -> _Content:
-    """A string, or the joined text of a list of parts without thoughts; an object is JSON decoded already."""
+    """A string, or the joined text of a list of parts without thoughts; an object is JSON already decoded."""
     if content is None or isinstance(content, str):
         return _Content(content)
     if isinstance(content, dict):
@@ -191,7 +182,7 @@ def _part_text(part: dict[str, Any]) -> str | None:
 
 
 def _thoughts_only(message: Mapping[str, Any], text: str | None) -> str | None:
-    """That a message without a text has thoughts: the usual reason of an empty answer."""
+    """Why a message has no text, if it has thoughts or a tool call instead."""
     if text and text.strip():
         return None
     field = next((name for name in _THOUGHT_FIELDS if message.get(name)), None)
@@ -201,22 +192,22 @@ def _thoughts_only(message: Mapping[str, Any], text: str | None) -> str | None:
 
 
 def _read_wrapped_error(data: dict[str, Any]) -> Reply:
-    """An error under a 200, read as if it had come with the status that it names."""
-    said = {name: value for name, value in data.items() if name not in ("choices", "usage")}
-    status = next(_statuses(said), _UNSTATED_STATUS)
-    return read_error(status, json.dumps(said).encode(), {}, now=0.0)
+    """An error in a 2xx response, read as if it had the status that it names."""
+    error = {name: value for name, value in data.items() if name not in ("choices", "usage")}
+    status = next(_statuses(error), _UNSTATED_STATUS)
+    return read_error(status, json.dumps(error).encode(), {}, now=0.0)
 
 
-def _statuses(said: Any) -> Iterator[int]:
+def _statuses(error: Any) -> Iterator[int]:
     """The HTTP statuses in an error's codes, at any depth."""
-    if isinstance(said, dict):
-        for name, value in said.items():
+    if isinstance(error, dict):
+        for name, value in error.items():
             if name not in _CODE_FIELDS:
                 yield from _statuses(value)
             elif isinstance(value, int | str) and str(value).isdecimal() and 400 <= int(value) < 600:
                 yield int(value)
-    elif isinstance(said, list):
-        for value in said:
+    elif isinstance(error, list):
+        for value in error:
             yield from _statuses(value)
 
 
@@ -229,7 +220,7 @@ def _token_counts(usage: Any) -> _Usage:
 
 
 def _whole(value: Any) -> Any:
-    """`value` with every text made of whole characters: pairs of surrogates joined, single ones left out."""
+    """`value` with whole characters in all of its texts (`whole_characters`)."""
     if isinstance(value, str):
         return whole_characters(value)
     if isinstance(value, dict):
@@ -237,9 +228,5 @@ def _whole(value: Any) -> Any:
     return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
-
-
 def _shown(body: bytes) -> str:
-    return repr(_text(body)[:80])
+    return repr(body.decode("utf-8", "replace")[:80])

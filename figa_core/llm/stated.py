@@ -1,14 +1,18 @@
-"""What a provider states about its rate limits in the headers of an answer. Pure: headers in, values out.
+"""What a provider's response headers state about its rate limits, and how long to wait. Pure.
 
-The names are OpenAI's (`x-ratelimit-limit-requests`, `-remaining-`, `-reset-`, and the same for tokens),
-which compatible servers copy. The window that a limit is meant for is not stated: mostly a minute, but
-seconds and days occur. The limiter infers it from the resets.
+The names of the limits are OpenAI's (`x-ratelimit-limit-requests`, `-remaining-`, `-reset-`, and the same for
+tokens), which compatible servers copy. The window of a limit is not stated: usually a minute, but sometimes a
+second or a day. The limiter infers it from the resets.
 """
 
+import email.utils
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+WAIT_MAX_S = 86_400.0
+"""Longer waits than a day are mistakes, and are ignored."""
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d*)?)s)?(?:(\d+(?:\.\d*)?)ms)?")
 _UNIT_S = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
@@ -16,33 +20,44 @@ _UNIT_S = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
 
 @dataclass(frozen=True, slots=True)
 class StatedLimit:
-    """One limit, of requests or of tokens; None where nothing usable was stated.
+    """One limit, of requests or of tokens; None for what is not stated, or not usable."""
 
-    Attributes:
-        limit: how many a window permits.
-        remaining: how many it still permits.
-        reset_s: seconds until all of them are permitted again.
-    """
-
-    limit: float | None = None
-    remaining: float | None = None
-    reset_s: float | None = None
+    limit: float | None = None  # what a window permits
+    remaining: float | None = None  # of the current window
+    reset_s: float | None = None  # seconds until the whole limit is available again
 
 
 @dataclass(frozen=True, slots=True)
 class StatedLimits:
-    """What one answer states."""
+    """The limits in one response."""
 
     requests: StatedLimit
     tokens: StatedLimit
 
 
 def read_limits(headers: Mapping[str, str]) -> StatedLimits | None:
-    """The limits in the headers of one answer, None where there are none."""
+    """The limits in the headers of one response, None if there are none."""
     requests, tokens = _read(headers, "requests"), _read(headers, "tokens")
     if requests == tokens == StatedLimit():
         return None
     return StatedLimits(requests, tokens)
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or an HTTP date), or None.
+
+    `now` is in seconds since the epoch.
+    """
+    for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        if (value := headers.get(name)) is None:
+            continue
+        try:
+            wait_s = float(value) / per_second
+        except ValueError:
+            wait_s = _until(value, now)
+        if wait_s is not None and 0 <= wait_s <= WAIT_MAX_S:
+            return wait_s
+    return None
 
 
 def seconds(text: str) -> float | None:
@@ -61,7 +76,7 @@ def _read(headers: Mapping[str, str], kind: str) -> StatedLimit:
         headers.get(f"x-ratelimit-{field}-{kind}") for field in ("limit", "remaining", "reset")
     )
     return StatedLimit(
-        None if limit is None else _number(limit) or None,  # a limit of 0 is none, or the key's end
+        None if limit is None else _number(limit) or None,  # 0 means no limit, or a key that is used up
         None if remaining is None else _number(remaining),
         None if reset is None else seconds(reset),
     )
@@ -73,3 +88,11 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and value >= 0 else None
+
+
+def _until(date: str, now: float) -> float | None:
+    try:
+        parsed = email.utils.parsedate_tz(date)
+        return None if parsed is None else email.utils.mktime_tz(parsed) - now
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

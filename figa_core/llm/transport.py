@@ -1,4 +1,4 @@
-"""How a question reaches a model: what the rest of this package needs of an endpoint, batch or recording."""
+"""The interface of an endpoint: an interactive one, a batch API or a recording."""
 
 from typing import Any, Protocol
 
@@ -12,20 +12,16 @@ class Transport(Protocol):
     @property
     def url(self) -> str:
         """Where the model is, for messages; without user and password."""
-        ...
 
     @property
     def model(self) -> str:
         """The model's name, for messages."""
-        ...
 
     async def ask(self, messages: ChatMessages, **fields: Any) -> Reply:
-        """Send one request; `fields` are the request's others, such as `temperature`.
+        """Send one request; `fields` are its other fields, such as `temperature`.
 
-        Never raises but for cancellation: every way a call can end is a `Reply`.
+        Never raises except for cancellation: every way a call can end is a `Reply`.
         """
-        ...
 
     async def aclose(self) -> None:
-        """Let go of all connections."""
-        ...
+        """Close all connections."""

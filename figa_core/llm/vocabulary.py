@@ -1,7 +1,7 @@
-"""The words and codes by which providers tell what an error is about, one phrase a line. Data, no logic.
+"""Providers' words and codes for each kind of error, one phrase a line. Data, no logic.
 
-Codes are compared whole and in lower case, phrases are regular expressions searched for in everything an
-error says. `refusals.py` says in which order they count.
+Codes are compared whole and in lower case; phrases are regular expressions, searched for in all of an error's
+text. `refusals.py` has the order in which they count.
 """
 
 import re
@@ -12,23 +12,22 @@ from figa_core.llm.error_bodies import ErrorBody
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What an error may be about: `codes` that tell it alone, and `phrases` for the rest."""
+    """What an error may be about, by codes that suffice on their own, and by phrases."""
 
     codes: frozenset[str]
     phrases: re.Pattern[str]
 
-    def coded(self, said: ErrorBody) -> bool:
-        """Whether one of the codes was given."""
-        return not self.codes.isdisjoint(said.codes)
+    def has_code(self, error: ErrorBody) -> bool:
+        """Whether an error has one of the codes."""
+        return not self.codes.isdisjoint(error.codes)
 
-    def told(self, said: ErrorBody) -> bool:
+    def matches(self, error: ErrorBody) -> bool:
         """Whether an error is about this, by its codes or its words."""
-        return self.coded(said) or self.phrases.search(said.words) is not None
+        return self.has_code(error) or self.phrases.search(error.words) is not None
 
 
 def _phrases(lines: str) -> re.Pattern[str]:
-    found = [line.strip() for line in lines.strip().splitlines()]
-    return re.compile("|".join(found), re.IGNORECASE)
+    return re.compile("|".join(map(str.strip, lines.strip().splitlines())), re.IGNORECASE)
 
 
 def _topic(lines: str, codes: str = "") -> Topic:
@@ -60,7 +59,7 @@ QUOTA = _topic(
     payment_required billing_disabled pre_consume_token_quota_failed budget_exceeded
 """,
 )
-# Google tells its limit per minute in such words too, with how long to wait.
+# Google uses such words for its limit per minute too, with a time to wait.
 QUOTA_OR_RATE = _topic(r"""
     exceeded your current quota
     \bquota (?:is |was |has been )?exceeded
@@ -149,7 +148,7 @@ RATE = _topic(
     resource_exhausted too_many_requests
 """,
 )
-# A request of more tokens than a whole minute permits, told as a rate limit: no wait helps.
+# A request with more tokens than a whole minute permits, reported as a rate limit: waiting does not help.
 LARGER_THAN_A_MINUTE = _phrases(r"""
     request too large for
     must be reduced in order to run
@@ -170,9 +169,7 @@ TOO_LONG = _topic(
     range of input length
     longer than the (?:model|maximum)
 """,
-    """
-    context_length_exceeded string_above_max_length request_too_large
-""",
+    "context_length_exceeded string_above_max_length request_too_large",
 )
 MODEL = _topic(
     r"""
@@ -191,7 +188,7 @@ MODEL = _topic(
 """,
 )
 
-# The optional fields of a request, by the names under which errors have them.
+# The optional fields of a request, and the names that errors use for them.
 FIELD_NAMES = {"max_new_tokens": "max_tokens", "json_schema": "response_format"}
 FIELDS = {"max_tokens", "max_completion_tokens", "temperature", "response_format", "stream", "system"}
 FIELD = _phrases(r"""

@@ -1,8 +1,8 @@
-"""From the text of an answer to the revision in it: thoughts off, JSON decoded. Pure.
+"""Reads the revision in an answer's text: removes thoughts, decodes JSON. Pure.
 
-A JSON object is read as leniently as it stays unambiguous: the field that was asked for, wherever it is,
-or the only text that there is. What begins like such an object and cannot be read so is no plain text but a
-problem, because it would be trained on. Only where the draft is JSON itself is JSON the revision.
+A JSON object is read leniently if it is unambiguous: the field that was asked for, wherever it is, or the
+only text. A text that begins like such an object but cannot be read as one is a problem, not plain text,
+because it would be trained on. JSON is the revision only if the draft is JSON.
 """
 
 import json
@@ -21,11 +21,12 @@ _JSON_START = re.compile(r'[\[{]|"\s*\{')
 _OBJECT_START = re.compile(r"""\{\s*(?:["'“‘]|\w+["']?\s*:|\}|\Z)""")
 _SINGLE_QUOTED = re.compile(rf"\{{\s*'{ANSWER_FIELD}'\s*:\s*'((?:[^'\\]|\\.)*)'\s*,?\s*\}}", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(?=\s*[\]}]\s*\Z)")
-_NEAR, _FAR = 0.5, 0.8  # edit shares of a text that is the draft's revision, and of one that is not
+_NOT_JSON = (ValueError, RecursionError)
+_NEAR, _FAR = 0.5, 0.8  # edit shares: at most for a revision of the draft, above for any other text
 
 
 def read_answer(text: str, draft: str = "", reference: str | None = None) -> Answer:
-    """The revision in an answer, with the tags that were fenced for the prompt as they were."""
+    """The revision in an answer, with the tags that were fenced for the prompt restored."""
     own = (draft,) if reference is None else (draft, reference)
     text = without_invisible_ends(text, draft)
     answer = _read_json(text.strip(), draft) if _begins_with_json(text.strip()) else None
@@ -40,7 +41,7 @@ def read_answer(text: str, draft: str = "", reference: str | None = None) -> Ans
 
 
 def _read_json(text: str, draft: str) -> Answer | None:
-    """The text in a JSON answer, or why there is none; None for plain text."""
+    """The text in a JSON answer, or the problem with it; None for plain text."""
     named = ANSWER_FIELD in text and ANSWER_FIELD not in draft
     inner = _out_of_fence(text)
     if not _JSON_START.match(inner):
@@ -49,33 +50,30 @@ def _read_json(text: str, draft: str) -> Answer | None:
         return _read_beside_json(inner, draft, named=named)
     try:
         value, rest = _decode(inner)
-    except (ValueError, RecursionError) as error:
+    except _NOT_JSON as error:
         if named or _OBJECT_START.match(inner):
             return _unreadable(error, inner)
         return None
     if isinstance(value, str):
         return _read_json(value.strip(), draft) if named else None
-    if isinstance(value, list) and not named and (rest or not list(_texts(value))):
+    if isinstance(value, list) and not named and (rest or not any(_texts(value))):
         return None  # such as "[1] Smith et al."
     return _choose(value, rest, draft)
 
 
 def _begins_with_json(text: str) -> bool:
     inner = _out_of_fence(text)
-    if not _JSON_START.match(inner):
-        return False
     try:
-        _decode(inner)
-    except (ValueError, RecursionError):
+        return _JSON_START.match(inner) is not None and bool(_decode(inner))
+    except _NOT_JSON:
         return False
-    return True
 
 
 def _read_beside_json(inner: str, draft: str, *, named: bool) -> Answer | None:
-    """The same where the draft is JSON itself, so that a JSON answer may be the revision as it is."""
+    """`_read_json` if the draft is JSON, so that a JSON answer may be the revision as it is."""
     try:
         value, rest = _decode(inner)
-    except (ValueError, RecursionError) as error:
+    except _NOT_JSON as error:
         return _unreadable(error, inner) if named else None
     if not isinstance(value, dict):
         return None
@@ -88,13 +86,9 @@ def _read_beside_json(inner: str, draft: str, *, named: bool) -> Answer | None:
 
 
 def _read_embedded(text: str) -> Answer:
-    """The object somewhere in a text that names the field."""
-    for brace in re.finditer(r"\{", text):
-        try:
-            value, _ = _decode(text[brace.start() :])
-        except (ValueError, RecursionError):
-            continue
-        found = set(_fields(value))
+    """The field in the first object of a text that has it."""
+    for value in _objects(text):
+        found = _fields(value)
         if len(found) == 1:
             return Answer(found.pop())
     return Answer("", f"the answer names {ANSWER_FIELD} and holds no JSON object with it")
@@ -102,17 +96,12 @@ def _read_embedded(text: str) -> Answer:
 
 def _choose(value: Any, rest: str, draft: str) -> Answer:
     """The one text in `value` that can be the revision; `rest` follows it in the answer."""
-    found = set(_fields(value))
-    for start in re.finditer(r"\{", rest):  # the object once more, or another one
-        try:
-            found.update(_fields(_decode(rest[start.start() :])[0]))
-        except (ValueError, RecursionError):
-            continue
+    found = _fields([value, *_objects(rest)])  # the same object may come again, or another one
     if len(found) == 1:
         return Answer(found.pop())
     if found:
         return Answer("", f"the answer gives {ANSWER_FIELD} more than once, differently")
-    texts = list(_texts(value))
+    texts = [text for _, text in _texts(value)]
     near = [text for text in texts if edit_share(draft, text) <= _NEAR]
     far = [text for text in texts if edit_share(draft, text) > _FAR]
     if not rest and len(texts) == 1:
@@ -122,37 +111,39 @@ def _choose(value: Any, rest: str, draft: str) -> Answer:
     return _fieldless()
 
 
+def _objects(text: str) -> Iterator[Any]:
+    """Every JSON object in `text`, nested ones too."""
+    for brace in re.finditer(r"\{", text):
+        try:
+            yield _decode(text[brace.start() :])[0]
+        except _NOT_JSON:
+            continue
+
+
 def _fieldless() -> Answer:
     return Answer("", f"the answer is JSON without the field {ANSWER_FIELD} as a text")
 
 
-def _fields(value: Any) -> Iterator[str]:
-    """Every text under the name that was asked for, at any depth."""
-    if isinstance(value, _Object):
-        for name, item in value.pairs:
-            if re.sub(r"[^a-z]", "", name.lower()) == ANSWER_FIELD.replace("_", "") and isinstance(item, str):
-                yield item
-            else:
-                yield from _fields(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _fields(item)
+def _fields(value: Any) -> set[str]:
+    """The texts under the name that was asked for."""
+    asked = ANSWER_FIELD.replace("_", "")
+    return {text for name, text in _texts(value) if re.sub(r"[^a-z]", "", name.lower()) == asked}
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text at any depth, without names."""
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The names and texts in `value` at all depths; a text in a list has no name."""
     if isinstance(value, str):
-        yield value
+        yield name, value
     elif isinstance(value, _Object):
-        for _, item in value.pairs:
-            yield from _texts(item)
+        for key, item in value.pairs:
+            yield from _texts(item, key)
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers a name given twice."""
+    """A JSON object that keeps repeated names."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -163,10 +154,10 @@ _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_Object)
 
 
 def _decode(text: str) -> tuple[Any, str]:
-    """The first JSON value of `text`, and what follows it.
+    """The JSON value at the beginning of `text`, and the text after it.
 
     Raises:
-        ValueError, RecursionError: it does not begin with one.
+        ValueError, RecursionError: there is none.
     """
     try:
         value, end = _DECODER.raw_decode(text)
@@ -177,7 +168,7 @@ def _decode(text: str) -> tuple[Any, str]:
 
 
 def _requoted(text: str) -> str:
-    """`text` with the quotes that JSON wants, if it begins with the object as Python prints it."""
+    """`text` with JSON's quotes, if it begins with the object as Python prints it."""
     quoted = _SINGLE_QUOTED.match(text)
     if quoted is None:
         return text
@@ -186,18 +177,16 @@ def _requoted(text: str) -> str:
 
 
 def _out_of_fence(text: str) -> str:
-    fence = _FENCE.match(text)
-    if fence is not None:
+    if (fence := _FENCE.match(text)) is not None:
         return fence.group(1).strip()
     opened = _OPEN_FENCE.match(text)
     return text if opened is None else text[opened.end() :].strip()
 
 
 def _unreadable(error: Exception, text: str) -> Answer:
-    ended = isinstance(error, json.JSONDecodeError) and (
+    if isinstance(error, json.JSONDecodeError) and (
         error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-    )
-    if ended:
+    ):
         return Answer("", "the answer is JSON that ends too early", cut=True)
     return Answer("", f"the answer begins like JSON and cannot be read as such ({error})")
 
@@ -205,5 +194,5 @@ def _unreadable(error: Exception, text: str) -> Answer:
 def _is_json(text: str) -> bool:
     try:
         return isinstance(json.loads(_out_of_fence(text.strip()), strict=False), dict | list)
-    except (ValueError, RecursionError):
+    except _NOT_JSON:
         return _OBJECT_START.match(text.strip()) is not None

@@ -13,24 +13,20 @@ _MACRO = re.compile(r"[$\\\[(\s]*(\\[A-Za-z]+)\{(?=.*\}\W*\Z)", re.DOTALL)
 
 
 def find_marks(draft: Side, answer: Side, reference: str) -> str | None:
-    """Why the marks around `answer` are no edit of `draft`, or None; those that `reference` has are."""
+    """Why the marks around `answer` are not an edit of `draft`, or None; those in `reference` are an edit."""
     at = (draft, answer, reference)
     return _marks_at_the_start(*at) or _marks_at_both_ends(*at) or _mark_at_one_end(*at)
 
 
 def _marks_at_the_start(draft: Side, answer: Side, reference: str) -> str | None:
-    """A heading's, a quotation's, a list's or a fence's mark before a text that has none."""
+    """The mark of a heading, quotation, list or fence before a text that has none."""
     mark = _START_MARK.match(answer.text)
-    if mark is None or _START_MARK.match(draft.text):
-        return None
-    if reference.lstrip().startswith(mark.group()):
+    if mark is None or _START_MARK.match(draft.text) or reference.lstrip().startswith(mark.group()):
         return None
     name = mark.group().strip()
-    fence = name in ("```", "~~~")
-    if fence and (name in draft.text or not answer.text.rstrip().endswith(name)):
-        return None  # code that the draft has too, or that has text behind it: the lines tell
-    if fence:
-        return "the answer is wrapped in a code fence"
+    if name in ("```", "~~~"):  # not if the draft has code too, or text follows: then the lines decide
+        wrapped = name not in draft.text and answer.text.rstrip().endswith(name)
+        return "the answer is wrapped in a code fence" if wrapped else None
     items = sum(LIST_MARK.match(line.text) is not None for line in answer.lines)
     if name[0] not in "#>" and items > 1 and not any(map(LIST_MARK.match, draft.text.split("\n"))):
         return None  # made into a list
@@ -38,7 +34,7 @@ def _marks_at_the_start(draft: Side, answer: Side, reference: str) -> str | None
 
 
 def _marks_at_both_ends(draft: Side, answer: Side, reference: str) -> str | None:
-    """Quotes, brackets, emphasis, tags or rules around the whole."""
+    """Quotes, brackets, emphasis, tags or rules around the whole text."""
     gained = [
         [mark for mark in side if mark in allowed and side.count(mark) > known.count(mark)]
         for side, known, allowed in (
@@ -57,7 +53,7 @@ def _marks_at_both_ends(draft: Side, answer: Side, reference: str) -> str | None
 
 
 def _mark_at_one_end(draft: Side, answer: Side, reference: str) -> str | None:
-    """A quotation mark or bracket that is opened or closed there alone; a symbol before the text."""
+    """A quotation mark or bracket without its partner; a symbol before the text."""
     text, known = answer.text, draft.text
     first = text[0]
     if unicodedata.category(first) == "So" and first not in known + reference:
@@ -72,5 +68,5 @@ def _mark_at_one_end(draft: Side, answer: Side, reference: str) -> str | None:
 
 
 def _is_single(text: str, marks: str) -> bool:
-    """Whether one of a pair of marks is there without the other."""
+    """Whether a pair of marks is incomplete."""
     return sum(map(text.count, marks)) % 2 == 1

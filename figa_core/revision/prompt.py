@@ -1,16 +1,15 @@
-"""What the reviser is told: Jinja2 templates, versioned by their text.
+"""The instructions for the reviser: Jinja2 templates, versioned by their text.
 
-A template has a `system` and a `user` block; without blocks all of it is the user message. It is given
-`messages` (role, content), `response` (Ŷ) and `reference` (Y or None). Its text is part of the revision
-id, so that a changed instruction makes new revisions and an unchanged one none.
+A template has a `system` and a `user` block; without blocks all of it is the user message. It gets `messages`
+(role, content), `response` (Ŷ) and `reference` (Y or None). Its text is part of the revision id, so a changed
+instruction makes new revisions.
 
-Data cannot pose as structure: a tag of ours inside a text gets a backslash (`<\\/response>`), which
-`unfence` takes off the answer again, and further lines of a message are indented, so that none of them
-looks like another speaker's turn.
+Data cannot be mistaken for structure: our tags inside a text get a backslash (`<\\/response>`), which
+`unfence` removes from the answer, and further lines of a message are indented, so that none looks like the
+next turn.
 
-The answer is asked for as a JSON object (`RESPONSE_FORMAT`) where the provider knows structured output:
-then no preamble and no quotation marks can come with it. Others answer in plain text. `answer.py` reads
-both.
+If the provider supports structured output, the answer is a JSON object (`RESPONSE_FORMAT`), without preamble
+or quotation marks. Otherwise it is plain text. `answer.py` reads both.
 """
 
 import math
@@ -43,10 +42,8 @@ RESPONSE_FORMAT: dict[str, Any] = {
         },
     },
 }
-"""`response_format` of a request, as OpenAI and vLLM take it."""
+"""A request's `response_format`, for OpenAI and vLLM."""
 
-_ANSWER_GROWTH = 1.25
-_ANSWER_EXTRA = 16
 _GIVEN = {"messages", "response", "reference"}
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLAIN_TAG = re.compile(rf"<(\\*)(/?(?:{'|'.join(TAGS)})>)")
@@ -61,16 +58,16 @@ class PromptTemplates:
     without_reference: str
 
     def text(self, *, has_reference: bool) -> str:
-        """The template used; what the revision id hashes."""
+        """The template used, which is part of the revision id."""
         return self.with_reference if has_reference else self.without_reference
 
     def render(
         self, messages: Sequence[Message], response: str, reference: str | None
     ) -> list[dict[str, str]]:
-        """The chat messages that ask for a revision of `response`, in the form the OpenAI protocol takes.
+        """The chat messages that ask for a revision of `response`.
 
         Raises:
-            jinja2.UndefinedError: the template names something that it is not given.
+            jinja2.UndefinedError: the template uses an unknown name.
         """
         template = _compiled(self.text(has_reference=reference is not None))
         context = template.new_context(
@@ -94,11 +91,10 @@ class PromptTemplates:
 def load_templates(
     with_reference: Path | None = None, without_reference: Path | None = None
 ) -> PromptTemplates:
-    """Templates from a user's own files; None takes the one that comes with this package.
+    """Templates from a user's files, or for None this package's.
 
     Raises:
-        ConfigError: a file cannot be read, is no template, names a variable it is not given, or never
-            shows the response.
+        ConfigError: a file cannot be read, is not a template, uses an unknown name, or lacks the response.
     """
     return PromptTemplates(
         _load(with_reference or _TEMPLATES / "with_reference.jinja", "a reference"),
@@ -107,12 +103,12 @@ def load_templates(
 
 
 def expected_tokens(draft: str) -> int:
-    """About how many tokens a revision of `draft` has: a quarter more than the draft, and some JSON."""
-    return math.ceil(_ANSWER_GROWTH * len(draft) / CHARS_PER_TOKEN) + _ANSWER_EXTRA
+    """About how many tokens a revision of `draft` has: a quarter more than the draft, and 16 for the JSON."""
+    return math.ceil(1.25 * len(draft) / CHARS_PER_TOKEN) + 16
 
 
 def ask_again(reason: str) -> dict[str, str]:
-    """The message that follows an answer which was no fit revision."""
+    """The message after an unfit answer."""
     return {
         "role": "user",
         "content": f"That answer cannot be used: {reason}. Give the revised response again, with as few "
@@ -121,7 +117,7 @@ def ask_again(reason: str) -> dict[str, str]:
 
 
 def fence(text: str) -> str:
-    """`text` with a backslash in every tag of ours; `unfence` is its exact inverse."""
+    """`text` with a backslash in every tag of ours; `unfence` is the exact inverse."""
     return _PLAIN_TAG.sub(r"<\1\\\2", text)
 
 
@@ -137,19 +133,19 @@ def _load(path: Path, reference: str | None) -> str:
         unknown = meta.find_undeclared_variables(_environment().parse(text)) - _GIVEN
         if unknown:
             raise ConfigError(
-                f"{path}: the prompt template names {', '.join(sorted(unknown))}, and is given only "
+                f"{path}: the prompt template uses {', '.join(sorted(unknown))}, but has only "
                 f"{', '.join(sorted(_GIVEN))}. Correct the name."
             )
         shown = PromptTemplates(text, text).render([Message("user", "a question")], "a response", reference)
     except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot read the prompt template: {said}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot read the prompt template: {reason}.") from error
     except TemplateSyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: no Jinja2 template: {error.message}") from error
+        raise ConfigError(f"{path}, line {error.lineno}: not a Jinja2 template: {error.message}") from error
     except (TemplateError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: the prompt template cannot be filled in: {error}") from error
     if not any("a response" in message["content"] for message in shown):
-        raise ConfigError(f"{path}: the prompt template never shows the response. Put {{{{ response }}}} in.")
+        raise ConfigError(f"{path}: the prompt template lacks the response. Put {{{{ response }}}} in.")
     return text
 
 

@@ -1,6 +1,6 @@
-"""What the reviser's replies make of a row; satisfies `llm.question.Reader`. Pure."""
+"""Turns the reviser's replies into the state of a row. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import AskAgain, Cut, Ending, NoAnswer, Settled, Verdict
@@ -8,10 +8,11 @@ from figa_core.llm.reply import Reply
 from figa_core.ports import RevisionRequest
 from figa_core.records import Revision, RevisionStatus
 from figa_core.revision.answer import read_answer
+from figa_core.revision.cut_answers import is_cut
 from figa_core.revision.prompt import ask_again
 from figa_core.revision.thoughts import Answer
-from figa_core.revision.unsaid import is_cut
-from figa_core.revision.validation import judge_answer, restore_ends
+from figa_core.revision.validation import judge_answer
+from figa_core.revision.words import restore_ends
 
 _STATUS = {
     Ending.REFUSED: RevisionStatus.REFUSED,
@@ -22,7 +23,7 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class RevisionReader:
-    """Judges the answers to one row; above `max_edit_share` one is a rewrite."""
+    """Satisfies `llm.question.Reader` for one row; an answer above `max_edit_share` is a rewrite."""
 
     request: RevisionRequest
     max_edit_share: float
@@ -31,23 +32,22 @@ class RevisionReader:
         """See `llm.question.Reader`."""
         draft = self.request.response
         answer = read_answer(reply.text or "", draft, self.request.reference)
-        if reply.outcome is CallOutcome.CUT_BY_LENGTH:
-            return Cut(self._judge(reply, answer, attempt, reply.finish_reason))
-        if is_cut(reply, answer, draft, max_tokens):
-            return Cut(self._judge(reply, answer, attempt, "length"))
-        revision = self._judge(reply, answer, attempt, reply.finish_reason)
+        cut = is_cut(reply, answer, draft, max_tokens)
+        revision = self._judge(reply, answer, attempt, "length" if cut else reply.finish_reason)
+        if cut or reply.outcome is CallOutcome.CUT_BY_LENGTH:
+            return Cut(revision)
         if revision.status is not RevisionStatus.REJECTED:
             return Settled(revision)
         reason = revision.reason or "it is unfit"
-        said = {"role": "assistant", "content": reply.text or ""}
-        return AskAgain(revision, reason, (said, ask_again(reason)))
+        quoted = {"role": "assistant", "content": reply.text or ""}
+        return AskAgain(revision, reason, (quoted, ask_again(reason)))
 
     def without_answer(self, why: NoAnswer) -> Revision:
-        """See `llm.question.Reader`. A row that may be asked about again has failed, whatever was said."""
+        """See `llm.question.Reader`. A row that may be asked about again counts as failed."""
         status = RevisionStatus.FAILED if why.retryable else _STATUS[why.ending]
         refused = why.ending is Ending.REFUSED
         reason = f"the reviser refused: {why.reason}" if refused else why.reason
-        return self._revision(status, None, reason, why.attempts, retryable=why.retryable)
+        return replace(self._revision(status, None, reason, why.attempts), retryable=why.retryable)
 
     def unaskable(self, error: Exception) -> Revision:
         """The final state of a row that no request can carry."""
@@ -70,13 +70,7 @@ class RevisionReader:
         return self._revision(status, restore_ends(self.request.response, answer.text), reason, attempt)
 
     def _revision(
-        self,
-        status: RevisionStatus,
-        text: str | None,
-        reason: str | None,
-        attempts: int,
-        *,
-        retryable: bool = False,
+        self, status: RevisionStatus, text: str | None, reason: str | None, attempts: int
     ) -> Revision:
         row = self.request
-        return Revision(row.revision_id, row.response_id, status, text, reason, retryable, attempts)
+        return Revision(row.revision_id, row.response_id, status, text, reason, attempts=attempts)

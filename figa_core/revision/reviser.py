@@ -1,4 +1,4 @@
-"""The reviser: rows in, each row's final state out. What is asked and how answers are read; `llm` asks."""
+"""The reviser: takes rows and yields their final states. It makes the questions; `llm` asks them."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class LLMReviser:
     settings: ReviserSettings
 
     def revise(self, requests: Sequence[RevisionRequest]) -> AsyncIterator[Revision]:
-        """Yield each row's final state as it comes, in any order; raises what `Asker.ask` raises."""
+        """Yield the rows' final states as they come, in any order; raises what `Asker.ask` raises."""
         return self.asker.ask(map(self._question, requests))
 
     def _question(self, row: RevisionRequest) -> Question[Revision] | Unaskable[Revision]:

@@ -8,15 +8,8 @@ from figa_core.revision.prompt import RESPONSE_FORMAT, PromptTemplates, load_tem
 
 @dataclass(frozen=True, slots=True)
 class ReviserSettings:
-    """How to ask for a revision.
-
-    Attributes:
-        decoding: how answers are generated; JSON is asked for by default. An endpoint that takes no
-            `response_format` is asked for plain text from then on.
-        max_edit_share: above it an answer is a rewrite (`validation.edit_share`).
-        templates: what the reviser is told.
-    """
+    """By default answers are JSON; from an endpoint without `response_format` they are plain text."""
 
     decoding: Decoding = field(default_factory=lambda: Decoding(1024, response_format=RESPONSE_FORMAT))
-    max_edit_share: float = 0.8
+    max_edit_share: float = 0.8  # above it an answer is a rewrite (`words.edit_share`)
     templates: PromptTemplates = field(default_factory=load_templates)

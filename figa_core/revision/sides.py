@@ -1,6 +1,7 @@
-"""Draft and answer side by side: each as words, lines and sentences. Pure."""
+"""A draft or an answer as words, lines and sentences. Pure."""
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ _SENTENCE = re.compile(r"[^.!?…。！？؟।]+[.!?…。！？؟।]*[\"'”�
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line with words: where it is in its text, and which of the text's words it has."""
+    """A line with words: its place in the text, and the indices of its words there."""
 
     text: str
     start: int
@@ -34,40 +35,35 @@ class Side:
     @cached_property
     def lines(self) -> list[Line]:
         """The lines that have words."""
-        lines, first = [], 0
-        for match in re.finditer(r"[^\n]+", self.text):
-            last = first
-            while last < len(self.words) and self.words[last].start < match.end():
-                last += 1
-            if last > first:
-                lines.append(Line(match.group(), match.start(), match.end(), range(first, last)))
-            first = last
-        return lines
+        every = self._parts(re.finditer(r"[^\n]+", self.text), range(len(self.words)))
+        return [line for line in every if line.words]
 
     def sentences(self, line: Line) -> list[Line]:
-        """The sentences of a line, each with the white space behind it; the last may have no words."""
-        pieces, first = [], line.words.start
-        for match in _SENTENCE.finditer(self.text, line.start, line.end):
+        """The sentences of a line, each with the white space after it; the last may have no words."""
+        return list(self._parts(_SENTENCE.finditer(self.text, line.start, line.end), line.words))
+
+    def _parts(self, matches: Iterable[re.Match[str]], words: range) -> Iterator[Line]:
+        first = words.start
+        for match in matches:
             last = first
-            while last < line.words.stop and self.words[last].start < match.end():
+            while last < words.stop and self.words[last].start < match.end():
                 last += 1
-            pieces.append(Line(match.group(), match.start(), match.end(), range(first, last)))
+            yield Line(match.group(), match.start(), match.end(), range(first, last))
             first = last
-        return pieces
 
     @cached_property
     def prefix(self) -> str:
-        """What comes before the first word."""
+        """The text before the first word."""
         return self.text[: self.words[0].start] if self.words else self.text
 
     @cached_property
     def suffix(self) -> str:
-        """What follows the last word."""
+        """The text after the last word."""
         return self.text[self.words[-1].end :] if self.words else ""
 
 
-def goes_on(line: str, beside: str, draft: str) -> bool:
-    """Whether a new line goes on with the draft's list or code."""
+def continues(line: str, beside: str, draft: str) -> bool:
+    """Whether a new line continues the draft's list or code."""
     new, old = LIST_MARK.match(line), LIST_MARK.match(beside)
     if new is not None and old is not None and new.group(1) == old.group(1):
         return True

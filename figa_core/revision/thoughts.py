@@ -1,9 +1,8 @@
-"""A reasoning model's thoughts in its answer: taken off where what is left is clearly the answer.
+"""Removes a reasoning model's thoughts from its answer, if the rest is clearly the answer.
 
-Servers without a reasoning parser leave them in the content, each family of models in a form of its own,
-often without the opening mark, which the chat template had put into the prompt. A draft or a reference may
-have such marks too (a reasoning model is aligned, or talked about); as many of them as it has are no
-thoughts of the reviser.
+Servers without a reasoning parser leave them in the content. Each family of models marks them differently,
+often without the opening mark, which is in the prompt's template. A draft or a reference may have such marks
+too (when a reasoning model is aligned, or discussed); as many of them are not the reviser's.
 """
 
 import re
@@ -28,9 +27,7 @@ _CLOSING = re.compile(
     re.IGNORECASE,
 )
 _HARMONY = re.compile(r"<\|channel\|>\s*(\w+)(?:(?!<\|channel\|>).)*?<\|message\|>", re.DOTALL)  # gpt-oss
-_HARMONY_BARE = re.compile(
-    r"\A(?:analysis|commentary)(?=\W|[A-Z]).*assistantfinal", re.DOTALL
-)  # marks left out
+_HARMONY_BARE = re.compile(r"\A(?:analysis|commentary)(?=\W|[A-Z]).*assistantfinal", re.DOTALL)  # no marks
 _SPOKEN = re.compile(r"\A\W*Here is my thought process:.*^\W*Here is my response:", re.DOTALL | re.MULTILINE)
 _TURN_ENDS = re.compile(
     r"(?:\s*(?:<\|(?:im_end|eot_id|end|return|endoftext|end_of_text|eom_id|end_of_turn|end_of_solution|"
@@ -41,12 +38,12 @@ _ANSWER_BLOCK = re.compile(
     r"\A\s*<(answer|response|output|solution|final|final_answer|result)>(.*)</\1>\s*\Z",
     re.DOTALL | re.IGNORECASE,
 )
-_FOREIGN_THOUGHTS = 0.7  # edit share above which thoughts are not a revision of the draft's own
+_FOREIGN_THOUGHTS = 0.7  # edit share above which thoughts are not a revision of the draft's
 _WORDS_MIN = 8
 
 
 class Answer(NamedTuple):
-    """What of a text is the answer; with a `problem` nothing is. `cut`: it breaks off."""
+    """The answer in a text, or the `problem` with it; `cut`: it breaks off."""
 
     text: str
     problem: str | None = None
@@ -56,27 +53,22 @@ class Answer(NamedTuple):
 def strip_thoughts(text: str, *own: str) -> Answer:
     """`text` without the reviser's thoughts and the marks of its chat template.
 
-    `own` are the texts whose marks are no thoughts: the draft, and the reference where there is one.
+    Marks that occur in one of `own` (the draft, and the reference if there is one) are not thoughts.
     """
     if not any("<|channel|>" in known for known in own):
-        channels = list(_HARMONY.finditer(text))
-        if channels:
+        if channels := list(_HARMONY.finditer(text)):
             if channels[-1].group(1) != "final":
                 return Answer("", "the answer holds thoughts and breaks off before the revision", cut=True)
             text = text[channels[-1].end() :]
         for form in (_HARMONY_BARE, _SPOKEN):
-            spoken = form.match(text)
-            if spoken is not None:
+            if (spoken := form.match(text)) is not None:
                 return _unwrapped(text[spoken.end() :], *own)
     text = _without_turn_end(text, *own)
-    answer = _strip_blocks(text, *own)
-    if answer is not None:
-        return answer
-    return Answer(text, _foreign_thoughts(text, *own))
+    return _strip_blocks(text, *own) or Answer(text, _foreign_thoughts(text, *own))
 
 
 def _strip_blocks(text: str, *own: str) -> Answer | None:
-    """What follows the blocks of thoughts, or precedes them; None for a text without any."""
+    """The text after the blocks of thoughts, or before them; None if there are none."""
     closings, openings = list(_CLOSING.finditer(text)), list(_OPENING.finditer(text))
     allowed = max((len(_CLOSING.findall(known)) for known in own), default=0)
     allowed_open = max((len(_OPENING.findall(known)) for known in own), default=0)
@@ -95,7 +87,7 @@ def _strip_blocks(text: str, *own: str) -> Answer | None:
 
 
 def _unwrapped(text: str, *own: str) -> Answer:
-    """The answer behind thoughts, out of the tags that the same models put around it."""
+    """The answer after thoughts, without the tags that the same models put around it."""
     text = _without_turn_end(_ANSWER_STARTS.sub("", text), *own)
     block = _ANSWER_BLOCK.match(text)
     if block is not None and not any(f"<{block.group(1)}>" in known for known in own):
@@ -111,7 +103,7 @@ def _without_turn_end(text: str, *own: str) -> str:
 
 
 def _foreign_thoughts(text: str, *own: str) -> str | None:
-    """Why the first thoughts in `text` are not those that the draft has, or None."""
+    """Why the first thoughts in `text` are not a revision of the draft's, or None."""
     thoughts = _first_thoughts(text)
     if thoughts is None or count_words(thoughts) < _WORDS_MIN:
         return None

@@ -1,8 +1,7 @@
-"""Is what came back a revision? Pure rules over draft and answer; every "no" says which rule it was.
+"""Whether an answer is a revision: rules over draft and answer, with a reason for every rejection. Pure.
 
-The order matters: what the provider says about its own answer (refused, cut, ended for a reason that nobody
-knows) comes before what the text looks like, and what is around a revision is named before the size of
-the edit that it makes.
+The order matters: how the provider says that its answer ended (refused, cut, for an unknown reason) comes
+before the text, and what surrounds a revision before the size of its edit.
 """
 
 import re
@@ -17,8 +16,8 @@ from figa_core.revision.thoughts import Answer
 from figa_core.revision.words import count_words, coverage, edit_share, find_words
 from figa_core.revision.wrapping import find_wrapping
 
-MIN_WORDS_FOR_EDIT_SHARE = 8  # a draft of three words may well have to change entirely
-_KNOWN_LETTERS_MIN = 0.2  # of such a change, said by the draft or the reference
+_WORDS_FOR_EDIT_SHARE_MIN = 8  # a draft of three words may have to change entirely
+_KNOWN_LETTERS_MIN = 0.2  # share of an answer to such a draft that is in the draft or the reference
 
 REWRITE = "a rewrite instead of a revision: edit share above"
 READS_AS_REFUSAL = "the answer reads as a refusal:"
@@ -34,7 +33,7 @@ _GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0e-\x1f]")
 _EDGE_TAG = re.compile(
     r"\A\s*(</?[^\W\d_][\w-]*(?:\s[^<>]*)?>|<<[^<>\n]{1,40}>>)|(</?[^\W\d_][\w-]*>|<<[^<>\n]{1,40}>>)\s*\Z"
 )
-_EDIT_MARKS = (  # a tracked change, and what only shows where one was made
+_EDIT_MARKS = (  # tracked changes, and marks that only show where a change was made
     re.compile(r"~~[^~\n]+~~"),
     re.compile(r"\[-[^\]\n]+-\]|\{\+[^}\n]+\+\}"),
     re.compile(r"\{(?:--|\+\+|~~|==|>>)[^{}\n]+(?:--|\+\+|~~|==|<<)\}"),
@@ -66,7 +65,7 @@ _APOLOGY = re.compile(
 
 
 class Judgement(NamedTuple):
-    """What an answer makes of its row, and why; `reason` is None for a plain success."""
+    """The status that an answer gives its row; `reason` is None for a plain success."""
 
     status: RevisionStatus
     reason: str | None = None
@@ -86,16 +85,14 @@ def judge_answer(
 
     Args:
         draft: Ŷ, as it was sent.
-        answer: the text that came back, or what `read_answer` made of it; ends need no care.
-        finish_reason: the provider's: "stop", "length", "content_filter" …
-        refusal: the provider's refusal message, if it has such a field.
-        reference: Y, if there is one: what it says is no wrapping.
+        answer: the answer's text, or what `read_answer` made of it; white space at its ends is ignored.
+        finish_reason, refusal: the provider's.
+        reference: Y, if there is one: what it contains is not a wrapping.
         conversation: the text of the messages before.
-        max_edit_share: see `edit_share`; an answer above it is a rewrite.
+        max_edit_share: an answer above it is a rewrite (`edit_share`).
     """
     read = answer if isinstance(answer, Answer) else Answer(answer or "")
-    unfit = _unfit_end(finish_reason, refusal)
-    if unfit is not None:
+    if (unfit := _unfit_end(finish_reason, refusal)) is not None:
         return unfit
     text = read.text.strip()
     if read.problem is not None or not text:
@@ -110,88 +107,69 @@ def judge_answer(
     return judge_edit(draft, text, reference, max_edit_share)
 
 
-def restore_ends(draft: str, answer: str) -> str:
-    """`answer` with the white space at its ends that `draft` has: stripping it is no edit."""
-    body = draft.strip()
-    if not body:
-        return answer.strip()
-    start = draft.index(body)
-    return draft[:start] + answer.strip() + draft[start + len(body) :]
-
-
 def _unfit_end(finish_reason: str | None, refusal: str | None) -> Judgement | None:
-    """What the provider's own words make of an answer, None where they speak for it."""
+    """The judgement if the provider says that the answer is refused, cut or otherwise not whole."""
     end = read_finish(finish_reason)
     if refusal or end is End.REFUSED:
         return Judgement(RevisionStatus.REFUSED, f"the reviser refused: {refusal or 'content filter'}")
     if end is End.CUT:
         return Judgement(RevisionStatus.REJECTED, "the answer was cut by length; raise revision.max_tokens")
-    if end in (End.WHOLE, End.UNSAID):
+    if end in (End.WHOLE, End.UNSTATED):
         return None
-    return Judgement(
-        RevisionStatus.REJECTED,
-        f"finish_reason {finish_reason!r} is not known to mean a whole answer",
-    )
+    reason = f"finish_reason {finish_reason!r} is not known to mean a whole answer"
+    return Judgement(RevisionStatus.REJECTED, reason)
 
 
 def _leaked_frame(draft: str, text: str, reference: str | None) -> str | None:
-    """Why `text` holds more than the revised response, by what it says alone, or None."""
+    """Why `text` is more than the revised response, by leftovers of a prompt, an edit or an encoding."""
+    known = (draft, reference or "")
     for kind, form in (("the prompt's tags", _TAG), ("control tokens", _CONTROL_TOKEN)):
         gained = _gained(form.findall, text, draft, reference if form is _CONTROL_TOKEN else None)
         if gained is not None:
             return f"the answer repeats {kind} ({gained})"
-    preamble = _PREAMBLE.match(text)
-    if preamble is not None and not _PREAMBLE.match(draft):
+    if (preamble := _PREAMBLE.match(text)) and not _PREAMBLE.match(draft):
         return f"the answer begins with a preamble ({preamble.group()!r})"
     for tag in filter(None, chain.from_iterable(_EDGE_TAG.findall(text))):
-        if tag not in draft and tag not in (reference or ""):
+        if not any(tag in other for other in known):
             return f"the answer has a tag at its beginning or end ({tag})"
     for form in _EDIT_MARKS:
-        mark = form.search(text)
-        if mark is not None and not any(form.search(known) for known in (draft, reference or "")):
+        if (mark := form.search(text)) and not any(map(form.search, known)):
             return f"the answer marks something ({mark.group()!r}) where the draft has no such marks"
     for name, form in (("escaped characters", _ESCAPE), ("characters that could not be decoded", _GARBLED)):
-        found = form.search(text)
-        if found is not None and not any(form.search(known) for known in (draft, reference or "")):
+        if (found := form.search(text)) and not any(map(form.search, known)):
             return f"the answer holds {name} ({found.group()!r})"
     return None
 
 
 def _gained(find: Callable[[str], list[str]], text: str, draft: str, reference: str | None) -> str | None:
-    """The first mark that `text` has more often than the draft, and than the reference."""
+    """The first mark that `text` has more often than the draft and than the reference."""
     found = [mark.lower() for mark in find(text)]
     known = [[mark.lower() for mark in find(other)] for other in (draft, reference or "")]
     return next((mark for mark in found if all(found.count(mark) > k.count(mark) for k in known)), None)
 
 
 def above_limit(max_edit_share: float) -> str:
-    """How the reason begins if an answer is a rewrite by this limit."""
+    """The beginning of the reason if an answer is a rewrite by this limit."""
     return f"{REWRITE} {max_edit_share:g} (it is "
 
 
 def judge_edit(draft: str, text: str, reference: str | None, max_edit_share: float) -> Judgement:
-    """The last of the rules: whether `text` edits the draft or is another text; its ends are stripped."""
-    apology = _says_first(_APOLOGY, text, draft, reference)
-    refusal = Judgement(RevisionStatus.REFUSED, f"{READS_AS_REFUSAL} {text[:80]!r}")
-    if count_words(draft) < MIN_WORDS_FOR_EDIT_SHARE:
-        unrelated = _is_unrelated(draft, text, reference)
-        if apology:
-            return refusal
-        return Judgement(RevisionStatus.REJECTED if unrelated else RevisionStatus.SUCCEEDED, unrelated)
+    """The last rule: whether `text`, which has no white space at its ends, edits the draft or replaces it."""
+    short = count_words(draft) < _WORDS_FOR_EDIT_SHARE_MIN
     share = edit_share(draft, text)
-    if share <= max_edit_share:
+    if not short and share <= max_edit_share:
         return Judgement(RevisionStatus.SUCCEEDED)
-    if apology:
-        return refusal
-    return Judgement(
-        RevisionStatus.REJECTED,
-        f"{above_limit(max_edit_share)}{share:.2f})",
-    )
+    if _begins_in(_APOLOGY, text, draft, reference):
+        return Judgement(RevisionStatus.REFUSED, f"{READS_AS_REFUSAL} {text[:80]!r}")
+    if not short:
+        return Judgement(RevisionStatus.REJECTED, f"{above_limit(max_edit_share)}{share:.2f})")
+    unrelated = _unrelated(draft, text, reference)
+    return Judgement(RevisionStatus.REJECTED if unrelated else RevisionStatus.SUCCEEDED, unrelated)
 
 
-def _is_unrelated(draft: str, text: str, reference: str | None) -> str | None:
+def _unrelated(draft: str, text: str, reference: str | None) -> str | None:
     """Why the answer to a short draft, which may change entirely, is no revision of it; None if it may be."""
-    if _says_first(_NO_CHANGE, text, draft, reference):
+    if _begins_in(_NO_CHANGE, text, draft, reference):
         return f"the answer speaks of the response instead of revising it: {text[:80]!r}"
     words = find_words(text)
     if reference and words and max(coverage(words, draft), coverage(words, reference)) < _KNOWN_LETTERS_MIN:
@@ -199,6 +177,6 @@ def _is_unrelated(draft: str, text: str, reference: str | None) -> str | None:
     return None
 
 
-def _says_first(form: re.Pattern[str], text: str, draft: str, reference: str | None) -> bool:
-    """Whether `text` begins in a form in which neither draft nor reference begin."""
-    return form.match(text) is not None and not any(form.match(known) for known in (draft, reference or ""))
+def _begins_in(form: re.Pattern[str], text: str, draft: str, reference: str | None) -> bool:
+    """Whether `text` begins in this form, and neither draft nor reference does."""
+    return form.match(text) is not None and not any(map(form.match, (draft, reference or "")))

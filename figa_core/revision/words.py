@@ -1,7 +1,7 @@
-"""The words of two texts side by side, in any script. Pure.
+"""Compares the words of two texts, in any script. Pure.
 
-Most scripts put spaces between words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan do not:
-there a character with the marks on it stands for a word.
+Most scripts put spaces between words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan do not: there
+each character, with its marks, counts as a word.
 """
 
 import re
@@ -24,7 +24,7 @@ _PIECES_PER_WORD = 2  # roughly, of the scripts without spaces
 
 
 class Word(NamedTuple):
-    """A word of a text: folded for comparison, and where it is."""
+    """A word of a text, case-folded for comparison, and its place."""
 
     key: str
     start: int
@@ -37,7 +37,7 @@ def find_words(text: str) -> list[Word]:
 
 
 def count_words(text: str) -> int:
-    """How many words `text` has, about: in scripts without spaces two characters count as one."""
+    """About how many words `text` has: in scripts without spaces two characters count as one."""
     words = text.split()
     pieces = len(_UNSPACED_CHARACTER.findall(text))
     spaced = sum(_UNSPACED_CHARACTER.search(word) is None for word in words)
@@ -50,29 +50,26 @@ def is_unspaced(text: str) -> bool:
 
 
 def edit_share(draft: str, answer: str) -> float:
-    """1 − Levenshtein.ratio over words: 0 for equal texts, 1 for texts without a common word in order.
+    """1 − Levenshtein.ratio over words: 0 for equal texts, 1 for texts without a common word.
 
-    In scripts without spaces over pairs of neighbouring characters, since single ones are in any text.
+    In scripts without spaces it counts pairs of neighbouring characters, since single ones occur in any text.
     """
     return 1.0 - Levenshtein.ratio(_units(draft), _units(answer))
 
 
 def kept_words(draft: Sequence[Word], answer: Sequence[Word]) -> list[int]:
-    """The indices of the words of `draft` that `answer` keeps: the most that are in both in one order."""
-    there, here = ([word.key for word in words] for words in (draft, answer))
-    blocks = Indel.opcodes(there, here)
-    return [
-        index for block in blocks if block.tag == "equal" for index in range(block.src_start, block.src_end)
-    ]
+    """The indices of the words of `draft` that `answer` keeps: the longest common subsequence."""
+    blocks = Indel.opcodes([word.key for word in draft], [word.key for word in answer])
+    return [i for block in blocks if block.tag == "equal" for i in range(block.src_start, block.src_end)]
 
 
 def place_words(
     draft: Sequence[Word], answer: Sequence[Word], kept: Sequence[int], *, late: bool = False
 ) -> list[int | None]:
-    """For each word of `answer` the index of the kept word of `draft` that it is, None for a new word.
+    """For each word of `answer` the index of its kept word in `draft`, None for a new word.
 
-    They are matched as early in `answer` as possible, or as late as possible with `late`: so nothing that
-    is added behind (or before) is matched by chance.
+    Words are matched as early in `answer` as possible, or with `late` as late as possible: then nothing that
+    is added after (or before) is matched by chance.
     """
     matched: list[int | None] = [None] * len(answer)
     step = -1 if late else 1
@@ -86,7 +83,7 @@ def place_words(
 
 
 def coverage(words: Sequence[Word], text: str) -> float:
-    """The share of `words`, by letters, that `text` has in the same order; 0 for no words."""
+    """The share of `words`, by letters, that `text` has in the same order; 0 if there are no words."""
     letters = sum(len(word.key) for word in words)
     if not letters:
         return 0.0
@@ -94,8 +91,20 @@ def coverage(words: Sequence[Word], text: str) -> float:
     return sum(len(there[index].key) for index in kept_words(there, words)) / letters
 
 
+def restore_ends(draft: str, answer: str) -> str:
+    """`answer` with the white space of `draft` at its ends: stripping it is not an edit.
+
+    An answer without any text stays empty, and a draft without any has no ends.
+    """
+    body, text = draft.strip(), answer.strip()
+    if not body or not text:
+        return text
+    before, after = draft.split(body, 1)
+    return before + text + after
+
+
 def _units(text: str) -> list[str]:
-    """What an edit share counts: words, and of unspaced scripts each character with the one before it."""
+    """The units of an edit share: words; in unspaced scripts each character with the one before it."""
     if not is_unspaced(text):
         return text.split()
     units = []

@@ -1,19 +1,18 @@
-"""What is around a revision: labels, notes, quotes, fences. Found by comparing with the draft. Pure.
+"""Finds what a model puts around a revision (labels, notes, quotes), by comparing with the draft. Pure.
 
-No list of phrases says in every language what an introduction is. But a revision corresponds to its draft
-from the first word to the last, and what a model puts around it has no counterpart there. So the answer is
-aligned with the draft, and what comes before the first and after the last word they share is looked at:
+No list of phrases covers introductions in every language. But a revision corresponds to its draft from the
+first word to the last, and a wrapping has no counterpart in the draft. So the answer is aligned with the
+draft, and the text before their first and after their last common word is examined:
 
-- Lines of their own that the draft has nothing for are a wrapping. Not so if they take the place of lines
-  of the draft, say what the reference says, are a salutation ("Dear Ann,"), or go on with a list or code.
-- On the line of the revision itself new words are an edit, unless a mark sets them off: a colon, dash or
-  bracket between them and the draft's first word; a bracket, emphasis or label behind its last sentence.
-- Marks that both ends gained (quotes, brackets, emphasis, fences, tags; `marks.py`) are a wrapping, whatever
-  is inside.
-- The text twice, or the user's question before it, is no revision either.
+- New lines are a wrapping, unless they replace lines of the draft, say what the reference says, are a
+  salutation ("Dear Ann,"), or continue a list or code.
+- New words on the revision's own line are an edit, unless a mark sets them off: a colon, dash or bracket
+  between them and the draft's first word; a bracket, emphasis or label after its last sentence.
+- Marks gained at both ends (quotes, brackets, emphasis, fences, tags; `marks.py`) are a wrapping.
+- The text twice, or the user's question before it, is not a revision.
 
-Where a new paragraph could be either and there is no reference, it counts as a wrapping: the row is asked
-about again, with the reason.
+Without a reference, a new paragraph that could be either counts as a wrapping: the reviser is asked again,
+with the reason.
 """
 
 import re
@@ -23,16 +22,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from figa_core.revision.marks import find_marks
-from figa_core.revision.sides import LIST_MARK, Line, Side, goes_on
+from figa_core.revision.sides import LIST_MARK, Line, Side, continues
 from figa_core.revision.words import Word, coverage, find_words, is_unspaced, kept_words, place_words
 
-_FOREIGN = 0.5  # of a line's letters found in the draft, below which it has no counterpart there
-_CLAIMED = 0.6  # of a draft line's words found in a line, which then is its counterpart
-_EXPLAINED = 0.5  # of a block's letters said by the reference
-_REPEATED = 0.7  # of a block's letters said by the draft, or by the conversation
-_TWICE = 0.5  # of the letters of all new words said by the draft
-_SAME = 0.9  # of the letters of the first half said by the second
-_REPLACED = 0.5  # words of the draft gone for each new word, from which on the new ones replace them
+_FOREIGN = 0.5  # a line with a smaller share of its letters in the draft has no counterpart there
+_CLAIMED = 0.6  # of a draft line's words: a line that has them is its counterpart
+_EXPLAINED = 0.5  # of a block's letters, in the reference
+_REPEATED = 0.7  # of a block's letters, in the draft or the conversation
+_TWICE = 0.5  # of the letters of all new words, in the draft
+_SAME = 0.9  # of the letters of the first half, in the second
+_REPLACED = 0.5  # words gone from the draft for each new word, if the new ones replace them
 _REPLACED_INLINE = 0.3
 _LABEL_WORDS = 10
 _SALUTATION_WORDS = 8
@@ -64,12 +63,9 @@ _SENTENCE_END = re.compile(r"[.!?…。！？؟।]\W*\Z")
 def find_wrapping(
     draft: str, answer: str, reference: str | None = None, conversation: str = ""
 ) -> str | None:
-    """Why `answer` holds more than a revision of `draft`, or None.
+    """Why `answer` (Ỹ) is more than a revision of `draft` (Ŷ), or None.
 
-    Args:
-        draft, answer: Ŷ and what may be Ỹ.
-        reference: Y, if there is one: what it says too is an edit.
-        conversation: the messages before, for the question that an answer repeats.
+    What the `reference` (Y) has too is an edit. `conversation` is the text of the messages before.
     """
     pair = _Pair(Side(draft), Side(answer), reference or "", conversation)
     if pair.answer.text == pair.draft.text or not pair.answer.words:
@@ -109,16 +105,11 @@ class _Pair:
         lines = self.answer.lines[: body or 0]
         if body is None:
             return self._label_over_new_text()
-        rules = [
-            line
-            for line in self.answer.text[: self.answer.lines[body].start].splitlines()
-            if _RULE.match(line) and line.strip() not in self.draft.text
-        ]
-        if rules:
-            return f"the answer begins with {rules[0].strip()!r}"
+        block = self.answer.text[: self.answer.lines[body].start]
+        if rule := self._new_rule(block):
+            return f"the answer begins with {rule!r}"
         if not lines:
             return None
-        block = self.answer.text[: self.answer.lines[body].start]
         words = self._words(lines)
         first = next(i for i in self._late[self.answer.lines[body].words.start :] if i is not None)
         gone = next(line.words.start for line in self.draft.lines if first in line.words)
@@ -132,12 +123,8 @@ class _Pair:
         if not known:
             return None
         body, lines = self.answer.lines[known[-1]], self.answer.lines[known[-1] + 1 :]
-        after = self.answer.text[body.end :]
-        rules = [
-            line for line in after.splitlines() if _RULE.match(line) and line.strip() not in self.draft.text
-        ]
-        if rules:
-            return f"the answer goes on after the revision, behind {rules[0].strip()!r}"
+        if rule := self._new_rule(self.answer.text[body.end :]):
+            return f"the answer goes on after the revision, behind {rule!r}"
         if not lines:
             return None
         block = self.answer.text[lines[0].start :]
@@ -190,7 +177,7 @@ class _Pair:
         return f"the answer ends with a note that the draft has not ({_shown(note)})"
 
     def _first_new_sentence(self, line: Line) -> int:
-        """Where the last sentences of a line begin that have no counterpart; after the mark before them."""
+        """Where the last sentences of a line without a counterpart begin, with the mark before them."""
         start = line.end
         for sentence in reversed(self.answer.sentences(line)):
             if sentence.words and self._is_known(sentence, self._early):
@@ -200,7 +187,7 @@ class _Pair:
         return line.start + max(0, len(text) - 1) if start < line.end else start
 
     def _find_note(self, tail: str) -> str | None:
-        """What a mark sets off of the text behind the last shared word."""
+        """The part that a mark sets off in the text after the last common word."""
         forms = [_SET_OFF, _SENTENCE_IN_BRACKETS]
         if not _SENTENCE_END.search(self.draft.suffix):
             forms.append(_SET_OFF_BARE if is_unspaced(self.draft.text) else _DASHED)
@@ -210,7 +197,7 @@ class _Pair:
         return tail[min(found) :] if found else None
 
     def repetition(self) -> str | None:
-        """The whole text twice: what was added is the draft or the answer once more."""
+        """The whole text twice: the new words are those of the draft or of the answer."""
         words, known = self.answer.words, self.draft.words
         if len(words) - len(known) < max(_REPEATED_WORDS, len(known) // 3):
             return None
@@ -222,7 +209,7 @@ class _Pair:
         return None
 
     def _label_over_new_text(self) -> str | None:
-        """A first line that ends in a colon above a text that shares no line with the draft."""
+        """A first line that ends in a colon, above a text that shares no line with the draft."""
         lines = self.answer.lines
         if len(lines) < 2 or not _ENDS_IN_LABEL.search(lines[0].text) or self._label_known(lines[0].text):
             return None
@@ -245,8 +232,8 @@ class _Pair:
     def _is_excused(
         self, block: str, words: Sequence[Word], gone: int, beside: Line, lines: Sequence[Line]
     ) -> bool:
-        """Whether new lines are an edit: see the module's docstring. `beside` is the draft's line there."""
-        if all(goes_on(line.text, beside.text, self.draft.text) for line in lines) or self._is_moved(words):
+        """Whether new lines are an edit, see the module's docstring. `beside` is the draft's line there."""
+        if all(continues(line.text, beside.text, self.draft.text) for line in lines) or self._is_moved(words):
             return True
         if self._quotes_edits(block):
             return False
@@ -267,14 +254,14 @@ class _Pair:
         return salutation and len(words) <= _SALUTATION_WORDS
 
     def _is_moved(self, words: Sequence[Word]) -> bool:
-        """Whether new lines are the draft's own from another place, where they are no more."""
+        """Whether new lines were moved from another place in the draft."""
         kept = set(self._kept)
         gone = Counter(word.key for i, word in enumerate(self.draft.words) if i not in kept)
         moved = (Counter(word.key for word in words) & gone).elements()
         return sum(map(len, moved)) >= _REPEATED * sum(len(word.key) for word in words)
 
     def _label_known(self, text: str) -> bool:
-        """Whether the reference has the same words with the same colon or heading, or the draft has."""
+        """Whether the reference or the draft has the same words with the same colon or heading."""
         label = [word.key for word in find_words(text)]
         for known in (self.reference, self.draft.text):
             if any(label == [w.key for w in find_words(line)] for line in re.split(r"\n|(?<=[:：])", known)):
@@ -282,14 +269,19 @@ class _Pair:
         return False
 
     def _quotes_edits(self, text: str) -> bool:
-        """Whether `text` speaks of the edits: an arrow, or in quotes what the answer took out."""
+        """Whether `text` is about the edits: it has an arrow, or quotes what the answer removed."""
         known = self.draft.text + self.reference
         if any(arrow.group() not in known for arrow in _ARROW.finditer(text)):
             return True
         kept = set(self._kept)
         gone = {word.key for i, word in enumerate(self.draft.words) if i not in kept and len(word.key) > 1}
-        said = {word.key for quote in _QUOTED.finditer(text) for word in find_words(quote.group(1))}
-        return bool(said & gone) and not said <= {word.key for word in find_words(self.reference)}
+        quoted = {word.key for quote in _QUOTED.finditer(text) for word in find_words(quote.group(1))}
+        return bool(quoted & gone) and not quoted <= {word.key for word in find_words(self.reference)}
+
+    def _new_rule(self, text: str) -> str | None:
+        """The first horizontal rule or fence in `text` that the draft does not have."""
+        rules = (line.strip() for line in text.splitlines() if _RULE.match(line))
+        return next((rule for rule in rules if rule not in self.draft.text), None)
 
     def _words(self, lines: Sequence[Line]) -> list[Word]:
         return [self.answer.words[i] for line in lines for i in line.words]

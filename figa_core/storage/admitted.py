@@ -9,7 +9,6 @@ one bucket, and the database is closed before the first pair is given out.
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from figa_core.records import Decision, FinishReason, Message
+from figa_core.records import AdmittedPair, Decision, FinishReason
 from figa_core.storage import tables
 from figa_core.storage.database import Database
 
@@ -47,22 +46,6 @@ _PARTS = {
     "references": "SELECT place, text AS reference_text FROM reference_answers t "
     "JOIN places ON t.rowid = reference_row",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedPair:
-    """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
-
-    pair_id: str
-    response_id: str
-    messages: tuple[Message, ...]
-    response_text: str
-    response_finish: FinishReason
-    response_token_ids: tuple[int, ...]
-    revision_text: str
-    reference_text: str | None
-    response_reward: float
-    revision_reward: float
 
 
 class AdmittedPairs:

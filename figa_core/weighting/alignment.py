@@ -1,7 +1,7 @@
-"""Which tokens make the difference between a response and its revision (paper §3.2).
+"""The tokens that differ between a response and its revision (paper §3.2).
 
-Optimal edit scripts tie; ours is the one `Levenshtein.editops` finds. It works on token ids, never on text,
-so an edit is always a whole token.
+Several edit scripts may be optimal; this is the one that `Levenshtein.editops` finds. It works on token ids,
+never on text, so an edit is always a whole token.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,7 @@ from figa_core.records import EditClass
 Classes = tuple[int, ...]
 
 # Plain ints: an enum lookup for every edit would cost as much as the alignment itself.
-_INSERTED, _SUBSTITUTED, _DELETED = (
-    int(EditClass.INSERTED),
-    int(EditClass.SUBSTITUTED),
-    int(EditClass.DELETED),
-)
+_INSERTED, _SUBSTITUTED, _DELETED = map(int, (EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED))
 
 
 def edit_classes(before_ids: Sequence[int], after_ids: Sequence[int]) -> tuple[Classes, Classes]:
@@ -30,8 +26,7 @@ def edit_classes(before_ids: Sequence[int], after_ids: Sequence[int]) -> tuple[C
     after = bytearray(len(after_ids))
     for operation, i, j in Levenshtein.editops(before_ids, after_ids):
         if operation == "replace":
-            before[i] = _SUBSTITUTED
-            after[j] = _SUBSTITUTED
+            before[i] = after[j] = _SUBSTITUTED
         elif operation == "delete":
             before[i] = _DELETED
         else:

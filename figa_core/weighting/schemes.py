@@ -1,8 +1,7 @@
-"""Schemes turn two token sequences into classes and a scale; `token_weights` turns classes into weights.
+"""Schemes turn two token sequences into classes and a scale; tables give the weight of each class.
 
-Classes and scales are stored in the shards. α, β, γ and the data set's mean scale are applied when a training
-loads them, so that changing the former repeats nothing and the latter need not be known while weighing.
-Every scheme has the signature of `Scheme`.
+Shards contain classes and scales. α, β, γ and the data set's mean scale are applied when a training loads
+them: changing the former repeats no stage, and the latter need not be known while weighing.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,46 +16,42 @@ from figa_core.weighting.alignment import Classes, edit_classes
 
 
 class PairEdits(NamedTuple):
-    """What a scheme says of one pair.
+    """A scheme's result for one pair."""
 
-    Attributes:
-        response_classes: `EditClass` of every token of Ŷ.
-        revision_classes: `EditClass` of every token of Ỹ.
-        scale: what the pair's weights are multiplied by, relative to the data set's mean scale.
-    """
-
-    response_classes: Classes
-    revision_classes: Classes
-    scale: float
+    response_classes: Classes  # `EditClass` of every token of Ŷ
+    revision_classes: Classes  # of Ỹ
+    scale: float  # of the pair's weights, relative to the data set's mean scale
 
 
 Scheme = Callable[[Sequence[int], Sequence[int], float], PairEdits]
 """(ids of Ŷ, ids of Ỹ, R(Ỹ) − R(Ŷ)) → edits; the ids contain no end of turn."""
 
 _CLASS_COUNT = len(EditClass)
+_REMOVED = [EditClass.DELETED, EditClass.SUBSTITUTED]
+_ADDED = [EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.END_OF_TURN]
 
 
 def levenshtein(response_ids: Sequence[int], revision_ids: Sequence[int], _reward_gain: float) -> PairEdits:
-    """The paper's scheme: classes by edit operations (`alignment.edit_classes`), all pairs alike."""
+    """The paper's scheme: classes by edit operations, the same scale for all pairs."""
     return PairEdits(*edit_classes(response_ids, revision_ids), scale=1.0)
 
 
 def bag_of_words(response_ids: Sequence[int], revision_ids: Sequence[int], _reward_gain: float) -> PairEdits:
-    """A token whose id does not occur on the other side is inserted (in Ỹ) or deleted (in Ŷ)."""
+    """A token whose id does not occur in the other text is inserted (in Ỹ) or deleted (in Ŷ)."""
     before, after = frozenset(response_ids), frozenset(revision_ids)
-    kept = int(EditClass.KEPT)
+    kept, deleted, inserted = map(int, (EditClass.KEPT, EditClass.DELETED, EditClass.INSERTED))
     return PairEdits(
-        tuple(kept if token in after else int(EditClass.DELETED) for token in response_ids),
-        tuple(kept if token in before else int(EditClass.INSERTED) for token in revision_ids),
+        tuple(kept if token in after else deleted for token in response_ids),
+        tuple(kept if token in before else inserted for token in revision_ids),
         scale=1.0,
     )
 
 
 def reward_scaled(response_ids: Sequence[int], revision_ids: Sequence[int], reward_gain: float) -> PairEdits:
-    """Levenshtein classes, the pair's weights times R(Ỹ) − R(Ŷ) over the data set's mean of it.
+    """Levenshtein classes; the scale is R(Ỹ) − R(Ŷ).
 
-    A pair without a gain gets a scale that is not positive: it is left out, since its weights would be zero
-    or push the wrong way.
+    A pair without a gain gets a scale that is not positive and is left out: its weights would be zero or have
+    the wrong sign.
     """
     return PairEdits(*edit_classes(response_ids, revision_ids), scale=reward_gain)
 
@@ -65,56 +60,34 @@ def scheme_named(name: str) -> Scheme:
     """The scheme that a config names.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
-    known: dict[str, Scheme] = {
-        scheme.__name__: scheme for scheme in (levenshtein, bag_of_words, reward_scaled)
-    }
+    known = {scheme.__name__: scheme for scheme in (levenshtein, bag_of_words, reward_scaled)}
     if name not in known:
         raise ConfigError(f"weighting.scheme: no scheme named {name!r}; known: {', '.join(known)}")
     return known[name]
 
 
 def response_weight_table(beta: float) -> npt.NDArray[np.float32]:
-    """Weight by class of a token of Ŷ: deleted and substituted −β, all others 0 (end of turn included)."""
+    """Weight by class of a token of Ŷ (paper eq. 6): deleted and substituted −β, all others 0."""
     table = np.zeros(_CLASS_COUNT, dtype=np.float32)
-    table[[EditClass.DELETED, EditClass.SUBSTITUTED]] = -beta
+    table[_REMOVED] = -beta
     return table
 
 
 def revision_weight_table(alpha: float, gamma: float) -> npt.NDArray[np.float32]:
-    """Weight by class of a token of Ỹ: inserted, substituted and end of turn α, kept γ."""
+    """Weight by class of a token of Ỹ (paper eq. 7): inserted, substituted and end of turn α, kept γ."""
     table = np.zeros(_CLASS_COUNT, dtype=np.float32)
-    table[[EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.END_OF_TURN]] = alpha
+    table[_ADDED] = alpha
     table[EditClass.KEPT] = gamma
     return table
 
 
 def counted_table(*, revision: bool) -> npt.NDArray[np.bool_]:
     """Which classes carry α (in Ỹ) or β (in Ŷ) and so enter N, whatever the values of α and β."""
-    table = np.zeros(_CLASS_COUNT, dtype=np.bool_)
-    if revision:
-        table[[EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.END_OF_TURN]] = True
-    else:
-        table[[EditClass.DELETED, EditClass.SUBSTITUTED]] = True
-    return table
+    return np.isin(np.arange(_CLASS_COUNT), _ADDED if revision else _REMOVED)
 
 
 def every_class() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Weight 1 for a token of any class, and all of them enter N."""
     return np.ones(_CLASS_COUNT, dtype=np.float32), np.ones(_CLASS_COUNT, dtype=np.bool_)
-
-
-def token_weights(
-    response_classes: Sequence[int],
-    revision_classes: Sequence[int],
-    *,
-    alpha: float,
-    beta: float,
-    gamma: float,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weights of the tokens of Ŷ (−β or 0) and of Ỹ (α, γ or 0), as long as their classes (paper eq. 6–7)."""
-    return (
-        response_weight_table(beta)[np.asarray(response_classes, dtype=np.int64)],
-        revision_weight_table(alpha, gamma)[np.asarray(revision_classes, dtype=np.int64)],
-    )

@@ -10,9 +10,9 @@ from figa_core.filtering import (
     Candidate,
     Thresholds,
     admit,
-    count_reasons,
     decide,
     keep,
+    most_frequent_first,
     resolve_threshold,
     resolve_thresholds,
 )
@@ -98,9 +98,9 @@ def test_a_revision_must_raise_the_reward_by_more_than_the_setting() -> None:
     assert admit(1.0, -5.0, None).accepted
 
 
-def test_reasons_are_counted_for_rejected_rows_only_most_frequent_first() -> None:
-    no, other, yes = Decision(False, "no"), Decision(False, "other"), Decision(True, "yes")
-    assert list(count_reasons({"1": other, "2": no, "3": yes, "4": no}).items()) == [("no", 2), ("other", 1)]
+def test_reasons_are_ordered_by_frequency_and_then_by_name() -> None:
+    counts = {"some": 1, "b": 2, "a": 2, "other": 5}
+    assert list(most_frequent_first(counts).items()) == [("other", 5), ("a", 2), ("b", 2), ("some", 1)]
 
 
 @given(candidates)

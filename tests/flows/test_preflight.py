@@ -74,7 +74,7 @@ def test_a_wrong_setting_hides_nothing_that_is_wrong_with_the_others(tmp_path: P
     ):
         assert part in said, part
     assert "sk-secret" not in said
-    assert "is empty. Put the reviser's key" not in said
+    assert "is empty. Set it to the API key" not in said
 
 
 def test_what_comes_of_a_default_in_the_place_of_a_wrong_setting_is_not_said(tmp_path: Path) -> None:

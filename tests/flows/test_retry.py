@@ -9,10 +9,11 @@ import psutil
 import pytest
 
 from figa_core.llm import journal
-from figa_core.llm.calls import CallAnswered, calls_in_flight
+from figa_core.llm.calls import CallAnswered
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from flows.server.process import PrefectServer
+from tests.figa_core.llm.runs import calls_in_flight
 
 from .conftest import KEY, Project, find
 
@@ -79,7 +80,7 @@ def test_ctrl_c_stores_what_was_answered_and_the_same_command_goes_on(
         assert "the same command continues from here" in output
         assert "Traceback" not in output
         records = [record for record, _ in journal.read(_journal(served_project))]
-        assert calls_in_flight(records) == []
+        assert not calls_in_flight(records)
         assert sum(isinstance(record, CallAnswered) for record in records) == teacher.requests()
 
         answered = teacher.requests()

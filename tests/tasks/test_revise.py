@@ -284,4 +284,4 @@ async def test_what_an_endpoint_does_not_take_is_said_once(make_chain: Any) -> N
         notes: list[str] = []
         result = await revise(chain.workspace, chain.run_id, chain.sections, on_note=notes.append)
     assert result.open_rows == 0
-    assert [note.partition(":")[0] for note in notes] == ["the endpoint does not take temperature"]
+    assert [note.partition(":")[0] for note in notes] == ["the endpoint does not support temperature"]

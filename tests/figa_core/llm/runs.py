@@ -1,6 +1,6 @@
 """Whole revisions of rows through a journal, and what came of them: for tests."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from figa_core.errors import LLMError
 from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget
-from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallRecord, CallSent, RowSettled
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.journal import AnswerJournal, read
 from figa_core.llm.question import Decoding
@@ -42,6 +42,15 @@ async def open_reviser(
 def revision_in(record: CallRecord) -> Revision | None:
     """The final state that a record of the journal holds."""
     return None if isinstance(record, CallSent) or record.value is None else Revision.of(record.value)
+
+
+def calls_in_flight(records: Iterable[CallRecord]) -> set[str]:
+    """The ids of the calls that were sent and not answered."""
+    sent, answered = set[str](), set[str]()
+    for record in records:
+        if not isinstance(record, RowSettled):
+            (sent if isinstance(record, CallSent) else answered).add(record.call_id)
+    return sent - answered
 
 
 class Runner:

@@ -19,30 +19,16 @@ from figa_core.llm.question import Ending, NoAnswer
 from figa_core.llm.reply import Reply
 
 C = CallOutcome
-
-
 RETRIED = {C.EMPTY_CHOICES, C.MALFORMED, C.TIMEOUT, C.CONNECTION_LOST, C.SERVER_ERROR, C.WRONG_ADDRESS}
-
-
 WAITED = {C.CONNECTION_FAILED, C.RATE_LIMITED}
-
-
 ENDING = {C.UNSUPPORTED_SETTING, C.BAD_KEY, C.NO_QUOTA, C.NO_ACCESS, C.UNKNOWN_MODEL}
-
-
 DOUBTED = {C.CONTEXT_TOO_LONG, C.BAD_REQUEST}
 
 
 def step(reply: Reply | CallOutcome, **changes: Any) -> Step:
-    usual: dict[str, Any] = {
-        "attempt": 1,
-        "max_attempts": 3,
-        "lengthened": False,
-        "asked_again": False,
-        "served": True,
-        "busy": False,
-    }
-    return next_step(Reply(reply) if isinstance(reply, CallOutcome) else reply, **{**usual, **changes})
+    usual = dict.fromkeys(("used_up", "lengthened", "asked_again", "busy"), False)
+    reply = Reply(reply) if isinstance(reply, CallOutcome) else reply
+    return next_step(reply, **{**usual, "served": True, **changes})
 
 
 def test_every_outcome_has_its_step():
@@ -55,10 +41,10 @@ def test_every_outcome_has_its_step():
 
 def test_attempts_are_used_up_by_the_last_one():
     for outcome in RETRIED | {C.CUT_BY_LENGTH}:
-        assert step(outcome, attempt=2) is not Step.SETTLE
-        assert step(outcome, attempt=3) is step(outcome, attempt=4) is Step.SETTLE
+        assert step(outcome) is not Step.SETTLE
+        assert step(outcome, used_up=True) is Step.SETTLE
     for outcome in WAITED | ENDING | DOUBTED:
-        assert step(outcome, attempt=3) is step(outcome)
+        assert step(outcome, used_up=True) is step(outcome)
 
 
 def test_a_row_is_given_more_room_once():
@@ -79,7 +65,7 @@ def test_a_filters_refusal_is_in_doubt_and_the_models_own_is_not():
 
 
 def test_while_an_endpoint_is_busy_a_row_waits_without_using_up_attempts():
-    assert step(C.SERVER_ERROR, busy=True, attempt=3) is Step.WAIT
+    assert step(C.SERVER_ERROR, busy=True, used_up=True) is Step.WAIT
 
 
 @pytest.mark.parametrize("altered", ["lengthened", "asked_again"])
@@ -112,7 +98,7 @@ def test_what_a_refusal_about_length_is(reply: Reply, expected: bool):
 
 
 def test_a_refusal_is_put_down_to_the_row_only_where_it_names_the_row():
-    blames = {C.REFUSED: Blame.ROW, C.CONTEXT_TOO_LONG: Blame.ROW, C.BAD_REQUEST: Blame.NOBODY}
+    blames = {C.REFUSED: Blame.ROW, C.CONTEXT_TOO_LONG: Blame.ROW, C.BAD_REQUEST: Blame.UNKNOWN}
     for outcome in CallOutcome:
         assert blame(Reply(outcome)) is blames.get(outcome, Blame.SERVER)
 

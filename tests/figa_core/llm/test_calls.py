@@ -14,7 +14,6 @@ from figa_core.llm.calls import (
     CallRecord,
     CallSent,
     RowSettled,
-    calls_in_flight,
     decode,
     encode,
 )
@@ -125,9 +124,3 @@ def test_a_line_of_a_version_that_asked_for_revisions_only_is_read_as_one_of_the
 def test_what_is_no_record_is_a_value_error(line: bytes):
     with pytest.raises(ValueError, match=r"."):
         decode(line)
-
-
-def test_a_call_is_in_flight_from_sent_to_answered():
-    sent = [CallSent(f"c{i}", "p", f"r{i}", 1, 1.0, 5) for i in range(3)]
-    answer = CallAnswered("c1", "p", "r1", 1, 2.0, 1.0, CallOutcome.TIMEOUT)
-    assert calls_in_flight([*sent, answer]) == [sent[0], sent[2]]

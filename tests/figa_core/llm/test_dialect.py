@@ -49,7 +49,7 @@ def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
     assert found.adapt(refused(setting), asked)
     assert found.adapt(refused(setting), asked)  # a call of the same moment
     assert set(fields(found)) == set(asked) - {setting}
-    assert notes == [f"the endpoint does not take {setting}: left out from now on (no)"]
+    assert notes == [f"the endpoint does not support {setting}: left out from now on (no)"]
     assert not found.adapt(refused(setting), fields(found))  # it was not sent: something else is wrong
 
 
@@ -64,8 +64,8 @@ def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
     assert found.adapt(refused("max_tokens"), asked)
     assert not any("tokens" in name for name in fields(found))
     assert notes == [
-        "the endpoint does not take max_tokens: sent as max_completion_tokens from now on",
-        "the endpoint does not take max_completion_tokens: left out from now on",
+        "the endpoint does not support max_tokens: sent as max_completion_tokens from now on",
+        "the endpoint does not support max_completion_tokens: left out from now on",
     ]
 
     bounded = dialect(bounded=True)
@@ -104,4 +104,4 @@ def test_a_system_message_that_is_not_taken_goes_before_the_users():
     assert found.messages(messages[:1]) == [{"role": "user", "content": "Be brief."}]
     assert found.messages([]) == []
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
-    assert notes == ["the model takes no system message: its text goes before the user's from now on"]
+    assert notes == ["the model supports no system message: its text goes before the user's from now on"]

@@ -17,20 +17,20 @@ class Words:
         return Settled(str(reply.text))
 
     def without_answer(self, why: NoAnswer) -> str:
-        return f"{why.ending}, {why.reason}"
+        return f"{why.ending}, {why.reason}, {why.retryable}"
 
 
 def owner(value: str) -> None:
     raise AssertionError("nobody hands anything over here")
 
 
-def doubt(number: int, sent_at: float, *, blame: Blame = Blame.NOBODY, alike: str = "a", to=owner) -> Doubt:
+def doubt(number: int, sent_at: float, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", to=owner) -> Doubt:
     question = Question("grading", f"r{number}", [], Decoding(5), Words(), 5)
     held = Held(question, NoAnswer(Ending.FAILED, f"reason {number}", 1))
     return Doubt(blame, alike, f"message {number}", sent_at, to, held)
 
 
-def held(count: int, *, blame: Blame = Blame.NOBODY, alike: str = "a", **limits: float) -> Doubts:
+def held(count: int, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", **limits: float) -> Doubts:
     doubts = Doubts(Suspicion(**limits))
     for number in range(count):
         doubts.hold(doubt(number, float(number), blame=blame, alike=alike))
@@ -39,40 +39,39 @@ def held(count: int, *, blame: Blame = Blame.NOBODY, alike: str = "a", **limits:
 
 @pytest.mark.parametrize(
     ("blame", "limits", "enough"),
-    [(Blame.NOBODY, {"nobody": 4}, 4), (Blame.ROW, {"row": 7}, 7), (Blame.SERVER, {"server": 3}, 3)],
+    [(Blame.UNKNOWN, {"unknown": 4}, 4), (Blame.ROW, {"row": 7}, 7), (Blame.SERVER, {"server": 3}, 3)],
 )
 def test_refusals_alike_are_systematic_from_their_kinds_limit_on(blame: Blame, limits, enough: int):
-    assert held(enough - 1, blame=blame, **limits).systematic() is None
+    assert held(enough - 1, blame=blame, **limits).systematic() == []
     found = held(enough, blame=blame, **limits).systematic()
-    assert found is not None
-    assert (found.rows, found.since, found.message) == (enough, 0.0, f"message {enough - 1}")
+    assert [doubt.message for doubt in found] == [f"message {number}" for number in range(enough)]
 
 
 def test_refusals_in_different_words_count_together_only_where_nobody_knows_the_words():
-    for blame, systematic in ((Blame.NOBODY, True), (Blame.ROW, False), (Blame.SERVER, False)):
+    for blame, systematic in ((Blame.UNKNOWN, True), (Blame.ROW, False), (Blame.SERVER, False)):
         doubts = Doubts(Suspicion(any_words=6))
         for number in range(6):
             doubts.hold(doubt(number, 0.0, blame=blame, alike=str(number)))
-        assert (doubts.systematic() is not None) is systematic
+        assert len(doubts.systematic()) == (6 if systematic else 0)
 
 
 def test_only_an_answer_to_a_call_sent_later_clears_a_refusal():
-    doubts = held(5, nobody=3)
+    doubts = held(5, unknown=3)
     assert doubts.refute(0.0) == []
     assert [d.held.question.subject_id for d in doubts.refute(2.5) if d.held] == ["r0", "r1", "r2"]
-    assert doubts.systematic() is None
+    assert doubts.systematic() == []
     assert doubts.refute(2.5) == []
 
 
 def test_what_an_owner_took_away_still_counts_and_is_not_handed_out_again():
     def other(value: str) -> None: ...
 
-    doubts = held(2, nobody=3)
+    doubts = held(2, unknown=3)
     doubts.hold(doubt(7, 0.0, alike="b", to=other))
     assert [d.held.question.subject_id for d in doubts.release(owner) if d.held] == ["r0", "r1"]
     assert doubts.release(owner) == []
     doubts.hold(doubt(2, 2.0, to=other))
-    assert doubts.systematic() is not None
+    assert len(doubts.systematic()) == 3
     assert [d.held.question.subject_id for d in doubts.refute(9.0) if d.held] == ["r7", "r2"]
 
 
@@ -88,4 +87,5 @@ def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
 def test_a_question_that_was_held_is_settled_by_its_own_refusal():
     held = doubt(3, 0.0).held
     assert held is not None
-    assert held.settled(7.5) == RowSettled(7.5, "grading", "r3", "failed, reason 3")
+    assert held.settled(7.5) == RowSettled(7.5, "grading", "r3", "failed, reason 3, False")
+    assert held.settled(7.5, retryable=True).value == "failed, reason 3, True"

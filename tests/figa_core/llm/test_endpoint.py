@@ -13,6 +13,7 @@ from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.reply import Reply
+from figa_core.llm.stated import StatedLimit, StatedLimits
 
 KEY = "sk-this-must-never-be-seen-anywhere"
 QUESTION = [{"role": "user", "content": "Better?"}]
@@ -145,6 +146,14 @@ async def test_an_answer_that_trickles_in_for_too_long_is_a_timeout():
         reply = await ask(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", timeout_s=0.3)
     assert reply.outcome is CallOutcome.TIMEOUT
     assert "0.3 s" in str(reply.message)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "429 Too Many Requests"])
+async def test_limits_are_read_from_the_headers_of_answers_and_errors(status: str):
+    headers = ("x-ratelimit-limit-requests: 500", "X-RateLimit-Remaining-Tokens: 7")
+    async with raw_server(http(BODY, status, *headers)) as server:
+        reply = await ask(f"http://127.0.0.1:{server.port}/v1")
+    assert reply.limits == StatedLimits(StatedLimit(limit=500), StatedLimit(remaining=7))
 
 
 @pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "418 I'm a teapot", "500 Oh"])

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from figa_core.llm.budget import Price
-from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, calls_in_flight
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent
 from figa_core.llm.journal import AnswerJournal, read
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
 from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault, message_hash
-from tests.figa_core.llm.runs import open_reviser
+from tests.figa_core.llm.runs import calls_in_flight, open_reviser
 
 ROWS = 400
 PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)
@@ -72,7 +72,7 @@ async def test_every_row_ends_for_its_true_reason_and_calls_and_costs_agree_with
 
     assert set(ends) == {row.revision_id for row in rows}
     records = [record for record, _ in read(path)]
-    assert calls_in_flight(records) == []
+    assert not calls_in_flight(records)
     seen = defaultdict(list)
     for line in log:
         seen[line["message_sha256"]].append(line)

@@ -12,7 +12,7 @@ import pytest
 from figa_core.errors import BudgetReachedError, StorageError
 from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget, Price
-from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, RowSettled, calls_in_flight
+from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent, RowSettled
 from figa_core.llm.journal import AnswerJournal, read
 from figa_core.llm.question import (
     AskAgain,
@@ -31,6 +31,7 @@ from figa_core.llm.settings import AskerSettings
 from figa_core.storage.database import Database
 from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.values import VALUE_TABLES, ValueTable
+from tests.figa_core.llm.runs import calls_in_flight
 
 PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)
 NOBODY = Reply(CallOutcome.CONNECTION_FAILED, "nobody")
@@ -141,7 +142,7 @@ async def test_each_verdict_is_acted_on(path: Path):
 async def test_every_call_is_journalled_with_its_purpose_and_what_it_cost(path: Path):
     await grade(path, Recorded(a=[said("well"), said("grade: 3")]), "a")
     records = [record for record, _ in read(path)]
-    assert calls_in_flight(records) == []
+    assert not calls_in_flight(records)
     assert {(record.purpose, record.subject_id) for record in records} == {("grading", "text-a")}
     answers = [record for record in records if isinstance(record, CallAnswered)]
     assert [(a.attempt, a.message, a.cost_usd) for a in answers] == [

@@ -163,7 +163,7 @@ async def test_a_closed_journal_refuses(path: Path):
     with pytest.raises(StorageError, match="not open"):
         await journal.append(sent(1))
     async with journal:
-        with pytest.raises(StorageError, match="open already"):
+        with pytest.raises(StorageError, match="already open"):
             await journal.__aenter__()
     with pytest.raises(StorageError, match="not open"):
         await journal.append(sent(1))

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from figa_core.llm.calls import calls_in_flight
 from figa_core.llm.journal import read
-from tests.figa_core.llm.runs import revision_in
+from tests.figa_core.llm.runs import calls_in_flight, revision_in
 
 ROWS = 120
 PROGRAM = """

@@ -17,6 +17,7 @@ from tests.figa_core.llm.virtual import (
     largest_window,
     now,
     on_fast_clock,
+    share,
 )
 
 
@@ -95,7 +96,7 @@ def test_a_429_about_tokens_leaves_the_rate_of_requests_alone():
         times = await passes(limiter, [1] * 21)
         assert 20 / (times[-1] - times[1]) == pytest.approx(10, rel=0.1)
         assert times[0] >= start + 1
-        assert limiter.share() < 0.8
+        assert share(limiter) < 0.8
 
     on_fast_clock(main)
 

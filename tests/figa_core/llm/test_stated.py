@@ -1,12 +1,12 @@
 """What headers state."""
 
+import email.utils
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.llm.refusals import read_error
-from figa_core.llm.replies import read_completion
-from figa_core.llm.stated import StatedLimit, StatedLimits, read_limits, seconds
+from figa_core.llm.stated import StatedLimit, StatedLimits, read_limits, retry_after_s, seconds
 
 HEADERS = {
     "x-ratelimit-limit-requests": "500",
@@ -51,16 +51,41 @@ def test_no_text_makes_the_reader_fail(text: str):
     read_limits(dict.fromkeys(HEADERS, text))
 
 
-def test_both_limits_are_read_from_answers_and_from_errors():
+def test_both_limits_are_read():
     expected = StatedLimits(StatedLimit(500, 499, 0.12), StatedLimit(200_000, 199_950, 360))
     assert read_limits(HEADERS) == expected
-    assert read_completion(b'{"choices": []}', HEADERS).limits == expected
-    assert read_error(429, b"", HEADERS, now=0.0).limits == expected
 
 
 def test_what_is_missing_or_senseless_is_left_out():
     assert read_limits({}) is None
     assert read_limits({"x-ratelimit-limit-requests": "many"}) is None
-    assert read_completion(b"").limits is None
     stated = read_limits({"x-ratelimit-remaining-requests": "7", "x-ratelimit-limit-requests": "0"})
     assert stated == StatedLimits(StatedLimit(None, 7, None), StatedLimit())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "86400"}, 86_400.0),
+        ({"retry-after-ms": "inf", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "-1"}, None),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": email.utils.formatdate(1_000_030, usegmt=True)}, 30.0),
+        ({"retry-after": email.utils.formatdate(999_000, usegmt=True)}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "later"}, None),
+        ({"retry-after": "86401"}, None),
+        ({"retry-after": "1e300"}, None),
+        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
+    ],
+)
+def test_the_wait_that_headers_ask_for(headers: dict[str, str], seconds: float | None):
+    assert retry_after_s(headers, now=1_000_000.0) == seconds

@@ -37,6 +37,11 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def share(limiter: RateLimiter) -> float:
+    """The share of the configured rates that is in force."""
+    return min(limiter.request_pace.share(now()), limiter.token_pace.share(now()))
+
+
 def largest_window(times: list[float], amounts: list[float], seconds: float) -> float:
     """The largest sum of amounts over any window of so many seconds; `times` in any order."""
     pairs = sorted(zip(times, amounts, strict=True))

@@ -70,11 +70,11 @@ def test_unfencing_undoes_fencing(text: str):
 
 def test_a_users_own_template_takes_the_place_of_one_of_the_two(tmp_path: Path):
     own = tmp_path / "own.jinja"
-    own.write_text("Mend this: {{ response }} ({{ messages[0].content }})", encoding="utf-8")
+    own.write_text("Fix this: {{ response }} ({{ messages[0].content }})", encoding="utf-8")
     templates = load_templates(without_reference=own)
     assert templates.with_reference == TEMPLATES.with_reference
     [message] = templates.render((Message("user", "Why?"),), "Because.", None)
-    assert message == {"role": "user", "content": "Mend this: Because. (Why?)"}
+    assert message == {"role": "user", "content": "Fix this: Because. (Why?)"}
 
 
 def test_a_response_keeps_its_indentation_where_a_template_shows_nothing_else(tmp_path: Path):
@@ -87,10 +87,10 @@ def test_a_response_keeps_its_indentation_where_a_template_shows_nothing_else(tm
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("{{ response }} {{ answer }}", "names answer, and is given only messages, reference, response"),
+        ("{{ response }} {{ answer }}", "uses answer, but has only messages, reference, response"),
         ("{{ response }} {{ messages[0].contents }}", "cannot be filled in"),
-        ("{{ response", "line 1: no Jinja2 template"),
-        ("Mend it.", "never shows the response"),
+        ("{{ response", "line 1: not a Jinja2 template"),
+        ("Fix it.", "lacks the response"),
         ("{{ response }} {{ reference.upper() }}", "cannot be filled in"),
     ],
 )

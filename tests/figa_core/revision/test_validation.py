@@ -1,12 +1,10 @@
 """Which answers are revisions."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from figa_core.records import RevisionStatus
 from figa_core.revision.thoughts import Answer
-from figa_core.revision.validation import judge_answer, restore_ends
+from figa_core.revision.validation import judge_answer
 
 DRAFT = "Hello Ann, your blue lamp will arrive in Rome in three days."
 
@@ -227,16 +225,6 @@ def test_the_answer_to_a_short_draft_has_something_of_it_or_of_the_reference():
 
     assert status("Doch, sie kommt Montag.") is RevisionStatus.SUCCEEDED
     assert status("Dabei helfe ich nicht.") is RevisionStatus.REJECTED
-
-
-@given(st.text(" \nab", min_size=1), st.text(" \nab"))
-def test_restored_ends_are_the_drafts(draft: str, answer: str):
-    restored = restore_ends(draft, answer)
-    assert restored.strip() == answer.strip()
-    if draft.strip() and answer.strip():
-        assert restored[: len(restored) - len(restored.lstrip())] == draft[: len(draft) - len(draft.lstrip())]
-        assert restored[len(restored.rstrip()) :] == draft[len(draft.rstrip()) :]
-    assert restore_ends(draft, restored) == restored
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.revision.words import count_words, coverage, edit_share, find_words, kept_words, place_words
+from figa_core.revision.words import (
+    count_words,
+    coverage,
+    edit_share,
+    find_words,
+    kept_words,
+    place_words,
+    restore_ends,
+)
 
 texts = st.text("ab c.\n灯到", max_size=12)
 
@@ -90,3 +98,23 @@ def test_coverage_is_a_share_of_letters_in_order():
     assert coverage(find_words("ab cdef"), "x cdef y") == pytest.approx(4 / 6)
     assert coverage(find_words("a b"), "b a") == pytest.approx(0.5)
     assert coverage([], "x") == 0
+
+
+@given(st.text(" \nab", min_size=1), st.text(" \nab"))
+def test_restored_ends_are_the_drafts(draft: str, answer: str):
+    restored = restore_ends(draft, answer)
+    assert restored.strip() == answer.strip()
+    if draft.strip() and answer.strip():
+        assert restored[: len(restored) - len(restored.lstrip())] == draft[: len(draft) - len(draft.lstrip())]
+        assert restored[len(restored.rstrip()) :] == draft[len(draft.rstrip()) :]
+    assert restore_ends(draft, restored) == restored
+
+
+@pytest.mark.parametrize(
+    ("draft", "answer", "restored"),
+    [(" a ", "b", " b "), ("a", " b\n", "b"), ("", " b ", "b"), ("  ", "b", "b"), ("a", "  ", "")],
+)
+def test_an_answer_without_text_stays_empty_and_a_draft_without_text_has_no_ends(
+    draft: str, answer: str, restored: str
+) -> None:
+    assert restore_ends(draft, answer) == restored

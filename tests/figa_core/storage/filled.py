@@ -7,6 +7,7 @@ from pathlib import Path
 from figa_core import ids
 from figa_core.filtering import Candidate
 from figa_core.records import (
+    AdmittedPair,
     Decision,
     FinishReason,
     Message,
@@ -16,7 +17,7 @@ from figa_core.records import (
     Score,
     Split,
 )
-from figa_core.storage.admitted import AdmittedPair, AdmittedPairs
+from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.database import Database
 from figa_core.storage.evaluations import prompt_values
 from figa_core.storage.pairs import (

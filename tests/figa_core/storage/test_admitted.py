@@ -7,9 +7,9 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from figa_core.records import Decision, FinishReason, Message
+from figa_core.records import AdmittedPair, Decision, FinishReason, Message
 from figa_core.storage import admitted
-from figa_core.storage.admitted import AdmittedPair, AdmittedPairs, save_weighings
+from figa_core.storage.admitted import AdmittedPairs, save_weighings
 from figa_core.storage.database import Database
 
 

@@ -1,4 +1,4 @@
-"""Classes and scales by scheme, and weights from classes."""
+"""The classes and scales of each scheme, and the weights of each class."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from figa_core.weighting.schemes import (
     bag_of_words,
     counted_table,
     levenshtein,
+    response_weight_table,
+    revision_weight_table,
     reward_scaled,
     scheme_named,
-    token_weights,
 )
 
 K, I, S, D, E = (EditClass(value) for value in range(5))  # noqa: E741
@@ -24,32 +25,12 @@ ids = st.lists(st.integers(0, 6), max_size=15).map(tuple)
 weight = st.floats(0, 8, width=32)
 
 
-def test_weights_by_class() -> None:
-    response, revision = token_weights((K, S, D, E), (K, S, I, E), alpha=1.0, beta=0.5, gamma=0.1)
-    np.testing.assert_array_equal(response, np.array([0, -0.5, -0.5, 0], np.float32))
-    np.testing.assert_array_equal(revision, np.array([0.1, 1, 1, 1], np.float32))
-
-
-def test_weights_of_nothing_are_nothing() -> None:
-    response, revision = token_weights((), (), alpha=1.0, beta=0.5, gamma=0.1)
-    assert response.size == revision.size == 0
-
-
-@given(
-    st.lists(st.sampled_from([K, S, D, E])), st.lists(st.sampled_from([K, S, I, E])), weight, weight, weight
-)
-def test_weights_are_the_formula(
-    response: list[EditClass], revision: list[EditClass], alpha: float, beta: float, gamma: float
-) -> None:
-    """Paper eq. 6 and 7, token by token."""
-    found = token_weights(response, revision, alpha=alpha, beta=beta, gamma=gamma)
-    assert found[0].tolist() == [-beta if c in (S, D) else 0.0 for c in response]
-    assert found[1].tolist() == [gamma if c == K else alpha for c in revision]
-
-
-def test_the_end_of_turn_of_a_response_is_never_pushed_down_and_that_of_a_revision_is_learnt() -> None:
-    response, revision = token_weights((E,), (E,), alpha=1.0, beta=0.5, gamma=0.0)
-    assert (response.tolist(), revision.tolist()) == ([0.0], [1.0])
+@given(weight, weight, weight)
+def test_weights_are_the_formula(alpha: float, beta: float, gamma: float) -> None:
+    """Paper eq. 6 and 7: Ŷ has no inserted and Ỹ no deleted tokens."""
+    response, revision = response_weight_table(beta), revision_weight_table(alpha, gamma)
+    assert response[[K, S, D, E]].tolist() == [0.0, -beta, -beta, 0.0]
+    assert revision[[K, I, S, E]].tolist() == [gamma, alpha, alpha, alpha]
 
 
 def test_which_classes_enter_n_does_not_depend_on_the_weights() -> None:
@@ -58,8 +39,7 @@ def test_which_classes_enter_n_does_not_depend_on_the_weights() -> None:
 
 
 def test_tables_have_the_types_that_the_loader_multiplies_and_counts_with() -> None:
-    weights = token_weights((K, S), (K, S), alpha=1.0, beta=0.5, gamma=0.1)
-    assert {table.dtype for table in weights} == {np.dtype(np.float32)}
+    assert response_weight_table(0.5).dtype == revision_weight_table(1.0, 0.1).dtype == np.float32
     assert counted_table(revision=True).dtype == counted_table(revision=False).dtype == np.bool_
 
 

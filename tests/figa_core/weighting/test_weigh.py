@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from figa_core.chat.format import ChatFormat
-from figa_core.records import EditClass, FinishReason, Message, WeighedPair
+from figa_core.records import AdmittedPair, EditClass, FinishReason, Message, WeighedPair
 from figa_core.weighting.schemes import levenshtein, reward_scaled
-from figa_core.weighting.weigh import PairTexts, SkippedPair, restore_whitespace, weigh_pairs
+from figa_core.weighting.weigh import SkippedPair, weigh_pairs
 from tests.figa_core.chat.templates.styles import STYLES, Spaces, ids_of, plain_format, tokens
 from tests.figa_core.chat.templates.styles import chat_format as styled
 
@@ -44,6 +44,8 @@ def bytes_format(end: str, normalizer: normalizers.Normalizer | None = None) -> 
 def weigh(chat: ChatFormat, response: str, revision: str, **changes: Any) -> WeighedPair | SkippedPair:
     fields: dict[str, Any] = {
         "pair_id": "pair",
+        "response_id": "response",
+        "response_token_ids": chat.response_ids(response),
         "messages": (Message("user", "hi"),),
         "response_finish": FinishReason.STOP,
         "reference_text": None,
@@ -54,7 +56,7 @@ def weigh(chat: ChatFormat, response: str, revision: str, **changes: Any) -> Wei
     }
     fields |= {"response_text": response, "revision_text": revision} | changes
     scheme, max_length = fields.pop("scheme"), fields.pop("max_length")
-    return next(weigh_pairs(chat, [PairTexts(**fields)], scheme=scheme, max_length=max_length))
+    return next(weigh_pairs(chat, [AdmittedPair(**fields)], scheme=scheme, max_length=max_length))
 
 
 def weighed(chat: ChatFormat, response: str, revision: str, **changes: Any) -> WeighedPair:
@@ -78,14 +80,6 @@ def test_whitespace_that_the_reviser_stripped_is_no_edit(chat: ChatFormat) -> No
     pair = weighed(chat, "\n abc \n", "abx")
     assert pair.revision_classes == (K, K, K, K, S, K, K, E)
     assert isinstance(weigh(chat, " abc ", "abc"), SkippedPair)
-
-
-@pytest.mark.parametrize(
-    ("response", "revision", "restored"),
-    [(" a ", "b", " b "), ("a", " b\n", "b"), ("", " b ", "b"), ("  ", "b", "b"), ("a", "  ", "")],
-)
-def test_restored_whitespace(response: str, revision: str, restored: str) -> None:
-    assert restore_whitespace(response, revision) == restored
 
 
 def test_a_response_cut_by_generation_and_its_revision_have_no_end_of_turn(chat: ChatFormat) -> None:
@@ -203,7 +197,7 @@ def test_a_multi_byte_character_split_over_tokens_is_compared_by_token(chat: Cha
 def test_half_a_character_at_the_end_of_a_cut_response_is_no_edit(chat: ChatFormat) -> None:
     generated = chat.response_ids("abc🙂")[:-2]
     response = chat.decode(generated)
-    pair = weighed(chat, response, "axc", response_finish=FinishReason.LENGTH, generated_ids=generated)
+    pair = weighed(chat, response, "axc", response_finish=FinishReason.LENGTH, response_token_ids=generated)
     assert pair.response_classes == pair.revision_classes == (K, S, K)
     assert not pair.canonical
 
@@ -250,17 +244,18 @@ def test_generated_ids_other_than_the_texts_own_are_reported_and_not_compared() 
     other = ids_of(chat, "▁", "l", "a", "m", "p", "?")
     text = chat.decode(other)
     pairs = {
-        generated: weighed(chat, text, "any lamp?", generated_ids=generated)
-        for generated in (None, chat.response_ids(text), other)
+        generated: weighed(chat, text, "any lamp?", response_token_ids=generated)
+        for generated in (chat.response_ids(text), other)
     }
-    assert [pair.canonical for pair in pairs.values()] == [True, True, False]
+    assert [pair.canonical for pair in pairs.values()] == [True, False]
     assert len({pair.response_classes for pair in pairs.values()}) == 1
     assert pairs[other].response_ids == ids_of(chat, "▁lamp?", "</s>")
 
 
 def test_one_bad_pair_does_not_stop_the_others(chat: ChatFormat) -> None:
-    def texts(name: str, role: str) -> PairTexts:
-        return PairTexts(name, (Message(role, "hi"),), "abc", FinishReason.STOP, "abx", None, 0.0, 1.0)
+    def texts(name: str, role: str) -> AdmittedPair:
+        messages = (Message(role, "hi"),)
+        return AdmittedPair(name, "r", messages, "abc", FinishReason.STOP, (), "abx", None, 0.0, 1.0)
 
     pairs = [texts("first", "user"), texts("bad", "tool"), texts("last", "user")]
     results = list(weigh_pairs(chat, pairs, scheme=levenshtein, max_length=50))

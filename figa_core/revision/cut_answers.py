@@ -1,8 +1,8 @@
-"""Answers of servers that do not say how an answer ended: whether it is whole shows in the answer. Pure.
+"""Whether an answer is cut, for servers that do not report it. Pure.
 
-Many small servers send no `finish_reason`, or null, for whole answers as for cut ones. Such an answer counts
-as cut if it used up its tokens, if its JSON or its thoughts break off, or if the draft's last words are
-missing and it does not end as the draft does. It is then asked for again with more room, as any cut one.
+Many small servers send no `finish_reason`, or null, for whole and for cut answers. Such an answer counts as
+cut if it used up its tokens, if its JSON or its thoughts break off, or if the draft's last words are missing
+and it does not end as the draft does.
 """
 
 import unicodedata
@@ -13,16 +13,13 @@ from figa_core.llm.reply import Reply
 from figa_core.revision.thoughts import Answer
 from figa_core.revision.words import find_words, kept_words
 
-_TAIL_SHARE = 0.2  # of the draft's words, all missing at the end of an answer that was cut
-_WHOLE_FROM = 1.5  # times the draft's words, from which on an answer says something else than its end
+_TAIL_SHARE = 0.2  # of the draft's words, missing at the end of a cut answer
+_WHOLE_FROM = 1.5  # times the draft's words: a longer answer may end differently
 
 
 def is_cut(reply: Reply, answer: Answer, draft: str, max_tokens: int) -> bool:
-    """Whether `reply` does not say how it ended, and looks cut; `answer` was read of it.
-
-    `max_tokens` was its limit.
-    """
-    if reply.outcome is not CallOutcome.ANSWERED or read_finish(reply.finish_reason) is not End.UNSAID:
+    """Whether `reply` does not report its end and looks cut; `answer` is its text, `max_tokens` its limit."""
+    if reply.outcome is not CallOutcome.ANSWERED or read_finish(reply.finish_reason) is not End.UNSTATED:
         return False
     used_up = reply.completion_tokens is not None and reply.completion_tokens >= max_tokens
     return used_up or answer.cut or (answer.problem is None and breaks_off(draft, answer.text))
@@ -31,9 +28,7 @@ def is_cut(reply: Reply, answer: Answer, draft: str, max_tokens: int) -> bool:
 def breaks_off(draft: str, text: str) -> bool:
     """Whether `text` ends before the end of the draft that it revises."""
     draft_words, words = find_words(draft), find_words(text)
-    if not words or not draft_words:
-        return False
-    if words[-1].key == draft_words[-1].key:
+    if not words or not draft_words or words[-1].key == draft_words[-1].key:
         return False
     open_end = _is_ended(draft) and not _is_ended(text)
     if len(words) > _WHOLE_FROM * len(draft_words):

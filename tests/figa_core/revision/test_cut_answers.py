@@ -7,7 +7,7 @@ import pytest
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.reply import Reply
 from figa_core.revision.answer import read_answer
-from figa_core.revision.unsaid import breaks_off, is_cut
+from figa_core.revision.cut_answers import breaks_off, is_cut
 
 DRAFT = "Your parcel left the depot on Monday. It will arrives on Thursday, so please be at home."
 FIXED = DRAFT.replace("arrives", "arrive")
