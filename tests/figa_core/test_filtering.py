@@ -51,7 +51,7 @@ def test_the_reason_names_the_first_test_that_fails(
 
 
 @given(candidates, reward, reward, reward)
-def test_what_is_kept_passes_all_tests_and_every_row_gets_a_decision(
+def test_kept_rows_pass_all_tests_and_every_row_gets_a_decision(
     rows: list[Candidate], below: float, above: float, gap: float
 ) -> None:
     decisions = keep(rows, Thresholds(below, above, gap), lowest_only=False)
@@ -79,14 +79,14 @@ def test_lowest_only_keeps_the_lowest_scored_sample_of_each_prompt_that_passes(
     assert rows == before
 
 
-def test_a_quantile_is_taken_of_the_runs_own_scores() -> None:
+def test_a_quantile_is_taken_of_the_runs_scores() -> None:
     assert resolve_threshold("q0.5", [1.0, 2.0, 10.0]) == 2.0
     assert resolve_threshold("q0.25", [0.0, 1.0]) == 0.25
     assert resolve_threshold(3, [0.0]) == 3.0
     assert math.isnan(resolve_threshold("q0.5", []))
 
 
-def test_gaps_and_references_are_those_of_rows_that_have_a_reference() -> None:
+def test_gaps_and_references_come_from_rows_with_a_reference() -> None:
     rows = [Candidate("a", "p", 0.0, 4.0), Candidate("b", "q", 8.0, None)]
     assert resolve_thresholds("q1", "q0", "q1", rows) == Thresholds(8.0, 4.0, 4.0)
 
@@ -104,7 +104,7 @@ def test_reasons_are_ordered_by_frequency_and_then_by_name() -> None:
 
 
 @given(candidates)
-def test_a_quantile_lets_about_its_share_pass_and_leaves_the_rows_as_they_are(rows: list[Candidate]) -> None:
+def test_a_quantile_lets_about_its_share_pass_and_does_not_change_the_rows(rows: list[Candidate]) -> None:
     before = list(rows)
     thresholds = resolve_thresholds("q0.5", 0, 0, rows)
     below = sum(reward_of(c) < thresholds.response_reward_below for c in rows)
@@ -112,13 +112,13 @@ def test_a_quantile_lets_about_its_share_pass_and_leaves_the_rows_as_they_are(ro
     assert rows == before
 
 
-def test_without_references_a_quantile_of_them_leaves_the_first_test_alone() -> None:
+def test_without_references_their_quantiles_do_not_affect_the_first_test() -> None:
     rows = [Candidate("a", "p", 0.0, None), Candidate("b", "q", 2.0, None)]
     decisions = keep(rows, resolve_thresholds("q0.5", "q0.5", "q0.5", rows), lowest_only=False)
     assert {k: d.accepted for k, d in decisions.items()} == {"a": True, "b": False}
 
 
-def test_of_equally_low_samples_the_same_one_is_kept_in_whatever_order_they_come() -> None:
+def test_of_equally_low_samples_the_same_one_is_kept_in_any_order() -> None:
     rows = [Candidate("b", "p", 0.0, None), Candidate("a", "p", 0.0, None), Candidate("c", "p", 0.5, None)]
     for order in (rows, rows[::-1]):
         decisions = keep(order, DEFAULTS, lowest_only=True)
@@ -126,13 +126,13 @@ def test_of_equally_low_samples_the_same_one_is_kept_in_whatever_order_they_come
         assert "samples_kept" in decisions["b"].reason
 
 
-def test_a_sample_that_fails_does_not_stand_in_the_way_of_one_that_passes() -> None:
+def test_a_sample_that_fails_does_not_exclude_one_that_passes() -> None:
     rows = [Candidate("low", "p", -1.0, 1.0), Candidate("high", "p", 0.5, 9.0)]
     decisions = keep(rows, DEFAULTS, lowest_only=True)
     assert (decisions["low"].accepted, decisions["high"].accepted) == (False, True)
 
 
-def test_a_reward_that_is_no_number_is_never_kept_or_admitted() -> None:
+def test_a_row_with_a_nan_reward_is_never_kept_or_admitted() -> None:
     assert not decide(Candidate("r", "p", math.nan, 9.0), DEFAULTS).accepted
     assert not decide(Candidate("r", "p", 0.0, math.nan), DEFAULTS).accepted
     assert not admit(0.0, math.nan, 0.0).accepted
@@ -142,7 +142,7 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("odd", [NAN, INFINITE, -INFINITE, None])
-def test_a_reward_that_is_missing_or_no_number_decides_no_quantile_and_is_left_out_by_name(
+def test_a_missing_or_infinite_reward_changes_no_quantile_and_is_rejected_with_the_reason(
     odd: float | None,
 ) -> None:
     rows = [Candidate(f"r{i}", f"p{i}", float(i), 100.0 + 2 * i) for i in range(20)]
@@ -160,10 +160,10 @@ def test_a_reward_that_is_missing_or_no_number_decides_no_quantile_and_is_left_o
 
 
 @pytest.mark.parametrize("odd", [NAN, INFINITE, -INFINITE])
-def test_a_reference_whose_reward_is_no_number_is_no_reference_to_compare_with(odd: float) -> None:
+def test_a_row_whose_reference_has_no_finite_reward_is_rejected(odd: float) -> None:
     thresholds = Thresholds(1.0, 0.0, 0.0)
-    said = Decision(False, "no reward of the reference: the value is not a finite number")
-    assert decide(Candidate("r", "p", 0.0, odd), thresholds) == said
+    expected = Decision(False, "no reward of the reference: the value is not a finite number")
+    assert decide(Candidate("r", "p", 0.0, odd), thresholds) == expected
     failed = decide(Candidate("r", "p", 0.0, None, None, "refused"), thresholds)
     assert failed == Decision(False, "no reward of the reference: refused")
 

@@ -1,4 +1,4 @@
-"""Every recipe is pinned: a new setting with a default must change no id, or work is paid for twice."""
+"""Every recipe is pinned: if a new setting with a default changed an id, work would be paid for twice."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -125,13 +125,13 @@ def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
     assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
 
 
-def test_smaller_last_steps_are_another_training_and_the_default_is_the_id_of_before() -> None:
+def test_smaller_last_steps_change_the_id_and_the_default_does_not() -> None:
     recipe, fields = FIELDS["training"]
     assert recipe(**fields, smaller_last_steps=False) == GOLDEN["training"]
     assert recipe(**fields, smaller_last_steps=True) == "training-s256-7e80cbe8e6f3110ffda4d105ae4fbcaf"
 
 
-def test_messages_and_pairs_in_another_order_or_cut_elsewhere_have_another_id() -> None:
+def test_another_order_or_split_of_messages_and_pairs_changes_the_id() -> None:
     assert ids.prompt_id(MESSAGES[::-1]) != ids.prompt_id(MESSAGES)
     recipe, fields = FIELDS["shards"]
     for pairs in (fields["pairs"][::-1], ("revision-1revision-2",), ()):
@@ -149,7 +149,7 @@ def test_the_order_of_named_settings_does_not_count() -> None:
     assert recipe(**{**fields, "settings": one}) == recipe(**{**fields, "settings": other})
 
 
-def test_another_kind_or_recipe_is_another_id() -> None:
+def test_another_kind_or_recipe_changes_the_id() -> None:
     assert len({ids.content_id("a", 1, x=1), ids.content_id("b", 1, x=1), ids.content_id("a", 2, x=1)}) == 3
 
 
@@ -158,7 +158,7 @@ def test_a_number_that_is_not_finite_has_no_id() -> None:
         ids.content_id("a", 1, x=float("nan"))
 
 
-def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert ids.file_fingerprint(tmp_path / "a") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -171,7 +171,7 @@ def test_ids_name_their_kind_and_algorithm() -> None:
         assert len(golden.rpartition("-")[2]) == 32
 
 
-def test_a_revision_without_a_temperature_is_another_one():
+def test_a_revision_without_a_temperature_has_another_id():
     fields = {"response": "r", "reference": None, "template": "t", "model": "m", "max_tokens": 8}
     none = ids.revision_id(**fields, temperature=None)  # type: ignore[arg-type]
     assert none != ids.revision_id(**fields, temperature=0.0)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-"""A misbehaving server, and rows to revise: a revision is the question that these tests ask."""
+"""A misbehaving server, and journals of its answers: these tests ask for revisions."""
 
-from tests.figa_core.llm.fixtures import draft, make_rows, revised, run, runner, server
+from tests.figa_core.llm.fixtures import run, runner, server
 
-__all__ = ["draft", "make_rows", "revised", "run", "runner", "server"]
+__all__ = ["run", "runner", "server"]

@@ -1,4 +1,4 @@
-"""A server that speaks chat completions as badly as it is told to, at the level of bytes on a socket."""
+"""A chat completions server that misbehaves as a script tells it, down to the bytes on the socket."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ REVISED = "Hello Ann, your red lamp will arrive in Rome in three days."
 
 @dataclass
 class Reaction:
-    """What the server does with one request; `sent_bytes` cuts the body short and resets the connection."""
+    """The response to one request; `sent_bytes` cuts its body short and resets the connection."""
 
     status: int = 200
     body: bytes = b""
@@ -68,7 +68,7 @@ class MisbehavingServer:
         return reaction
 
     def in_turn(self, *reactions: Reaction) -> None:
-        """React so to the first requests, and properly to all others."""
+        """React like this to the first requests, and answer all others properly."""
         self.script = lambda number, _: (
             reactions[number] if number < len(reactions) else self.completion(REVISED)
         )
@@ -112,7 +112,7 @@ class MisbehavingServer:
 
 @asynccontextmanager
 async def misbehaving_server() -> AsyncIterator[MisbehavingServer]:
-    """One on a free port of this machine."""
+    """A server on a free port of this machine."""
     server = MisbehavingServer()
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"

@@ -1,6 +1,5 @@
 # ruff: noqa: E501
-# ruff: noqa: E501
-"""Bodies of errors as providers and proxies send them, by what they mean; (status, body) each."""
+"""Bodies of errors from providers and proxies, by their meaning: (status, body)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whole revisions of rows through a journal, and what came of them: for tests."""
+"""Revisions of rows through a journal, and their results: for tests."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -18,6 +18,7 @@ from figa_core.records import Message, Revision, RevisionStatus
 from figa_core.revision.prompt import RESPONSE_FORMAT
 from figa_core.revision.reviser import LLMReviser
 from figa_core.revision.settings import ReviserSettings
+from tests.figa_core.llm import misbehaving
 
 KEY = "sk-this-must-never-be-seen-anywhere"
 DRAFT = "Hello Ann, your blue lamp number {} will arrive in Rome in three days."
@@ -29,7 +30,7 @@ _FAST = {"requests_per_minute": 600_000, "tokens_per_minute": 1e9, "drain_s": 3}
 async def open_reviser(
     url: str, journal: AnswerJournal, *, budget: Budget | None = None, **changes: Any
 ) -> AsyncIterator[LLMReviser]:
-    """A reviser at `url`; `changes` are of the endpoint's, the asker's, and the decoding's settings."""
+    """A reviser at `url`; `changes` to the settings of the endpoint, the asker and the decoding."""
     on_note = changes.pop("on_note", lambda _: None)
     model, timeout_s = changes.pop("model", "m"), changes.pop("timeout_s", 60)
     decoding = Decoding(**{name: changes.pop(name, value) for name, value in _DECODING.items()})
@@ -40,7 +41,7 @@ async def open_reviser(
 
 
 def revision_in(record: CallRecord) -> Revision | None:
-    """The final state that a record of the journal holds."""
+    """The final state in a record of the journal."""
     return None if isinstance(record, CallSent) or record.value is None else Revision.of(record.value)
 
 
@@ -53,8 +54,13 @@ def calls_in_flight(records: Iterable[CallRecord]) -> set[str]:
     return sent - answered
 
 
+def make_rows(count: int, draft: str = misbehaving.DRAFT) -> list[RevisionRequest]:
+    question = (Message("user", "Where is my lamp?"),)
+    return [RevisionRequest(f"rev-{i}", f"res-{i}", question, draft, None) for i in range(count)]
+
+
 class Runner:
-    """One journal, and revisions through it."""
+    """Revisions through one journal."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path, self.url = path, url
@@ -79,7 +85,7 @@ class Runner:
         return [record for record in self.records() if isinstance(record, CallAnswered)]
 
     def revisions(self) -> list[Revision]:
-        """Those that calls settled."""
+        """The revisions that calls settled."""
         return [revision for answer in self.answers() if (revision := revision_in(answer))]
 
     def outcomes(self) -> list[CallOutcome]:
@@ -87,7 +93,7 @@ class Runner:
 
 
 class Asked:
-    """What came of one run over all its rows."""
+    """The result of one run over all its rows."""
 
     def __init__(self) -> None:
         self.revisions: dict[str, Revision] = {}
@@ -99,30 +105,13 @@ class Asked:
 
     @property
     def written_off(self) -> list[Revision]:
-        """Rows that nobody will ask for again, and that have no answer."""
-        ends = (RevisionStatus.REFUSED, RevisionStatus.REJECTED)
-        return [
-            revision
-            for revision in self.revisions.values()
-            if revision.status in ends
-            or (revision.status is RevisionStatus.FAILED and not revision.retryable)
-        ]
+        """Rows without an answer that no later run asks for."""
+        ends = (RevisionStatus.REFUSED, RevisionStatus.REJECTED, RevisionStatus.FAILED)
+        return [r for r in self.revisions.values() if r.status in ends and not r.retryable]
 
 
-class Run:
-    """A journal, and one revision of numbered rows through it."""
-
-    def __init__(self, path: Path, url: str) -> None:
-        self.path, self.url = path, url
-
-    @asynccontextmanager
-    async def reviser(self, asked: Asked, **changes: Any) -> AsyncIterator[LLMReviser]:
-        usual = {"backoff_s": 0.002, "on_note": asked.notes.append}
-        async with (
-            AnswerJournal(self.path, linger_s=0.001) as journal,
-            open_reviser(self.url, journal, **{**usual, **changes}) as reviser,
-        ):
-            yield reviser
+class Run(Runner):
+    """Revisions of numbered rows through one journal."""
 
     async def ask(self, rows: int, **changes: Any) -> Asked:
         asked = Asked()
@@ -132,10 +121,11 @@ class Run:
             )
             for i in range(rows)
         ]
-        async with self.reviser(asked, **changes) as reviser:
+        usual = {"timeout_s": 60, "backoff_s": 0.002, "on_note": asked.notes.append}
+        async with self.reviser(**{**usual, **changes}) as reviser:
             await collect(reviser, requests, asked)
         stored: dict[str, Revision] = {}
-        for record, _ in read(self.path):
+        for record in self.records():
             if revision := revision_in(record):
                 stored[revision.revision_id] = revision
         assert stored == asked.revisions, "what is yielded is what is journalled"
@@ -152,7 +142,7 @@ async def collect(reviser: LLMReviser, requests: list[RevisionRequest], asked: A
 
 
 def number_of(request: Any) -> int:
-    """Which row a request is about."""
+    """The number of the row that a request is about."""
     return int(request.draft.split("number ")[1].split()[0])
 
 
@@ -161,5 +151,5 @@ def revised(server: Any, request: Any, **extra: Any) -> Any:
 
 
 def refusing(server: Any, refuses: Callable[[int, Any], Any]) -> None:
-    """Answer every request but those for which `refuses(number, request)` has a reaction."""
+    """Answer every request except those for which `refuses(number, request)` returns a reaction."""
     server.script = lambda number, request: refuses(number, request) or revised(server, request)

@@ -1,4 +1,4 @@
-"""Bodies of errors about a setting of the request; (status, body) and what they name."""
+"""Bodies of errors about a setting of the request: (status, body, setting, value_refused)."""
 
 from tests.figa_core.llm.provider_errors import PYDANTIC, anthropic, openai
 

@@ -1,18 +1,15 @@
-"""What is asked again, with what, and how often."""
+"""Which questions are asked again, how often, and how."""
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from figa_core.llm.calls import CallOutcome
-from figa_core.ports import RevisionRequest
 from figa_core.records import RevisionStatus
-from tests.figa_core.llm.runs import Runner
-
-Rows = Callable[..., list[RevisionRequest]]
+from tests.figa_core.llm.misbehaving import REVISED
+from tests.figa_core.llm.runs import Runner, make_rows
 
 
 @pytest.mark.parametrize(
@@ -29,7 +26,7 @@ Rows = Callable[..., list[RevisionRequest]]
         (lambda s: s.completion("x", delay_s=1.6), CallOutcome.TIMEOUT),
     ],
 )
-async def test_a_passing_fault_is_tried_again(server, runner: Runner, make_rows: Rows, fault, outcome):
+async def test_a_temporary_error_is_retried(server, runner: Runner, fault, outcome):
     server.in_turn(fault(server), fault(server))
     (revision,) = await runner.revise(make_rows(1), timeout_s=1.0)
     assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 3)
@@ -37,9 +34,7 @@ async def test_a_passing_fault_is_tried_again(server, runner: Runner, make_rows:
     assert [a.attempt for a in runner.answers()] == [1, 2, 3]
 
 
-async def test_a_row_whose_attempts_are_used_up_fails_and_may_be_retried(
-    server, runner: Runner, make_rows: Rows
-):
+async def test_a_row_whose_attempts_are_used_up_fails_and_may_be_retried(server, runner: Runner):
     server.script = lambda number, request: server.error(500, "the cat sat on the server")
     (revision,) = await runner.revise(make_rows(1), max_attempts=3)
     assert (revision.status, revision.retryable, revision.attempts) == (RevisionStatus.FAILED, True, 3)
@@ -49,9 +44,7 @@ async def test_a_row_whose_attempts_are_used_up_fails_and_may_be_retried(
     assert len(server.received) == 3
 
 
-async def test_a_429_uses_up_no_attempt_and_its_retry_after_is_obeyed(
-    server, runner: Runner, make_rows: Rows
-):
+async def test_a_429_uses_up_no_attempt_and_its_retry_after_is_obeyed(server, runner: Runner):
     limited = [server.error(429, headers={"retry-after-ms": "200"}) for _ in range(6)]
     server.in_turn(*limited)
     (revision,) = await runner.revise(make_rows(1), max_attempts=2)
@@ -61,7 +54,7 @@ async def test_a_429_uses_up_no_attempt_and_its_retry_after_is_obeyed(
     assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(times))
 
 
-async def test_one_429_holds_back_all_rows(server, runner: Runner, make_rows: Rows):
+async def test_one_429_holds_back_all_rows(server, runner: Runner):
     server.in_turn(server.error(429, headers={"retry-after": "1"}))
     await runner.revise(make_rows(30), max_concurrency=1)
     assert server.received[1].at - server.received[0].at >= 0.99
@@ -83,8 +76,8 @@ async def test_one_429_holds_back_all_rows(server, runner: Runner, make_rows: Ro
         (lambda s: s.completion(None), RevisionStatus.REJECTED, "empty"),
     ],
 )
-async def test_an_end_of_one_row_is_final_and_stops_no_other(
-    server, runner: Runner, make_rows: Rows, fault, status, reason
+async def test_a_final_result_for_one_row_does_not_stop_the_others(
+    server, runner: Runner, fault, status, reason
 ):
     server.in_turn(fault(server))
     revisions = await runner.revise(make_rows(3), max_concurrency=1, asked_again_max=0)
@@ -95,10 +88,8 @@ async def test_an_end_of_one_row_is_final_and_stops_no_other(
     assert len(server.received) == 3
 
 
-async def test_a_server_that_is_started_anew_costs_the_rows_at_most_one_attempt(
-    server, runner: Runner, make_rows: Rows, revised
-):
-    server.script = lambda number, request: server.completion(revised, delay_s=0.02)
+async def test_a_restarted_server_costs_each_row_at_most_one_attempt(server, runner: Runner):
+    server.script = lambda number, request: server.completion(REVISED, delay_s=0.02)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     task = asyncio.create_task(
@@ -119,9 +110,7 @@ async def test_a_server_that_is_started_anew_costs_the_rows_at_most_one_attempt(
     assert max(r.attempts for r in revisions) <= 2
 
 
-async def test_an_answer_cut_by_length_is_asked_for_once_more_with_more_tokens(
-    server, runner: Runner, make_rows: Rows
-):
+async def test_an_answer_cut_by_length_is_asked_for_once_more_with_more_tokens(server, runner: Runner):
     server.in_turn(server.completion("Hello", "length"))
     (revision,) = await runner.revise(make_rows(1), max_tokens=10)
     assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 2)
@@ -135,33 +124,21 @@ async def test_an_answer_cut_by_length_is_asked_for_once_more_with_more_tokens(
     assert len(server.received) == 2
 
 
-@pytest.mark.parametrize("finish_reason", ["length", "model_length", "max_tokens", "MAX_TOKENS"])
-async def test_an_answer_that_was_cut_is_asked_for_with_more_room_whatever_that_is_called(
-    server, runner: Runner, make_rows: Rows, revised, finish_reason
+@pytest.mark.parametrize("finish_reason", ["length", "model_length", "max_tokens", "MAX_TOKENS", None])
+async def test_a_cut_answer_is_asked_for_with_more_tokens_by_any_finish_reason_or_none(
+    server, runner: Runner, finish_reason: str | None
 ):
-    server.in_turn(server.completion(revised, finish_reason))
+    server.in_turn(server.completion(REVISED if finish_reason else REVISED[:30], finish_reason))
     (revision,) = await runner.revise(make_rows(1), max_tokens=100)
-    assert (revision.status, revision.attempts) == (RevisionStatus.SUCCEEDED, 2)
+    assert (revision.status, revision.text, revision.attempts) == (RevisionStatus.SUCCEEDED, REVISED, 2)
     assert [request.body["max_tokens"] for request in server.received] == [100, 200]
     assert runner.outcomes() == [CallOutcome.CUT_BY_LENGTH, CallOutcome.ANSWERED]
 
 
-async def test_an_answer_cut_without_a_word_is_asked_for_with_more_room(
-    server, runner: Runner, make_rows: Rows, revised
-):
-    server.in_turn(server.completion(revised[:30], None))
-    (revision,) = await runner.revise(make_rows(1), max_tokens=100)
-    assert (revision.status, revision.text, revision.attempts) == (RevisionStatus.SUCCEEDED, revised, 2)
-    assert [request.body["max_tokens"] for request in server.received] == [100, 200]
-    assert runner.outcomes() == [CallOutcome.CUT_BY_LENGTH, CallOutcome.ANSWERED]
-
-
-async def test_an_unfit_answer_is_asked_for_again_with_the_reason(
-    server, runner: Runner, make_rows: Rows, revised
-):
-    server.in_turn(server.completion(f"Sure, here is the revised response: {revised}"))
+async def test_an_unfit_answer_is_asked_for_again_with_the_reason(server, runner: Runner):
+    server.in_turn(server.completion(f"Sure, here is the revised response: {REVISED}"))
     (revision,) = await runner.revise(make_rows(1))
-    assert (revision.status, revision.text, revision.attempts) == (RevisionStatus.SUCCEEDED, revised, 2)
+    assert (revision.status, revision.text, revision.attempts) == (RevisionStatus.SUCCEEDED, REVISED, 2)
     first, second = (request.body["messages"] for request in server.received)
     assert second[: len(first)] == first
     assert [message["role"] for message in second[len(first) :]] == ["assistant", "user"]
@@ -169,10 +146,8 @@ async def test_an_unfit_answer_is_asked_for_again_with_the_reason(
     assert "preamble" in (runner.answers()[0].message or "")
 
 
-async def test_an_answer_that_stays_unfit_is_rejected_with_the_reason(
-    server, runner: Runner, make_rows: Rows, revised
-):
-    server.script = lambda *_: server.completion(f"Sure, here is the revised response: {revised}")
+async def test_an_answer_that_stays_unfit_is_rejected_with_the_reason(server, runner: Runner):
+    server.script = lambda *_: server.completion(f"Sure, here is the revised response: {REVISED}")
     (revision,) = await runner.revise(make_rows(1), asked_again_max=2)
     assert revision.status is RevisionStatus.REJECTED
     assert "preamble" in (revision.reason or "")

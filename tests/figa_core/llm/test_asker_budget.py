@@ -1,19 +1,14 @@
-"""What calls cost, and where the budget ends them."""
-
-from collections.abc import Callable
+"""The cost of calls, and the end of the budget."""
 
 import pytest
 
 from figa_core.errors import BudgetReachedError
 from figa_core.llm.budget import Budget, Price
 from figa_core.llm.calls import CallSent
-from figa_core.ports import RevisionRequest
 from figa_core.records import Revision
 from figa_core.revision.reviser import LLMReviser
-from tests.figa_core.llm.runs import Runner
-
-Rows = Callable[..., list[RevisionRequest]]
-
+from tests.figa_core.llm.misbehaving import REVISED
+from tests.figa_core.llm.runs import Runner, make_rows
 
 PRICE = Price(usd_per_million_prompt_tokens=100.0, usd_per_million_completion_tokens=1000.0)
 
@@ -21,10 +16,8 @@ PRICE = Price(usd_per_million_prompt_tokens=100.0, usd_per_million_completion_to
 EACH = 100 * 100e-6 + 20 * 1000e-6  # the usage that the misbehaving server states
 
 
-async def test_every_call_is_journalled_with_what_was_reserved_and_what_it_cost(
-    server, runner: Runner, make_rows: Rows, revised
-):
-    server.in_turn(server.error(500), server.completion(revised, usage=None))
+async def test_every_call_is_journalled_with_what_was_reserved_and_what_it_cost(server, runner: Runner):
+    server.in_turn(server.error(500), server.completion(REVISED, usage=None))
     await runner.revise(make_rows(3), price=PRICE, max_concurrency=1)
     sent = [record for record in runner.records() if isinstance(record, CallSent)]
     assert [answer.cost_usd for answer in runner.answers()] == [
@@ -36,9 +29,7 @@ async def test_every_call_is_journalled_with_what_was_reserved_and_what_it_cost(
     assert all(call.reserved_usd is not None and call.reserved_usd > EACH for call in sent)
 
 
-async def test_at_the_end_of_the_budget_no_more_is_sent_and_no_answer_is_lost(
-    server, runner: Runner, make_rows: Rows
-):
+async def test_at_the_end_of_the_budget_no_more_is_sent_and_no_answer_is_lost(server, runner: Runner):
     cap = 3.0
     settled: list[Revision] = []
 

@@ -1,9 +1,8 @@
-"""What refuses every row ends the run."""
+"""Errors that concern every row end the run."""
 
 import logging
 import socket
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,13 +10,10 @@ import pytest
 from figa_core.errors import LLMError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.health import Patience
-from figa_core.ports import RevisionRequest
-from tests.figa_core.llm.runs import KEY, Runner
-
-Rows = Callable[..., list[RevisionRequest]]
+from tests.figa_core.llm.runs import KEY, Runner, make_rows
 
 
-async def test_endless_429s_end_the_run(server, runner: Runner, make_rows: Rows):
+async def test_endless_429s_end_the_run(server, runner: Runner):
     server.script = lambda number, request: server.error(429, "daily limit", headers={"retry-after": "40000"})
     with pytest.raises(LLMError, match=r"requests_per_minute.*stay pending"):
         await runner.revise(make_rows(3))
@@ -36,8 +32,8 @@ async def test_endless_429s_end_the_run(server, runner: Runner, make_rows: Rows)
         ),
     ],
 )
-async def test_what_refuses_every_row_ends_the_run_at_the_first(
-    server, runner: Runner, make_rows: Rows, caplog: pytest.LogCaptureFixture, fault, advice
+async def test_an_error_that_concerns_every_row_ends_the_run_at_the_first_row(
+    server, runner: Runner, caplog: pytest.LogCaptureFixture, fault, advice
 ):
     caplog.set_level(logging.DEBUG)
     server.script = lambda number, request: fault(server)
@@ -53,9 +49,7 @@ async def test_what_refuses_every_row_ends_the_run_at_the_first(
     assert KEY not in shown
 
 
-async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
-    runner: Runner, make_rows: Rows, server
-):
+async def test_a_server_that_is_down_ends_the_run_after_a_few_attempts(runner: Runner, server):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
@@ -66,16 +60,14 @@ async def test_a_server_that_is_not_there_ends_the_run_after_few_attempts(
     assert runner.revisions() == []
 
 
-async def test_a_server_that_only_talks_nonsense_ends_the_run(server, runner: Runner, make_rows: Rows):
+async def test_a_server_that_only_sends_malformed_answers_ends_the_run(server, runner: Runner):
     server.script = lambda number, request: replace(server.completion("x"), body=b"hello")
     with pytest.raises(LLMError, match="no usable answer"):
         await runner.revise(make_rows(1000), patience=Patience(useless_calls=5), max_concurrency=2)
     assert len(server.received) < 20
 
 
-async def test_a_server_that_refuses_the_first_rows_all_alike_ends_the_run(
-    server, runner: Runner, make_rows: Rows
-):
+async def test_a_server_that_refuses_the_first_rows_alike_ends_the_run(server, runner: Runner):
     server.script = lambda number, request: server.error(400, "unknown field: messages")
     with pytest.raises(LLMError, match="unknown field: messages"):
         await runner.revise(make_rows(1000), max_concurrency=2)

@@ -1,4 +1,4 @@
-"""What a reply makes of its question."""
+"""What a reply means for its question."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,18 +46,18 @@ def end(of: Asking[str], reply: Reply | CallOutcome, **changes: Any) -> CallEnd[
 
 
 @pytest.mark.parametrize("outcome", [C.ANSWERED, C.CUT_BY_LENGTH])
-def test_an_answer_that_is_fit_is_settled_though_it_was_cut(outcome: CallOutcome):
+def test_a_fit_answer_is_settled_even_if_it_was_cut(outcome: CallOutcome):
     found = end(asking(Settled("fit")), outcome)
     assert found == CallEnd(Step.SETTLE, Reply(outcome), "fit")
 
 
-def test_an_answer_that_breaks_off_is_recorded_as_cut_and_asked_for_with_more_room_once():
+def test_an_answer_that_breaks_off_is_recorded_as_cut_and_asked_for_with_more_tokens_once():
     reply = Reply(C.ANSWERED, "note", "It is", prompt_tokens=5, completion_tokens=7)
     cut = replace(reply, outcome=C.CUT_BY_LENGTH, finish_reason="length")
     assert end(asking(Cut("part")), reply) == CallEnd(Step.RETRY_LONGER, cut)
     assert end(asking(Cut("part"), lengthened=True), reply) == CallEnd(Step.SETTLE, cut, "part")
-    said = replace(cut, finish_reason="model_length")
-    assert end(asking(Cut("part"), attempt=3), said) == CallEnd(Step.SETTLE, said, "part")
+    stated = replace(cut, finish_reason="model_length")
+    assert end(asking(Cut("part"), attempt=3), stated) == CallEnd(Step.SETTLE, stated, "part")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_unfit_answer_is_asked_for_again_while_tries_are_left(
     assert found == (CallEnd(Step.ASK_AGAIN, reply, again=UNFIT) if again else settled)
 
 
-def test_what_is_asked_next_changes_as_the_call_demands():
+def test_the_next_request_changes_as_the_last_call_demands():
     first = asking()
     first.prepare_next(CallEnd(Step.ASK_AGAIN, Reply(C.ANSWERED), again=UNFIT))
     assert first.messages == [*OBJECTION]
@@ -95,7 +95,7 @@ def test_what_is_asked_next_changes_as_the_call_demands():
     assert (first.attempt, first.max_tokens) == (4, 14)
 
 
-def test_a_question_without_an_answer_is_settled_by_what_its_reader_makes_of_that():
+def test_a_question_without_an_answer_gets_its_value_from_the_reader():
     why = NoAnswer(Ending.FAILED, "3 attempts, the last one timeout: None", 3, retryable=True)
     found = end(asking(attempt=3), C.TIMEOUT)
     assert found == CallEnd(Step.SETTLE, Reply(C.TIMEOUT), f"failed: {why.reason}", no_answer=why)
@@ -107,7 +107,7 @@ def test_a_refusal_in_doubt_has_no_value_yet():
     assert end(asking(), reply) == CallEnd(Step.DOUBT, reply, no_answer=why)
 
 
-def test_json_that_nobody_asked_for_is_no_setting_to_leave_out():
+def test_an_error_about_json_that_was_not_asked_for_adapts_nothing():
     reply = Reply(C.UNSUPPORTED_SETTING, "no", setting="response_format")
     assert end(asking(), reply).reply.outcome is C.BAD_REQUEST
     assert end(asking(), reply, asked={"response_format": {}}).step is Step.RETRY_ADAPTED

@@ -1,4 +1,4 @@
-"""What follows from one reply."""
+"""The policy after each kind of reply."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_every_outcome_has_its_step():
         assert step(outcome) is (expected or of_its_own[outcome])
 
 
-def test_attempts_are_used_up_by_the_last_one():
+def test_a_retry_after_the_last_attempt_settles_the_question():
     for outcome in RETRIED | {C.CUT_BY_LENGTH}:
         assert step(outcome) is not Step.SETTLE
         assert step(outcome, used_up=True) is Step.SETTLE
@@ -47,29 +47,29 @@ def test_attempts_are_used_up_by_the_last_one():
         assert step(outcome, used_up=True) is step(outcome)
 
 
-def test_a_row_is_given_more_room_once():
+def test_a_question_gets_more_tokens_once():
     assert step(C.CUT_BY_LENGTH, lengthened=True) is Step.SETTLE
     assert step(C.TIMEOUT, lengthened=True) is Step.RETRY
 
 
-def test_an_address_that_has_answered_before_is_asked_again():
+def test_an_address_that_has_answered_before_is_retried():
     assert step(C.WRONG_ADDRESS, served=False) is Step.END_RUN
     assert step(C.WRONG_ADDRESS, served=True) is Step.RETRY
     assert step(C.TIMEOUT, served=False) is Step.RETRY
 
 
-def test_a_filters_refusal_is_in_doubt_and_the_models_own_is_not():
+def test_a_filters_refusal_is_in_doubt_and_the_models_is_not():
     assert step(Reply(C.REFUSED, status=400)) is Step.DOUBT
     assert step(Reply(C.REFUSED)) is Step.SETTLE
     assert step(Reply(C.ANSWERED, status=400)) is Step.SETTLE
 
 
-def test_while_an_endpoint_is_busy_a_row_waits_without_using_up_attempts():
+def test_while_an_endpoint_is_busy_a_question_waits_without_using_up_attempts():
     assert step(C.SERVER_ERROR, busy=True, used_up=True) is Step.WAIT
 
 
 @pytest.mark.parametrize("altered", ["lengthened", "asked_again"])
-def test_a_refusal_of_a_length_that_only_one_row_asked_for_settles_that_row(altered: str):
+def test_a_refusal_of_a_length_that_only_one_question_asked_for_settles_that_question(altered: str):
     refused = Reply(C.UNSUPPORTED_SETTING, setting="max_tokens")
     assert step(refused, **{altered: True}) is Step.SETTLE
     assert step(refused) is Step.END_RUN
@@ -93,11 +93,11 @@ def test_a_refusal_of_a_length_that_only_one_row_asked_for_settles_that_row(alte
         (Reply(C.SERVER_ERROR, "no", setting="max_tokens"), False),
     ],
 )
-def test_what_a_refusal_about_length_is(reply: Reply, expected: bool):
+def test_refusals_about_length_are_recognised(reply: Reply, expected: bool):
     assert about_length(reply) is expected
 
 
-def test_a_refusal_is_put_down_to_the_row_only_where_it_names_the_row():
+def test_a_refusal_is_blamed_on_the_row_only_if_it_names_the_row():
     blames = {C.REFUSED: Blame.ROW, C.CONTEXT_TOO_LONG: Blame.ROW, C.BAD_REQUEST: Blame.UNKNOWN}
     for outcome in CallOutcome:
         assert blame(Reply(outcome)) is blames.get(outcome, Blame.SERVER)
@@ -109,11 +109,11 @@ def test_pauses_double_up_to_a_limit_and_half_of_each_is_spread():
     assert backoff_s(2, 0.5, first_s=3.0) == 4.5
 
 
-def test_the_end_of_a_run_says_where_why_and_what_to_do():
+def test_the_message_that_ends_a_run_has_the_place_the_cause_and_the_remedy():
     for outcome in {*ENDING, C.WRONG_ADDRESS}:
-        said = run_ending_message(Reply(outcome, "why"), url="http://x/v1", model="m", section="grading")
-        assert said.startswith(f"http://x/v1, model 'm': why ({outcome}). ")
-        assert "grading." in said or "account" in said or "section" in said
+        message = run_ending_message(Reply(outcome, "why"), url="http://x/v1", model="m", section="grading")
+        assert message.startswith(f"http://x/v1, model 'm': why ({outcome}). ")
+        assert "grading." in message or "account" in message or "section" in message
     hot, other = (
         run_ending_message(
             Reply(C.UNSUPPORTED_SETTING, "why", setting=setting), url="u", model="m", section="grading"
@@ -127,14 +127,14 @@ def test_the_end_of_a_run_says_where_why_and_what_to_do():
     )
 
 
-def test_a_refused_question_says_why():
+def test_a_refused_question_has_a_reason():
     why = no_answer(Reply(C.REFUSED, "HTTP 400: flagged", status=400), attempt=2)
     assert why == NoAnswer(Ending.REFUSED, "HTTP 400: flagged", 2)
     assert no_answer(Reply(C.REFUSED), attempt=1).reason == "content filter"
 
 
 @pytest.mark.parametrize("outcome", sorted(set(CallOutcome) - {C.ANSWERED, C.CUT_BY_LENGTH, C.REFUSED}))
-def test_a_question_that_failed_may_be_asked_again_where_another_time_may_help(outcome: CallOutcome):
+def test_a_failed_question_is_retryable_if_a_later_run_may_succeed(outcome: CallOutcome):
     first, second = (no_answer(Reply(outcome, "why"), attempt=attempt) for attempt in (1, 2))
     retryable = outcome in RETRIED | {C.BAD_REQUEST}
     assert first == NoAnswer(Ending.FAILED, f"{outcome}: why", 1, retryable)
@@ -142,7 +142,7 @@ def test_a_question_that_failed_may_be_asked_again_where_another_time_may_help(o
     assert second == NoAnswer(Ending.FAILED, reason, 2, retryable)
 
 
-def test_of_a_request_altered_for_an_unfit_answer_and_refused_that_answer_decides():
+def test_an_unfit_answer_decides_if_the_request_altered_for_it_is_refused():
     refused = Reply(C.CONTEXT_TOO_LONG, "HTTP 400: too long")
     reason = "it is odd; asked for another answer, the endpoint refused: HTTP 400: too long"
     assert no_answer(refused, attempt=2, unfit="it is odd") == NoAnswer(Ending.UNFIT, reason, 2)

@@ -1,4 +1,4 @@
-"""What a reply changes for other calls; what stays open where an endpoint refuses every row."""
+"""What a reply means for other calls, and which rows stay open if an endpoint refuses every row."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from figa_core.llm.reply import Reply
 from figa_core.llm.settings import AskerSettings
 from figa_core.records import RevisionStatus
 from tests.figa_core.llm.runs import Run, number_of, refusing
-from tests.figa_core.llm.test_grader import question, said
+from tests.figa_core.llm.test_grader import answer, question
 from tests.figa_core.llm.virtual import now, on_fast_clock
 
 
@@ -23,7 +23,7 @@ from tests.figa_core.llm.virtual import now, on_fast_clock
     ("status", "message", "settled"),
     [(413, "too large", RevisionStatus.FAILED), (403, "flagged", RevisionStatus.REFUSED)],
 )
-async def test_rows_refused_alike_by_an_endpoint_that_never_answered_stay_open_from_some_number_on(
+async def test_several_rows_refused_alike_stay_open_if_the_endpoint_never_answered(
     server: Any, run: Run, rows: int, status: int, message: str, settled: RevisionStatus
 ):
     refusing(server, lambda *_: server.error(status, message))
@@ -38,14 +38,14 @@ async def test_rows_refused_alike_by_an_endpoint_that_never_answered_stay_open_f
         assert revision.attempts == 1
 
 
-async def test_an_answer_shows_that_such_refusals_are_the_rows_own(server: Any, run: Run):
+async def test_an_answer_shows_that_the_rows_are_the_cause_of_such_refusals(server: Any, run: Run):
     refusing(server, lambda _, request: server.error(413) if number_of(request) != 4 else None)
     asked = await run.ask(8, max_concurrency=1)
     assert asked.count(RevisionStatus.SUCCEEDED) == 1
     assert len(asked.written_off) == 7
 
 
-async def test_of_refusals_in_different_words_only_those_of_several_rows_stay_open(server: Any, run: Run):
+async def test_only_rows_refused_in_the_same_words_stay_open(server: Any, run: Run):
     def words(_: int, request: Any) -> Any:
         return server.error(413, "one of a kind" if number_of(request) == 3 else "too large")
 
@@ -56,7 +56,7 @@ async def test_of_refusals_in_different_words_only_those_of_several_rows_stay_op
 
 
 class _Timed:
-    """A transport that answers by the text asked about, and knows when it was asked about each."""
+    """A transport that answers by the text asked about, and records when it was asked."""
 
     url, model = "recorded", "recorded"
 
@@ -87,11 +87,11 @@ def ask_all(path: Path, transport: _Timed, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("used", "waits"), [(20, (0, 2)), (10_000, (9, 12))])
-def test_a_call_that_used_more_tokens_than_was_thought_is_made_up_for_before_the_next(
+def test_tokens_used_beyond_the_estimate_delay_the_next_call(
     tmp_path: Path, used: int, waits: tuple[float, float]
 ):
     expensive = Reply(CallOutcome.ANSWERED, None, "grade: 1", "stop", prompt_tokens=used, completion_tokens=1)
-    transport = _Timed(first=expensive, second=said("grade: 2"))
+    transport = _Timed(first=expensive, second=answer("grade: 2"))
     # 1,000 tokens a second.
     ask_all(tmp_path / "journal.jsonl", transport, tokens_per_minute=60_000, max_concurrency=1)
     [first], [second] = transport.asked.values()
@@ -99,11 +99,11 @@ def test_a_call_that_used_more_tokens_than_was_thought_is_made_up_for_before_the
 
 
 @pytest.mark.parametrize("at_once", [2, 4])
-def test_a_question_that_is_told_to_wait_while_others_are_answered_holds_nobody_back(
+def test_a_question_told_to_wait_while_others_are_answered_does_not_hold_them_back(
     tmp_path: Path, at_once: int
 ):
     unavailable = Reply(CallOutcome.SERVER_ERROR, "HTTP 503", status=503, retry_after_s=60)
-    others = {f"text {number}": said("grade: 1") for number in range(40)}
+    others = {f"text {number}": answer("grade: 1") for number in range(40)}
     transport = _Timed(bad=unavailable, **others)
     ask_all(tmp_path / "journal.jsonl", transport, max_concurrency=at_once, max_attempts=8)
     assert len(transport.asked["bad"]) >= 8

@@ -1,4 +1,4 @@
-"""The journal's records survive their way through JSON."""
+"""The journal's records survive JSON."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def test_a_record_comes_back_equal_and_is_one_line(record: CallRecord):
     assert type(back) is type(record)
 
 
-def test_a_value_is_written_as_the_fields_it_has():
+def test_a_value_is_written_as_its_fields():
     revision = Revision("rev", "res", RevisionStatus.REFUSED, reason="no", attempts=2)
     back = decode(encode(CallAnswered("c", "p", "rev", 1, 1.0, 1.0, CallOutcome.REFUSED, value=revision)))
     assert isinstance(back, CallAnswered)
@@ -101,7 +101,7 @@ REVISION = {"revision_id": "r", "response_id": "x", "status": "succeeded", "text
         ),
     ],
 )  # fmt: skip
-def test_a_line_of_a_version_that_asked_for_revisions_only_is_read_as_one_of_these(
+def test_a_line_of_a_version_that_asked_for_revisions_only_can_be_read(
     line: dict[str, Any], record: CallRecord
 ):
     assert decode(json.dumps(line).encode()) == record
@@ -121,6 +121,6 @@ def test_a_line_of_a_version_that_asked_for_revisions_only_is_read_as_one_of_the
         b'"answered_at": 1.0, "latency_s": 1.0, "outcome": "timeout", "value": 7}',
     ],
 )
-def test_what_is_no_record_is_a_value_error(line: bytes):
+def test_a_line_that_is_not_a_record_raises_a_value_error(line: bytes):
     with pytest.raises(ValueError, match=r"."):
         decode(line)

@@ -1,4 +1,4 @@
-"""What an endpoint's refusals teach about its dialect."""
+"""What the dialect learns from an endpoint's refusals."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_a_request_carries_what_is_set_and_declines_a_stream():
     assert dialect().fields(Decoding(5, None), 7) == {"stream": False, "max_tokens": 7}
 
 
-def test_what_is_left_out_by_setting_is_never_sent_under_any_name():
+def test_a_field_left_out_by_setting_is_never_sent_under_any_name():
     assert set(fields(dialect(leave_out={"stream"}))) == {
         "temperature",
         "response_format",
@@ -42,7 +42,7 @@ def test_what_is_left_out_by_setting_is_never_sent_under_any_name():
 
 
 @pytest.mark.parametrize("setting", ["temperature", "response_format", "stream"])
-def test_a_field_that_is_not_taken_is_left_out_and_said_once(setting: str):
+def test_an_unsupported_field_is_left_out_with_one_note(setting: str):
     notes: list[str] = []
     found = dialect(notes)
     asked = fields(found)
@@ -75,7 +75,7 @@ def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
 
 
 @pytest.mark.parametrize("setting", ["temperature", "max_tokens"])
-def test_a_value_that_is_refused_changes_nothing(setting: str):
+def test_a_refused_value_changes_nothing(setting: str):
     found = dialect()
     before = fields(found)
     assert not found.adapt(refused(setting, value=True), before)
@@ -88,7 +88,7 @@ def test_a_refusal_of_something_else_teaches_nothing():
     assert not found.adapt(refused("top_k"), fields(found))
 
 
-def test_a_system_message_that_is_not_taken_goes_before_the_users():
+def test_an_unsupported_system_message_goes_before_the_users():
     notes: list[str] = []
     found = dialect(notes)
     messages = [

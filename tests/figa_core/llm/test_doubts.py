@@ -1,4 +1,4 @@
-"""Whose fault a refusal is: the row's, or everybody's."""
+"""Whether a refusal concerns one row or all rows."""
 
 import math
 
@@ -11,7 +11,7 @@ from figa_core.llm.reply import Reply
 
 
 class Words:
-    """Reads any reply as its own words."""
+    """Returns the text of any reply."""
 
     def read(self, reply: Reply, *, attempt: int, max_tokens: int) -> Verdict[str]:
         return Settled(str(reply.text))
@@ -41,13 +41,13 @@ def held(count: int, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", **limits
     ("blame", "limits", "enough"),
     [(Blame.UNKNOWN, {"unknown": 4}, 4), (Blame.ROW, {"row": 7}, 7), (Blame.SERVER, {"server": 3}, 3)],
 )
-def test_refusals_alike_are_systematic_from_their_kinds_limit_on(blame: Blame, limits, enough: int):
+def test_refusals_alike_are_systematic_from_the_limit_of_their_cause_on(blame: Blame, limits, enough: int):
     assert held(enough - 1, blame=blame, **limits).systematic() == []
     found = held(enough, blame=blame, **limits).systematic()
     assert [doubt.message for doubt in found] == [f"message {number}" for number in range(enough)]
 
 
-def test_refusals_in_different_words_count_together_only_where_nobody_knows_the_words():
+def test_refusals_in_different_words_count_together_only_if_no_words_are_recognised():
     for blame, systematic in ((Blame.UNKNOWN, True), (Blame.ROW, False), (Blame.SERVER, False)):
         doubts = Doubts(Suspicion(any_words=6))
         for number in range(6):
@@ -63,7 +63,7 @@ def test_only_an_answer_to_a_call_sent_later_clears_a_refusal():
     assert doubts.refute(2.5) == []
 
 
-def test_what_an_owner_took_away_still_counts_and_is_not_handed_out_again():
+def test_released_refusals_still_count_and_are_not_returned_again():
     def other(value: str) -> None: ...
 
     doubts = held(2, unknown=3)
@@ -75,7 +75,7 @@ def test_what_an_owner_took_away_still_counts_and_is_not_handed_out_again():
     assert [d.held.question.subject_id for d in doubts.refute(9.0) if d.held] == ["r7", "r2"]
 
 
-def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
+def test_chance_explains_no_more_refusals_in_a_row_than_are_tolerated():
     assert beyond_chance(1.0) == math.inf
     assert beyond_chance(0.0) == 5
     assert beyond_chance(1e-4) == 5
@@ -84,7 +84,7 @@ def test_chance_explains_no_more_rows_in_a_row_than_are_tolerated():
         assert share**rows <= 1e-9 < share ** (rows - 1)
 
 
-def test_a_question_that_was_held_is_settled_by_its_own_refusal():
+def test_a_held_question_is_settled_by_its_own_refusal():
     held = doubt(3, 0.0).held
     assert held is not None
     assert held.settled(7.5) == RowSettled(7.5, "grading", "r3", "failed, reason 3, False")

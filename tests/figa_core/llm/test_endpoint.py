@@ -1,4 +1,4 @@
-"""How the ways in which a call can end are told apart, over real sockets."""
+"""The outcomes of calls over real sockets."""
 
 import asyncio
 import gzip
@@ -74,7 +74,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
         (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", CallOutcome.CONNECTION_LOST),
     ],
 )
-async def test_what_comes_back_decides(answer: bytes, outcome: CallOutcome):
+async def test_the_response_decides_the_outcome(answer: bytes, outcome: CallOutcome):
     async with raw_server(answer) as server:
         reply = await ask(f"http://127.0.0.1:{server.port}/v1")
     assert reply.outcome is outcome, reply
@@ -85,7 +85,7 @@ async def test_what_comes_back_decides(answer: bytes, outcome: CallOutcome):
     ("headers", "where"),
     [((), "nowhere"), (("location: /v2",), "/v2"), ((f"location: /{'x' * 300}",), f"/{'x' * 199}")],
 )
-async def test_a_redirect_says_where_it_leads(headers: tuple[str, ...], where: str):
+async def test_a_redirect_is_reported_with_its_target(headers: tuple[str, ...], where: str):
     for status in (302, 307) if not headers else (302,):
         async with raw_server(http(b"", f"{status} Found", *headers)) as server:
             reply = await ask(f"http://127.0.0.1:{server.port}/v1")
@@ -94,7 +94,7 @@ async def test_a_redirect_says_where_it_leads(headers: tuple[str, ...], where: s
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_door_that_nobody_answers_is_told_from_a_lost_connection(host: str):
+async def test_a_failed_connection_is_distinguished_from_a_lost_one(host: str):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         reply = await ask(f"http://{host}:{unused.getsockname()[1]}/v1")
@@ -102,12 +102,12 @@ async def test_a_door_that_nobody_answers_is_told_from_a_lost_connection(host: s
     assert "Cannot connect to host" in str(reply.message)
 
 
-async def test_a_host_without_an_address_was_not_reached():
+async def test_an_unknown_host_is_a_failed_connection():
     reply = await ask("http://no-such-host.invalid/v1")
     assert reply.outcome is CallOutcome.CONNECTION_FAILED
 
 
-async def test_a_server_without_tls_was_not_reached():
+async def test_a_server_without_tls_is_a_failed_connection():
     async def speak_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"This is no TLS.")
         writer.close()
@@ -117,7 +117,7 @@ async def test_a_server_without_tls_was_not_reached():
     assert reply.outcome is CallOutcome.CONNECTION_FAILED
 
 
-async def test_a_connection_that_nobody_accepts_was_not_reached(monkeypatch: pytest.MonkeyPatch):
+async def test_a_connection_that_is_not_accepted_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("figa_core.llm.endpoint._CONNECT_TIMEOUT_S", 0.2)
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
@@ -166,7 +166,7 @@ async def test_a_key_that_the_provider_repeats_is_masked(status: str):
     assert KEY not in repr(reply)
 
 
-async def test_user_and_password_of_an_address_take_the_place_of_the_key():
+async def test_user_and_password_of_an_address_replace_the_key():
     async with raw_server(http(BODY)) as server:
         reply = await ask(f"http://me:s%40cret@127.0.0.1:{server.port}/v1")
     assert reply.outcome is CallOutcome.ANSWERED
@@ -219,7 +219,7 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str):
 
 
 @pytest.mark.parametrize("url", ["", "api.example.com/v1", "ftp://example.com", "http://[broken"])
-def test_an_address_that_is_none_is_refused(url: str):
+def test_a_malformed_address_is_refused(url: str):
     with pytest.raises(LLMError, match=r"grading\.base_url"):
         connect(url)
 

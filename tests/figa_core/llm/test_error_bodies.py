@@ -1,4 +1,4 @@
-"""What the body of an error says: the sentence for people, the words, the codes and the field."""
+"""The message, words, codes and field in the body of an error."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def nested(nest: Nest, times: int, inside: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"", ErrorBody()),
         (b" \n plain words \n", ErrorBody("plain words", "plain words")),
@@ -52,20 +52,20 @@ def nested(nest: Nest, times: int, inside: Any) -> Any:
         ({"s": 0.5, "code": 1.5}, ErrorBody('{"s": 0.5, "code": 1.5}', "0.5\n1.5", frozenset({"1.5"}))),
     ],
 )
-def test_a_body_says_its_message_words_codes_and_field(body: Any, said: ErrorBody):
-    assert read(body) == said
+def test_message_words_codes_and_field_of_a_body_are_read(body: Any, expected: ErrorBody):
+    assert read(body) == expected
 
 
 @pytest.mark.parametrize(
     "name", ["error", "code", "type", "status", "reason", "error_type", "error_code", "__type", "status_code"]
 )
-def test_a_code_is_known_by_its_name_alone_or_among_others_or_quoted(name: str):
+def test_a_code_is_recognised_by_its_name_alone_in_a_list_or_in_quoted_json(name: str):
     assert codes({name: "A"}) == codes({name: ["A"]}) == codes({"x": {name: "A"}}) == {"a"}
     assert codes({name: '["A", 7]'}) == codes([{name: ["A", 7]}]) == {"a", "7"}
     assert codes({name: {"other": "A"}}) == codes({"other": "A"}) == frozenset()
 
 
-def test_a_sentence_under_the_name_of_a_code_is_no_code():
+def test_a_sentence_under_the_name_of_a_code_is_not_a_code():
     assert codes({"error": "x" * 79}) == {"x" * 79}
     assert codes({"error": "x" * 80}) == frozenset()
 
@@ -73,17 +73,17 @@ def test_a_sentence_under_the_name_of_a_code_is_no_code():
 @pytest.mark.parametrize(
     "name", ["input", "flagged_input", "messages", "prompt", "request", "body", "headers", "example"]
 )
-def test_what_is_quoted_of_the_request_says_nothing_about_the_error(name: str):
-    said = read({name: "My credit card", "deep": [{name: {"code": "A", "loc": ["x"]}}], "reason": "why"})
-    assert (said.words, said.codes, said.parameter) == ("why", {"why"}, None)
+def test_quotations_of_the_request_are_ignored(name: str):
+    error = read({name: "My credit card", "deep": [{name: {"code": "A", "loc": ["x"]}}], "reason": "why"})
+    assert (error.words, error.codes, error.parameter) == ("why", {"why"}, None)
 
 
 @pytest.mark.parametrize("quote", ['"{}"', "'{}'", "`{}`"])
-def test_a_long_quotation_is_left_out_of_the_words_and_not_of_the_message(quote: str):
+def test_a_long_quotation_is_left_out_of_the_words_but_not_of_the_message(quote: str):
     long, short = quote.format(LONG), quote.format(LONG[1:])
     for body in (f"of {long} and {short}", {"message": f"of {long} and {short}"}):
-        said = read(body.encode() if isinstance(body, str) else body)
-        assert (said.message, said.words) == (f"of {long} and {short}", f"of … and {short}")
+        error = read(body.encode() if isinstance(body, str) else body)
+        assert (error.message, error.words) == (f"of {long} and {short}", f"of … and {short}")
 
 
 def test_an_apostrophe_begins_no_quotation():
@@ -122,7 +122,7 @@ def test_an_apostrophe_begins_no_quotation():
         ({"message": "said", "metadata": {"raw": "why"}, "loc": ["a", "b"]}, "said (why) (a.b)"),
     ],
 )
-def test_the_sentence_for_people_is_found_in_every_shape(body: Any, sentence: str):
+def test_the_message_is_found_in_every_shape(body: Any, sentence: str):
     assert message(body) == sentence
 
 
@@ -142,7 +142,7 @@ def test_the_sentence_for_people_is_found_in_every_shape(body: Any, sentence: st
         "error",
     ],
 )
-def test_the_sentence_is_found_under_every_name_it_has(name: str):
+def test_the_message_is_found_under_each_of_its_names(name: str):
     assert message({"id": "x", name: "why"}) == "why"
 
 
@@ -155,23 +155,23 @@ NESTS: dict[str, Nest] = {
 
 
 @pytest.mark.parametrize("nest", NESTS)
-def test_a_sentence_is_found_as_deep_as_a_body_is_read_and_no_deeper(nest: str):
+def test_a_message_is_found_down_to_the_depth_that_is_read(nest: str):
     assert message(nested(NESTS[nest], DEEPEST, "why")) == "why"
     too_deep = nested(NESTS[nest], DEEPEST + 1, "why")
     assert message(too_deep) == json.dumps(too_deep)
 
 
-def test_what_is_in_the_error_comes_first_however_deep():
+def test_the_content_of_the_error_comes_first_at_any_depth():
     inside = nested(NESTS["a list"], DEEPEST - 1, "why")
     assert message({"error": inside, "message": "other"}) == "why"
 
 
-def test_a_text_that_quotes_a_body_is_opened_as_deep():
+def test_a_text_that_quotes_a_body_is_opened_to_the_same_depth():
     assert message(nested(lambda x: json.dumps([x]), DEEPEST // 2, "why")) == "why"
     assert message(nested(lambda x: json.dumps([x]), DEEPEST // 2 + 1, "why")) == '["why"]'
 
 
-def test_a_provider_behind_proxies_is_heard_as_deep():
+def test_the_message_of_a_provider_behind_proxies_is_found_to_the_same_depth():
     def behind(body: Any) -> Any:
         return {"message": "said", "metadata": {"raw": body}}
 
@@ -179,7 +179,7 @@ def test_a_provider_behind_proxies_is_heard_as_deep():
     assert "why" not in message(nested(behind, DEEPEST + 1, "why"))
 
 
-def test_a_sentence_in_an_objects_first_object_is_found_as_deep():
+def test_a_message_in_an_objects_first_object_is_found_to_the_same_depth():
     inside = {"message": "why"}
     assert message(nested(lambda x: {"base": x}, DEEPEST - 1, inside)) == "why"
     too_deep = nested(lambda x: {"base": x}, DEEPEST, inside)
@@ -189,7 +189,7 @@ def test_a_sentence_in_an_objects_first_object_is_found_as_deep():
 @pytest.mark.parametrize(
     ("nest", "levels"), [(lambda x: {"a": x}, 1), (lambda x: [x], 1), (lambda x: json.dumps({"a": x}), 2)]
 )
-def test_codes_words_and_field_are_found_as_deep(nest: Nest, levels: int):
+def test_codes_words_and_field_are_found_to_the_same_depth(nest: Nest, levels: int):
     times = DEEPEST // levels
     code, parameter = {"code": "A"}, {"param": "stream"}
     found = nested(nest, times - 1, code), nested(nest, times, code)
@@ -221,7 +221,7 @@ def test_codes_words_and_field_are_found_as_deep(nest: Nest, levels: int):
         ({"message": "stream"}, None),
     ],
 )
-def test_the_field_is_the_one_that_is_named_as_such(body: Any, field: str | None):
+def test_the_field_is_found_where_it_is_named_as_such(body: Any, field: str | None):
     assert read(body).parameter == field
 
 
@@ -229,17 +229,17 @@ def test_the_field_is_the_one_that_is_named_as_such(body: Any, field: str | None
     ("delay", "seconds"),
     [("12s", 12), ("0.25s", 0.25), ("12", None), ("1m", None), ("12s.", None), (12, None)],
 )
-def test_a_wait_is_read_where_it_is_in_seconds(delay: Any, seconds: float | None):
+def test_a_wait_is_read_if_it_is_in_seconds(delay: Any, seconds: float | None):
     assert read({"x": "9s", "details": [{"retryDelay": delay}]}).retry_s == seconds
 
 
 @pytest.mark.parametrize("start", ["<!DOCTYPE html>", "<html lang='en'>", "<HEAD>", "<center>", "<h1>"])
-def test_a_page_is_known_by_its_start_and_shown_by_its_words(start: str):
+def test_a_page_is_recognised_by_its_start_and_shown_as_text(start: str):
     shown = "a page of HTML: Bad & busy gateway"
     assert message(f"\n{start}<b>Bad &amp;</b>\n busy gateway".encode()) == shown
 
 
-def test_of_a_page_its_title_is_shown_or_its_heading_and_not_endlessly():
+def test_the_title_or_heading_of_a_page_is_shown_up_to_a_length():
     page = "<html>words <{0} class='x'>Bad\n<i>gateway</i></{0}> and more words"
     for name in ("title", "H1"):
         assert message(page.format(name).encode()) == "a page of HTML: Bad gateway"

@@ -1,4 +1,4 @@
-"""Half of the calls go wrong in every way a provider knows, and the server keeps its own log of it all."""
+"""Half of the calls fail in every known way, and the results agree with the server's log."""
 
 import json
 from collections import defaultdict

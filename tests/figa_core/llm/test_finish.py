@@ -1,4 +1,4 @@
-"""What providers say about the end of an answer."""
+"""The meaning of finish reasons."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A question of another kind, from outside: a grader with a reader, a table and a transport of its own."""
+"""Another kind of question, added from outside: a grader with its own reader, table and transport."""
 
 import asyncio
 import re
@@ -34,12 +34,11 @@ from figa_core.storage.values import VALUE_TABLES, ValueTable
 from tests.figa_core.llm.runs import calls_in_flight
 
 PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=1.0)
-NOBODY = Reply(CallOutcome.CONNECTION_FAILED, "nobody")
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What a text is worth; None if the grader did not say."""
+    """The grade of a text; None without an answer."""
 
     grade: int | None
     why: str | None = None
@@ -54,15 +53,17 @@ class GradeReader:
             return Settled(Grade(int(found.group(1))))
         if reply.outcome is CallOutcome.CUT_BY_LENGTH:
             return Cut(Grade(None, "cut"))
-        said = {"role": "assistant", "content": reply.text or ""}
-        return AskAgain(Grade(None, "no grade"), "no grade", (said, {"role": "user", "content": "A number!"}))
+        quoted = {"role": "assistant", "content": reply.text or ""}
+        return AskAgain(
+            Grade(None, "no grade"), "no grade", (quoted, {"role": "user", "content": "A number!"})
+        )
 
     def without_answer(self, why: NoAnswer) -> Grade:
         return Grade(None, f"{why.ending}: {why.reason}")
 
 
 class Recorded:
-    """A transport that plays replies back, by the text that is asked about; the last one again and again."""
+    """A transport that plays back replies by the text asked about, and repeats the last one."""
 
     url, model = "file:///recorded", "recorded"
 
@@ -81,7 +82,7 @@ class Recorded:
         self.closed = True
 
 
-def said(text: str, outcome: CallOutcome = CallOutcome.ANSWERED) -> Reply:
+def answer(text: str, outcome: CallOutcome = CallOutcome.ANSWERED) -> Reply:
     return Reply(outcome, None, text, "stop", prompt_tokens=100, completion_tokens=10)
 
 
@@ -91,7 +92,7 @@ def question(text: str) -> Question[Grade]:
 
 
 async def grade(path: Path, transport: Recorded, *texts: str, **options: Any) -> dict[str, list[Grade]]:
-    """The grades of these texts, all of them at once."""
+    """The grades of these texts, asked for together."""
     budget = options.pop("budget", None)
     settings = AskerSettings("grading", **{"backoff_s": 0.001, "price": PRICE, **options})
     async with (
@@ -115,11 +116,11 @@ def path(tmp_path: Path) -> Path:
 
 async def test_each_verdict_is_acted_on(path: Path):
     transport = Recorded(
-        good=[said("grade: 7")],
-        unfit=[said("well"), said("grade: 3")],
-        cut=[said("gra", CallOutcome.CUT_BY_LENGTH), said("grade: 5")],
-        never=[said("no idea")],
-        down=[Reply(CallOutcome.SERVER_ERROR, "HTTP 500", status=500), said("grade: 1")],
+        good=[answer("grade: 7")],
+        unfit=[answer("well"), answer("grade: 3")],
+        cut=[answer("gra", CallOutcome.CUT_BY_LENGTH), answer("grade: 5")],
+        never=[answer("no idea")],
+        down=[Reply(CallOutcome.SERVER_ERROR, "HTTP 500", status=500), answer("grade: 1")],
         refused=[Reply(CallOutcome.REFUSED, "not this one")],
     )
     grades = await grade(path, transport, *transport.replies)
@@ -140,7 +141,7 @@ async def test_each_verdict_is_acted_on(path: Path):
 
 
 async def test_every_call_is_journalled_with_its_purpose_and_what_it_cost(path: Path):
-    await grade(path, Recorded(a=[said("well"), said("grade: 3")]), "a")
+    await grade(path, Recorded(a=[answer("well"), answer("grade: 3")]), "a")
     records = [record for record, _ in read(path)]
     assert not calls_in_flight(records)
     assert {(record.purpose, record.subject_id) for record in records} == {("grading", "text-a")}
@@ -152,7 +153,7 @@ async def test_every_call_is_journalled_with_its_purpose_and_what_it_cost(path: 
 
 
 async def test_the_budget_holds(path: Path):
-    transport = Recorded(a=[said("grade: 1")], b=[said("grade: 2")])
+    transport = Recorded(a=[answer("grade: 1")], b=[answer("grade: 2")])
     most = PRICE.most(["a"], 20)
     with pytest.raises(BudgetReachedError):
         await grade(path, transport, "a", "b", budget=Budget(1.2 * most), max_concurrency=1)
@@ -161,7 +162,7 @@ async def test_the_budget_holds(path: Path):
     assert 0 < spent <= 1.2 * most
 
 
-async def test_a_question_that_no_request_carries_is_settled_without_a_call(path: Path):
+async def test_a_question_that_no_request_can_carry_is_settled_without_a_call(path: Path):
     transport = Recorded()
     unaskable = Unaskable("grading", "text-x", Grade(None, "too odd"))
     async with (
@@ -195,7 +196,7 @@ def database(tmp_path: Path) -> Database:
 
 
 async def test_grades_and_calls_reach_the_database(path: Path, database: Database):
-    await grade(path, Recorded(a=[said("grade: 4")], c=[said("grade: 6")]), "a", "c")
+    await grade(path, Recorded(a=[answer("grade: 4")], c=[answer("grade: 6")]), "a", "c")
     tables = {**VALUE_TABLES, "grading": GRADES}
     assert take_in(database, path, tables=tables) == Intake(sent=2, answered=2, settled=1, unknown=1)
     assert database.fetch("SELECT * FROM grades ORDER BY 1") == [
@@ -205,8 +206,8 @@ async def test_grades_and_calls_reach_the_database(path: Path, database: Databas
     assert database.fetch("SELECT DISTINCT purpose, outcome FROM calls") == [("grading", "answered")]
 
 
-async def test_values_of_a_purpose_that_has_no_table_are_not_dropped(path: Path, database: Database):
-    await grade(path, Recorded(a=[said("grade: 4")]), "a")
+async def test_values_of_a_purpose_without_a_table_are_not_dropped(path: Path, database: Database):
+    await grade(path, Recorded(a=[answer("grade: 4")]), "a")
     with pytest.raises(StorageError, match=r"journal\.jsonl: it holds answers for 'grading'"):
         take_in(database, path)
     assert database.fetch("SELECT count(*) FROM calls") == [(0,)]

@@ -35,14 +35,14 @@ def test_before_the_first_answer_every_failed_connection_counts():
         endpoint.note(FAILED, sent_at=0.0, now=1.0)
 
 
-def test_an_answer_sets_the_counts_back():
+def test_an_answer_resets_the_counts():
     endpoint = health(connection_failures=2, useless_calls=2)
     for second in range(20):
         endpoint.note((FAILED, LOST)[second % 2], sent_at=second + 0.1, now=second + 0.2)
         endpoint.note(ANSWERED, sent_at=second + 0.3, now=second + 0.4)
 
 
-def test_calls_without_a_usable_answer_end_the_run_in_the_end():
+def test_too_many_calls_without_a_usable_answer_end_the_run():
     endpoint = health(useless_calls=3)
     endpoint.note(LOST, sent_at=1.0, now=1.5)
     endpoint.note(LOST, sent_at=1.0, now=1.6)
@@ -51,7 +51,7 @@ def test_calls_without_a_usable_answer_end_the_run_in_the_end():
         endpoint.note(LOST, sent_at=3.0, now=3.5)
 
 
-def test_a_429_is_borne_as_long_as_others_are_answered():
+def test_a_429_is_tolerated_while_other_calls_are_answered():
     endpoint = health(rate_limited_s=100)
     limited = Reply(CallOutcome.RATE_LIMITED, "slow down")
     for minute in range(10):
@@ -74,7 +74,7 @@ def test_only_a_completion_shows_that_an_endpoint_works():
     assert not endpoint.served_since(3.0)
 
 
-def test_a_server_that_tells_every_call_to_wait_is_given_up_in_other_words_than_a_rate():
+def test_a_busy_server_is_reported_differently_from_a_rate_limit():
     endpoint = health(rate_limited_s=100)
     busy = Reply(CallOutcome.SERVER_ERROR, "HTTP 503: loading", status=503, retry_after_s=60)
     endpoint.note(busy, sent_at=0.0, now=0.0, pause_s=60)

@@ -1,4 +1,4 @@
-"""The answer journal: durable, grouped, tolerant of a torn end and of nothing else."""
+"""The answer journal: durable, grouped, and tolerant only of a torn end."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ async def test_records_come_back_in_order_and_are_kept_across_opens(path: Path):
     assert [record for record, _ in read(path)] == [sent(1), answered(1), settled]
 
 
-async def test_the_journal_is_for_its_owner_alone_wherever_it_is_begun(tmp_path: Path):
+async def test_only_its_owner_can_read_a_new_journal(tmp_path: Path):
     path = tmp_path / "not" / "there" / "yet" / "journal.jsonl"
     await write(path, sent(1))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -55,7 +55,7 @@ async def test_an_append_is_on_disk_when_it_returns(path: Path):
             assert [record for record, _ in read(path)] == [sent(i) for i in range(number + 1)]
 
 
-async def test_reading_goes_on_from_an_offset(path: Path):
+async def test_reading_continues_from_an_offset(path: Path):
     await write(path, sent(1), sent(2))
     offsets = [offset for _, offset in read(path)]
     await write(path, sent(3))
@@ -68,7 +68,7 @@ def test_a_missing_file_is_an_empty_journal(path: Path):
     assert list(read(path)) == []
 
 
-async def test_a_journal_shorter_than_what_was_taken_in_is_an_error(path: Path):
+async def test_a_journal_shorter_than_what_was_read_before_is_an_error(path: Path):
     with pytest.raises(StorageError, match="gone"):
         list(read(path, 10))
     await write(path, sent(1))
@@ -77,13 +77,13 @@ async def test_a_journal_shorter_than_what_was_taken_in_is_an_error(path: Path):
             list(read(path, path.stat().st_size + missing))
 
 
-def test_a_journal_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path):
+def test_a_journal_that_cannot_be_read_is_reported_with_the_reason(tmp_path: Path):
     words = f"^{tmp_path}: the answer journal cannot be used: Is a directory\\."
     with pytest.raises(StorageError, match=words):
         list(read(tmp_path))
 
 
-async def test_a_last_line_torn_anywhere_is_left_out_and_cut_off_by_the_next_open(path: Path):
+async def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_open(path: Path):
     await write(path, sent(1), answered(2))
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
@@ -111,7 +111,7 @@ async def test_a_last_line_torn_anywhere_is_left_out_and_cut_off_by_the_next_ope
         b'{"kind":"settled","settled_at":1.0,"revision":7}\n',
     ],
 )
-async def test_a_damaged_line_in_the_middle_names_file_and_line(path: Path, damage: bytes):
+async def test_a_damaged_line_in_the_middle_is_reported_with_file_and_line(path: Path, damage: bytes):
     await write(path, sent(1), sent(2))
     _, second = (offset for _, offset in read(path))
     with path.open("ab") as file:
@@ -141,7 +141,7 @@ async def test_an_append_waits_no_longer_than_promised(path: Path):
     assert sorted(waits)[5] < 0.05  # the median: a shared machine's disk may have its moments
 
 
-async def test_a_cancelled_append_is_written_all_the_same(path: Path):
+async def test_a_cancelled_append_is_written_anyway(path: Path):
     async with AnswerJournal(path) as journal:
         task = asyncio.create_task(journal.append(sent(1)))
         await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_a_cancelled_append_is_written_all_the_same(path: Path):
     assert [record for record, _ in read(path)] == [sent(1), sent(2)]
 
 
-async def test_closing_waits_for_what_was_appended(path: Path):
+async def test_closing_waits_for_pending_appends(path: Path):
     async with AnswerJournal(path) as journal:
         task = asyncio.create_task(journal.append(sent(1)))
         await asyncio.sleep(0)
@@ -186,7 +186,7 @@ async def test_a_full_disk_fails_the_append_and_all_later_ones_and_leaves_whole_
     assert [record for record, _ in read(path)] == [sent(1), sent(4)]
 
 
-async def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path):
+async def test_a_directory_that_cannot_be_created_is_reported(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be used"):
         async with AnswerJournal(tmp_path / "file" / "journal.jsonl"):
@@ -196,7 +196,7 @@ async def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path):
 async def test_an_append_returns_only_after_its_bytes_were_synced(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A page cache survives a killed process, so that only the call itself shows what a power cut would."""
+    """The page cache survives a killed process: only the fsync call shows the effect of a power cut."""
     synced: list[int] = []
 
     def fsync(file: int) -> None:

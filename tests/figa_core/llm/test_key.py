@@ -1,4 +1,4 @@
-"""Keys as they come from files, secrets and shells."""
+"""Keys from files, secrets and shells."""
 
 import pytest
 
@@ -9,17 +9,17 @@ KEY = "sk-abc_DEF-123.456/789+xyz="
 
 
 @pytest.mark.parametrize("text", [KEY, KEY + "\n", KEY + "\r\n", f"  {KEY}\t", f"\ufeff{KEY}\n"])
-def test_white_space_around_a_key_is_no_part_of_it(text: str) -> None:
+def test_white_space_around_a_key_is_removed(text: str) -> None:
     assert usable_key(text, "SOME_KEY", "grading.api_key_env") == KEY
 
 
 @pytest.mark.parametrize("key", ["".join(map(chr, range(33, 127)))[::-1], "none", "x", "a'b\"c"])
-def test_every_character_that_a_header_carries_may_be_in_a_key(key: str) -> None:
+def test_a_key_may_have_every_character_that_a_header_can_carry(key: str) -> None:
     assert usable_key(key, "SOME_KEY", "grading.api_key_env") == key
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("", "is empty"),
         (" \n", "is empty"),
@@ -39,9 +39,9 @@ def test_every_character_that_a_header_carries_may_be_in_a_key(key: str) -> None
         (f"{KEY}\u00a0x", "a space"),
     ],
 )
-def test_what_cannot_be_a_key_is_said_by_its_variable_and_not_repeated(text: str, said: str) -> None:
+def test_an_unusable_key_is_reported_by_its_variable_and_never_shown(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match="SOME_KEY") as caught:
         usable_key(text, "SOME_KEY", "grading.api_key_env")
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert KEY not in str(caught.value)
     str(caught.value).encode("ascii")

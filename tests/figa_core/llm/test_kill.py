@@ -1,4 +1,4 @@
-"""A process that revises is killed: what it journalled is not paid for again."""
+"""A revising process is killed: what it journalled is not paid for again."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Errors that differ only in ids, figures and quotations are one error, in Python and in SQL."""
+"""Errors that differ only in ids, numbers and quotations are alike, in Python and in SQL."""
 
 import duckdb
 import pytest
@@ -18,16 +18,16 @@ from figa_core.llm.likeness import likeness, likeness_sql
         ("no\n such  thing", "no such thing"),
     ],
 )
-def test_ids_figures_and_quotations_do_not_tell_errors_apart(one: str, other: str):
+def test_errors_that_differ_in_ids_numbers_and_quotations_are_alike(one: str, other: str):
     assert likeness(one) == likeness(other)
 
 
-def test_words_do():
+def test_errors_in_different_words_are_not_alike():
     assert likeness("the model is overloaded") != likeness("the prompt was flagged")
     assert likeness(None) == ""
 
 
 @given(st.text(alphabet="ab7_-.'\"` :/\n…é", max_size=60))
-def test_the_database_groups_as_python_does(text: str):
+def test_the_database_groups_errors_as_python_does(text: str):
     found = duckdb.execute(f"SELECT {likeness_sql('t')} FROM (SELECT ? AS t)", [text]).fetchone()
     assert found == (likeness(text),)

@@ -1,4 +1,4 @@
-"""The limits hold over every minute, on a clock that runs as fast as the test."""
+"""The limits hold over every minute, on a fast clock."""
 
 import asyncio
 import math
@@ -62,7 +62,7 @@ def test_a_request_larger_than_a_whole_minute_passes():
     assert 300 <= time - 1000 <= 700
 
 
-def test_requests_pass_in_the_order_in_which_they_came():
+def test_requests_pass_in_order_of_arrival():
     tokens = [1000, 1, 500, 1, 1, 900]
     times = on_fast_clock(lambda: passes(RateLimiter(6000, 6000), tokens))
     assert times == sorted(times)
@@ -84,7 +84,7 @@ def test_usage_corrects_the_estimate(used: int, rate: float):
     assert on_fast_clock(main) == pytest.approx(plain * rate, rel=0.06)
 
 
-def test_an_idle_time_saves_up_no_credit():
+def test_unused_tokens_are_not_saved_up():
     async def main() -> float:
         limiter = RateLimiter(1e6, 60_000)
         for _ in range(50):
@@ -97,7 +97,7 @@ def test_an_idle_time_saves_up_no_credit():
     assert on_fast_clock(main) >= (50 * 100 - 2 * 250 - 100) / 1000
 
 
-def test_after_a_429_everybody_waits_as_long_as_asked_and_the_rate_falls_and_recovers():
+def test_after_a_429_all_calls_wait_and_the_rate_falls_and_recovers():
     async def main() -> None:
         limiter = RateLimiter(600, 1e9)
         await limiter.acquire(1)
@@ -199,8 +199,8 @@ def test_an_estimate_covers_the_prompt_and_at_most_the_longest_answer(
     assert estimate_tokens(texts, answer, most) == prompt + min(answer, most)
 
 
-def test_a_reservation_that_is_given_back_costs_nothing():
-    """Calls that reach nobody: a lost refund leaves the plain rate, one of the wrong sign half of it."""
+def test_a_refunded_reservation_costs_nothing():
+    """A missing refund would leave the plain rate, one with the wrong sign half of it."""
 
     async def main() -> float:
         limiter = RateLimiter(1e6, 60_000)
@@ -226,7 +226,7 @@ def test_a_refund_is_credit_for_one_call_and_no_more():
     assert on_fast_clock(main) >= (20 * 500 - 3 * 500) / 1000
 
 
-def test_a_busy_server_that_says_so_again_and_again_is_given_longer_and_longer_pauses():
+def test_a_busy_server_gets_longer_and_longer_pauses():
     async def main() -> list[float]:
         limiter = RateLimiter(600, 1e9)
         pauses = []
@@ -241,7 +241,7 @@ def test_a_busy_server_that_says_so_again_and_again_is_given_longer_and_longer_p
     assert on_fast_clock(main) == [3, 3, 4, 8, 16, 30, 30, 40]
 
 
-def test_while_it_is_held_nothing_passes():
+def test_nothing_passes_during_a_hold():
     async def main() -> None:
         limiter = RateLimiter(6000, 1e9)
         start = now()

@@ -1,4 +1,4 @@
-"""The limiter at providers that state their limits, or have other ones than configured."""
+"""The limiter with providers that state their limits, or have other limits than configured."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ def test_a_limit_configured_twice_too_high_is_corrected_by_what_the_provider_sta
 
 
 @pytest.mark.parametrize("provider", [Refilled(600), Fixed(600), Fixed(600, headers=False)])
-def test_however_a_provider_counts_its_minute_most_of_it_is_used(provider: Provider):
+def test_most_of_the_limit_is_used_however_a_provider_counts_its_minute(provider: Provider):
     run, start = driven(RateLimiter(1200, 1e9), provider, 300)
     assert run.refused_share <= 0.02
     assert run.per_minute(start, start + 300) >= 0.9 * 600
@@ -67,7 +67,7 @@ def test_a_limit_of_ten_a_second_starves_nothing(provider, configured: int):
 
 
 @pytest.mark.parametrize("provider", [Fixed(100_000, 86_400), Refilled(100_000, 86_400)])
-def test_a_days_quota_slows_nothing_down_while_it_lasts(provider: Provider):
+def test_a_daily_quota_does_not_slow_calls_down(provider: Provider):
     run, start = driven(RateLimiter(600, 1e9), provider, 120)
     assert run.refused == []
     assert run.per_minute(start, start + 120) >= 0.97 * 600

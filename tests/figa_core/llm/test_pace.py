@@ -42,7 +42,7 @@ def test_a_429_does_not_push_the_rate_below_the_stated_limit_but_a_second_one_so
     assert pace.share(5.0) == pytest.approx(0.35, rel=0.01)
 
 
-def test_recovery_is_quick_up_to_the_stated_limit_and_slow_beyond_it():
+def test_recovery_is_quick_up_to_the_stated_limit_and_slow_above_it():
     pace = stated_half()
     pace.throttle(1.0, 1.0)
     pace.throttle(2.0, 2.0)
@@ -50,36 +50,30 @@ def test_recovery_is_quick_up_to_the_stated_limit_and_slow_beyond_it():
     assert 0.5 < pace.share(82.0) < 0.53
 
 
-def test_nothing_is_tried_beyond_a_stated_limit_that_is_nearly_used_up():
+def test_there_is_no_recovery_above_a_stated_limit_that_is_nearly_used_up():
     pace = stated_half()
     assert pace.share(60.0) > 0.51
     pace.note(StatedLimit(600, 9, 60), 60.0)
     assert pace.share(60.0) == pace.share(300.0) == pytest.approx(0.5)
 
 
-def test_a_higher_stated_limit_changes_nothing():
+@pytest.mark.parametrize(
+    "stated",
+    [
+        StatedLimit(6000, 10, 60),  # higher than the configured limit
+        StatedLimit(10, 3, 0.8),  # ten a second, not a minute
+        StatedLimit(1000, 900, 40_000),  # a daily quota is not a rate
+    ],
+)
+def test_a_limit_that_is_not_a_lower_rate_changes_nothing(stated: StatedLimit):
     pace = Pace(600)
-    pace.note(StatedLimit(6000, 10, 60), 0.0)
+    pace.note(stated, 0.0)
     assert pace.share(0.0) == 1.0
     pace.throttle(1.0, 1.0)
     assert pace.share(1.0) == pytest.approx(0.7)
 
 
-def test_ten_a_second_are_not_taken_for_ten_a_minute():
-    pace = Pace(600)
-    pace.note(StatedLimit(10, 3, 0.8), 0.0)
-    assert pace.share(0.0) == 1.0
-
-
-def test_a_days_quota_is_no_rate():
-    pace = Pace(600)
-    pace.note(StatedLimit(1000, 900, 40_000), 0.0)
-    assert pace.share(0.0) == 1.0
-    pace.throttle(1.0, 1.0)
-    assert pace.share(1.0) == pytest.approx(0.7)
-
-
-def test_a_window_shows_its_length_only_by_and_by():
+def test_the_length_of_a_window_becomes_known_over_time():
     """A bucket that is nearly full states a short reset: until it empties the rate is not lowered."""
     pace = Pace(1200)
     pace.note(StatedLimit(600, 599, 0.1), 0.0)
@@ -99,7 +93,7 @@ def test_without_a_reset_a_stated_limit_only_keeps_a_429_from_lowering_the_rate_
     assert pace.share(60.0) == 1.0
 
 
-def test_where_nothing_is_left_a_fixed_window_is_waited_out():
+def test_if_nothing_is_left_calls_wait_for_the_end_of_a_fixed_window():
     pace = Pace(600)
     pace.note(StatedLimit(600, 400, 60), 0.0)
     stated = StatedLimit(600, 0, 20)
@@ -108,14 +102,14 @@ def test_where_nothing_is_left_a_fixed_window_is_waited_out():
     assert pace.hold_s(stated, 1, sent_at=45.0, now=45.0) == 0  # sent before the hold began to tell
 
 
-def test_where_places_come_free_one_by_one_a_short_hold_is_enough():
+def test_a_short_hold_is_enough_if_places_become_free_one_by_one():
     pace = Pace(600)
     stated = StatedLimit(600, 0, 60)
     pace.note(stated, 0.0)
     assert pace.hold_s(stated, 1, sent_at=0.0, now=0.0) == pytest.approx(1.2)
 
 
-def test_fewer_tokens_than_the_next_call_will_use_are_waited_for():
+def test_calls_wait_until_enough_tokens_are_left_for_the_next_one():
     pace = Pace(60_000)
     stated = StatedLimit(60_000, 3000, 60)
     pace.note(stated, 0.0)
@@ -138,7 +132,7 @@ def test_a_provider_that_always_states_nothing_left_does_not_starve_the_run():
 
 
 @given(st.lists(st.tuples(stated_limits, st.floats(0, 100), st.booleans()), max_size=30))
-def test_whatever_is_stated_the_share_stays_a_share_and_holds_are_bounded(
+def test_the_share_stays_between_0_and_1_and_holds_are_bounded(
     events: list[tuple[StatedLimit, float, bool]],
 ):
     pace, now = Pace(600), 0.0
@@ -152,7 +146,7 @@ def test_whatever_is_stated_the_share_stays_a_share_and_holds_are_bounded(
         assert pace.share(now) <= pace.share(now + 50) <= 1
 
 
-def test_however_many_429s_come_a_fiftieth_of_the_rate_is_left():
+def test_after_any_number_of_429s_a_fiftieth_of_the_rate_remains():
     pace = Pace(600)
     for second in range(200):
         pace.throttle(float(second), float(second))

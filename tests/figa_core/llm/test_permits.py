@@ -1,4 +1,4 @@
-"""Several runs on one source, on a clock that runs as fast as the test."""
+"""Several runs with one source, on a fast clock."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ SLOTS = 1000
 
 
 class Server:
-    """A limit as Prefect keeps it: at each grant, what flows back is rounded down."""
+    """A limit like Prefect's: at each grant, the permits that flow back are rounded down."""
 
     def __init__(self, rate: SharedRate, latency_s: Sequence[float] = (0.05,)) -> None:
         self._limit, self._decay = int(rate.capacity * SLOTS), rate.per_second * SLOTS
@@ -57,7 +57,7 @@ async def drive_all(
     sizes=lambda: 1,
     **options,
 ) -> Run:
-    """So many runs at once, each with the provider's limits as its own too."""
+    """So many runs at once, each with the provider's limits too."""
     total = Run()
     permits = [shared(requests[1], tokens[1], seed) for seed in range(runs)]
     limiters = [RateLimiter(requests[0], tokens[0], shared=each) for each in permits]
@@ -73,7 +73,7 @@ def plenty() -> tuple[float, Server]:
 
 
 @pytest.mark.parametrize("runs", [1, 2, 4])
-def test_several_runs_use_one_limit_between_them_and_never_more(runs: int):
+def test_several_runs_share_one_limit_and_never_exceed_it(runs: int):
     async def main() -> Run:
         server = Server(shared_rate(6000, largest=1, runs=4))
         return await drive_all(runs, 150, (6000, server), plenty(), Sliding(6000), workers=40)
@@ -84,7 +84,7 @@ def test_several_runs_use_one_limit_between_them_and_never_more(runs: int):
     assert run.per_minute(1010, 1150) >= 0.95 * 6000
 
 
-def test_a_slow_server_costs_little_of_the_rate():
+def test_a_slow_server_hardly_lowers_the_rate():
     async def main() -> Run:
         server = Server(shared_rate(6000, largest=1, runs=4), latency_s=(0.05, 0.1, 0.3))
         return await drive_all(2, 120, (6000, server), plenty(), Sliding(6000))
@@ -101,7 +101,7 @@ def test_a_slow_server_costs_little_of_the_rate():
     st.integers(120, 3000),
     st.integers(30_000, 300_000),
 )
-def test_over_any_minute_the_runs_together_keep_both_limits(
+def test_over_any_minute_all_runs_together_keep_both_limits(
     seed: int, runs: int, per_minute: int, tokens: int
 ):
     """Calls of up to a twentieth of the minute's tokens, in runs that come and go."""
@@ -139,7 +139,7 @@ def test_over_any_minute_the_runs_together_keep_both_limits(
 
 
 def test_a_run_that_waits_for_requests_loses_no_tokens():
-    """Both limits are as low as the calls need: neither is collected only after the other."""
+    """Both limits are as low as the calls need, so neither may be collected after the other."""
 
     async def main() -> Run:
         requests = Server(shared_rate(60, largest=1, runs=2))
@@ -196,7 +196,7 @@ def test_two_greedy_runs_get_about_as_much(seed: int):
     assert min(counts) >= 0.6 * max(counts)
 
 
-def test_an_idle_time_saves_up_no_more_than_one_call():
+def test_no_more_than_one_call_is_saved_up_while_idle():
     async def main() -> float:
         stock = PermitStock(Server(shared_rate(600, largest=1, runs=1)))
         for _ in range(50):
@@ -211,7 +211,7 @@ def test_an_idle_time_saves_up_no_more_than_one_call():
     assert on_fast_clock(main) >= 1.0  # 19 calls of which a draw's worth, ten, may come at once in slices
 
 
-def test_no_draw_is_made_once_nobody_takes():
+def test_an_idle_run_draws_nothing():
     async def main() -> int:
         server = Server(shared_rate(600, largest=1, runs=1))
         stock = PermitStock(server)
@@ -225,7 +225,7 @@ def test_no_draw_is_made_once_nobody_takes():
     assert on_fast_clock(main) == 0
 
 
-def test_what_ends_the_drawing_reaches_the_one_who_waits():
+def test_an_error_of_the_source_is_raised_by_take():
     class Broken:
         async def draw(self, most: float) -> Drawn | None:
             raise ConfigError("no such limit")
@@ -252,6 +252,6 @@ def test_the_arithmetic_of_the_docstring():
 
 
 @pytest.mark.parametrize("runs", [1, 4, 20])
-def test_what_flows_in_60_s_and_one_call_of_each_run_come_to_the_limit(runs: int):
+def test_the_permits_of_60_s_and_one_call_of_each_run_add_up_to_the_limit(runs: int):
     rate = shared_rate(6000, largest=100, runs=runs)
     assert rate.capacity + rate.per_second * 61.0 + runs * 100 == pytest.approx(6000)

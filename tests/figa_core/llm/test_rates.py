@@ -1,4 +1,4 @@
-"""The two figures of the rate limits, against the teacher in a process of its own, by its own log."""
+"""The two figures of the rate limits, with the teacher in its own process, by its log."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ CALLS = 64
 
 
 async def call_for(seconds: float, teacher: TeacherProcess, limiter: RateLimiter) -> None:
-    """Call as the reviser does, as fast as the limiter lets it."""
+    """Call like the reviser, as fast as the limiter permits."""
     loop = asyncio.get_running_loop()
     endpoint = ChatEndpoint(teacher.base_url, "sandbox-teacher", "any", timeout_s=30, section="s")
     end = loop.time() + seconds

@@ -1,4 +1,4 @@
-"""What providers say when they refuse, as they say it, and what it means."""
+"""The meaning of providers' errors."""
 
 import email.utils
 import json
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.refusals import read_error
-from tests.figa_core.llm import provider_errors as said
+from tests.figa_core.llm import provider_errors as errors
 from tests.figa_core.llm.setting_errors import SETTINGS
 
 C = CallOutcome
@@ -21,21 +21,23 @@ C = CallOutcome
     [
         (*case, outcome)
         for cases, outcome in (
-            (said.ACCOUNT_EMPTY, C.NO_QUOTA),
-            (said.KEY_WRONG, C.BAD_KEY),
-            (said.NOT_ALLOWED, C.NO_ACCESS),
-            (said.MODEL_UNKNOWN, C.UNKNOWN_MODEL),
-            (said.WRONG_PLACE, C.WRONG_ADDRESS),
-            (said.FLAGGED, C.REFUSED),
-            (said.TOO_LONG, C.CONTEXT_TOO_LONG),
-            (said.TOO_FAST, C.RATE_LIMITED),
-            (said.PASSING, C.SERVER_ERROR),
-            (said.UNRECOGNISED, C.BAD_REQUEST),
+            (errors.ACCOUNT_EMPTY, C.NO_QUOTA),
+            (errors.KEY_WRONG, C.BAD_KEY),
+            (errors.NOT_ALLOWED, C.NO_ACCESS),
+            (errors.MODEL_UNKNOWN, C.UNKNOWN_MODEL),
+            (errors.WRONG_PLACE, C.WRONG_ADDRESS),
+            (errors.FLAGGED, C.REFUSED),
+            (errors.TOO_LONG, C.CONTEXT_TOO_LONG),
+            (errors.TOO_FAST, C.RATE_LIMITED),
+            (errors.PASSING, C.SERVER_ERROR),
+            (errors.UNRECOGNISED, C.BAD_REQUEST),
         )
         for case in cases
     ],
 )
-def test_what_a_provider_says_decides_what_an_error_is_about(status: int, body: Any, outcome: CallOutcome):
+def test_providers_errors_are_recognised_by_their_words_and_codes(
+    status: int, body: Any, outcome: CallOutcome
+):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     reply = read_error(status, data, {}, now=0.0)
     assert (reply.outcome, reply.status) == (outcome, status), reply.message
@@ -45,7 +47,7 @@ def test_what_a_provider_says_decides_what_an_error_is_about(status: int, body: 
     ("status", "body", "setting", "value_refused"),
     SETTINGS,
 )
-def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
+def test_a_refused_setting_is_named_and_a_refused_value_recognised(
     status: int, body: Any, setting: str, value_refused: bool
 ):
     reply = read_error(status, json.dumps(body).encode(), {}, now=0.0)
@@ -59,9 +61,9 @@ def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (said.openai("why"), "why"),
-        (said.google(400, "why", "X"), "why"),
-        ({"detail": [said.PYDANTIC]}, "Extra inputs are not permitted (body.response_format)"),
+        (errors.openai("why"), "why"),
+        (errors.google(400, "why", "X"), "why"),
+        ({"detail": [errors.PYDANTIC]}, "Extra inputs are not permitted (body.response_format)"),
         ({"base_resp": {"status_code": 1008, "status_msg": "why"}}, "why"),
         ({"error": "invalid_grant", "error_description": "why"}, "why"),
         ("plain words", "plain words"),
@@ -71,24 +73,24 @@ def test_a_refused_setting_is_named_and_whether_other_values_are_taken(
         ({}, "{}"),
     ],
 )  # fmt: skip
-def test_the_message_is_the_sentence_that_people_are_meant_to_read(body: Any, message: str):
+def test_the_message_is_the_one_for_people(body: Any, message: str):
     assert read_error(418, json.dumps(body).encode(), {}, now=0.0).message == f"HTTP 418: {message}"
 
 
-def test_of_a_page_of_html_its_title_is_shown():
-    assert read_error(524, said.CLOUDFLARE, {}, now=0.0).message == (
+def test_a_page_of_html_is_reported_by_its_title():
+    assert read_error(524, errors.CLOUDFLARE, {}, now=0.0).message == (
         "HTTP 524: a page of HTML: Attention Required! | Cloudflare"
     )
 
 
 @pytest.mark.parametrize("status", [429, 503, 529, 500])
-def test_a_wait_is_read_from_whatever_status_carries_it(status: int):
+def test_a_wait_is_read_with_any_status(status: int):
     assert read_error(status, b"", {"retry-after": "12"}, now=0.0).retry_after_s == 12
     date = email.utils.formatdate(1_000_030, usegmt=True)
     assert read_error(status, b"", {"retry-after": date}, now=1_000_000.0).retry_after_s == 30
 
 
-def test_a_wait_in_the_body_counts_as_one_in_the_header():
+def test_a_wait_in_the_body_counts_like_one_in_the_header():
     body = json.dumps({"error": {"message": "x", "details": [{"retryDelay": "7.5s"}]}}).encode()
     assert read_error(429, body, {}, now=0.0).retry_after_s == 7.5
     assert read_error(429, body, {"retry-after": "3"}, now=0.0).retry_after_s == 3
@@ -109,12 +111,12 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from([302, 400, 403, 404, 429, 500]))
-def test_no_body_makes_the_reader_fail(body: object, status: int):
+def test_any_body_can_be_read(body: object, status: int):
     assert read_error(status, json.dumps(body).encode(), {}, now=0.0).message
 
 
 @given(st.binary(max_size=80))
-def test_no_bytes_make_the_reader_fail(body: bytes):
+def test_any_bytes_can_be_read(body: bytes):
     read_error(500, body, {}, now=0.0)
 
 
@@ -140,11 +142,11 @@ def test_no_bytes_make_the_reader_fail(body: bytes):
         (529, {}, CallOutcome.SERVER_ERROR),
     ],
 )
-def test_each_kind_of_error_is_told_from_the_others(status: int, error: dict[str, str], outcome: CallOutcome):
+def test_each_kind_of_error_is_recognised(status: int, error: dict[str, str], outcome: CallOutcome):
     assert read_error(status, json.dumps({"error": error}).encode(), {}, now=0.0).outcome is outcome
 
 
-def test_the_message_is_the_endpoints_own_and_not_endless():
+def test_the_message_quotes_the_endpoint_up_to_a_length():
     assert read_error(500, b'{"error": {"message": "why"}}', {}, now=0.0).message == "HTTP 500: why"
     assert read_error(500, b"plain words", {}, now=0.0).message == "HTTP 500: plain words"
     assert len(str(read_error(500, b"x" * 100_000, {}, now=0.0).message)) <= 500
@@ -161,12 +163,12 @@ def test_the_message_is_the_endpoints_own_and_not_endless():
         (404, "No endpoints found that can handle the requested parameters.", "response_format"),
     ],
 )
-def test_a_field_is_found_in_the_words_of_more_servers(status: int, message: str, setting: str):
+def test_a_field_is_found_in_the_words_of_other_servers(status: int, message: str, setting: str):
     reply = read_error(status, json.dumps({"error": {"message": message}}).encode(), {}, now=0.0)
     assert (reply.outcome, reply.setting) == (CallOutcome.UNSUPPORTED_SETTING, setting)
     assert not reply.value_refused or setting == "response_format"
 
 
-def test_a_budget_that_a_proxy_keeps_is_no_rate_limit():
+def test_the_budget_of_a_proxy_is_not_a_rate_limit():
     body = json.dumps({"error": {"message": "ExceededBudget: over", "type": "budget_exceeded"}}).encode()
     assert read_error(429, body, {}, now=0.0).outcome is CallOutcome.NO_QUOTA

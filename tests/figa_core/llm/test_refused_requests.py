@@ -1,4 +1,4 @@
-"""Whole revisions against endpoints that do not take what a request carries."""
+"""Revisions by endpoints that do not support a part of the request."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from figa_core.records import RevisionStatus
 from tests.figa_core.llm.runs import Run, number_of, refusing, revised
 
 
-async def test_one_rows_longer_request_that_the_model_does_not_allow_settles_that_row(server, run: Run):
+async def test_a_longer_request_that_the_model_refuses_settles_its_row(server, run: Run):
     def script(number, request):
         if request.body.get("max_tokens", 0) > 100:
             words = "max_tokens is too large: 200. This model supports at most 100 completion tokens"
@@ -27,7 +27,7 @@ async def test_one_rows_longer_request_that_the_model_does_not_allow_settles_tha
     assert all("max_tokens" in request.body for request in server.received)
 
 
-async def test_a_row_that_is_too_long_with_the_reason_to_ask_again_keeps_that_reason(server, run: Run):
+async def test_a_row_too_long_to_be_asked_again_keeps_the_reason(server, run: Run):
     def script(number, request):
         if len(request.body["messages"]) > 2:
             return server.error(400, "maximum context length is 100 tokens", code="context_length_exceeded")
@@ -50,7 +50,7 @@ async def test_a_row_that_is_too_long_with_the_reason_to_ask_again_keeps_that_re
         ("stream", "[{'type': 'extra_forbidden', 'loc': ('body', 'stream'), 'msg': 'Extra inputs'}]"),
     ],
 )  # fmt: skip
-async def test_a_field_that_the_model_does_not_take_is_left_out_from_then_on_and_said_once(
+async def test_an_unsupported_field_is_left_out_from_then_on_with_one_note(
     server, run: Run, field: str, words: str
 ):
     refusing(server, lambda _, request: server.error(400, words) if field in request.body else None)
@@ -62,7 +62,7 @@ async def test_a_field_that_the_model_does_not_take_is_left_out_from_then_on_and
     assert {revision.attempts for revision in asked.revisions.values()} == {1}
 
 
-async def test_rows_whose_json_fails_although_none_was_asked_for_stay_open_and_the_run_goes_on(
+async def test_rows_that_fail_with_json_that_was_not_asked_for_stay_open_and_the_run_continues(
     server, run: Run
 ):
     def refuse(_, request):
@@ -76,7 +76,7 @@ async def test_rows_whose_json_fails_although_none_was_asked_for_stay_open_and_t
     assert sum("response_format" in request.body for request in server.received) == 4
 
 
-async def test_the_limit_is_renamed_and_then_left_out_where_no_budget_relies_on_it(server, run: Run):
+async def test_the_limit_is_renamed_and_then_left_out_unless_a_budget_relies_on_it(server, run: Run):
     def refuse(_, request):
         for name in ("max_tokens", "max_completion_tokens"):
             if name in request.body:
@@ -94,8 +94,8 @@ async def test_the_limit_is_renamed_and_then_left_out_where_no_budget_relies_on_
     assert capped.revisions == {}
 
 
-async def test_a_temperature_that_must_be_positive_ends_the_run_and_says_what_to_set(server, run: Run):
-    """Left out, it would be the provider's own: the decoding would change behind the user's back."""
+async def test_a_temperature_that_must_be_positive_ends_the_run_with_advice(server, run: Run):
+    """If it were left out, the provider's default would apply without the user's knowledge."""
     words = "Input validation error: `temperature` must be strictly positive"
     refusing(
         server, lambda _, request: server.error(422, words) if request.body["temperature"] == 0 else None
@@ -117,7 +117,7 @@ async def test_without_a_temperature_none_is_sent_and_a_stream_is_declined(serve
     assert body["stream"] is False
 
 
-async def test_a_model_without_system_messages_gets_their_text_with_the_users(server, run: Run):
+async def test_a_model_without_system_messages_gets_their_text_before_the_users(server, run: Run):
     def refuse(_, request):
         roles = [message["role"] for message in request.body["messages"]]
         return server.error(400, "System role not supported") if "system" in roles else None
@@ -133,7 +133,7 @@ async def test_a_model_without_system_messages_gets_their_text_with_the_users(se
 
 
 async def test_a_conversation_of_four_turns_that_a_template_refuses_costs_no_other_row(server, run: Run):
-    """A model that takes neither a system message nor the turns of a row that is asked again."""
+    """A model that supports neither a system message nor the turns of a repeated question."""
 
     def script(number, request):
         roles = [message["role"] for message in request.body["messages"]]

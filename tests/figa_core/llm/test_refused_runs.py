@@ -1,4 +1,4 @@
-"""Whole revisions against endpoints that refuse rows: what ends the run, settles a row, and stays open."""
+"""Revisions by endpoints that refuse rows: what ends the run, settles a row, or leaves it open."""
 
 import pytest
 
@@ -8,8 +8,6 @@ from figa_core.records import Message, RevisionStatus
 from tests.figa_core.llm.runs import DRAFT, Asked, Run, collect, number_of, refusing, revised
 
 CREDIT = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
-
-
 FLAGGED = "Your chosen model requires moderation and your input was flagged"
 
 
@@ -29,7 +27,7 @@ FLAGGED = "Your chosen model requires moderation and your input was flagged"
         (500, {"message": "words that nobody has seen before"}),
     ],
 )
-async def test_what_refuses_everything_from_some_row_on_ends_the_run_and_writes_no_row_off(
+async def test_refusals_of_all_rows_from_some_row_on_end_the_run_and_write_off_no_row(
     server, run: Run, status: int, error: dict[str, str], concurrency: int
 ):
     refusing(server, lambda number, _: server.error(status, **error) if number >= 20 else None)
@@ -43,9 +41,7 @@ async def test_what_refuses_everything_from_some_row_on_ends_the_run_and_writes_
 
 
 @pytest.mark.parametrize("status", [400, 403, 422, 500])
-async def test_what_refuses_everything_from_the_start_ends_the_run_at_a_handful_of_rows(
-    server, run: Run, status: int
-):
+async def test_refusals_of_all_rows_from_the_start_end_the_run_after_a_handful(server, run: Run, status: int):
     refusing(server, lambda number, _: server.error(status, f"never heard of it (request id 7f{number}a)"))
     asked = await run.ask(300, max_concurrency=4, max_attempts=2)
     assert "never heard of it" in str(asked.error)
@@ -53,7 +49,7 @@ async def test_what_refuses_everything_from_the_start_ends_the_run_at_a_handful_
     assert len(server.received) <= 30
 
 
-async def test_a_slow_answer_to_a_call_sent_before_the_account_ran_empty_shows_nothing(server, run: Run):
+async def test_a_slow_answer_to_a_call_sent_before_the_account_ran_empty_proves_nothing(server, run: Run):
     def script(number, request):
         if number < 8:
             return revised(server, request, delay_s=0.3)
@@ -96,7 +92,7 @@ async def test_a_row_is_settled_by_its_own_refusal_although_it_is_the_last(serve
     assert [r.revision_id for r in asked.written_off] == ["rev-0009"]
 
 
-async def test_refusals_in_words_that_nobody_knows_leave_their_rows_open(server, run: Run):
+async def test_refusals_in_unknown_words_leave_their_rows_open(server, run: Run):
     refusing(server, lambda _, request: server.error(400, "no") if number_of(request) % 10 == 3 else None)
     asked = await run.ask(100, max_concurrency=8)
     assert asked.error is None
@@ -105,7 +101,7 @@ async def test_refusals_in_words_that_nobody_knows_leave_their_rows_open(server,
     assert asked.count(RevisionStatus.SUCCEEDED) == 90
 
 
-async def test_half_of_the_rows_refused_each_in_its_own_words_are_open_in_the_end(server, run: Run):
+async def test_half_of_the_rows_refused_in_different_unknown_words_stay_open(server, run: Run):
     def words(_, request):
         number = number_of(request)
         return server.error(400, f"{'abcdefghij'[number % 10]} is wrong") if number % 2 else None
@@ -126,7 +122,7 @@ async def test_rows_that_are_too_large_for_the_endpoint_are_settled(server, run:
 async def test_the_refusals_of_several_small_batches_are_counted_together(server, run: Run):
     asked = Asked()
     refusing(server, lambda *_: server.error(400, "never heard of it"))
-    async with run.reviser(asked, max_concurrency=1) as reviser:
+    async with run.reviser(max_concurrency=1) as reviser:
         for batch in range(10):
             rows = [
                 RevisionRequest(f"r{batch}-{i}", f"y{i}", (Message("user", "?"),), DRAFT.format(i), None)
@@ -139,7 +135,7 @@ async def test_the_refusals_of_several_small_batches_are_counted_together(server
     assert asked.written_off == []
 
 
-async def test_where_every_refusal_is_tolerated_none_ends_the_run(server, run: Run):
+async def test_if_every_refusal_is_tolerated_none_ends_the_run(server, run: Run):
     refusing(server, lambda _, request: server.error(403, FLAGGED) if number_of(request) else None)
     asked = await run.ask(40, max_concurrency=1, suspicion=Suspicion(row=beyond_chance(1.0)))
     assert asked.error is None

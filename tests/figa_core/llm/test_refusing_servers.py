@@ -1,4 +1,4 @@
-"""Whole revisions against servers that are busy, elsewhere, or not there."""
+"""Revisions by servers that are busy, elsewhere, or down."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tests.figa_core.llm.runs import Run, number_of, refusing, revised
 
 
 @pytest.mark.parametrize("status", [503, 529, 500])
-async def test_a_busy_server_that_says_how_long_to_wait_holds_all_calls_and_uses_up_no_attempt(
+async def test_a_busy_server_with_a_retry_after_holds_all_calls_and_uses_up_no_attempt(
     server, run: Run, status: int
 ):
     server.script = lambda number, request: (
@@ -49,14 +49,14 @@ async def test_a_wrong_address_ends_the_run_at_once_and_one_404_later_costs_an_a
     assert len(server.received) == 21
 
 
-async def test_a_redirect_names_the_place_it_leads_to(server, run: Run):
+async def test_a_redirect_ends_the_run_and_its_target_is_named(server, run: Run):
     refusing(server, lambda *_: server.error(301, headers={"location": "https://elsewhere.example/v1/x"}))
     asked = await run.ask(2, max_concurrency=1)
     assert "https://elsewhere.example/v1/x" in str(asked.error)
 
 
 @pytest.mark.parametrize("status", [502, 403])
-async def test_a_page_of_html_is_shown_by_its_title(server, run: Run, status: int):
+async def test_a_page_of_html_is_reported_by_its_title(server, run: Run, status: int):
     page = b"<html><head><title>Go away</title></head><body><p>x</p></body></html>"
     refusing(server, lambda *_: replace(server.error(status), body=page))
     asked = await run.ask(30, max_concurrency=2, max_attempts=2)
@@ -65,7 +65,7 @@ async def test_a_page_of_html_is_shown_by_its_title(server, run: Run, status: in
     assert asked.written_off == []
 
 
-async def test_a_rate_told_with_a_quotas_words_is_waited_for(server, run: Run):
+async def test_a_rate_limit_in_the_words_of_a_quota_is_waited_for(server, run: Run):
     body = {"error": {"message": "You exceeded your current quota", "details": [{"retryDelay": "0.2s"}]}}
     server.script = lambda number, request: (
         server.json(body, status=429) if number == 0 else revised(server, request)
@@ -92,9 +92,7 @@ async def test_a_redirect_that_keeps_the_request_is_followed_on_the_same_host_an
     assert len(server.received) == 1
 
 
-async def test_a_row_that_alone_makes_a_server_busy_costs_its_attempts_and_holds_the_others_once(
-    server, run: Run
-):
+async def test_one_row_with_a_busy_server_uses_up_its_attempts_and_holds_the_others_once(server, run: Run):
     busy = server.error(503, "down for a moment", headers={"retry-after": "1"})
     refusing(server, lambda _, request: busy if number_of(request) == 2 else None)
     asked = await run.ask(100, max_concurrency=4, max_attempts=3)

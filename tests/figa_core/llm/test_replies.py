@@ -1,4 +1,4 @@
-"""What the body of a 200 means, as providers and proxies send it."""
+"""The bodies of completions, as providers and proxies send them."""
 
 import json
 from collections.abc import Callable
@@ -62,20 +62,20 @@ def delta(text: str | None, finish: str | None = None) -> dict[str, Any]:
 
 
 @given(json_values)
-def test_no_body_makes_the_reader_fail(value: object):
+def test_any_body_can_be_read(value: object):
     read_completion(json.dumps(value).encode())
     read_completion(b"data: " + json.dumps(value).encode())
 
 
 @given(json_values)
-def test_no_choice_makes_the_reader_fail(value: object):
+def test_any_choice_can_be_read(value: object):
     read_completion(json.dumps({"choices": [value]}).encode())
     read_completion(json.dumps({"choices": [{"message": value, "finish_reason": value}]}).encode())
     read_completion(body(value))
 
 
 @given(st.binary(max_size=50))
-def test_no_bytes_make_the_reader_fail(data: bytes):
+def test_any_bytes_can_be_read(data: bytes):
     read_completion(data)
     read_completion(b"data: " + data)
 
@@ -122,7 +122,7 @@ def test_no_bytes_make_the_reader_fail(data: bytes):
         stream(7, {"choices": []}, json.loads(body()), {"usage": None}, done=False),
     ],
 )
-def test_an_answer_is_read_in_every_shape_it_is_known_to_come_in(data: bytes):
+def test_an_answer_is_read_in_every_known_shape(data: bytes):
     reply = read_completion(data)
     assert (reply.outcome, reply.text, reply.finish_reason) == (CallOutcome.ANSWERED, TEXT, "stop")
     assert (reply.message, reply.used_tokens) == (None, 70)
@@ -138,18 +138,18 @@ def test_an_answer_is_read_in_every_shape_it_is_known_to_come_in(data: bytes):
         ("a\tb\nc", "a\tb\nc"),
     ],
 )
-def test_half_a_surrogate_pair_is_left_out_and_raw_control_characters_are_read(sent: str, text: str):
+def test_half_a_surrogate_pair_is_removed_and_raw_control_characters_are_read(sent: str, text: str):
     reply = read_completion(body("X").replace(b'"X"', f'"{sent}"'.encode()))
     assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, text)
 
 
-def test_pairs_that_parts_were_split_in_are_left_out():
+def test_pairs_that_are_split_between_parts_are_removed():
     data = body([{"type": "text", "text": "a\ud83d"}, {"type": "text", "text": "\ude00b"}])
     assert read_completion(data).text == "ab"
 
 
 @pytest.mark.parametrize("decoded", [{"revised_response": TEXT}, {"text": TEXT}, {"type": "text"}])
-def test_structured_output_that_is_decoded_already_is_kept_as_json(decoded: dict[str, str]):
+def test_decoded_structured_output_is_kept_as_json(decoded: dict[str, str]):
     assert json.loads(str(read_completion(body(decoded)).text)) == decoded
 
 
@@ -168,7 +168,7 @@ def test_structured_output_that_is_decoded_already_is_kept_as_json(decoded: dict
         (body([{"type": "text", "text": TEXT}, {"type": "text", "text": 7}]), "a part of type 'text'"),
     ],
 )
-def test_what_is_no_text_is_no_answer_and_said(data: bytes, note: str | None):
+def test_content_that_is_not_text_is_no_answer_and_has_a_note(data: bytes, note: str | None):
     reply = read_completion(data)
     assert (reply.outcome, reply.text or None) == (CallOutcome.ANSWERED, None)
     assert reply.message is None if note is None else note in str(reply.message)
@@ -190,7 +190,7 @@ def test_what_is_no_text_is_no_answer_and_said(data: bytes, note: str | None):
         (3, CallOutcome.ANSWERED),
     ],
 )
-def test_the_end_of_an_answer_decides_what_it_is(finish: Any, outcome: CallOutcome):
+def test_the_finish_reason_decides_the_outcome(finish: Any, outcome: CallOutcome):
     reply = read_completion(body(finish=finish))
     assert reply.outcome is outcome
     assert reply.used_tokens == 70
@@ -205,12 +205,12 @@ def test_the_end_of_an_answer_decides_what_it_is(finish: Any, outcome: CallOutco
         body("some", refusal="I will not."),
     ],
 )
-def test_a_refusal_is_one_in_every_form(data: bytes):
+def test_a_refusal_is_recognised_in_every_form(data: bytes):
     reply = read_completion(data)
     assert (reply.outcome, reply.refusal) == (CallOutcome.REFUSED, "I will not.")
 
 
-def test_a_refusal_that_is_no_text_is_a_refusal():
+def test_a_refusal_need_not_be_a_text():
     reply = read_completion(body("some", refusal={"why": "no"}))
     assert (reply.outcome, reply.refusal) == (CallOutcome.REFUSED, '{"why":"no"}')
     assert read_completion(body([{"type": "refusal"}])).refusal == "a part of type 'refusal'"
@@ -229,7 +229,7 @@ def test_a_refusal_that_is_no_text_is_a_refusal():
         {"prompt_tokens": "5", "completion_tokens": 2},
     ],
 )
-def test_a_usage_that_counts_nothing_is_none(usage: Any):
+def test_a_usage_without_counts_is_none(usage: Any):
     data = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}], "usage": usage}
     assert read_completion(json.dumps(data).encode()).used_tokens is None
 
@@ -242,7 +242,7 @@ def test_a_usage_that_counts_nothing_is_none(usage: Any):
         lambda body: body.decode().encode("utf-16"),
     ],
 )
-def test_a_completion_between_what_a_proxy_adds_is_read(wrap: Callable[[bytes], bytes]):
+def test_a_completion_is_read_despite_what_a_proxy_adds(wrap: Callable[[bytes], bytes]):
     body = b'{"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}'
     reply = read_completion(wrap(body))
     assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, "Yes.")

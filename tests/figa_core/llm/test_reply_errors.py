@@ -1,4 +1,4 @@
-"""What the body of a 200 means that is an error, or no completion."""
+"""Bodies of 200 responses that are errors, or no completions."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ from tests.figa_core.llm.test_replies import TEXT, USAGE, body, delta, stream
         ),
     ],
 )
-def test_an_error_under_a_200_is_read_as_one(error: Any, outcome: CallOutcome):
+def test_an_error_with_status_200_is_read_as_an_error(error: Any, outcome: CallOutcome):
     reply = read_completion(json.dumps(error).encode())
     assert (reply.outcome, reply.text) == (outcome, None)
 
@@ -71,18 +71,18 @@ def test_an_error_within_a_choice_keeps_the_tokens_that_were_counted():
 
 
 @pytest.mark.parametrize(("code", "status"), [(400, 400), (599, 599), (399, 500), (600, 500), ("503", 503)])
-def test_the_status_that_an_error_names_is_the_one_it_has(code: int | str, status: int):
+def test_an_error_has_the_status_that_it_names(code: int | str, status: int):
     reply = read_completion(json.dumps({"error": {"message": "odd", "code": code}}).encode())
     assert (reply.status, reply.message) == (status, f"HTTP {status}: odd")
 
 
-def test_an_error_in_a_stream_is_read_as_one():
+def test_an_error_in_a_stream_is_read_as_an_error():
     data = stream(delta("Hello"), {"error": {"message": "slow down", "code": 429}})
     assert read_completion(data).outcome is CallOutcome.RATE_LIMITED
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "reason"),
     [
         (b"", "0 bytes"),
         (b"<html>sign in</html>", "base_url"),
@@ -102,18 +102,18 @@ def test_an_error_in_a_stream_is_read_as_one():
         (body() + body(), "bytes"),
     ],
 )
-def test_what_is_no_completion_is_malformed_and_said(data: bytes, said: str):
+def test_a_body_that_is_no_completion_is_malformed_with_the_reason(data: bytes, reason: str):
     reply = read_completion(data)
     assert reply.outcome is CallOutcome.MALFORMED
-    assert said in str(reply.message)
+    assert reason in str(reply.message)
     assert len(str(reply.message)) <= 500
 
 
-def test_of_a_body_without_an_answer_the_beginning_is_shown():
+def test_the_beginning_of_a_body_without_an_answer_is_shown():
     reply = read_completion(json.dumps({"id": "x" * 100}).encode())
     assert reply.message == f"""the body has no choices: '{{"id": "{"x" * 72}'"""
 
 
-def test_no_choice_is_no_answer_and_keeps_its_tokens():
+def test_an_empty_list_of_choices_is_no_answer_and_keeps_its_tokens():
     reply = read_completion(json.dumps({"choices": [], "usage": USAGE}).encode())
     assert (reply.outcome, reply.used_tokens) == (CallOutcome.EMPTY_CHOICES, 70)

@@ -1,4 +1,4 @@
-"""What headers state."""
+"""The limits and the wait in response headers."""
 
 import email.utils
 
@@ -45,7 +45,7 @@ def test_durations_are_read_as_providers_write_them(text: str, expected: float |
 
 
 @given(st.text(max_size=12))
-def test_no_text_makes_the_reader_fail(text: str):
+def test_any_text_can_be_read(text: str):
     value = seconds(text)
     assert value is None or value >= 0
     read_limits(dict.fromkeys(HEADERS, text))
@@ -56,7 +56,7 @@ def test_both_limits_are_read():
     assert read_limits(HEADERS) == expected
 
 
-def test_what_is_missing_or_senseless_is_left_out():
+def test_missing_or_malformed_limits_are_left_out():
     assert read_limits({}) is None
     assert read_limits({"x-ratelimit-limit-requests": "many"}) is None
     stated = read_limits({"x-ratelimit-remaining-requests": "7", "x-ratelimit-limit-requests": "0"})
@@ -87,5 +87,5 @@ def test_what_is_missing_or_senseless_is_left_out():
         ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
     ],
 )
-def test_the_wait_that_headers_ask_for(headers: dict[str, str], seconds: float | None):
+def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None):
     assert retry_after_s(headers, now=1_000_000.0) == seconds

@@ -55,13 +55,13 @@ def largest_window(times: list[float], amounts: list[float], seconds: float) -> 
 
 
 class Provider(Protocol):
-    """How a provider counts: seconds to wait (0: admitted), and what it states."""
+    """A provider's way of counting: seconds to wait (0: admitted), and the limits that it states."""
 
     def answer(self, at: float, tokens: int) -> tuple[float, StatedLimits | None]: ...
 
 
 class Sliding:
-    """As the teacher: the last minute, and beside it the last second at twice the mean."""
+    """Like the teacher: counts the last minute, and the last second at twice the mean."""
 
     def __init__(self, per_minute: float, tokens: float = 1e9, *, seconds: float = 60, burst: float = 2):
         minutes = 60 / seconds
@@ -79,7 +79,7 @@ class Sliding:
 
 
 class Refilled:
-    """As OpenAI: a bucket that holds `limit` requests and refills in `seconds`."""
+    """Like OpenAI: a bucket that holds `limit` requests and refills in `seconds`."""
 
     def __init__(self, limit: float, seconds: float = 60) -> None:
         self._limit, self._seconds = limit, seconds
@@ -115,7 +115,7 @@ class Fixed:
 
 @dataclass
 class Run:
-    """What became of the calls of one drive."""
+    """The calls of one drive."""
 
     admitted: list[float] = field(default_factory=list)
     tokens: list[float] = field(default_factory=list)
@@ -140,7 +140,7 @@ async def drive(
     tokens: Callable[[], int] = lambda: 1,
     run: Run | None = None,
 ) -> Run:
-    """Call as the reviser does, with many workers, for so many seconds."""
+    """Call like the reviser, with many workers, for so many seconds."""
     run = Run() if run is None else run
     end = now() + seconds
 

@@ -1,4 +1,4 @@
-"""From an answer's text to the revision in it."""
+"""The revision in an answer's text."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_a_structured_answer_is_read_back_exactly(text: str):
         as_asked(f"<think>Few edits.</think>\n\n{FIXED}"),
     ],
 )
-def test_the_revision_is_read_where_it_is_clear(answer: str):
+def test_a_clear_revision_is_read(answer: str):
     read = read_answer(answer, DRAFT)
     assert (read.text.strip(), read.problem) == (FIXED, None)
 
@@ -89,14 +89,14 @@ def test_the_revision_is_read_where_it_is_clear(answer: str):
         (["a b c d e f", "a b c d e f"], None),
     ],
 )
-def test_of_several_texts_without_the_fields_name_only_one_may_be_near_the_draft(
+def test_of_several_texts_without_the_fields_name_exactly_one_must_be_near_the_draft(
     texts: list[str], revision: str | None
 ):
     read = read_answer(json.dumps(dict(enumerate(texts))), "a b c d e f")
     assert (read.text, read.problem is None) == (revision or "", revision is not None)
 
 
-def test_the_only_text_of_a_fenced_object_is_the_answer_whatever_it_says():
+def test_the_only_text_of_a_fenced_object_is_the_answer():
     for opening, closing in (("```json", "\n```"), ("```js", "\n```"), ("```", "```\n"), ("```json", "")):
         assert read_answer(f'{opening}\n{{"response": "red"}}{closing}', DRAFT).text == "red"
 
@@ -132,14 +132,14 @@ def test_a_text_in_single_quotes_is_read_with_the_quotes_in_it():
         (as_asked("<think>hm"), "thoughts"),
     ],
 )
-def test_what_begins_like_the_schema_and_is_not_clear_is_a_problem(answer: str, problem: str):
+def test_an_ambiguous_answer_that_begins_like_the_schema_is_a_problem(answer: str, problem: str):
     read = read_answer(answer, DRAFT)
     assert read.text == ""
     assert problem in str(read.problem)
 
 
 @pytest.mark.parametrize("answer", [as_asked(FIXED)[:cut] for cut in range(1, len(as_asked(FIXED)) - 1)])
-def test_json_that_is_cut_anywhere_is_known_to_be_cut(answer: str):
+def test_cut_json_is_recognised(answer: str):
     read = read_answer(answer, DRAFT)
     assert (read.text, read.cut) == ("", True)
 
@@ -155,7 +155,7 @@ def test_plain_text_that_begins_with_a_bracket_is_plain_text(text: str):
     assert read_answer(text, DRAFT).text == text
 
 
-def test_where_the_draft_is_json_json_is_the_revision():
+def test_json_is_the_revision_of_a_json_draft():
     assert read_answer(JSON_FIXED, JSON_DRAFT).text == JSON_FIXED
     assert read_answer(as_asked(JSON_FIXED), JSON_DRAFT).text == JSON_FIXED
     assert read_answer(json.dumps({"json": JSON_FIXED}), JSON_DRAFT).text == JSON_FIXED
@@ -174,11 +174,11 @@ def test_where_the_draft_is_json_json_is_the_revision():
         "[3]",
     ],
 )
-def test_where_the_draft_is_json_other_json_is_the_answer_as_it_is(answer: str):
+def test_other_json_is_the_answer_unchanged_if_the_draft_is_json(answer: str):
     assert read_answer(answer, JSON_DRAFT) == (answer, None, False)
 
 
-def test_thoughts_and_invisible_marks_that_the_draft_or_the_reference_has_stay():
+def test_thoughts_and_invisible_marks_of_the_draft_or_the_reference_stay():
     own = "<think>Two plus two.</think> It is four."
     for known in ((own, None), (DRAFT, own)):
         for answer in (own, as_asked(own)):
@@ -186,7 +186,7 @@ def test_thoughts_and_invisible_marks_that_the_draft_or_the_reference_has_stay()
     assert read_answer(as_asked("\ufeffHello."), "\ufeffHallo.").text == "\ufeffHello."
 
 
-def test_where_the_draft_is_json_an_object_instead_of_its_text_is_a_problem():
+def test_an_object_instead_of_its_text_is_a_problem_if_the_draft_is_json():
     assert "without the field" in str(
         read_answer(f'{{"revised_response": {JSON_FIXED}}}', JSON_DRAFT).problem
     )
@@ -199,11 +199,11 @@ def test_where_the_draft_is_json_an_object_instead_of_its_text_is_a_problem():
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["revised_response", "a"]), inner),
     )
 )
-def test_no_json_makes_the_reader_fail(value: object):
+def test_any_json_can_be_read(value: object):
     read_answer(json.dumps(value), DRAFT)
     read_answer(json.dumps(value), JSON_DRAFT)
 
 
-def test_json_of_any_depth_is_no_crash():
+def test_json_of_any_depth_can_be_read():
     assert read_answer("[" * 100_000, DRAFT).text
     assert read_answer('{"a":' * 100_000, DRAFT).problem

@@ -1,4 +1,4 @@
-"""Answers of servers that do not say how they ended."""
+"""Answers of servers that do not report how they ended."""
 
 import json
 
@@ -37,7 +37,7 @@ def cut(
         FIXED.replace("home.", "home 😊"),
     ],
 )
-def test_a_whole_answer_is_whole_without_being_called_so(text: str):
+def test_a_whole_answer_is_recognised_without_a_finish_reason(text: str):
     assert not cut(text)
     assert not cut(text, used=None)
     assert not cut(text, finish_reason="")
@@ -60,21 +60,21 @@ def test_an_answer_that_breaks_off_was_cut(text: str):
     assert cut(text)
 
 
-def test_an_answer_of_as_many_tokens_as_allowed_was_cut():
+def test_an_answer_that_used_up_its_tokens_was_cut():
     assert cut(FIXED, used=100)
     assert cut(FIXED, used=101)
     assert not cut(FIXED, used=99)
 
 
-def test_what_is_no_answer_is_not_cut():
+def test_a_refusal_is_not_cut():
     assert not cut("It is", outcome=CallOutcome.REFUSED)
 
 
-def test_what_the_provider_says_is_believed():
+def test_a_stated_finish_reason_decides():
     assert not cut(FIXED[:40], finish_reason="stop", used=100)
 
 
-def test_an_empty_answer_is_left_to_be_judged():
+def test_an_empty_answer_is_not_cut():
     assert not cut(None)
 
 

@@ -1,4 +1,4 @@
-"""What the reviser is shown: data between tags, and nothing in the data that could pose as a tag."""
+"""The reviser's prompt: data between tags, and no data that could be mistaken for a tag."""
 
 import os
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_unfencing_undoes_fencing(text: str):
     assert not any(f"<{slash}{tag}>" in fenced for tag in TAGS for slash in ("", "/"))
 
 
-def test_a_users_own_template_takes_the_place_of_one_of_the_two(tmp_path: Path):
+def test_a_users_template_replaces_one_of_the_two(tmp_path: Path):
     own = tmp_path / "own.jinja"
     own.write_text("Fix this: {{ response }} ({{ messages[0].content }})", encoding="utf-8")
     templates = load_templates(without_reference=own)
@@ -77,7 +77,7 @@ def test_a_users_own_template_takes_the_place_of_one_of_the_two(tmp_path: Path):
     assert message == {"role": "user", "content": "Fix this: Because. (Why?)"}
 
 
-def test_a_response_keeps_its_indentation_where_a_template_shows_nothing_else(tmp_path: Path):
+def test_a_response_alone_in_a_template_keeps_its_indentation(tmp_path: Path):
     own = tmp_path / "own.jinja"
     own.write_text("{% block user %}\n{{ response }}\n{% endblock %}\n", encoding="utf-8")
     [message] = load_templates(without_reference=own).render(MESSAGES, "    return x  ", None)
@@ -101,12 +101,12 @@ def test_a_template_that_cannot_work_is_refused_with_its_path(tmp_path: Path, te
         load_templates(without_reference=own)
 
 
-def test_a_template_that_is_not_there_is_named(tmp_path: Path):
+def test_a_missing_template_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"none\.jinja: cannot read"):
         load_templates(with_reference=tmp_path / "none.jinja")
 
 
-def test_a_template_that_is_no_file_is_not_waited_for(tmp_path: Path):
+def test_a_template_that_is_not_a_file_is_refused(tmp_path: Path):
     (tmp_path / "own.jinja").symlink_to(os.devnull)
     with pytest.raises(
         ConfigError, match=r"own\.jinja: cannot read .*: it is a device, not a regular file\."

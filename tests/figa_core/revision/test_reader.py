@@ -1,4 +1,4 @@
-"""What the reviser's replies make of a row."""
+"""The state of a row after each kind of reply."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def reader(row: RevisionRequest = ROW, max_edit_share: float = 0.9) -> RevisionR
 def settled(
     reply: Reply, attempt: int = 1, *, row: RevisionRequest = ROW, max_edit_share: float = 0.9
 ) -> Revision:
-    """The row's final state if nothing is asked again."""
+    """The row's final state if it is not asked again."""
     found = reader(row, max_edit_share)
     if reply.outcome in (C.ANSWERED, C.CUT_BY_LENGTH):
         return found.read(reply, attempt=attempt, max_tokens=100).value
@@ -48,7 +48,7 @@ def test_an_answer_becomes_the_revision_with_the_drafts_ends():
     )
 
 
-def test_an_answer_is_judged_with_all_that_is_known_of_its_row():
+def test_an_answer_is_judged_with_the_reference_and_the_conversation():
     reply = Reply(C.ANSWERED, text=FIXED, finish_reason="stop")
     rewritten = settled(reply, row=ROW, max_edit_share=0.01)
     assert (rewritten.status, rewritten.text) == (RevisionStatus.REJECTED, f"{FIXED}\n")
@@ -65,14 +65,14 @@ def test_an_answer_is_judged_with_all_that_is_known_of_its_row():
     assert settled(filtered).status is RevisionStatus.REFUSED
 
 
-def test_an_answer_without_a_text_is_rejected_with_what_is_known_of_the_reason():
+def test_an_answer_without_a_text_is_rejected_with_the_known_reason():
     for text in (None, "", " \n"):
         empty = settled(Reply(C.ANSWERED, text=text, finish_reason="stop"))
         assert (empty.status, empty.text) == (RevisionStatus.REJECTED, None)
         why = settled(Reply(C.ANSWERED, "the message has thoughts only", text=text, finish_reason="stop"))
         assert why.reason == f"{empty.reason} (the message has thoughts only)"
-    said = settled(Reply(C.ANSWERED, "beside the point", text=FIXED, finish_reason="odd"))
-    assert "beside the point" not in str(said.reason)
+    revision = settled(Reply(C.ANSWERED, "beside the point", text=FIXED, finish_reason="odd"))
+    assert "beside the point" not in str(revision.reason)
 
 
 def test_an_answer_that_was_cut_is_rejected_with_its_text():
@@ -80,7 +80,7 @@ def test_an_answer_that_was_cut_is_rejected_with_its_text():
     assert (cut.status, cut.text, cut.retryable) == (RevisionStatus.REJECTED, f"{FIXED}\n", False)
 
 
-def test_a_refused_row_says_why():
+def test_a_refused_row_has_a_reason():
     why = settled(Reply(C.REFUSED, "HTTP 400: flagged", status=400), attempt=2)
     assert why == Revision(
         "rev", "res", RevisionStatus.REFUSED, None, "the reviser refused: HTTP 400: flagged", False, 2
@@ -89,7 +89,7 @@ def test_a_refused_row_says_why():
 
 
 @pytest.mark.parametrize("outcome", sorted(set(CallOutcome) - {C.ANSWERED, C.CUT_BY_LENGTH, C.REFUSED}))
-def test_a_row_that_failed_may_be_tried_again_where_another_time_may_help(outcome: CallOutcome):
+def test_a_failed_row_is_retryable_if_a_later_run_may_succeed(outcome: CallOutcome):
     first, second = (settled(Reply(outcome, "why"), attempt=attempt) for attempt in (1, 2))
     retryable = outcome in RETRIED | {C.BAD_REQUEST}
     assert first == Revision("rev", "res", RevisionStatus.FAILED, None, f"{outcome}: why", retryable, 1)
@@ -97,14 +97,14 @@ def test_a_row_that_failed_may_be_tried_again_where_another_time_may_help(outcom
     assert second == Revision("rev", "res", RevisionStatus.FAILED, None, reason, retryable, 2)
 
 
-def test_a_row_whose_altered_request_is_refused_keeps_its_answers_fault():
+def test_a_row_whose_altered_request_is_refused_is_rejected_for_its_answer():
     end = reader().without_answer(NoAnswer(Ending.UNFIT, "it is cut; the endpoint refused", 2))
     reason = "it is cut; the endpoint refused"
     assert end == Revision("rev", "res", RevisionStatus.REJECTED, None, reason, False, 2)
 
 
 @pytest.mark.parametrize("ending", Ending)
-def test_a_row_that_may_be_asked_about_again_has_failed_whatever_was_said(ending: Ending):
+def test_a_row_that_may_be_asked_about_again_has_failed(ending: Ending):
     end = reader().without_answer(NoAnswer(ending, "why", 1, retryable=True))
     assert (end.status, end.retryable) == (RevisionStatus.FAILED, True)
     assert str(end.reason).endswith("why")
@@ -113,10 +113,10 @@ def test_a_row_that_may_be_asked_about_again_has_failed_whatever_was_said(ending
 def test_an_unfit_answer_is_asked_about_again_with_itself_and_the_reason():
     reply = Reply(C.ANSWERED, text="", finish_reason="stop")
     verdict = reader().read(reply, attempt=1, max_tokens=100)
-    said = {"role": "assistant", "content": ""}
+    quoted = {"role": "assistant", "content": ""}
     assert isinstance(verdict, AskAgain)
     assert verdict.reason == verdict.value.reason == "the answer is empty"
-    assert verdict.messages == (said, ask_again("the answer is empty"))
+    assert verdict.messages == (quoted, ask_again("the answer is empty"))
 
 
 def test_a_fit_answer_is_settled_and_so_is_a_refusal():
@@ -128,11 +128,11 @@ def test_a_fit_answer_is_settled_and_so_is_a_refusal():
         assert isinstance(reader().read(reply, attempt=1, max_tokens=100), Settled)
 
 
-def test_an_answer_is_cut_where_the_provider_says_so_or_where_it_shows():
-    said = Reply(C.CUT_BY_LENGTH, text=FIXED, finish_reason="model_length")
+def test_an_answer_is_cut_by_its_finish_reason_or_by_its_text():
+    stated = Reply(C.CUT_BY_LENGTH, text=FIXED, finish_reason="model_length")
     shown = Reply(C.ANSWERED, text=FIXED[:30], finish_reason=None)
     used_up = Reply(C.ANSWERED, text=FIXED, finish_reason=None, completion_tokens=100)
-    for reply in (said, shown, used_up):
+    for reply in (stated, shown, used_up):
         verdict = reader().read(reply, attempt=1, max_tokens=100)
         assert isinstance(verdict, Cut)
         assert "cut by length; raise revision.max_tokens" in str(verdict.value.reason)
@@ -140,7 +140,7 @@ def test_an_answer_is_cut_where_the_provider_says_so_or_where_it_shows():
     assert isinstance(reader().read(whole, attempt=1, max_tokens=100), Settled)
 
 
-def test_a_row_that_no_request_can_carry_has_failed_and_says_why_in_short():
+def test_a_row_that_no_request_can_carry_has_failed_with_a_short_reason():
     end = reader().unaskable(ValueError("x" * 900))
     assert (end.status, end.retryable, end.attempts) == (RevisionStatus.FAILED, False, 0)
     assert str(end.reason).startswith("the row cannot be put into a request: xxx")

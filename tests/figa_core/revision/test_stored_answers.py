@@ -1,4 +1,4 @@
-"""Stored answers under other limits: what each makes of the row that asks the same question."""
+"""Stored answers under other limits."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ def test_an_answer_that_reads_as_a_refusal_is_one_only_above_the_limit() -> None
         (RevisionStatus.FAILED, "context_too_long: …", None),
     ],
 )
-def test_what_no_limit_decided_stays_as_it_is(status: RevisionStatus, reason: str, text: str | None) -> None:
+def test_a_status_that_no_limit_decided_stays(status: RevisionStatus, reason: str, text: str | None) -> None:
     stored = dataclasses.replace(STORED, status=status, reason=reason, text=text)
     found = judge_anew(stored, max_edit_share=1.0, asked_again_max=1)
     assert found == Revision("row", "response", status, text, reason, attempts=2)

@@ -1,4 +1,4 @@
-"""A reasoning model's thoughts are no part of its answer."""
+"""A reasoning model's thoughts are not part of its answer."""
 
 import pytest
 
@@ -53,7 +53,7 @@ OWN_FIXED = OWN_DRAFT.replace("five", "four")
         FIXED,
     ],
 )
-def test_thoughts_are_taken_off(answer: str):
+def test_thoughts_are_removed(answer: str):
     stripped = strip_thoughts(answer, DRAFT)
     assert (stripped.text.strip(), stripped.problem) == (FIXED, None)
 
@@ -73,7 +73,7 @@ def test_thoughts_are_taken_off(answer: str):
         f"<|channel>thought\n{FIXED}",
     ],
 )
-def test_thoughts_without_an_answer_behind_them_are_said(answer: str):
+def test_thoughts_without_an_answer_are_a_problem(answer: str):
     stripped = strip_thoughts(answer, DRAFT)
     assert stripped.text == ""
     assert "thoughts" in str(stripped.problem)
@@ -89,19 +89,19 @@ def test_a_drafts_own_thoughts_stay():
     assert strip_thoughts(OWN_DRAFT, OWN_DRAFT) == (OWN_DRAFT, None, False)
 
 
-def test_thoughts_before_a_draft_with_thoughts_of_its_own_are_taken_off():
+def test_thoughts_before_a_draft_that_has_thoughts_are_removed():
     assert strip_thoughts(f"<think>{THOUGHT}</think>\n\n{OWN_FIXED}", OWN_DRAFT).text.strip() == OWN_FIXED
     assert strip_thoughts(f"{THOUGHT}</think>\n\n{OWN_FIXED}", OWN_DRAFT).text.strip() == OWN_FIXED
 
 
-def test_thoughts_in_the_place_of_the_drafts_own_are_no_revision_of_them():
+def test_thoughts_that_replace_the_drafts_are_no_revision_of_them():
     answer = (
         "<think>Few edits are wanted here, so I only change the number.</think>\n\nIt is four, as you know."
     )
     assert "not the draft's" in str(strip_thoughts(answer, OWN_DRAFT).problem)
 
 
-def test_the_end_of_a_turn_that_the_draft_speaks_of_stays_with_thoughts_before_it_or_without():
+def test_the_end_of_a_turn_that_the_draft_mentions_stays():
     draft, fixed = f"{DRAFT}</s>", f"{FIXED}</s>"
     for answer in (fixed, f"<think>{THOUGHT}</think>{fixed}", f"analysisFew edits.assistantfinal{fixed}"):
         assert strip_thoughts(answer, draft) == strip_thoughts(answer, DRAFT, draft) == (fixed, None, False)
@@ -118,7 +118,7 @@ def test_the_end_of_a_turn_that_the_draft_speaks_of_stays_with_thoughts_before_i
         ("Well then. <think> 1 2 3 d e f g h i j </think>", False),
     ],
 )
-def test_thoughts_are_foreign_from_some_words_and_a_share_of_edits_on(thoughts: str, foreign: bool):
+def test_thoughts_are_foreign_above_a_number_of_words_and_a_share_of_edits(thoughts: str, foreign: bool):
     draft = "<think> 1 2 3 4 5 6 7 8 9 10 </think> It is five."
     problem = strip_thoughts(f"{thoughts} It is four.", draft).problem
     assert (problem is not None) is foreign
@@ -130,7 +130,7 @@ def test_thoughts_whose_beginning_is_not_marked_are_compared_from_the_texts_star
     assert strip_thoughts("1 2 3 4 5 6 7 8</think> It is four. <think>", draft).problem is None
 
 
-def test_without_a_text_to_compare_with_every_mark_is_one_of_thoughts():
+def test_without_a_draft_every_mark_is_one_of_thoughts():
     assert strip_thoughts(f"<think>{THOUGHT}</think>{FIXED}") == (FIXED, None, False)
     assert strip_thoughts(f"<think>{FIXED}").cut
 
@@ -148,7 +148,7 @@ def test_tags_around_the_answer_that_the_draft_has_too_stay():
         assert strip_thoughts(f"<think>{THOUGHT}</think>{answer}", draft).text == text
 
 
-def test_a_mark_that_the_reference_speaks_of_is_none():
+def test_a_mark_that_the_reference_mentions_is_text():
     reference = "Qwen ends its thoughts with </think> and DeepSeek does the same."
     answer = "Qwen ends its thoughts with </think> and that is all."
     assert (
@@ -157,6 +157,6 @@ def test_a_mark_that_the_reference_speaks_of_is_none():
     )
 
 
-def test_what_only_looks_like_a_mark_stays():
+def test_text_that_only_looks_like_a_mark_stays():
     for text in ("I think> therefore", "an [analysis] of it", "</body> is a tag, and <thinker> is none"):
         assert strip_thoughts(text, DRAFT) == (text, None, False)

@@ -30,7 +30,7 @@ def test_a_small_change_succeeds(answer: str):
 
 
 @pytest.mark.parametrize("answer", [DRAFT, f"\n {DRAFT}\n"])
-def test_the_same_text_is_unchanged_whatever_its_ends(answer: str):
+def test_the_same_text_is_unchanged_whatever_white_space_is_at_its_ends(answer: str):
     assert judge(answer).status is RevisionStatus.UNCHANGED
 
 
@@ -51,7 +51,7 @@ def test_the_same_text_is_unchanged_whatever_its_ends(answer: str):
         ("Completely other words stand at this place, and none of them was there before us.", "rewrite"),
     ],
 )
-def test_what_is_no_revision_is_rejected_with_the_reason(answer: str | None, reason: str):
+def test_an_answer_that_is_no_revision_is_rejected_with_the_reason(answer: str | None, reason: str):
     judgement = judge(answer)
     assert judgement.status is RevisionStatus.REJECTED
     assert reason in str(judgement.reason)
@@ -74,7 +74,7 @@ def test_a_refusal_is_a_refusal(answer: str | None, finish_reason: str, refusal:
     assert judge(answer, finish_reason, refusal).status is RevisionStatus.REFUSED
 
 
-def test_what_the_draft_says_itself_is_not_held_against_the_answer():
+def test_a_preamble_or_tag_of_the_draft_is_allowed_in_the_answer():
     preamble = "Here is the updated version: it has two pages and a cover."
     assert judge(preamble.replace("two", "three"), draft=preamble).status is RevisionStatus.SUCCEEDED
     tagged = "Write <response> before and after all of your words, please do."
@@ -125,7 +125,7 @@ def test_an_answer_that_did_not_end_well_is_no_success(finish_reason: str | None
         assert repr(finish_reason) in str(judgement.reason)
 
 
-def test_what_reading_found_wrong_is_the_reason():
+def test_a_problem_found_while_reading_is_the_reason():
     answer = Answer("", "the answer holds thoughts only")
     assert judge_answer(DRAFT, answer, "stop", None) == (RevisionStatus.REJECTED, answer.problem)
 
@@ -204,7 +204,7 @@ def test_marks_of_the_text_itself_are_text(draft: str, answer: str):
     assert judge(answer, draft=draft) == (RevisionStatus.SUCCEEDED, None)
 
 
-def test_a_tag_more_than_the_draft_has_is_the_prompts():
+def test_one_more_tag_than_the_draft_has_is_the_prompts():
     tagged = "Write <response> before all of your words, please do."
     assert "tags" in str(judge(f"<response>{tagged}", draft=tagged).reason)
 
@@ -215,11 +215,11 @@ def test_a_refusal_of_a_short_draft_is_a_refusal(draft: str):
 
 
 @pytest.mark.parametrize("answer", ["No changes needed.", "The response is already correct.", "**No edits**"])
-def test_words_about_a_short_draft_are_no_revision_of_it(answer: str):
+def test_a_comment_on_a_short_draft_is_no_revision_of_it(answer: str):
     assert judge(answer, draft="It is here.").status is RevisionStatus.REJECTED
 
 
-def test_the_answer_to_a_short_draft_has_something_of_it_or_of_the_reference():
+def test_the_answer_to_a_short_draft_must_share_text_with_it_or_with_the_reference():
     def status(answer: str) -> RevisionStatus:
         return judge_answer("Nein.", answer, "stop", None, reference="Ja, sie kommt am Montag.").status
 

@@ -1,4 +1,4 @@
-"""Words in any script, and two texts side by side."""
+"""Words in any script, and comparisons of two texts."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def test_words_are_found_in_any_script(text: str, words: list[str]):
 
 
 @given(texts)
-def test_a_word_is_where_it_says(text: str):
+def test_a_word_has_the_place_that_it_states(text: str):
     assert all(text[word.start : word.end].casefold() == word.key for word in find_words(text))
 
 

@@ -1,4 +1,4 @@
-"""Nothing around a revision is taken for a part of it, and no edit for something around it."""
+"""No wrapping is mistaken for a part of the revision, and no edit for a wrapping."""
 
 import random
 
@@ -27,7 +27,7 @@ def judge(answer: str, pair: Pair):
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_nothing_around_a_revision_becomes_a_part_of_it(wrapping: str):
+def test_every_wrapping_of_a_revision_is_found(wrapping: str):
     for name, pair in PAIRS.items():
         for text in (pair.revision, pair.draft):
             judgement, read = judge(WRAPPINGS[wrapping](text), pair)
@@ -35,22 +35,20 @@ def test_nothing_around_a_revision_becomes_a_part_of_it(wrapping: str):
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_a_revision_with_nothing_around_it_is_one(pair: Pair):
+def test_a_revision_without_a_wrapping_is_an_edit(pair: Pair):
     for answer in (pair.revision, as_asked(pair.revision)):
         assert judge(answer, pair) == ((RevisionStatus.SUCCEEDED, None), pair.revision)
     assert judge(as_asked(pair.draft), pair)[0].status is RevisionStatus.UNCHANGED
 
 
 @pytest.mark.parametrize("pair", EDITS, ids=lambda pair: pair.revision[:30])
-def test_a_natural_edit_is_no_wrapping(pair: Pair):
+def test_a_natural_edit_is_not_a_wrapping(pair: Pair):
     for answer in (pair.revision, as_asked(pair.revision)):
         assert judge(answer, pair) == ((RevisionStatus.SUCCEEDED, None), pair.revision)
 
 
 @given(st.integers(0, 2**32), st.sampled_from(sorted(WRAPPINGS)), st.booleans())
-def test_whatever_the_draft_a_wrapping_is_no_part_of_its_revision(
-    seed: int, wrapping: str, given_reference: bool
-):
+def test_a_wrapping_is_found_with_any_draft(seed: int, wrapping: str, given_reference: bool):
     rng = random.Random(seed)
     facts = sample_facts(rng)
     request = write_request(facts, rng)
@@ -64,12 +62,12 @@ def test_whatever_the_draft_a_wrapping_is_no_part_of_its_revision(
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.none() | st.text(max_size=20))
-def test_no_texts_make_the_comparison_fail(draft: str, answer: str, reference: str | None):
+def test_any_texts_can_be_compared(draft: str, answer: str, reference: str | None):
     find_wrapping(draft, answer, reference, answer)
     assert find_wrapping(draft, draft, reference) is None
 
 
-def test_a_paragraph_is_an_edit_only_if_the_reference_says_it():
+def test_a_paragraph_is_an_edit_only_if_the_reference_has_it():
     draft = "Your lamp will arrive in Rome in three days."
     answer = f"{draft}\n\nPlease have your order number ready."
     assert find_wrapping(draft, answer, "Have your order number ready, please. It arrives soon.") is None
@@ -83,13 +81,13 @@ def test_a_note_on_the_edits_is_one_even_in_the_words_of_the_reference():
     assert find_wrapping(draft, answer, "It will arrive in Rome in three days. That was wrong.") is not None
 
 
-def test_lines_that_take_the_place_of_the_drafts_are_an_edit():
+def test_lines_that_replace_the_drafts_are_an_edit():
     draft = "You fool, what a question that is.\n\nYour lamp will arrive in Rome in three days."
     answer = "Thank you very much for your message.\n\nYour lamp will arrive in Rome in three days."
     assert find_wrapping(draft, answer) is None
 
 
-def test_the_reason_shows_what_was_found_and_is_not_endless():
+def test_the_reason_shows_the_wrapping_up_to_a_length():
     draft = "Your lamp will arrive in Rome in three days."
     reason = str(find_wrapping(draft, f"Ich habe {'sehr ' * 50}viel korrigiert.\n\n{draft}x"))
     assert "Ich habe sehr" in reason
@@ -121,10 +119,10 @@ def test_a_paragraph_that_moved_is_an_edit(order: tuple[int, ...]):
         ("✅ ", ""),
     ],
 )
-def test_a_mark_at_an_end_without_its_partner_is_no_edit(before: str, after: str):
+def test_a_mark_at_an_end_without_its_partner_is_not_an_edit(before: str, after: str):
     assert find_wrapping(_STEPS, before + _STEPS_BETTER + after) is not None
 
 
-def test_a_mark_that_the_draft_left_single_and_a_smiley_are_no_wrapping():
+def test_a_single_mark_of_the_draft_and_a_smiley_are_not_a_wrapping():
     assert find_wrapping("a) the first of these are red", "a) the first of these is red") is None
     assert find_wrapping("The first are red.", "The first is red :)") is None

@@ -1,4 +1,4 @@
-"""What is on the first and the last line of a revision besides it, case by case."""
+"""Wrappings on the first and the last line of a revision, case by case."""
 
 import pytest
 
@@ -33,13 +33,11 @@ def found(draft: str, answer: str, reference: str | None = None, conversation: s
         ("New text", "", None),
     ],
 )
-def test_a_label_before_a_text_is_short_and_takes_the_place_of_nothing(
-    head: str, lost: str, label: str | None
-):
-    said = (
+def test_a_label_before_a_text_is_short_and_replaces_nothing(head: str, lost: str, label: str | None):
+    reason = (
         "an edit" if label is None else f"the answer begins with a label that the draft has not ({label!r})"
     )
-    assert found(f"{lost} {GREEK}", f"{head} {GREEK}") == said
+    assert found(f"{lost} {GREEK}", f"{head} {GREEK}") == reason
 
 
 @pytest.mark.parametrize(
@@ -53,11 +51,11 @@ def test_a_label_before_a_text_is_short_and_takes_the_place_of_nothing(
         ("aaaaaaa b c dd?", None, "Aaaaaaa!", False),
     ],
 )
-def test_a_question_is_repeated_where_most_of_it_was_asked(
+def test_a_question_is_repeated_if_most_of_it_was_asked(
     question: str, reference: str | None, conversation: str, repeated: bool
 ):
-    said = found(GREEK, f"{question} {GREEK}", reference, conversation)
-    assert said == (f"the answer repeats the conversation ({question!r})" if repeated else "an edit")
+    reason = found(GREEK, f"{question} {GREEK}", reference, conversation)
+    assert reason == (f"the answer repeats the conversation ({question!r})" if repeated else "an edit")
 
 
 @pytest.mark.parametrize(
@@ -73,12 +71,12 @@ def test_a_question_is_repeated_where_most_of_it_was_asked(
         (".", " - all new", None, None),
     ],
 )
-def test_a_note_behind_a_text_is_set_off_where_the_draft_has_none(
+def test_a_note_after_a_text_is_set_off_and_not_in_the_draft(
     old: str, new: str, reference: str | None, note: str | None
 ):
-    said = found(f"{GREEK}{old}", f"{GREEK}{new}", reference)
+    reason = found(f"{GREEK}{old}", f"{GREEK}{new}", reference)
     shown = None if note is None else repr(note.strip() if len(note) < 60 else f"{note[:59]}…")
-    assert said == (
+    assert reason == (
         "an edit" if note is None else f"the answer ends with a note that the draft has not ({shown})"
     )
 
@@ -103,15 +101,15 @@ def test_in_scripts_without_spaces_a_space_sets_a_bracket_off():
         ("x → y", "x → y", False),
     ],
 )
-def test_what_the_answer_took_out_in_quotes_is_a_note_on_its_edits(
+def test_quoted_words_that_the_answer_removed_are_a_note_on_its_edits(
     tail: str, reference: str | None, note: bool
 ):
-    said = found(f"{GREEK} bluu of q iota kappa", f"{GREEK} blue iota kappa {tail}", reference)
-    assert ("a note on its edits" in said) is note
+    reason = found(f"{GREEK} bluu of q iota kappa", f"{GREEK} blue iota kappa {tail}", reference)
+    assert ("a note on its edits" in reason) is note
 
 
 @pytest.mark.parametrize("rule", ["***", "---", "===", "~~~ x", "- - -"])
-def test_a_rule_that_the_draft_has_not_is_a_wrapping(rule: str):
+def test_a_rule_that_the_draft_does_not_have_is_a_wrapping(rule: str):
     assert "begins with" in found(GREEK, f"{rule}\n{GREEK}")
     assert found(GREEK, f"{GREEK}\n{rule}") == f"the answer goes on after the revision, behind {rule!r}"
     for draft in (f"{rule}\n{GREEK}", f"{GREEK}\n{rule}"):
@@ -119,7 +117,7 @@ def test_a_rule_that_the_draft_has_not_is_a_wrapping(rule: str):
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "reason"),
     [
         (f"```\n{GREEK}\n```", "the answer is wrapped in a code fence"),
         (f"~~~\n{GREEK}\n~~~", "the answer is wrapped in a code fence"),
@@ -131,8 +129,8 @@ def test_a_rule_that_the_draft_has_not_is_a_wrapping(rule: str):
         (GREEK.replace("beta", '"beta'), "an edit"),
     ],
 )
-def test_marks_around_a_text_are_named(answer: str, said: str):
-    assert found(GREEK, answer) == said
+def test_marks_around_a_text_are_named(answer: str, reason: str):
+    assert found(GREEK, answer) == reason
 
 
 def test_a_mark_that_the_reference_begins_with_is_an_edit():
@@ -140,6 +138,6 @@ def test_a_mark_that_the_reference_begins_with_is_an_edit():
     assert "begins with '#'" in found(GREEK, f"# {GREEK}", GREEK)
 
 
-def test_a_line_of_which_half_of_the_letters_are_the_drafts_has_its_counterpart_there():
+def test_a_line_with_half_of_its_letters_in_the_draft_has_a_counterpart_there():
     assert found(f"aaaa {GREEK}", f"aaaa bbbb\n{GREEK}") == "an edit"
     assert "no counterpart" in found(f"aaaa {GREEK}", f"aaaa bbbbb\n{GREEK}")

@@ -110,7 +110,7 @@ def as_asked(text: str) -> str:
 
 
 def around(before: str, after: str = "") -> Wrap:
-    """What puts `before` and `after` around a text."""
+    """A function that puts `before` and `after` around a text."""
     return lambda text: f"{before}{text}{after}"
 
 
@@ -205,4 +205,4 @@ WRAPPINGS: Mapping[str, Wrap] = {
 }
 
 
-"""Edits that a reviser makes and that look a little like a wrapping."""
+"""Edits that look a little like a wrapping."""

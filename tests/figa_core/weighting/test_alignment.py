@@ -1,4 +1,4 @@
-"""Edit classes: an oracle counts the cost, since optimal scripts tie."""
+"""Edit classes: the tests compare their number with the distance, since several edit scripts are optimal."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def test_a_worked_example() -> None:
     ) == ((K, S, K, K), (K, S, K, I, K))
 
 
-def test_ids_beyond_the_unicode_range_are_told_apart() -> None:
+def test_ids_beyond_the_unicode_range_are_distinguished() -> None:
     assert edit_classes((2_000_000, 1), (2_000_001, 1)) == ((S, K), (S, K))
 
 

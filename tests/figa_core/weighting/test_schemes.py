@@ -38,7 +38,7 @@ def test_which_classes_enter_n_does_not_depend_on_the_weights() -> None:
     assert [c for c in EditClass if counted_table(revision=False)[c]] == [S, D]
 
 
-def test_tables_have_the_types_that_the_loader_multiplies_and_counts_with() -> None:
+def test_the_tables_have_the_types_that_the_loader_needs() -> None:
     assert response_weight_table(0.5).dtype == revision_weight_table(1.0, 0.1).dtype == np.float32
     assert counted_table(revision=True).dtype == counted_table(revision=False).dtype == np.bool_
 
@@ -68,7 +68,7 @@ def test_only_reward_scaled_looks_at_the_reward(
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @given(before=ids, after=ids)
-def test_every_scheme_gives_one_class_a_token_and_leaves_identical_texts_alone(
+def test_every_scheme_gives_each_token_a_class_and_keeps_identical_texts(
     scheme: Scheme, before: tuple[int, ...], after: tuple[int, ...]
 ) -> None:
     left, right, _ = scheme(before, after, 1.0)
@@ -83,6 +83,6 @@ def test_schemes_are_found_by_name(scheme: Scheme) -> None:
     assert scheme_named(scheme.__name__) is scheme
 
 
-def test_an_unknown_scheme_is_told_the_known_ones() -> None:
+def test_an_unknown_scheme_is_refused_with_the_known_names() -> None:
     with pytest.raises(ConfigError, match="known: levenshtein, bag_of_words, reward_scaled"):
         scheme_named("soft")

@@ -76,7 +76,7 @@ def test_an_ordinary_pair(chat: ChatFormat) -> None:
     assert (pair.response_reward, pair.revision_reward) == (-1.0, 2.0)
 
 
-def test_whitespace_that_the_reviser_stripped_is_no_edit(chat: ChatFormat) -> None:
+def test_whitespace_that_the_reviser_stripped_is_not_an_edit(chat: ChatFormat) -> None:
     pair = weighed(chat, "\n abc \n", "abx")
     assert pair.revision_classes == (K, K, K, K, S, K, K, E)
     assert isinstance(weigh(chat, " abc ", "abc"), SkippedPair)
@@ -102,7 +102,7 @@ def test_an_overlong_answer_loses_its_end_and_its_end_of_turn(chat: ChatFormat) 
     ("room", "kept", "ends"),
     [(6, "abcd", True), (5, "abcd", False), (4, "abcd", False), (3, "abc", False), (2, "ab", False)],
 )
-def test_an_end_of_turn_of_two_tokens_is_there_whole_or_not_at_all(room: int, kept: str, ends: bool) -> None:
+def test_an_end_of_turn_of_two_tokens_is_never_cut(room: int, kept: str, ends: bool) -> None:
     chat = bytes_format(";<e>")
     assert len(chat.end_of_turn_ids) == 2
     pair = weighed(chat, "axcd", "abcd", max_length=PROMPT + room, reference_text="abcd")
@@ -116,7 +116,7 @@ letters = st.text("abc", max_size=8)
 
 
 @given(letters, letters, letters, st.integers(PROMPT + 1, PROMPT + 12), st.sampled_from(FinishReason))
-def test_cutting_takes_from_the_end_and_changes_no_class(
+def test_cutting_removes_tokens_at_the_end_and_changes_no_class(
     response: str, revision: str, reference: str, max_length: int, finish: FinishReason
 ) -> None:
     texts = {"response_finish": finish, "reference_text": reference}
@@ -194,7 +194,7 @@ def test_a_multi_byte_character_split_over_tokens_is_compared_by_token(chat: Cha
     assert pair.response_classes == (K, S, E)
 
 
-def test_half_a_character_at_the_end_of_a_cut_response_is_no_edit(chat: ChatFormat) -> None:
+def test_half_a_character_at_the_end_of_a_cut_response_is_not_an_edit(chat: ChatFormat) -> None:
     generated = chat.response_ids("abc🙂")[:-2]
     response = chat.decode(generated)
     pair = weighed(chat, response, "axc", response_finish=FinishReason.LENGTH, response_token_ids=generated)
@@ -202,7 +202,7 @@ def test_half_a_character_at_the_end_of_a_cut_response_is_no_edit(chat: ChatForm
     assert not pair.canonical
 
 
-def test_half_a_character_in_the_middle_costs_its_own_tokens_only(chat: ChatFormat) -> None:
+def test_half_a_character_in_the_middle_changes_only_its_own_tokens(chat: ChatFormat) -> None:
     half = chat.response_ids("🙂")[:2]
     response = chat.decode(chat.response_ids("ab") + half + chat.response_ids("cd"))
     pair = weighed(chat, response, "abcd")
@@ -212,7 +212,7 @@ def test_half_a_character_in_the_middle_costs_its_own_tokens_only(chat: ChatForm
 
 @pytest.mark.parametrize("spaces", ["prepended", "first", "always", "kept"])
 @pytest.mark.parametrize("answer", [" ' + m.content + '", "\n' + m.content + '"])
-def test_a_space_that_the_tokenizer_puts_before_a_text_is_no_edit(spaces: Spaces, answer: str) -> None:
+def test_a_space_that_the_tokenizer_puts_before_a_text_is_not_an_edit(spaces: Spaces, answer: str) -> None:
     chat = plain_format(spaces, "{% for m in messages %}{{ 'a:" + answer + "</s>' }}{% endfor %}")
     for response in ("it is my lamp?", " it is my lamp?"):
         pair = weighed(chat, response, "it is your lamp?")
@@ -239,7 +239,7 @@ def test_in_every_style_an_edit_is_the_word_that_was_changed(name: str) -> None:
         assert "".join(kept).translate({ord(space): None for space in "▁Ġ"}) == "itislamp?"
 
 
-def test_generated_ids_other_than_the_texts_own_are_reported_and_not_compared() -> None:
+def test_generated_ids_that_differ_from_the_texts_are_reported_and_not_compared() -> None:
     chat = plain_format("prepended", "{% for m in messages %}{{ ' ' + m.content + '</s>' }}{% endfor %}")
     other = ids_of(chat, "▁", "l", "a", "m", "p", "?")
     text = chat.decode(other)
@@ -263,12 +263,12 @@ def test_one_bad_pair_does_not_stop_the_others(chat: ChatFormat) -> None:
     assert [isinstance(result, SkippedPair) for result in results] == [False, True, False]
 
 
-def test_without_a_reference_there_is_nothing_of_one_not_even_its_end(chat: ChatFormat) -> None:
+def test_without_a_reference_there_are_no_reference_ids(chat: ChatFormat) -> None:
     for none in (None, ""):
         assert weighed(chat, "abc", "axc", reference_text=none).reference_ids == ()
 
 
-def test_one_token_of_room_is_room(chat: ChatFormat) -> None:
+def test_one_token_of_room_is_enough(chat: ChatFormat) -> None:
     pair = weighed(chat, "abc", "xbc", max_length=PROMPT + 1)
     assert (pair.response_classes, pair.revision_classes) == ((S,), (S,))
 
@@ -285,8 +285,6 @@ def test_a_pair_is_scaled_by_the_reward_that_its_revision_gained(
 @pytest.mark.parametrize(
     ("before", "after"), [(1.0, 1.0), (2.0, 1.0), (float("nan"), 1.0), (1.0, float("nan"))]
 )
-def test_a_pair_that_gained_nothing_or_has_no_number_for_it_is_skipped(
-    chat: ChatFormat, before: float, after: float
-) -> None:
+def test_a_pair_without_a_gain_or_with_nan_is_skipped(chat: ChatFormat, before: float, after: float) -> None:
     skipped = weigh(chat, "abc", "axc", scheme=reward_scaled, response_reward=before, revision_reward=after)
     assert skipped == SkippedPair("pair", "the revision's reward is not above the response's")
