@@ -107,7 +107,6 @@ def revision_id(
 
     `temperature` None sends none. `settings` decide how answers are judged, and are not at their default.
     """
-    off_default = {"settings": dict(settings)} if settings else {}
     return content_id(
         "revision",
         1,
@@ -117,7 +116,7 @@ def revision_id(
         model=model,
         temperature=None if temperature is None else float(temperature),
         max_tokens=max_tokens,
-        **off_default,
+        **({"settings": dict(settings)} if settings else {}),
     )
 
 

@@ -17,7 +17,7 @@ from figa_core.llm.key import usable_key
 from figa_core.llm.question import Decoding
 from figa_core.llm.settings import AskerSettings
 from figa_core.revision.prompt import RESPONSE_FORMAT, load_templates
-from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.reviser import ReviserSettings
 
 _SECTION = "revision"
 

@@ -53,18 +53,16 @@ def read_completion(body: bytes, *, address: str = "base_url") -> Reply:
         data = data[0]
     if not isinstance(data, dict):
         return Reply(CallOutcome.MALFORMED, f"the body is a JSON {type(data).__name__}, not an object")
-    if data.get("error") or ("choices" not in data and any(data.get(name) for name in _ERROR_FIELDS)):
+    failed = any(data.get(name) for name in _ERROR_FIELDS)
+    if data.get("error") or (failed and not data.get("choices")):
         return _read_wrapped_error(data)
     if "choices" not in data:
         return Reply(CallOutcome.MALFORMED, f"the body has no choices: {_shown(body)}")
     usage = _token_counts(data.get("usage"))
-    choices = data["choices"]
-    if not choices:
-        if any(data.get(name) for name in _ERROR_FIELDS):
-            return _read_wrapped_error(data)
+    if not data["choices"]:
         return Reply(CallOutcome.EMPTY_CHOICES, "the list of choices is empty", **usage)
     try:
-        return _read_choice(_first(choices), usage)
+        return _read_choice(_first(data["choices"]), usage)
     except _UNREADABLE as error:
         return Reply(CallOutcome.MALFORMED, shorten(f"not a chat completion: {error!r}"), **usage)
 

@@ -48,10 +48,7 @@ QUOTA = _topic(
     billing (?:is )?(?:not active|not enabled|disabled|to be enabled)
     \b(?:past.due|unpaid|overdue) (?:balance|invoice|payment|account)
     please (?:recharge|top.?up)\b
-    余额
-    欠费
-    充值
-    额度(?:不足|已用尽)
+    余额|欠费|充值|额度(?:不足|已用尽)
 """,
     """
     insufficient_quota billing_hard_limit_reached billing_not_active insufficient_user_quota
@@ -82,8 +79,7 @@ KEY = _topic(
     \binvalid (?:username or password|credentials?|subscription key)
     \bunauthori[sz]ed\b
     you didn.t provide an api key
-    令牌(?:无效|已过期|验证失败)
-    无效的令牌
+    令牌(?:无效|已过期|验证失败)|无效的令牌
 """,
     """
     invalid_api_key invalid_authentication authentication_error invalid_authentication_error
@@ -121,10 +117,7 @@ FILTER = _topic(
     \b(?:inappropriate|unsafe|sensitive|harmful|prohibited|disallowed) (?:text|material|prompt|input|words?)
     considered high risk
     \bviolat\w* (?:\w+ ){0,3}(?:content|polic|guideline|safety)
-    敏感
-    不安全
-    违规
-    不当内容
+    敏感|不安全|违规|不当内容
 """,
     """
     content_filter content_policy_violation moderation_blocked moderation_error prohibited_content
@@ -140,8 +133,7 @@ RATE = _topic(
     \b(?:requests|tokens) per (?:second|minute|hour|day)\b
     \bslow down\b
     concurrency limit
-    并发
-    速率限制
+    并发|速率限制
 """,
     """
     rate_limit_exceeded rate_limit_error rate_limited ratelimitexceeded throttlingexception

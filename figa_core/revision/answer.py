@@ -46,14 +46,14 @@ def _read_json(text: str, draft: str) -> Answer | None:
     inner = _out_of_fence(text)
     if not _JSON_START.match(inner):
         return _read_embedded(inner) if named else None
-    if _is_json(draft):
-        return _read_beside_json(inner, draft, named=named)
+    beside_json = _is_json(draft)
     try:
         value, rest = _decode(inner)
     except _NOT_JSON as error:
-        if named or _OBJECT_START.match(inner):
-            return _unreadable(error, inner)
-        return None
+        meant_as_json = named or (not beside_json and _OBJECT_START.match(inner))
+        return _unreadable(error, inner) if meant_as_json else None
+    if beside_json:
+        return _read_beside_json(value, rest, inner, draft, named=named)
     if isinstance(value, str):
         return _read_json(value.strip(), draft) if named else None
     if isinstance(value, list) and not named and (rest or not any(_texts(value))):
@@ -69,12 +69,8 @@ def _begins_with_json(text: str) -> bool:
         return False
 
 
-def _read_beside_json(inner: str, draft: str, *, named: bool) -> Answer | None:
-    """`_read_json` if the draft is JSON, so that a JSON answer may be the revision as it is."""
-    try:
-        value, rest = _decode(inner)
-    except _NOT_JSON as error:
-        return _unreadable(error, inner) if named else None
+def _read_beside_json(value: Any, rest: str, inner: str, draft: str, *, named: bool) -> Answer | None:
+    """The answer if the draft is JSON, so that JSON (`inner`) may be the revision as it is."""
     if not isinstance(value, dict):
         return None
     if named:

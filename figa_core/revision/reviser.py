@@ -1,18 +1,26 @@
 """The reviser: takes rows and yields their final states. It makes the questions; `llm` asks them."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jinja2 import TemplateError
 
 from figa_core.llm.asker import Asker
 from figa_core.llm.calls import text_mark
-from figa_core.llm.question import Question, Unaskable
+from figa_core.llm.question import Decoding, Question, Unaskable
 from figa_core.ports import RevisionRequest
 from figa_core.records import Purpose, Revision
-from figa_core.revision.prompt import expected_tokens
+from figa_core.revision.prompt import RESPONSE_FORMAT, PromptTemplates, expected_tokens, load_templates
 from figa_core.revision.reader import RevisionReader
-from figa_core.revision.settings import ReviserSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReviserSettings:
+    """By default answers are JSON; from an endpoint without `response_format` they are plain text."""
+
+    decoding: Decoding = field(default_factory=lambda: Decoding(1024, response_format=RESPONSE_FORMAT))
+    max_edit_share: float = 0.8  # above it an answer is a rewrite (`words.edit_share`)
+    templates: PromptTemplates = field(default_factory=load_templates)
 
 
 @dataclass(frozen=True, slots=True)

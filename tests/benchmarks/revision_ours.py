@@ -14,8 +14,7 @@ from figa_core.llm.journal import AnswerJournal, read
 from figa_core.llm.settings import AskerSettings
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
-from figa_core.revision.reviser import LLMReviser
-from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.reviser import LLMReviser, ReviserSettings
 from tests.benchmarks.revision_spec import Outcome, Spec, Watch
 
 DEFAULT_CONCURRENCY: int = RevisionConfig.model_fields["max_concurrency"].default

@@ -16,8 +16,7 @@ from figa_core.llm.settings import AskerSettings
 from figa_core.ports import RevisionRequest
 from figa_core.records import Message, Revision, RevisionStatus
 from figa_core.revision.prompt import RESPONSE_FORMAT
-from figa_core.revision.reviser import LLMReviser
-from figa_core.revision.settings import ReviserSettings
+from figa_core.revision.reviser import LLMReviser, ReviserSettings
 from tests.figa_core.llm import misbehaving
 
 KEY = "sk-this-must-never-be-seen-anywhere"
