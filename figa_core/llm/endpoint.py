@@ -124,11 +124,10 @@ class ChatEndpoint:
         return Reply(CallOutcome.TIMEOUT, f"no whole answer within {self.timeout_s:g} s")
 
     def _read_connection_error(self, cause: BaseException) -> Reply:
-        if isinstance(cause, aiohttp.ServerTimeoutError) and not isinstance(cause, _UNREACHED):
+        unreached = isinstance(cause, _UNREACHED)
+        if isinstance(cause, aiohttp.ServerTimeoutError) and not unreached:
             return self._timed_out()
-        outcome = (
-            CallOutcome.CONNECTION_FAILED if isinstance(cause, _UNREACHED) else CallOutcome.CONNECTION_LOST
-        )
+        outcome = CallOutcome.CONNECTION_FAILED if unreached else CallOutcome.CONNECTION_LOST
         message = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
         return self._masked(Reply(outcome, message[:MESSAGE_LENGTH_MAX]))
 

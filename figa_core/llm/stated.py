@@ -73,13 +73,10 @@ def seconds(text: str) -> float | None:
 
 def _read(headers: Mapping[str, str], kind: str) -> StatedLimit:
     limit, remaining, reset = (
-        headers.get(f"x-ratelimit-{field}-{kind}") for field in ("limit", "remaining", "reset")
+        headers.get(f"x-ratelimit-{field}-{kind}", "") for field in ("limit", "remaining", "reset")
     )
-    return StatedLimit(
-        None if limit is None else _number(limit) or None,  # 0 means no limit, or a key that is used up
-        None if remaining is None else _number(remaining),
-        None if reset is None else seconds(reset),
-    )
+    # A limit of 0 means no limit, or a key that is used up.
+    return StatedLimit(_number(limit) or None, _number(remaining), seconds(reset))
 
 
 def _number(text: str) -> float | None:

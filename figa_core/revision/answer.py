@@ -27,16 +27,16 @@ _NEAR, _FAR = 0.5, 0.8  # edit shares: at most for a revision of the draft, abov
 
 def read_answer(text: str, draft: str = "", reference: str | None = None) -> Answer:
     """The revision in an answer, with the tags that were fenced for the prompt restored."""
-    own = (draft,) if reference is None else (draft, reference)
+    originals = (draft,) if reference is None else (draft, reference)
     text = without_invisible_ends(text, draft)
     answer = _read_json(text.strip(), draft) if _begins_with_json(text.strip()) else None
     if answer is None:  # thoughts may come before the JSON, or all be plain text
-        stripped = strip_thoughts(text, *own)
+        stripped = strip_thoughts(text, *originals)
         if stripped.problem is not None:
             return stripped
         answer = _read_json(stripped.text.strip(), draft) or stripped
     if answer.problem is None:
-        answer = strip_thoughts(answer.text, *own)
+        answer = strip_thoughts(answer.text, *originals)
     return answer._replace(text=without_invisible_ends(whole_characters(unfence(answer.text)), draft))
 
 

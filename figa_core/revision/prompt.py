@@ -70,15 +70,10 @@ class PromptTemplates:
             jinja2.UndefinedError: the template uses an unknown name.
         """
         template = _compiled(self.text(has_reference=reference is not None))
-        context = template.new_context(
-            {
-                "messages": [
-                    {"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages
-                ],
-                "response": fence(response),
-                "reference": None if reference is None else fence(reference),
-            }
-        )
+        turns = [{"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages]
+        fenced = None if reference is None else fence(reference)
+        given = {"messages": turns, "response": fence(response), "reference": fenced}
+        context = template.new_context(given)
         if not template.blocks:
             return [{"role": "user", "content": template.render(context.get_all()).strip("\n")}]
         return [

@@ -50,28 +50,28 @@ class Answer(NamedTuple):
     cut: bool = False
 
 
-def strip_thoughts(text: str, *own: str) -> Answer:
+def strip_thoughts(text: str, *originals: str) -> Answer:
     """`text` without the reviser's thoughts and the marks of its chat template.
 
-    Marks that occur in one of `own` (the draft, and the reference if there is one) are not thoughts.
+    Marks that occur in one of `originals` (the draft, and the reference if there is one) are not thoughts.
     """
-    if not any("<|channel|>" in known for known in own):
+    if not any("<|channel|>" in known for known in originals):
         if channels := list(_HARMONY.finditer(text)):
             if channels[-1].group(1) != "final":
                 return Answer("", "the answer holds thoughts and breaks off before the revision", cut=True)
             text = text[channels[-1].end() :]
         for form in (_HARMONY_BARE, _SPOKEN):
             if (spoken := form.match(text)) is not None:
-                return _unwrapped(text[spoken.end() :], *own)
-    text = _without_turn_end(text, *own)
-    return _strip_blocks(text, *own) or Answer(text, _foreign_thoughts(text, *own))
+                return _unwrapped(text[spoken.end() :], *originals)
+    text = _without_turn_end(text, *originals)
+    return _strip_blocks(text, *originals) or Answer(text, _foreign_thoughts(text, *originals))
 
 
-def _strip_blocks(text: str, *own: str) -> Answer | None:
+def _strip_blocks(text: str, *originals: str) -> Answer | None:
     """The text after the blocks of thoughts, or before them; None if there are none."""
     closings, openings = list(_CLOSING.finditer(text)), list(_OPENING.finditer(text))
-    allowed = max((len(_CLOSING.findall(known)) for known in own), default=0)
-    allowed_open = max((len(_OPENING.findall(known)) for known in own), default=0)
+    allowed = max((len(_CLOSING.findall(known)) for known in originals), default=0)
+    allowed_open = max((len(_OPENING.findall(known)) for known in originals), default=0)
     if len(closings) <= allowed and len(openings) <= allowed_open:
         return None
     rest = text
@@ -83,31 +83,31 @@ def _strip_blocks(text: str, *own: str) -> Answer | None:
         return Answer("", "the answer holds thoughts that do not end before the revision", cut=True)
     if not rest.strip():
         return Answer("", "the answer holds thoughts only")
-    return _unwrapped(rest, *own)
+    return _unwrapped(rest, *originals)
 
 
-def _unwrapped(text: str, *own: str) -> Answer:
+def _unwrapped(text: str, *originals: str) -> Answer:
     """The answer after thoughts, without the tags that the same models put around it."""
-    text = _without_turn_end(_ANSWER_STARTS.sub("", text), *own)
+    text = _without_turn_end(_ANSWER_STARTS.sub("", text), *originals)
     block = _ANSWER_BLOCK.match(text)
-    if block is not None and not any(f"<{block.group(1)}>" in known for known in own):
+    if block is not None and not any(f"<{block.group(1)}>" in known for known in originals):
         text = block.group(2)
     return Answer(text) if text.strip() else Answer("", "the answer holds thoughts only")
 
 
-def _without_turn_end(text: str, *own: str) -> str:
+def _without_turn_end(text: str, *originals: str) -> str:
     ends = _TURN_ENDS.search(text)
-    if ends is None or any(ends.group().strip() in known for known in own):
+    if ends is None or any(ends.group().strip() in known for known in originals):
         return text
     return text[: ends.start()]
 
 
-def _foreign_thoughts(text: str, *own: str) -> str | None:
+def _foreign_thoughts(text: str, *originals: str) -> str | None:
     """Why the first thoughts in `text` are not a revision of the draft's, or None."""
     thoughts = _first_thoughts(text)
     if thoughts is None or count_words(thoughts) < _WORDS_MIN:
         return None
-    known = [block for block in map(_first_thoughts, own) if block is not None]
+    known = [block for block in map(_first_thoughts, originals) if block is not None]
     if any(edit_share(block, thoughts) <= _FOREIGN_THOUGHTS for block in known):
         return None
     return "the answer begins with thoughts that are not the draft's"

@@ -4,6 +4,7 @@ Most scripts put spaces between words. Chinese, Japanese, Thai, Lao, Khmer, Burm
 each character, with its marks, counts as a word.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,11 +17,11 @@ _UNSPACED = (
     "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han and kana
 )
 _MARK = "[\u0e30-\u0e3a\u0e45\u0e47-\u0e4e\u0eb0-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b6-\u17d3\u3099\u309a]"
-_PIECE = re.compile(rf"[{_UNSPACED}]{_MARK}*")
+_PIECE = rf"[{_UNSPACED}]{_MARK}*"
 _JOINED = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"  # marks within words
-_TOKEN = re.compile(rf"[{_UNSPACED}]{_MARK}*|(?:[^\W_{_UNSPACED}]|[{_JOINED}])+")
+_TOKEN = re.compile(rf"{_PIECE}|(?:[^\W_{_UNSPACED}]|[{_JOINED}])+")
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
-_PIECES_PER_WORD = 2  # roughly, of the scripts without spaces
+_SPLIT = re.compile(rf"({_PIECE})|([^{_UNSPACED}]+)")
 
 
 class Word(NamedTuple):
@@ -41,7 +42,7 @@ def count_words(text: str) -> int:
     words = text.split()
     pieces = len(_UNSPACED_CHARACTER.findall(text))
     spaced = sum(_UNSPACED_CHARACTER.search(word) is None for word in words)
-    return spaced + -(-pieces // _PIECES_PER_WORD)
+    return spaced + math.ceil(pieces / 2)
 
 
 def is_unspaced(text: str) -> bool:
@@ -115,6 +116,3 @@ def _units(text: str) -> list[str]:
         pieces = [piece or other for piece, other in _SPLIT.findall(word)]
         units.extend(map("".join, zip(["", *pieces], pieces, strict=False)))
     return units
-
-
-_SPLIT = re.compile(rf"({_PIECE.pattern})|([^{_UNSPACED}]+)")
