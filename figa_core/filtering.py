@@ -116,12 +116,9 @@ def keep(
     passed = [c for c in candidates if decisions[c.response_id].accepted]
     best: dict[str, Candidate] = {}
     for candidate in sorted(passed, key=lambda c: (c.response_reward or 0.0, c.response_id)):
-        best.setdefault(candidate.prompt_id, candidate)
-    for candidate in passed:
-        if best[candidate.prompt_id] is not candidate:
-            decisions[candidate.response_id] = Decision(
-                False, "another sample of the prompt scored lower (samples_kept)"
-            )
+        if best.setdefault(candidate.prompt_id, candidate) is not candidate:
+            reason = "another sample of the prompt scored lower (samples_kept)"
+            decisions[candidate.response_id] = Decision(False, reason)
     return decisions
 
 

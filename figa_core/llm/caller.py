@@ -22,7 +22,7 @@ from figa_core.llm.attempts import Step, blame, run_ending_message
 from figa_core.llm.budget import Budget, billed_tokens
 from figa_core.llm.calls import CallAnswered, CallOutcome, CallSent
 from figa_core.llm.dialect import Dialect
-from figa_core.llm.doubts import Doubt, Doubts, Held, Owner
+from figa_core.llm.doubts import Doubt, Doubts, Owner
 from figa_core.llm.health import EndpointHealth, is_served
 from figa_core.llm.journal import AnswerJournal
 from figa_core.llm.likeness import likeness
@@ -179,13 +179,13 @@ class Caller:
         elif end.no_answer is not None and (end.step is Step.DOUBT or end.no_answer.retryable):
             alike = f"{reply.outcome} {reply.status} {likeness(reply.message)}"
             message = reply.message or str(reply.outcome)
-            held = Held(asking.question, end.no_answer) if end.step is Step.DOUBT else None
-            self._doubts.hold(Doubt(blame(reply), alike, message, sent_at, owner, held))
+            refused = (asking.question, end.no_answer, blame(reply), alike, message)
+            self._doubts.hold(Doubt(*refused, sent_at, owner, held=end.step is Step.DOUBT))
         self._decide()
 
     async def _settle(self, doubts: list[Doubt], *, retryable: Container[str] = ()) -> None:
         now = time.time()
-        settled = [(d.owner, d.held.settled(now, retryable=d.alike in retryable)) for d in doubts if d.held]
+        settled = [(d.owner, d.settled(now, retryable=d.alike in retryable)) for d in doubts]
         await asyncio.gather(*(self._journal.append(record) for _, record in settled))
         for owner, record in settled:
             owner(record.value)

@@ -47,29 +47,23 @@ class Suspicion:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A question in doubt, and how it ends if it is at fault."""
+class Doubt:
+    """One row's refusal."""
 
     question: Question[Any]
-    why: NoAnswer
+    why: NoAnswer  # the question's end, if it is at fault
+    blame: Blame
+    alike: str  # equal for refusals of the same cause
+    message: str
+    sent_at: float
+    owner: Owner
+    held: bool  # until the question's end is stored
 
     def settled(self, at: float, *, retryable: bool = False) -> RowSettled:
         """The record of its end, at `at` seconds since the epoch; `retryable`: a later run may ask again."""
         why = replace(self.why, retryable=retryable or self.why.retryable)
         value = self.question.reader.without_answer(why)
         return RowSettled(at, self.question.purpose, self.question.subject_id, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """One row's refusal."""
-
-    blame: Blame
-    alike: str  # equal for refusals of the same cause
-    message: str
-    sent_at: float
-    owner: Owner
-    held: Held | None = None  # None once the row's end is stored
 
 
 class Doubts:
@@ -87,12 +81,12 @@ class Doubts:
         """A call sent at `sent_at` was answered: return the refusals of earlier calls, to be settled."""
         freed = [doubt for doubt in self._held if doubt.sent_at < sent_at]
         self._held = [doubt for doubt in self._held if doubt.sent_at >= sent_at]
-        return [doubt for doubt in freed if doubt.held is not None]
+        return [doubt for doubt in freed if doubt.held]
 
     def release(self, owner: Owner) -> list[Doubt]:
         """Return the held refusals of an owner that ends; they still count, but are held no longer."""
-        released = [doubt for doubt in self._held if doubt.owner is owner and doubt.held is not None]
-        self._held = [replace(d, held=None) if d.owner is owner else d for d in self._held]
+        released = [doubt for doubt in self._held if doubt.owner is owner and doubt.held]
+        self._held = [replace(d, held=False) if d.owner is owner else d for d in self._held]
         return released
 
     def systematic(self) -> list[Doubt]:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from figa_core.llm.calls import RowSettled
-from figa_core.llm.doubts import Blame, Doubt, Doubts, Held, Suspicion, beyond_chance
+from figa_core.llm.doubts import Blame, Doubt, Doubts, Suspicion, beyond_chance
 from figa_core.llm.question import Decoding, Ending, NoAnswer, Question, Settled, Verdict
 from figa_core.llm.reply import Reply
 
@@ -26,8 +26,8 @@ def owner(value: str) -> None:
 
 def doubt(number: int, sent_at: float, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", to=owner) -> Doubt:
     question = Question("grading", f"r{number}", [], Decoding(5), Words(), 5)
-    held = Held(question, NoAnswer(Ending.FAILED, f"reason {number}", 1))
-    return Doubt(blame, alike, f"message {number}", sent_at, to, held)
+    why = NoAnswer(Ending.FAILED, f"reason {number}", 1)
+    return Doubt(question, why, blame, alike, f"message {number}", sent_at, to, held=True)
 
 
 def held(count: int, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", **limits: float) -> Doubts:
@@ -58,7 +58,7 @@ def test_refusals_in_different_words_count_together_only_if_no_words_are_recogni
 def test_only_an_answer_to_a_call_sent_later_clears_a_refusal():
     doubts = held(5, unknown=3)
     assert doubts.refute(0.0) == []
-    assert [d.held.question.subject_id for d in doubts.refute(2.5) if d.held] == ["r0", "r1", "r2"]
+    assert [d.question.subject_id for d in doubts.refute(2.5)] == ["r0", "r1", "r2"]
     assert doubts.systematic() == []
     assert doubts.refute(2.5) == []
 
@@ -68,11 +68,11 @@ def test_released_refusals_still_count_and_are_not_returned_again():
 
     doubts = held(2, unknown=3)
     doubts.hold(doubt(7, 0.0, alike="b", to=other))
-    assert [d.held.question.subject_id for d in doubts.release(owner) if d.held] == ["r0", "r1"]
+    assert [d.question.subject_id for d in doubts.release(owner)] == ["r0", "r1"]
     assert doubts.release(owner) == []
     doubts.hold(doubt(2, 2.0, to=other))
     assert len(doubts.systematic()) == 3
-    assert [d.held.question.subject_id for d in doubts.refute(9.0) if d.held] == ["r7", "r2"]
+    assert [d.question.subject_id for d in doubts.refute(9.0)] == ["r7", "r2"]
 
 
 def test_chance_explains_no_more_refusals_in_a_row_than_are_tolerated():
@@ -85,7 +85,6 @@ def test_chance_explains_no_more_refusals_in_a_row_than_are_tolerated():
 
 
 def test_a_held_question_is_settled_by_its_own_refusal():
-    held = doubt(3, 0.0).held
-    assert held is not None
+    held = doubt(3, 0.0)
     assert held.settled(7.5) == RowSettled(7.5, "grading", "r3", "failed, reason 3, False")
     assert held.settled(7.5, retryable=True).value == "failed, reason 3, True"
