@@ -152,5 +152,5 @@ async def test_an_answer_that_stays_unfit_is_rejected_with_the_reason(server, ru
     assert revision.status is RevisionStatus.REJECTED
     assert "preamble" in (revision.reason or "")
     assert len(server.received) == 3
-    # What was wrong before the last answer is not repeated with it.
+    # Only the last answer and its reason are sent again.
     assert len(server.received[2].body["messages"]) == len(server.received[1].body["messages"])

@@ -74,7 +74,7 @@ def test_with_exact_usage_the_cap_is_never_exceeded_and_nothing_that_fits_is_ref
         refused = [end for end in ends if end is not None]
         assert all(isinstance(end, BudgetReachedError) for end in refused)
         if refused:
-            # Whatever was refused would not have fitted beside what is spent.
+            # A refused call would not have fitted.
             assert budget.spent_usd + max(most for most, _ in calls) > cap
 
     asyncio.run(run())

@@ -92,7 +92,7 @@ def test_tokens_used_beyond_the_estimate_delay_the_next_call(
 ):
     expensive = Reply(CallOutcome.ANSWERED, None, "grade: 1", "stop", prompt_tokens=used, completion_tokens=1)
     transport = _Timed(first=expensive, second=answer("grade: 2"))
-    # 1,000 tokens a second.
+    # 1000 tokens a second.
     ask_all(tmp_path / "journal.jsonl", transport, tokens_per_minute=60_000, max_concurrency=1)
     [first], [second] = transport.asked.values()
     assert waits[0] <= second - first <= waits[1]
@@ -109,4 +109,4 @@ def test_a_question_told_to_wait_while_others_are_answered_does_not_hold_them_ba
     assert len(transport.asked["bad"]) >= 8
     assert all(len(times) == 1 for text, times in transport.asked.items() if text != "bad")
     spent = max(max(times) for times in transport.asked.values()) - transport.asked["bad"][0]
-    assert 60 <= spent < 3 * 60  # all wait the first times that it is told so, not each time
+    assert 60 <= spent < 3 * 60  # all calls wait the first times, not each time

@@ -38,7 +38,7 @@ def test_a_field_left_out_by_setting_is_never_sent_under_any_name():
     }
     unbounded = dialect(leave_out={"max_tokens"})
     assert set(fields(unbounded)) == {"stream", "temperature", "response_format"}
-    assert not unbounded.adapt(refused("max_tokens"), fields(unbounded))  # something else is wrong
+    assert not unbounded.adapt(refused("max_tokens"), fields(unbounded))  # the cause is something else
 
 
 @pytest.mark.parametrize("setting", ["temperature", "response_format", "stream"])
@@ -47,10 +47,10 @@ def test_an_unsupported_field_is_left_out_with_one_note(setting: str):
     found = dialect(notes)
     asked = fields(found)
     assert found.adapt(refused(setting), asked)
-    assert found.adapt(refused(setting), asked)  # a call of the same moment
+    assert found.adapt(refused(setting), asked)  # another call under way
     assert set(fields(found)) == set(asked) - {setting}
     assert notes == [f"the endpoint does not support {setting}: left out from now on (no)"]
-    assert not found.adapt(refused(setting), fields(found))  # it was not sent: something else is wrong
+    assert not found.adapt(refused(setting), fields(found))  # it was not sent: the cause is something else
 
 
 def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
@@ -58,7 +58,7 @@ def test_the_limit_is_renamed_then_left_out_unless_it_must_bound_the_cost():
     found = dialect(notes)
     asked = fields(found)
     assert found.adapt(refused("max_tokens"), asked)
-    assert found.adapt(refused("max_tokens"), asked)  # a call of the same moment
+    assert found.adapt(refused("max_tokens"), asked)  # another call under way
     assert fields(found)["max_completion_tokens"] == 7
     assert found.adapt(refused("max_completion_tokens"), fields(found))
     assert found.adapt(refused("max_tokens"), asked)
@@ -98,7 +98,7 @@ def test_an_unsupported_system_message_goes_before_the_users():
     ]
     assert found.messages(messages) is messages
     assert found.adapt(refused("system"), {"messages": messages})
-    assert found.adapt(refused("system"), {"messages": messages})  # a call of the same moment
+    assert found.adapt(refused("system"), {"messages": messages})  # another call under way
     assert not found.adapt(refused("system"), {"messages": found.messages(messages)})
     assert found.messages(messages) == [{"role": "user", "content": "Be brief.\n\nHello."}, messages[2]]
     assert found.messages(messages[:1]) == [{"role": "user", "content": "Be brief."}]

@@ -21,7 +21,7 @@ class Words:
 
 
 def owner(value: str) -> None:
-    raise AssertionError("nobody hands anything over here")
+    raise AssertionError("nothing is handed over here")
 
 
 def doubt(number: int, sent_at: float, *, blame: Blame = Blame.UNKNOWN, alike: str = "a", to=owner) -> Doubt:

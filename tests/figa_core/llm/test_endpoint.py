@@ -122,7 +122,7 @@ async def test_a_connection_that_is_not_accepted_is_a_failed_connection(monkeypa
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for caller in (first, second):  # what waits to be accepted
+        for caller in (first, second):  # fill the queue of connections to accept
             caller.setblocking(False)
             caller.connect_ex(full.getsockname())
         reply = await ask(f"http://127.0.0.1:{full.getsockname()[1]}/v1")

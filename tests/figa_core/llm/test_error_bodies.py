@@ -246,4 +246,4 @@ def test_the_title_or_heading_of_a_page_is_shown_up_to_a_length():
     assert message(f"<html><title>{'x' * 300}</title>".encode()) == f"a page of HTML: {'x' * 200}"
     before = "<html>" + "<br>" * 498
     assert len(before) == 1998
-    assert message(f"{before}abc".encode()) == "a page of HTML: ab"  # nobody looks further
+    assert message(f"{before}abc".encode()) == "a page of HTML: ab"  # the first 2000 characters are read

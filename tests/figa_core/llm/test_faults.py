@@ -21,7 +21,7 @@ PRICE = Price(usd_per_million_prompt_tokens=1.0, usd_per_million_completion_toke
 FAULTS = [fault for fault in TeacherFault if fault is not TeacherFault.QUOTA]  # that one ends the run
 DRAFT = "Hello Ann, your lamp number {} will will arrive in Rome in three days, and I am happy to help."
 
-# What the server did last → how the row ends; what is not here fails for now.
+# The server's last action → the row's end; after all others the row fails and may be retried.
 ENDS = {
     "answered": {RevisionStatus.SUCCEEDED, RevisionStatus.UNCHANGED},
     "duplicate": {RevisionStatus.SUCCEEDED, RevisionStatus.UNCHANGED},
@@ -104,6 +104,6 @@ def _check_row(
         if line["outcome"] in ("answered", "duplicate"):
             assert answer.cost_usd == pytest.approx(int(str(line["tokens"])) * 1e-6)
         elif line["outcome"] in ("timeout", "reset", "malformed_json"):
-            # Nobody knows what these cost: the reservation is kept, and is more than it can have been.
+            # Their cost is unknown: the reservation is kept, and is at least the cost.
             assert answer.cost_usd is None
             assert (sent[answer.call_id].reserved_usd or 0.0) >= int(str(line["tokens"])) * 1e-6

@@ -127,7 +127,7 @@ async def test_a_thousand_appends_at_once_share_a_few_fsyncs(path: Path, monkeyp
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (fsyncs.append(file), real(file))[1])
     await write(path, *(sent(number) for number in range(1000)))
-    assert len(fsyncs) <= 2 + 3  # two of the open
+    assert len(fsyncs) <= 2 + 3  # two by opening the journal
     assert sum(1 for _ in read(path)) == 1000
 
 
@@ -138,7 +138,7 @@ async def test_an_append_waits_no_longer_than_promised(path: Path):
             start = time.monotonic()
             await journal.append(sent(number))
             waits.append(time.monotonic() - start)
-    assert sorted(waits)[5] < 0.05  # the median: a shared machine's disk may have its moments
+    assert sorted(waits)[5] < 0.05  # the median, because the disk of a shared machine is sometimes slow
 
 
 async def test_a_cancelled_append_is_written_anyway(path: Path):

@@ -53,7 +53,7 @@ async def test_after_kill_9_only_the_calls_in_flight_are_repeated(server: Any, t
     for kill_after in (1, 40):
         assert await _run(server, path, kill_after) == -9
         records = [record for record, _ in read(path)]
-        in_flight = len(calls_in_flight(records))  # over all the runs so far
+        in_flight = len(calls_in_flight(records))  # in all runs so far
         assert in_flight <= 2 * 8
     assert await _run(server, path, None) == 0
     settled = [revision for r, _ in read(path) if (revision := revision_in(r))]

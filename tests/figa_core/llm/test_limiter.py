@@ -233,7 +233,7 @@ def test_a_busy_server_gets_longer_and_longer_pauses():
         for _ in range(7):
             await asyncio.sleep(1)
             pauses.append(limiter.back_off(now(), 3.0))
-        sent_at = now() - 1  # one of the same moment says nothing new
+        sent_at = now() - 1  # a call under way with the others changes nothing
         pauses.append(limiter.back_off(sent_at, 40.0))
         assert share(limiter) == 1.0
         return pauses

@@ -99,7 +99,7 @@ def test_if_nothing_is_left_calls_wait_for_the_end_of_a_fixed_window():
     stated = StatedLimit(600, 0, 20)
     pace.note(stated, 40.0)
     assert pace.hold_s(stated, 1, sent_at=39.9, now=40.0) == 20
-    assert pace.hold_s(stated, 1, sent_at=45.0, now=45.0) == 0  # sent before the hold began to tell
+    assert pace.hold_s(stated, 1, sent_at=45.0, now=45.0) == 0  # sent before the hold ended
 
 
 def test_a_short_hold_is_enough_if_places_become_free_one_by_one():

@@ -208,7 +208,7 @@ def test_no_more_than_one_call_is_saved_up_while_idle():
         await stock.aclose()
         return now() - start
 
-    assert on_fast_clock(main) >= 1.0  # 19 calls of which a draw's worth, ten, may come at once in slices
+    assert on_fast_clock(main) >= 1.0  # of 19 calls ten, one draw's worth, may come early
 
 
 def test_an_idle_run_draws_nothing():

@@ -12,7 +12,7 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from tests.figa_core.llm.virtual import largest_window
 
 MESSAGES = [{"role": "user", "content": "word " * 20}]
-TOKENS = 36  # what the teacher counts
+TOKENS = 36  # by the teacher's count
 CALLS = 64
 
 

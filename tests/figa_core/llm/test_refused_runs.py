@@ -73,7 +73,7 @@ async def test_flagged_prompts_settle_their_rows_and_the_run_goes_on(
     def script(number, request):
         if number_of(request) % every == 0:
             return server.error(403, FLAGGED, metadata={"reasons": ["violence"]})
-        return revised(server, request, delay_s=0.05)  # a refusal is quicker than an answer
+        return revised(server, request, delay_s=0.05)  # refusals are quicker than answers
 
     server.script = script
     asked = await run.ask(300, max_concurrency=concurrency)

@@ -111,7 +111,7 @@ def test_the_end_of_a_turn_that_the_draft_mentions_stays():
 @pytest.mark.parametrize(
     ("thoughts", "foreign"),
     [
-        ("<think> a b c d e f g </think>", False),  # fewer words than can be told apart
+        ("<think> a b c d e f g </think>", False),  # too few words to compare
         ("<think> a b c d e f g h </think>", True),
         ("<think> 1 2 3 d e f g h i j </think>", False),  # three words in ten are the draft's
         ("<think> 1 2 d e f g h i j k </think>", True),

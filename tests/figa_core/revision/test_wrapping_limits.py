@@ -165,7 +165,7 @@ NUMBERS = [f"w{number:02}" for number in range(1, 31)]
         (14, 4, 0, "twice"),
         (15, 4, 0, "an edit"),  # or a third more
         (15, 5, 0, "twice"),
-        (12, 2, 2, "twice"),  # half of what is new is the draft's
+        (12, 2, 2, "twice"),  # half of the new words are the draft's
         (12, 2, 3, "an edit"),
     ],
 )

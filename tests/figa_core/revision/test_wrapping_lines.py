@@ -44,7 +44,7 @@ def test_a_label_before_a_text_is_short_and_replaces_nothing(head: str, lost: st
     ("question", "reference", "conversation", "repeated"),
     [
         ("aa bb cc dd?", None, "aa bb cc dd?", True),
-        ("aa bb cc?", None, "aa bb cc?", False),  # too short to tell
+        ("aa bb cc?", None, "aa bb cc?", False),  # too short to decide
         ("aa bb cc dd?", "aa bb", "aa bb cc dd?", False),  # half of it is the reference's
         ("aa bb cc dd?", "aa", "aa bb cc dd?", True),
         ("aaaaaaa b c d?", None, "Aaaaaaa!", True),  # seven letters in ten
@@ -96,7 +96,7 @@ def test_in_scripts_without_spaces_a_space_sets_a_bracket_off():
         ('"very" nice', None, False),
         ('"theta" nice', None, False),
         ('"of x" it', None, True),
-        ('"q and" it', None, False),  # one letter says nothing
+        ('"q and" it', None, False),  # one letter is not enough
         ("x → y", None, True),
         ("x → y", "x → y", False),
     ],

@@ -86,7 +86,7 @@ def test_a_response_cut_by_generation_and_its_revision_have_no_end_of_turn(chat:
     pair = weighed(chat, "abc", "axc", response_finish=FinishReason.LENGTH, reference_text="ok")
     assert pair.response_classes == (K, S, K)
     assert pair.revision_classes == (K, S, K)
-    # Y is whole, whatever became of Ŷ.
+    # Y is whole even if Ŷ was cut.
     assert pair.reference_ids == chat.response_ids("ok") + chat.end_of_turn_ids
 
 
