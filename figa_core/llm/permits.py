@@ -55,6 +55,7 @@ class PermitSource(Protocol):
         Raises:
             FigaError: the limit does not exist, or the source cannot be asked.
         """
+        ...
 
 
 class SharedRate(NamedTuple):

@@ -69,9 +69,11 @@ class Reader(Protocol[V_co]):
 
     def read(self, reply: Reply, *, attempt: int, max_tokens: int) -> Verdict[V_co]:
         """Judge an answer, whole or cut (`reply.outcome`); the call allowed it `max_tokens`."""
+        ...
 
     def without_answer(self, why: NoAnswer) -> V_co:
         """The final value of a question without a fit answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

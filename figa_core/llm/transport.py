@@ -12,16 +12,20 @@ class Transport(Protocol):
     @property
     def url(self) -> str:
         """Where the model is, for messages; without user and password."""
+        ...
 
     @property
     def model(self) -> str:
         """The model's name, for messages."""
+        ...
 
     async def ask(self, messages: ChatMessages, **fields: Any) -> Reply:
         """Send one request; `fields` are its other fields, such as `temperature`.
 
         Never raises except for cancellation: every way a call can end is a `Reply`.
         """
+        ...
 
     async def aclose(self) -> None:
         """Close all connections."""
+        ...

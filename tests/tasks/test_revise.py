@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figa_core.revision.settings import ReviserSettings
 
 from figa_core.config import (
     AdmissionConfig,
@@ -20,6 +19,7 @@ from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.question import Decoding
 from figa_core.llm.settings import AskerSettings
 from figa_core.revision.prompt import RESPONSE_FORMAT, load_templates
+from figa_core.revision.reviser import ReviserSettings
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from figa_core.storage import revisions, summary

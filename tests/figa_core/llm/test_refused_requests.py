@@ -103,7 +103,7 @@ async def test_a_temperature_that_must_be_positive_ends_the_run_with_advice(serv
     asked = await run.ask(30, max_concurrency=2)
     assert "strictly positive" in str(asked.error)
     assert (
-        'revision.temperature to a value the model takes, such as 0.01 for nearly greedy, or to "none"'
+        'revision.temperature to a value the model accepts, such as 0.01 for nearly greedy, or to "none"'
         in str(asked.error)
     )
     assert asked.revisions == {}
