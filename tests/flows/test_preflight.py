@@ -37,7 +37,7 @@ def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch:
         "no-reward",
         "FIGA_VLLM_PYTHON",
         "FIGA_TEST_NO_KEY is empty",
-        "bad.jinja: the prompt template names respnse",
+        "bad.jinja: the prompt template uses respnse",
         "figa is the main objective already",
         "'no_such_module:f': cannot be imported",
     ):
