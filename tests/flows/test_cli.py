@@ -202,7 +202,7 @@ def test_a_budget_without_a_price_is_refused(project: Project, refusal: Callable
 def test_a_prompt_template_that_cannot_work_is_refused(project: Project, refusal: Callable[[], str]) -> None:
     (project.directory / "own.jinja").write_text("{{ response }} {{ answr }}", encoding="utf-8")
     project.settings["revision_prompt"] = {"without_reference": "own.jinja"}
-    assert "own.jinja: the prompt template names answr" in refusal()
+    assert "own.jinja: the prompt template uses answr" in refusal()
 
 
 @pytest.mark.parametrize(
