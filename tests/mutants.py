@@ -1,13 +1,14 @@
-"""Mutation testing: which small errors in `figa_core` would no test notice? (make mutants)
+"""Mutation testing: small errors in `figa_core` that no test notices (make mutants).
 
-mutmut changes one expression at a time and runs the tests that reach it. Each package is run by itself, in a
-copy of the tracked files, against the tests that mirror it and that need no ranks, no vLLM and no browser:
+mutmut changes one expression at a time and runs the tests that reach it. Each package is tested separately,
+in a copy of the tracked files, with the tests that mirror it and that need no ranks, no vLLM and no browser:
 
-    python tests/mutants.py weighting revision         # some packages; "core" are the modules at the top
+    python tests/mutants.py weighting revision         # some packages; "core" are the top-level modules
 
-It prints the share of mutants that a test killed, and leaves every survivor as a diff in
-build/mutants/PACKAGE.txt and the figures in build/mutants/summary.json. Survivors that change only the
-spelling of a text (capitals, or XX around it) are counted apart: most are messages, whose wording may change.
+It prints the share of mutants that a test killed, and writes every survivor as a diff to
+build/mutants/PACKAGE.txt and the figures to build/mutants/summary.json. Survivors that change only the
+spelling of a text (capitals, or XX around it) are counted separately: most are messages, whose wording may
+change.
 """
 
 import argparse
@@ -30,11 +31,11 @@ PACKAGES = (
     "chat", "prompts", "processes", "config", "weighting", "training", "llm", "revision",
     "shards", "storage", "evaluation", "inference", "models", "report", "sandbox", CORE,
 )  # fmt: skip
-_DIGITS = "3718529406"  # spread out, so that a sample of mutants is one of all kinds of expression
+_DIGITS = "3718529406"  # in this order, so that a sample of mutants has all kinds of expressions
 _KILLED = ("killed", "timeout", "segfault", "suspicious")
 _WITHOUT = "not slow and not distributed and not vllm and not e2e"
-# The child of the first gives up root's rights, and could then not write what mutmut's trampolines want to;
-# the second sends a signal to its own process, which is mutmut's; the others take many seconds a mutant.
+# The first has a child that drops root's rights, so that mutmut's trampolines cannot write their files. The
+# second sends a signal to its own process, which is mutmut's. The others take many seconds per mutant.
 _LEFT_OUT = (
     "storage/test_unusable_files.py::test_a_workspace_that_may_not_be_written_is_named",
     "storage/test_interrupted_statements.py::test_a_signal_within_a_transaction_waits_until_it_is_committed",
@@ -45,15 +46,15 @@ _LEFT_OUT = (
 _PRELOADED = (
     "pytest", "hypothesis", "duckdb", "pyarrow.parquet", "pydantic", "prefect", "torch", "transformers",
 )  # fmt: skip
-# The tests that start children, where mutmut does not see which mutants they reach.
+# Tests that start child processes: mutmut does not see which mutants they reach.
 _IN_CHILDREN = {"processes": _WITHOUT}
 _IN_RANKS = "distributed and not slow"
 _HANGS_S = 900.0
-_ALIVE = (0, 33)  # exit codes: its tests pass; no test reaches it
-_NOT_RUN = 255  # pytest did not get as far as a test
+_ALIVE = (0, 33)  # exit codes: the tests pass; no test reaches the mutant
+_NOT_RUN = 255  # pytest ended before the first test; mutmut counts these as timeouts
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
-# A fork server: mutants must not find caches that the unchanged code has filled. It imports libraries
-# only: collected a second time, pytest gives parameters with escapes in their names other names.
+# A fork server, because mutants must not find caches filled by the unchanged code. It imports libraries only:
+# when pytest collects tests a second time, it renames parameters with escapes in their names.
 _SETTINGS = """
 [tool.mutmut]
 source_paths = ["figa_core"]
@@ -74,12 +75,12 @@ also_copy = ["tests", "tasks", "flows", "deployments", "docker", "README.md"]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What became of a package's mutants.
+    """The results of a package's mutants.
 
     Attributes:
-        spelled: survivors that change nothing but the spelling of a text.
+        spelled: survivors that change only the spelling of a text.
         untested: no test reaches them; they count as survivors.
-        left_to_ranks: not in the sample of those tried against tests that start ranks; they count as nothing.
+        left_to_ranks: outside the sample for the tests that start ranks; they do not count.
     """
 
     killed: int
@@ -90,19 +91,19 @@ class Share:
 
     @property
     def killed_share(self) -> float:
-        """Killed ones among all but the `spelled`."""
+        """Of all but the `spelled`."""
         return self.killed / max(1, self.killed + self.survived + self.untested)
 
 
 def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int | None = None) -> Share:
-    """Mutate one package; raises SystemExit where mutmut itself fails, such as on a failing test.
+    """Mutate one package; raises SystemExit if mutmut itself fails, for example because of a failing test.
 
-    Of the mutants, which are numbered by function, `tenths` of ten are tried: those whose last digit says so.
-    `in_ranks`: see `try_in_children`.
+    The mutants are numbered per function; `tenths` of ten are tried, chosen by the last digit. For `in_ranks`
+    see `try_in_children`.
     """
     copy = OUTPUT / package
     _copy_tracked_files(copy)
-    # On the path already, and Python does not look again for what is missing when it starts.
+    # It is on the path, and a folder that is missing when Python starts is ignored from then on.
     (copy / "mutants").mkdir()
     # mutmut's * matches slashes, too.
     top = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("figa_core/*.py"))
@@ -134,7 +135,8 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
     if code != 0:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise SystemExit(f"{package}: mutmut ended with code {code}; its log is {log}:\n{tail}")
-    _try_again(copy, tests, _not_run(copy), processes)
+    not_run = [name for codes in _metas(copy).values() for name, code in codes.items() if code == _NOT_RUN]
+    _try_again(copy, tests, not_run, processes)
     left = try_in_children(copy, tests, processes, _IN_CHILDREN.get(package, _IN_RANKS), at_most=in_ranks)
     return _read_results(package, copy, left)
 
@@ -142,12 +144,11 @@ def run_package(package: str, *, processes: int, tenths: int = 10, in_ranks: int
 def try_in_children(
     copy: Path, tests: list[str], processes: int, marker: str, *, at_most: int | None = None
 ) -> frozenset[str]:
-    """Try what survived or had no test against those of the tests that start ranks or other children.
+    """Try survivors and mutants without a test with the tests that start ranks or other child processes.
 
-    mutmut does not see into children. Each mutant takes up to a minute. With `at_most`, so many are tried,
-    evenly over all; the others are returned. Where there are no such tests, or a module is not imported
-    under its name (`__main__`), nothing is tried.
-    Raises SystemExit where these tests fail by themselves.
+    mutmut does not see into child processes. Each mutant takes up to a minute. With `at_most`, only so many
+    are tried, spread evenly; the others are returned. Modules that are not imported under their own name
+    (`__main__`) are not tried. Raises SystemExit if these tests fail without a mutant.
     """
     alive = [name for codes in _metas(copy).values() for name, code in codes.items() if code in _ALIVE]
     reached = [name for name in alive if ".__main__." not in name]
@@ -164,7 +165,7 @@ def try_in_children(
 def _try_again(
     copy: Path, tests: list[str], names: list[str], processes: int, marker: str = _WITHOUT
 ) -> None:
-    """Run `tests` for each of these mutants in a process of its own, and note the exit codes."""
+    """Run `tests` for each of these mutants in a separate process, and store the exit codes."""
     with ThreadPoolExecutor(processes) as pool:
         codes = pool.map(lambda name: _run_alone(copy, tests, name, marker), names)
         found = dict(zip(names, codes, strict=True))
@@ -175,7 +176,7 @@ def _try_again(
 
 
 def _run_alone(copy: Path, tests: list[str], mutant: str, marker: str) -> int:
-    """pytest's exit code; 1 for tests that hang."""
+    """The exit code of pytest; 1 for tests that hang."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marker, *tests]
     command += [f"--deselect=tests/figa_core/{test}" for test in _LEFT_OUT]
     environment = {**_environment(copy), "MUTANT_UNDER_TEST": mutant}
@@ -184,7 +185,7 @@ def _run_alone(copy: Path, tests: list[str], mutant: str, marker: str) -> int:
         code = subprocess.run(
             command, cwd=copy / "mutants", env=environment, stdout=nowhere, stderr=nowhere, timeout=_HANGS_S
         ).returncode
-    except subprocess.TimeoutExpired:  # what it started ends with it
+    except subprocess.TimeoutExpired:  # its children end with it
         return int(pytest.ExitCode.TESTS_FAILED)
     if code == pytest.ExitCode.USAGE_ERROR:
         raise SystemExit(f"pytest does not start: {' '.join(command)}")
@@ -192,7 +193,7 @@ def _run_alone(copy: Path, tests: list[str], mutant: str, marker: str) -> int:
 
 
 def _metas(copy: Path) -> dict[Path, dict[str, int | None]]:
-    """What mutmut noted: by file, the exit code for each mutant; None for one that was not tried."""
+    """mutmut's results: by file, the exit code of each mutant; None if it was not tried."""
     return {
         path: json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         for path in sorted((copy / "mutants").rglob("*.meta"))
@@ -230,11 +231,6 @@ def _read_results(package: str, copy: Path, left_to_ranks: frozenset[str]) -> Sh
     return Share(killed, count["survived"] - spelled, spelled, count["no tests"], len(left_to_ranks))
 
 
-def _not_run(copy: Path) -> list[str]:
-    """Mutants that mutmut counts among those that took too long."""
-    return [name for codes in _metas(copy).values() for name, code in codes.items() if code == _NOT_RUN]
-
-
 def _changes_spelling_only(diff: str) -> bool:
     lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
     old, new = (
@@ -255,25 +251,25 @@ def _mutmut(*arguments: str) -> list[str]:
 
 
 def _environment(copy: Path) -> dict[str, str]:
-    # Children that tests start must import the mutants, too, not the installed package. Without
-    # bytecode every mutant would compile all of them.
+    # Child processes of tests must import the mutants too, not the installed package. Without bytecode every
+    # mutant would compile all modules.
     path = os.pathsep.join(filter(None, (str(copy / "mutants"), str(copy), os.environ.get("PYTHONPATH"))))
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    # The run without mutants, which comes first, builds the tests' sandbox for all that follow.
+    # The first run, without mutants, builds the tests' sandbox for all others.
     shared = {} if copy.name == "sandbox" else {"FIGA_TEST_SANDBOX": str(copy / "sandbox")}
     return {**kept, **shared, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def main() -> None:
-    """Run the packages named on the command line, or all."""
+    """Run the packages on the command line, or all."""
     parser = argparse.ArgumentParser(prog="mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        "--tenths", type=int, default=10, help="of the mutants, for a sample of large packages"
+        "--tenths", type=int, default=10, help="of the mutants; fewer for a sample of a large package"
     )
     parser.add_argument(
-        "--in-ranks", type=int, metavar="N", help="try at most N against tests that start ranks"
+        "--in-ranks", type=int, metavar="N", help="try at most N with the tests that start ranks"
     )
     options = parser.parse_args()
     if unknown := set(options.packages) - set(PACKAGES):
