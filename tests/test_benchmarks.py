@@ -1,4 +1,4 @@
-"""The benchmarks run: on a hundredth of their rows, whose figures mean nothing."""
+"""The benchmarks run, on a hundredth of their rows; their figures are meaningless then."""
 
 import json
 import subprocess

@@ -1,13 +1,9 @@
-"""Does ours compute what the reference recipe computes?
+"""Compares our gradients with those of the reference recipe, for the pairs of the first step.
 
-    python -m tests.benchmarks.agreement SPEC.json OUT.json
-
-Gradients are compared, not losses, of the first step's pairs. The reference divides each micro-batch by its
-own count, which is its mistake and no rounding; for the comparison both divide by the step's N.
+The reference divides each micro-batch by the micro-batch's own count, which is a mistake, not rounding. Here
+both divide by the step's N.
 """
 
-import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,17 +17,19 @@ from figa_core.training.engine import ZeroEngine
 from figa_core.training.objectives.registry import make_objective
 from tests.benchmarks import ours, reference_recipe
 from tests.benchmarks.bare_pairs import read_steps
+from tests.benchmarks.measure import Agreement
 from tests.benchmarks.spec import Spec
 
 Gradients = dict[str, torch.Tensor]
 
 
-def relative_difference(spec: Spec) -> float:
-    """Largest absolute difference of the two gradients over the reference's largest entry."""
+def run(spec: Spec) -> Agreement:
+    """Compute both gradients; in fp32 on a GPU too."""
     mine, counted = our_gradients(spec)
     theirs = reference_gradients(spec, counted)
     largest = max(float(gradient.abs().max()) for gradient in theirs.values())
-    return max(float((mine[name] - theirs[name]).abs().max()) for name in theirs) / largest
+    difference = max(float((mine[name] - theirs[name]).abs().max()) for name in theirs)
+    return Agreement(difference / largest)
 
 
 def our_gradients(spec: Spec) -> tuple[Gradients, int]:
@@ -43,7 +41,7 @@ def our_gradients(spec: Spec) -> tuple[Gradients, int]:
         # With a learning rate of 1, SGD changes every weight by its gradient.
         engine = ZeroEngine(job, make_optimizer=lambda parameters, _: torch.optim.SGD(parameters, lr=1.0))
         objective = make_objective(job.loss)
-        plan = loop.plan_of(job, engine, data, objective, 1)
+        plan = loop.Steps(job, engine, data).plan(1)
         before = _weights(engine)
         loop.accumulate(engine, plan.micro_batches, objective, plan.counted)
         engine.step()
@@ -69,14 +67,3 @@ def reference_gradients(spec: Spec, counted: int) -> Gradients:
 
 def _weights(engine: ZeroEngine) -> Gradients:
     return {name: p.detach().float().cpu().clone() for name, p in engine.model.named_parameters()}
-
-
-def main() -> None:
-    """Write the difference as JSON."""
-    spec = Spec.load(Path(sys.argv[1]))
-    difference = relative_difference(spec)
-    Path(sys.argv[2]).write_text(json.dumps({"gradient_difference": difference}), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
-"""Attention over packed rows on a GPU: one call, a loop over pieces, and what else PyTorch has.
+"""Attention over packed rows on a GPU: one call, a loop over pieces, and PyTorch's alternatives.
 
     python -m tests.benchmarks.attention [--quick]
 
-Forward and backward of one layer as a Llama of a billion parameters has it. The error is the largest relative
-one of output and gradients against float64. Writes ``build/bench/attention.json``.
+Forward and backward of one layer of a Llama with a billion parameters. The error is the largest relative
+error of output and gradients against float64. Writes ``build/bench/attention.json``.
 """
 
 import argparse
@@ -17,13 +17,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from figa_core.training import varlen
 from figa_core.training.attention import packed_attention
-from tests.benchmarks.figures import save
+from tests.benchmarks.figures import log, save, show
 from tests.benchmarks.measure import MemoryWatch, finished_clock
 
 _HEADS, _GROUPS, _WIDTH = 32, 4, 64
@@ -33,7 +32,7 @@ Way = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Layer(torch.nn.Module):
-    """What transformers' function reads of a layer."""
+    """The attributes of a layer that transformers' function reads."""
 
     num_key_value_groups = _GROUPS
     is_causal = True
@@ -41,7 +40,7 @@ class Layer(torch.nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Milliseconds of forward and backward (median, least, most), the error, and memory above the inputs."""
+    """Milliseconds of forward and backward (median, min, max), the error, and memory above the inputs."""
 
     way: str
     tokens: int
@@ -61,7 +60,7 @@ def piece_lengths(tokens: int) -> tuple[int, ...]:
 
 
 def ways(lengths: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Way]:
-    """Name and function of each; all take (1, H, T, D) and give (1, T, H, D)."""
+    """Functions by name, all (1, H, T, D) → (1, T, H, D)."""
     layer = Layer()
     piece = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(device)
     place = torch.arange(len(piece), device=device)
@@ -94,7 +93,7 @@ def _flex(piece: torch.Tensor) -> Way:
 
 
 def measure(tokens: int, dtype: torch.dtype, device: torch.device, repeats: int) -> Iterator[Timed]:
-    """Every way on one row; those that fail are told and left out."""
+    """Every way on one row; those that fail are logged and left out."""
     lengths = piece_lengths(tokens)
     inputs, weights = _drawn(tokens, dtype, device)
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
@@ -106,7 +105,7 @@ def measure(tokens: int, dtype: torch.dtype, device: torch.device, repeats: int)
             watch = MemoryWatch()
             seconds = list(_seconds(partial(both_passes, way, inputs, weights), repeats))
         except RuntimeError as problem:
-            print(f"{name}, {tokens:,} tokens, {dtype}: {str(problem).splitlines()[0]}", file=sys.stderr)
+            log(f"{name}, {tokens:,} tokens, {dtype}: {str(problem).splitlines()[0]}")
             continue
         error = max(float((f - e).norm() / e.norm()) for f, e in zip(found, expected, strict=True))
         ms = 1000 * median(seconds), 1000 * min(seconds), 1000 * max(seconds)
@@ -114,7 +113,7 @@ def measure(tokens: int, dtype: torch.dtype, device: torch.device, repeats: int)
 
 
 def both_passes(way: Way, inputs: list[torch.Tensor], weights: torch.Tensor) -> list[torch.Tensor]:
-    """Output, and the gradients of its weighted sum."""
+    """The output and the gradients of its weighted sum."""
     output = way(*inputs)
     return [output.detach(), *torch.autograd.grad(output, inputs, weights)]
 
@@ -139,24 +138,23 @@ def _seconds(work: Callable[[], object], repeats: int) -> Iterator[float]:
 def main() -> None:
     """Run, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.attention", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short row, on a CPU too; no figures")
+    parser.add_argument("--quick", action="store_true", help="one short row, also on a CPU; no real figures")
     quick: bool = parser.parse_args().quick
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and not quick:
-        sys.exit("This needs an NVIDIA GPU. --quick shows on a CPU that it runs.")
+        sys.exit("This needs an NVIDIA GPU. --quick is a smoke run on a CPU.")
     rows = [
         timed
         for dtype in (torch.bfloat16, torch.float32)
         for tokens in ((512,) if quick else (8192, 16_384))
         for timed in measure(tokens, dtype, device, _QUICK_REPEATS if quick else _REPEATS)
     ]
-    shown = Table(title=f"attention over packed rows, forward and backward of a layer ({device.type})")
-    for heading in ("way", "tokens", "dtype", "ms, median (least to most)", "error", "peak MB"):
-        shown.add_column(heading)
+    title = f"attention over packed rows, forward and backward of a layer ({device.type})"
+    shown = Table("way", "tokens", "dtype", "ms, median (min to max)", "error", "peak MB", title=title)
     for row in rows:
         ms = f"{row.ms[0]:.2f} ({row.ms[1]:.2f} to {row.ms[2]:.2f})"
         shown.add_row(row.way, f"{row.tokens:,}", row.dtype, ms, f"{row.error:.1e}", f"{row.peak_mb:,.0f}")
-    Console(width=None if sys.stdout.isatty() else 140).print(shown)
+    show(shown)
     numbers = {f"{row.way} {row.tokens} {row.dtype} ms".replace(" ", "_"): row.ms[0] for row in rows}
     save("attention-quick" if quick else "attention", numbers)
 

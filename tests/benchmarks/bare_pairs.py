@@ -1,4 +1,4 @@
-"""Pairs as bare token ids, and their Parquet file. Nothing of figa_core here: TRL's environment reads it."""
+"""Pairs as bare token ids, in a Parquet file. No figa_core here: TRL's environment imports it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,12 +22,12 @@ class BarePair:
 
     @property
     def tokens(self) -> int:
-        """Real tokens of the two training sequences."""
+        """Tokens of the two training sequences, without padding."""
         return 2 * len(self.prompt_ids) + len(self.response_ids) + len(self.revision_ids)
 
 
 def write_steps(path: Path, steps: Sequence[Sequence[BarePair]]) -> None:
-    """One row a pair, with the number of its step from 0, in order of arrival."""
+    """One row per pair with the number of its step (from 0), in order of arrival."""
     rows = [{"step": step, **asdict(pair)} for step, pairs in enumerate(steps) for pair in pairs]
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
 

@@ -1,7 +1,7 @@
-"""Pairs like chat data, from a seed: short prompts, answers with a long tail, edits in short runs.
+"""Random pairs like chat data: short prompts, answers with a long tail, edits in short runs.
 
-Every step holds the same quantiles of the length distribution, in random order: it is the whole distribution
-in small, and a contender timed on fewer steps is timed on the same amount of work.
+Every step has the same quantiles of the length distribution, in random order, so all steps are the same
+amount of work and a contender may be timed on fewer steps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,11 @@ from figa_core.training.batches import step_pairs
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.bare_pairs import BarePair, Ids
 from tests.benchmarks.models import END_ID
+from tests.benchmarks.spec import LOOP_SEED
 
 _FIRST_ID = 2
+_PROMPT_MEDIAN, _PROMPT_SIGMA, _PROMPT_RANGE = 60, 0.4, (8, 192)
+_ANSWER_SIGMA, _ANSWER_RANGE = 0.7, (16, 1024)
 _RUN_MEAN = 3
 _OPERATIONS = ("substitute", "insert", "delete")
 _OPERATION_SHARES = (0.7, 0.15, 0.15)
@@ -28,58 +31,44 @@ _OPERATION_SHARES = (0.7, 0.15, 0.15)
 
 @dataclass(frozen=True, slots=True)
 class ChatLike:
-    """How the pairs are drawn; lengths in tokens, without the end of turn.
-
-    Attributes:
-        edited: share of the response's tokens that edit runs touch.
-        zipf: ids drawn by Zipf's law (as words are) instead of uniformly.
-    """
+    """`edited` is the share of the response's tokens in edit runs, `answer_median` a length in tokens."""
 
     vocabulary: int
     edited: float
-    seed: int = 0
-    zipf: bool = True
-    prompt_median: float = 60
-    prompt_sigma: float = 0.4
-    prompt_range: tuple[int, int] = (8, 192)
-    answer_median: float = 250
-    answer_sigma: float = 0.7
-    answer_range: tuple[int, int] = (16, 1024)
+    answer_median: float
 
 
 def draw_steps(settings: ChatLike, *, steps: int, pairs_per_step: int) -> list[list[BarePair]]:
-    """The pairs of each step in the order of their arrival."""
-    rng = np.random.default_rng([settings.seed, int(settings.edited * 1000)])
+    """The pairs of each step in order of arrival."""
+    rng = np.random.default_rng([0, int(settings.edited * 1000)])
     lengths = quantile_lengths(settings, pairs_per_step)
     return [[draw_pair(settings, rng, int(n)) for n in rng.permutation(lengths)] for _ in range(steps)]
 
 
 def quantile_lengths(settings: ChatLike, count: int) -> npt.NDArray[np.int64]:
     """Response lengths at the quantiles (i + 1/2) / `count` of the clipped log-normal distribution."""
-    normal = NormalDist(np.log(settings.answer_median), settings.answer_sigma)
+    normal = NormalDist(np.log(settings.answer_median), _ANSWER_SIGMA)
     quantiles = [normal.inv_cdf((i + 0.5) / count) for i in range(count)]
-    return np.clip(np.exp(quantiles), *settings.answer_range).round().astype(np.int64)
+    return np.clip(np.exp(quantiles), *_ANSWER_RANGE).round().astype(np.int64)
 
 
 def draw_pair(settings: ChatLike, rng: np.random.Generator, response_length: int) -> BarePair:
     """One pair with a response of that many tokens."""
-    prompt_length = settings.prompt_median * np.exp(settings.prompt_sigma * rng.standard_normal())
-    prompt = draw_ids(settings, rng, int(np.clip(prompt_length, *settings.prompt_range)))
+    prompt_length = _PROMPT_MEDIAN * np.exp(_PROMPT_SIGMA * rng.standard_normal())
+    prompt = draw_ids(settings, rng, int(np.clip(prompt_length, *_PROMPT_RANGE)))
     response = draw_ids(settings, rng, response_length)
     revision = _revise(settings, rng, response)
     return BarePair(prompt, (*response, END_ID), (*revision, END_ID))
 
 
 def draw_ids(settings: ChatLike, rng: np.random.Generator, count: int) -> Ids:
-    """Ids of the vocabulary without padding and end of turn."""
-    if settings.zipf:
-        ranks = np.searchsorted(_zipf_cdf(settings.vocabulary - _FIRST_ID), rng.random(count))
-        return tuple((ranks + _FIRST_ID).tolist())
-    return tuple(rng.integers(_FIRST_ID, settings.vocabulary, count).tolist())
+    """Ids by Zipf's law, like words; never padding or the end of turn."""
+    ranks = np.searchsorted(_zipf_cdf(settings.vocabulary - _FIRST_ID), rng.random(count))
+    return tuple((ranks + _FIRST_ID).tolist())
 
 
 def with_classes(pair: BarePair, pair_id: str) -> WeighedPair:
-    """The record that the weigh stage would store of it."""
+    """The record that the weigh stage would store."""
     response, revision = edit_classes(pair.response_ids[:-1], pair.revision_ids[:-1])
     end = (int(EditClass.END_OF_TURN),)
     return WeighedPair(
@@ -95,9 +84,9 @@ def with_classes(pair: BarePair, pair_id: str) -> WeighedPair:
     )
 
 
-def write_step_shards(directory: Path, steps: Sequence[Sequence[BarePair]], *, loop_seed: int) -> None:
-    """A shard set of which the training loop, with `loop_seed`, draws just these steps in this order."""
-    ordered = loop_order(steps, loop_seed)
+def write_step_shards(directory: Path, steps: Sequence[Sequence[BarePair]]) -> None:
+    """A shard set from which the training loop, with `LOOP_SEED`, draws these steps in this order."""
+    ordered = loop_order(steps)
     write_shards(
         directory,
         (with_classes(pair, f"pair-{index}") for index, pair in enumerate(ordered)),
@@ -110,18 +99,18 @@ def write_step_shards(directory: Path, steps: Sequence[Sequence[BarePair]], *, l
     )
 
 
-def loop_order(steps: Sequence[Sequence[BarePair]], loop_seed: int) -> list[BarePair]:
-    """The pairs in the order in which a shard set has to hold them so that the loop meets them in `steps`."""
+def loop_order(steps: Sequence[Sequence[BarePair]]) -> list[BarePair]:
+    """The order of the pairs in a shard set from which the training loop draws `steps`."""
     total, each = sum(map(len, steps)), len(steps[0])
     by_index: dict[int, BarePair] = {}
     for number, pairs in enumerate(steps, start=1):
-        places = step_pairs(number, pairs=total, pairs_per_step=each, seed=loop_seed)
+        places = step_pairs(number, pairs=total, pairs_per_step=each, seed=LOOP_SEED)
         by_index.update(zip(places, pairs, strict=True))
     return [by_index[index] for index in range(total)]
 
 
 def _revise(settings: ChatLike, rng: np.random.Generator, response: Ids) -> Ids:
-    """The response with runs of edits at random places, kept tokens between them."""
+    """The response with runs of edits at random places and kept tokens between them."""
     runs = list(_runs(rng, max(1, round(settings.edited * len(response)))))
     consumed = sum(length for operation, length in runs if operation != "insert")
     kept = max(len(response) - consumed, len(runs))

@@ -1,21 +1,17 @@
-"""One contender in a process of its own: ``python -m tests.benchmarks.contender SPEC.json OUTCOME.json``."""
+"""One contender in its own process: ``python -m tests.benchmarks.contender MODULE SPEC.json OUTCOME.json``.
+
+The module has a function `run`, which takes the module's `Spec` and returns an outcome.
+"""
 
 import sys
+from importlib import import_module
 from pathlib import Path
-
-from tests.benchmarks.spec import Spec
 
 
 def main() -> None:
-    """Run what the spec says and write the outcome."""
-    spec = Spec.load(Path(sys.argv[1]))
-    if spec.kind == "ours":
-        from tests.benchmarks.ours import run
-    elif spec.kind == "reference":
-        from tests.benchmarks.reference_run import run
-    else:
-        from tests.benchmarks.trl_sft import run
-    run(spec).save(Path(sys.argv[2]))
+    """Run the module and write the outcome."""
+    module = import_module(f"tests.benchmarks.{sys.argv[1]}")
+    module.run(module.Spec.load(Path(sys.argv[2]))).save(Path(sys.argv[3]))
 
 
 if __name__ == "__main__":

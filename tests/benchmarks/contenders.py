@@ -1,4 +1,4 @@
-"""Which contenders there are, and how many steps each is timed: what fits a quarter of an hour in all."""
+"""The contenders of the training benchmark, and steps for each that take a quarter of an hour together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ TRL_FASTEST = "TRL, padded by length"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A name for the table, a key for the JSON file, and what differs from the spec's defaults."""
+    """A name for the table, a key for the JSON file, and settings other than the spec's defaults."""
 
     name: str
     key: str
@@ -53,7 +53,7 @@ _NONE = Contender(
 
 
 def full_runs() -> Iterator[Run]:
-    """The crucial ones are run side by side, several times, because the machine's speed drifts."""
+    """The most important ones run in alternation, several times, because the machine's speed drifts."""
     small, large = 32_000, 128_000
     yield from (Run(_OURS, small, 0.1, 3), Run(_REFERENCE, small, 0.1, 2), Run(_TRL, small, 0.1, 1))
     yield from (Run(lever, small, 0.1, 2) for lever in _LEVERS)
@@ -67,7 +67,7 @@ def full_runs() -> Iterator[Run]:
 
 
 def gpu_runs() -> Iterator[Run]:
-    """On a GPU a step takes a second or two, however many pairs it has; what a row costs matters less."""
+    """On a GPU a step takes a second or two, whatever the number of pairs; the cost of a row matters less."""
     rows = {"row_length": 2048, "rows_per_batch": 8}
     trl = replace(_TRL, settings=rows)
     for vocabulary in (32_000, 128_000):

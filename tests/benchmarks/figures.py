@@ -1,17 +1,20 @@
-"""Figures with their spread, and where they are kept."""
+"""Figures with their spread; printing and storing them."""
 
 import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console, RenderableType
 
 BENCH = Path("build/bench")
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, least and largest of repeats."""
+    """Median, smallest and largest of repeats."""
 
     median: float
     least: float
@@ -20,15 +23,28 @@ class Spread:
     def __str__(self) -> str:
         return f"{self.median:,.4g} [{self.least:,.4g}, {self.largest:,.4g}]"
 
+    def named(self, name: str) -> dict[str, float]:
+        """Three figures, for the JSON file."""
+        return {name: self.median, f"{name}_min": self.least, f"{name}_max": self.largest}
+
 
 def spread(values: Sequence[float]) -> Spread:
     """Of at least one value."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def save(name: str, figures: Mapping[str, float]) -> Path:
+def log(line: str) -> None:
+    """Print a line about the progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print tables and lines; in a log file they are wide enough not to wrap."""
+    Console(width=None if sys.stdout.isatty() else 160).print(*parts, sep="\n", highlight=False)
+
+
+def save(name: str, figures: Mapping[str, float]) -> None:
     """Write build/bench/NAME.json, one flat object of numbers."""
     BENCH.mkdir(parents=True, exist_ok=True)
-    path = BENCH / f"{name}.json"
-    path.write_text(json.dumps({key: round(value, 6) for key, value in figures.items()}, indent=2) + "\n")
-    return path
+    rounded = {key: round(value, 6) for key, value in figures.items()}
+    (BENCH / f"{name}.json").write_text(json.dumps(rounded, indent=2) + "\n")

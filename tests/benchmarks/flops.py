@@ -1,13 +1,13 @@
-"""Floating point operations by formula, and the matmul speed of this machine to compare them with.
+"""Floating point operations by formula, and this machine's matmul speed for comparison.
 
-A multiplication with its addition counts 2. Forward of a row of T tokens, of which H are projected:
+A multiplication with its addition counts 2. The forward pass of a row of T tokens, of which H are projected:
 
     2 · T · layers · (hidden · (q + 2 kv) + q · hidden + 3 · hidden · intermediate)     projections
     + 2 · T² · q · layers                                                               causal attention
     + 2 · H · hidden · vocabulary                                                       head
 
-with q and kv the widths of queries and of keys; QKᵀ and AV are 4 · T² · q, of which the causal half counts.
-Norms, softmax, embeddings and AdamW are left out. Backward counts twice the forward.
+with q and kv the widths of queries and keys; QKᵀ and AV are 4 · T² · q, of which the causal half counts.
+Norms, softmax, embeddings and AdamW are left out. The backward pass counts twice the forward pass.
 """
 
 import time
@@ -19,7 +19,7 @@ _TRAINING = 3
 
 
 def row_flops(shape: Shape, vocabulary: int, *, tokens: int, projected: int, head_passes: int = 1) -> float:
-    """Forward and backward of one row; `head_passes` is 2 where the head's forward runs again in backward."""
+    """Forward and backward of one row; `head_passes` is 2 if the head's forward runs again in backward."""
     q, kv = shape.hidden, shape.head_dim * shape.key_value_heads
     layer = shape.hidden * (q + 2 * kv) + q * shape.hidden + 3 * shape.hidden * shape.intermediate
     body = shape.layers * (2 * tokens * layer + 2 * tokens**2 * q)
@@ -27,8 +27,8 @@ def row_flops(shape: Shape, vocabulary: int, *, tokens: int, projected: int, hea
     return _TRAINING * body + (_TRAINING + head_passes - 1) * head
 
 
-def matmul_peak(*, bfloat16: bool, repeats: int = 7) -> float:
-    """FLOP/s of a large matmul in fp32 or bf16, on CUDA where it is: the median of `repeats`."""
+def matmul_peak(*, bfloat16: bool) -> float:
+    """FLOP/s of a large matmul in fp32 or bf16, on a GPU if there is one: the median of seven."""
     import torch
 
     cuda = torch.cuda.is_available()
@@ -36,7 +36,7 @@ def matmul_peak(*, bfloat16: bool, repeats: int = 7) -> float:
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     left, right = (torch.randn(size, size, device="cuda" if cuda else "cpu").to(dtype) for _ in range(2))
     seconds: list[float] = []
-    for _ in range(repeats + 1):
+    for _ in range(8):  # the first is a warm-up
         begun = time.perf_counter()
         torch.mm(left, right)
         if cuda:

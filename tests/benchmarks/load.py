@@ -2,21 +2,20 @@
 
     python -m tests.benchmarks.load [--rows N] [--repeats N]
 
-Generation and scoring cost next to nothing, the reviser is the sandbox's teacher on this machine without a
-limit or latency: what is measured is the pipeline itself. The same stages called as plain functions, without
-Prefect, are run beside it: with all rows once, with a tenth of them several times in alternation.
+Generation and scoring cost almost nothing, and the reviser is the sandbox's teacher on this machine without a
+limit or latency, so this measures the pipeline itself. For comparison the same stages run as plain functions
+without Prefect: once with all rows, and with a tenth of them several times in alternation.
 
 Prints two tables and writes ``build/bench/load.json``:
 
 * ``rows_per_second``: prompts over the flow's wall time, from an empty workspace to its shards;
-* ``task_runs``: those that the server holds of that flow run;
-* ``orchestration_share``: of the wall time, the larger of two figures: what the flow spent outside of its
-  tasks' own functions, and how much longer it took than the plain functions. The first sees all that is
-  waited for, but not that Prefect's threads and its server take CPU from the stages; the second sees that
-  too, and whatever else the machine does: where it is less than the repeats lie apart (``noise_share``), it
-  is left out;
-* ``client_rss_growth_mb``: by how much the client's peak with all rows is above that with a tenth of them
-  (median of the repeats). What is loaded once, whatever the number of rows, is in both.
+* ``task_runs``: the task runs of that flow run on the server;
+* ``orchestration_share``: of the wall time, the larger of two figures: the time that the flow spent outside
+  its tasks' functions, and the extra time that it took over the plain functions. The first includes all
+  waiting, but not the CPU that Prefect's threads and server take from the stages. The second includes that,
+  and also whatever else the machine does, so it is ignored if the repeats differ by more (``noise_share``);
+* ``client_rss_growth_mb``: the client's peak with all rows less its peak with a tenth of them (median of the
+  repeats). Anything loaded once, whatever the number of rows, is in both.
 """
 
 import argparse
@@ -28,11 +27,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server.process import PrefectServer
-from tests.benchmarks.figures import BENCH, save
+from tests.benchmarks.figures import BENCH, log, save, show
 from tests.benchmarks.load_side import Place, Run, run_client
 from tests.benchmarks.load_stubs import models, write_prompts
 from tests.benchmarks.load_table import Findings, line, memory_table, share_lines, stage_table
@@ -43,11 +40,11 @@ TENTH = 10
 
 
 def measure(place: Place, rows: int, repeats: int) -> Findings:
-    """With Prefect and without in alternation: a tenth of the rows several times, then all of them."""
+    """With and without Prefect in alternation: a tenth of the rows several times, then all of them."""
 
     def run(count: int, *, prefect: bool) -> Run:
         done = run_client(place, count, prefect=prefect)
-        print(line(done, count, prefect=prefect), file=sys.stderr, flush=True)
+        log(line(done, count, prefect=prefect))
         return done
 
     pairs = [[run(rows // TENTH, prefect=prefect) for prefect in (True, False)] for _ in range(repeats)]
@@ -58,7 +55,7 @@ def measure(place: Place, rows: int, repeats: int) -> Findings:
 
 @contextmanager
 def place_in(directory: Path, rows: int) -> Iterator[Place]:
-    """Prompts, models, a Prefect server and a teacher that are there as long as it lasts."""
+    """Prompts, models, and a Prefect server and a teacher that run within this context."""
     prompts = directory / "prompts.jsonl"
     write_prompts(prompts, rows)
     sandbox = models(BENCH / "sandbox")
@@ -75,16 +72,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.load", description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of a tenth of the rows")
-    parser.add_argument("--quick", action="store_true", help="a smoke run on few rows; no figures")
+    parser.add_argument("--quick", action="store_true", help="a smoke run on few rows; no real figures")
     arguments = parser.parse_args()
     rows, repeats = (1000, 1) if arguments.quick else (arguments.rows, arguments.repeats)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the client would outlive it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the client would outlive this process
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="figa-bench-") as scratch, place_in(Path(scratch), rows) as place:
         found = measure(place, rows, repeats)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(stage_table(found), *share_lines(found), memory_table(found), sep="\n", highlight=False)
-    console.print(f"{time.perf_counter() - begun:.0f} s in all")
+    total = f"{time.perf_counter() - begun:.0f} s in total"
+    show(stage_table(found), *share_lines(found), memory_table(found), total)
     save("load-quick" if arguments.quick else "load", found.figures())
 
 

@@ -1,7 +1,7 @@
 """The load benchmark's client: ``python -m tests.benchmarks.load_client SPEC OUTCOME``.
 
-With Prefect it is the flow `build-dataset` as it is, but for the engines, and its tasks' own functions
-are timed. Without, every task is replaced by that function, and what only shows things in the UI by nothing.
+With Prefect it runs the flow `build-dataset`, with stub engines and with its tasks' functions timed. Without
+Prefect every task is replaced by its function, and everything that only feeds the UI does nothing.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ KEY_VARIABLE = "FIGA_BENCH_KEY"
 
 
 def main() -> None:
-    """Run what the spec says and write the outcome."""
+    """Run the spec and write the outcome."""
     spec, outcome = Spec.load(Path(sys.argv[1])), Outcome()
     os.environ[KEY_VARIABLE] = "any-key-does"
     _register_stubs(outcome)
@@ -45,7 +45,7 @@ def main() -> None:
     progress = Stages(outcome)
     config = configuration(spec)
     check(config)  # as the command line does before it starts a server; it imports transformers
-    # The server of the benchmark is configured: what Prefect's threads have to send is sent before the end.
+    # The benchmark's server is configured, so everything that Prefect's threads send arrives before the end.
     with prefect_api(Path(spec.workspace)) if spec.prefect else nullcontext(), showing(progress):
         begun, cpu = time.time(), time.process_time()
         weighed = _with_prefect(config) if spec.prefect else _without_prefect(config, progress)
@@ -53,11 +53,11 @@ def main() -> None:
         outcome.cpu_s = time.process_time() - cpu
     outcome.revised = weighed.counts.n_in
     outcome.save(Path(sys.argv[2]))
-    os._exit(0)  # as the command line ends: taking the interpreter down makes DuckDB's binding print
+    os._exit(0)  # like the command line: DuckDB's binding prints warnings when the interpreter shuts down
 
 
 def configuration(spec: Spec) -> PipelineConfig:
-    """Every row is a training prompt; the half of the responses with the lower reward is revised."""
+    """Every row is a training prompt; the half of the responses with lower rewards is revised."""
     models = {"generation": {"model": spec.base, "max_tokens": 160}, "reward": {"model": spec.reward}}
     return PipelineConfig.model_validate(
         {
@@ -88,7 +88,7 @@ def _register_stubs(outcome: Outcome) -> None:
 
 
 def _tasks() -> dict[str, Task[Any, Any]]:
-    """Every task that the flow names, by the name it has there."""
+    """The tasks of the flow, by their names in its module."""
     return {name: value for name, value in vars(flows.build_dataset).items() if isinstance(value, Task)}
 
 
@@ -148,7 +148,7 @@ def _no_artifact(_title: str) -> Iterator[ProgressCallback]:
 
 
 class Stages(Lines):
-    """Lines, and when each stage began and ended."""
+    """Prints lines, and records when each stage began and ended."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(lambda line: print(line, flush=True))
@@ -156,7 +156,7 @@ class Stages(Lines):
 
     @contextmanager
     def stage(self, title: str) -> Iterator[ProgressCallback]:
-        """As `Lines`."""
+        """Like `Lines`, with times."""
         begun = time.time()
         with super().stage(title) as on_progress:
             yield on_progress

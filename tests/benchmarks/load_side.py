@@ -1,8 +1,6 @@
-"""One run of the load benchmark's client, and what it, the Prefect server and the teacher used meanwhile."""
+"""Runs the load benchmark's client, and measures it, the Prefect server and the teacher meanwhile."""
 
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +8,21 @@ from pathlib import Path
 import httpx2
 import psutil
 
-from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.server.process import PrefectServer
+from tests.benchmarks.child import start, wait_for
 from tests.benchmarks.load_spec import Outcome, Spec
 from tests.benchmarks.other_work import OtherWork
 from tests.benchmarks.sampling import Sampler
 
-_ROOT = Path(__file__).resolve().parents[2]
 _TIME_LIMIT_S = 3600.0
 _POLL_S = 0.5
-_SETTLED_S = 3.0  # no new task run for so long: the server has stored all it was sent
+_SETTLED_S = 3.0  # without a new task run for so long, the server has stored everything
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What all runs share."""
+    """Shared by all runs."""
 
     directory: Path
     prompts: Path
@@ -36,16 +33,16 @@ class Place:
 
     @property
     def server_pid(self) -> int:
-        """The Prefect server's process."""
+        """The Prefect server's process id."""
         [server] = [c for c in psutil.Process().children() if "flows.server" in c.cmdline()]
         return server.pid
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's outcome, the samples of client, server and teacher, and what it left on the server.
+    """A run's outcome, samples of client, server and teacher, and its task runs on the server.
 
-    `other_cores`: the mean number of cores that other work used meanwhile.
+    `other_cores` is the mean number of cores that other work used meanwhile.
     """
 
     outcome: Outcome
@@ -60,10 +57,10 @@ class Run:
 
 
 def run_client(place: Place, rows: int, *, prefect: bool) -> Run:
-    """Run it on a workspace of its own, which is removed afterwards.
+    """Run the client on a new workspace, which is removed afterwards.
 
     Raises:
-        RuntimeError: it failed; the message holds its last words.
+        RuntimeError: it failed; the message has the end of its log.
     """
     workspace = place.directory / "workspace"
     spec = Spec(
@@ -80,39 +77,30 @@ def run_client(place: Place, rows: int, *, prefect: bool) -> Run:
         samples, outcome = _watched(place, spec)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
-    cores = other_work.cores()  # the server and the teacher, which were not waited for, still in them
+    cores = other_work.cores()  # including the server and the teacher, which were not waited for
     mine = (samples.cpu_s("server") + samples.cpu_s("teacher")) / outcome.whole.seconds
     return Run(outcome, samples, _task_runs(place.server.api_url) - before, max(0.0, cores - mine))
 
 
 def _watched(place: Place, spec: Spec) -> tuple[Sampler, Outcome]:
-    told, said, output = (place.directory / f"client-{name}" for name in ("spec", "outcome", "output"))
-    spec.save(told)
-    command = [sys.executable, "-m", "tests.benchmarks.load_client", str(told), str(said)]
-    environment = child_environment(
+    spec_path, outcome_path, log = (place.directory / f"client-{name}" for name in ("spec", "outcome", "log"))
+    spec.save(spec_path)
+    client = start(
+        "load_client",
+        (spec_path, outcome_path),
+        log,
         PREFECT_API_URL=place.server.api_url,
         PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         DO_NOT_TRACK="1",
     )
-    with output.open("wb") as file:
-        client = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-        )
-    try:
-        with Sampler(client=client.pid, server=place.server_pid, teacher=place.teacher.pid) as samples:
-            client.wait(_TIME_LIMIT_S)
-    finally:
-        client.kill()
-        client.wait()
-    if client.returncode != 0:
-        words = output.read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise RuntimeError(f"the client ended with code {client.returncode}:\n{words}")
-    return samples, Outcome.load(said)
+    with Sampler(client=client.pid, server=place.server_pid, teacher=place.teacher.pid) as samples:
+        wait_for(client, "the client", _TIME_LIMIT_S)
+    return samples, Outcome.load(outcome_path)
 
 
 def _task_runs(api_url: str) -> int:
-    """How many the server holds, once their number has stopped growing."""
+    """The number of task runs on the server, once it has stopped growing."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < _SETTLED_S:
         response = httpx2.post(f"{api_url}/task_runs/count", json={}, timeout=60)

@@ -1,23 +1,24 @@
-"""What the load benchmark's client is told and what it tells, as JSON files."""
+"""The spec and the outcome of the load benchmark's client."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.benchmarks.json_file import JsonFile
 
 BATCHES_AT_ONCE = 2
-"""Batches of the reviser that run at a time (`tasks.revise`)."""
+"""Batches of the reviser that run at the same time (`tasks.revise`)."""
 REVISE_BATCH = "revise-batch"
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """One client: so many rows of the file of prompts through the stages, with or without Prefect.
+class Spec(JsonFile):
+    """The first `rows` of the prompts through the stages, with or without Prefect.
 
     Attributes:
-        base_url: the teacher's.
-        base, reward: directories of the sandbox's models, of which only the tokenizers are used.
-        prefect: the flow `build-dataset` with its task runs; else the same stages as plain functions.
+        base_url: the teacher's address.
+        base, reward: directories of the sandbox's models; only their tokenizers are used.
+        prefect: run the flow `build-dataset`; otherwise the same stages as plain functions.
     """
 
     rows: int
@@ -28,19 +29,10 @@ class Spec:
     base_url: str
     prefect: bool
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Spec":
-        """Read what `save` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From when to when something ran, in seconds since 1970, as the sampled memory has it."""
+    """When something began and ended, in seconds since 1970, like the samples of memory."""
 
     name: str
     begun: float
@@ -48,21 +40,21 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Its duration."""
         return self.ended - self.begun
 
 
 @dataclass(slots=True)
-class Outcome:
+class Outcome(JsonFile):
     """What a client did.
 
     Attributes:
-        whole: the flow, its own begin and end included; the process's start and imports are not.
-        stages: each stage as the flow waits for it, what Prefect adds included.
-        bodies: each task's own function: nothing of Prefect's.
-        generated: when so many responses had been drawn.
+        whole: the flow from begin to end, without the process's start and imports.
+        stages: each stage, including Prefect's overhead.
+        bodies: each task's function, without Prefect.
+        generated: numbers of responses, each with the time when they had been drawn.
         revised: pairs whose revision was admitted.
-        cpu_s: CPU seconds of the process between begin and end, all threads.
+        cpu_s: CPU seconds of all threads of the process during the flow.
     """
 
     whole: Span = field(default_factory=lambda: Span("", 0.0, 0.0))
@@ -72,24 +64,18 @@ class Outcome:
     revised: int = 0
     cpu_s: float = 0.0
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
     @classmethod
-    def load(cls, path: Path) -> "Outcome":
-        """Read what `save` wrote."""
-        read = json.loads(path.read_text(encoding="utf-8"))
-        spans = {name: [Span(**span) for span in read[name]] for name in ("stages", "bodies")}
-        generated = [(rows, at) for rows, at in read["generated"]]
-        return cls(**read | spans | {"whole": Span(**read["whole"]), "generated": generated})
+    def parsed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """With spans."""
+        spans = {name: [Span(**span) for span in fields[name]] for name in ("stages", "bodies")}
+        return fields | spans | {"whole": Span(**fields["whole"])}
 
     def outside_share(self) -> float:
-        """Share of the wall time that was not spent in the tasks' own functions.
+        """The share of the wall time outside the tasks' functions.
 
-        Batches of the reviser run two at a time, so half the sum of their times counts. That makes it an
-        upper bound of what Prefect takes: the flow's own work (checks, tables, the reviser's beginning and
-        end, the last batch running alone) is counted too.
+        The reviser's batches run two at a time, so half the sum of their times counts. The share is an upper
+        bound of Prefect's part, because it includes other work of the flow (checks, tables, the reviser's
+        start and end, the last batch running alone).
         """
         inside = sum(span.seconds for span in self.bodies if span.name != REVISE_BATCH)
         batches = [span.seconds for span in self.bodies if span.name == REVISE_BATCH]
@@ -98,7 +84,7 @@ class Outcome:
         return 1.0 - inside / self.whole.seconds
 
     def outside_by_stage(self) -> Iterator[tuple[str, float]]:
-        """Seconds of each stage that its tasks' own functions did not take; see `outside_share`."""
+        """Seconds of each stage outside its tasks' functions; see `outside_share`."""
         for stage in self.stages:
             within = [b for b in self.bodies if stage.begun <= b.begun and b.ended <= stage.ended]
             at_once = max(1, min(BATCHES_AT_ONCE, sum(b.name == REVISE_BATCH for b in within)))

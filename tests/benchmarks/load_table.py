@@ -1,4 +1,4 @@
-"""What the load benchmark found: two tables, and a flat object of numbers."""
+"""The results of the load benchmark: two tables, and a flat object of numbers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SHARES = (0.1, 0.5, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """With Prefect and without: all rows once, and a tenth of them several times."""
+    """With and without Prefect: all rows once, and a tenth of them several times."""
 
     rows: int
     whole: Run
@@ -23,29 +23,29 @@ class Findings:
 
     @property
     def slower_share(self) -> float:
-        """By what share of its wall time the flow with all rows is slower than the plain functions."""
+        """The share of its wall time by which the flow with all rows is slower than the plain functions."""
         return 1.0 - self.whole_plain.seconds / self.whole.seconds
 
     @property
     def noise_share(self) -> float:
-        """How far repeats of the same lie apart, as a share of their median."""
+        """The difference between repeats, as a share of their median."""
         spreads = (_over(runs, _seconds) for runs in (self.tenth, self.tenth_plain))
         return max((seconds.largest - seconds.least) / seconds.median for seconds in spreads)
 
     @property
     def more_cpu_share(self) -> float:
-        """What share of the CPU of the flow and the server together the plain functions do without."""
+        """The share of the CPU of flow and server that the plain functions do not need."""
         cpu_s = self.whole.outcome.cpu_s + self.whole.samples.cpu_s("server")
         return 1.0 - self.whole_plain.outcome.cpu_s / cpu_s
 
     @property
     def orchestration_share(self) -> float:
-        """Of the wall time: the larger of two figures, or the one that is not noise; see `load`."""
+        """Of the wall time: the larger of two figures, or the one without noise; see `load`."""
         outside, slower = _outside(self.whole), self.slower_share
         return max(outside, slower) if slower > self.noise_share else outside
 
     def figures(self) -> dict[str, float]:
-        """Flat: what was asked for first, then what it is made of."""
+        """The main figures first, then their parts."""
         return {
             "rows": self.rows,
             "rows_revised": self.whole.outcome.revised,
@@ -53,7 +53,10 @@ class Findings:
             "task_runs": self.whole.task_runs,
             "orchestration_share": self.orchestration_share,
             "client_rss_growth_mb": _peak(self.whole) - _over(self.tenth, _peak).median,
-            "client_rss_growth_mb_after_tenth_generated": _growth_after_tenth(self.whole),
+            "client_rss_growth_mb_after_tenth_generated": (
+                self.whole.samples.peak_rss_mb("client", _generated_at(self.whole, 0.1))
+                - _rss_at(self.whole, 0.1)
+            ),
             "slower_than_plain_share": self.slower_share,
             "noise_share": self.noise_share,
             "more_cpu_than_plain_share": self.more_cpu_share,
@@ -78,10 +81,7 @@ class Findings:
                 ("_plain", self.whole_plain, self.tenth_plain),
             ):
                 yield f"{name}{suffix}", of(one)
-                repeats = _over(several, of)
-                yield f"{name}_tenth{suffix}", repeats.median
-                yield f"{name}_tenth{suffix}_min", repeats.least
-                yield f"{name}_tenth{suffix}_max", repeats.largest
+                yield from _over(several, of).named(f"{name}_tenth{suffix}").items()
 
     def _of_stages(self) -> Iterator[tuple[str, float]]:
         for share in _SHARES:
@@ -94,10 +94,10 @@ class Findings:
 
 
 def stage_table(found: Findings) -> Table:
-    """Where the time goes: a line a stage."""
+    """The time of each stage."""
     whole, outside = found.whole, dict(found.whole.outcome.outside_by_stage())
     title = f"load: {found.rows:,} prompts, {whole.outcome.revised:,} of them revised"
-    shown = Table("stage", title=f"{title}; a tenth: least and largest of repeats")
+    shown = Table("stage", title=f"{title}; a tenth: median, min and max of repeats")
     for column in ("prompts/s", "s", "s outside tasks", "no Prefect: s", "a tenth: s", "no Prefect: s"):
         shown.add_column(column, justify="right", no_wrap=True)
 
@@ -119,22 +119,22 @@ def stage_table(found: Findings) -> Table:
 
 
 def share_lines(found: Findings) -> Iterator[str]:
-    """What orchestration costs, in words."""
+    """The cost of orchestration."""
     for name, one, several in (
         ("with Prefect", found.whole, found.tenth),
         ("without", found.whole_plain, found.tenth_plain),
     ):
         shares = f"{_outside(one):.1%}; a tenth: {_over(several, _outside)}"
-        yield f"outside of tasks' own functions, {name}: {shares}"
+        yield f"outside the tasks' functions, {name}: {shares}"
     yield (
         f"slower than without Prefect: {found.slower_share:.1%} of the wall time, {found.more_cpu_share:.1%} "
-        f"of the CPU; repeats lie {found.noise_share:.1%} apart"
+        f"of the CPU; repeats differ by {found.noise_share:.1%}"
     )
     yield f"orchestration_share: {found.orchestration_share:.1%}"
 
 
 def memory_table(found: Findings) -> Table:
-    """What it takes: CPU and memory."""
+    """CPU and memory."""
     shown = Table("what", title="load: memory and CPU")
     for column in ("all", "no Prefect", "a tenth", "no Prefect"):
         shown.add_column(column, justify="right", no_wrap=True)
@@ -146,9 +146,9 @@ def memory_table(found: Findings) -> Table:
     for share in _SHARES:
         add(f"client MB, {share:.0%} generated", lambda run, share=share: _rss_at(run, share))
     for index, stage in enumerate(found.whole.outcome.stages):
-        add(f"client MB at most: {stage.name}", lambda run, index=index: _peak_of(run, index))
-    add("client MB at most", _peak)
-    add("server MB at most", lambda run: run.samples.peak_rss_mb("server"))
+        add(f"client peak MB: {stage.name}", lambda run, index=index: _peak_of(run, index))
+    add("client peak MB", _peak)
+    add("server peak MB", lambda run: run.samples.peak_rss_mb("server"))
     add("CPU s: client", lambda run: run.outcome.cpu_s)
     add("CPU s: server", lambda run: run.samples.cpu_s("server"))
     add("CPU s: teacher", lambda run: run.samples.cpu_s("teacher"))
@@ -158,10 +158,10 @@ def memory_table(found: Findings) -> Table:
 
 
 def line(run: Run, rows: int, *, prefect: bool) -> str:
-    """A run that has just ended, in a line."""
+    """A finished run, in one line."""
     return (
         f"{rows:,} prompts {'with' if prefect else 'without'} Prefect: {run.seconds:.1f} s, "
-        f"{run.outcome.outside_share():.1%} outside of tasks, client at most {_peak(run):.0f} MB, "
+        f"{run.outcome.outside_share():.1%} outside the tasks, client peak {_peak(run):.0f} MB, "
         f"{run.task_runs} task runs, other work {run.other_cores:.1f} cores"
     )
 
@@ -189,18 +189,14 @@ def _peak(run: Run) -> float:
 def _peak_of(run: Run, stage: int) -> float:
     span = run.outcome.stages[stage]
     within = run.samples.peak_rss_mb("client", span.begun, span.ended)
-    return within or run.samples.rss_mb("client", span.ended)  # nobody looked at a stage that is short
+    return within or run.samples.rss_mb("client", span.ended)  # a short stage may have no sample
+
+
+def _generated_at(run: Run, share: float) -> float:
+    """When this share of the prompts had a response."""
+    rows = run.outcome.generated[-1][0]
+    return next(at for done, at in run.outcome.generated if done >= share * rows)
 
 
 def _rss_at(run: Run, share: float) -> float:
-    """When this share of the prompts had their response; see `Sampler.rss_mb`."""
-    rows = run.outcome.generated[-1][0]
-    at = next(at for done, at in run.outcome.generated if done >= share * rows)
-    return run.samples.rss_mb("client", at)
-
-
-def _growth_after_tenth(run: Run) -> float:
-    """The peak after a tenth of the prompts had their response, above what there was then."""
-    rows = run.outcome.generated[-1][0]
-    at = next(at for done, at in run.outcome.generated if done >= rows / 10)
-    return run.samples.peak_rss_mb("client", at) - run.samples.rss_mb("client", at)
+    return run.samples.rss_mb("client", _generated_at(run, share))

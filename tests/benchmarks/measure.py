@@ -1,20 +1,22 @@
-"""What a contender's process tells of itself: seconds of every step, and memory.
+"""A contender measures itself: seconds of every step, and memory.
 
-Nothing of figa_core here: TRL's environment imports it.
+It imports nothing of figa_core: TRL's environment imports it.
 """
 
-import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.json_file import JsonFile
 
 _GB = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step: wall seconds, pairs trained on, FLOPs executed by the formula of `flops`."""
+    """One optimizer step: wall seconds, pairs, and executed FLOPs by the formula of `flops`."""
 
     seconds: float
     pairs: float
@@ -22,31 +24,33 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A process's timed steps (the warm-up is left out) and memory in GB (1e9 bytes).
+class Outcome(JsonFile):
+    """A process's timed steps (without the warm-up) and memory in GB (1e9 bytes).
 
     Attributes:
-        peak_gb: most memory the process (on CUDA: the device's allocator) ever held.
-        above_gb: most memory during the steps, less what was held before the first one (imports, weights).
+        peak_gb: peak memory of the process (on CUDA: of the device's allocator).
+        above_gb: peak during the steps, less the memory before the first one (imports, weights).
     """
 
     steps: tuple[Step, ...]
     peak_gb: float
     above_gb: float
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
     @classmethod
-    def load(cls, path: Path) -> "Outcome":
-        """Read what `save` wrote."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return cls(tuple(Step(**step) for step in fields["steps"]), fields["peak_gb"], fields["above_gb"])
+    def parsed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """With steps."""
+        return fields | {"steps": tuple(Step(**step) for step in fields["steps"])}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement(JsonFile):
+    """The largest absolute difference of two gradients, over the reference's largest entry."""
+
+    gradient_difference: float
 
 
 class MemoryWatch:
-    """Made just before the first step."""
+    """Create it just before the first step."""
 
     def __init__(self) -> None:
         self._cuda = _cuda()
@@ -56,10 +60,10 @@ class MemoryWatch:
 
             torch.cuda.reset_peak_memory_stats()
         else:
-            _reset_peak_rss()
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
 
     def outcome(self, steps: list[Step]) -> Outcome:
-        """Called after the last step."""
+        """Call it after the last step."""
         _, peak = self._now()
         return Outcome(tuple(steps), max(peak, self._peak_before) / _GB, (peak - self._held) / _GB)
 
@@ -72,7 +76,7 @@ class MemoryWatch:
 
 
 def finished_clock() -> float:
-    """`time.perf_counter` once the device has done what it was given: Python runs ahead of a GPU."""
+    """`time.perf_counter` once the device has finished its work: Python runs ahead of a GPU."""
     if _cuda():
         import torch
 
@@ -93,7 +97,3 @@ def _status(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no {field}: memory is measured on Linux only")
-
-
-def _reset_peak_rss() -> None:
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -1,16 +1,14 @@
-"""Models of random weights, saved as Hugging Face directories: time does not depend on what a model knows."""
+"""Models with random weights, saved as Hugging Face directories: speed does not depend on the weights."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PAD_ID, END_ID = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A Llama's sizes; embeddings are tied."""
+    """Sizes of a Llama with tied embeddings."""
 
     hidden: int
     layers: int
@@ -30,7 +28,7 @@ QUICK_SHAPE = Shape(hidden=64, layers=2, heads=2, key_value_heads=2, intermediat
 
 
 def save_random_model(directory: Path, shape: Shape, vocabulary: int) -> None:
-    """Write config, weights and a tokenizer; the latter only because TRL asks for one."""
+    """Write config, weights and a tokenizer, which only TRL needs."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -53,13 +51,8 @@ def save_random_model(directory: Path, shape: Shape, vocabulary: int) -> None:
     model.save_pretrained(directory)
     del model
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # the contenders' processes want it
+        torch.cuda.empty_cache()  # the contenders' processes need the memory
     _save_tokenizer(directory)
-
-
-def load_config(directory: Path) -> dict[str, Any]:
-    """The saved ``config.json``."""
-    return json.loads((directory / "config.json").read_text(encoding="utf-8"))
 
 
 def _save_tokenizer(directory: Path) -> None:

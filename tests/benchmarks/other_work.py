@@ -1,4 +1,4 @@
-"""How busy other processes kept the machine meanwhile: on two cores they can halve a contender's speed."""
+"""How busy other processes are during a measurement: on two cores they can halve a contender's speed."""
 
 import os
 import resource
@@ -10,14 +10,14 @@ import psutil
 
 @dataclass(slots=True)
 class OtherWork:
-    """Cores kept busy since this was made, except by this process and those it started and waited for."""
+    """Cores used since its creation by other processes than this one and the children it has waited for."""
 
     _begun: float = field(default_factory=time.perf_counter)
     _busy: float = field(default_factory=lambda: _busy_seconds())
     _own: float = field(default_factory=lambda: _own_seconds())
 
     def cores(self) -> float:
-        """Mean number of cores, 0 on a quiet machine."""
+        """Mean number of cores; 0 on an idle machine."""
         others = _busy_seconds() - self._busy - (_own_seconds() - self._own)
         return max(0.0, others / (time.perf_counter() - self._begun))
 

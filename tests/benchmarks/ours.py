@@ -15,25 +15,24 @@ from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.metrics import read_metrics
 from figa_core.training.objectives.base import Objective
-from figa_core.training.objectives.registry import make_objective
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.flops import row_flops
 from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
-from tests.benchmarks.spec import WARM_UP, Spec
+from tests.benchmarks.spec import LOOP_SEED, WARM_UP, Spec
 
 
 class RecomputedPairs(PairData):
-    """Aligns a pair whenever it is met, as if the shards did not hold its edits: lever (d) off."""
+    """Aligns a pair in every step, as if the shards did not have its edits."""
 
     def sequences(self, pair: int, objective: Objective, *, tail_cut: bool) -> list[TrainingSequence]:
-        """As `PairData.sequences`, after an alignment."""
+        """Like `PairData.sequences`, after an alignment."""
         response, revision = (self._ids[answer].row(pair).tolist() for answer in ("response", "revision"))
         edit_classes(response[:-1], revision[:-1])
         return super().sequences(pair, objective, tail_cut=tail_cut)
 
 
 def group_by_arrival(units: Sequence[Unit], tokens_per_batch: int) -> list[list[TrainingSequence]]:
-    """Rows in the order of the data, as many as fit the budget when padded: grouping by length off."""
+    """Rows in the order of the data, as many as fit the budget when padded: no grouping by length."""
     groups: list[list[TrainingSequence]] = []
     for (sequence,) in sorted(units, key=lambda unit: unit[0].pair):
         group = [*(groups[-1] if groups else []), sequence]
@@ -59,14 +58,14 @@ def job_of(spec: Spec, output: Path) -> TrainingJob:
             tokens_per_batch=spec.tokens_per_batch,
             dtype="bfloat16" if spec.bfloat16 else "float32",
             checkpoint_steps=10**9,
-            seed=spec.loop_seed,
+            seed=LOOP_SEED,
         ),
         levers=Levers(sparse_head=spec.sparse_head, tail_cut=spec.tail_cut, packing=spec.packing),
     )
 
 
 def run(spec: Spec) -> Outcome:
-    """Train the spec's steps with `loop.train`; times are those of its own metrics."""
+    """Train the spec's steps with `loop.train`; the times are those in its metrics."""
     join_alone()
     data = (PairData if spec.stored_edits else RecomputedPairs)(Path(spec.shards))
     group = batches.group_rows if spec.by_length else group_by_arrival
@@ -76,8 +75,10 @@ def run(spec: Spec) -> Outcome:
         watch = MemoryWatch()
         loop.train(job, engine, data, clock=finished_clock)
         metrics = [*read_metrics(job.metrics_path)][WARM_UP:]
-        objective = make_objective(job.loss)
-        flops = [_step_flops(spec, loop.plan_of(job, engine, data, objective, step.step)) for step in metrics]
+        steps = loop.Steps(job, engine, data)
+        flops = [
+            sum(_flops(spec, batch) for batch in steps.plan(done.step).micro_batches) for done in metrics
+        ]
         outcome = watch.outcome(
             [Step(m.seconds, m.pairs, count) for m, count in zip(metrics, flops, strict=True)]
         )
@@ -86,7 +87,7 @@ def run(spec: Spec) -> Outcome:
 
 
 def join_alone() -> None:
-    """The environment of a launcher that starts one rank."""
+    """Set the environment that a launcher gives a single rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,11 +95,7 @@ def join_alone() -> None:
     os.environ["MASTER_PORT"] = str(port)
 
 
-def _step_flops(spec: Spec, plan: batches.StepPlan) -> float:
-    return sum(_batch_flops(spec, batch) for batch in plan.micro_batches)
-
-
-def _batch_flops(spec: Spec, batch: MicroBatch) -> float:
+def _flops(spec: Spec, batch: MicroBatch) -> float:
     rows, tokens = batch.ids_BT.shape
     pieces = batch.piece_lengths or (tokens,) * rows
     body = sum(row_flops(spec.shape, spec.vocabulary, tokens=piece, projected=0) for piece in pieces)

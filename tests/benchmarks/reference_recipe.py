@@ -1,9 +1,9 @@
-"""The reference recipe: the arithmetic of the authors' public code, written afresh in its natural form.
+"""The reference recipe: the arithmetic of the authors' public code as a plain PyTorch loop.
 
-A plain PyTorch loop: 4 pairs in arrival order make 8 rows, padded to the longest; edits are computed in the
-collator; the head runs at every position; each micro-batch is divided by its own number of weighted tokens.
-Where there was a choice, the cheaper form was taken: one cross entropy where the authors compute it twice, on
-flat logits that are neither copied nor transposed and are gone before the backward pass.
+4 pairs in order of arrival make 8 rows, padded to the longest; edits are computed in the collator; the head
+runs at every position; each micro-batch is divided by its own number of weighted tokens. Where there was a
+choice, this uses the cheaper form: one cross entropy where the authors compute two, on flat logits that are
+neither copied nor transposed and are freed before the backward pass.
 
 Shapes: B rows, T tokens, V vocabulary. Rows alternate: revision, response.
 """
@@ -25,7 +25,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """α, β and the gate, as in `figa_core`; `python_loops` builds and gates the masks token by token."""
+    """α, β and the gate as in `figa_core`; `python_loops` builds and gates the masks token by token."""
 
     alpha: float = 1.0
     beta: float = 0.5
@@ -34,7 +34,7 @@ class Settings:
 
 
 class Rows(NamedTuple):
-    """One padded micro-batch; `mask_BT` is 1 at tokens to reward, −1 at tokens to push down, 0 elsewhere."""
+    """One padded micro-batch; `mask_BT` is 1 at positive tokens, −1 at negative ones, 0 elsewhere."""
 
     ids_BT: torch.Tensor
     attention_BT: torch.Tensor
@@ -60,7 +60,7 @@ def train_step(
 
 
 def collate(pairs: Sequence[BarePair], settings: Settings) -> Rows:
-    """Pad to the longest row, and align both answers of every pair."""
+    """Pad to the longest row and align the two answers of every pair."""
     sequences = [
         (pair.prompt_ids, answer) for pair in pairs for answer in (pair.revision_ids, pair.response_ids)
     ]
@@ -78,7 +78,7 @@ def collate(pairs: Sequence[BarePair], settings: Settings) -> Rows:
 
 
 def edited_positions(response: Ids, revision: Ids) -> tuple[list[int], list[int]]:
-    """Positions in the response that are deleted or replaced, and in the revision inserted or replaced."""
+    """Positions that are deleted or replaced in the response, and inserted or replaced in the revision."""
     operations = Levenshtein.editops(response, revision)
     return [i for kind, i, _ in operations if kind != "insert"], [
         j for kind, _, j in operations if kind != "delete"
@@ -112,11 +112,11 @@ def _masks_by_loops(pairs: Sequence[BarePair], mask_BT: torch.Tensor) -> torch.T
 
 
 def weighted_loss(model: Any, rows: Rows, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Σ w · NLL of the micro-batch, and how many of its tokens have a weight after the gate."""
+    """Σ w · NLL of the micro-batch, and the number of its tokens with a weight after the gate."""
     nll_BT = token_nll(model, rows)
     gate = _gate_by_loops if settings.python_loops else _gate
     mask_BT = gate(rows.mask_BT, nll_BT.detach(), settings.negative_nll_max)
-    # The first token of a row is predicted by nothing.
+    # Nothing predicts the first token of a row.
     mask_BT = mask_BT[:, 1:]
     weights_BT = torch.where(mask_BT == 1, settings.alpha, torch.where(mask_BT == -1, -settings.beta, 0.0))
     return (weights_BT * nll_BT).sum(), (mask_BT != 0).sum()
@@ -125,7 +125,7 @@ def weighted_loss(model: Any, rows: Rows, settings: Settings) -> tuple[torch.Ten
 def token_nll(model: Any, rows: Rows) -> torch.Tensor:
     """NLL of every label from the second token on, (B, T − 1), from full logits at every position."""
     logits_BTV = model(input_ids=rows.ids_BT, attention_mask=rows.attention_BT, use_cache=False).logits
-    # Labels are shifted, not logits: no copy of the largest tensor.
+    # Labels are shifted, not logits, so that the largest tensor is not copied.
     shifted_BT = functional.pad(rows.labels_BT[:, 1:], (0, 1), value=_IGNORED)
     nll = functional.cross_entropy(
         logits_BTV.flatten(0, 1).float(), shifted_BT.flatten(), reduction="none", ignore_index=_IGNORED

@@ -19,7 +19,7 @@ _WARM_UP_PAIRS = 2
 def run(spec: Spec) -> Outcome:
     """Train the spec's steps in a plain loop."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # On CUDA all in bf16, without the fp32 copy that ours keeps: its cheapest form.
+    # On CUDA everything is in bf16, without the fp32 masters that ours keeps: its cheapest form.
     dtype = torch.bfloat16 if spec.bfloat16 else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(spec.model, dtype=dtype, local_files_only=True)
     model.to(device).train()
@@ -27,7 +27,7 @@ def run(spec: Spec) -> Outcome:
     settings = Settings(spec.alpha, spec.beta, spec.negative_nll_max, spec.python_loops)
     data = read_steps(Path(spec.pairs))[: spec.steps + WARM_UP]
     if device.type == "cpu":
-        # Enough to have the optimizer's state and the threads in place; a whole step takes up to a minute.
+        # Enough to create the optimizer's state and the threads; a whole step takes up to a minute.
         data[:WARM_UP] = [pairs[:_WARM_UP_PAIRS] for pairs in data[:WARM_UP]]
     watch = MemoryWatch()
     steps: list[Step] = []
@@ -40,7 +40,7 @@ def run(spec: Spec) -> Outcome:
 
 
 def padded_flops(spec: Spec, pairs: Sequence[BarePair]) -> float:
-    """What the padded recipe executes for a step's pairs."""
+    """The FLOPs of the padded recipe for a step's pairs."""
     total = 0.0
     for first in range(0, len(pairs), PAIRS_PER_BATCH):
         batch = pairs[first : first + PAIRS_PER_BATCH]

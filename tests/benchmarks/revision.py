@@ -1,15 +1,15 @@
-"""Revision: ours against bespokelabs-curator, distilabel and the bare openai client, on one kind of server.
+"""Revision: ours against bespokelabs-curator, distilabel and the bare openai client, on equal servers.
 
     python -m tests.benchmarks.revision [--quick]
 
-* the share of a permitted 6 000 requests a minute that is sustained, and of permitted tokens; the same with
-  the client told twice too much;
-* rows a second and CPU a row without a limit, at 0.1 s latency;
+* the share of a limit of 6 000 requests a minute that is sustained, and of a limit of tokens; the same with
+  a client whose setting is twice the limit;
+* rows a second and CPU per row without a limit, at 0.1 s latency;
 * resident memory from 1 000 to 100 000 rows;
-* beside the others at 3 000 requests a minute, and after a kill -9.
+* all contenders at 3 000 requests a minute, and after a kill -9.
 
-Every contender runs in a process of its own against a local teacher of its own, and what it sent is read
-from the teacher's log. Prints one table and writes ``build/bench/revision.json``.
+Every contender runs in its own process against its own local teacher, and its requests are read from the
+teacher's log. Prints one table and writes ``build/bench/revision.json``.
 """
 
 import argparse
@@ -22,16 +22,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
-from tests.benchmarks.figures import save
+from tests.benchmarks.figures import log, save, show
 from tests.benchmarks.other_work import OtherWork
-from tests.benchmarks.revision_figures import (
-    count_429,
-    count_repeated,
-    rows_per_second,
-    share_of_limit,
-)
+from tests.benchmarks.revision_figures import count_429, count_repeated, rows_per_second, share_of_limit
 from tests.benchmarks.revision_rows import write_rows
 from tests.benchmarks.revision_side import Request, Server, Side, python_of
 from tests.benchmarks.revision_spec import Kind, Outcome, Spec
@@ -47,7 +40,7 @@ _LEAN: tuple[Kind, ...] = ("ours", "bare", "bare_httpx")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Rows and seconds of a run; `memory` is the rows at which resident memory is compared."""
+    """Rows and seconds of a run; `memory` has the numbers of rows at which resident memory is compared."""
 
     rows: int
     window_s: float
@@ -59,7 +52,7 @@ class Sizes:
 
     @property
     def seconds(self) -> float:
-        """How long a limited run is watched."""
+        """The duration of a run with a limit."""
         return _WINDOWS * self.window_s
 
 
@@ -69,7 +62,7 @@ QUICK = Sizes(600, 2.0, 200, 50, 1, (1000, 2000), (200, 70))
 
 @dataclass(slots=True)
 class Bench:
-    """Sizes, the rows, and who takes part."""
+    """Sizes, the rows, and the contenders."""
 
     sizes: Sizes
     directory: Path
@@ -82,10 +75,10 @@ class Bench:
         """The file of rows."""
         return self.directory / "rows.jsonl"
 
-    def side(self, kind: Kind, server: Server, count: int, told: tuple[int, int] | None = None) -> Side:
-        """A contender on a server; `told` is what it takes the limits to be, by default what they are."""
+    def side(self, kind: Kind, server: Server, count: int, limits: tuple[int, int] | None = None) -> Side:
+        """A contender on a server; `limits` are its settings, by default the limits of the server."""
         self._sides += 1
-        requests, tokens = told or (server.requests_per_minute, server.tokens_per_minute)
+        requests, tokens = limits or (server.requests_per_minute, server.tokens_per_minute)
         spec = Spec(
             kind=kind,
             base_url="",
@@ -101,7 +94,7 @@ class Bench:
 
 
 def measure(bench: Bench) -> Findings:
-    """Everything, one part after the other."""
+    """Run all parts, one after the other."""
     bench.tokens |= write_rows(bench.rows, bench.sizes.rows)
     found = Findings(bench.kinds)
     measure_limits(bench, found)
@@ -113,7 +106,7 @@ def measure(bench: Bench) -> Findings:
 
 
 def measure_limits(bench: Bench, found: Findings) -> None:
-    """Three of ours at once, each on its own server: by requests, by tokens, told twice too much."""
+    """Three of ours at once, each on its own server: limited by requests, by tokens, and misconfigured."""
     sizes, mean = bench.sizes, sum(bench.tokens.values()) / len(bench.tokens)
     by_requests = Server(requests_per_minute=PERMITTED, window_s=sizes.window_s)
     by_tokens = Server(tokens_per_minute=round(PERMITTED * mean), window_s=sizes.window_s)
@@ -134,7 +127,7 @@ def measure_limits(bench: Bench, found: Findings) -> None:
 
 
 def measure_beside(bench: Bench, found: Findings) -> None:
-    """All contenders at once, each on its own server with the same limit, of which each is told."""
+    """All contenders at once, each on its own server with the same limit, which is in its settings."""
     server = Server(requests_per_minute=PERMITTED_BESIDE, window_s=bench.sizes.window_s)
     logs = watched(bench, [bench.side(kind, server, bench.sizes.rows) for kind in bench.kinds])
     for kind, requests in zip(bench.kinds, logs, strict=True):
@@ -143,7 +136,7 @@ def measure_beside(bench: Bench, found: Findings) -> None:
 
 
 def watched(bench: Bench, sides: Sequence[Side]) -> list[list[Request]]:
-    """Run all sides at once until each has had its seconds; their logs."""
+    """Run all sides at once for their time; return their logs."""
     with ExitStack() as stack:
         for side in sides:
             stack.enter_context(side)
@@ -153,12 +146,12 @@ def watched(bench: Bench, sides: Sequence[Side]) -> list[list[Request]]:
             side.wait_until(lambda side=side: side.elapsed_s() > bench.sizes.seconds + 1)
             side.kill()
         logs = [side.requests() for side in sides]
-    _say(f"{', '.join(side.spec.kind for side in sides)}: watched for {bench.sizes.seconds:.0f} s")
+    log(f"{', '.join(side.spec.kind for side in sides)}: watched for {bench.sizes.seconds:.0f} s")
     return logs
 
 
 def measure_unlimited(bench: Bench, found: Findings) -> None:
-    """Repeats in alternation, one contender at a time; the slow ones are left out of the first."""
+    """Repeats in alternation, one contender at a time; the slow ones skip the first."""
     for repeat in range(bench.sizes.repeats):
         slow = bench.kinds[1:] if repeat or bench.sizes.repeats == 1 else ()
         for kind in (*_LEAN, *slow):
@@ -166,13 +159,11 @@ def measure_unlimited(bench: Bench, found: Findings) -> None:
             found.rates.setdefault(kind, []).append(rate)
             found.cpu_ms.setdefault(kind, []).append(outcome.cpu_ms_per_row)
             found.other_cores = max(found.other_cores, cores if kind in _LEAN else 0.0)
-            _say(
-                f"{kind}: {rate:.0f} rows/s, {outcome.cpu_ms_per_row:.2f} ms a row, others {cores:.1f} cores"
-            )
+            log(f"{kind}: {rate:.0f} rows/s, {outcome.cpu_ms_per_row:.2f} ms a row, others {cores:.1f} cores")
 
 
 def run_unlimited(bench: Bench, kind: Kind) -> tuple[Outcome, float, float]:
-    """Its outcome, rows a second, and the cores that other work used."""
+    """The outcome, rows a second, and the cores that other work used."""
     server, other_work = Server(), OtherWork()
     with bench.side(kind, server, bench.sizes.unlimited) as side:
         side.start()
@@ -194,49 +185,41 @@ def measure_kills(bench: Bench, found: Findings) -> None:
         answered = len({request.sha for request in requests if request.answered})
         found.lost[kind] = count - (answered if outcome is None else outcome.answered)
         found.repeated[kind] = count_repeated(requests)
-        end = "" if outcome else "; started again it hangs, and the rows it never asked for count as lost"
-        _say(f"{kind}, killed: {found.lost[kind]} rows lost, {found.repeated[kind]} calls repeated{end}")
+        end = "" if outcome else "; after the restart it hangs, and the rows it never asked for count as lost"
+        log(f"{kind}, killed: {found.lost[kind]} rows lost, {found.repeated[kind]} calls repeated{end}")
 
 
 def measure_memory(bench: Bench, found: Findings) -> None:
-    """Ours, as fast as it can, on rows that are read from the file while it runs."""
+    """Ours, as fast as possible, on rows that are read from the file while it runs."""
     few, many = bench.sizes.memory
     with bench.side("ours", Server(latency_s=0.0), many) as side:
         side.start()
         outcome = side.wait()
     after = outcome.rss_mb[few // 1000 - 1 :]
     found.rss_mb_few, found.rss_mb_most = after[0], max(after)
-    _say(f"memory: {after[0]:.0f} MB after {few:,} rows, at most {max(after):.0f} MB up to {many:,}")
+    log(f"memory: {after[0]:.0f} MB after {few:,} rows, at most {max(after):.0f} MB up to {many:,}")
 
 
-def _taking_part() -> Iterator[Kind]:
+def _installed() -> Iterator[Kind]:
     yield "ours"
     for kind in _OTHERS:
         if python_of(kind).is_file():
             yield kind
         else:
-            _say(f"{kind}: left out, there is no .venv-{kind} (`make bench` installs it)")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+            log(f"{kind}: left out, there is no .venv-{kind} (`make bench` installs it)")
 
 
 def main() -> None:
     """Run, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.revision", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run on few rows; no figures")
+    parser.add_argument("--quick", action="store_true", help="a smoke run on few rows; no real figures")
     quick = parser.parse_args().quick
     begun = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the contenders would outlive it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the contenders would outlive this process
     with tempfile.TemporaryDirectory(prefix="figa-bench-") as scratch:
-        found = measure(Bench(QUICK if quick else FULL, Path(scratch), tuple(_taking_part())))
-    # Wide, so that a log file gets whole lines.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table(found))
-    console.print(
-        f"other work used at most {found.other_cores:.1f} cores; {time.perf_counter() - begun:.0f} s in all"
-    )
+        found = measure(Bench(QUICK if quick else FULL, Path(scratch), tuple(_installed())))
+    seconds = time.perf_counter() - begun
+    show(table(found), f"other work used at most {found.other_cores:.1f} cores; {seconds:.0f} s in total")
     save("revision-quick" if quick else "revision", found.figures())
 
 

@@ -1,4 +1,4 @@
-"""The bare openai client at its leanest: no retries, no typed response models, no limit, nothing kept."""
+"""The bare openai client: no retries, no typed response models, no limit, no storage."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.benchmarks.revision_spec import MAX_TOKENS, Outcome, Spec, Watch
 
 
 def run(spec: Spec) -> Outcome:
-    """Ask for every row once, over aiohttp or over httpx2."""
+    """Ask for every row once, over aiohttp or httpx2."""
     return asyncio.run(_run(spec))
 
 
@@ -25,7 +25,7 @@ async def _run(spec: Spec) -> Outcome:
         base_url=spec.base_url, api_key="none", max_retries=0, http_client=transport
     ) as client:
         answered = await asyncio.gather(
-            *(_work(client, spec.model, rows, watch) for _ in range(spec.concurrency or DEFAULT_CONCURRENCY))
+            *(_work(client, spec.model, rows, watch) for _ in range(DEFAULT_CONCURRENCY))
         )
         return watch.outcome(sum(answered))
 

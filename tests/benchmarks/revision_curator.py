@@ -1,4 +1,4 @@
-"""bespokelabs-curator, in its own environment, through its litellm backend (the openai one goes online)."""
+"""bespokelabs-curator in its own environment, with its litellm backend (the openai one goes online)."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from bespokelabs import curator  # pyright: ignore[reportMissingImports]
 
 
 class _Reviser(curator.LLM):
-    """Sends the rendered messages as they are."""
+    """Sends the rendered messages without changes."""
 
     def prompt(self, row: dict[str, Any]) -> list[dict[str, str]]:
         """The chat messages of one row."""
@@ -30,7 +30,7 @@ class _Reviser(curator.LLM):
 
 
 def run(spec: Spec) -> Outcome:
-    """Revise all rows; curator's own cache says which of them are done already."""
+    """Revise all rows; curator's cache knows which of them are done."""
     watch = Watch(0)
     reviser = _Reviser(
         model_name=f"openai/{spec.model}",
@@ -41,8 +41,7 @@ def run(spec: Spec) -> Outcome:
             "max_requests_per_minute": spec.requests_per_minute,
             "max_tokens_per_minute": spec.tokens_per_minute,
             "require_all_responses": False,
-        }
-        | ({"max_concurrent_requests": spec.concurrency} if spec.concurrency else {}),
+        },
     )
     rows = [{"id": row["id"], "messages": row["messages"]} for row in spec.read_rows()]
     revised = reviser(rows, working_dir=str(Path(spec.directory))).dataset

@@ -12,15 +12,15 @@ from distilabel.pipeline import Pipeline  # pyright: ignore[reportMissingImports
 from distilabel.steps import LoadDataFromDicts  # pyright: ignore[reportMissingImports]
 from distilabel.steps.tasks import ChatGeneration  # pyright: ignore[reportMissingImports]
 
-_BATCH_ROWS = 50  # its own default, and as many calls at once
+_BATCH_ROWS = 50  # its default, and the number of concurrent calls
 
 
 def run(spec: Spec) -> Outcome:
-    """Revise all rows; distilabel's own cache says which of them are done already."""
+    """Revise all rows; distilabel's cache knows which of them are done."""
     watch = Watch(0)
     rows = [{"id": row["id"], "messages": row["messages"]} for row in spec.read_rows()]
     with Pipeline(name="revision", cache_dir=Path(spec.directory)) as pipeline:
-        load = LoadDataFromDicts(data=rows, batch_size=spec.concurrency or _BATCH_ROWS)
+        load = LoadDataFromDicts(data=rows, batch_size=_BATCH_ROWS)
         ask = ChatGeneration(
             llm=OpenAILLM(
                 model=spec.model,
@@ -28,7 +28,7 @@ def run(spec: Spec) -> Outcome:
                 api_key="none",  # pyright: ignore[reportArgumentType]
                 generation_kwargs={"temperature": 0.0, "max_new_tokens": MAX_TOKENS},
             ),
-            input_batch_size=spec.concurrency or _BATCH_ROWS,
+            input_batch_size=_BATCH_ROWS,
         )
         load.connect(ask)
     revised = pipeline.run(use_cache=True)["default"]["train"]

@@ -1,4 +1,4 @@
-"""Our reviser, fed and restarted as `tasks/revise.py` does it, less the database."""
+"""Our reviser, used and restarted like in `tasks/revise.py`, but without the database."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _BATCHES_AT_ONCE = 2
 
 
 def run(spec: Spec) -> Outcome:
-    """Revise the rows that the journal does not hold yet."""
+    """Revise the rows that are not in the journal yet."""
     return asyncio.run(_run(spec))
 
 
@@ -58,7 +58,7 @@ def _settings(spec: Spec) -> AskerSettings:
         "revision",
         requests_per_minute=spec.requests_per_minute,
         tokens_per_minute=spec.tokens_per_minute,
-        max_concurrency=spec.concurrency or DEFAULT_CONCURRENCY,
+        max_concurrency=DEFAULT_CONCURRENCY,
     )
 
 

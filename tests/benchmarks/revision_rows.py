@@ -1,4 +1,4 @@
-"""The rows of the revision benchmark: the sandbox's requests, the weak writer's replies, references."""
+"""The rows of the revision benchmark: the sandbox's requests, faulty replies and references."""
 
 import json
 import random
@@ -13,13 +13,13 @@ from figa_core.sandbox.vocabulary import REFERENCE_STYLE
 from figa_core.sandbox.world import faulty_reply, good_reply, sample_facts, write_request
 
 
-def write_rows(path: Path, count: int, seed: int = 0) -> dict[str, int]:
-    """Write `count` rows, no two with the same request; return each one's tokens by its hash in the log.
+def write_rows(path: Path, count: int) -> dict[str, int]:
+    """Write `count` rows with different requests; return the tokens of each by its hash in the log.
 
-    A line holds `id`, `conversation` (role, content), `response` and `reference`, and for the contenders
-    that render nothing the same rendered, as `messages`.
+    A line has `id`, `conversation` (role, content), `response` and `reference`, and for the contenders that
+    do not render a prompt the rendered `messages`.
     """
-    rows = _rows(random.Random(seed))
+    rows = _rows(random.Random(0))
     tokens: dict[str, int] = {}
     with path.open("w", encoding="utf-8") as file:
         while len(tokens) < count:
@@ -46,6 +46,6 @@ def _rows(rng: random.Random) -> Iterator[dict[str, Any]]:
 
 
 def _tokens(row: dict[str, Any]) -> int:
-    """Prompt and answer, as the teacher counts them."""
+    """Tokens of prompt and answer, as the teacher counts them."""
     prompt = sum(teacher_rules.count_tokens(message["content"]) for message in row["messages"])
     return prompt + teacher_rules.count_tokens(teacher_rules.answer(row["messages"][-1]["content"]))

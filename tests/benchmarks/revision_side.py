@@ -1,9 +1,9 @@
-"""A contender at work: its process, the teacher it asks, and what the teacher's own log says of it."""
+"""A contender's process, its teacher, and the contender's requests in the teacher's log."""
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -13,26 +13,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from figa_core.processes.child import Child
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import MODEL
+from tests.benchmarks.child import ROOT, require_success, start
 from tests.benchmarks.revision_spec import NO_LIMIT, NO_TOKEN_LIMIT, Kind, Outcome, Spec
 
-_ROOT = Path(__file__).resolve().parents[2]
 _POLL_S = 0.2
-_NOT_HANDED_ON = ("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")  # or every start compiles all that it imports
+_NOT_INHERITED = ("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")  # without bytecode every start is slow
 _TIME_LIMIT_S = 600.0
-_ENVIRONMENTS = {"curator": ".venv-curator", "distilabel": ".venv-distilabel"}
+_MODULES = {"bare_httpx": "revision_bare"}
 
 
 def python_of(kind: Kind) -> Path:
-    """The interpreter of the environment that a contender has for itself, or ours."""
-    name = _ENVIRONMENTS.get(kind)
-    return Path(sys.executable) if name is None else _ROOT / name / "bin" / "python"
+    """The interpreter of a contender's own environment, or ours."""
+    others = ("curator", "distilabel")
+    return ROOT / f".venv-{kind}" / "bin" / "python" if kind in others else Path(sys.executable)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One line of the teacher's log: seconds since the first, the message's hash, whether it was answered."""
+    """A line of the teacher's log: seconds since the first, the message's hash, whether it was answered."""
 
     at_s: float
     sha: str
@@ -41,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How one measurement's teacher behaves: latency in seconds, limits a minute, held over `window_s`."""
+    """A teacher's settings: latency in seconds, limits per minute, and the window of the limits."""
 
     latency_s: float = 0.1
     requests_per_minute: int = NO_LIMIT
@@ -51,11 +52,11 @@ class Server:
 
 @dataclass(slots=True)
 class Side:
-    """A contender with a teacher of its own: a context manager; both are gone when it is left.
+    """A contender and its teacher, which both end with this context.
 
     Args:
-        spec: without the address, which is the teacher's.
-        server: how the teacher behaves.
+        spec: without the teacher's address.
+        server: the teacher's settings.
         known: hashes of the rows' messages; other requests (a contender's test call) are not counted.
     """
 
@@ -63,14 +64,14 @@ class Side:
     server: Server
     known: Collection[str]
     _stack: ExitStack = field(default_factory=ExitStack)
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Child | None = None
     _teacher: TeacherProcess | None = None
 
     def __enter__(self) -> Self:
-        self._place.mkdir(parents=True, exist_ok=True)
+        Path(self.spec.directory).mkdir(parents=True, exist_ok=True)
         self._teacher = self._stack.enter_context(
             TeacherProcess(
-                log=self._log,
+                log=self._path("requests.jsonl"),
                 requests_per_minute=self.server.requests_per_minute,
                 tokens_per_minute=self.server.tokens_per_minute,
                 window_s=self.server.window_s,
@@ -85,31 +86,19 @@ class Side:
         self.kill()
         self._stack.close()
 
-    @property
-    def _place(self) -> Path:
-        return Path(self.spec.directory)
-
-    @property
-    def _log(self) -> Path:
-        return self._place.with_name(self._place.name + "-requests.jsonl")
-
     def start(self) -> None:
-        """Start the contender, for the first time or again on what it kept."""
+        """Start the contender, for the first time or again with the files it kept."""
         assert self._teacher is not None
-        told = self._place.with_name(self._place.name + "-spec.json")
-        replace(self.spec, base_url=self._teacher.base_url, model=MODEL).save(told)
-        self._outcome.unlink(missing_ok=True)
-        command = [str(python_of(self.spec.kind)), "-m", "tests.benchmarks.revision_contender"]
-        with self._said.open("wb") as output:
-            self._process = subprocess.Popen(
-                [*command, str(told), str(self._outcome)],
-                cwd=_ROOT,
-                env={name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that a kill reaches the processes it starts
-            )
+        kind, spec_path, outcome = self.spec.kind, self._path("spec.json"), self._path("outcome.json")
+        replace(self.spec, base_url=self._teacher.base_url, model=MODEL).save(spec_path)
+        outcome.unlink(missing_ok=True)
+        self._process = start(
+            "contender",
+            (_MODULES.get(kind, f"revision_{kind}"), spec_path, outcome),
+            self._path("output.txt"),
+            python=python_of(kind),
+            without=_NOT_INHERITED,
+        )
 
     def wait(self) -> Outcome:
         """The outcome, once the contender is done.
@@ -118,11 +107,11 @@ class Side:
             RuntimeError: it failed, or took longer than ten minutes.
         """
         if not self.wait_until(lambda: False):
-            return Outcome.load(self._outcome)
-        raise RuntimeError(f"{self.spec.kind} took too long:\n{self._last_words()}")
+            return Outcome.load(self._path("outcome.json"))
+        raise RuntimeError(f"{self.spec.kind} took longer than {_TIME_LIMIT_S:.0f} s")
 
     def wait_unless_stuck(self, seconds: float) -> Outcome | None:
-        """The outcome, or None once no request has come for so many seconds: it will not end any more."""
+        """The outcome, or None if no request has come for this time: then it is stuck."""
         seen, since = -1, time.monotonic()
 
         def is_stuck() -> bool:
@@ -131,33 +120,34 @@ class Side:
                 seen, since = self.requests_seen(), time.monotonic()
             return time.monotonic() - since > seconds
 
-        return None if self.wait_until(is_stuck) else Outcome.load(self._outcome)
+        return None if self.wait_until(is_stuck) else Outcome.load(self._path("outcome.json"))
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
-        """Wait until `condition` holds (True) or the contender is done (False)."""
+        """Wait until `condition` holds or the time is up (True), or the contender has ended (False).
+
+        Raises:
+            RuntimeError: it failed.
+        """
         assert self._process is not None
-        deadline = time.monotonic() + _TIME_LIMIT_S
-        while self._process.poll() is None:
-            if condition() or time.monotonic() > deadline:
-                return True
-            time.sleep(_POLL_S)
-        if self._process.returncode != 0:
-            raise RuntimeError(
-                f"{self.spec.kind} ended with code {self._process.returncode}:\n{self._last_words()}"
-            )
+        self._process.wait_until(condition, timeout_s=_TIME_LIMIT_S, poll_s=_POLL_S)
+        if self._process.exit_code is None:
+            return True
+        require_success(self._process, self.spec.kind)
         return False
 
     def kill(self) -> None:
         """kill -9 to the contender and every process it started."""
         if self._process is not None:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            if self._process.exit_code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
 
     def elapsed_s(self) -> float:
         """Seconds since the first request; 0 before it."""
-        first = self._first_time()
-        return 0.0 if first is None else time.time() - first
+        with self._path("requests.jsonl").open(encoding="utf-8") as file:
+            line = file.readline()
+        return time.time() - json.loads(line)["time"] if line.endswith("\n") else 0.0
 
     def requests_seen(self) -> int:
         """Requests so far, of any kind."""
@@ -166,25 +156,14 @@ class Side:
 
     def requests(self) -> list[Request]:
         """The rows' requests in order of arrival."""
-        lines = [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
+        log = self._path("requests.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in log.splitlines()]
         lines = [line for line in lines if line["message_sha256"] in self.known]
         return [
             Request(line["time"] - lines[0]["time"], line["message_sha256"], line["outcome"] == "answered")
             for line in lines
         ]
 
-    @property
-    def _outcome(self) -> Path:
-        return self._place.with_name(self._place.name + "-outcome.json")
-
-    @property
-    def _said(self) -> Path:
-        return self._place.with_name(self._place.name + "-output.txt")
-
-    def _last_words(self) -> str:
-        return self._said.read_text(encoding="utf-8", errors="replace")[-3000:]
-
-    def _first_time(self) -> float | None:
-        with self._log.open(encoding="utf-8") as file:
-            line = file.readline()
-        return json.loads(line)["time"] if line.endswith("\n") else None
+    def _path(self, name: str) -> Path:
+        """A file beside the contender's directory, which is the contender's own."""
+        return Path(f"{self.spec.directory}-{name}")

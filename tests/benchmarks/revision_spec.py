@@ -1,6 +1,6 @@
-"""What a contender's process is told and what it tells, as JSON files; the rows they all share.
+"""The spec and the outcome of a contender of the revision benchmark.
 
-Nothing of figa_core here: the other contenders' environments import it.
+It imports nothing of figa_core: the other contenders' environments import it.
 """
 
 import json
@@ -8,28 +8,29 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.benchmarks.json_file import JsonFile
+
 Kind = Literal["ours", "bare", "bare_httpx", "curator", "distilabel"]
 NO_LIMIT = 6_000_000
-"""Requests a minute that no contender reaches."""
+"""More requests a minute than any contender sends."""
 NO_TOKEN_LIMIT = 6_000_000_000
 MAX_TOKENS = 1024
 _WATCH_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(JsonFile):
     """One contender on one server.
 
     Attributes:
         rows: JSONL file, see `revision_rows`.
-        count: rows to revise; the file is read over again, with other ids, where it holds fewer.
-        directory: what the contender keeps: its journal or its cache. Empty at first; kept for a restart.
-        requests_per_minute, tokens_per_minute: what the contender is told, where it can be told.
-        concurrency: calls under way at once; None takes the contender's own default (the bare client: ours).
+        count: rows to revise; if the file has fewer, it is read again with other ids.
+        directory: for the contender's journal or cache; empty at first, kept for a restart.
+        requests_per_minute, tokens_per_minute: the contender's settings, if it has them.
         warm_up: rows before CPU is measured.
     """
 
@@ -41,20 +42,10 @@ class Spec:
     directory: str
     requests_per_minute: int = NO_LIMIT
     tokens_per_minute: int = NO_TOKEN_LIMIT
-    concurrency: int | None = None
     warm_up: int = 0
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Spec":
-        """Read what `save` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
-
     def read_rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, one at a time, each with an `id` of its own."""
+        """The rows, one at a time, with unique ids."""
         left, round_ = self.count, 0
         while left:
             with Path(self.rows).open(encoding="utf-8") as file:
@@ -66,13 +57,13 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a contender made of its rows.
+class Outcome(JsonFile):
+    """The result of a contender.
 
     Attributes:
-        answered: rows with a text, those of an earlier start included.
-        cpu_ms_per_row: CPU milliseconds a row, all of the process's threads and its children's, after the
-            warm-up; the start, imports and reading of rows already done are left out.
+        answered: rows with a text, including those of an earlier start.
+        cpu_ms_per_row: CPU milliseconds per row of the process and its children after the warm-up, without
+            the start, imports and reading of finished rows.
         rss_mb: resident memory in MB (1e6 bytes) after every 1 000 rows.
     """
 
@@ -80,19 +71,9 @@ class Outcome:
     cpu_ms_per_row: float = 0.0
     rss_mb: tuple[float, ...] = ()
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Outcome":
-        """Read what `save` wrote."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**(fields | {"rss_mb": tuple(fields["rss_mb"])}))
-
 
 class Watch:
-    """Counts rows as they are done, with CPU from the end of the warm-up on and memory every 1 000 rows."""
+    """Counts finished rows, and measures CPU after the warm-up and memory every 1 000 rows."""
 
     def __init__(self, warm_up: int) -> None:
         self._warm_up = warm_up
@@ -101,7 +82,7 @@ class Watch:
         self._begun = _cpu_s()
 
     def row(self) -> None:
-        """One more row is done."""
+        """Count a finished row."""
         self._rows += 1
         if self._rows == self._warm_up:
             self._begun = _cpu_s()
@@ -109,7 +90,7 @@ class Watch:
             self._rss_mb.append(_rss_mb())
 
     def outcome(self, answered: int) -> Outcome:
-        """Called after the last row."""
+        """Call it after the last row."""
         rows = max(1, (self._rows or answered) - self._warm_up)
         return Outcome(answered, 1000 * (_cpu_s() - self._begun) / rows, tuple(self._rss_mb))
 

@@ -1,4 +1,4 @@
-"""What the revision benchmark found: one table, and a flat object of numbers."""
+"""The results of the revision benchmark: a table, and a flat object of numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _NAMES: dict[Kind, str] = {
 
 @dataclass(slots=True)
 class Findings:
-    """Shares are of the server's limit; a mapping holds each contender's."""
+    """Shares are of the server's limit; mappings are by contender."""
 
     kinds: tuple[Kind, ...]
     rate_share: Spread = _ZERO
@@ -39,13 +39,13 @@ class Findings:
     other_cores: float = 0.0
 
     def figures(self) -> dict[str, float]:
-        """Flat: ours first, ratios of medians, then every contender's own."""
+        """Ours first, then ratios of medians, then the figures of every contender."""
         cpu = {kind: spread(values) for kind, values in self.cpu_ms.items()}
         named = {
-            **_spread("rate_share", self.rate_share),
-            **_spread("tokens_share", self.tokens_share),
+            **self.rate_share.named("rate_share"),
+            **self.tokens_share.named("tokens_share"),
             "count_429": self.count_429,
-            **_spread("rate_share_misconfigured", self.rate_share_misconfigured),
+            **self.rate_share_misconfigured.named("rate_share_misconfigured"),
             "share_429_misconfigured": self.share_429_misconfigured,
             "rss_mb_1k": self.rss_mb_few,
             "rss_growth_mb_1k_to_100k": self.rss_mb_most - self.rss_mb_few,
@@ -53,12 +53,12 @@ class Findings:
             "other_work_cores_max": self.other_cores,
         }
         for kind, value in cpu.items():
-            named |= _spread("cpu_ms_per_row" + ("" if kind == "ours" else f"_{kind}"), value)
+            named |= value.named("cpu_ms_per_row" + ("" if kind == "ours" else f"_{kind}"))
         return named | dict(self._beside())
 
     def _beside(self) -> Iterator[tuple[str, float]]:
         for kind, values in self.rates.items():
-            yield from _spread(f"rows_per_second_{kind}", spread(values)).items()
+            yield from spread(values).named(f"rows_per_second_{kind}").items()
         for kind in self.kinds:
             if kind != "ours":
                 yield f"ratio_vs_{kind}", spread(self.rates["ours"]).median / spread(self.rates[kind]).median
@@ -68,14 +68,10 @@ class Findings:
             yield f"calls_repeated_{kind}", self.repeated[kind]
 
 
-def _spread(name: str, value: Spread) -> dict[str, float]:
-    return {name: value.median, f"{name}_min": value.least, f"{name}_max": value.largest}
-
-
 def table(found: Findings) -> Table:
-    """One line a question, one column a contender."""
+    """A column for each contender."""
     kinds: list[Kind] = [kind for kind in _NAMES if kind in found.rates]
-    shown = Table("what", title="revision: on a local server; least and largest of repeats, or of ten pieces")
+    shown = Table("what", title="revision: on a local server; min and max of repeats, or of ten pieces")
     for kind in kinds:
         shown.add_column(_NAMES[kind], justify="right", no_wrap=True)
 
@@ -85,7 +81,7 @@ def table(found: Findings) -> Table:
     add("share of 6 000 requests/min", {"ours": str(found.rate_share)})
     add("share of as many requests' tokens", {"ours": str(found.tokens_share)})
     add("429s in both", {"ours": str(found.count_429)})
-    add("told twice too much: share of the limit", {"ours": str(found.rate_share_misconfigured)})
+    add("setting twice the limit: share of the limit", {"ours": str(found.rate_share_misconfigured)})
     add("429s of its requests", {"ours": f"{found.share_429_misconfigured:.2%}"}, last=True)
     add("rows/s, no limit, 0.1 s latency", {kind: str(spread(v)) for kind, v in found.rates.items()})
     add("CPU ms/row", {kind: str(spread(v)) for kind, v in found.cpu_ms.items()}, last=True)

@@ -1,4 +1,4 @@
-"""What other processes use while they work: resident memory and CPU, looked at every second."""
+"""Samples the resident memory and CPU time of other processes every second."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ _EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a process: seconds since 1970, resident MB (1e6 bytes), CPU seconds so far."""
+    """Seconds since 1970, resident MB (1e6 bytes), CPU seconds so far."""
 
     at: float
     rss_mb: float
@@ -21,7 +21,7 @@ class Sample:
 
 
 class Sampler:
-    """Looks at processes by name from entering to leaving, once more at the end."""
+    """Samples named processes within its context, and once more at the end."""
 
     def __init__(self, **pids: int) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
@@ -30,34 +30,34 @@ class Sampler:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def cpu_s(self, name: str) -> float:
-        """CPU seconds of a process between the first look and the last."""
+        """CPU seconds of a process between the first and the last sample."""
         samples = self.samples[name]
         return samples[-1].cpu_s - samples[0].cpu_s
 
     def peak_rss_mb(self, name: str, begun: float = 0.0, ended: float = float("inf")) -> float:
-        """The most resident memory of a process within a time; 0 where nobody looked."""
+        """The peak resident memory of a process within a period; 0 if it has no sample."""
         return max((s.rss_mb for s in self.samples[name] if begun <= s.at <= ended), default=0.0)
 
     def rss_mb(self, name: str, at: float) -> float:
-        """Resident memory of a process at the look nearest to a time."""
+        """The resident memory of a process in the sample nearest to a time."""
         return min(self.samples[name], key=lambda sample: abs(sample.at - at)).rss_mb
 
     def _watch(self) -> None:
         while not self._stopped.wait(_EVERY_S):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         for name, process in self._processes.items():
             try:
                 with process.oneshot():
                     times, rss = process.cpu_times(), process.memory_info().rss
             except psutil.Error:
                 continue  # it has ended
-            if rss:  # a process that has ended and was not waited for has none
+            if rss:  # 0 for a process that has ended and was not waited for
                 self.samples[name].append(Sample(time.time(), rss / 1e6, times.user + times.system))
 
     def __enter__(self) -> Self:
-        self._look()
+        self._sample()
         self._thread.start()
         return self
 
@@ -66,4 +66,4 @@ class Sampler:
     ) -> None:
         self._stopped.set()
         self._thread.join()
-        self._look()
+        self._sample()

@@ -1,34 +1,34 @@
-"""What a contender's process is told, as a JSON file.
+"""The spec of a contender of the training benchmark.
 
-Nothing of figa_core here: TRL's environment imports it.
+It imports nothing of figa_core: TRL's environment imports it.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from tests.benchmarks.json_file import JsonFile
 from tests.benchmarks.models import Shape
 
 Kind = Literal["ours", "reference", "trl"]
+LOOP_SEED = 0
 WARM_UP = 1
 """Steps before the timed ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(JsonFile):
     """One contender on one data set.
 
     Attributes:
-        model, shards, pairs: directories of the model and of its shard set, and the same pairs as bare ids.
+        model, shards, pairs: directories of the model and its shard set, and the same pairs as bare ids.
         steps: timed steps.
-        negative_nll_max: the gate. None here: random weights have an NLL near ln V at every token, so that
-            the gate would close on all negatives, and each recipe would do less than its full work.
-        sparse_head, tail_cut, packing: `figa_core.training.job.Levers`.
-        by_length: rows (without packing) grouped by length; off: in arrival order.
-        stored_edits: edits read from the shards; off: aligned again at every step.
-        python_loops: the reference recipe's masks by loops over tokens.
-        row_length: TRL's packed row in tokens; 0: no packing, rows padded by length.
+        negative_nll_max: the gate. None here: with random weights the NLL is near ln V at every token, so the
+            gate would close on all negatives, and each recipe would do less than its full work.
+        sparse_head, tail_cut, packing: see `figa_core.training.job.Levers`.
+        by_length: group rows by length if they are not packed; otherwise they are in order of arrival.
+        stored_edits: read the edits from the shards; otherwise align again in every step.
+        python_loops: build the reference recipe's masks by loops over tokens.
+        row_length: tokens of TRL's packed row; 0 means no packing: rows are padded and grouped by length.
         rows_per_batch: rows of TRL's micro-batch.
     """
 
@@ -45,7 +45,6 @@ class Spec:
     beta: float = 0.5
     negative_nll_max: float | None = None
     bfloat16: bool = False
-    loop_seed: int = 0
     sparse_head: bool = True
     tail_cut: bool = True
     packing: bool = True
@@ -55,12 +54,7 @@ class Spec:
     row_length: int = 0
     rows_per_batch: int = 1
 
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
-
     @classmethod
-    def load(cls, path: Path) -> "Spec":
-        """Read what `save` wrote."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**(fields | {"shape": Shape(**fields["shape"])}))
+    def parsed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """With a shape."""
+        return fields | {"shape": Shape(**fields["shape"])}

@@ -1,4 +1,4 @@
-"""The outcomes of all processes as one table for people and one flat object of numbers for JSON."""
+"""The results of the training benchmark: a table, and a flat object of numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,12 +11,10 @@ from rich.table import Table
 from tests.benchmarks.contenders import Contender, Run
 from tests.benchmarks.measure import Outcome
 
-_REFERENCE_KEY = "reference"
-
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Model, shard set and bare pairs of a vocabulary and edited share; real tokens of an average pair."""
+    """Model, shard set and bare pairs for a vocabulary and edited share; tokens of an average pair."""
 
     model: Path
     shards: Path
@@ -25,20 +23,20 @@ class DataSet:
 
 
 class Case(NamedTuple):
-    """What ratios are taken within."""
+    """Ratios compare contenders of the same case."""
 
     vocabulary: int
     edited: float
 
     @property
     def suffix(self) -> str:
-        """``_32k``, or ``_32k_30`` where other than 10 % of the tokens are edited."""
+        """``_32k``, or ``_32k_30`` if the edited share is not 10 %."""
         percent = round(100 * self.edited)
         return f"_{self.vocabulary // 1000}k" + ("" if percent == 10 else f"_{percent}")
 
 
 class Measured(NamedTuple):
-    """One process's outcome, and how many cores other work kept busy meanwhile."""
+    """One process's outcome, and the cores that other work used meanwhile."""
 
     outcome: Outcome
     other_cores: float
@@ -48,7 +46,7 @@ class Measured(NamedTuple):
 class Row:
     """One contender on one case, over all its processes. Rates in pairs/s, memory in GB (1e9 bytes).
 
-    `other_cores` is that of the most disturbed process.
+    `other_cores` is the value of the most disturbed process.
     """
 
     contender: Contender
@@ -67,17 +65,17 @@ class Row:
 
 @dataclass(slots=True)
 class Results:
-    """What came in so far, and the matmul speeds measured before each process (FLOP/s)."""
+    """The outcomes so far, and the matmul speed before each process (FLOP/s)."""
 
     outcomes: dict[tuple[Contender, Case], list[Measured]] = field(default_factory=dict)
     matmul: list[float] = field(default_factory=list)
 
     def add(self, run: Run, measured: Measured) -> None:
-        """Take in one process."""
+        """Add one process."""
         self.outcomes.setdefault((run.contender, Case(run.vocabulary, run.edited)), []).append(measured)
 
     def rows(self) -> list[Row]:
-        """One for each contender and case, case by case, the reference first."""
+        """One for each contender and case; by case, with the reference first."""
         rows = [_row(contender, case, measured) for (contender, case), measured in self.outcomes.items()]
         return sorted(
             rows, key=lambda row: (row.case.edited, row.case.vocabulary, row.contender.key != "reference")
@@ -85,7 +83,7 @@ class Results:
 
     @property
     def matmul_peak(self) -> float:
-        """The fastest of the measured speeds; the slower ones show what else the machine had to do."""
+        """The fastest measured speed; others are lower because the machine had other work."""
         return max(self.matmul)
 
 
@@ -104,16 +102,15 @@ def _row(contender: Contender, case: Case, measured: list[Measured]) -> Row:
 
 
 def table(results: Results, tokens_per_pair: dict[Case, float]) -> Table:
-    """One line a contender and case."""
+    """One line for each contender and case."""
     rows = results.rows()
     shown = Table(title="training: steps of forward, backward and AdamW on the same pairs, without the gate")
-    shown.add_column("contender", no_wrap=True)
-    shown.add_column("vocabulary", no_wrap=True)
-    shown.add_column("edited")
+    for heading in ("contender", "vocabulary", "edited"):
+        shown.add_column(heading, no_wrap=True)
     shown.add_column("pairs/s, median [min..max]", justify="right", no_wrap=True)
     for heading in (
         "steps",
-        "real tokens/s",
+        "tokens/s",
         "peak GB\n(above start)",
         "ratio to\nreference",
         "matmul peak,\nas executed",
@@ -121,7 +118,7 @@ def table(results: Results, tokens_per_pair: dict[Case, float]) -> Table:
         "cores used\nby others",
     ):
         shown.add_column(heading, justify="right")
-    references = {row.case: row for row in rows if row.contender.key == _REFERENCE_KEY}
+    references = {row.case: row for row in rows if row.contender.key == "reference"}
     for row in rows:
         reference = references[row.case]
         shown.add_row(
@@ -142,7 +139,7 @@ def table(results: Results, tokens_per_pair: dict[Case, float]) -> Table:
 
 
 def figures(results: Results, tokens_per_pair: dict[Case, float]) -> dict[str, float]:
-    """Flat: ratios of medians within a case, then every row's own figures."""
+    """Ratios of medians within a case, then the figures of every row."""
     rows = results.rows()
     named = dict(_ratios(rows))
     for row in rows:
@@ -165,7 +162,7 @@ def figures(results: Results, tokens_per_pair: dict[Case, float]) -> dict[str, f
 
 
 def _ratios(rows: list[Row]) -> Iterator[tuple[str, float]]:
-    """Ours over every other contender of the same case: in speed, and in memory."""
+    """Ours over every other contender of the same case, in speed and in memory."""
     ours = {row.case: row for row in rows if row.contender.key == "ours"}
     for row in rows:
         mine = ours.get(row.case)

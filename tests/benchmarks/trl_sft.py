@@ -1,7 +1,7 @@
-"""TRL's SFTTrainer as a contender, on both sequences of every pair. Runs in TRL's own environment.
+"""TRL's SFTTrainer as a contender, on both sequences of every pair. It runs in TRL's own environment.
 
-Packing puts as many sequences into a row of `row_length` as fit; a step is as many rows as hold about the
-tokens of `pairs_per_step` pairs, and pairs are counted by the real tokens that went through the model.
+Packing puts as many sequences into a row of `row_length` as fit. A step has as many rows as `pairs_per_step`
+pairs fill on average, and pairs are counted by the tokens that went through the model, without padding.
 """
 
 import time
@@ -16,11 +16,11 @@ from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
 from tests.benchmarks.bare_pairs import BarePair, read_steps
 from tests.benchmarks.flops import row_flops
 from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
-from tests.benchmarks.spec import WARM_UP, Spec
+from tests.benchmarks.spec import LOOP_SEED, WARM_UP, Spec
 
 
 class StepClock(TrainerCallback):
-    """Seconds, real tokens and FLOPs from the end of one optimizer step to the end of the next."""
+    """Seconds, tokens and FLOPs from the end of one optimizer step to the end of the next."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
@@ -49,12 +49,12 @@ class StepClock(TrainerCallback):
 
 
 def trl_row_flops(spec: Spec, length: int) -> float:
-    """A row's FLOPs: TRL projects every position, and computes each tile of logits again in backward."""
+    """The FLOPs of a row: TRL projects every position, and recomputes each tile of logits in backward."""
     return row_flops(spec.shape, spec.vocabulary, tokens=length, projected=length, head_passes=2)
 
 
 def run(spec: Spec) -> Outcome:
-    """Train on the spec's pairs for as many steps as they fill."""
+    """Train on all of the spec's pairs once."""
     steps = read_steps(Path(spec.pairs))[: spec.steps + WARM_UP]
     pairs = [pair for step in steps for pair in step]
     tokens_per_pair = sum(pair.tokens for pair in pairs) / len(pairs)
@@ -73,13 +73,13 @@ def run(spec: Spec) -> Outcome:
     trainer.train()
     _check_tokens(clock, pairs)
     timed = [Step(s, tokens / tokens_per_pair, flops) for s, tokens, flops in clock.steps]
-    # Whole steps only: the last one has what is left.
+    # Whole steps only: the last one has the remaining rows.
     whole = [step for step in timed[WARM_UP:] if step.pairs > spec.pairs_per_step / 2]
     return watch.outcome(whole)
 
 
 def sequences(pair: BarePair) -> list[dict[str, list[int]]]:
-    """Prompt and each answer; the loss is on the answer."""
+    """The prompt with each answer; the loss is on the answer."""
     return [
         {
             "input_ids": [*pair.prompt_ids, *answer],
@@ -90,7 +90,7 @@ def sequences(pair: BarePair) -> list[dict[str, list[int]]]:
 
 
 def config(spec: Spec, pairs: list[BarePair], tokens_per_pair: float) -> SFTConfig:
-    """No evaluation, saving or logging; no gradient checkpointing, which TRL's default would switch on."""
+    """Without evaluation, saving and logging, and without gradient checkpointing, which is TRL's default."""
     longest = max(len(row["input_ids"]) for pair in pairs for row in sequences(pair))
     row_length = max(spec.row_length, longest)
     if spec.row_length:
@@ -119,7 +119,7 @@ def config(spec: Spec, pairs: list[BarePair], tokens_per_pair: float) -> SFTConf
         report_to=[],
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
-        seed=spec.loop_seed,
+        seed=LOOP_SEED,
     )
 
 

@@ -1,14 +1,14 @@
-"""How fast pairs are weighed, against the bare calls underneath, and whether memory stays flat.
+"""The speed of weighing pairs, compared with the bare calls underneath, and its memory.
 
     python -m tests.benchmarks.weighing [--quick]
 
 * alignment: `edit_classes` and bare `Levenshtein.editops` on the same ids;
-* the whole stage (database, tokenizer, template, alignment, Parquet) and bare `encode_batch` of the same four
-  texts a pair and `editops`;
-* peak resident memory of the stage in a process of its own, at 10 000 and at 200 000 short pairs.
+* the whole stage (database, tokenizer, template, alignment, Parquet), and bare `encode_batch` of the same
+  four texts per pair with `editops`;
+* peak resident memory of the stage in its own process, with 10 000 and with 200 000 short pairs.
 
-All on one core (`TOKENIZERS_PARALLELISM=false`). Every figure is a median of repeats in alternation with what
-it is compared to, with the least and the largest.
+Everything runs on one core (`TOKENIZERS_PARALLELISM=false`). Every figure is the median of repeats in
+alternation with its comparison, with minimum and maximum.
 """
 
 import os
@@ -18,15 +18,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when tokenizers is import
 import argparse
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import Levenshtein
-from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
@@ -36,10 +33,11 @@ from figa_core.records import Message
 from figa_core.weighting.alignment import edit_classes
 from tasks.weigh import weigh
 from tasks.workspace import Workspace
-from tests.benchmarks.figures import Spread, save, spread
+from tests.benchmarks.child import start, wait_for
+from tests.benchmarks.figures import Spread, save, show, spread
 from tests.benchmarks.weigh_workspace import RUN, SCORER, Texts, fill, make_tokenizer, pair_texts
 
-# Tokens of a response, and how many pairs make a repeat of a second or two.
+# Tokens of a response, and the number of pairs for a repeat of a second or two.
 LENGTHS = {128: 4000, 512: 2000, 2048: 400}
 TOKENS_PER_WORD = 1.1
 SHORT_WORDS = 30
@@ -53,12 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a hundredth of the rows, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a smoke run on a hundredth of the rows")
     parser.add_argument("--stage", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage is not None:
         run_stage(arguments.stage / "workspace", arguments.stage / "tokenizer")
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        (arguments.stage / "peak_kb").write_text(str(peak_kb))
         return
     share = 0.01 if arguments.quick else 1.0
     with tempfile.TemporaryDirectory() as directory:
@@ -67,7 +66,7 @@ def main() -> None:
 
 
 def measure(directory: Path, share: float) -> dict[str, float]:
-    """With `share` of the rows; prints the table."""
+    """All figures, with `share` of the rows; prints the table."""
     table = Table("what", "ours", "bare calls", "ours / bare", title="Weighing, one core; median [min, max]")
     figures: dict[str, float] = {}
     tokenizer = directory / "tokenizer"
@@ -84,18 +83,18 @@ def measure(directory: Path, share: float) -> dict[str, float]:
     )
     figures |= {"rss_mb_10k": few, "rss_mb_200k": many, "rss_growth_mb_10k_to_200k": many - few}
     table.add_row("peak memory of the stage, MB: 10 k pairs, 200 k pairs", f"{few:.0f}, {many:.0f}")
-    Console(width=120).print(table)
+    show(table)
     return figures
 
 
 def add(table: Table, figures: dict[str, float], name: str, ours: Spread, bare: Spread) -> None:
-    """One line, and its figures."""
+    """Add a line and its figures."""
     figures |= {name: ours.median, f"{name}_bare": bare.median, f"{name}_share": ours.median / bare.median}
     table.add_row(name.replace("_", " "), str(ours), str(bare), f"{ours.median / bare.median:.2f}")
 
 
 def compare_alignment(texts: Sequence[Texts], tokenizer: Path) -> tuple[Spread, Spread]:
-    """Pairs a second of `edit_classes` and of `editops`."""
+    """Pairs per second of `edit_classes` and of `editops`."""
     encode = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).encode_batch
     before = [encoding.ids for encoding in encode([text.response for text in texts])]
     after = [encoding.ids for encoding in encode([text.revision for text in texts])]
@@ -106,12 +105,17 @@ def compare_alignment(texts: Sequence[Texts], tokenizer: Path) -> tuple[Spread, 
             function(one, other)
         return len(texts) / (time.perf_counter() - started)
 
-    rates = [(align(edit_classes), align(Levenshtein.editops)) for _ in range(REPEATS)]
-    return spread([ours for ours, _ in rates]), spread([bare for _, bare in rates])
+    return alternated(lambda: align(edit_classes), lambda: align(Levenshtein.editops))
+
+
+def alternated(ours: Callable[[], float], bare: Callable[[], float]) -> tuple[Spread, Spread]:
+    """Both rates, measured in alternation."""
+    mine, theirs = zip(*((ours(), bare()) for _ in range(REPEATS)), strict=True)
+    return spread(mine), spread(theirs)
 
 
 def compare_stage(texts: Sequence[Texts], directory: Path, tokenizer: Path) -> tuple[Spread, Spread]:
-    """Pairs a second of the stage and of the bare calls on the same texts, templates already rendered."""
+    """Pairs per second of the stage, and of the bare calls on the same texts with rendered templates."""
     fill(Workspace(directory), iter(texts))
     chat = load_chat_format(tokenizer)
     prompts = [chat.render([Message("user", text.prompt)], for_generation=True) for text in texts]
@@ -139,24 +143,23 @@ def compare_stage(texts: Sequence[Texts], directory: Path, tokenizer: Path) -> t
         run_stage(directory, tokenizer)
         return len(texts) / (time.perf_counter() - started)
 
-    rates = [(stage(), bare()) for _ in range(REPEATS)]
-    return spread([ours for ours, _ in rates]), spread([bare for _, bare in rates])
+    return alternated(stage, bare)
 
 
 def run_stage(workspace: Path, tokenizer: Path) -> None:
-    """The task itself, as a flow calls it."""
+    """The function of the task."""
     weigh.fn(Workspace(workspace), RUN, WeightingConfig(max_length=4096), tokenizer, SCORER)
 
 
 def peak_memory_mb(directory: Path, tokenizer: Path, pairs: int) -> float:
-    """Peak resident memory of a process that does nothing but weigh this many short pairs."""
+    """Peak resident memory of a process that only weighs this number of short pairs."""
     place = directory / f"memory-{pairs}"
     fill(Workspace(place / "workspace"), pair_texts(pairs, SHORT_WORDS))
     (place / "tokenizer").symlink_to(tokenizer)
-    command = [sys.executable, "-m", "tests.benchmarks.weighing", "--stage", str(place)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    wait_for(start("weighing", ("--stage", place), place / "log.txt"), "the stage")
+    peak_kb = int((place / "peak_kb").read_text())
     shutil.rmtree(place)
-    return int(process.stdout.split()[-1]) / 1024
+    return peak_kb / 1024
 
 
 if __name__ == "__main__":
