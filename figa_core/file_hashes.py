@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from figa_core.files import write_whole
 from figa_core.ids import file_fingerprint
 
 
@@ -30,29 +31,43 @@ def changed_files(directory: Path, hashes: Mapping[str, str]) -> list[str]:
     return [f"{name} is missing" for name in missing] + [f"{name} has changed" for name in changed]
 
 
-def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with their own hash as "sha256", for the manifest itself."""
-    return {**fields, "sha256": _seal(fields)}
+def write_sealed(path: Path, fields: Mapping[str, Any]) -> None:
+    """Replace the file by `fields` and their own hash, durably: for the manifest itself. Raises OSError."""
+    body = json.dumps({**fields, "sha256": _seal(fields)}, indent=2)
+    write_whole(path, body.encode(), durable=True)
 
 
-def unsealed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields given to `sealed`. Fields without a seal, from earlier releases, come back as they are.
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The fields that `write_sealed` wrote. A file of an earlier release has no hash and is not checked.
 
-    Raises ValueError if the fields have changed since they were sealed.
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON, or the fields are not those that were written.
     """
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict):
+        raise ValueError("it is not an object of JSON")
     rest = {name: value for name, value in fields.items() if name != "sha256"}
     if "sha256" in fields and fields["sha256"] != _seal(rest):
         raise ValueError("its content is not what was written")
     return rest
 
 
-def bytes_hash(body: bytes) -> str:
-    """SHA-256 (hex) of a file's content in memory."""
-    return hashlib.sha256(body).hexdigest()
+def read_verified(path: Path, sha256: str | None) -> bytes:
+    """The file's content, checked against its hash; None, from an earlier release, is not checked.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: its content is not what was written.
+    """
+    body = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
+        raise ValueError("its content is not what was written")
+    return body
 
 
 def _seal(fields: Mapping[str, Any]) -> str:
-    return bytes_hash(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hashes(directory: Path, names: list[str]) -> dict[str, str]:

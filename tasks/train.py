@@ -79,9 +79,9 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
     """
-    result = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
-    counts = StageCounts(job.steps, result.steps - result.skipped_steps)
-    return TrainedModel(job.objective, job.training_id, result.model_dir, counts, result.wall_seconds)
+    done = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
+    counts = StageCounts(job.steps, done.steps - done.skipped_steps)
+    return TrainedModel(job.objective, job.training_id, job.model_dir, counts, done.wall_seconds)
 
 
 def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:

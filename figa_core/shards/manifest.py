@@ -1,21 +1,20 @@
 """Weighed pairs as Parquet shards: what a training reads, on this machine or on another.
 
 A shard set is a directory of ``pairs-00000.parquet`` … and ``manifest.json``. The manifest is written last:
-its existence means that the set is complete. It names tokenizer and chat template by their hashes, and a
-training with another tokenizer refuses the set. It holds the SHA-256 of every shard and of itself, which is
-compared whenever a shard is read; sets of earlier releases have none and are read as they are.
-Classes, not weights, are stored (`figa_core.weighting`).
+its existence means that the set is complete. It holds the hashes of the tokenizer and the chat template, so
+that a training with other ones refuses the set, and the SHA-256 of every shard and of itself, which are
+checked on every read. Sets of earlier releases have no such hashes and are not checked.
+
+Shards store classes, not weights (`figa_core.weighting`).
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from figa_core.errors import StorageError
-from figa_core.file_hashes import sealed, unsealed
-from figa_core.files import write_whole
+from figa_core.file_hashes import read_sealed, write_sealed
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 2
@@ -51,10 +50,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardManifest:
-    """What a complete shard set says about itself.
+    """Describes a complete shard set.
 
-    `longest_sequence` is the most tokens of a prompt with one of its answers, `largest_id` the largest
-    token id, `canonical_pairs` how many responses the model generated as their text is tokenized.
+    `longest_sequence` counts the tokens of a prompt with one of its answers, `largest_id` is the largest
+    token id, and `canonical_pairs` counts the responses that were sampled with the same tokens as the
+    tokenizer makes of their text.
     """
 
     shard_set_id: str
@@ -71,19 +71,19 @@ class ShardManifest:
 
 
 def read_manifest(directory: Path) -> ShardManifest | None:
-    """The manifest of a complete set, None where the set is missing or unfinished.
+    """The manifest of a complete set; None if the set is missing or unfinished.
 
     Raises:
-        StorageError: the manifest is damaged, or a shard it names is missing or of another size.
+        StorageError: the manifest is damaged, or a shard is missing or has another size.
     """
     path = directory / MANIFEST_NAME
     try:
-        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
+        fields = read_sealed(path)
         shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
         manifest = ShardManifest(**fields, shards=shards)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StorageError(
             f"{path}: damaged manifest ({error}). Remove {directory} and weigh again."
         ) from error
@@ -103,5 +103,4 @@ def read_manifest(directory: Path) -> ShardManifest | None:
 
 def write_manifest(directory: Path, manifest: ShardManifest) -> None:
     """Write the manifest, which completes the set. Raises OSError."""
-    body = json.dumps(sealed(asdict(manifest)), indent=2).encode()
-    write_whole(directory / MANIFEST_NAME, body, durable=True)
+    write_sealed(directory / MANIFEST_NAME, asdict(manifest))

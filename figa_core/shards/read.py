@@ -1,4 +1,4 @@
-"""Reads the pairs of a shard set; every shard is compared with its hash."""
+"""Reads the pairs of a shard set, checking the hash of every shard."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,23 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from figa_core.errors import StorageError
-from figa_core.file_hashes import bytes_hash
+from figa_core.file_hashes import read_verified
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import MANIFEST_NAME, SCHEMA, Shard, read_manifest
 
 
-def iter_pairs(directory: Path) -> Iterator[WeighedPair]:
-    """Stream the pairs of a complete set, in the order in which they were written.
-
-    Raises:
-        StorageError: the set is incomplete or damaged.
-    """
-    for table in iter_tables(directory):
-        yield from _pairs_of(table)
-
-
 def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
-    """The pairs with these ids, in the order asked for; those that are not there are left out.
+    """The pairs with these ids, in this order; ids that are not in the set are skipped.
 
     Raises:
         StorageError: the set is incomplete or damaged.
@@ -33,12 +23,12 @@ def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
     found: dict[str, WeighedPair] = {}
     for table in iter_tables(directory):
         mask = pa.array([pair_id in wanted for pair_id in table.column("pair_id").to_pylist()])
-        found |= {pair.pair_id: pair for pair in _pairs_of(table.filter(mask))}
+        found |= {pair.pair_id: pair for pair in pairs_of(table.filter(mask))}
     return [found[pair_id] for pair_id in pair_ids if pair_id in found]
 
 
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
-    """Stream a complete set as Arrow tables, one a shard; columns as in `SCHEMA`.
+    """Stream a complete set as Arrow tables, one per shard; columns as in `SCHEMA`.
 
     Raises:
         StorageError: the set is incomplete or damaged.
@@ -58,24 +48,19 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
         yield table
 
 
-def _read_shard(path: Path, shard: Shard) -> pa.Table:
-    """Read once, into memory: what is hashed is what is parsed, and hashing costs no second read."""
-    try:
-        body = path.read_bytes()
-        if shard.sha256 is not None and bytes_hash(body) != shard.sha256:
-            raise StorageError(
-                f"{path}: damaged shard: its content is not what was written. Check the disk, remove "
-                f"{path.parent} and weigh again."
-            )
-        return pq.read_table(pa.BufferReader(body))
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(
-            f"{path}: damaged shard ({error}). Remove {path.parent} and weigh again."
-        ) from error
-
-
-def _pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
+def pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
+    """The rows of a table of `iter_tables`."""
     columns = [table.column(name).to_pylist() for name in SCHEMA.names]
     for row in zip(*columns, strict=True):
         fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
         yield WeighedPair(*fields)
+
+
+def _read_shard(path: Path, shard: Shard) -> pa.Table:
+    """Read the file once, into memory: the bytes that are hashed are the bytes that are parsed."""
+    try:
+        return pq.read_table(pa.BufferReader(read_verified(path, shard.sha256)))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{path}: damaged shard ({error}). Check the disk, remove {path.parent} and weigh again."
+        ) from error

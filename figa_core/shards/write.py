@@ -1,7 +1,7 @@
-"""Writes a shard set: pairs stream into Parquet files, and the manifest comes last."""
+"""Writes a shard set: pairs stream into Parquet files, then the manifest is written."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -30,22 +30,22 @@ def write_shards(
     max_length: int,
     pairs_per_shard: int,
 ) -> ShardManifest:
-    """Stream `pairs` into shards of `pairs_per_shard` rows; memory holds a thousand pairs.
+    """Stream `pairs` into shards of `pairs_per_shard` rows, with a thousand pairs in memory at a time.
 
-    A complete set with the same id is returned as it is, without reading `pairs`.
+    If a complete set with the same id exists, its manifest is returned and `pairs` is not read.
 
     Raises:
         NothingToDoError: `pairs` is empty.
         StorageError: the directory cannot be written, or holds another complete set.
     """
-    present = read_manifest(directory)
-    if present is not None:
-        if present.shard_set_id != shard_set_id:
+    existing = read_manifest(directory)
+    if existing is not None:
+        if existing.shard_set_id != shard_set_id:
             raise StorageError(
-                f"{directory}: holds shard set {present.shard_set_id}, not {shard_set_id}. "
+                f"{directory}: holds shard set {existing.shard_set_id}, not {shard_set_id}. "
                 "Write to another directory, or remove this one."
             )
-        return present
+        return existing
     try:
         totals, shards = _write_files(directory, pairs, pairs_per_shard)
         manifest = ShardManifest(
@@ -54,11 +54,8 @@ def write_shards(
             template_hash=template_hash,
             scheme=scheme,
             max_length=max_length,
-            pairs=totals.pairs,
-            longest_sequence=int(totals.longest),
-            largest_id=int(totals.largest_id),
-            canonical_pairs=totals.canonical,
             shards=tuple(shards),
+            **asdict(totals),
         )
         write_manifest(directory, manifest)
     except OSError as error:
@@ -70,19 +67,21 @@ def write_shards(
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
+    """The counts of a manifest, under their names there."""
+
     pairs: int = 0
-    longest: int = 0
+    longest_sequence: int = 0
     largest_id: int = 0
-    canonical: int = 0
+    canonical_pairs: int = 0
 
     def plus(self, table: pa.Table) -> "_Totals":
         prompts, *answers = (table.column(name).chunk(0) for name in _ID_COLUMNS)
         lengths = np.max([np.diff(column.offsets.to_numpy()) for column in answers], axis=0)
         return _Totals(
             self.pairs + table.num_rows,
-            max(self.longest, int((np.diff(prompts.offsets.to_numpy()) + lengths).max())),
-            max(self.largest_id, *(c.flatten().to_numpy().max(initial=0) for c in (prompts, *answers))),
-            self.canonical + table.column("canonical").to_pylist().count(True),
+            max(self.longest_sequence, int((np.diff(prompts.offsets.to_numpy()) + lengths).max())),
+            max(self.largest_id, *(int(c.flatten().to_numpy().max(initial=0)) for c in (prompts, *answers))),
+            self.canonical_pairs + table.column("canonical").to_pylist().count(True),
         )
 
 
@@ -112,21 +111,17 @@ def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals) -> _
         pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
     ):
         while group := list(islice(pairs, _ROW_GROUP)):
-            table = _table(group)
+            table = pa.table([_column(group, field) for field in SCHEMA], schema=SCHEMA)
             writer.write_table(table)
             totals = totals.plus(table)
     return totals
-
-
-def _table(pairs: list[WeighedPair]) -> pa.Table:
-    return pa.table([_column(pairs, field) for field in SCHEMA], schema=SCHEMA)
 
 
 def _column(pairs: list[WeighedPair], field: pa.Field) -> pa.Array:
     rows = [getattr(pair, field.name) for pair in pairs]
     if not pa.types.is_list(field.type):
         return pa.array(rows, type=field.type)
-    # Flat values and offsets: twice as fast as handing over nested Python sequences.
+    # Flat values and offsets are twice as fast as nested Python sequences.
     offsets = np.zeros(len(rows) + 1, dtype=np.int32)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     values = np.fromiter(

@@ -16,38 +16,37 @@ from typing import TYPE_CHECKING
 from figa_core.errors import TrainingError
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
-from figa_core.training.failures import record_failure
+from figa_core.training.failures import full_memory, record_failure
 from figa_core.training.job import TrainingJob
-from figa_core.training.memory import full_memory
-from figa_core.training.stop import StopWish
+from figa_core.training.stop import StopRequest
 
 if TYPE_CHECKING:
     from figa_core.training.engine import ZeroEngine
-    from figa_core.training.loop import TrainingEnd
+    from figa_core.training.metrics import MetricsLog
 
 _VERSIONED = ("figa", "torch", "transformers", "deepspeed")
 
 
 def main() -> int:
-    """Train; 0 when done or stopped on request, 1 on an error, which is left in the output directory."""
+    """Train. Returns 0 if done or stopped on request; 1 on an error, which is in the output directory."""
     die_with_parent()
     tell_troubles()
     parser = argparse.ArgumentParser(prog="figa_core.training")
     parser.add_argument("--job", type=Path, required=True)
-    # The deepspeed launcher passes it; torchrun sets LOCAL_RANK instead.
+    # The deepspeed launcher passes this; torchrun sets LOCAL_RANK instead.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=None)
-    parser.add_argument("--checkpoints-verified", action="store_true", help="The starter has compared them.")
+    parser.add_argument("--checkpoints-verified", action="store_true", help="Skip the check of their hashes.")
     arguments = parser.parse_args()
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
-    stop = StopWish(job.output)
+    stop = StopRequest(job.output)
     try:
         _run(job, stop, time.perf_counter(), verified=arguments.checkpoints_verified)
     except Exception as error:
         from figa_core.training.loop import OtherRankError
 
-        # A broken collective is how the others learn that one rank is gone.
+        # If one rank is gone, a broken collective tells the others.
         gone = any(text in str(error) for text in ("Connection closed by peer", "Connection reset by peer"))
         secondary = isinstance(error, OtherRankError) or gone
         error = full_memory(error, job) or error
@@ -59,7 +58,7 @@ def main() -> int:
     return 0
 
 
-def _run(job: TrainingJob, stop: StopWish, started: float, *, verified: bool) -> None:
+def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.data import PairData
     from figa_core.training.engine import ZeroEngine
@@ -70,7 +69,8 @@ def _run(job: TrainingJob, stop: StopWish, started: float, *, verified: bool) ->
     engine = ZeroEngine(job)
     if engine.ranks != job.training.processes:
         raise TrainingError(
-            f"{engine.ranks} ranks were started, the job says {job.training.processes}. Make the two agree."
+            f"{engine.ranks} ranks were started, but the job has training.processes = "
+            f"{job.training.processes}. Start as many ranks."
         )
     if engine.rank == 0:
         if not verified:
@@ -85,14 +85,14 @@ def _run(job: TrainingJob, stop: StopWish, started: float, *, verified: bool) ->
     end = train(job, engine, data, stop=stop)
     if end.step < job.steps:
         if engine.rank == 0:
-            tell(f"stopped on request after step {end.step} of {job.steps}; run again, it goes on from there")
+            tell(f"stopped on request after step {end.step} of {job.steps}; run again to continue from there")
     else:
         _export(job, engine, end, (before.seconds if before else 0.0) - started)
     engine.barrier()
     engine.close()
 
 
-def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_since: float) -> None:
+def _export(job: TrainingJob, engine: "ZeroEngine", end: "MetricsLog", seconds_since: float) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.change import weight_change
     from figa_core.training.export import export_model
@@ -118,8 +118,8 @@ def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_
 
 
 def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -> str:
-    """What is trained and how, in a line of the run's log."""
-    # ZeRO-3 leaves each rank a part of a parameter, and its size beside it.
+    """A line for the run's log."""
+    # With ZeRO-3 each rank has a part of a parameter, and the whole size in `ds_numel`.
     size = sum(getattr(p, "ds_numel", p.numel()) for p in engine.model.parameters())
     steps = f"resumes after step {done} of {job.steps}" if done else f"{job.steps} steps from the start"
     return (

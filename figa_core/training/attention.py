@@ -1,9 +1,8 @@
-"""Attention for sequences packed into one row, each on its own: no padding, no mask, nothing leaks.
+"""Attention for sequences packed into one row: each attends to itself only, without padding or a mask.
 
-A mask over the whole row would cost attention quadratic in the row, and is what sdpa gets from transformers.
-Here a row is split at the sequences' ends and every piece goes through transformers' own sdpa function, with
-the causal kernel; on a GPU in bfloat16 one call does them all (`varlen.py`). Registered under `PACKED` once
-`use_packed_attention` is called.
+transformers would mask the whole row, at a cost quadratic in the row. Here a row is split where sequences
+end, and every piece goes through transformers' own sdpa function with the causal kernel. On a GPU in bfloat16
+one call does all pieces (`varlen.py`). `use_packed_attention` registers it under `PACKED`.
 """
 
 from collections.abc import Sequence
@@ -21,10 +20,10 @@ _TOLERANCE = 1e-3
 
 
 def use_packed_attention(model: Any) -> bool:
-    """Let a model attend within the pieces of a packed row; False where it cannot, and nothing has changed.
+    """Make a model attend within the pieces of a packed row; if it cannot, return False and change nothing.
 
-    It cannot if it does not use transformers' exchangeable sdpa attention, or mixes neighbouring tokens by
-    other means (a convolution, a recurrent state). The latter is found by trying.
+    It cannot if it does not use transformers' replaceable sdpa attention, or if it also mixes neighbouring
+    tokens in another way (a convolution, a recurrent state), which is found by trying.
     """
     if model.config._attn_implementation != "sdpa" or not model._can_set_attn_implementation():
         return False
@@ -53,8 +52,8 @@ def packed_attention(
     Without `piece_lengths` a row is one piece.
     """
     lengths = [query.shape[2]] if piece_lengths is None else list(piece_lengths)
-    asked = {**arguments, "attention_mask": attention_mask}
-    if piece_lengths is not None and varlen.serves(module, query, key, value, asked):
+    layer = {**arguments, "attention_mask": attention_mask}
+    if piece_lengths is not None and varlen.serves(module, query, key, value, layer):
         scale = arguments.get("scaling")
         return varlen.attend(query, key, value, lengths, scale=scale, sliding_window=sliding_window), None
     # split, not slices: the gradient of a slice is a tensor as large as the whole row.
@@ -64,7 +63,9 @@ def packed_attention(
         mask = attention_mask
         if sliding_window is not None and length > sliding_window:
             mask = _band(length, sliding_window, query.device)
-        elif _needs_equal_heads(query_piece) and mask is None:
+        elif mask is None and query.device.type == "cuda" and query.dtype == torch.float32:
+            # On CUDA the one fused kernel for float32 has no groups of heads; without it attention takes
+            # memory quadratic in the piece. (With a mask transformers repeats the heads itself.)
             groups = query_piece.shape[1] // key_piece.shape[1]
             key_piece, value_piece = (t.repeat_interleave(groups, dim=1) for t in (key_piece, value_piece))
         output, _ = sdpa_attention_forward(module, query_piece, key_piece, value_piece, mask, **arguments)
@@ -72,15 +73,8 @@ def packed_attention(
     return torch.cat(outputs, dim=1), None
 
 
-def _needs_equal_heads(query: torch.Tensor) -> bool:
-    """On CUDA the one fused kernel for float32 has no groups of heads; without it attention takes memory
-    quadratic in the piece. (With a mask transformers repeats the heads itself.)
-    """
-    return query.device.type == "cuda" and query.dtype == torch.float32
-
-
 def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
-    """(1, 1, T, T), True where a token may look: itself and the `window` − 1 before it."""
+    """(1, 1, T, T), True where a token attends: to itself and the `window` − 1 tokens before it."""
     distance_TT = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)[None]
     return ((distance_TT >= 0) & (distance_TT < window))[None, None]
 
@@ -100,7 +94,7 @@ def _logits(model: Any, lengths: Sequence[int]) -> torch.Tensor:
             use_cache=False,
             piece_lengths=tuple(lengths),
         ).logits
-    except TypeError:  # a forward that takes only what it knows
+    except TypeError:  # a forward without the argument `piece_lengths`
         return torch.full((1, sum(lengths), vocabulary), float("nan"), device=model.device)
     finally:
         model.train(training)

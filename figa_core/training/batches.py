@@ -1,7 +1,7 @@
-"""Which pairs make a step, and how a rank runs them: deterministic for a seed, equal work for every rank.
+"""The pairs of a step and each rank's micro-batches: deterministic for a seed, equal work for every rank.
 
-Every rank plans the step of all ranks from the same shards, so that N and the number of micro-batches are
-known everywhere before the forward pass without a word exchanged.
+Every rank plans the step of all ranks from the same shards. So the divisor N and the number of micro-batches
+are known everywhere before the forward pass, without communication.
 
 Shapes: B rows, T tokens of a row, K weighted tokens.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,28 +20,29 @@ from figa_core.training.objectives.base import Answer, Objective
 
 _IntArray = npt.NDArray[np.int64]
 Unit = tuple[TrainingSequence, ...]
-"""What goes into one micro-batch together: one sequence, or all answers of a pair."""
-# What a micro-batch costs besides its tokens (every gradient is copied and added once), in tokens of padding.
+"""Sequences that must be in the same micro-batch: a single one, or all answers of a pair."""
+# The fixed cost of a micro-batch (every gradient is copied and added once), in tokens of padding.
 _GROUP_TOKENS = 400
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MicroBatch:
-    """One forward pass. `rows_K` and `columns_K` say where in `ids_BT` the weighted targets are predicted.
+    """One forward pass; the weighted targets are predicted at `rows_K` and `columns_K` of `ids_BT`.
 
-    `pairs` and `answers` say what each of its sequences is, `counts` how many of the K targets it has.
+    `pairs` and `answers` identify each sequence; `counts` is how many of the K targets it has. A dummy has no
+    sequences.
 
-    `position_ids_BT` and `piece_lengths` are those of the sequences packed into one row, and None for padded
-    rows: padding is at the right, where causal attention hides it.
+    `position_ids_BT` and `piece_lengths` describe sequences packed into one row. They are None for padded
+    rows: padding is on the right, where causal attention hides it.
     """
 
     ids_BT: _IntArray
-    position_ids_BT: _IntArray | None
-    piece_lengths: tuple[int, ...] | None
     rows_K: _IntArray
     columns_K: _IntArray
     targets_K: _IntArray
     weights_K: npt.NDArray[np.float32]
+    position_ids_BT: _IntArray | None = None
+    piece_lengths: tuple[int, ...] | None = None
     pairs: tuple[int, ...] = ()
     answers: tuple[Answer, ...] = ()
     counts: tuple[int, ...] = ()
@@ -49,14 +51,14 @@ class MicroBatch:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StepPlan:
-    """One rank's share of an optimizer step, and what holds for the whole step.
+    """One rank's share of an optimizer step, with figures of the whole step.
 
     Attributes:
-        pairs: indices of the step's pairs, all ranks.
-        counted: what the step's sum is divided by: N tokens (those whose class carries α or β), or pairs.
+        pairs: indices of the pairs of all ranks.
+        counted: the divisor of the step's sum: N tokens (those whose class carries α or β), or pairs.
         weighted: tokens of the whole step with a non-zero weight; 0 means there is nothing to learn.
         tokens: tokens of the whole step that go through the model, without padding.
-        micro_batches: this rank's; as many on every rank, dummies included.
+        micro_batches: those of this rank; every rank has the same number, some of them dummies.
     """
 
     pairs: tuple[int, ...]
@@ -67,14 +69,14 @@ class StepPlan:
 
 
 def steps_per_epoch(pairs: int, pairs_per_step: int) -> int:
-    """Steps in which every pair is taken once; the last is smaller where it does not come out even."""
+    """Steps that use every pair once; the last one may be smaller."""
     return ceil(pairs / pairs_per_step)
 
 
 def step_pairs(step: int, *, pairs: int, pairs_per_step: int, seed: int) -> tuple[int, ...]:
-    """Indices of the pairs of a step (from 1): the data in a new seeded order every epoch.
+    """Indices of the pairs of a step (counted from 1): every epoch takes the data in a new seeded order.
 
-    No step reaches over the end of an epoch, so none holds a pair twice.
+    No step crosses the end of an epoch, so none has a pair twice.
     """
     epoch, place = divmod(step - 1, steps_per_epoch(pairs, pairs_per_step))
     first = place * pairs_per_step
@@ -106,11 +108,10 @@ def plan_step(
         raise ValueError("a step needs at least one pair")
     by_pair = [data.sequences(pair, objective, tail_cut=tail_cut) for pair in pairs]
     group = group_packed if packing else group_rows
-    units_of = _together if objective.whole_pairs else _one_by_one
     groups: list[list[list[TrainingSequence]]] = []
     for share in deal([sum(len(s.inputs_T) for s in sequences) for sequences in by_pair], ranks):
-        mine = [unit for place in share for unit in units_of(by_pair[place])]
-        groups.append(group(mine, tokens_per_batch))
+        units = [unit for place in share for unit in _units(by_pair[place], objective)]
+        groups.append(group(units, tokens_per_batch))
     build = packed_batch if packing else padded_batch
     batches = [build(sequences) for sequences in groups[rank]]
     most = max(map(len, groups))
@@ -134,24 +135,22 @@ def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
     return shares
 
 
-def _one_by_one(sequences: Sequence[TrainingSequence]) -> list[Unit]:
+def _units(sequences: Sequence[TrainingSequence], objective: Objective) -> list[Unit]:
+    if objective.whole_pairs:
+        return [tuple(sequences)] if sequences else []
     return [(sequence,) for sequence in sequences]
 
 
-def _together(sequences: Sequence[TrainingSequence]) -> list[Unit]:
-    return [tuple(sequences)] if sequences else []
-
-
 def group_rows(units: Sequence[Unit], tokens_per_batch: int) -> list[list[TrainingSequence]]:
-    """Groups of similar length, each within the budget when padded to its longest.
+    """Groups of similar length, each within the budget when padded to its longest sequence.
 
-    Of all ways to cut the units, sorted by their longest sequence, into such groups: the one with the least
-    padding, a group counted as `_GROUP_TOKENS` more. A unit longer than the budget is a group of its own.
-    All units have as many sequences.
+    The units are sorted by their longest sequence and cut where the total cost is lowest: tokens including
+    padding, and `_GROUP_TOKENS` a group. A unit longer than the budget gets its own group. All units must
+    have the same number of sequences.
     """
     ordered = sorted(units, key=lambda unit: -_longest(unit))
     lengths = [_longest(unit) * len(unit) for unit in ordered]
-    cost, cut = [0], [0]  # of the first n units; where their last group begins
+    cost, cut = [0], [0]  # the lowest cost of the first n units, and where their last group begins
     for end in range(1, len(ordered) + 1):
         last = next(n for n in range(end) if (end - n) * lengths[n] <= tokens_per_batch or n == end - 1)
         options = [cost[n] + (end - n) * lengths[n] + _GROUP_TOKENS for n in range(last, end)]
@@ -190,61 +189,50 @@ def group_packed(units: Sequence[Unit], tokens_per_batch: int) -> list[list[Trai
 
 
 def padded_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
-    """One row per sequence, padded at the right with id 0."""
+    """One row per sequence, padded on the right with id 0."""
     ids_BT = np.zeros((len(sequences), max(len(s.inputs_T) for s in sequences)), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         ids_BT[row, : len(sequence.inputs_T)] = sequence.inputs_T
     rows_K = np.repeat(np.arange(len(sequences)), [len(s.columns_K) for s in sequences])
     columns_K = np.concatenate([s.columns_K for s in sequences])
-    return _batch(sequences, ids_BT, None, None, rows_K, columns_K)
+    return _batch(sequences, ids_BT=ids_BT, rows_K=rows_K, columns_K=columns_K)
 
 
 def packed_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
-    """All sequences in one row, positions restart with each (`attention.packed_attention`)."""
+    """All sequences in one row; positions restart with each (`attention.packed_attention`)."""
     lengths = [len(s.inputs_T) for s in sequences]
     starts = np.cumsum([0, *lengths[:-1]])
     ids_BT = np.concatenate([s.inputs_T for s in sequences]).astype(np.int64)[None]
     position_ids_BT = np.concatenate([np.arange(length) for length in lengths])[None]
     columns_K = np.concatenate([s.columns_K + start for s, start in zip(sequences, starts, strict=True)])
-    rows_K = np.zeros_like(columns_K)
-    return _batch(sequences, ids_BT, position_ids_BT, tuple(lengths), rows_K, columns_K)
-
-
-def _batch(
-    sequences: Sequence[TrainingSequence],
-    ids_BT: _IntArray,
-    position_ids_BT: _IntArray | None,
-    piece_lengths: tuple[int, ...] | None,
-    rows_K: _IntArray,
-    columns_K: _IntArray,
-) -> MicroBatch:
-    return MicroBatch(
+    return _batch(
+        sequences,
         ids_BT=ids_BT,
-        position_ids_BT=position_ids_BT,
-        piece_lengths=piece_lengths,
-        rows_K=rows_K,
+        rows_K=np.zeros_like(columns_K),
         columns_K=columns_K,
+        position_ids_BT=position_ids_BT,
+        piece_lengths=tuple(lengths),
+    )
+
+
+def _batch(sequences: Sequence[TrainingSequence], **layout: Any) -> MicroBatch:
+    log_probs = [s.reference_log_probs_K for s in sequences if s.reference_log_probs_K is not None]
+    return MicroBatch(
+        **layout,
         targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
         weights_K=np.concatenate([s.weights_K for s in sequences]),
         pairs=tuple(s.pair for s in sequences),
         answers=tuple(s.answer for s in sequences),
         counts=tuple(len(s.targets_K) for s in sequences),
-        reference_log_probs_K=_reference_log_probs(sequences),
+        reference_log_probs_K=np.concatenate(log_probs) if log_probs else None,
     )
-
-
-def _reference_log_probs(sequences: Sequence[TrainingSequence]) -> npt.NDArray[np.float32] | None:
-    found = [s.reference_log_probs_K for s in sequences if s.reference_log_probs_K is not None]
-    return np.concatenate(found) if found else None
 
 
 _DUMMY = MicroBatch(
     ids_BT=np.zeros((1, 1), dtype=np.int64),
-    position_ids_BT=None,
-    piece_lengths=None,
     rows_K=np.zeros(1, dtype=np.int64),
     columns_K=np.zeros(1, dtype=np.int64),
     targets_K=np.zeros(1, dtype=np.int64),
     weights_K=np.zeros(1, dtype=np.float32),
 )
-"""A zero-loss forward and backward for a rank that has fewer: the collectives inside must match."""
+"""A forward and backward of zero loss for a rank with fewer micro-batches: all must join the collectives."""

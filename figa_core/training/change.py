@@ -1,6 +1,7 @@
-"""How far a training moved the weights: the exported files against those it began from, tensor by tensor."""
+"""How far a training moved the weights: the exported files against the base model's, tensor by tensor."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 class WeightChange:
     """‖after − before‖ / ‖before‖ over all weights that both directories have, and how many values differ.
 
-    `compared` is the number of values, `dtype` and `dtype_before` what the two are stored in.
+    `compared` is the number of values, `dtype` and `dtype_before` are the two models' dtypes.
     """
 
     relative: float
@@ -24,14 +25,27 @@ class WeightChange:
 
 
 def weight_change(before: Path, after: Path) -> WeightChange | None:
-    """Compare two model directories; None where their weights have no name in common."""
+    """Compare two model directories; None if they have no weight in common."""
     olds, news = _files_by_weight(before), _files_by_weight(after)
+    names = sorted(olds.keys() & news.keys())
+    return _compared((_tensor(olds[name], name), _tensor(news[name], name)) for name in names)
+
+
+def rounding_change(model: Path, dtype: str) -> float:
+    """`WeightChange.relative` of a model that is only stored in another dtype."""
+    import torch
+
+    tensors = (_tensor(path, name) for name, path in sorted(_files_by_weight(model).items()))
+    change = _compared((tensor, tensor.to(getattr(torch, dtype))) for tensor in tensors)
+    return change.relative if change else 0.0
+
+
+def _compared(pairs: "Iterable[tuple[torch.Tensor, torch.Tensor]]") -> WeightChange | None:
     squares = total = 0.0
     changed = compared = 0
     dtypes = ("", "")
-    for name in sorted(olds.keys() & news.keys()):
-        old, new = _tensor(olds[name], name), _tensor(news[name], name)
-        if old.shape != new.shape or not new.is_floating_point():
+    for old, new in pairs:
+        if old.shape != new.shape or not (old.is_floating_point() and new.is_floating_point()):
             continue
         dtypes = (_name(old), _name(new))
         difference = new.double() - old.double()
@@ -43,20 +57,6 @@ def weight_change(before: Path, after: Path) -> WeightChange | None:
         return None
     relative = math.sqrt(squares / total) if total else math.sqrt(squares)
     return WeightChange(relative, changed, compared, dtype=dtypes[1], dtype_before=dtypes[0])
-
-
-def rounding_change(model: Path, dtype: str) -> float:
-    """`WeightChange.relative` of a model that is only stored in another dtype."""
-    import torch
-
-    squares = total = 0.0
-    for name, path in sorted(_files_by_weight(model).items()):
-        tensor = _tensor(path, name)
-        if tensor.is_floating_point():
-            difference = tensor.to(getattr(torch, dtype)).double() - tensor.double()
-            squares += float(difference.square().sum())
-            total += float(tensor.double().square().sum())
-    return math.sqrt(squares / total) if total else 0.0
 
 
 def _files_by_weight(model: Path) -> dict[str, Path]:

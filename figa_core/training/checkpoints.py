@@ -1,4 +1,4 @@
-"""What a training leaves on disk: checkpoints to resume from, and at last a Hugging Face model.
+"""A training's files: checkpoints to resume from, and finally a Hugging Face model.
 
     OUTPUT/metrics.jsonl
     OUTPUT/checkpoints/step-00000080/   DeepSpeed's files, and whole.json, written last
@@ -7,21 +7,19 @@
 
 The checkpoints are removed once the model is exported: their optimizer state is several times its size.
 
-Both whole.json and manifest.json hold the SHA-256 of the files beside them and of themselves: a checkpoint is
-compared before it is resumed, a model before its training is taken as done. What earlier releases wrote has
-none and is taken as it is.
+whole.json and manifest.json hold the SHA-256 of the files beside them and of themselves. A checkpoint is
+checked before it is resumed, a model before its training counts as finished. The files of earlier releases
+have no hashes and are not checked.
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from figa_core.errors import TrainingError
-from figa_core.file_hashes import changed_files, hashes_of, sealed, unsealed
-from figa_core.files import write_whole
+from figa_core.file_hashes import changed_files, hashes_of, read_sealed, write_sealed
 from figa_core.training.change import WeightChange
 from figa_core.training.job import TrainingJob
 
@@ -33,9 +31,7 @@ _KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint; `seconds` is the wall time the training had taken by then, `files` the hash of
-    each of its files.
-    """
+    """`seconds` is the wall time of the training so far, `files` holds the hash of each file."""
 
     step: int
     ranks: int
@@ -48,11 +44,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainingManifest:
-    """What a finished training says about itself.
+    """Describes a finished training.
 
-    `overflowed_steps` made no update because the gradient was not finite. `wall_seconds` counts from the
-    start of the rank processes, over all resumptions; `peak_rss_bytes` is the sum of the ranks' peaks.
-    `change` is how far the weights moved, `files` the hash of each file of the model.
+    `skipped_steps` had nothing to learn from, and `overflowed_steps` a gradient that was not finite; neither
+    updated a weight. `wall_seconds` counts from the start of the rank processes, over all resumptions.
+    `peak_rss_bytes` is the sum of the ranks' peaks. `files` holds the hash of each file of the model.
     """
 
     training_id: str
@@ -67,68 +63,65 @@ class TrainingManifest:
 
 
 def checkpoints_dir(job: TrainingJob) -> Path:
-    """Where a job's checkpoints are."""
     return job.output / "checkpoints"
 
 
+def checkpoint_of(job: TrainingJob, step: int, seconds: float) -> Checkpoint:
+    """The record of a step's checkpoint, not yet written."""
+    how, tag = job.training, tag_of(step)
+    return Checkpoint(step, how.processes, how.zero_stage, how.dtype, round(seconds, 3), tag)
+
+
 def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], None]) -> None:
-    """Let this rank `write` its part below (directory, tag); `mark_whole` follows when all ranks have.
+    """Let this rank `write` its part below (directory, tag). `mark_whole` follows once all ranks have.
 
     Raises:
-        TrainingError: it cannot be written, mostly for a full disk; the checkpoint before stays.
+        TrainingError: it cannot be written, usually because the disk is full; earlier checkpoints are kept.
     """
     directory = checkpoints_dir(job)
-    try:
+    with _writing(job, checkpoint):
         directory.mkdir(parents=True, exist_ok=True)
         write(directory, checkpoint.tag)
-    except (OSError, RuntimeError) as error:
-        raise _cannot_write(job, checkpoint, error) from error
 
 
 def mark_whole(job: TrainingJob, checkpoint: Checkpoint) -> None:
-    """Declare it whole, then remove all but the last two. Rank 0 calls it after all have written.
+    """Declare it whole, then remove all but the last two. Rank 0 calls it after all ranks have written.
 
     Raises:
         TrainingError: it cannot be written.
     """
     directory = checkpoints_dir(job)
-    try:
+    with _writing(job, checkpoint):
         files = hashes_of(directory / checkpoint.tag, without=frozenset((_WHOLE_NAME,)))
-        write_json(directory / checkpoint.tag / _WHOLE_NAME, sealed(asdict(replace(checkpoint, files=files))))
-    except OSError as error:
-        raise _cannot_write(job, checkpoint, error) from error
+        write_sealed(directory / checkpoint.tag / _WHOLE_NAME, asdict(replace(checkpoint, files=files)))
     for old in [c for c in _whole(job) if c.step <= checkpoint.step][:-_KEPT]:
         shutil.rmtree(directory / old.tag)
 
 
-def _cannot_write(job: TrainingJob, checkpoint: Checkpoint, error: Exception) -> TrainingError:
-    before = last_whole(job)
-    stays = f"That of step {before.step} stays" if before else "There is none before it"
-    free = shutil.disk_usage(job.output).free / 2**30
-    return TrainingError(
-        f"{checkpoints_dir(job) / checkpoint.tag}: cannot write the checkpoint ({_first_line(error)}); "
-        f"{free:.1f} GiB are free there. {stays}. Free space and run again."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+@contextlib.contextmanager
+def _writing(job: TrainingJob, checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        before = last_whole(job)
+        kept = f"The checkpoint of step {before.step} is kept" if before else "There is no earlier one"
+        free = shutil.disk_usage(job.output).free / 2**30
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise TrainingError(
+            f"{checkpoints_dir(job) / checkpoint.tag}: cannot write the checkpoint ({reason}); {free:.1f} "
+            f"GiB are free there. {kept}. Free space and run again."
+        ) from error
 
 
 def last_whole(job: TrainingJob) -> Checkpoint | None:
-    """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype; None without one."""
-    fitting = [
-        c
-        for c in _whole(job)
-        if (c.ranks, c.zero_stage, c.dtype)
-        == (job.training.processes, job.training.zero_stage, job.training.dtype)
-        and c.step <= job.steps
-    ]
-    return fitting[-1] if fitting else None
+    """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype, if there is one."""
+    how = (job.training.processes, job.training.zero_stage, job.training.dtype)
+    fitting = (c for c in _whole(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= job.steps)
+    return max(fitting, key=lambda c: c.step, default=None)
 
 
 def remove_unfinished(job: TrainingJob) -> None:
-    """Remove what a killed run left of a checkpoint it was writing, and what is damaged beyond reading."""
+    """Remove checkpoints that a killed run had not finished, and those whose whole.json cannot be read."""
     whole = {c.tag for c in _whole(job)}
     for directory in checkpoints_dir(job).glob("step-*"):
         if directory.name not in whole:
@@ -136,59 +129,58 @@ def remove_unfinished(job: TrainingJob) -> None:
 
 
 def remove_damaged(job: TrainingJob) -> Iterator[str]:
-    """Remove the latest checkpoints whose files are not as they were written; tells what of each."""
+    """Remove the latest checkpoints until one is undamaged; yields a message about each."""
     while (checkpoint := last_whole(job)) is not None:
         directory = checkpoints_dir(job) / checkpoint.tag
         changed = changed_files(directory, checkpoint.files)
         if not changed:
             return
         shutil.rmtree(directory)
-        yield f"{directory}: damaged checkpoint, left out: {', '.join(changed)}"
+        yield f"{directory}: damaged checkpoint, removed: {', '.join(changed)}"
 
 
 def tag_of(step: int) -> str:
-    """Directory name of a step's checkpoint."""
     return f"step-{step:08d}"
 
 
 def _whole(job: TrainingJob) -> list[Checkpoint]:
     found: list[Checkpoint] = []
     for path in sorted(checkpoints_dir(job).glob(f"step-*/{_WHOLE_NAME}")):
-        # A damaged one is none: the one before it is as good, only earlier.
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            found.append(Checkpoint(**unsealed(json.loads(path.read_text(encoding="utf-8")))))
+        # A damaged one does not count: the one before it is as good, only earlier.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found.append(Checkpoint(**read_sealed(path)))
     return sorted(found, key=lambda c: c.step)
 
 
 def finish(job: TrainingJob, manifest: TrainingManifest) -> None:
     """Declare the training finished and drop its checkpoints."""
     manifest = replace(manifest, files=hashes_of(job.model_dir))
-    write_json(job.output / MANIFEST_NAME, sealed({**asdict(manifest), "job": json.loads(job.to_json())}))
+    write_sealed(job.output / MANIFEST_NAME, {**asdict(manifest), "job": job.model_dump(mode="json")})
     shutil.rmtree(checkpoints_dir(job), ignore_errors=True)
 
 
 def read_manifest(output: Path) -> TrainingManifest | None:
-    """The manifest of a finished training, None where it is not finished.
+    """The manifest of a finished training; None if it is not finished.
 
     Raises:
         TrainingError: the manifest is damaged.
     """
     path = output / MANIFEST_NAME
     try:
-        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
+        fields = read_sealed(path)
         fields.pop("job", None)
         change = fields.pop("change", None)
         return TrainingManifest(**fields, change=WeightChange(**change) if change else None)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{path}: damaged manifest ({error}). Remove {output} and train again."
         ) from error
 
 
 def check_model(output: Path, manifest: TrainingManifest) -> None:
-    """Compare the finished model with what the training wrote.
+    """Check the hashes of a finished model.
 
     Raises:
         TrainingError: a file is missing or has changed.
@@ -204,11 +196,6 @@ def check_model(output: Path, manifest: TrainingManifest) -> None:
 
 
 def check_exported(model: Path) -> None:
-    """`check_model` where `model` is a training's; any other directory is left to who reads it."""
+    """`check_model` if `model` is the result of a training; any other directory is not checked."""
     if model.name == MODEL_NAME and (manifest := read_manifest(model.parent)) is not None:
         check_model(model.parent, manifest)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Replace the file, durably."""
-    write_whole(path, json.dumps(value, indent=2).encode(), durable=True)

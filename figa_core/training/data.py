@@ -1,9 +1,8 @@
-"""A shard set in memory as flat arrays, and the training sequences of its pairs.
+"""A shard set in memory, and the training sequences of its pairs.
 
-No Python object exists per row: a column of lists is one array of values and one of offsets.
+A column of lists is one array of values and one of offsets, so there are no Python objects per row.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 from figa_core.errors import TrainingError
 from figa_core.shards.read import iter_tables
 from figa_core.training import reference_log_probs
-from figa_core.training.objectives.base import Answer, Objective, Per
+from figa_core.training.objectives.base import Answer, Objective
 from figa_core.weighting.schemes import every_class
 
 
@@ -31,7 +30,6 @@ class Ragged:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Length of every row."""
         return np.diff(self.offsets)
 
 
@@ -41,12 +39,10 @@ class TrainingSequence:
 
     Attributes:
         pair: index of the pair in the shard set.
-        answer: which of its answers.
         inputs_T: ids that go into the model.
         columns_K: positions of `inputs_T` whose next token has a non-zero weight.
-        targets_K: those next tokens.
-        weights_K: their weights, fp32.
-        reference_log_probs_K: their log-probabilities under the reference model, where there are any.
+        targets_K, weights_K: those next tokens and their weights.
+        reference_log_probs_K: their log-probabilities under the reference model, if they were loaded.
     """
 
     pair: int
@@ -59,7 +55,7 @@ class TrainingSequence:
 
 
 class PairData:
-    """The pairs of a complete shard set, with their log-probabilities under a reference model if asked for.
+    """The pairs of a complete shard set, optionally with their log-probabilities under a reference model.
 
     Raises:
         StorageError: the set is incomplete or damaged, or the log-probabilities are.
@@ -79,21 +75,18 @@ class PairData:
         self._classes = {answer: _column(tables, f"{answer}_classes") for answer in ("response", "revision")}
         self._scales = np.concatenate([table.column("scale").to_numpy() for table in tables])
         self._check()
-        # Exactly 1 where all are alike.
+        # Exactly 1 if all are equal.
         self._scales = (self._scales / self._scales.mean()).astype(np.float32)
-        self._log_probs: dict[Answer, Ragged] = {}
-        if log_probs is not None:
-            self._log_probs = self._read_log_probs(log_probs)
+        self._log_probs = {} if log_probs is None else self._read_log_probs(log_probs)
 
     def __len__(self) -> int:
         return len(self._pair_ids)
 
     def pair_id(self, index: int) -> str:
-        """Content id of a pair."""
         return self._pair_ids[index].as_py()
 
     def check_vocabulary(self, vocabulary: int) -> None:
-        """Refuse ids the model has no embedding for.
+        """Refuse ids for which the model has no embedding.
 
         Raises:
             TrainingError: naming the first pair with such an id.
@@ -105,27 +98,33 @@ class PairData:
                 token_id = int(column.values[wrong[0]])
                 raise TrainingError(
                     f"{self._directory}: pair {self.pair_id(row)} has token id {token_id} in its {name}, "
-                    f"and the model's vocabulary ends at {vocabulary - 1}. Train the model they are for."
+                    f"and the model's vocabulary ends at {vocabulary - 1}. Train the model that these shards "
+                    "were made for."
                 )
 
     def check_length(self, objective: Objective, limit: int, setting: str, *, together: bool = False) -> None:
-        """Refuse sequences longer than `limit` tokens, which `setting` gave.
+        """Refuse sequences longer than `limit` tokens, the value of `setting`.
+
+        With `together` all answers of a pair count, each padded to the longest.
 
         Raises:
-            TrainingError: naming the longest pair; with `together`, that whose answers side by side are.
+            TrainingError: naming the longest pair.
         """
-        prompts, answers = self._prompts.lengths(), objective.answers
-        longest = np.max([prompts + self._ids[answer].lengths() for answer in answers], axis=0)
+        answers, prompts = objective.answers, self._prompts.lengths()
+        checked = {f"prompt and {answer}": prompts + self._ids[answer].lengths() for answer in answers}
         if together:
-            self._refuse(
-                longest * len(answers), limit, setting, f"padded prompts with {' and '.join(answers)}"
-            )
-            return
-        for answer in answers:
-            self._refuse(prompts + self._ids[answer].lengths(), limit, setting, f"prompt and {answer}")
+            padded = np.max([*checked.values()], axis=0) * len(answers)
+            checked = {f"padded prompts with {' and '.join(answers)}": padded}
+        for what, lengths in checked.items():
+            longest = int(np.argmax(lengths))
+            if lengths[longest] > limit:
+                raise TrainingError(
+                    f"{self._directory}: pair {self.pair_id(longest)} has {lengths[longest]} tokens "
+                    f"({what}), {setting} is {limit}. Raise it, or weigh with a smaller max_length."
+                )
 
     def check_log_probs(self, objective: Objective) -> None:
-        """Refuse an objective that needs a reference model's log-probabilities where there are none.
+        """Refuse an objective that needs log-probabilities of a reference model that were not loaded.
 
         Raises:
             TrainingError: naming what is missing.
@@ -134,11 +133,11 @@ class PairData:
         if objective.reference_log_probs and missing:
             raise TrainingError(
                 f"{self._directory}: {objective.name} needs a reference model's log-probabilities of every "
-                f"{' and '.join(missing)}, and they are not there. Let the train stage make them."
+                f"{' and '.join(missing)}, and there are none. The train stage makes them."
             )
 
     def answer_tokens(self, pair: int, answer: Answer) -> int:
-        """Tokens of one answer; 0 where there is none."""
+        """The number of tokens of one answer; 0 if the pair has none."""
         return len(self._ids[answer].row(pair))
 
     def whole_answer(self, pair: int, answer: Answer) -> TrainingSequence:
@@ -146,19 +145,19 @@ class PairData:
         return self._sequence(pair, answer, every_class()[0], np.float32(1), tail_cut=True)
 
     def counted(self, pair: int, objective: Objective) -> int:
-        """This pair's share of what the step's sum is divided by: its counted tokens, or 1 for a pair."""
+        """This pair's share of the step's divisor: its counted tokens, or 1 per pair."""
         if not self._is_whole(pair, objective):
             return 0
         tokens = sum(
             int(tables.counted[self._answer_classes(pair, answer)].sum())
             for answer, tables in objective.tables.items()
         )
-        return tokens if objective.per is Per.TOKEN else int(tokens > 0)
+        return int(tokens > 0) if objective.per_pair else tokens
 
     def sequences(self, pair: int, objective: Objective, *, tail_cut: bool) -> list[TrainingSequence]:
-        """The pair's training sequences; `tail_cut` leaves out those without a weight and cuts the rest.
+        """The pair's training sequences; `tail_cut` drops those without a weight and cuts the others.
 
-        Of objectives on whole pairs these are all answers, or none.
+        For objectives on whole pairs these are all answers or none.
         """
         if not self._is_whole(pair, objective):
             return []
@@ -189,12 +188,11 @@ class PairData:
         scale: np.float32,
         tail_cut: bool,
     ) -> TrainingSequence:
-        prompt = self._prompts.row(pair)
-        ids = self._ids[answer].row(pair)
+        prompt, ids = self._prompts.row(pair), self._ids[answer].row(pair)
         weights = weight_by_class[self._answer_classes(pair, answer)]
         weighted = np.flatnonzero(weights)
-        # The last token of a sequence is only ever predicted, so it never goes in. Causal attention: what
-        # follows the last weighted token cannot matter either.
+        # The last token of a sequence is predicted but is no input. With causal attention, the tokens after
+        # the last weighted one have no influence either.
         kept = (int(weighted[-1]) if weighted.size else 0) if tail_cut else max(len(ids) - 1, 0)
         log_probs = self._log_probs.get(answer)
         return TrainingSequence(
@@ -212,18 +210,10 @@ class PairData:
             return np.zeros(self.answer_tokens(pair, answer), dtype=np.int8)
         return self._classes[answer].row(pair)
 
-    def _refuse(self, lengths: npt.NDArray[np.int64], limit: int, setting: str, what: str) -> None:
-        longest = int(np.argmax(lengths))
-        if lengths[longest] > limit:
-            raise TrainingError(
-                f"{self._directory}: pair {self.pair_id(longest)} has {lengths[longest]} tokens ({what}), "
-                f"{setting} is {limit}. Raise it, or weigh with a smaller max_length."
-            )
-
     def _read_log_probs(self, directory: Path) -> dict[Answer, Ragged]:
         table = reference_log_probs.read(directory)
         answers: list[Answer] = table.schema.names[1:]
-        columns: dict[Answer, Ragged] = {answer: ragged(table.column(answer).chunks) for answer in answers}
+        columns: dict[Answer, Ragged] = {answer: _column([table], answer) for answer in answers}
         lengths_agree = all(
             np.array_equal(column.lengths(), self._ids[answer].lengths())
             for answer, column in columns.items()
@@ -231,43 +221,27 @@ class PairData:
         if not (lengths_agree and table.column("pair_id").equals(self._pair_ids)):
             raise TrainingError(
                 f"{directory}: these log-probabilities are of other pairs than those of {self._directory}. "
-                f"Remove {directory} and train again: they are made anew."
+                f"Remove {directory} and train again: that computes them again."
             )
         return columns
 
     def _check(self) -> None:
         for answer, classes in self._classes.items():
-            tokens = self._ids[answer].lengths()
-            wrong = np.flatnonzero(classes.lengths() != tokens)
-            if wrong.size:
-                row = int(wrong[0])
-                raise TrainingError(
-                    f"{self._directory}: pair {self.pair_id(row)} has {classes.lengths()[row]} classes for "
-                    f"{tokens[row]} {answer} tokens. Weigh it again."
-                )
-        unscaled = np.flatnonzero(~(np.isfinite(self._scales) & (self._scales > 0)))
-        if unscaled.size:
-            raise TrainingError(
-                f"{self._directory}: pair {self.pair_id(int(unscaled[0]))} has a scale that is no positive "
-                "number. Weigh it again."
-            )
-        unprompted = np.flatnonzero(self._prompts.lengths() == 0)
-        if unprompted.size:
-            raise TrainingError(
-                f"{self._directory}: pair {self.pair_id(int(unprompted[0]))} has an empty prompt, so nothing "
-                "predicts its first token. Weigh it again."
-            )
+            unequal = classes.lengths() != self._ids[answer].lengths()
+            self._refuse_where(unequal, f"has more or fewer classes than {answer} tokens")
+        unscaled = ~(np.isfinite(self._scales) & (self._scales > 0))
+        self._refuse_where(unscaled, "has a scale that is not a positive number")
+        unprompted = self._prompts.lengths() == 0
+        self._refuse_where(unprompted, "has an empty prompt, so nothing predicts its first token")
 
-
-def ragged(chunks: Iterable[pa.ListArray]) -> Ragged:
-    """A column of lists, whose chunks are these, as flat arrays."""
-    chunks = list(chunks)
-    values = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
-    lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return Ragged(values, offsets)
+    def _refuse_where(self, wrong: npt.NDArray[np.bool_], what: str) -> None:
+        if wrong.any():
+            pair_id = self.pair_id(int(np.argmax(wrong)))
+            raise TrainingError(f"{self._directory}: pair {pair_id} {what}. Weigh it again.")
 
 
 def _column(tables: list[pa.Table], name: str) -> Ragged:
-    return ragged(chunk for table in tables for chunk in table.column(name).chunks)
+    chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+    values = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
+    lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))

@@ -1,9 +1,9 @@
-"""A trained model as a plain Hugging Face directory, with every file that the next tool looks for.
+"""A trained model as a plain Hugging Face directory, with every file that other tools need.
 
-Weights and config.json are written anew; all else that describes tokens, templates, processors and generation
-is copied byte for byte from the model that the training began from, so that the trained model accepts the
-same shards. The weights come in that model's dtype: so the two are judged alike, and a training in bfloat16
-from float32 weights is not rounded (its optimizer keeps float32 masters).
+Weights and config.json are written. Everything else about tokens, templates, processors and generation is
+copied byte for byte from the base model, so that the trained model accepts the same shards. The weights get
+the base model's dtype, so that the two are judged alike and a training in bfloat16 from float32 weights is
+not rounded (its optimizer keeps float32 masters).
 """
 
 import json
@@ -28,8 +28,8 @@ _COPIED_SUFFIXES = frozenset(
 )
 _COPIED_PATTERNS = ("tokenizer*", "vocab*", "merges*", "chat_template*", "LICENSE*", "NOTICE*", "USE_POLICY*")
 _COPIED_DIRECTORIES = ("additional_chat_templates",)
-# Written anew, or said of the other weights: an adapter, another format, another training's log.
-_LEFT = (
+# Written here, or about other weights: an adapter, another format, another training's log.
+_NOT_COPIED = (
     "config.json",
     "*.index.json",
     "adapter_*",
@@ -43,14 +43,14 @@ _LEFT = (
 
 
 def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJob) -> None:
-    """Write the model beside its place, then rename it there.
+    """Write the model to a temporary directory, then rename it to `job.model_dir`.
 
     Raises:
-        TrainingError: a weight is no number, or the directory cannot be written.
+        TrainingError: a weight is not finite, or the directory cannot be written.
     """
     dtype = export_dtype(job.model)
     temporary = job.output / "model.partial"
-    _require_numbers(state_dict)
+    _require_finite(state_dict)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         model.save_pretrained(temporary, state_dict=_cast(state_dict, dtype))
@@ -60,15 +60,16 @@ def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJ
         temporary.rename(job.model_dir)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        free = shutil.disk_usage(job.output).free / 2**30
         raise TrainingError(
-            f"{job.model_dir}: cannot write the trained model: {error}. {_free(job.output)} are free there. "
-            "Free space and run again: the training goes on from its last checkpoint."
+            f"{job.model_dir}: cannot write the trained model: {error}. {free:.1f} GiB are free there. "
+            "Free space and run again: the training continues from its last checkpoint."
         ) from error
 
 
 def rehearse(model: Any, job: TrainingJob) -> Iterator[str]:
-    """Write all but the weights and remove it again, so that what stops an export is known before the first
-    step; what a person should know of it.
+    """Write everything but the weights and remove it again, so that an export that would fail is known before
+    the first step. Yields warnings for the log.
 
     Raises:
         TrainingError: the model's configuration cannot be exported.
@@ -83,13 +84,13 @@ def rehearse(model: Any, job: TrainingJob) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
     if problem := generation_config_problem(job.model):
         yield (
-            f"{job.model / _GENERATION_CONFIG}: transformers refuses to save it ({problem}). It goes along "
-            "as it is; the training does not need it."
+            f"{job.model / _GENERATION_CONFIG}: transformers refuses to save it ({problem}). It is copied "
+            "unchanged; the training does not need it."
         )
 
 
 def generation_config_problem(model: Path) -> str | None:
-    """What transformers finds wrong with the model's generation_config.json; None where all is well."""
+    """What transformers finds wrong with the model's generation_config.json, if anything."""
     from transformers import GenerationConfig
 
     if not (model / _GENERATION_CONFIG).is_file():
@@ -103,7 +104,7 @@ def generation_config_problem(model: Path) -> str | None:
 
 
 def export_dtype(model: Path) -> torch.dtype:
-    """The dtype of the checkpoint: that in which both engines run it."""
+    """The checkpoint's dtype, in which both engines run it."""
     found = getattr(torch, checkpoint_dtype(model), None)
     return found if isinstance(found, torch.dtype) and found.is_floating_point else torch.float32
 
@@ -113,12 +114,12 @@ def companion_files(model: Path) -> list[Path]:
     found = {path for pattern in _COPIED_PATTERNS for path in model.glob(pattern)}
     found |= {path for path in model.iterdir() if path.suffix in _COPIED_SUFFIXES}
     found |= {path for name in _COPIED_DIRECTORIES for path in (model / name).rglob("*")}
-    found -= {path for pattern in _LEFT for path in model.glob(pattern)}
+    found -= {path for pattern in _NOT_COPIED for path in model.glob(pattern)}
     return sorted(path for path in found if path.is_file())
 
 
 def _write_companions(model: Path, target: Path) -> None:
-    (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # transformers' guess; theirs or none
+    (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # made up by transformers
     for source in companion_files(model):
         copy = target / source.relative_to(model)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -128,17 +129,17 @@ def _write_companions(model: Path, target: Path) -> None:
         (target / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
 
 
-def _require_numbers(state_dict: dict[str, torch.Tensor]) -> None:
+def _require_finite(state_dict: dict[str, torch.Tensor]) -> None:
     broken = [name for name, tensor in state_dict.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise TrainingError(
-            f"the trained weights hold NaN or infinity ({', '.join(broken[:3])}): nothing is exported. Lower "
-            "the learning rate, or train in float32."
+            f"the trained weights hold NaN or infinity ({', '.join(broken[:3])}), so nothing is exported. "
+            "Lower the learning rate, or train in float32."
         )
 
 
 def _cast(state_dict: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Tied weights stay one tensor, by which transformers knows them."""
+    """Tied weights stay one tensor: that is how transformers recognises them."""
     cast: dict[int, torch.Tensor] = {}
     for tensor in state_dict.values():
         if id(tensor) not in cast:
@@ -147,7 +148,7 @@ def _cast(state_dict: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
 
 
 def _name_dtype(path: Path, dtype: torch.dtype) -> None:
-    """transformers names the dtype that the model had in training."""
+    """Correct the dtype in config.json: transformers writes that of the training."""
     config = json.loads(path.read_text(encoding="utf-8"))
     name = str(dtype).removeprefix("torch.")
     for section in (config, *(value for value in config.values() if isinstance(value, dict))):
@@ -156,7 +157,3 @@ def _name_dtype(path: Path, dtype: torch.dtype) -> None:
                 section[key] = name
     config["dtype"] = name
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _free(directory: Path) -> str:
-    return f"{shutil.disk_usage(directory).free / 2**30:.1f} GiB"

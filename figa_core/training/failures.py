@@ -1,46 +1,41 @@
-"""How a rank's last words reach the one who started the training: a small JSON file per rank.
+"""Errors of ranks: a small JSON file for each, for the run that started the training.
 
-torchrun reports only that some rank ended, in forty lines of its own; the files say which error it was.
+torchrun reports only that some rank ended, in forty lines; the files hold the error.
 """
 
 import json
-import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from figa_core.errors import TrainingError, one_line
+from figa_core.training.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One rank's error; `secondary` means that it only followed from another rank's."""
+    """One rank's error; `secondary` means that another rank's error caused it."""
 
     rank: int
     kind: str
     message: str
-    trace: str
     secondary: bool
 
 
 def record_failure(output: Path, rank: int, error: BaseException, *, secondary: bool) -> None:
-    """Write the error beside the training's other files."""
-    failure = Failure(
-        rank=rank,
-        kind=type(error).__name__,
-        message=str(error),
-        trace="".join(traceback.format_exception(error)[-3:]),
-        secondary=secondary,
-    )
+    """Write the error into the training's directory."""
+    failure = Failure(rank, type(error).__name__, str(error), secondary)
     output.mkdir(parents=True, exist_ok=True)
     (output / f"failure-rank{rank}.json").write_text(json.dumps(asdict(failure)), encoding="utf-8")
 
 
 def clear_failures(output: Path) -> None:
-    """Forget those of an earlier attempt."""
+    """Remove the files of an earlier attempt."""
     for path in output.glob("failure-rank*.json"):
         path.unlink()
 
 
 def root_failure(output: Path) -> Failure | None:
-    """The error that the others followed from, where a rank could still write one."""
+    """The error that caused the others; None if no rank could write its own."""
     failures: list[Failure] = []
     for path in sorted(output.glob("failure-rank*.json")):
         try:
@@ -48,3 +43,21 @@ def root_failure(output: Path) -> Failure | None:
         except (ValueError, TypeError):
             continue  # the rank was killed while writing
     return min(failures, key=lambda failure: (failure.secondary, failure.rank), default=None)
+
+
+def full_memory(error: BaseException, job: TrainingJob) -> TrainingError | None:
+    """The error to raise instead of PyTorch's `OutOfMemoryError`; None for any other error."""
+    if type(error).__name__ != "OutOfMemoryError":  # importing PyTorch for its class would be slow
+        return None
+    remedies = [f"lower training.tokens_per_batch (now {job.training.tokens_per_batch:,})"]
+    if job.training.dtype == "float32":
+        remedies.append('set training.dtype to "bfloat16"')
+    remedies.append(
+        "raise training.processes if there are more GPUs"
+        + ("" if job.training.zero_stage == 3 else ", with training.zero_stage 3")
+    )
+    return TrainingError(
+        f"the GPU's memory is full. {remedies[0][0].upper()}{remedies[0][1:]}, {', '.join(remedies[1:])}, or "
+        f"train a smaller model. Nothing was exported; the last checkpoint is kept. PyTorch: "
+        f"{one_line(error)}"
+    )

@@ -1,7 +1,7 @@
-"""What defines a training, in one place; and a training that is settled, as the ranks read it from a file.
+"""The definition of a training, and the job file that the ranks read.
 
-`TrainingSpec` is what a person or an automation asks for: the parameters of `train-model`, the payload of the
-event that a dataset is built, and the basis of a training's id. `TrainingJob` adds what follows from it.
+`TrainingSpec` is the request of a person or an automation: the parameters of `train-model`, the payload of
+the event for a finished dataset, and the basis of a training's id. `TrainingJob` adds what follows from it.
 """
 
 import json
@@ -23,13 +23,13 @@ _BECOME_STEPS = ("epochs", "max_steps")
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What makes a step cheap; each leaves the gradient unchanged to rounding and exists for comparison.
+    """Optimizations of a step, which can be switched off to compare; the gradient is equal to rounding.
 
     Attributes:
         sparse_head: project to the vocabulary only at tokens with a non-zero weight.
-        tail_cut: leave out what follows a sequence's last such token, and sequences without one.
-        packing: sequences one after another in one row, each attending to itself alone, instead of padded
-            rows of similar length. Models that cannot keep them apart get rows.
+        tail_cut: drop the tokens after a sequence's last such token, and sequences without one.
+        packing: put sequences one after another into one row, each attending to itself only, instead of
+            padded rows of similar length. Models that cannot keep them apart get padded rows.
     """
 
     sparse_head: bool = True
@@ -38,14 +38,7 @@ class Levers:
 
 
 class TrainingSpec(Section):
-    """A training.
-
-    Attributes:
-        shards: directory of a complete shard set.
-        model: Hugging Face directory of the model to start from.
-        loss: the objective and its settings.
-        training: how it is trained.
-    """
+    """`shards` is the directory of a complete shard set, `model` the Hugging Face directory to start from."""
 
     shards: Path
     model: Path
@@ -53,17 +46,17 @@ class TrainingSpec(Section):
     training: TrainingConfig = TrainingConfig()
 
     def settings_in_id(self) -> dict[str, Any]:
-        """The settings that a training's id hashes by name; epochs are in it as the number of steps."""
+        """The settings in a training's id, by name, but for the epochs: the id has the number of steps."""
         settings = values_in_id(settings_of(self, *_SECTIONS))
         return {name: value for name, value in settings.items() if name not in _BECOME_STEPS}
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters of `train-model`, as JSON takes them."""
+        """The parameters of `train-model`, as JSON values."""
         return self.model_dump(mode="json")
 
 
 def training_spec(config: PipelineConfig, shards: Path, objective: str) -> TrainingSpec:
-    """What a run with this config asks for on its own shards."""
+    """The training of a run with this config on these shards."""
     return TrainingSpec(
         shards=shards,
         model=config.generation.model,
@@ -73,13 +66,13 @@ def training_spec(config: PipelineConfig, shards: Path, objective: str) -> Train
 
 
 class TrainingJob(TrainingSpec):
-    """A training with everything settled: how many steps, of how many pairs, and where it goes.
+    """A training with nothing left to decide.
 
     Attributes:
-        training_id: names the result (`figa_core.ids.training_id`).
-        output: directory of this training; its ``manifest.json`` means finished.
-        steps: optimizer steps in all.
-        reference_log_probs: directory of those that the objective needs (`reference_log_probs.py`).
+        training_id: content id (`figa_core.ids.training_id`).
+        output: directory of this training; a ``manifest.json`` in it means finished.
+        steps: total number of optimizer steps.
+        reference_log_probs: their directory (`reference_log_probs.py`), if the objective needs them.
     """
 
     training_id: str
@@ -92,12 +85,11 @@ class TrainingJob(TrainingSpec):
     @classmethod
     def _settled(cls, training: TrainingConfig) -> TrainingConfig:
         if isinstance(training.pairs_per_step, str):
-            raise ValueError("pairs_per_step must be a number by now")
+            raise ValueError("pairs_per_step must be a number in a job")
         return training
 
     @property
     def objective(self) -> str:
-        """Its name."""
         return self.loss.objective
 
     @property
@@ -108,21 +100,15 @@ class TrainingJob(TrainingSpec):
 
     @property
     def model_dir(self) -> Path:
-        """Where the trained Hugging Face model is put."""
         return self.output / "model"
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON line per step."""
         return self.output / "metrics.jsonl"
-
-    def to_json(self) -> str:
-        """The form that `from_json` reads."""
-        return self.model_dump_json(indent=2)
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "training job") -> "TrainingJob":
-        """Read what `to_json` wrote, in this release or an earlier one.
+        """Read what `model_dump_json` wrote, in this release or an earlier one.
 
         Raises:
             TrainingError: the text is not a training job.
@@ -134,13 +120,13 @@ class TrainingJob(TrainingSpec):
         except (ValueError, TypeError, AttributeError) as error:
             reason = _reasons(error) if isinstance(error, ValidationError) else error
             raise TrainingError(
-                f"{source}: not a training job ({reason}); let the train stage write it."
+                f"{source}: not a training job ({reason}). Start the training again, which writes the file."
             ) from error
         return job
 
 
 def _in_sections(fields: dict[str, Any]) -> dict[str, Any]:
-    """Release 0.1 had no sections in a job: all settings were side by side."""
+    """Release 0.1 had no sections in a job: all settings were on one level."""
     sections: dict[str, Any] = {
         section: {name: fields[name] for name in kind.model_fields if name in fields}
         for section, kind in _SECTIONS.items()

@@ -1,6 +1,6 @@
 """Starts the ranks of one machine with torchrun: ``python -m figa_core.training.launcher --job job.json``.
 
-A process of its own, between the run and its ranks, so that the ranks die with it and it with the run.
+It is a process between the run and its ranks, so that the ranks die with it, and it dies with the run.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from figa_core.training.job import TrainingJob
 
 
 def main() -> None:
-    """Run until all ranks have ended; exit code 1 when one of them failed."""
+    """Run until all ranks have ended; the exit code is 1 if one of them failed."""
     die_with_parent()
     tell_troubles()
-    # A shell's background jobs inherit an ignored SIGINT; torchrun takes over what is not ignored.
+    # A shell's background jobs inherit an ignored SIGINT, and torchrun handles only signals that are not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
@@ -28,7 +28,7 @@ def main() -> None:
     job = TrainingJob.from_json(path.read_text(encoding="utf-8"), source=str(path))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // job.training.processes)))
     if sys.platform == "linux":
-        # All ranks are on this machine: talk over loopback, whatever the host's name resolves to.
+        # All ranks are on this machine: they talk over loopback, whatever the host's name resolves to.
         for backend in ("GLOO", "NCCL"):
             os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
 
@@ -36,7 +36,7 @@ def main() -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     arguments = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={job.training.processes}"]
-    arguments.append(f"--log-dir={os.devnull}")  # or an empty directory is left in that for temporary files
+    arguments.append(f"--log-dir={os.devnull}")  # the default leaves an empty temporary directory behind
     rank = ["--module", "figa_core.training", "--job", str(path), "--checkpoints-verified"]
     try:
         run.main([*arguments, *rank])

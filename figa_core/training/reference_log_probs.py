@@ -1,14 +1,13 @@
 """Log-probabilities of a reference model, kept beside the shards so that no training holds two models.
 
-    SHARDS/log-probs/ID/log-probs.parquet    a row for every pair of the set, in its order
-    SHARDS/log-probs/ID/manifest.json        written last: its existence means that they are complete
+    SHARDS/log-probs/ID/log-probs.parquet    a row for every pair of the set, in the set's order
+    SHARDS/log-probs/ID/manifest.json        written last: its existence means that the file is complete
 
-A row has the pair's id, and for every answer that was asked about a list with the log-probability of each of
-its tokens. The id hashes the model, the shard set and the answers, so trainings that need the same share it.
-`reference_pass.py` makes them.
+A row has the pair's id and, for each requested answer, a list with the log-probability of every token. The id
+hashes the model, the shard set and the answers, so trainings that need the same values share them.
+`reference_pass.py` computes them.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from figa_core.errors import StorageError
-from figa_core.file_hashes import bytes_hash, sealed, unsealed
-from figa_core.files import replacing, write_whole
+from figa_core.file_hashes import read_sealed, read_verified, write_sealed
+from figa_core.files import replacing
 from figa_core.ids import file_fingerprint
 from figa_core.training.objectives.base import Answer
 
@@ -30,7 +29,7 @@ _LOG_PROBS = pa.list_(pa.field("item", pa.float32(), nullable=False))
 
 @dataclass(frozen=True, slots=True)
 class LogProbsManifest:
-    """What a complete directory says about itself; `sha256_of_file` is that of its Parquet file."""
+    """Describes a complete directory; `sha256_of_file` is the hash of its Parquet file."""
 
     log_probs_id: str
     answers: tuple[Answer, ...]
@@ -40,7 +39,7 @@ class LogProbsManifest:
 
 
 def directory_of(shards: Path, log_probs_id: str) -> Path:
-    """Where those of a shard set are: they go when it goes."""
+    """Below the shard set, so that they are deleted with it."""
     return shards / "log-probs" / log_probs_id
 
 
@@ -51,18 +50,18 @@ def schema_of(answers: Iterable[Answer]) -> pa.Schema:
 
 
 def read_manifest(directory: Path) -> LogProbsManifest | None:
-    """The manifest, None where the log-probabilities are missing or unfinished.
+    """The manifest; None if the log-probabilities are missing or unfinished.
 
     Raises:
         StorageError: it is damaged.
     """
     path = directory / _MANIFEST
     try:
-        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
+        fields = read_sealed(path)
         manifest = LogProbsManifest(**{**fields, "answers": tuple(fields["answers"])})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, str(error)) from error
     if manifest.version != _VERSION:
         raise _damaged(path, f"format version {manifest.version}, this release reads {_VERSION}")
@@ -70,10 +69,10 @@ def read_manifest(directory: Path) -> LogProbsManifest | None:
 
 
 def write(directory: Path, answers: tuple[Answer, ...], tables: Iterator[pa.Table]) -> LogProbsManifest:
-    """Stream tables of `schema_of(answers)` into the file, a row group each; the manifest comes last.
+    """Stream tables of `schema_of(answers)` into the file, a row group each, then write the manifest.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: a file cannot be written.
     """
     path, pairs = directory / _FILE, 0
     try:
@@ -83,9 +82,7 @@ def write(directory: Path, answers: tuple[Answer, ...], tables: Iterator[pa.Tabl
                 writer.write_table(table)
                 pairs += table.num_rows
         manifest = LogProbsManifest(directory.name, answers, pairs, file_fingerprint(path))
-        write_whole(
-            directory / _MANIFEST, json.dumps(sealed(asdict(manifest)), indent=2).encode(), durable=True
-        )
+        write_sealed(directory / _MANIFEST, asdict(manifest))
     except OSError as error:
         raise StorageError(
             f"{directory}: cannot write the reference model's log-probabilities: {error}. Free space or fix "
@@ -95,29 +92,23 @@ def write(directory: Path, answers: tuple[Answer, ...], tables: Iterator[pa.Tabl
 
 
 def read(directory: Path) -> pa.Table:
-    """All rows, compared with their hash.
+    """All rows; the file's hash is checked.
 
     Raises:
         StorageError: they are missing, unfinished or damaged.
     """
     manifest = read_manifest(directory)
     if manifest is None:
-        raise StorageError(f"{directory}: no complete log-probabilities here. Let the train stage make them.")
+        raise StorageError(f"{directory}: no complete log-probabilities here. The train stage makes them.")
     path = directory / _FILE
     try:
-        body = path.read_bytes()
-        if bytes_hash(body) != manifest.sha256_of_file:
-            raise _damaged(path, "its content is not what was written")
-        table = pq.read_table(pa.BufferReader(body))
-    except (OSError, pa.ArrowException) as error:
+        return pq.read_table(pa.BufferReader(read_verified(path, manifest.sha256_of_file)))
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, str(error)) from error
-    if table.schema.names != schema_of(manifest.answers).names or table.num_rows != manifest.pairs:
-        raise _damaged(path, "not the file that the manifest describes")
-    return table
 
 
 def _damaged(path: Path, reason: str) -> StorageError:
     return StorageError(
-        f"{path}: damaged log-probabilities ({reason}). Remove {path.parent} and train again: they are made "
-        "anew."
+        f"{path}: damaged log-probabilities ({reason}). Remove {path.parent} and train again: that "
+        "computes them again."
     )

@@ -1,7 +1,7 @@
 """The reference model's one pass over a shard set: ``python -m figa_core.training.reference_pass …``.
 
-A process of its own, which has ended before a training begins, so that its memory is free again. One device;
-the results are those of float32, whatever the training's dtype is.
+It runs in its own process and ends before the training begins, so that its memory is free again. It uses one
+device, and float32 whatever the training's dtype is.
 
 Shapes: K tokens of the answers in a micro-batch.
 """
@@ -22,8 +22,7 @@ from figa_core.training import reference_log_probs
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch, group_packed, group_rows, packed_batch, padded_batch
 from figa_core.training.data import PairData
-from figa_core.training.engine import WeightedTokenLogits, load_model
-from figa_core.training.loss import token_nll
+from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
 from figa_core.training.objectives.base import Answer
 
 _PAIRS_AT_ONCE = 512
@@ -32,7 +31,7 @@ LogProbs = dict[tuple[int, Answer], np.ndarray]
 
 
 def main() -> int:
-    """Write the log-probabilities; 0 when done, 1 on an error of ours, whose message is the last line."""
+    """Write the log-probabilities. Exit code 1 means a `FigaError`, whose message is the last line."""
     die_with_parent()
     tell_troubles()
     parser = argparse.ArgumentParser(prog="figa_core.training.reference_pass")
@@ -40,9 +39,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--answers", nargs="+", choices=("response", "revision", "reference"), required=True)
     parser.add_argument("--tokens-per-batch", type=int, required=True)
-    asked = parser.parse_args()
     try:
-        run_pass(asked.model, asked.shards, asked.output, asked.answers, asked.tokens_per_batch)
+        run_pass(**vars(parser.parse_args()))
     except FigaError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 1
@@ -52,7 +50,7 @@ def main() -> int:
 def run_pass(
     model: Path, shards: Path, output: Path, answers: Sequence[Answer], tokens_per_batch: int
 ) -> None:
-    """Ask the model about every token of these answers of every pair.
+    """Write the log-probability of every token of these answers, for every pair.
 
     Raises:
         StorageError: the shards are damaged, or the results cannot be written.
@@ -66,8 +64,6 @@ def run_pass(
 
 
 class _Reference:
-    """The model, on this machine's device."""
-
     def __init__(self, model: Path, tokens_per_batch: int) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         loaded = load_model(model).to(self._device).eval()
@@ -78,7 +74,7 @@ class _Reference:
 
     @torch.no_grad()
     def log_probs(self, data: PairData, pairs: Sequence[int], answers: Sequence[Answer]) -> LogProbs:
-        """Of every token of each answer that is not empty."""
+        """(K) for each answer that is not empty."""
         units = [
             (data.whole_answer(pair, answer),)
             for pair in pairs
@@ -93,13 +89,9 @@ class _Reference:
         return found
 
     def _of_tokens(self, batch: MicroBatch) -> np.ndarray:
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(array).to(self._device)
-
-        positions = None if batch.position_ids_BT is None else tensor(batch.position_ids_BT)
-        ids, rows, columns = (tensor(array) for array in (batch.ids_BT, batch.rows_K, batch.columns_K))
-        logits_KV = self._module(ids, rows, columns, positions, batch.piece_lengths)
-        nll_K = token_nll(logits_KV, tensor(batch.targets_K), tensor(batch.weights_K))
+        logits_KV = self._module(*inputs_of(batch, self._device))
+        targets_K, weights_K = (torch.from_numpy(array) for array in (batch.targets_K, batch.weights_K))
+        nll_K = token_nll(logits_KV, targets_K.to(self._device), weights_K)
         return (-nll_K).float().cpu().numpy()
 
 

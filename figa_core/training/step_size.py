@@ -1,8 +1,8 @@
-"""How many pairs make an optimizer step, where the settings leave that to the data.
+"""The number of pairs of an optimizer step, when the settings leave it to the data.
 
-A hundred and twenty-eight pairs a step suit thousands of pairs. Of forty they make one update an epoch, and
-a few updates at a small learning rate leave a model as it was. So "auto" takes the largest power of two that
-still gives enough updates; powers of two, so that a few pairs more or less seldom change a training's id.
+128 pairs a step suit thousands of pairs. With forty pairs they make one update an epoch, and a few updates at
+a small learning rate hardly change a model. So "auto" takes the largest power of two that gives enough
+updates. It is a power of two so that a few pairs more or fewer seldom change a training's id.
 """
 
 from math import ceil
@@ -17,10 +17,10 @@ _FEW_UPDATES = 8
 
 
 def pairs_per_step(setting: StepSize, *, pairs: int, epochs: int) -> int:
-    """Pairs of one step: the number that is set, or the one that fits so many pairs seen so many times.
+    """Pairs of one step: the setting itself, or for "auto" a number that fits the pairs and epochs.
 
-    "auto" gives at least 24 updates over all epochs, and at most 128 pairs a step; with fewer than 24 pairs
-    seen in all, steps of one pair.
+    "auto" gives at least 24 updates over all epochs and at most 128 pairs a step. If fewer than 24 pairs are
+    seen over all epochs, a step has one pair.
     """
     if setting != "auto":
         return setting
@@ -31,18 +31,19 @@ def pairs_per_step(setting: StepSize, *, pairs: int, epochs: int) -> int:
 
 
 def updates(size: int, *, pairs: int, epochs: int) -> int:
-    """Optimizer steps over all epochs; the last of each may be smaller."""
+    """Optimizer steps over all epochs; the last one of each epoch may be smaller."""
     return epochs * ceil(pairs / size)
 
 
 def about_steps(setting: StepSize, *, pairs: int, epochs: int, max_steps: int | None) -> str | None:
-    """What people should know about the number of updates: the reason for an "auto", or that they are few."""
+    """A line for the log: why "auto" chose its size, or that there are few updates; None if all is well."""
     size = pairs_per_step(setting, pairs=pairs, epochs=epochs)
     steps = updates(size, pairs=pairs, epochs=epochs)
     steps = steps if max_steps is None else min(steps, max_steps)
     if setting == "auto":
+        times = {1: "once", 2: "twice"}.get(epochs, f"{epochs:,} times")
         return (
-            f"{_count(size, 'pair')} a step: {_count(pairs, 'pair')} seen {_times(epochs)} make "
+            f"{_count(size, 'pair')} a step: {_count(pairs, 'pair')} seen {times} make "
             f'{_count(steps, "update")} (training.pairs_per_step = "auto" looks for {ENOUGH_UPDATES} or more)'
         )
     better = pairs_per_step("auto", pairs=pairs, epochs=epochs)
@@ -56,7 +57,3 @@ def about_steps(setting: StepSize, *, pairs: int, epochs: int, max_steps: int | 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _times(epochs: int) -> str:
-    return {1: "once", 2: "twice"}.get(epochs, f"{epochs:,} times")

@@ -1,7 +1,7 @@
 """How a training is asked to stop: by a file in its directory, or by a signal to its ranks.
 
-The one who started it leaves the file, which reaches ranks on any machine; a cluster's scheduler sends the
-signal. The ranks look between two steps, agree, write a checkpoint and end (`loop.train`).
+The run that started it creates the file, which reaches ranks on any machine. A cluster's scheduler sends the
+signal. Between two steps the ranks check both, agree, write a checkpoint and end (`loop.train`).
 """
 
 import signal
@@ -9,7 +9,6 @@ from pathlib import Path
 from types import FrameType
 
 _NAME = "stop"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def ask(output: Path) -> None:
@@ -18,26 +17,27 @@ def ask(output: Path) -> None:
 
 
 def forget(output: Path) -> None:
-    """Take back what was asked of an earlier attempt."""
+    """Withdraw a request to an earlier attempt."""
     (output / _NAME).unlink(missing_ok=True)
 
 
-class StopWish:
-    """One rank's knowledge of the wish; creating it takes over SIGINT and SIGTERM, once each.
+class StopRequest:
+    """Whether one rank knows of a request; creating it handles the next SIGINT and SIGTERM.
 
-    They are set whatever they were: a process of a shell's background job inherits an ignored SIGINT.
+    It handles them even if they were ignored: the processes of a shell's background job inherit an ignored
+    SIGINT.
     """
 
     def __init__(self, output: Path) -> None:
         self._file = output / _NAME
         self._signalled = False
-        for number in _SIGNALS:
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def __call__(self) -> bool:
-        """Whether this rank knows of it; the others may not, yet."""
+        """Whether this rank knows of a request; the others may not know yet."""
         return self._signalled or self._file.exists()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signalled = True
-        signal.signal(number, signal.SIG_DFL)  # who asks twice means at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the rank at once

@@ -1,8 +1,8 @@
 """Attention within the pieces of a packed row by one kernel call a layer: torch's variable-length attention.
 
 It is the flash kernel with a list of where the pieces begin: on CUDA, in half precision, causal, without a
-mask. Whatever else a layer asks for is left to the loop over pieces in `attention.py`, and so is all on a GPU
-where the kernel, tried once on a few numbers, does not give what attention piece by piece gives.
+mask. The loop over pieces in `attention.py` does everything else. It also replaces the kernel on a GPU where
+the two differ on a few made-up numbers.
 
 Shapes: H heads (of keys and values there may be fewer), T tokens of the row, D width of a head, P pieces.
 """
@@ -19,9 +19,9 @@ from torch.nn.attention.varlen import varlen_attn
 
 _CPU = torch.device("cpu")
 _DTYPES = (torch.bfloat16, torch.float16)
-_WIDTH_MAX, _WIDTH_STEP = 256, 8  # of a head, as the kernel takes it
-_CAPABILITY = (8, 0)  # Ampere: the oldest that the kernel runs on
-# torch before 2.12 groups heads unasked, and does not know the word.
+_WIDTH_MAX, _WIDTH_STEP = 256, 8  # the kernel's bounds for a head
+_CAPABILITY = (8, 0)  # Ampere, the oldest GPU that the kernel runs on
+# torch before 2.12 always groups heads, and has no such argument.
 _GROUPED: Any = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 _TRIED_LENGTHS, _TRIED_HEADS, _TRIED_WIDTH = (70, 1, 200), (4, 2), 32
 _TOLERANCE = 0.03  # of the largest entry: bfloat16 has eight bits
@@ -34,14 +34,14 @@ def serves(
     value: torch.Tensor,
     arguments: Mapping[str, Any],
 ) -> bool:
-    """Whether the kernel computes, on this device, what transformers' sdpa function would for a layer with
-    these `arguments`, a mask among them.
+    """Whether the kernel can replace transformers' sdpa function here, for a layer with these `arguments`
+    (among them the mask).
     """
     return fits(query, key, value) and knows(module, arguments) and problem_with_device(query.device) is None
 
 
 def fits(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
-    """Whether the kernel takes such tensors, each (1, H, T, D)."""
+    """Whether the kernel takes tensors of these shapes and dtypes, each (1, H, T, D)."""
     width = query.shape[3]
     return (
         len(query) == 1
@@ -54,12 +54,12 @@ def fits(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
 
 
 def knows(module: torch.nn.Module, arguments: Mapping[str, Any]) -> bool:
-    """Whether the kernel knows all that is asked for: causal attention, without a mask or dropout."""
+    """Whether the kernel supports the layer's arguments: causal attention without a mask or dropout."""
     causal = arguments.get("is_causal")
     if causal is None:
         causal = getattr(module, "is_causal", True)
-    beside = (arguments.get(name) for name in ("attention_mask", "position_bias", "cache"))
-    return bool(causal) and not arguments.get("dropout") and all(value is None for value in beside)
+    others = (arguments.get(name) for name in ("attention_mask", "position_bias", "cache"))
+    return bool(causal) and not arguments.get("dropout") and all(value is None for value in others)
 
 
 def attend(
@@ -91,19 +91,19 @@ def attend(
         window_size=(before, 0),
         **_GROUPED,
     )
-    assert isinstance(output_THD, torch.Tensor)  # a pair only where more is asked for
+    assert isinstance(output_THD, torch.Tensor)  # it returns a pair only on request
     return output_THD[None]
 
 
 @lru_cache(maxsize=8)
 def _starts(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Where each piece begins, and the end, (P + 1); every layer of a pass asks, and one copy serves all."""
+    """(P + 1): where each piece begins, and the end. Cached, because every layer of a pass needs it."""
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
 
 
 @lru_cache(maxsize=8)
 def problem_with_device(device: torch.device) -> str | None:
-    """Why the kernel is not used there, in words; None where it is. Tried once in a process."""
+    """Why the kernel is not used on this device; None if it is. Tried once per process."""
     if device.type != "cuda" or torch.version.hip is not None:
         return "it needs an NVIDIA GPU"
     if torch.cuda.get_device_capability(device) < _CAPABILITY:
@@ -112,8 +112,8 @@ def problem_with_device(device: torch.device) -> str | None:
 
 
 def problem_when_tried(device: torch.device) -> str | None:
-    """What is wrong with the kernel's results and gradients for a few made-up numbers; None where they are
-    those of attention piece by piece, to the rounding of bfloat16.
+    """How the kernel's results and gradients differ from attention piece by piece on a few made-up numbers;
+    None if they agree to the rounding of bfloat16.
     """
     generator = torch.Generator().manual_seed(0)
     heads, few = _TRIED_HEADS
@@ -123,7 +123,7 @@ def problem_when_tried(device: torch.device) -> str | None:
     try:
         found = _with_gradients(lambda q, k, v: attend(q, k, v, _TRIED_LENGTHS), inputs, weights, device)
     except (RuntimeError, ValueError, TypeError) as error:
-        return next(iter(str(error).splitlines()), type(error).__name__)
+        return str(error).partition("\n")[0] or type(error).__name__
     expected = _with_gradients(_piece_by_piece, [tensor.float() for tensor in inputs], weights.float())
     off = max(
         float((ours - theirs).abs().max() / theirs.abs().max())

@@ -40,4 +40,4 @@ def wait_for(child: Child, name: str, timeout_s: float = float("inf")) -> None:
 def require_success(child: Child, name: str) -> None:
     """Raises RuntimeError with the end of its log if a process that has ended failed."""
     if child.exit_code != 0:
-        raise RuntimeError(f"{name} ended with code {child.exit_code}:\n{child.last_words(40)}")
+        raise RuntimeError(f"{name} ended with code {child.exit_code}:\n{child.log_tail(40)}")

@@ -10,10 +10,10 @@ from figa_core.config import FilterConfig
 from figa_core.errors import ConfigError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from figa_core.shards.read import iter_pairs
 from tasks.import_prompts import import_prompts
 from tasks.revise import revise
 from tasks.workspace import Workspace
+from tests.figa_core.shards.test_shards import read
 
 NOBODY = "http://127.0.0.1:9/v1"
 KEY_VARIABLE = "FIGA_TEST_KEY"
@@ -27,7 +27,7 @@ async def test_prompts_become_shards_and_a_second_run_repeats_no_call(
     kept = chain.filter()
     first = await chain.from_revise_to_weigh()
 
-    pairs = list(iter_pairs(first.directory))
+    pairs = read(first.directory)
     assert 0 < len(pairs) == first.counts.n_out <= kept
     assert all(len(p.revision_ids) == len(p.revision_classes) for p in pairs)
     calls = teacher.requests()

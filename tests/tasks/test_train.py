@@ -1,5 +1,6 @@
 """The train stage's ids: equal work has equal ids, whatever its speed settings are."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
 from figa_core.shards.write import write_shards
-from figa_core.training.checkpoints import TrainingManifest, write_json
+from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.objectives.figa import Figa
 from figa_core.training.objectives.registry import label_of, objective_names
@@ -83,7 +84,7 @@ def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_st
     unfinished.mkdir(parents=True)
     assert job_of(tmp_path, pairs_per_step=8) == uneven
     manifest = TrainingManifest(earlier, 38, 0, 1.0, 1, {})
-    write_json(unfinished / "manifest.json", asdict(manifest))
+    (unfinished / "manifest.json").write_text(json.dumps(asdict(manifest)))
     found = job_of(tmp_path, pairs_per_step=8)
     assert (found.training_id, found.steps, is_finished(found)) == (earlier, 38, True)
 

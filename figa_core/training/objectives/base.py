@@ -1,4 +1,4 @@
-"""What an objective is: all that loop, batches, metrics and report know of one.
+"""The interface of an objective: all that loop, batches, metrics and report know about one.
 
     class Mine(Objective):
         name, label = "mine", "Mine"            # in the settings, in reports
@@ -9,10 +9,10 @@
 
     register_objective(Mine)                    # registry.py
 
-An objective is made from the `[loss]` section of the settings. Its loss of a step is the sum of its terms
+An objective is made from the `[loss]` section of the settings. The loss of a step is the sum of its terms
 over all ranks and micro-batches, divided by one number that is known before the forward pass.
 
-This module and its neighbours import neither numpy nor torch: settings are read with them.
+The modules of this package do not import numpy or torch when they are imported: the settings need them.
 
 Shapes: K weighted tokens of a micro-batch, S sequences of it.
 """
@@ -20,7 +20,6 @@ Shapes: K weighted tokens of a micro-batch, S sequences of it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -35,21 +34,12 @@ Answer = Literal["response", "revision", "reference"]
 """Ŷ, Ỹ and Y."""
 
 
-class Per(Enum):
-    """What the sum of a step is divided by."""
-
-    TOKEN = auto()
-    """The step's tokens that `ClassTables.counted` names."""
-    PAIR = auto()
-    """The step's pairs that have such a token."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class ClassTables:
-    """By `EditClass`: the weight of an answer's token, and whether it enters the number that is divided by.
+    """Indexed by `EditClass`: the weight of an answer's token, and whether it counts towards the divisor.
 
-    Tokens of weight 0 are not run through the head, and `Objective.terms` does not see them. The reference
-    has no classes of its own: all its tokens count as KEPT.
+    Tokens of weight 0 do not go through the head and do not reach `Objective.terms`. The reference has no
+    classes: all its tokens are KEPT.
     """
 
     weights: "npt.NDArray[np.float32]"
@@ -66,10 +56,8 @@ class Figure(NamedTuple):
 class Terms(NamedTuple):
     """What one micro-batch adds to its step.
 
-    Attributes:
-        loss: a sum, not yet divided; the gradient goes through it.
-        figures: for each of the objective's figures a sum, and the count to divide it by. Both are added up
-            over the step; a figure whose count is 0 then is None.
+    `loss` is a sum, not yet divided; the gradient goes through it. `figures` has a sum and a count for each
+    of the objective's figures. Both are added up over the step, then divided; with a count of 0 it is None.
     """
 
     loss: "torch.Tensor"
@@ -78,16 +66,15 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Predictions:
-    """What the model says of the weighted tokens of one micro-batch.
+    """The model's predictions of the weighted tokens of one micro-batch.
 
     Attributes:
         nll_K: −log p(token | prompt, tokens before it), in fp32 at least.
-        weights_K: their weights, those of `scaled` objectives times the pair's scale.
-        counts: how many of the K tokens each of the S sequences has, in their order.
+        weights_K: weights of the tokens; for `scaled` objectives times the pair's scale.
+        counts: how many of the K tokens each of the S sequences has, in order.
         pairs: the pair of each sequence.
-        answers: which of its answers each sequence is.
-        reference_log_probs_K: log p of the same tokens under the reference model; None unless the objective
-            asks for them.
+        answers: the kind of answer of each sequence.
+        reference_log_probs_K: log p under the reference model; None unless the objective needs them.
     """
 
     nll_K: "torch.Tensor"
@@ -97,31 +84,20 @@ class Predictions:
     answers: tuple[Answer, ...] = ()
     reference_log_probs_K: "torch.Tensor | None" = None
 
-    def by_sequence(self, values_K: "torch.Tensor") -> "torch.Tensor":
-        """The sum of each sequence's values, (S)."""
-        import torch
-
-        return torch.stack([values.sum() for values in values_K.split(list(self.counts))])
-
-    def places(self, answer: Answer) -> list[int]:
-        """Which of the S sequences are this answer, in the order of their pairs."""
-        found = [place for place, name in enumerate(self.answers) if name == answer]
-        return sorted(found, key=lambda place: self.pairs[place])
-
 
 class Objective(ABC):
     """How a model is trained on pairs.
 
     Attributes:
-        name: what `loss.objective` is set to.
-        label: what a model trained with it is called in reports.
-        answers: which answers of a pair are read.
-        reads: which settings of `[loss]` besides `objective`; others do not enter a training's id.
-        per: what the sum of a step is divided by.
+        name: the value of `loss.objective`.
+        label: the name of a trained model in reports.
+        answers: the answers of a pair that it reads.
+        reads: the settings of `[loss]` that it reads besides `objective`; no others enter a training's id.
+        per_pair: the sum of a step is divided by its pairs that have a counted token, not by those tokens.
         scaled: a pair's weights are multiplied by its scale over the data set's mean scale.
         whole_pairs: all answers of a pair are in one micro-batch, on one rank; a pair that lacks one of them
             is left out.
-        reference_log_probs: the log-probabilities of the model that the training begins from are needed.
+        reference_log_probs: it needs the log-probabilities of the base model.
         figures: what is reported of a step besides its loss.
     """
 
@@ -129,7 +105,7 @@ class Objective(ABC):
     label: ClassVar[str]
     answers: ClassVar[tuple[Answer, ...]]
     reads: ClassVar[tuple[str, ...]] = ()
-    per: ClassVar[Per] = Per.TOKEN
+    per_pair: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     whole_pairs: ClassVar[bool] = False
     reference_log_probs: ClassVar[bool] = False
@@ -143,14 +119,14 @@ class Objective(ABC):
         """What a micro-batch adds to the loss and to the figures."""
 
     def class_tables(self, _answer: Answer, /) -> ClassTables:
-        """How the tokens of an answer are weighed and counted; by default each once."""
+        """How the tokens of an answer are weighed and counted; by default, each has weight 1 and counts."""
         from figa_core.weighting.schemes import every_class
 
         return ClassTables(*every_class())
 
     @cached_property
     def tables(self) -> Mapping[Answer, ClassTables]:
-        """The tables of the answers that are read."""
+        """`class_tables` of each answer that it reads."""
         return {answer: self.class_tables(answer) for answer in self.answers}
 
     @property
@@ -160,5 +136,5 @@ class Objective(ABC):
 
     @classmethod
     def settled(cls, loss: "LossConfig") -> "LossConfig":
-        """`loss` with what is not read at its default, so that equal trainings have equal ids."""
+        """`loss` with unread settings at their defaults, so that equal trainings have equal ids."""
         return type(loss)(**{name: getattr(loss, name) for name in ("objective", *cls.reads)})

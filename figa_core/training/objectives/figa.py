@@ -1,9 +1,9 @@
-"""FIGA: edited tokens up or down (Guo et al., arXiv 2311.04072, eq. 6–8)."""
+"""FIGA: raise the likelihood of inserted tokens, lower that of deleted ones (arXiv 2311.04072, eq. 6–8)."""
 
 import math
 
 from figa_core.training.objectives.base import Answer, ClassTables, Figure, Objective, Predictions, Terms
-from figa_core.training.objectives.edits import POSITIVE_NLL, edit_tables, positive_nll
+from figa_core.training.objectives.figures import POSITIVE_NLL, positive_nll
 
 GATED = Figure("negatives_gated_share", "share of negative tokens gated")
 
@@ -11,9 +11,9 @@ GATED = Figure("negatives_gated_share", "share of negative tokens gated")
 class Figa(Objective):
     """Σ_t w_t · NLL_t, with a gate on the negative tokens.
 
-    A token with a negative weight counts only while its NLL is at most `negative_nll_max` (the authors'
-    code, not their formula), so that tokens the model already avoids are not pushed further; None switches
-    that off.
+    A token with a negative weight has an effect only while its NLL is at most `negative_nll_max` (in the
+    authors' code, not in their formula), so that tokens the model already avoids are not pushed further.
+    None disables the gate.
     """
 
     name, label = "figa", "FIGA"
@@ -23,8 +23,14 @@ class Figa(Objective):
     figures = (POSITIVE_NLL, GATED)
 
     def class_tables(self, answer: Answer, /) -> ClassTables:
-        """α, β and γ by class."""
-        return edit_tables(answer, self.loss)
+        """α, β and γ by class (paper eq. 6–7)."""
+        from figa_core.weighting.schemes import counted_table, response_weight_table, revision_weight_table
+
+        if answer == "response":
+            return ClassTables(response_weight_table(self.loss.beta), counted_table(revision=False))
+        return ClassTables(
+            revision_weight_table(self.loss.alpha, self.loss.gamma), counted_table(revision=True)
+        )
 
     def terms(self, predictions: Predictions) -> Terms:
         """Gated, weighted NLL."""

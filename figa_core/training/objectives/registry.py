@@ -1,7 +1,4 @@
-"""Objectives by name: what the settings may name, and what reports call it.
-
-To add one, write a subclass of `base.Objective` and name it here, or call `register_objective`.
-"""
+"""Objectives by name. To add one, write a subclass of `base.Objective` and register it here or elsewhere."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +16,7 @@ _objectives: dict[str, type[Objective]] = {}
 
 
 def register_objective(objective: type[Objective]) -> None:
-    """Let the settings name this objective."""
+    """Allow this objective in the settings."""
     _objectives[objective.name] = objective
 
 
@@ -28,7 +25,6 @@ for each in (Figa, Sft, SftRevised, Unlikelihood):
 
 
 def objective_names() -> tuple[str, ...]:
-    """What the settings may name."""
     return tuple(_objectives)
 
 
@@ -39,15 +35,15 @@ def objective_named(name: str) -> type[Objective]:
         ConfigError: there is none.
     """
     if name not in _objectives:
-        raise ConfigError(f"no objective is called {name!r}; there are {', '.join(_objectives)}.")
+        raise ConfigError(f"there is no objective {name!r}. Use one of {', '.join(_objectives)}.")
     return _objectives[name]
 
 
 def make_objective(loss: "LossConfig") -> Objective:
-    """The objective that the settings name, with its settings. Raises ConfigError like `objective_named`."""
+    """The objective of the settings. Raises ConfigError like `objective_named`."""
     return objective_named(loss.objective)(loss)
 
 
 def label_of(name: str) -> str:
-    """What a model trained with this objective is called. Raises ConfigError like `objective_named`."""
+    """The label of this objective. Raises ConfigError like `objective_named`."""
     return objective_named(name).label

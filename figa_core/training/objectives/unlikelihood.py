@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from figa_core.training.objectives.base import Answer, ClassTables, Objective, Predictions, Terms
-from figa_core.training.objectives.edits import POSITIVE_NLL, edit_tables, positive_nll
+from figa_core.training.objectives.base import Predictions, Terms
+from figa_core.training.objectives.figa import Figa
+from figa_core.training.objectives.figures import POSITIVE_NLL, positive_nll
 
 if TYPE_CHECKING:
     from figa_core.config import LossConfig
@@ -11,21 +12,15 @@ if TYPE_CHECKING:
 _MAX_PROBABILITY = 1 - 1e-4
 
 
-class Unlikelihood(Objective):
+class Unlikelihood(Figa):
     """w · NLL on the positive tokens, |w| · −log(1 − p) on the negative ones (p clamped), and no gate."""
 
     name, label = "unlikelihood", "unlikelihood"
-    answers = ("response", "revision")
     reads = ("alpha", "beta", "gamma")
-    scaled = True
     figures = (POSITIVE_NLL,)
 
-    def class_tables(self, answer: Answer, /) -> ClassTables:
-        """α, β and γ by class."""
-        return edit_tables(answer, self.loss)
-
     def terms(self, predictions: Predictions) -> Terms:
-        """Likelihood up, or unlikelihood up."""
+        """|w| · NLL, or |w| · −log(1 − p)."""
         nll_K, weights_K = predictions.nll_K, predictions.weights_K
         probability_K = (-nll_K).exp().clamp(max=_MAX_PROBABILITY)
         term_K = nll_K.where(weights_K >= 0, -(-probability_K).log1p())
@@ -33,5 +28,5 @@ class Unlikelihood(Objective):
 
     @classmethod
     def settled(cls, loss: "LossConfig") -> "LossConfig":
-        """No gate, and not its default: so it has been in ids since the first release."""
+        """With no gate rather than its default: ids have had it so since the first release."""
         return super().settled(loss).model_copy(update={"negative_nll_max": None})

@@ -1,4 +1,4 @@
-"""A verifier is somebody's code: whatever it raises or returns comes back in words."""
+"""A verifier is unknown code: whatever it raises or returns becomes a value or a message."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,6 +30,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeModule:
     return make
 
 
+def judged(verifier: Any) -> float | str:
+    return judge(verifier, MESSAGES, "an answer")
+
+
 def returning(value: Any) -> Any:
     def verifier(messages: Sequence[Message], text: str) -> Any:
         assert messages == MESSAGES
@@ -52,25 +56,25 @@ def test_a_verifier_is_the_function_that_its_spec_names(module: MakeModule) -> N
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "reason"),
     [
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("math:no_such_function", "math has no 'no_such_function'"),
-        ("math:pi", "is no function"),
+        ("math:pi", "is not a function"),
         ("math", "math has no ''"),
         ("", "cannot be imported"),
         ("a b:c", "cannot be imported"),
         (".relative:f", "cannot be imported"),
     ],
 )
-def test_a_verifier_that_cannot_be_used_is_named(spec: str, said: str) -> None:
+def test_a_verifier_that_cannot_be_used_is_an_error_with_the_reason(spec: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=r"evaluation\.verifier") as caught:
         load_verifier(spec)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "reason"),
     [
         ("def f(:\n", "SyntaxError: invalid syntax"),
         ("raise RuntimeError('boo')", "RuntimeError: boo"),
@@ -82,18 +86,18 @@ def test_a_verifier_that_cannot_be_used_is_named(spec: str, said: str) -> None:
         ("x = {}['y']", "KeyError: 'y'"),
     ],
 )
-def test_a_module_that_raises_is_named_with_what_it_says(module: MakeModule, source: str, said: str) -> None:
+def test_a_module_that_raises_gives_its_message(module: MakeModule, source: str, reason: str) -> None:
     name = module(source)
     with pytest.raises(ConfigError, match=f"'{name}:f': cannot be imported") as caught:
         load_verifier(f"{name}:f")
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
-def test_ctrl_c_during_an_import_or_a_call_is_no_fault_of_the_verifier(module: MakeModule) -> None:
+def test_ctrl_c_during_an_import_or_a_call_is_passed_on(module: MakeModule) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_verifier(module("raise KeyboardInterrupt") + ":f")
     with pytest.raises(KeyboardInterrupt):
-        judge(raising(KeyboardInterrupt()), MESSAGES, "an answer")
+        judged(raising(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize(
@@ -111,13 +115,13 @@ def test_ctrl_c_during_an_import_or_a_call_is_no_fault_of_the_verifier(module: M
     ],
 )
 def test_any_number_from_0_to_1_is_a_value(value: Any, expected: float) -> None:
-    found = judge(returning(value), MESSAGES, "an answer")
+    found = judged(returning(value))
     assert found == expected
     assert isinstance(found, float)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "reason"),
     [
         (None, "returned None, which is no number"),
         ("x", "returned 'x', which is no number"),
@@ -134,34 +138,34 @@ def test_any_number_from_0_to_1_is_a_value(value: Any, expected: float) -> None:
         (1j, "returned a value of type complex, which is no number"),
     ],
 )
-def test_what_is_no_number_from_0_to_1_is_said(value: Any, said: str) -> None:
-    assert said in str(judge(returning(value), MESSAGES, "an answer"))
+def test_anything_else_gives_the_reason(value: Any, reason: str) -> None:
+    assert reason in str(judged(returning(value)))
 
 
 @pytest.mark.parametrize("error", [KeyError("boo"), SystemExit(1), GeneratorExit(), RecursionError()])
-def test_what_it_raises_is_said(error: BaseException) -> None:
-    assert f"the verifier raised {type(error).__name__}" in str(judge(raising(error), MESSAGES, "an answer"))
+def test_an_exception_gives_its_type(error: BaseException) -> None:
+    assert f"the verifier raised {type(error).__name__}" in str(judged(raising(error)))
 
 
-def test_a_function_of_other_arguments_is_said() -> None:
+def test_a_function_with_other_arguments_gives_pythons_message() -> None:
     def one(text: str) -> float:
         return 1.0
 
     def three(messages: object, text: str, reference: str) -> float:
         return 1.0
 
-    assert "takes 1 positional argument but 2 were given" in str(judge(one, MESSAGES, "an answer"))  # pyright: ignore[reportArgumentType]
-    assert "missing 1 required positional argument: 'reference'" in str(judge(three, MESSAGES, "an answer"))  # pyright: ignore[reportArgumentType]
+    assert "takes 1 positional argument but 2 were given" in str(judged(one))
+    assert "missing 1 required positional argument: 'reference'" in str(judged(three))
 
 
-def test_an_async_function_is_said_without_a_warning_about_it() -> None:
+def test_an_async_function_gives_the_reason_and_no_warning() -> None:
     async def verifier(messages: object, text: str) -> float:
         return 1.0
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "async function" in str(judge(verifier, MESSAGES, "an answer"))  # pyright: ignore[reportArgumentType]
+        assert "async function" in str(judged(verifier))
 
 
 def test_a_long_message_is_shortened() -> None:
-    assert len(str(judge(raising(ValueError("x" * 100_000)), MESSAGES, "an answer"))) < 300
+    assert len(str(judged(raising(ValueError("x" * 100_000))))) < 300

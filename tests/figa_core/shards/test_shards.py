@@ -1,4 +1,4 @@
-"""Parquet shards: what goes in comes out, and what is incomplete or damaged is refused."""
+"""Parquet shards are read as they were written; incomplete or damaged ones are refused."""
 
 import itertools
 import json
@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from figa_core.errors import NothingToDoError, StorageError
-from figa_core.file_hashes import sealed
+from figa_core.file_hashes import read_sealed, write_sealed
 from figa_core.records import WeighedPair
 from figa_core.shards import write as shards
 from figa_core.shards.manifest import ShardManifest, read_manifest
-from figa_core.shards.read import find_pairs, iter_pairs
+from figa_core.shards.read import find_pairs, iter_tables, pairs_of
 from figa_core.shards.write import write_shards
 
 
@@ -37,6 +37,11 @@ def pair(index: int) -> WeighedPair:
 PAIRS = [pair(index) for index in range(7)]
 
 
+def read(directory: Path) -> list[WeighedPair]:
+    """All pairs, in the order of the files."""
+    return [pair for table in iter_tables(directory) for pair in pairs_of(table)]
+
+
 def write(
     directory: Path,
     pairs: list[WeighedPair] | Iterator[WeighedPair],
@@ -55,10 +60,10 @@ def write(
     )
 
 
-def test_pairs_come_back_as_they_were_in_order(tmp_path: Path) -> None:
+def test_pairs_are_read_as_they_were_written_in_order(tmp_path: Path) -> None:
     directory = tmp_path / "missing" / "set"
     manifest = write(directory, PAIRS)
-    assert list(iter_pairs(directory)) == PAIRS
+    assert read(directory) == PAIRS
     assert read_manifest(directory) == manifest
     assert (manifest.pairs, [shard.pairs for shard in manifest.shards]) == (7, [3, 3, 1])
     assert (manifest.shard_set_id, manifest.tokenizer_hash, manifest.template_hash) == (
@@ -100,14 +105,14 @@ APART = [
 @settings(max_examples=25, deadline=None)
 @example(APART, 2, 2)
 @given(st.lists(weighed_pairs(), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 3))
-def test_any_pairs_come_back_and_the_manifest_counts_them_right(
+def test_any_pairs_are_read_as_they_were_written_and_the_manifest_counts_them_correctly(
     pairs: list[WeighedPair], per_shard: int, row_group: int
 ) -> None:
-    """However they are dealt into shards and row groups; an empty answer or reference is one like others."""
+    """In any shards and row groups; answers and references may be empty."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "_ROW_GROUP", row_group)
         manifest = write(Path(directory), pairs, per_shard=per_shard)
-        assert list(iter_pairs(Path(directory))) == pairs
+        assert read(Path(directory)) == pairs
     answers = [(p.prompt_ids, a) for p in pairs for a in (p.response_ids, p.revision_ids, p.reference_ids)]
     assert manifest.pairs == sum(shard.pairs for shard in manifest.shards) == len(pairs)
     assert len(manifest.shards) == -(-len(pairs) // per_shard)
@@ -123,7 +128,7 @@ def test_pairs_are_found_by_their_ids_in_the_order_asked_for(tmp_path: Path) -> 
     assert find_pairs(tmp_path, []) == []
 
 
-def test_a_directory_without_a_manifest_is_incomplete_and_written_anew(tmp_path: Path) -> None:
+def test_a_directory_without_a_manifest_is_incomplete_and_written_again(tmp_path: Path) -> None:
     def interrupted() -> Iterator[WeighedPair]:
         yield from PAIRS
         raise KeyboardInterrupt
@@ -132,9 +137,9 @@ def test_a_directory_without_a_manifest_is_incomplete_and_written_anew(tmp_path:
         write(tmp_path, interrupted())
     assert read_manifest(tmp_path) is None
     with pytest.raises(StorageError, match="no complete shard set"):
-        list(iter_pairs(tmp_path))
+        read(tmp_path)
     write(tmp_path, PAIRS[:2])
-    assert list(iter_pairs(tmp_path)) == PAIRS[:2]
+    assert read(tmp_path) == PAIRS[:2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "pairs-00000.parquet"]
 
 
@@ -170,7 +175,7 @@ def test_no_pairs_are_nothing_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "reason"),
     [
         ("missing", "is missing"),
         ("truncated", r"has \d+ bytes, the manifest says \d+"),
@@ -180,7 +185,7 @@ def test_no_pairs_are_nothing_to_do(tmp_path: Path) -> None:
         ("later version", "format version 99, this release reads 2"),
     ],
 )
-def test_damage_is_named_with_the_file(tmp_path: Path, damage: str, said: str) -> None:
+def test_damage_is_an_error_that_names_the_file(tmp_path: Path, damage: str, reason: str) -> None:
     write(tmp_path, PAIRS)
     victim = tmp_path / "pairs-00001.parquet"
     manifest = tmp_path / "manifest.json"
@@ -193,14 +198,14 @@ def test_damage_is_named_with_the_file(tmp_path: Path, damage: str, said: str) -
     elif damage == "manifest":
         victim = manifest
         manifest.write_text("{")
+    elif damage == "later version":  # which seals what it writes
+        victim = manifest
+        write_sealed(manifest, read_sealed(manifest) | {"version": 99})
     else:
         victim = manifest
-        fields = json.loads(manifest.read_text()) | {"version": 99}
-        if damage == "later version":  # which signs what it writes
-            fields = sealed({name: value for name, value in fields.items() if name != "sha256"})
-        manifest.write_text(json.dumps(fields))
-    with pytest.raises(StorageError, match=f"{victim}.*{said}"):
-        list(iter_pairs(tmp_path))
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99}))
+    with pytest.raises(StorageError, match=f"{victim}.*{reason}"):
+        read(tmp_path)
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -210,7 +215,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def flipped(path: Path, rng: random.Random) -> bytes:
-    """Turn one bit of a file over; its content of before."""
+    """Flip one bit of a file; return its content before."""
     before = path.read_bytes()
     body = bytearray(before)
     place = rng.randrange(8 * len(body))
@@ -228,12 +233,12 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         path = rng.choice(files)
         before = flipped(path, rng)
         with pytest.raises(StorageError, match=str(path)):
-            list(iter_pairs(tmp_path))
+            read(tmp_path)
         path.write_bytes(before)
-    assert list(iter_pairs(tmp_path)) == PAIRS
+    assert read(tmp_path) == PAIRS
 
 
-def test_a_set_of_an_earlier_release_has_no_hashes_and_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_set_of_an_earlier_release_has_no_hashes_and_is_read_without_a_check(tmp_path: Path) -> None:
     write(tmp_path, PAIRS)
     path = tmp_path / "manifest.json"
     fields = json.loads(path.read_text())
@@ -241,4 +246,4 @@ def test_a_set_of_an_earlier_release_has_no_hashes_and_is_read_as_it_is(tmp_path
     for shard in fields["shards"]:
         del shard["sha256"]
     path.write_text(json.dumps(fields))
-    assert list(iter_pairs(tmp_path)) == PAIRS
+    assert read(tmp_path) == PAIRS

@@ -1,29 +1,24 @@
-"""A tokenizer, a random Llama and a shard set small enough to train in seconds, made once a session."""
+"""A tokenizer, a random Llama and a shard set that train in seconds, made once per session."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.records import EditClass, WeighedPair
-from figa_core.shards.write import write_shards
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics
-from tests.figa_core.training.jobs import Finished, training_job
+from tests.chatml import save_tokenizer
+from tests.figa_core.training.jobs import Finished, MakeJob, changed, training_job, write_set
 
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 VOCABULARY = 300
 
 
 def random_pair(index: int, rng: np.random.Generator) -> WeighedPair:
-    """Ids and classes drawn at random; every pair has edits, and one in four was cut off."""
+    """Random ids and classes; every pair has edits, and one in four was cut off."""
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(rng.integers(2, VOCABULARY, count).tolist())
@@ -58,21 +53,8 @@ def pairs() -> list[WeighedPair]:
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(
-        ["your red lamp will arrive within three days, thank you for waiting"] * 4, trainer
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>")
-    tokenizer.chat_template = CHATML
-    tokenizer.save_pretrained(directory)
+    line = "your red lamp will arrive within three days, thank you for waiting"
+    save_tokenizer(directory, [line] * 4, VOCABULARY)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -99,17 +81,15 @@ def chat(model_dir: Path) -> ChatFormat:
 @pytest.fixture(scope="session")
 def shards_dir(tmp_path_factory: pytest.TempPathFactory, pairs: list[WeighedPair], chat: ChatFormat) -> Path:
     directory = tmp_path_factory.mktemp("shards")
-    write_shards(
-        directory,
-        pairs,
-        shard_set_id="shards-test",
-        tokenizer_hash=chat.tokenizer_hash,
-        template_hash=chat.template_hash,
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=10,
-    )
+    write_set(directory, pairs, tokenizer_hash=chat.tokenizer_hash, template_hash=chat.template_hash)
     return directory
+
+
+@pytest.fixture
+def make_job(model_dir: Path, shards_dir: Path, tmp_path: Path) -> MakeJob:
+    """Jobs of one rank unless the changes say otherwise; another `model` is a change like others."""
+    job = training_job(model_dir, shards_dir, tmp_path / "out", processes=1)
+    return lambda **changes: changed(job, **changes)
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,54 @@
-"""Jobs of the tests, and a look at the processes that run them."""
+"""Jobs of the tests, ways to run them, and the processes that do."""
 
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from safetensors.torch import load_file
 
 from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.processes.children import child_environment
 from figa_core.records import WeighedPair
-from figa_core.training.batches import MicroBatch
-from figa_core.training.engine import WeightedTokenLogits
+from figa_core.shards.write import write_shards
+from figa_core.training.batches import MicroBatch, StepPlan, plan_step
+from figa_core.training.checkpoints import TrainingManifest, last_whole
+from figa_core.training.data import PairData
 from figa_core.training.job import TrainingJob
-from figa_core.training.launch import TrainingResult
+from figa_core.training.loop import accumulate
 from figa_core.training.metrics import StepMetrics
+from figa_core.training.model import WeightedTokenLogits, inputs_of
+from figa_core.training.objectives.base import Objective, Terms
 
 ROOT = Path(__file__).resolve().parents[3]
 PAIRS = 9
 ALPHA, BETA, GAMMA, GATE = 1.0, 0.5, 0.1, 6.0
 STEPS = 60
+CPU = torch.device("cpu")
 
 
-def mean_scale_of(pairs: list[WeighedPair]) -> float:
-    return sum(pair.scale for pair in pairs) / len(pairs)
+def write_set(
+    directory: Path,
+    pairs: Sequence[WeighedPair],
+    *,
+    tokenizer_hash: str = "tokenizer",
+    template_hash: str = "template",
+    pairs_per_shard: int = 10,
+) -> None:
+    write_shards(
+        directory,
+        pairs,
+        shard_set_id="shards-test",
+        tokenizer_hash=tokenizer_hash,
+        template_hash=template_hash,
+        scheme="levenshtein",
+        max_length=64,
+        pairs_per_shard=pairs_per_shard,
+    )
 
 
 def gradient_job(model_dir: Path, shards_dir: Path, name: str, **changes: object) -> TrainingJob:
@@ -52,18 +74,48 @@ def training_job(model_dir: Path, shards_dir: Path, output: Path, **changes: obj
 
 
 def changed(job: TrainingJob, **changes: object) -> TrainingJob:
-    """The job with other values; settings of its sections are given by their names alone."""
+    """The job with other values; settings of its sections are given by their names without the section."""
     sections = {
         name: section.model_copy(update={k: v for k, v in changes.items() if k in type(section).model_fields})
         for name, section in (("loss", job.loss), ("training", job.training))
     }
-    own = {name: value for name, value in changes.items() if name in TrainingJob.model_fields}
-    known = {*own, *LossConfig.model_fields, *TrainingConfig.model_fields}
+    others = {name: value for name, value in changes.items() if name in TrainingJob.model_fields}
+    known = {*others, *LossConfig.model_fields, *TrainingConfig.model_fields}
     assert changes.keys() <= known, changes.keys() - known
-    return job.model_copy(update={**sections, **own})
+    return job.model_copy(update={**sections, **others})
 
 
-def run_ranks(jobs: Path, ranks: int) -> None:
+def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob]) -> None:
+    """Run all jobs with one start of one rank and one of two, because starting takes most of the time."""
+    for job in jobs:
+        output = gradient_output(directory, job)
+        output.mkdir(parents=True)
+        output.with_suffix(".json").write_text(changed(job, output=output).model_dump_json())
+    for ranks in (1, 2):
+        _run_ranks(directory / str(ranks), ranks)
+
+
+def gradient_output(directory: Path, job: TrainingJob) -> Path:
+    """The output of a job of `run_gradient_jobs`; its gradients are beside it in a .safetensors file."""
+    return directory / str(job.training.processes) / job.training_id
+
+
+def assert_gradients(output: Path, model: torch.nn.Module, tolerance: float) -> None:
+    """That the gradients of `run_gradient_jobs` are those of `model`."""
+    found = load_file(output.with_suffix(".safetensors"))
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert found.keys() == expected.keys()
+    largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
+    assert largest > 0.01
+    for name, gradient in expected.items():
+        assert gradient is not None
+        difference = float((found[name] - gradient).abs().max())
+        assert difference <= tolerance * largest, (
+            f"{name}: {difference / largest:.2e} of the largest gradient"
+        )
+
+
+def _run_ranks(jobs: Path, ranks: int) -> None:
     """`rank_gradients.py` under torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
     script = Path(__file__).with_name("rank_gradients.py")
@@ -78,22 +130,20 @@ def run_ranks(jobs: Path, ranks: int) -> None:
 
 
 def _without_parent_pid(**extra: str) -> dict[str, str]:
-    """torchrun itself is the ranks' parent here, and its pid is not known before it starts."""
+    """Here torchrun is the ranks' parent, and its pid is unknown before it starts."""
     environment = child_environment(**extra)
     del environment["FIGA_PARENT_PID"]
     return environment
 
 
 class PlainEngine:
-    """Forward and backward of a rank in this process, without DeepSpeed: what `loop.accumulate` needs."""
+    """Forward and backward of a rank in this process, without DeepSpeed, for `loop.accumulate`."""
 
-    def __init__(self, module: WeightedTokenLogits) -> None:
-        self._module = module
+    def __init__(self, model: Any, *, sparse_head: bool = True) -> None:
+        self._module = WeightedTokenLogits(model, sparse_head=sparse_head)
 
     def logits(self, batch: MicroBatch) -> torch.Tensor:
-        positions = None if batch.position_ids_BT is None else self.tensor(batch.position_ids_BT)
-        ids, rows, columns = map(self.tensor, (batch.ids_BT, batch.rows_K, batch.columns_K))
-        return self._module(ids, rows, columns, positions, batch.piece_lengths)
+        return self._module(*inputs_of(batch, CPU))
 
     def tensor(self, array: Any) -> torch.Tensor:
         return torch.from_numpy(array)
@@ -102,7 +152,23 @@ class PlainEngine:
         loss.backward()
 
 
-Finished = tuple[TrainingJob, TrainingResult, list[StepMetrics]]
+def step_of_all_ranks(
+    engine: PlainEngine, data: PairData, pairs: range, objective: Objective, ranks: int, **how: Any
+) -> tuple[list[StepPlan], list[Terms]]:
+    """The micro-batches of every rank, one rank after another in this process."""
+    plans = [plan_step(data, pairs, objective, rank=rank, ranks=ranks, **how) for rank in range(ranks)]
+    terms = [accumulate(engine, p.micro_batches, objective, max(p.counted, 1)) for p in plans]
+    return plans, [one for of_rank in terms for one in of_rank]
+
+
+MakeJob = Callable[..., TrainingJob]
+Finished = tuple[TrainingJob, TrainingManifest, list[StepMetrics]]
+
+
+def last_step(job: TrainingJob) -> int:
+    """The step of the last whole checkpoint; 0 without one."""
+    last = last_whole(job)
+    return last.step if last else 0
 
 
 def launcher_of(job: TrainingJob) -> psutil.Process:

@@ -1,6 +1,6 @@
-"""The loss once more, slow and obviously right: one sequence and one token at a time, with whole logits.
+"""A slow and obviously correct loss: one sequence and one token at a time, with full logits.
 
-It shares nothing with the implementation but the records. Formula: design of the method, paper eq. 6 to 8.
+It shares only the records with the implementation. Formula: FIGA paper, eq. 6 to 8.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ INSERTED, DELETED, END = EditClass.INSERTED, EditClass.DELETED, EditClass.END_OF
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loss depends on besides model and pairs."""
+    """The settings of the loss."""
 
     objective: str
     alpha: float
@@ -28,15 +28,15 @@ class Settings:
 
 
 def settings_of(job: TrainingJob) -> Settings:
-    """Those of a job."""
+    """The settings of a job."""
     loss = job.loss
     return Settings(loss.objective, loss.alpha, loss.beta, loss.gamma, loss.negative_nll_max)
 
 
 @dataclass
 class Oracle:
-    """`loss` is Σ w·term / N; `nearest_to_gate`: how near a negative token's NLL comes to the gate;
-    `positive_nll`: the mean NLL of the tokens with a positive weight, 0 without any.
+    """`loss` is Σ w·term / N, `nearest_to_gate` the smallest distance of a negative token's NLL to the gate,
+    and `positive_nll` the mean NLL of the tokens with a positive weight, 0 if there are none.
     """
 
     loss: torch.Tensor
@@ -70,7 +70,7 @@ def oracle(
                     counted += 1
                     positive.append(float(nll.detach()))
             continue
-        scale = np.float32(pair.scale / mean_scale)  # weights are kept in fp32
+        scale = np.float32(pair.scale / mean_scale)  # weights are stored in fp32
         revised = answer_nlls(model, pair.prompt_ids, pair.revision_ids) if pair.revision_ids else []
         for nll, edit in zip(revised, pair.revision_classes, strict=True):
             if edit in (INSERTED, SUBSTITUTED, END):

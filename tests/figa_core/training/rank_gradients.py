@@ -1,6 +1,6 @@
-"""Run by torchrun (`jobs.run_ranks`): a step of SGD with learning rate 1 changes by −gradient.
+"""Run by torchrun (`jobs.run_gradient_jobs`): a step of SGD with learning rate 1 subtracts the gradient.
 
-The step is that of `loop.train` itself. Usage: rank_gradients.py JOBS_DIR; each job's change goes to
+The step is run by `loop.train`. Usage: rank_gradients.py JOBS_DIR. Each job's gradient is written to
 JOBS_DIR/<training_id>.safetensors.
 """
 
@@ -15,14 +15,14 @@ from figa_core.training import loop
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
-from figa_core.training.objectives.registry import make_objective, register_objective
+from figa_core.training.objectives.registry import register_objective
 from tests.figa_core.training.dpo import Dpo
 
 
 def gradient(job: TrainingJob, target: Path) -> None:
     data = PairData(job.shards, job.reference_log_probs)
     engine = ZeroEngine(job, make_optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr))
-    plan = loop.plan_of(job, engine, data, make_objective(job.loss), 1)
+    plan = loop.Steps(job, engine, data).plan(1)
     before = engine.state_dict()
     before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
     end = loop.train(job, engine, data)

@@ -1,18 +1,18 @@
-"""Two processes that are given the same training: one trains, the other waits and takes the result."""
+"""Two processes with the same training: one trains, the other waits and returns the same result."""
 
 import logging
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob
-from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.launch import run_training
 from figa_core.training.metrics import read_metrics
-from tests.figa_core.training.jobs import changed, training_job
+from tests.figa_core.training.jobs import MakeJob, wait_until
 
 pytestmark = pytest.mark.distributed
 
@@ -28,38 +28,30 @@ run_training(job, on_step=lambda step: print(step.step, flush=True), log_path=Pa
 
 
 @pytest.fixture
-def job(model_dir: Path, shards_dir: Path, tmp_path: Path) -> TrainingJob:
-    job = training_job(model_dir, shards_dir, tmp_path / "out", processes=1)
-    return changed(job, steps=STEPS)
+def job(make_job: MakeJob) -> TrainingJob:
+    return make_job(steps=STEPS)
 
 
 class Waiting(threading.Thread):
-    """The same training once more, in a thread of this process."""
+    """The same training again, in a thread of this process."""
 
     def __init__(self, job: TrainingJob, log_path: Path) -> None:
         super().__init__(daemon=True)
         self._job, self._log_path = job, log_path
-        self.result: TrainingResult | None = None
+        self.result: TrainingManifest | None = None
 
     def run(self) -> None:
         self.result = run_training(self._job, log_path=self._log_path)
 
 
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, logger="figa_core")
     return caplog
 
 
-def wait_for(told: pytest.LogCaptureFixture, text: str) -> None:
-    deadline = time.monotonic() + 60
-    while not any(text in message for message in told.messages):
-        assert time.monotonic() < deadline, told.messages
-        time.sleep(0.02)
-
-
-def test_the_second_waits_and_takes_what_the_first_trained(
-    job: TrainingJob, tmp_path: Path, told: pytest.LogCaptureFixture
+def test_the_second_waits_and_returns_the_result_of_the_first(
+    job: TrainingJob, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     second = Waiting(job, tmp_path / "second.log")
     first = run_training(
@@ -72,28 +64,28 @@ def test_the_second_waits_and_takes_what_the_first_trained(
         "objective figa: 89,152 parameters in float32, ZeRO-1 on 1 rank(s) (cpu), 24 pairs in packed rows; "
         f"{STEPS} steps from the start"
     )
-    waits = "training training-test: another process is at it; waiting for its result"
-    starts, *then = told.messages
+    waits = "training training-test: another process is working on it; waiting for its result"
+    starts, *then = log.messages
     assert starts == f"training training-test starts; full log: {tmp_path / 'log'}"
-    assert sorted(then) == sorted([trains, waits])  # what a rank says comes through its log, a little late
+    assert sorted(then) == sorted([trains, waits])  # a rank's message comes through its log, a little late
 
 
-def test_when_the_first_is_killed_the_second_goes_on(
-    job: TrainingJob, tmp_path: Path, told: pytest.LogCaptureFixture
+def test_if_the_first_is_killed_the_second_resumes_the_training(
+    job: TrainingJob, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     job_path = tmp_path / "job.json"
-    job_path.write_text(job.to_json())
+    job_path.write_text(job.model_dump_json())
     command = [sys.executable, "-c", OTHER, str(job_path), str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "1\n"
         second = Waiting(job, tmp_path / "second.log")
         second.start()
-        wait_for(told, "waiting for its result")
+        assert wait_until(lambda: any("waiting for its result" in line for line in log.messages), 60)
         while first.stdout.readline() not in ("20\n", ""):
             pass
         first.kill()
     second.join()
     assert second.result is not None
     assert [metrics.step for metrics in read_metrics(job.metrics_path)] == list(range(1, STEPS + 1))
-    assert told.messages[-1].rpartition("; ")[2].startswith("resumes after step ")
+    assert log.messages[-1].rpartition("; ")[2].startswith("resumes after step ")

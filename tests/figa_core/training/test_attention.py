@@ -1,4 +1,4 @@
-"""Sequences packed into one row are answered as each is alone, by every architecture that says it can."""
+"""Sequences packed into one row have the logits of each alone, in every architecture that supports it."""
 
 from typing import Any
 
@@ -9,8 +9,6 @@ from torch.overrides import TorchFunctionMode
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -20,6 +18,7 @@ from transformers import (
 )
 
 from figa_core.training.attention import PACKED, packed_attention, use_packed_attention
+from tests.figa_core.training.gpt2 import small_gpt2
 
 SIZES: dict[str, Any] = {
     "vocab_size": 53,
@@ -37,20 +36,7 @@ MODELS: dict[str, Any] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "mistral with a sliding window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)),
     "qwen 3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16)),
-    "gpt-2": lambda: GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=53,
-            n_embd=32,
-            n_layer=2,
-            n_head=2,
-            n_positions=64,
-            attn_pdrop=0.0,
-            embd_pdrop=0.0,
-            resid_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    ),
+    "gpt-2": lambda: small_gpt2(0, vocab_size=53, n_embd=32, n_layer=2),
 }
 
 
@@ -71,7 +57,7 @@ def gradients(model: Any, logits: torch.Tensor) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_packed_sequences_have_the_logits_and_the_gradient_of_sequences_alone(name: str) -> None:
+def test_packed_sequences_have_the_logits_and_the_gradient_of_each_alone(name: str) -> None:
     alone, packed = make(name), make(name)
     assert alone.config._attn_implementation == "sdpa"
     assert use_packed_attention(packed)
@@ -93,7 +79,7 @@ def test_packed_sequences_have_the_logits_and_the_gradient_of_sequences_alone(na
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_padded_rows_are_answered_as_before(name: str) -> None:
+def test_padded_rows_have_the_same_logits_as_before(name: str) -> None:
     before, after = make(name), make(name)
     assert use_packed_attention(after)
     ids = torch.randint(53, (3, 10), generator=torch.Generator().manual_seed(3))
@@ -102,7 +88,7 @@ def test_padded_rows_are_answered_as_before(name: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_a_model_without_exchangeable_attention_is_left_as_it_was() -> None:
+def test_a_model_without_replaceable_attention_is_not_changed() -> None:
     model = BloomForCausalLM(BloomConfig(vocab_size=53, hidden_size=32, n_layer=1, n_head=2))
     before = model.config._attn_implementation
     assert not use_packed_attention(model)
@@ -110,7 +96,7 @@ def test_a_model_without_exchangeable_attention_is_left_as_it_was() -> None:
 
 
 class Mixing(LlamaForCausalLM):
-    """Mixes every token with its left neighbour, whatever row they are in, as a convolution does."""
+    """Mixes every token of a row with its left neighbour, as a convolution does."""
 
     def forward(self, input_ids: Any, **arguments: Any) -> Any:  # type: ignore[override]
         embeddings = self.get_input_embeddings()(input_ids)
@@ -118,25 +104,20 @@ class Mixing(LlamaForCausalLM):
 
 
 class Narrow(LlamaForCausalLM):
-    """Takes only the arguments it knows."""
+    """Its forward has no further arguments."""
 
-    def forward(  # type: ignore[override]
-        self,
-        input_ids: Any,
-        position_ids: Any = None,
-        use_cache: bool | None = None,
-    ) -> Any:
+    def forward(self, input_ids: Any, position_ids: Any = None, use_cache: bool | None = None) -> Any:  # type: ignore[override]
         return super().forward(input_ids=input_ids, position_ids=position_ids, use_cache=use_cache)
 
 
 @pytest.mark.parametrize("kind", [Mixing, Narrow])
-def test_a_model_whose_pieces_would_see_each_other_is_found_out_and_left_as_it_was(kind: Any) -> None:
+def test_a_model_whose_pieces_would_see_each_other_is_not_changed(kind: Any) -> None:
     model = kind(LlamaConfig(**SIZES))
     assert not use_packed_attention(model)
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_trying_leaves_the_model_in_its_mode_and_without_gradients() -> None:
+def test_the_trial_keeps_the_model_in_its_mode_and_makes_no_gradients() -> None:
     for training in (True, False):
         model = make("llama").train(training)
         use_packed_attention(model)
@@ -144,8 +125,8 @@ def test_trying_leaves_the_model_in_its_mode_and_without_gradients() -> None:
         assert all(parameter.grad is None for parameter in model.parameters())
 
 
-class Asked(TorchFunctionMode):
-    """Notes the shapes of the queries and keys that reach PyTorch's attention, and computes nothing."""
+class Recorder(TorchFunctionMode):
+    """Records the shapes of the queries and keys that reach PyTorch's attention, and computes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +135,7 @@ class Asked(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
             self.shapes.append((args[0].shape, args[1].shape))
-            return torch.empty(args[0].shape)  # on the CPU: this build may have no other
+            return torch.empty(args[0].shape)  # on the CPU: this build of PyTorch may have no other device
         return func(*args, **(kwargs or {}))
 
 
@@ -167,9 +148,9 @@ def test_float32_on_a_gpu_gets_as_many_heads_of_keys_as_of_queries(
 ) -> None:
     module = torch.nn.Module()
     module.num_key_value_groups = 2  # type: ignore[assignment]
-    with FakeTensorMode(), Asked() as asked:
+    with FakeTensorMode(), Recorder() as calls:
         query, *others = (
             torch.empty(1, count, sum(LENGTHS), 8, device=device, dtype=dtype) for count in (4, 2, 2)
         )
         packed_attention(module, query, others[0], others[1], None, LENGTHS)
-    assert asked.shapes == [((1, 4, length, 8), (1, heads, length, 8)) for length in LENGTHS]
+    assert calls.shapes == [((1, 4, length, 8), (1, heads, length, 8)) for length in LENGTHS]

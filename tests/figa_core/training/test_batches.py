@@ -1,4 +1,4 @@
-"""Which pairs make a step and how they are grouped; packed or padded, the gradient is the same."""
+"""The pairs of a step and their grouping; packed or padded, the gradient is the same."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from figa_core.training.batches import (
     steps_per_epoch,
 )
 from figa_core.training.data import PairData, TrainingSequence
-from figa_core.training.engine import WeightedTokenLogits
 from figa_core.training.loop import accumulate
 from figa_core.training.objectives.base import Objective
 from figa_core.training.objectives.registry import make_objective
@@ -45,14 +44,8 @@ def data(shards_dir: Path) -> PairData:
 
 
 def plan(data: PairData, settings: Objective = FIGA, *, pairs: range = range(9), **changes: Any) -> StepPlan:
-    arguments: dict[str, Any] = {
-        "rank": 0,
-        "ranks": 1,
-        "tokens_per_batch": 70,
-        "packing": False,
-        "tail_cut": True,
-    } | changes
-    return plan_step(data, pairs, settings, **arguments)
+    how = {"rank": 0, "ranks": 1, "tokens_per_batch": 70, "packing": False, "tail_cut": True}
+    return plan_step(data, pairs, settings, **(how | changes))
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 5))
@@ -70,11 +63,11 @@ def test_every_epoch_takes_every_pair_once_and_only_its_last_step_is_smaller(
         assert 1 <= len(steps[-1]) <= pairs_per_step
 
 
-def test_four_pairs_and_a_step_of_128_are_a_step_of_four() -> None:
+def test_four_pairs_with_steps_of_128_make_a_step_of_four() -> None:
     assert sorted(step_pairs(3, pairs=4, pairs_per_step=128, seed=0)) == [0, 1, 2, 3]
 
 
-def test_epochs_differ_and_a_seed_repeats() -> None:
+def test_epochs_differ_and_the_same_seed_gives_the_same_epoch() -> None:
     def epoch(number: int, seed: int) -> tuple[int, ...]:
         return step_pairs(number, pairs=50, pairs_per_step=50, seed=seed)
 
@@ -110,7 +103,7 @@ def test_groups_hold_every_sequence_within_the_budget(lengths: list[int], budget
 
 
 def padded_cost(lengths: list[int], budget: int) -> float:
-    """The least of all cuts of the sorted lengths, tried one by one."""
+    """The lowest cost of all ways to cut the sorted lengths, tried one by one."""
     ordered = sorted(lengths, reverse=True)
     if not ordered:
         return 0
@@ -122,7 +115,7 @@ def padded_cost(lengths: list[int], budget: int) -> float:
 
 
 @given(st.lists(st.integers(1, 900), max_size=9), st.integers(100, 4000))
-def test_rows_are_grouped_with_the_least_padding_there_is(lengths: list[int], budget: int) -> None:
+def test_rows_are_grouped_with_the_least_padding_possible(lengths: list[int], budget: int) -> None:
     groups = [[len(s.inputs_T) for s in g] for g in group_rows([(sequence_of(n),) for n in lengths], budget)]
     found = sum(len(group) * max(group) + batches._GROUP_TOKENS for group in groups)
     assert found == padded_cost(lengths, budget)
@@ -150,7 +143,7 @@ def test_sft_counts_target_tokens(data: PairData, pairs: list[WeighedPair]) -> N
     assert on_revision.counted == on_revision.weighted == sum(len(pair.revision_ids) for pair in pairs[:9])
 
 
-def test_all_ranks_agree_and_run_as_many_micro_batches(data: PairData) -> None:
+def test_all_ranks_agree_and_run_the_same_number_of_micro_batches(data: PairData) -> None:
     plans = [plan(data, pairs=range(5), rank=rank, ranks=3) for rank in range(3)]
     assert len({(p.counted, p.weighted, p.tokens, len(p.micro_batches)) for p in plans}) == 1
     assert (
@@ -159,7 +152,7 @@ def test_all_ranks_agree_and_run_as_many_micro_batches(data: PairData) -> None:
     assert {pair for p in plans for b in p.micro_batches for pair in b.pairs} == set(range(5))
 
 
-def test_a_step_without_any_weight_says_so(data: PairData) -> None:
+def test_a_step_without_any_weight_has_no_micro_batches(data: PairData) -> None:
     nothing = objective("figa", alpha=0.0, beta=0.0, gamma=0.0, negative_nll_max=None)
     empty = plan(data, nothing)
     assert (empty.weighted, empty.micro_batches) == (0, ())
@@ -202,10 +195,10 @@ def test_a_pairs_weights_are_multiplied_by_its_scale_over_the_mean_of_the_data_s
     assert weights_of(plan(data, sft)) == {i: len(pair.revision_ids) for i, pair in enumerate(pairs[:9])}
 
 
-def test_both_members_of_a_pair_stand_in_the_same_step(data: PairData) -> None:
+def test_both_answers_of_a_pair_are_in_the_same_step(data: PairData) -> None:
     step = plan(data, tail_cut=False)
-    members = [pair for batch in step.micro_batches for pair in batch.pairs]
-    assert sorted(members) == sorted([*range(9), *range(9)])
+    found = [pair for batch in step.micro_batches for pair in batch.pairs]
+    assert sorted(found) == sorted([*range(9), *range(9)])
 
 
 def test_plans_are_the_same_every_time(data: PairData) -> None:
@@ -222,8 +215,8 @@ def test_the_tail_cut_runs_fewer_tokens(data: PairData) -> None:
 
 def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[torch.Tensor]:
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float64)
-    module = WeightedTokenLogits(model, sparse_head=sparse_head)
-    accumulate(PlainEngine(module), step.micro_batches, UNGATED, step.counted)
+    engine = PlainEngine(model, sparse_head=sparse_head)
+    accumulate(engine, step.micro_batches, UNGATED, step.counted)
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
@@ -239,11 +232,11 @@ def gradients(model_dir: Path, step: StepPlan, *, sparse_head: bool) -> list[tor
     ],
     ids=["packed", "one batch", "packed in one row, full head", "uncut", "packed uncut"],
 )
-def test_levers_leave_the_gradient_as_it_is(
+def test_levers_do_not_change_the_gradient(
     settings: Objective, changes: dict[str, Any], sparse_head: bool, model_dir: Path, data: PairData
 ) -> None:
     expected = gradients(model_dir, plan(data, settings, tokens_per_batch=36), sparse_head=False)
     found = gradients(model_dir, plan(data, settings, **changes), sparse_head=sparse_head)
     largest = max(float(gradient.abs().max()) for gradient in expected)
-    # The model norms and rotates in fp32 whatever its dtype, so not every digit of fp64 is there.
+    # The model norms and rotates in fp32 whatever its dtype, so fp64 is not exact to its last digit.
     assert all(float((a - b).abs().max()) <= 1e-6 * largest for a, b in zip(found, expected, strict=True))

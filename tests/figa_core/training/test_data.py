@@ -1,59 +1,47 @@
-"""What of a shard set is refused before a training, naming the pair."""
+"""A training refuses pairs that do not fit, and names them."""
 
 import dataclasses
 from pathlib import Path
 
 import pytest
 
-from figa_core.chat.format import ChatFormat
 from figa_core.config.training import LossConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
-from figa_core.shards.write import write_shards
 from figa_core.training.data import PairData
 from figa_core.training.objectives.figa import Figa
+from tests.figa_core.training.jobs import write_set
 
 FIGA = Figa(LossConfig())
 
 
-def write_one(directory: Path, pair: WeighedPair, chat: ChatFormat) -> PairData:
-    write_shards(
-        directory,
-        [pair],
-        shard_set_id="one",
-        tokenizer_hash=chat.tokenizer_hash,
-        template_hash=chat.template_hash,
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=1,
-    )
+def data_of(directory: Path, pair: WeighedPair) -> PairData:
+    write_set(directory, [pair])
     return PairData(directory)
 
 
-def test_what_does_not_fit_is_refused_naming_the_pair(
-    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
-) -> None:
+def test_an_error_about_a_pair_names_it(tmp_path: Path, pairs: list[WeighedPair]) -> None:
     pair = dataclasses.replace(pairs[1], pair_id="culprit", revision_ids=(999, *pairs[1].revision_ids[1:]))
-    data = write_one(tmp_path / "vocabulary", pair, chat)
+    data = data_of(tmp_path / "vocabulary", pair)
     with pytest.raises(TrainingError, match="pair culprit has token id 999 in its revision"):
         data.check_vocabulary(300)
     with pytest.raises(TrainingError, match=r"pair culprit has \d+ tokens .* training.tokens_per_batch is 5"):
         data.check_length(FIGA, 5, "training.tokens_per_batch")
     short = dataclasses.replace(pair, response_classes=(0,))
-    with pytest.raises(TrainingError, match="pair culprit has 1 classes"):
-        write_one(tmp_path / "classes", short, chat)
+    with pytest.raises(TrainingError, match="pair culprit has more or fewer classes than response tokens"):
+        data_of(tmp_path / "classes", short)
     with pytest.raises(TrainingError, match="pair culprit has an empty prompt"):
-        write_one(tmp_path / "prompt", dataclasses.replace(pair, prompt_ids=()), chat)
+        data_of(tmp_path / "prompt", dataclasses.replace(pair, prompt_ids=()))
     for scale in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(TrainingError, match="pair culprit has a scale that is no positive number"):
-            write_one(tmp_path / f"scale {scale}", dataclasses.replace(pair, scale=scale), chat)
+        with pytest.raises(TrainingError, match="pair culprit has a scale that is not a positive number"):
+            data_of(tmp_path / f"scale {scale}", dataclasses.replace(pair, scale=scale))
 
 
 def test_the_largest_id_is_one_below_the_size_of_the_vocabulary(
-    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
+    tmp_path: Path, pairs: list[WeighedPair]
 ) -> None:
     pair = dataclasses.replace(pairs[1], revision_ids=(999, *pairs[1].revision_ids[1:]))
-    data = write_one(tmp_path / "shards", pair, chat)
+    data = data_of(tmp_path / "shards", pair)
     data.check_vocabulary(1000)
     with pytest.raises(
         TrainingError, match="token id 999 in its revision, and the model's vocabulary ends at 998"
@@ -61,11 +49,9 @@ def test_the_largest_id_is_one_below_the_size_of_the_vocabulary(
         data.check_vocabulary(999)
 
 
-def test_a_sequence_is_as_long_as_its_prompt_and_its_answer(
-    tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
-) -> None:
+def test_a_sequence_is_as_long_as_its_prompt_and_its_answer(tmp_path: Path, pairs: list[WeighedPair]) -> None:
     pair = pairs[1]
-    data = write_one(tmp_path / "shards", pair, chat)
+    data = data_of(tmp_path / "shards", pair)
     longest = len(pair.prompt_ids) + max(len(pair.response_ids), len(pair.revision_ids))
     assert pair.prompt_ids
     data.check_length(FIGA, longest, "the limit")

@@ -1,34 +1,43 @@
-"""An objective from outside the package, on pairs and with a reference model: nothing else knows of it."""
+"""An objective from outside the package, on pairs and with a reference model; the package is unchanged."""
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
 from figa_core.config.training import LossConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
 from figa_core.training import reference_log_probs
-from figa_core.training.batches import plan_step, step_pairs
+from figa_core.training.batches import step_pairs
 from figa_core.training.data import PairData
-from figa_core.training.engine import WeightedTokenLogits
 from figa_core.training.launch import run_training
-from figa_core.training.loop import accumulate
 from figa_core.training.metrics import read_metrics
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_pass import run_pass
 from tasks.report import curve_of
 from tests.figa_core.training.conftest import VOCABULARY
 from tests.figa_core.training.dpo import Dpo, registered
-from tests.figa_core.training.jobs import ROOT, PlainEngine, changed, gradient_job, run_ranks, training_job
+from tests.figa_core.training.gpt2 import small_gpt2
+from tests.figa_core.training.jobs import (
+    ROOT,
+    MakeJob,
+    PlainEngine,
+    assert_gradients,
+    changed,
+    gradient_job,
+    gradient_output,
+    run_gradient_jobs,
+    step_of_all_ranks,
+)
 from tests.figa_core.training.oracle import answer_nlls
 
 BETA = 0.7
@@ -65,11 +74,11 @@ def plain_dpo(
             continue
         ratios: list[torch.Tensor] = []
         for answer in (pair.revision_ids, pair.response_ids):
-            own = answer_nlls(model, pair.prompt_ids, answer)
+            nlls = answer_nlls(model, pair.prompt_ids, answer)
             with torch.no_grad():
                 theirs = answer_nlls(reference, pair.prompt_ids, answer)
-            rounded = [float(np.float32(-nll)) for nll in theirs]  # as they are stored
-            ratios.append(torch.stack([-nll - value for nll, value in zip(own, rounded, strict=True)]).sum())
+            stored = [float(np.float32(-nll)) for nll in theirs]  # rounded to float32
+            ratios.append(torch.stack([-nll - value for nll, value in zip(nlls, stored, strict=True)]).sum())
         margin = beta * (ratios[0] - ratios[1])
         losses.append(-functional.logsigmoid(margin))
         margins.append(float(margin.detach()))
@@ -81,22 +90,7 @@ def plain_dpo(
 
 def gpt2(seed: int) -> GPT2LMHeadModel:
     """In fp64 throughout, so that differences are rounding of fp64 alone."""
-    torch.manual_seed(seed)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=VOCABULARY,
-            n_positions=64,
-            n_embd=8,
-            n_layer=1,
-            n_head=2,
-            initializer_range=0.5,
-            attn_pdrop=0.0,
-            embd_pdrop=0.0,
-            resid_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    ).double()
+    return small_gpt2(seed, vocab_size=VOCABULARY, n_embd=8, n_layer=1, initializer_range=0.5).double()
 
 
 @pytest.fixture(scope="module")
@@ -130,26 +124,15 @@ def test_its_gradient_is_that_of_plain_torch_however_the_step_is_grouped(
     expected.loss.backward()
     data, model = PairData(shards_dir, of_gpt2), gpt2(0)
     objective = make_objective(LossConfig(objective="dpo", beta=BETA))
-    engine, loss, margin = PlainEngine(WeightedTokenLogits(model, sparse_head=True)), 0.0, 0.0
-    for rank in range(ranks):
-        plan = plan_step(
-            data,
-            range(9),
-            objective,
-            rank=rank,
-            ranks=ranks,
-            tokens_per_batch=tokens_per_batch,
-            packing=packing,
-            tail_cut=True,
-        )
-        assert plan.counted == expected.pairs
-        for batch in plan.micro_batches:
-            assert all(batch.pairs.count(pair) == 2 for pair in batch.pairs), "both answers meet"
-        terms = accumulate(engine, plan.micro_batches, objective, plan.counted)
-        loss += sum(float(one.loss) for one in terms) / plan.counted
-        margin += sum(float(one.figures["reward_margin"][0]) for one in terms) / plan.counted
-    assert loss == pytest.approx(float(expected.loss.detach()), rel=1e-10)
-    assert margin == pytest.approx(expected.margin, rel=1e-10)
+    how = {"tokens_per_batch": tokens_per_batch, "packing": packing, "tail_cut": True}
+    plans, terms = step_of_all_ranks(PlainEngine(model), data, range(9), objective, ranks, **how)
+    assert {plan.counted for plan in plans} == {expected.pairs}
+    for batch in (batch for plan in plans for batch in plan.micro_batches):
+        assert all(batch.pairs.count(pair) == 2 for pair in batch.pairs), "both answers are in one batch"
+    loss = sum(float(one.loss) for one in terms)
+    margin = sum(float(one.figures["reward_margin"][0]) for one in terms)
+    assert loss / expected.pairs == pytest.approx(float(expected.loss.detach()), rel=1e-10)
+    assert margin / expected.pairs == pytest.approx(expected.margin, rel=1e-10)
     largest = max(float(p.grad.abs().max()) for p in expected_model.parameters() if p.grad is not None)
     assert largest > 0.01
     for found, wanted in zip(model.parameters(), expected_model.parameters(), strict=True):
@@ -169,11 +152,11 @@ def test_a_pair_that_lacks_an_answer_is_left_out_and_not_counted(shards_dir: Pat
     for pair in range(len(data)):
         assert data.counted(pair, objective) == (pair not in without)
         assert len(data.sequences(pair, objective, tail_cut=True)) == (0 if pair in without else 2)
-    with pytest.raises(TrainingError, match="log-probabilities of every reference, and they are not there"):
+    with pytest.raises(TrainingError, match="log-probabilities of every reference, and there are none"):
         PairData(shards_dir, of_gpt2).check_log_probs(objective)
 
 
-def test_a_pair_that_fits_only_one_answer_at_a_time_is_refused(
+def test_a_pair_whose_answers_do_not_fit_together_is_refused(
     shards_dir: Path, pairs: list[WeighedPair]
 ) -> None:
     longest = max(len(p.prompt_ids) + max(len(p.response_ids), len(p.revision_ids)) for p in pairs)
@@ -186,7 +169,7 @@ def test_a_pair_that_fits_only_one_answer_at_a_time_is_refused(
 
 @pytest.fixture(scope="module")
 def reference_dir(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
-    """A model with other weights than the one that is trained."""
+    """A model whose weights differ from those of the one that is trained."""
     directory = tmp_path_factory.mktemp("reference")
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
     torch.manual_seed(3)
@@ -211,14 +194,9 @@ def rank_gradients(
 ) -> Path:
     directory = tmp_path_factory.mktemp("dpo")
     run_pass(reference_dir, shards_dir, directory / "log-probs", Dpo.answers, 256)
-    for name, changes in VARIANTS.items():
-        job = gradient_job(model_dir, shards_dir, name, objective="dpo", beta=BETA, **changes)
-        jobs = directory / str(job.training.processes)
-        job = changed(job, output=jobs / name, reference_log_probs=directory / "log-probs")
-        job.output.mkdir(parents=True)
-        (jobs / f"{name}.json").write_text(job.to_json())
-    for ranks in (1, 2):
-        run_ranks(directory / str(ranks), ranks)
+    how: dict[str, Any] = {"objective": "dpo", "beta": BETA, "reference_log_probs": directory / "log-probs"}
+    jobs = (gradient_job(model_dir, shards_dir, name, **how, **changes) for name, changes in VARIANTS.items())
+    run_gradient_jobs(directory, jobs)
     return directory
 
 
@@ -239,37 +217,30 @@ def test_ranks_have_the_gradient_of_plain_torch_and_report_its_figures(
     chosen = step_pairs(1, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.training.seed)
     step = plain_dpo(model, reference, [pairs[pair] for pair in chosen], BETA)
     step.loss.backward()
-    output = rank_gradients / str(job.training.processes) / name
-    (told,) = read_metrics(output / "metrics.jsonl")
-    assert told.counted == step.pairs
-    assert told.loss == pytest.approx(float(step.loss.detach()), rel=1e-4)
-    assert told.figures["reward_margin"] == pytest.approx(step.margin, rel=1e-3)
-    assert told.figures["preferred_share"] == pytest.approx(step.preferred)
+    output = gradient_output(rank_gradients, job)
+    (metrics,) = read_metrics(output / "metrics.jsonl")
+    assert metrics.counted == step.pairs
+    assert metrics.loss == pytest.approx(float(step.loss.detach()), rel=1e-4)
+    assert metrics.figures["reward_margin"] == pytest.approx(step.margin, rel=1e-3)
+    assert metrics.figures["preferred_share"] == pytest.approx(step.preferred)
     curve = curve_of(output, "dpo")
     assert curve.label == "DPO"
     assert curve.series == {
-        "loss": (told.loss,),
-        "margin of the implicit rewards": (told.figures["reward_margin"],),
-        "share of pairs with the larger reward on Ỹ": (told.figures["preferred_share"],),
+        "loss": (metrics.loss,),
+        "margin of the implicit rewards": (metrics.figures["reward_margin"],),
+        "share of pairs with the larger reward on Ỹ": (metrics.figures["preferred_share"],),
     }
-    found = load_file(output.with_suffix(".safetensors"))
-    expected = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
-    largest = max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None)
-    assert largest > 0.01
-    for parameter, gradient in expected.items():
-        assert gradient is not None
-        assert float((found[parameter] - gradient).abs().max()) <= 1e-4 * largest, parameter
+    assert_gradients(output, model, 1e-4)
 
 
 @pytest.mark.distributed
-def test_a_whole_training_asks_the_reference_model_once_and_prefers_the_revisions(
-    model_dir: Path, shards_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_whole_training_runs_the_reference_model_once_and_prefers_the_revisions(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(REGISTERS)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
     log_probs = tmp_path / "log-probs" / "id"
-    job = training_job(model_dir, shards_dir, tmp_path / "one", objective="dpo", processes=1)
-    job = changed(job, steps=12, tokens_per_batch=256, reference_log_probs=log_probs)
+    job = make_job(objective="dpo", steps=12, tokens_per_batch=256, reference_log_probs=log_probs)
     run_training(job, log_path=tmp_path / "log")
     metrics = list(read_metrics(job.metrics_path))
     assert metrics[0].figures["reward_margin"] == pytest.approx(0, abs=1e-4), "it is its own reference"
@@ -283,12 +254,11 @@ def test_a_whole_training_asks_the_reference_model_once_and_prefers_the_revision
 
 
 @pytest.mark.distributed
-def test_a_reference_pass_that_fails_stops_the_training_with_its_last_words(
-    model_dir: Path, shards_dir: Path, tmp_path: Path
+def test_a_reference_pass_that_fails_stops_the_training_and_its_last_lines_are_in_the_error(
+    make_job: MakeJob, tmp_path: Path
 ) -> None:
-    job = training_job(model_dir, shards_dir, tmp_path / "out", objective="dpo", processes=1)
-    log_probs = tmp_path / "log-probs"
-    (log_probs / "log-probs.parquet").mkdir(parents=True)  # in the way
+    job = make_job(objective="dpo", reference_log_probs=tmp_path / "log-probs")
+    (tmp_path / "log-probs" / "log-probs.parquet").mkdir(parents=True)  # where the file should go
     with pytest.raises(TrainingError, match=r"(?s)no log-probabilities of the reference model.*cannot write"):
-        run_training(changed(job, reference_log_probs=log_probs), log_path=tmp_path / "log")
+        run_training(job, log_path=tmp_path / "log")
     assert not job.output.exists()

@@ -1,7 +1,4 @@
-"""What only a GPU shows: a training is that of the CPU, and its kernels keep packed sequences apart.
-
-Skipped without one.
-"""
+"""On a GPU a training has the losses of the CPU, and its kernels keep packed sequences apart."""
 
 import logging
 from pathlib import Path
@@ -14,9 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from figa_core.errors import TrainingError
 from figa_core.training import stop, varlen
 from figa_core.training.attention import use_packed_attention
-from figa_core.training.launch import TrainingResult, run_training
+from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.job import TrainingJob
+from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
-from tests.figa_core.training.jobs import training_job
+from tests.figa_core.training.jobs import MakeJob, changed, training_job
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,16 +37,12 @@ SIZES: dict[str, Any] = {
 }
 
 
-def train(
-    model: Path, shards: Path, output: Path, *, stop_at: int | None = None, **changes: object
-) -> tuple[TrainingResult, list[StepMetrics]]:
-    job = training_job(model, shards, output, **{"processes": 1, **changes})
-
-    def look(metrics: StepMetrics) -> None:
+def train(job: TrainingJob, *, stop_at: int | None = None) -> tuple[TrainingManifest, list[StepMetrics]]:
+    def stop_there(metrics: StepMetrics) -> None:
         if metrics.step == stop_at:
             stop.ask(job.output)
 
-    result = run_training(job, on_step=look, log_path=output.with_suffix(".log"))
+    result = run_training(job, on_step=stop_there, log_path=job.output.with_suffix(".log"))
     return result, list(read_metrics(job.metrics_path))
 
 
@@ -57,56 +52,56 @@ def on_the_cpu(
 ) -> list[StepMetrics]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        return train(model_dir, shards_dir, tmp_path_factory.mktemp("cpu") / "training")[1]
+        output = tmp_path_factory.mktemp("cpu") / "training"
+        return train(training_job(model_dir, shards_dir, output, processes=1))[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_a_training_has_the_losses_of_the_cpu(
-    model_dir: Path,
-    shards_dir: Path,
+    make_job: MakeJob,
     on_the_cpu: list[StepMetrics],
-    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     dtype: str,
     zero_stage: int,
 ) -> None:
     caplog.set_level(logging.INFO, logger="figa_core")
-    result, steps = train(model_dir, shards_dir, tmp_path / "training", dtype=dtype, zero_stage=zero_stage)
+    job = make_job(dtype=dtype, zero_stage=zero_stage)
+    result, steps = train(job)
     assert result.overflowed_steps == result.skipped_steps == 0
     largest = max(abs(step.loss) for step in on_the_cpu)
     for ours, theirs in zip(steps, on_the_cpu, strict=True):
         assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
     assert any("(cuda)" in message for message in caplog.messages)
-    model = LlamaForCausalLM.from_pretrained(result.model_dir)
+    model = LlamaForCausalLM.from_pretrained(job.model_dir)
     assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
 
 
 @pytest.mark.parametrize(
     ("dtype", "zero_stage"), [("float32", 2), ("float32", 3), ("bfloat16", 2), ("bfloat16", 3)]
 )
-def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
-    model_dir: Path, shards_dir: Path, tmp_path: Path, dtype: str, zero_stage: int
+def test_a_stopped_training_resumes_to_the_same_losses(
+    make_job: MakeJob, tmp_path: Path, dtype: str, zero_stage: int
 ) -> None:
-    how: dict[str, Any] = {"dtype": dtype, "zero_stage": zero_stage}
-    _, whole = train(model_dir, shards_dir, tmp_path / "whole", **how)
+    stopped = make_job(dtype=dtype, zero_stage=zero_stage)
+    _, whole = train(changed(stopped, output=tmp_path / "whole"))
     with pytest.raises(TrainingError, match="without a result"):
-        train(model_dir, shards_dir, tmp_path / "stopped", stop_at=15, **how)
-    _, resumed = train(model_dir, shards_dir, tmp_path / "stopped", **how)
+        train(stopped, stop_at=15)
+    _, resumed = train(stopped)
     assert [step.step for step in resumed] == [step.step for step in whole]
     largest = max(abs(step.loss) for step in whole)
-    # The GPU adds in another order each time.
+    # A GPU adds in another order each time.
     for ours, theirs in zip(resumed, whole, strict=True):
         assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
 
 
-def test_more_ranks_than_gpus_are_refused_in_words(model_dir: Path, shards_dir: Path, tmp_path: Path) -> None:
+def test_more_ranks_than_gpus_are_an_error(make_job: MakeJob) -> None:
     ranks = torch.cuda.device_count() + 1
     with pytest.raises(TrainingError, match=f"no GPU for rank {ranks - 1}"):
-        train(model_dir, shards_dir, tmp_path / "training", processes=ranks)
+        train(make_job(processes=ranks))
 
 
-def test_the_variable_length_kernel_computes_what_attention_piece_by_piece_does() -> None:
+def test_the_variable_length_kernel_equals_attention_piece_by_piece() -> None:
     assert varlen.problem_with_device(GPU) is None
 
 
@@ -122,14 +117,14 @@ def packed(model: Any, ids: list[torch.Tensor]) -> torch.Tensor:
     ).logits
 
 
-def off(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     ours, theirs = ours.detach().float(), theirs.detach().float()
     return float((ours - theirs).norm() / theirs.norm())
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)])
 @pytest.mark.parametrize("window", [None, 64])
-def test_packed_sequences_are_answered_and_learnt_as_each_alone(
+def test_packed_sequences_have_the_logits_and_gradients_of_each_alone(
     dtype: torch.dtype, rounding: float, window: int | None
 ) -> None:
     torch.manual_seed(0)
@@ -141,23 +136,19 @@ def test_packed_sequences_are_answered_and_learnt_as_each_alone(
     assert use_packed_attention(model)
     model.to(GPU, dtype)
     ids = sequences()
-    answers = [
-        packed(model, ids),
-        torch.cat([model(input_ids=i, use_cache=False).logits for i in ids], dim=1),
-    ]
-    assert off(*answers) <= rounding
-    gradients: list[list[torch.Tensor]] = []
-    for logits in answers:
+    alone = torch.cat([model(input_ids=i, use_cache=False).logits for i in ids], dim=1)
+    both = [packed(model, ids), alone]
+    assert difference(*both) <= rounding
+    gradients: list[tuple[torch.Tensor, ...]] = []
+    for logits in both:
         weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(2)).to(GPU)
-        gradients.append(
-            list(torch.autograd.grad((logits.float() * weights).sum(), list(model.parameters())))
-        )
+        gradients.append(torch.autograd.grad((logits.float() * weights).sum(), list(model.parameters())))
     for ours, theirs in zip(*gradients, strict=True):
-        assert off(ours, theirs) <= rounding
+        assert difference(ours, theirs) <= rounding
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_changed_sequence_leaves_its_neighbours_as_they_were(dtype: torch.dtype) -> None:
+def test_a_changed_sequence_does_not_change_its_neighbours(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model: Any = LlamaForCausalLM(LlamaConfig(**SIZES))
     assert use_packed_attention(model)
@@ -169,9 +160,9 @@ def test_a_changed_sequence_leaves_its_neighbours_as_they_were(dtype: torch.dtyp
     assert not torch.allclose(after[:, : LENGTHS[0]], before[:, : LENGTHS[0]])
 
 
-def test_a_full_gpu_is_told_with_what_to_change(
-    model_dir: Path, shards_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_error_for_a_full_gpu_names_the_settings_to_change(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "per_process_memory_fraction:0.00002")
     with pytest.raises(TrainingError, match=r"the GPU's memory is full\. Lower training\.tokens_per_batch"):
-        train(model_dir, shards_dir, tmp_path / "training")
+        train(make_job())

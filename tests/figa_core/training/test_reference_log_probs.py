@@ -1,4 +1,4 @@
-"""Log-probabilities of a reference model: computed once, compared with their hash, of these very pairs."""
+"""Log-probabilities of a reference model: computed once, checked by their hash, for exactly these pairs."""
 
 import random
 from pathlib import Path
@@ -8,15 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from figa_core.chat.format import ChatFormat
 from figa_core.errors import StorageError, TrainingError
 from figa_core.records import WeighedPair
-from figa_core.shards.write import write_shards
 from figa_core.training import reference_log_probs
 from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Answer
 from figa_core.training.reference_pass import run_pass
 from tests.figa_core.shards.test_shards import flipped
+from tests.figa_core.training.jobs import write_set
 from tests.figa_core.training.oracle import answer_nlls
 from tests.figa_core.training.test_dpo import gpt2
 
@@ -30,7 +29,7 @@ def written(tmp_path: Path, model_dir: Path, shards_dir: Path) -> Path:
     return directory
 
 
-def test_they_are_those_of_plain_torch_for_every_token_of_every_answer(
+def test_log_probabilities_equal_those_of_plain_torch_for_every_token_of_every_answer(
     written: Path, model_dir: Path, pairs: list[WeighedPair]
 ) -> None:
     check(written, AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32), pairs)
@@ -57,7 +56,7 @@ def check(written: Path, model: torch.nn.Module, pairs: list[WeighedPair]) -> No
             assert row[answer] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_training_sequence_has_those_of_its_weighted_tokens(
+def test_a_training_sequence_has_the_log_probabilities_of_its_weighted_tokens(
     written: Path, shards_dir: Path, pairs: list[WeighedPair]
 ) -> None:
     data, rows = PairData(shards_dir, written), reference_log_probs.read(written).to_pylist()
@@ -67,14 +66,14 @@ def test_a_training_sequence_has_those_of_its_weighted_tokens(
     assert PairData(shards_dir).whole_answer(3, "revision").reference_log_probs_K is None
 
 
-def test_without_a_manifest_they_are_not_there(written: Path) -> None:
+def test_without_a_manifest_the_log_probabilities_are_incomplete(written: Path) -> None:
     (written / "manifest.json").unlink()
     assert reference_log_probs.read_manifest(written) is None
     with pytest.raises(StorageError, match="no complete log-probabilities here"):
         reference_log_probs.read(written)
 
 
-def test_a_pass_that_ends_early_leaves_no_manifest_and_the_next_one_writes_it(
+def test_a_pass_that_ends_early_leaves_no_manifest_and_the_next_one_completes_it(
     tmp_path: Path, written: Path
 ) -> None:
     table = reference_log_probs.read(written)
@@ -106,19 +105,10 @@ def test_every_flipped_bit_is_found(written: Path) -> None:
     reference_log_probs.read(written)
 
 
-def test_those_of_other_pairs_are_refused(
-    written: Path, tmp_path: Path, pairs: list[WeighedPair], chat: ChatFormat
+def test_log_probabilities_of_other_pairs_are_refused(
+    written: Path, tmp_path: Path, pairs: list[WeighedPair]
 ) -> None:
     for name, others in (("fewer", pairs[:-1]), ("in another order", pairs[::-1])):
-        write_shards(
-            tmp_path / name,
-            others,
-            shard_set_id="others",
-            tokenizer_hash=chat.tokenizer_hash,
-            template_hash=chat.template_hash,
-            scheme="levenshtein",
-            max_length=64,
-            pairs_per_shard=10,
-        )
+        write_set(tmp_path / name, others)
         with pytest.raises(TrainingError, match="these log-probabilities are of other pairs"):
             PairData(tmp_path / name, written)

@@ -1,4 +1,4 @@
-"""What a training needs on its disk is known beforehand."""
+"""The disk space a training needs is estimated beforehand."""
 
 from figa_core.training.room import training_bytes
 

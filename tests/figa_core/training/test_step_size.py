@@ -1,4 +1,4 @@
-"""A step size that fits the number of pairs, and what is said about it."""
+"""A step size that fits the number of pairs, and the log line about it."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_more_pairs_never_make_a_smaller_step() -> None:
     assert sizes[-1] == 128
 
 
-def test_a_number_is_that_number() -> None:
+def test_a_number_is_used_as_it_is() -> None:
     assert pairs_per_step(128, pairs=4, epochs=3) == 128
 
 
@@ -50,9 +50,8 @@ def test_auto_gives_its_reason() -> None:
     )
 
 
-def test_few_updates_are_said_with_the_size_that_would_make_more() -> None:
-    line = about_steps(128, pairs=40, epochs=3, max_steps=None)
-    assert line == (
+def test_few_updates_give_a_warning_with_the_size_that_would_make_more() -> None:
+    assert about_steps(128, pairs=40, epochs=3, max_steps=None) == (
         "training.pairs_per_step is 128 and there are 40 pairs: 3 updates in all, which hardly change a "
         'model. "auto" would take 4 pairs a step.'
     )
@@ -62,9 +61,9 @@ def test_few_updates_are_said_with_the_size_that_would_make_more() -> None:
     ("size", "pairs", "max_steps"),
     [
         (8, 100, None),  # enough of them
-        (128, 40, 3),  # as few as were asked for
-        (1, 2, None),  # few, and nothing would make more
+        (128, 40, 3),  # max_steps allows no more
+        (1, 2, None),  # no size would make more
     ],
 )
-def test_nothing_is_said_where_nothing_could_be_better(size: int, pairs: int, max_steps: int | None) -> None:
+def test_there_is_no_warning_if_nothing_could_be_better(size: int, pairs: int, max_steps: int | None) -> None:
     assert about_steps(size, pairs=pairs, epochs=3, max_steps=max_steps) is None

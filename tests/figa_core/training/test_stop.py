@@ -1,4 +1,4 @@
-"""A training that is asked to stop writes a checkpoint, leaves no process, and goes on from there."""
+"""A training that is asked to stop writes a checkpoint, leaves no process, and resumes from there."""
 
 import os
 import signal
@@ -21,10 +21,10 @@ from figa_core.training.metrics import StepMetrics, read_metrics
 from tests.figa_core.training.jobs import (
     STEPS,
     Finished,
-    changed,
+    MakeJob,
+    last_step,
     launcher_of,
     ranks_of,
-    training_job,
     wait_until,
 )
 
@@ -32,28 +32,28 @@ pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(autouse=True)
-def _nobody_asked() -> Iterator[None]:
+def no_request() -> Iterator[None]:
     interruption.clear()
     yield
     interruption.clear()
 
 
-def same_as_undisturbed(job: TrainingJob, finished: Finished, log_path: Path) -> None:
-    _, undisturbed, seen = finished
-    result = run_training(job, log_path=log_path)
-    metrics = list(read_metrics(result.metrics_path))
+def assert_same_as_undisturbed(job: TrainingJob, finished: Finished, log_path: Path) -> None:
+    undisturbed, _, seen = finished
+    run_training(job, log_path=log_path)
+    metrics = list(read_metrics(job.metrics_path))
     assert [m.step for m in metrics] == list(range(1, STEPS + 1))
     assert [m.loss for m in metrics] == pytest.approx([m.loss for m in seen], abs=1e-5)
     expected = load_file(undisturbed.model_dir / "model.safetensors")
-    found = load_file(result.model_dir / "model.safetensors")
+    found = load_file(job.model_dir / "model.safetensors")
     assert max(float((found[name] - expected[name]).abs().max()) for name in expected) <= 1e-6
 
 
-def test_a_run_that_is_asked_to_stop_ends_its_training_with_a_checkpoint_and_goes_on_from_it(
-    finished: Finished, model_dir: Path, shards_dir: Path, tmp_path: Path
+def test_a_run_that_is_asked_to_stop_ends_its_training_with_a_checkpoint_and_resumes_from_it(
+    finished: Finished, make_job: MakeJob, tmp_path: Path
 ) -> None:
     """Checkpoints are due every 10 steps: the one of this training was written for the stop."""
-    job = training_job(model_dir, shards_dir, tmp_path / "stopped")
+    job = make_job(processes=2)
 
     def ask(metrics: StepMetrics) -> None:
         if metrics.step == 13:
@@ -63,20 +63,19 @@ def test_a_run_that_is_asked_to_stop_ends_its_training_with_a_checkpoint_and_goe
         run_training(job, on_step=ask, log_path=tmp_path / "log")
     assert not ranks_of(job)
     assert checkpoints.read_manifest(job.output) is None
-    last = checkpoints.last_whole(job)
-    assert last is not None
-    assert 13 <= last.step < STEPS
-    assert [m.step for m in read_metrics(job.metrics_path)] == list(range(1, last.step + 1))
+    last = last_step(job)
+    assert 13 <= last < STEPS
+    assert [m.step for m in read_metrics(job.metrics_path)] == list(range(1, last + 1))
     interruption.clear()
-    same_as_undisturbed(job, finished, tmp_path / "log")
+    assert_same_as_undisturbed(job, finished, tmp_path / "log")
 
 
 @pytest.mark.slow
-def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_run_says_how_it_goes_on(
-    finished: Finished, model_dir: Path, shards_dir: Path, tmp_path: Path
+def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_error_says_how_to_continue(
+    finished: Finished, make_job: MakeJob, tmp_path: Path
 ) -> None:
     """One of two ranks gets the signal: they agree on the step before they stop."""
-    job = training_job(model_dir, shards_dir, tmp_path / "signalled")
+    job = make_job(processes=2)
 
     def signal_one(metrics: StepMetrics) -> None:
         if metrics.step == 13:
@@ -85,18 +84,16 @@ def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_run_says_how_it_
 
     with pytest.raises(TrainingError, match=r"stopped on request after step \d+ of 60.* run again"):
         run_training(job, on_step=signal_one, log_path=tmp_path / "log")
-    last = checkpoints.last_whole(job)
-    assert last is not None
-    assert last.step >= 13
-    same_as_undisturbed(job, finished, tmp_path / "log")
+    assert last_step(job) >= 13
+    assert_same_as_undisturbed(job, finished, tmp_path / "log")
 
 
 @pytest.mark.slow
-def test_an_exception_where_the_training_is_followed_stops_it_with_a_checkpoint_too(
-    model_dir: Path, shards_dir: Path, tmp_path: Path
+def test_an_exception_while_a_training_is_followed_stops_it_with_a_checkpoint(
+    make_job: MakeJob, tmp_path: Path
 ) -> None:
-    """So an orchestrator ends a run: by an exception in the main thread."""
-    job = training_job(model_dir, shards_dir, tmp_path / "thrown", processes=1)
+    """An orchestrator ends a run by an exception in the main thread."""
+    job = make_job()
 
     def throw(metrics: StepMetrics) -> None:
         if metrics.step == 3:
@@ -105,15 +102,11 @@ def test_an_exception_where_the_training_is_followed_stops_it_with_a_checkpoint_
     with pytest.raises(SystemExit):
         run_training(job, on_step=throw, log_path=tmp_path / "log")
     assert not ranks_of(job)
-    last = checkpoints.last_whole(job)
-    assert last is not None
-    assert last.step >= 3
+    assert last_step(job) >= 3
 
 
-def test_a_training_without_a_step_yet_is_ended_at_once(
-    model_dir: Path, shards_dir: Path, tmp_path: Path
-) -> None:
-    job = training_job(model_dir, shards_dir, tmp_path / "early")
+def test_a_training_that_has_no_step_yet_is_killed_at_once(make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(processes=2)
 
     def ask_when_it_runs() -> None:
         if wait_until(lambda: bool(ranks_of(job)), 60):
@@ -128,31 +121,27 @@ def test_a_training_without_a_step_yet_is_ended_at_once(
     assert not list(read_metrics(job.metrics_path))
 
 
-def test_who_waits_for_another_process_at_the_same_training_stops_waiting(
-    model_dir: Path, shards_dir: Path, tmp_path: Path
+def test_a_run_that_waits_for_another_with_the_same_training_can_be_stopped(
+    make_job: MakeJob, tmp_path: Path
 ) -> None:
-    job = training_job(model_dir, shards_dir, tmp_path / "held")
     holder = (
         "import sys, time\nfrom filelock import FileLock\n"
         "FileLock(sys.argv[1]).acquire()\nprint('held', flush=True)\ntime.sleep(60)"
     )
-    lock = str(tmp_path / "held.lock")
+    lock = str(tmp_path / "out.lock")
     with subprocess.Popen([sys.executable, "-c", holder, lock], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         threading.Timer(0.3, interruption.request).start()
         begun = time.monotonic()
         with pytest.raises(InterruptedRunError):
-            run_training(job, log_path=tmp_path / "log")
+            run_training(make_job(), log_path=tmp_path / "log")
         assert time.monotonic() - begun < 30
         process.kill()
 
 
-def test_what_an_earlier_attempt_was_asked_does_not_stop_the_next(
-    model_dir: Path, shards_dir: Path, tmp_path: Path
-) -> None:
-    job = training_job(model_dir, shards_dir, tmp_path / "again", processes=1)
-    job = changed(job, steps=2)
+def test_a_request_to_an_earlier_attempt_does_not_stop_the_next(make_job: MakeJob, tmp_path: Path) -> None:
+    job = make_job(steps=2)
     job.output.mkdir()
     (job.output / "stop").touch()
     assert run_training(job, log_path=tmp_path / "log").steps == 2

@@ -1,6 +1,6 @@
-"""The variable-length kernel gets what it needs to compute what the loop over pieces does.
+"""The variable-length kernel is called so that it equals the loop over pieces.
 
-The kernel itself needs a GPU. Here PyTorch's dispatcher hands its arguments to plain attention.
+The kernel itself needs a GPU. Here PyTorch's dispatcher passes its arguments to plain attention.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ LENGTHS = (5, 1, 12, 7)
 
 
 class PlainKernel(TorchDispatchMode):
-    """Answers the kernel's calls by attention written out, over a mask made of their arguments.
+    """Replaces the kernel by plain attention with a mask made from its arguments.
 
     `leaks` and `wrong_gradient` are faults that a kernel might have.
     """
@@ -94,9 +94,7 @@ def tensors(heads: int, groups: int, *, dtype: torch.dtype = torch.float32, rows
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("window", [None, 1, 4, 100])
 @pytest.mark.parametrize("scale", [None, 0.3])
-def test_one_call_attends_as_the_loop_over_pieces_does(
-    groups: int, window: int | None, scale: float | None
-) -> None:
+def test_one_call_equals_the_loop_over_pieces(groups: int, window: int | None, scale: float | None) -> None:
     query, key, value = tensors(4, groups)
     expected, _ = packed_attention(
         layer(groups), query, key, value, None, LENGTHS, sliding_window=window, scaling=scale
@@ -107,7 +105,7 @@ def test_one_call_attends_as_the_loop_over_pieces_does(
     torch.testing.assert_close(found, expected)
 
 
-def test_where_pieces_begin_is_told_anew_for_other_pieces() -> None:
+def test_other_pieces_begin_at_other_places() -> None:
     query, key, value = tensors(2, 1)
     for lengths in ((25,), (20, 5), LENGTHS):
         with PlainKernel():
@@ -115,28 +113,28 @@ def test_where_pieces_begin_is_told_anew_for_other_pieces() -> None:
         torch.testing.assert_close(found, packed_attention(layer(1), query, key, value, None, lengths)[0])
 
 
-def test_a_cpu_keeps_the_loop() -> None:
+def test_a_cpu_uses_the_loop() -> None:
     query, key, value = tensors(2, 1, dtype=torch.bfloat16)
     assert not varlen.serves(layer(1), query, key, value, {})
     assert varlen.problem_with_device(query.device) == "it needs an NVIDIA GPU"
 
 
-def test_a_kernel_that_computes_the_same_is_used() -> None:
+def test_a_correct_kernel_is_used() -> None:
     with PlainKernel() as kernel:
         assert varlen.problem_when_tried(torch.device("cpu")) is None
     assert kernel.calls == 1
 
 
 @pytest.mark.parametrize("fault", ["leaks", "wrong_gradient"])
-def test_a_kernel_that_computes_something_else_is_not_used(fault: str) -> None:
+def test_a_wrong_kernel_is_not_used(fault: str) -> None:
     with PlainKernel(**{fault: True}):
         problem = varlen.problem_when_tried(torch.device("cpu"))
     assert problem is not None
     assert problem.startswith("what it computes is off by ")
 
 
-def test_a_kernel_that_is_not_there_is_not_used() -> None:
-    problem = varlen.problem_when_tried(torch.device("cpu"))  # as PyTorch says it
+def test_a_missing_kernel_is_not_used() -> None:
+    problem = varlen.problem_when_tried(torch.device("cpu"))  # PyTorch's message
     assert problem
     assert "\n" not in problem
 
@@ -146,7 +144,7 @@ def test_the_kernel_takes_half_precision(dtype: torch.dtype) -> None:
     assert varlen.fits(*tensors(2, 1, dtype=dtype))
 
 
-def _without(index: int, change: Any) -> list[Any]:
+def _changed(index: int, change: Any) -> list[Any]:
     made = tensors(6, 1, dtype=torch.bfloat16)
     made[index] = change(made[index])
     return made
@@ -157,9 +155,9 @@ def _without(index: int, change: Any) -> list[Any]:
     [
         ("float32", tensors(2, 1)),
         ("several rows", tensors(2, 1, dtype=torch.bfloat16, rows=2)),
-        ("mixed types", _without(1, torch.Tensor.half)),
-        ("a narrower value", _without(2, lambda value: value[..., :4])),
-        ("heads that are not groups", _without(1, lambda key: key[:, :4])),
+        ("mixed types", _changed(1, torch.Tensor.half)),
+        ("a narrower value", _changed(2, lambda value: value[..., :4])),
+        ("heads that are not groups", _changed(1, lambda key: key[:, :4])),
         ("a width of 12", [t.repeat(1, 1, 1, 2)[..., :12] for t in tensors(2, 1, dtype=torch.bfloat16)]),
         ("a width of 264", [t.repeat(1, 1, 1, 33) for t in tensors(2, 1, dtype=torch.bfloat16)]),
     ],
@@ -168,14 +166,14 @@ def test_the_kernel_does_not_take(why: str, made: Sequence[Any]) -> None:
     assert not varlen.fits(made[0], made[1], made[2]), why
 
 
-def test_what_transformers_passes_to_every_layer_is_known() -> None:
+def test_the_kernel_supports_what_transformers_passes_to_every_layer() -> None:
     passed = {"dropout": 0.0, "scaling": 0.1, "position_ids": torch.zeros(1), "attention_mask": None}
     assert varlen.knows(layer(1), passed)
     assert varlen.knows(torch.nn.Module(), passed | {"is_causal": True})
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "argument",
     [
         {"attention_mask": torch.ones(1)},
         {"dropout": 0.1},
@@ -184,11 +182,11 @@ def test_what_transformers_passes_to_every_layer_is_known() -> None:
         {"is_causal": False},
     ],
 )
-def test_what_the_kernel_does_not_know_is_left_to_the_loop(asked: dict[str, Any]) -> None:
-    assert not varlen.knows(layer(1), asked)
+def test_the_loop_is_used_for_arguments_the_kernel_does_not_support(argument: dict[str, Any]) -> None:
+    assert not varlen.knows(layer(1), argument)
 
 
-def test_a_layer_that_looks_ahead_is_left_to_the_loop() -> None:
+def test_the_loop_is_used_for_a_layer_that_looks_ahead() -> None:
     module = layer(1)
     module.is_causal = False  # type: ignore[assignment]
     assert not varlen.knows(module, {})

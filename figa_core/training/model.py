@@ -1,0 +1,94 @@
+"""The model of a training: loaded in float32, and run for the logits of chosen positions only.
+
+Shapes: B rows, T tokens of a row, D hidden size, K weighted tokens, V vocabulary.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
+
+from figa_core.errors import TrainingError
+from figa_core.training.batches import MicroBatch
+
+
+class WeightedTokenLogits(nn.Module):
+    """A causal language model that returns the logits of chosen positions only: the sparse head.
+
+    The positions are chosen in the input of the model's own output projection, so everything the
+    architecture does around it (scaling, soft-capping, tied embeddings, ZeRO-3 gathering the weight) is kept.
+    """
+
+    def __init__(self, model: Any, *, sparse_head: bool) -> None:
+        super().__init__()
+        self.model = model
+        head = model.get_output_embeddings()
+        self._sparse_head = sparse_head and head is not None
+        self._rows_K = self._columns_K = torch.zeros(0, dtype=torch.long)
+        if head is not None and sparse_head:
+            head.register_forward_pre_hook(self._choose)
+
+    def forward(
+        self,
+        ids_BT: torch.Tensor,
+        rows_K: torch.Tensor,
+        columns_K: torch.Tensor,
+        position_ids_BT: torch.Tensor | None = None,
+        piece_lengths: tuple[int, ...] | None = None,
+    ) -> torch.Tensor:
+        """Logits (K, V) at ``(rows_K, columns_K)``."""
+        self._rows_K, self._columns_K = rows_K, columns_K
+        # No attention mask and no cache: with either, a packed sequence would see its neighbour.
+        packed = {} if piece_lengths is None else {"piece_lengths": piece_lengths}
+        output = self.model(input_ids=ids_BT, position_ids=position_ids_BT, use_cache=False, **packed)
+        return output.logits[0] if self._sparse_head else output.logits[rows_K, columns_K]
+
+    def _choose(self, _module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden_BTD, *rest = arguments
+        return (hidden_BTD[self._rows_K, self._columns_K][None], *rest)
+
+
+def inputs_of(batch: MicroBatch, device: torch.device) -> tuple[Any, ...]:
+    """The arguments of `WeightedTokenLogits.forward` for a micro-batch, on this device."""
+    arrays = (batch.ids_BT, batch.rows_K, batch.columns_K, batch.position_ids_BT)
+    tensors = [None if a is None else torch.from_numpy(a).to(device, non_blocking=True) for a in arrays]
+    return (*tensors, batch.piece_lengths)
+
+
+def token_nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch.Tensor) -> torch.Tensor:
+    """−log p of each target, (K), computed in fp32 at least.
+
+    Raises:
+        ValueError: logits, targets and weights differ in length.
+    """
+    lengths = len(logits_KV), len(targets_K), len(weights_K)
+    if len(set(lengths)) > 1:  # a single weight would be broadcast silently
+        raise ValueError(f"logits, targets and weights must have one length, but have {lengths}")
+    if logits_KV.dtype in (torch.bfloat16, torch.float16):
+        logits_KV = logits_KV.float()
+    return functional.cross_entropy(logits_KV, targets_K, reduction="none")
+
+
+def load_model(directory: Path) -> Any:
+    """A causal language model in float32, in which every training begins.
+
+    Raises:
+        TrainingError: transformers cannot load one from the directory.
+    """
+    disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(directory),
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            # Nothing is generated here, so a file that transformers calls invalid must not end the training.
+            generation_config=GenerationConfig(),
+        )
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error

@@ -1,0 +1,59 @@
+"""The error that a failed training reports: the cause, and what to do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from figa_core.errors import TrainingError
+from figa_core.training.failures import clear_failures, full_memory, record_failure, root_failure
+from tests.figa_core.training.jobs import gradient_job
+
+MESSAGE = "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 23.6 GiB"
+
+
+@pytest.mark.parametrize(
+    ("changes", "has", "lacks"),
+    [
+        ({"dtype": "float32", "zero_stage": 2}, ("bfloat16", "zero_stage 3"), ()),
+        ({"dtype": "bfloat16", "zero_stage": 3}, (), ("bfloat16", "zero_stage 3")),
+    ],
+)
+def test_only_remedies_that_are_not_in_use_are_named(
+    changes: dict[str, object], has: tuple[str, ...], lacks: tuple[str, ...]
+) -> None:
+    job = gradient_job(Path("model"), Path("shards"), "training", **changes, tokens_per_batch=16_384)
+    error = full_memory(torch.OutOfMemoryError(MESSAGE), job)
+    assert isinstance(error, TrainingError)
+    text = str(error)
+    assert text.startswith("the GPU's memory is full. Lower training.tokens_per_batch (now 16,384)")
+    assert "Tried to allocate 2.00 GiB. GPU 0 has" in text
+    assert all(word in text for word in has)
+    assert not any(word in text for word in lacks)
+
+
+def test_other_errors_are_not_replaced() -> None:
+    job = gradient_job(Path("model"), Path("shards"), "training")
+    assert full_memory(RuntimeError("CUDA error: device-side assert triggered"), job) is None
+
+
+def test_the_error_that_caused_the_others_is_found(tmp_path: Path) -> None:
+    output = tmp_path / "not" / "there yet"
+    record_failure(output, 0, RuntimeError("Connection closed by peer"), secondary=True)
+    record_failure(output, 2, TrainingError("token id 7"), secondary=False)
+    record_failure(output, 1, TrainingError("token id 999 of “Ỹ”"), secondary=False)
+    failure = root_failure(output)
+    assert failure is not None
+    assert (failure.rank, failure.kind, failure.message) == (1, "TrainingError", "token id 999 of “Ỹ”")
+    clear_failures(output)
+    assert root_failure(output) is None
+
+
+def test_the_file_of_a_rank_that_was_killed_while_writing_it_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "failure-rank0.json").write_text('{"rank": 0, "ki')
+    (tmp_path / "failure-rank1.json").write_text('{"rank": 1}')
+    assert root_failure(tmp_path) is None
+    record_failure(tmp_path, 3, TrainingError("no room"), secondary=True)
+    failure = root_failure(tmp_path)
+    assert failure is not None
+    assert failure.rank == 3
