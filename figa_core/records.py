@@ -148,7 +148,6 @@ class AdmittedPair:
     """Everything the weigh stage needs of one pair; `pair_id` is the revision's id."""
 
     pair_id: str
-    response_id: str
     messages: tuple[Message, ...]
     response_text: str
     response_finish: FinishReason

@@ -1,7 +1,7 @@
 """Stage generate: prompts without a response of this generator → responses."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def generate(
                 on_progress(failures.rows, missing)
                 if failures.hopeless:
                     break
-    of_run = (database, wanted.of_all_prompts())
+    of_run = (database, replace(wanted, max_prompts=None))
     check_failures(
         failures.so_far() if failures.hopeless else generation_failures(*of_run),
         what="samples could not be drawn",
@@ -171,8 +171,8 @@ def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> lis
         else generation.token_ids
         for generation in batch
     ]
-    rows = zip(batch, answers, chat.decode_batch(answers), strict=True)
-    return [_response(generation, token_ids, text, generator) for generation, token_ids, text in rows]
+    rows = zip(batch, answers, strict=True)
+    return [_response(generation, ids, chat.decode(ids), generator) for generation, ids in rows]
 
 
 def _response(generation: Generation, token_ids: tuple[int, ...], text: str, generator: str) -> Response:

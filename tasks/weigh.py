@@ -16,10 +16,10 @@ from figa_core.config import WeightingConfig
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import most_frequent_first
 from figa_core.ports import ProgressCallback
-from figa_core.records import AdmittedPair, Decision, WeighedPair
+from figa_core.records import AdmittedPair, WeighedPair
 from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
-from figa_core.storage.admitted import AdmittedPairs, save_weighed_shards, save_weighings
+from figa_core.storage.admitted import AdmittedPairs, save_skipped, save_weighed_shards
 from figa_core.storage.runs import Findings, save_findings
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import SkippedPair, weigh_pairs
@@ -134,12 +134,7 @@ def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_page:
     counts = Counter[str]()
     undecided = AdmittedPairs(database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
     for page in undecided.pages():
-        outcomes = zip(page, weigh_page(page), strict=True)
-        decisions = {
-            pair.response_id: Decision(False, outcome.reason)
-            for pair, outcome in outcomes
-            if isinstance(outcome, SkippedPair)
-        }
-        save_weighings(database, run_id, decisions)
-        counts.update(decision.reason for decision in decisions.values())
+        skipped = [outcome for outcome in weigh_page(page) if isinstance(outcome, SkippedPair)]
+        save_skipped(database, run_id, skipped)
+        counts.update(pair.reason for pair in skipped)
     return most_frequent_first(counts)

@@ -1,13 +1,13 @@
-"""Stage weigh: the admitted pairs of one run with all their texts, as a snapshot, and which were weighed.
+"""Stage weigh: a snapshot of a run's admitted pairs with all their texts, and which pairs were weighed.
 
-Their ids are hashes, so in the order of ids the texts of a pair are anywhere in their tables, and looking
-them up would read each table again for every page. Instead every table is streamed once, its rows are
-scattered into buckets (files) of neighbouring ids, and a bucket is put in order when it is read. Memory holds
-one bucket, and the database is closed before the first pair is given out.
+Pairs come in the order of their ids, which are hashes. So the texts of a page are scattered over their
+tables, and looking them up would read each table again for every page. Instead each table is streamed once
+into buckets (files) of neighbouring ids, and a bucket is sorted when it is read. Memory holds one bucket, and
+the database is closed before the first pair is read.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,16 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from figa_core.records import AdmittedPair, Decision, FinishReason
-from figa_core.storage import tables
-from figa_core.storage.database import Database
+from figa_core.records import AdmittedPair, FinishReason
+from figa_core.storage.conversations import read_messages
+from figa_core.storage.database import Database, as_row, changed_rows
+from figa_core.weighting.weigh import SkippedPair
 
 _BUCKET_ROWS = 1024
 _MOST_BUCKETS = 512  # each is an open file
-# DuckDB would otherwise keep every block it has read.
-_MEMORY = "SET memory_limit = '512MB'"
 _PLACES = """
     CREATE TEMP TABLE places AS
-    SELECT v.revision_id AS pair_id, pairs.response_id, before.value AS response_reward,
+    SELECT v.revision_id AS pair_id, before.value AS response_reward,
            after.value AS revision_reward, p.rowid AS prompt_row, r.rowid AS response_row,
            v.rowid AS revision_row, a.rowid AS reference_row,
            row_number() OVER (ORDER BY v.revision_id) - 1 AS place
@@ -38,7 +37,7 @@ _PLACES = """
     WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'
       AND (NOT $undecided OR pairs.weighed IS NULL)"""
 _PARTS = {
-    "places": "SELECT place, pair_id, response_id, response_reward, revision_reward FROM places",
+    "places": "SELECT place, pair_id, response_reward, revision_reward FROM places",
     "prompts": "SELECT place, messages FROM prompts t JOIN places ON t.rowid = prompt_row",
     "responses": "SELECT place, text AS response_text, finish_reason AS response_finish, "
     "token_ids AS response_token_ids FROM responses t JOIN places ON t.rowid = response_row",
@@ -49,9 +48,9 @@ _PARTS = {
 
 
 class AdmittedPairs:
-    """A snapshot in the directory `scratch`, which it empties; pairs come in the order of their ids.
+    """A snapshot in the directory `scratch`, which it empties first.
 
-    `only_undecided`: those of which no shard set and no reason is recorded yet.
+    `only_undecided`: only pairs that are not recorded as weighed or skipped yet.
 
     Raises:
         StorageError, WorkspaceError: see `Database.open`.
@@ -65,10 +64,9 @@ class AdmittedPairs:
         self._scratch = scratch
         values = {"run": run_id, "scorer": scorer_id, "undecided": only_undecided}
         with database.open() as connection:
-            connection.execute(_MEMORY)
-            connection.begin()  # row numbers hold only as long as nothing is written
-            row = connection.execute(_PLACES, values).fetchone()
-            self._rows = int(row[0]) if row else 0
+            connection.execute("SET memory_limit = '512MB'")  # otherwise DuckDB keeps every block it read
+            connection.begin()  # row numbers are valid only while nothing is written
+            [(self._rows,)] = connection.execute(_PLACES, values).fetchall()
             self._rows_per_bucket = max(_BUCKET_ROWS, -(-self._rows // _MOST_BUCKETS))
             self._buckets = -(-self._rows // self._rows_per_bucket)
             for part, query in _PARTS.items():
@@ -79,12 +77,12 @@ class AdmittedPairs:
         return self._rows
 
     def ids(self) -> Iterator[str]:
-        """The pairs' ids."""
+        """The pairs' ids, which are their revisions' ids."""
         for bucket in range(self._buckets):
             yield from self._read("places", bucket).column("pair_id").to_pylist()
 
     def pages(self) -> Iterator[list[AdmittedPair]]:
-        """The pairs, about a thousand at a time (more where there are very many)."""
+        """The pairs, about a thousand at a time (more if there are very many)."""
         for bucket in range(self._buckets):
             columns: dict[str, list[Any]] = {}
             for part in ("places", "prompts", "responses", "revisions"):
@@ -115,35 +113,32 @@ class AdmittedPairs:
         return str(self._scratch / f"{part}-{bucket:03d}.arrow")
 
 
-def save_weighings(database: Database, run_id: str, decisions: Mapping[str, Decision]) -> None:
-    """Store which admitted pairs went into the shards, and why the others did not; by response id."""
-    rows = [{"response_id": k, "accepted": d.accepted, "reason": d.reason} for k, d in decisions.items()]
+def save_skipped(database: Database, run_id: str, skipped: Sequence[SkippedPair]) -> None:
+    """Store why these pairs of the run cannot be trained on."""
+    statement = (
+        "UPDATE pairs SET weighed = false, weigh_reason = i.reason FROM incoming i "
+        "WHERE pairs.run_id = $run AND pairs.revision_id = i.pair_id"
+    )
     with database.transaction() as connection:
-        connection.register("incoming", pa.Table.from_pylist(rows, schema=tables.DECISIONS))
-        connection.execute(
-            "UPDATE pairs SET weighed = i.accepted, weigh_reason = i.reason FROM incoming i "
-            "WHERE pairs.run_id = ? AND pairs.response_id = i.response_id",
-            [run_id],
-        )
-        connection.unregister("incoming")
+        changed_rows(connection, [as_row(pair) for pair in skipped], statement, run=run_id)
 
 
 def save_weighed_shards(database: Database, run_id: str, files: Sequence[Path]) -> None:
-    """Mark as weighed the pairs of this run that are in these shard files."""
-    with database.transaction() as connection:
-        connection.execute(
-            "UPDATE pairs SET weighed = true, weigh_reason = 'weighed' "
-            "FROM read_parquet($files) shard "
-            "WHERE pairs.run_id = $run AND pairs.admitted AND pairs.revision_id = shard.pair_id",
-            {"files": [str(path) for path in files], "run": run_id},
-        )
+    """Mark the run's pairs that are in these shard files as weighed."""
+    database.execute(
+        "UPDATE pairs SET weighed = true, weigh_reason = 'weighed' "
+        "FROM read_parquet($files) shard "
+        "WHERE pairs.run_id = $run AND pairs.admitted AND pairs.revision_id = shard.pair_id",
+        files=[str(path) for path in files],
+        run=run_id,
+    )
 
 
 def _pair(
     *, messages: str, response_finish: str, response_token_ids: Sequence[int], **fields: Any
 ) -> AdmittedPair:
     return AdmittedPair(
-        messages=tables.read_messages(messages),
+        messages=read_messages(messages),
         response_finish=FinishReason(response_finish),
         response_token_ids=tuple(response_token_ids),
         **fields,

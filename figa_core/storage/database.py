@@ -1,7 +1,7 @@
-"""How the DuckDB file is opened: for one batch, then closed.
+"""Opens the DuckDB file for one batch of work, then closes it.
 
-A read-write open shuts out every other process, readers included, so the file is never held across a
-model or API call. An open that finds it locked waits with a bounded backoff, then names who waits for what.
+A read-write open locks out every other process, readers included, so the file is never held across a model
+or API call. If the file is locked, an open waits with a bounded backoff, then names the other process.
 """
 
 import contextlib
@@ -24,47 +24,38 @@ from figa_core.processes.interruptible import interruptible
 from figa_core.storage.migrations import migrate
 
 PAGE_ROWS = 2000
-"""Rows that are read at once where a stage walks through a table."""
+"""How many rows a stage reads at once from a table."""
 T = TypeVar("T")
+Row = Mapping[str, Any]
+"""Column → value."""
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
-# How DuckDB puts it; more than a word, because its messages repeat the path.
+# Parts of DuckDB's messages; longer than a word, because a message repeats the path.
 _LOCKED = "Could not set lock on file"
 _DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes")
 _FULL = ("No space left", "File too large", "Disk quota exceeded")
-# Of the file or the disk; every other error of DuckDB's is a fault of ours.
-_OF_THE_FILE = (
+# Errors of the file or the disk; every other DuckDB error is a bug of ours.
+_FILE_ERRORS = (
     duckdb.IOException,
     duckdb.InternalException,
     duckdb.FatalException,
     duckdb.SerializationException,
     duckdb.TransactionException,
 )
-# It would ask the network for an extension where the file is, say, an SQLite database.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-
-
-# DuckDB refuses a file that is open already elsewhere in the process, so all threads take turns at a file,
+# DuckDB refuses a file that is already open elsewhere in the process, so all threads take turns at a file,
 # whichever `Database` they hold.
-_turns: dict[Path, threading.RLock] = {}
-_turns_lock = threading.Lock()
-
-
-def _turn_at(path: Path) -> threading.RLock:
-    with _turns_lock:
-        # Not `resolve`, which fails at symbolic links in a circle: the open that follows says it in words.
-        return _turns.setdefault(Path(os.path.realpath(path)), threading.RLock())
+_turns: dict[str, threading.RLock] = {}
 
 
 class Database:
-    """A DuckDB file that is opened for each unit of work; safe to use from several threads."""
+    """A DuckDB file that is opened for each unit of work; several threads may use it."""
 
-    def __init__(self, path: Path, *, lock_timeout_s: float = 30.0, read_only: bool = False) -> None:
-        """`lock_timeout_s`: how long an open waits for another process that has the file."""
+    def __init__(self, path: Path, *, lock_timeout_s: float = 30.0) -> None:
+        """`lock_timeout_s`: how long an open waits while another process has the file."""
         self.path = path
         self._lock_timeout_s = lock_timeout_s
-        self._read_only = read_only
-        self._thread_lock = _turn_at(path)
+        # Not `Path.resolve`, which fails on a cycle of symbolic links; the open that follows reports it.
+        self._thread_lock = _turns.setdefault(os.path.realpath(path), threading.RLock())
 
     def create(self) -> None:
         """Create the file and bring its schema up to date.
@@ -87,8 +78,8 @@ class Database:
                 raise StorageError(f"{self.path}: {error}") from error
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 raise StorageError(
-                    f"{self.path}: its tables are not those of a workspace ({error}). It is another "
-                    "program's, or damaged: name another workspace, or move the file away."
+                    f"{self.path}: it does not hold a workspace's tables ({error}). The file belongs to "
+                    "another program, or is damaged. Set another workspace.path, or move the file away."
                 ) from error
 
     @contextmanager
@@ -96,10 +87,10 @@ class Database:
         """A connection for one short unit of work.
 
         Raises:
-            StorageError: another process keeps the file longer than `lock_timeout_s`, it is damaged, or the
-                disk is full.
+            StorageError: another process holds the file longer than `lock_timeout_s`, the file is damaged, or
+                the disk is full.
             WorkspaceError: the file cannot be opened.
-            InterruptedRunError: somebody asked to stop in the middle of a statement.
+            InterruptedRunError: a signal ended a statement.
         """
         with self._thread_lock:
             connection = self._connect()
@@ -107,7 +98,7 @@ class Database:
                 with interruptible(connection.interrupt):
                     yield connection
             except (duckdb.InterruptException, RuntimeError):
-                # A signal ended a statement. DuckDB drops what the signal's handler raised.
+                # DuckDB drops the exception of the signal's handler.
                 interruption.check()
                 raise
             except duckdb.Error as error:
@@ -119,28 +110,38 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Like `open`, all or nothing: a signal waits until it is committed."""
+        """Like `open`, all or nothing: a signal waits until the transaction is committed."""
         with self.open() as connection, interruption.finishing():
             connection.begin()
             try:
                 yield connection
             except BaseException:
-                with contextlib.suppress(duckdb.Error):  # what ended it says more
+                with contextlib.suppress(duckdb.Error):  # the first error explains more
                     connection.rollback()
                 raise
             connection.commit()
 
+    def execute(self, statement: str, **values: Any) -> None:
+        """Run one statement in a transaction; see `open` for what it raises."""
+        with self.transaction() as connection:
+            connection.execute(statement, values)
+
+    def insert(self, table: str, rows: Sequence[Row], *, replace: bool = False) -> int:
+        """`insert_rows` in a transaction."""
+        with self.transaction() as connection:
+            return insert_rows(connection, table, rows, replace=replace)
+
     def fetch(self, query: str, **values: Any) -> list[Any]:
-        """All rows of one query; see `open` for what it raises."""
+        """All rows of a query; see `open` for what it raises."""
         with self.open() as connection:
             return connection.execute(query, values).fetchall()
 
     def value(self, query: str, **values: Any) -> Any:
-        """What a query of one row and one column says."""
+        """The result of a query with one row and one column."""
         return self.fetch(query, **values)[0][0]
 
     def records(self, kind: Callable[..., T], query: str, **values: Any) -> list[T]:
-        """All rows of one query as records: its columns have the names of the fields."""
+        """All rows of a query as records; its columns are named like the fields."""
         with self.open() as connection:
             found = connection.execute(query, values)
             names = [column[0] for column in found.description or ()]
@@ -151,7 +152,9 @@ class Database:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=self._read_only, config=_CONFIG)
+                # Otherwise DuckDB would download an extension if the file is, say, an SQLite database.
+                config = {"autoinstall_known_extensions": False}
+                return duckdb.connect(str(self.path), config=config)
             except duckdb.IOException as error:
                 if any(words in str(error) for words in _DAMAGED):
                     raise _damaged(self.path, error) from error
@@ -163,7 +166,7 @@ class Database:
                 if time.monotonic() > deadline:
                     raise StorageError(
                         f"{self.path}: another process has had the database open for "
-                        f"{self._lock_timeout_s:g} s ({error}). Close it, or wait for it to end."
+                        f"{self._lock_timeout_s:g} s ({error}). Stop it, or wait for it to end."
                     ) from error
             except duckdb.Error as error:
                 raise _damaged(self.path, error) from error
@@ -172,7 +175,7 @@ class Database:
 
 
 def _explained(path: Path, error: duckdb.Error) -> StorageError | None:
-    """An error of the file or the disk in words; None for others."""
+    """A clear error if the file or the disk is at fault; None for other errors."""
     if any(words in str(error) for words in _FULL):
         return StorageError(
             f"{path}: the disk is full: {error}. Free space and run the same command: what was stored before "
@@ -180,65 +183,52 @@ def _explained(path: Path, error: duckdb.Error) -> StorageError | None:
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
-            f"{path}: DuckDB ran out of memory, or of disk for what does not fit into it: {error}. Free some "
-            "and run the same command."
+            f"{path}: DuckDB ran out of memory, or of disk space for what does not fit in memory: {error}. "
+            "Free some and run the same command."
         )
-    # Of corrupt blocks DuckDB speaks by its most general class.
-    return _damaged(path, error) if isinstance(error, _OF_THE_FILE) or type(error) is duckdb.Error else None
+    # DuckDB reports corrupt blocks with its most general class.
+    return _damaged(path, error) if isinstance(error, _FILE_ERRORS) or type(error) is duckdb.Error else None
 
 
 def _damaged(path: Path, error: duckdb.Error) -> StorageError:
     return StorageError(
         f"{path}: the database cannot be read: {error}. Restore it from a copy, or move it away and run the "
-        "same command: what was paid for is taken back from the journal."
+        "same command: answers that were paid for are restored from the journal."
     )
 
 
 def insert_rows(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row], *, replace: bool = False
 ) -> int:
-    """Insert rows through Arrow (fast in bulk); rows whose key exists already are left as they are.
+    """Insert rows; one whose key exists is skipped, or replaces the old row. Returns the number inserted.
 
-    `table` and the schema's names come from our code, never from data. Returns the number inserted.
+    `table` and the names of the columns come from our code, never from data.
     """
-    return _insert(connection, table, pa.Table.from_pylist(list(rows), schema=schema)) if rows else 0
+    statement = f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO {table} BY NAME SELECT * FROM incoming"
+    return changed_rows(connection, rows, statement)
 
 
-def insert_records(
-    connection: duckdb.DuckDBPyConnection, table: str, records: Sequence[Any], schema: pa.Schema, **same: Any
+def changed_rows(
+    connection: duckdb.DuckDBPyConnection, rows: Sequence[Row], statement: str, **values: Any
 ) -> int:
-    """Like `insert_rows`, of records with attributes for the columns; `same` are values of all rows."""
-    if not records:
-        return 0
-    columns = [
-        pa.array(
-            [same[name]] * len(records) if name in same else [getattr(record, name) for record in records],
-            type=kind,
-        )
-        for name, kind in zip(schema.names, schema.types, strict=True)
-    ]
-    return _insert(connection, table, pa.table(columns, schema=schema))
+    """Like `query_rows`; returns how many rows of its table the statement changed."""
+    result = query_rows(connection, rows, statement, **values)
+    return result[0][0] if result else 0
 
 
-def insert_one(
-    connection: duckdb.DuckDBPyConnection, table: str, record: Any, *, replace: bool = False
-) -> None:
-    """Insert a record with a field for each column; one whose key exists is left, or replaced."""
-    names = [field.name for field in fields(record)]
-    connection.execute(
-        f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO {table} ({', '.join(names)}) "
-        f"VALUES ({', '.join('?' * len(names))})",
-        [getattr(record, name) for name in names],
-    )
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, incoming: pa.Table) -> int:
-    connection.register("incoming", incoming)
+def query_rows(
+    connection: duckdb.DuckDBPyConnection, rows: Sequence[Row], query: str, **values: Any
+) -> list[Any]:
+    """The result of a query that reads `rows` as a table named `incoming`; without rows, nothing is run."""
+    if not rows:
+        return []
+    connection.register("incoming", pa.Table.from_pylist(list(rows)))  # through Arrow: fast in bulk
     try:
-        columns = ", ".join(incoming.schema.names)
-        result = connection.execute(
-            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming ON CONFLICT DO NOTHING"
-        ).fetchone()
+        return connection.execute(query, values).fetchall()
     finally:
         connection.unregister("incoming")
-    return int(result[0]) if result else 0
+
+
+def as_row(record: Any, **more: Any) -> Row:
+    """The fields of a dataclass instance, and `more`, as a row."""
+    return {**more, **{field.name: getattr(record, field.name) for field in fields(record)}}

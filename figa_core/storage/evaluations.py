@@ -1,15 +1,16 @@
-"""Stage evaluate: the values of a model's samples on a split, and the means over them."""
+"""Stage evaluate: the scores of a model's samples on one split, and their means."""
 
 from dataclasses import dataclass
 
-from figa_core.storage.database import Database, insert_one
+from figa_core.storage.database import Database, as_row
 from figa_core.storage.responses import Samples
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One model's mean of one metric on held-out prompts; `standard_error` is None for n < 2, and `left_out`
-    counts prompts without a value.
+    """One model's mean of one metric on held-out prompts.
+
+    `standard_error` is None for n < 2; `left_out` counts the prompts without a value.
     """
 
     run_id: str
@@ -24,25 +25,19 @@ class Evaluation:
 
 
 def save_evaluation(database: Database, evaluation: Evaluation) -> None:
-    """Save a mean, in place of the one of the same run, label and metric."""
-    with database.transaction() as connection:
-        insert_one(connection, "evaluations", evaluation, replace=True)
+    """Save a mean; it replaces the one of the same run, label and metric."""
+    database.insert("evaluations", [as_row(evaluation)], replace=True)
 
 
 def evaluations_of(database: Database, run_id: str) -> list[Evaluation]:
-    """What the evaluate stage stored for this run, by label and metric."""
-    return database.records(
-        Evaluation,
-        "SELECT run_id, label, metric, generator_id, scorer_id, n, mean, standard_error, "
-        "coalesce(left_out, 0) AS left_out "
-        "FROM evaluations WHERE run_id = $run ORDER BY label, metric",
-        run=run_id,
-    )
+    """The evaluations of this run, by label and metric."""
+    query = "SELECT * FROM evaluations WHERE run_id = $run ORDER BY label, metric"
+    return database.records(Evaluation, query, run=run_id)
 
 
 def prompt_values(database: Database, samples: Samples, scorer_id: str) -> dict[str, float]:
-    """prompt id → this scorer's value of sample 0."""
-    found = database.fetch(
+    """Prompt id → this scorer's value of sample 0."""
+    rows = database.fetch(
         f"""WITH chosen AS ({samples.prompts})
             SELECT r.prompt_id, s.value FROM chosen JOIN responses r USING (prompt_id)
             JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
@@ -50,12 +45,12 @@ def prompt_values(database: Database, samples: Samples, scorer_id: str) -> dict[
         **samples.values,
         scorer=scorer_id,
     )
-    return dict(found)
+    return dict(rows)
 
 
 def without_value(database: Database, samples: Samples, scorer_id: str) -> dict[str, int]:
-    """Prompts whose sample 0 has no value of this scorer, by reason."""
-    found = database.fetch(
+    """How many prompts have no value of this scorer for sample 0, by reason."""
+    rows = database.fetch(
         f"""WITH chosen AS ({samples.prompts})
             SELECT coalesce(sf.kind, gf.kind, 'not asked yet') AS kind, count(*) FROM chosen c
             LEFT JOIN responses r
@@ -68,12 +63,12 @@ def without_value(database: Database, samples: Samples, scorer_id: str) -> dict[
         **samples.values,
         scorer=scorer_id,
     )
-    return dict(found)
+    return dict(rows)
 
 
 def same_responses(database: Database, run_id: str, one: str, other: str) -> tuple[int, int]:
-    """How many responses of two generators to the same held-out prompts are equal, and of how many."""
-    rows = database.fetch(
+    """How many responses of two generators to the same held-out prompts are equal, and how many there are."""
+    [counts] = database.fetch(
         "SELECT count(*) FILTER (a.text = b.text), count(*) FROM responses a "
         "JOIN responses b ON b.prompt_id = a.prompt_id AND b.sample_index = a.sample_index "
         "JOIN run_prompts rp ON rp.prompt_id = a.prompt_id AND rp.run_id = $run "
@@ -83,4 +78,4 @@ def same_responses(database: Database, run_id: str, one: str, other: str) -> tup
         one=one,
         other=other,
     )
-    return rows[0]
+    return counts

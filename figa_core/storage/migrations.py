@@ -1,14 +1,14 @@
-"""The schema, as a list of migrations; each runs once, in one transaction with its own record.
+"""The schema, as a list of migrations; each runs once, in one transaction with its record.
 
 Never edit a migration that was released: append one. `SCHEMA_VERSION` is the number of migrations; a
 database that has more was written by a newer version, and is refused.
 
 Tables, in the order of a row's path: `prompts` and `reference_answers` (what was imported), `runs` and
-`run_prompts` (which of it a run works on), `bad_rows` (what could not be used, and why), `responses`,
+`run_prompts` (which prompts a run works on), `bad_rows` (rows that cannot be used, and why), `responses`,
 `scores` (of responses, references and revisions alike), `generation_failures` and `score_failures` (why a
-sample or a text alone has none), `pairs` (each run's decisions), `revisions`,
-`calls` (what an LLM was asked, for what purpose and about which row; append-only), `trainings`, `models`,
-`evaluations`, `exclusions` (rows a person threw out), `marks` (how far the journal was taken in).
+single sample or text has none), `pairs` (each run's decisions), `revisions`, `calls` (to an LLM, with their
+purpose and row; append-only), `trainings`, `models`, `evaluations`, `exclusions` (rows that a person
+excluded), `marks` (the position reached in the journal).
 """
 
 import duckdb
@@ -80,14 +80,14 @@ CREATE TABLE exclusions (
 CREATE TABLE marks (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
 """
 
-# What a call costs at the most, and what it did cost: NULL while that is not known, so that
-# coalesce(cost_usd, reserved_usd, 0) is what counts as spent.
+# The most that a call can cost, and its actual cost: NULL while unknown, so that
+# coalesce(cost_usd, reserved_usd, 0) counts as spent.
 _COSTS = """
 ALTER TABLE calls ADD COLUMN reserved_usd DOUBLE;
 ALTER TABLE calls ADD COLUMN cost_usd DOUBLE;
 """
 
-# What a model or a verifier has nothing to say about. Earlier versions stored rewards that are no numbers.
+# Rows for which a model or a verifier failed. Earlier versions stored rewards that are not finite.
 _FAILURES = """
 CREATE TABLE generation_failures (
     prompt_id TEXT NOT NULL, generator_id TEXT NOT NULL, sample_index INTEGER NOT NULL, kind TEXT NOT NULL,
@@ -104,14 +104,14 @@ DELETE FROM scores WHERE NOT isfinite(value);
 ALTER TABLE evaluations ADD COLUMN left_out BIGINT DEFAULT 0;
 """
 
-# Runs that judge answers by other settings have revisions of their own, made from the same answers:
-# `question_id` is the id that the revision has at the defaults, and NULL if it is that.
+# Runs that judge answers by other settings have other revisions, made from the same answers: `question_id`
+# is the id of the revision at the default settings, and NULL if that is its id.
 _QUESTIONS = """
 ALTER TABLE revisions ADD COLUMN question_id TEXT;
 ALTER TABLE revisions ADD COLUMN asked_again_max INTEGER;
 """
 
-# What a call was for: until now always a revision.
+# The purpose of a call: until now always a revision.
 _PURPOSES = """
 ALTER TABLE calls RENAME COLUMN revision_id TO subject_id;
 ALTER TABLE calls ADD COLUMN purpose TEXT DEFAULT 'revision';
@@ -137,8 +137,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> list[str]:
         "CREATE TABLE IF NOT EXISTS migrations "
         "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TIMESTAMPTZ DEFAULT current_timestamp)"
     )
-    row = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchone()
-    applied = int(row[0]) if row else 0
+    [(applied,)] = connection.execute("SELECT coalesce(max(number), 0) FROM migrations").fetchall()
     if applied > SCHEMA_VERSION:
         raise StorageError(
             f"the workspace's database has schema {applied}, this version knows {SCHEMA_VERSION}. "

@@ -1,28 +1,26 @@
 """Stages filter and admit: which responses are revised (filter), which revisions are kept (admit).
 
-Rows stream through both: DuckDB gives them out a page at a time, and the decisions are set aside in a
-temporary table, which it moves to disk when it is large. Only when the last page is decided does one
-transaction put them in place: a run that is killed before that has its former decisions, all of them. The
-file is open all the while, because a page found by its key would cost a scan of three tables.
+Both stream: DuckDB returns the rows a page at a time, and the decisions go into a temporary table, which
+DuckDB moves to disk when it is large. After the last page, one transaction stores them all: a run that is
+killed before keeps its former decisions. The file stays open, because a page looked up by its key would cost
+a scan of three tables.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from figa_core import ids
 from figa_core.filtering import Candidate
 from figa_core.processes.interruptible import interruptible
 from figa_core.records import Decision, RevisionStatus
-from figa_core.storage import tables
-from figa_core.storage.database import PAGE_ROWS, Database
+from figa_core.storage.database import PAGE_ROWS, Database, Row, as_row, query_rows
 
-# DuckDB would otherwise keep every block it has read. What a transaction changes it has to keep, some 0.3 kB
-# a row, and would fail where a limit does not let it.
+# Without the limit DuckDB keeps every block it has read. A transaction needs about 0.3 kB of memory for each
+# row it changes, and would fail under the limit.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _CANDIDATES = """
     SELECT r.response_id, r.prompt_id, s.value AS response_reward, y.value AS reference_reward,
@@ -50,18 +48,23 @@ _ADMISSIBLE = """
       AND (before.value IS NOT NULL OR bf.kind IS NOT NULL)
       AND (after.value IS NOT NULL OR af.kind IS NOT NULL)"""
 
-# One statement for all rows would need memory for all of them at once.
+# A single statement for all rows would need memory for all of them at once.
 _ROWS_AT_ONCE = 50_000
 _PART = "decided.rowid >= $first AND decided.rowid < $last"
+_DECIDED = """
+    CREATE TEMP TABLE decided (
+        response_id TEXT, prompt_id TEXT, accepted BOOLEAN, reason TEXT,
+        revision_id TEXT, reference_id TEXT, question_id TEXT)"""
 _NEW_REVISIONS = f"""
-    INSERT INTO revisions ({", ".join(tables.REVISIONS.names)})
+    INSERT INTO revisions
+        (revision_id, response_id, reference_id, model, status, question_id, asked_again_max)
     SELECT revision_id, response_id, reference_id, $model, '{RevisionStatus.PENDING}', question_id, $asked
     FROM decided
-    WHERE kept AND {_PART} ON CONFLICT DO NOTHING"""
-# What later stages decided about a pair stays as long as its revision is the same.
+    WHERE accepted AND {_PART} ON CONFLICT DO NOTHING"""
+# The decisions of later stages about a pair hold while its revision is the same.
 _REPLACE_PAIRS = f"""
-    INSERT INTO pairs ({", ".join(tables.PAIRS.names)})
-    SELECT $run, response_id, prompt_id, kept, keep_reason, revision_id, $scorer FROM decided
+    INSERT INTO pairs (run_id, response_id, prompt_id, kept, keep_reason, revision_id, scorer_id)
+    SELECT $run, response_id, prompt_id, accepted, reason, revision_id, $scorer FROM decided
     WHERE {_PART} ON CONFLICT (run_id, response_id) DO UPDATE SET
         kept = excluded.kept, keep_reason = excluded.keep_reason, scorer_id = excluded.scorer_id,
         admitted = CASE WHEN revision_id IS NOT DISTINCT FROM excluded.revision_id THEN admitted END,
@@ -79,7 +82,7 @@ _ADMIT_PAIRS = """
 
 @dataclass(frozen=True, slots=True)
 class Admissible:
-    """A successful revision with both rewards, for the guard; `failure` says why one is missing."""
+    """A successful revision with both rewards, for the guard; `failure` is why one of them is missing."""
 
     response_id: str
     response_reward: float | None
@@ -95,10 +98,10 @@ Admit = Callable[[Sequence[Admissible]], Mapping[str, Decision]]
 
 @dataclass(frozen=True, slots=True)
 class RevisionRecipe:
-    """What decides a revision besides the response and its reference.
+    """What determines a revision besides the response and its reference.
 
-    `templates`: by "has a reference". `settings`: what is not at its default of those that say what is made
-    of the answers; among them may be `asked_again_max`, which is stored besides.
+    `templates` is keyed by "has a reference". `settings` holds those settings that decide how an answer is
+    judged and are not at their defaults; `asked_again_max` may be among them, and is stored separately too.
     """
 
     model: str
@@ -113,7 +116,7 @@ class RevisionRecipe:
         return self._id(response_id, reference_id, self.settings)
 
     def question_id(self, response_id: str, reference_id: str | None) -> str | None:
-        """The id that the same question has at the defaults; None if that is the revision's own."""
+        """The id of the same revision at the default settings; None if it is the revision's id."""
         return self._id(response_id, reference_id, {}) if self.settings else None
 
     def _id(self, response_id: str, reference_id: str | None, settings: Mapping[str, object]) -> str:
@@ -130,24 +133,24 @@ class RevisionRecipe:
 
 @dataclass(frozen=True, slots=True)
 class RunScores:
-    """Which candidates are meant: this run's, of this generator, with the rewards of this scorer."""
+    """Selects the candidates of one run and generator, with the rewards of one scorer."""
 
     run_id: str
     generator_id: str
     scorer_id: str
 
     def values(self) -> dict[str, str]:
-        """As the queries name them."""
+        """The parameters of the queries."""
         return {"run": self.run_id, "generator": self.generator_id, "scorer": self.scorer_id}
 
 
 def iter_candidates(
     database: Database, scores: RunScores, page_rows: int = PAGE_ROWS
 ) -> Iterator[list[Candidate]]:
-    """Scored training responses of a run, with the reward of the prompt's reference, by prompt; those whose
-    scoring failed are among them.
+    """The training responses of a run that were scored, or failed to be, with their references' rewards.
 
-    A page holds about `page_rows` rows and whole prompts only. The file is open until the last one is taken.
+    They come by prompt. A page holds about `page_rows` rows, and all samples of each of its prompts. The file
+    is open until the last page is read.
     """
     with database.open() as connection:
         connection.execute(_LIMIT)
@@ -163,18 +166,18 @@ def median_reward(database: Database, scores: RunScores) -> float | None:
 def replace_pairs(
     database: Database, scores: RunScores, keep: Keep, recipe: RevisionRecipe, page_rows: int = PAGE_ROWS
 ) -> None:
-    """Decide every candidate anew; kept ones get a revision row, pending unless the work is known.
+    """Decide every candidate again; a kept one gets a revision row, pending unless that revision exists.
 
-    Pairs of the run that are no candidates any more vanish.
+    Pairs of the run that are no longer candidates are deleted.
     """
-    with _deciding(database, tables.KEEP_DECISIONS) as aside:
-        for page in _candidate_pages(aside.reader, scores, page_rows):
+    with _deciding(database) as decided:
+        for page in _candidate_pages(decided.reader, scores, page_rows):
             decisions = keep([candidate for candidate, _ in page])
-            aside.add(_row(candidate, reference, decisions, recipe) for candidate, reference in page)
-        _put_in_place(aside.connection, scores, recipe)
+            decided.add([_row(candidate, reference, decisions, recipe) for candidate, reference in page])
+        _store_pairs(decided.connection, scores, recipe)
 
 
-def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, recipe: RevisionRecipe) -> None:
+def _store_pairs(connection: duckdb.DuckDBPyConnection, scores: RunScores, recipe: RevisionRecipe) -> None:
     rows = _count(connection, "SELECT count(*) FROM decided")
     connection.execute(_NO_LIMIT)
     connection.begin()
@@ -190,17 +193,14 @@ def _put_in_place(connection: duckdb.DuckDBPyConnection, scores: RunScores, reci
 def decide_admissions(
     database: Database, run_id: str, scorer_id: str, admit: Admit, page_rows: int = PAGE_ROWS
 ) -> None:
-    """Decide every successful revision of the run that has both rewards, or failures in their place."""
-    with _deciding(database, tables.DECISIONS) as aside:
+    """Decide every successful revision of the run that has both rewards, or failures instead of them."""
+    with _deciding(database) as decided:
         values = {"run": run_id, "scorer": scorer_id}
-        for page in _pages(aside.reader, _ADMISSIBLE, values, page_rows):
+        for page in _pages(decided.reader, _ADMISSIBLE, values, page_rows):
             decisions = admit([Admissible(**row) for row in page])
-            aside.add(
-                {"response_id": response_id, "accepted": decision.accepted, "reason": decision.reason}
-                for response_id, decision in decisions.items()
-            )
-        aside.connection.execute(_NO_LIMIT)
-        aside.connection.execute(_ADMIT_PAIRS, {"run": run_id})
+            decided.add([as_row(decision, response_id=response) for response, decision in decisions.items()])
+        decided.connection.execute(_NO_LIMIT)
+        decided.connection.execute(_ADMIT_PAIRS, {"run": run_id})
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str, **values: str) -> int:
@@ -209,24 +209,23 @@ def _count(connection: duckdb.DuckDBPyConnection, query: str, **values: str) -> 
 
 def _row(
     candidate: Candidate, reference: str | None, decisions: Mapping[str, Decision], recipe: RevisionRecipe
-) -> dict[str, Any]:
+) -> Row:
     decision = decisions[candidate.response_id]
-    of_row = candidate.response_id, reference
-    return {
-        "response_id": candidate.response_id,
-        "prompt_id": candidate.prompt_id,
-        "kept": decision.accepted,
-        "keep_reason": decision.reason,
-        "revision_id": recipe.revision_id(*of_row) if decision.accepted else None,
-        "reference_id": reference,
-        "question_id": recipe.question_id(*of_row) if decision.accepted else None,
-    }
+    response, kept = candidate.response_id, decision.accepted
+    return as_row(
+        decision,
+        response_id=response,
+        prompt_id=candidate.prompt_id,
+        revision_id=recipe.revision_id(response, reference) if kept else None,
+        reference_id=reference,
+        question_id=recipe.question_id(response, reference) if kept else None,
+    )
 
 
 def _candidate_pages(
     connection: duckdb.DuckDBPyConnection, scores: RunScores, page_rows: int
 ) -> Iterator[list[tuple[Candidate, str | None]]]:
-    """Candidates with the id of their prompt's reference; all samples of a prompt on one page."""
+    """Candidates with the ids of their prompts' references; all samples of a prompt are on one page."""
     left: list[tuple[Candidate, str | None]] = []
     for page in _pages(connection, _CANDIDATES, scores.values(), page_rows):
         references = [row.pop("reference_id") for row in page]
@@ -249,27 +248,23 @@ def _pages(
 
 
 @dataclass(frozen=True, slots=True)
-class _Aside:
+class _Decided:
     """The temporary table `decided`.
 
-    Rows are read by `reader`, a connection of its own, because one that writes drops what it reads.
+    `reader` is another connection: one that writes drops the result it is reading.
     """
 
     connection: duckdb.DuckDBPyConnection
     reader: duckdb.DuckDBPyConnection
-    schema: pa.Schema
 
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Add a page's decisions."""
-        self.connection.register("page", pa.Table.from_pylist(list(rows), schema=self.schema))
-        self.connection.execute("INSERT INTO decided SELECT * FROM page")
-        self.connection.unregister("page")
+        query_rows(self.connection, rows, "INSERT INTO decided BY NAME SELECT * FROM incoming")
 
 
 @contextmanager
-def _deciding(database: Database, schema: pa.Schema) -> Iterator[_Aside]:
+def _deciding(database: Database) -> Iterator[_Decided]:
     with database.open() as connection, connection.cursor() as reader, interruptible(reader.interrupt):
         connection.execute(_LIMIT)
-        connection.register("page", schema.empty_table())
-        connection.execute("CREATE TEMP TABLE decided AS SELECT * FROM page")
-        yield _Aside(connection, reader, schema)
+        connection.execute(_DECIDED)
+        yield _Decided(connection, reader)

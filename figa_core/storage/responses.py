@@ -1,17 +1,18 @@
-"""Stage generate: which samples of a run are still to be drawn, those that were, and why others cannot be.
+"""Stage generate: which samples of a run are missing, the samples that were drawn, and why others failed.
 
-A sample that alone fails is stored like a result, and not tried again. A stage that fails for too many ends
-with an error and forgets them: once what they have in common is put right, the same command tries them again.
+If a few samples fail, each failure is stored like a result, and the sample is not tried again. If too many
+fail, the stage ends with an error and forgets the failures: after their common cause is fixed, the same
+command tries them again.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from figa_core.records import Message, Response, Split
 from figa_core.row_failures import Failed, failure_kind
-from figa_core.storage import tables
-from figa_core.storage.database import PAGE_ROWS, Database, insert_records, insert_rows
+from figa_core.storage.conversations import read_messages
+from figa_core.storage.database import PAGE_ROWS, Database, as_row
 
 _DRAWN_BY = "generator_id = $generator"
 
@@ -20,7 +21,7 @@ _DRAWN_BY = "generator_id = $generator"
 class Samples:
     """Samples of one generator: `per_prompt` for each prompt of one split of a run.
 
-    With `max_prompts`, for the first so many prompts by id.
+    `max_prompts`: only the first prompts, by id.
     """
 
     run_id: str
@@ -31,22 +32,18 @@ class Samples:
 
     @property
     def values(self) -> dict[str, Any]:
-        """As the queries name them."""
-        values = {"run": self.run_id, "generator": self.generator_id, "split": str(self.split)}
+        """The parameters of the queries."""
+        values = {"run": self.run_id, "generator": self.generator_id, "split": self.split}
         return values if self.max_prompts is None else {**values, "limit": self.max_prompts}
 
     @property
     def prompts(self) -> str:
-        """SQL: the prompts (prompt_id, messages), less those that a person threw out."""
+        """SQL: the prompts (prompt_id, messages) that nobody has excluded."""
         limit = "" if self.max_prompts is None else " LIMIT $limit"
         return f"""SELECT p.prompt_id, p.messages FROM run_prompts rp JOIN prompts p USING (prompt_id)
             WHERE rp.run_id = $run AND p.split = $split
               AND p.prompt_id NOT IN (SELECT subject_id FROM exclusions)
             ORDER BY p.prompt_id{limit}"""
-
-    def of_all_prompts(self) -> "Samples":
-        """The same without `max_prompts`."""
-        return replace(self, max_prompts=None)
 
     @property
     def prompt_ids(self) -> str:
@@ -64,7 +61,7 @@ class Sample:
 
 
 def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[Sample]]:
-    """Those that were neither drawn nor failed, a page at a time."""
+    """The samples that were neither drawn nor failed, a page at a time."""
     query = f"""
         SELECT prompt_id, messages, sample_index FROM ({_missing(samples)})
         WHERE (prompt_id, sample_index) > ($after, $after_index)
@@ -72,7 +69,7 @@ def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[
     values = {**samples.values, "samples": samples.per_prompt}
     after, index = "", -1
     while page := database.fetch(query, **values, after=after, after_index=index):
-        yield [Sample(prompt_id, tables.read_messages(text), index) for prompt_id, text, index in page]
+        yield [Sample(prompt_id, read_messages(text), index) for prompt_id, text, index in page]
         after, _, index = page[-1]
 
 
@@ -84,14 +81,13 @@ def count_missing_samples(database: Database, samples: Samples) -> int:
 
 def save_responses(database: Database, generator_id: str, responses: Sequence[Response]) -> int:
     """Save a batch; returns how many were new."""
-    with database.transaction() as connection:
-        return insert_records(connection, "responses", responses, tables.RESPONSES, generator_id=generator_id)
+    return database.insert("responses", [as_row(r, generator_id=generator_id) for r in responses])
 
 
 def save_generation_failures(
     database: Database, generator_id: str, failures: Sequence[tuple[str, int, str]]
 ) -> None:
-    """Why samples could not be drawn: (prompt id, sample index, reason)."""
+    """Store why samples could not be drawn: (prompt id, sample index, reason)."""
     rows = [
         {
             "prompt_id": prompt_id,
@@ -102,8 +98,7 @@ def save_generation_failures(
         }
         for prompt_id, index, reason in failures
     ]
-    with database.transaction() as connection:
-        insert_rows(connection, "generation_failures", rows, tables.GENERATION_FAILURES)
+    database.insert("generation_failures", rows)
 
 
 def generation_failures(database: Database, samples: Samples) -> tuple[int, list[Failed]]:
@@ -123,12 +118,11 @@ def generation_failures(database: Database, samples: Samples) -> tuple[int, list
 
 
 def forget_generation_failures(database: Database, samples: Samples) -> None:
-    """The next run tries these samples again."""
-    with database.transaction() as connection:
-        connection.execute(
-            f"DELETE FROM generation_failures WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
-            samples.values,
-        )
+    """Let the next run try these samples again."""
+    database.execute(
+        f"DELETE FROM generation_failures WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
+        **samples.values,
+    )
 
 
 def _missing(samples: Samples) -> str:

@@ -1,7 +1,7 @@
-"""Stage revise: a run's revisions that are still open, dealt into batches, and what the calls came to.
+"""Stage revise: a run's open revisions in batches, why others have no text, and what the calls cost.
 
-Open is what is pending, was sent and never answered, or failed in a way that may be tried again. A batch is
-a range of revision ids, so that a task run needs no rows handed to it and a later one finds what is left.
+A revision is open if it is pending, was sent and never answered, or failed in a way that may be tried again.
+A batch is a range of revision ids, so a task run gets no rows passed to it, and a later one finds those left.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,27 +12,29 @@ from typing import Any
 from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import RevisionRequest
 from figa_core.records import Purpose
+from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
-from figa_core.storage.tables import read_messages
 
 REASON_KIND = r"regexp_replace(v.reason, ' \(it is [^)]*\)$', '')"
-"""SQL: why a revision `v` is not usable, less the figure of that one row: rows are counted by it."""
+"""SQL: why a revision `v` is not usable, without the row's own number, so that rows can be counted by it."""
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
-_CALLS = f"(SELECT * FROM calls WHERE purpose = '{Purpose.REVISION}')"
+_CALLS = f"calls WHERE purpose = '{Purpose.REVISION}' AND subject_id"
+_CALLS_OF_RUN = f"{_CALLS} IN (SELECT v.revision_id FROM {_OF_RUN})"
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
+_CAUSES_SHOWN = 3
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
-# How the last call for each row of `waiting` ended, and what was said.
+# How the last call for each row of `waiting` ended, with the provider's message.
 _LAST_CALL = f"""
     SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
            arg_max(coalesce(message, ''), sent_at) AS words
-    FROM {_CALLS} WHERE subject_id IN (SELECT revision_id FROM waiting) GROUP BY 1"""
+    FROM {_CALLS} IN (SELECT revision_id FROM waiting) GROUP BY 1"""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Open rows of a run whose revision ids lie from `first` to `last`, both included."""
+    """The open rows of a run whose revision ids are from `first` to `last`, inclusive."""
 
     number: int
     first: str
@@ -42,9 +44,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the calls for a run's rows have cost, in US dollars; `estimated` of it without a usage to go by.
+    """The cost of the calls for a run's rows, in US dollars; `estimated_usd` is the part without a usage.
 
-    Both are None where no call had a price.
+    Both are None if no call had a price.
     """
 
     usd: float | None
@@ -54,7 +56,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the reviser was asked for this run's rows. Tokens of unanswered calls are estimates."""
+    """The calls for a run's rows. The tokens of unanswered calls are estimates."""
 
     calls: int
     by_outcome: Mapping[str, int]
@@ -66,7 +68,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Rows that ended alike: an outcome or a status, how many, and one of them with the provider's words."""
+    """Rows that ended alike: an outcome or status, their number, an example and its provider's message."""
 
     kind: str
     rows: int
@@ -87,7 +89,7 @@ def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
 
 
 def requests(database: Database, run_id: str, batch: Batch) -> list[RevisionRequest]:
-    """The batch's rows that are open now."""
+    """The rows of the batch that are still open."""
     return database.records(
         _request,
         f"""SELECT v.revision_id, r.response_id, p.messages, r.text AS response, a.text AS reference
@@ -113,40 +115,40 @@ def count_open(database: Database, run_id: str) -> int:
 
 
 def statuses(database: Database, run_id: str) -> dict[str, int]:
-    """Kept pairs of a run by the status of their revision, the most frequent first."""
+    """The number of kept pairs of a run by the status of their revision, the most frequent first."""
     return dict(
         database.fetch(f"SELECT v.status, count(*) FROM {_OF_RUN} GROUP BY 1 ORDER BY 2 DESC", run=run_id)
     )
 
 
 def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) -> dict[str, int]:
-    """Open rows by how their last call ended: an outcome, "no answer" or "not asked"."""
-    within: Mapping[str, Any] = {} if batch is None else {"first": batch.first, "last": batch.last}
+    """The number of open rows by how their last call ended: an outcome, "no answer" or "not asked"."""
     rows = database.fetch(
         f"""WITH waiting AS (
-                SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} {"" if batch is None else f"AND {_IN_BATCH}"}
+                SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} AND ($first IS NULL OR {_IN_BATCH})
             ), last_call AS ({_LAST_CALL})
             SELECT coalesce(kind, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
             USING (revision_id) GROUP BY 1 ORDER BY 2 DESC""",
         run=run_id,
-        **within,
+        first=batch and batch.first,
+        last=batch and batch.last,
     )
     return dict(rows)
 
 
-def open_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
-    """The most frequent reasons why rows are open, by how their last call ended and what was said."""
+def open_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
+    """The most frequent reasons why rows are open, by how their last call ended and what its message was."""
     waiting = f"SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}"
-    return _causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})", most)
+    return _causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
 
 
-def refused_causes(database: Database, run_id: str, most: int = 3) -> tuple[Cause, ...]:
+def refused_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why rows were refused for good."""
     refused = (
         f"SELECT v.revision_id, v.status AS kind, coalesce(v.reason, '') AS words "
         f"FROM {_OF_RUN} AND {_REFUSED}"
     )
-    return _causes(database, run_id, f"ended AS ({refused})", most)
+    return _causes(database, run_id, f"ended AS ({refused})")
 
 
 def count_refused(database: Database, run_id: str) -> int:
@@ -155,88 +157,62 @@ def count_refused(database: Database, run_id: str) -> int:
 
 
 def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
-    """Why rows of a run have no usable revision: status, reason without its figures, rows, an example."""
-    rows = database.fetch(
-        f"""SELECT v.status, v.retryable, coalesce({REASON_KIND}, 'not asked yet') AS reason,
-                   count(*) AS rows, min(v.revision_id)
+    """Why rows of a run have no usable revision, for a table: status, reason, number of rows, an example."""
+    return database.records(
+        dict,
+        f"""SELECT v.status, CASE WHEN {_OPEN} THEN 'yes' ELSE 'no' END AS "asked again",
+                   coalesce({REASON_KIND}, 'not asked yet') AS reason, count(*) AS rows,
+                   min(v.revision_id) AS "for example"
             FROM {_OF_RUN} AND v.status NOT IN ('succeeded', 'unchanged') GROUP BY ALL
             ORDER BY rows DESC LIMIT 50""",
         run=run_id,
     )
-    return [
-        {"status": status, "asked again": "yes" if retryable or status in ("pending", "submitted") else "no",
-         "reason": reason, "rows": count, "for example": example}
-        for status, retryable, reason, count, example in rows
-    ]  # fmt: skip
 
 
 def spent(database: Database, run_id: str) -> Spent:
     """What this run's rows have cost so far, whichever run asked for them.
 
-    A call whose answer never arrived, or came without its usage, counts as what was reserved for it.
+    A call whose answer never arrived, or came without its usage, counts as the amount reserved for it.
     """
-    row = database.fetch(
-        f"""SELECT sum(coalesce(c.cost_usd, c.reserved_usd)),
-                   sum(c.reserved_usd) FILTER (c.cost_usd IS NULL), count(*)
-            FROM {_CALLS} c WHERE c.subject_id IN (SELECT v.revision_id FROM {_OF_RUN})""",
+    [(usd, estimated, number)] = database.fetch(
+        f"""SELECT sum(coalesce(cost_usd, reserved_usd)),
+                   sum(reserved_usd) FILTER (cost_usd IS NULL), count(*)
+            FROM {_CALLS_OF_RUN}""",
         run=run_id,
-    )[0]
-    usd, estimated, calls = row
-    return Spent(usd, None if usd is None else estimated or 0.0, calls)
+    )
+    return Spent(usd, None if usd is None else estimated or 0.0, number)
 
 
 def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
-    """Calls for the rows of this run, whoever sent them; `since_start` counts those after `started_at`."""
-    rows = database.records(
-        _Answers,
-        f"""SELECT coalesce(c.outcome, 'no answer') AS outcome, count(*) AS calls,
-                  coalesce(sum(c.prompt_tokens), 0) AS prompt_tokens,
-                  coalesce(sum(c.completion_tokens), 0) AS completion_tokens,
-                  count(*) FILTER (c.sent_at >= $started) AS since_start,
-                  epoch(min(c.sent_at) FILTER (c.sent_at >= $started)) AS first_sent_at,
-                  epoch(max(c.answered_at) FILTER (c.sent_at >= $started)) AS last_answered_at
-           FROM {_CALLS} c WHERE c.subject_id IN
-           (SELECT revision_id FROM pairs WHERE run_id = $run AND revision_id IS NOT NULL) GROUP BY 1""",
+    """The calls for this run's rows, whichever run sent them; `since_start` counts from `started_at`."""
+    by_outcome = dict(
+        database.fetch(
+            f"SELECT coalesce(outcome, 'no answer'), count(*) FROM {_CALLS_OF_RUN} GROUP BY 1", run=run_id
+        )
+    )
+    [figures] = database.fetch(
+        f"""SELECT coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT,
+                   count(*) FILTER (sent_at >= $started),
+                   epoch(max(answered_at) FILTER (sent_at >= $started))
+                   - epoch(min(sent_at) FILTER (sent_at >= $started))
+            FROM {_CALLS_OF_RUN}""",
         run=run_id,
         started=started_at,
     )
-    ends = [row.last_answered_at for row in rows if row.last_answered_at is not None]
-    begins = [row.first_sent_at for row in rows if row.first_sent_at is not None]
-    return Calls(
-        calls=sum(row.calls for row in rows),
-        by_outcome={row.outcome: row.calls for row in rows},
-        prompt_tokens=int(sum(row.prompt_tokens for row in rows)),
-        completion_tokens=int(sum(row.completion_tokens for row in rows)),
-        since_start=sum(row.since_start for row in rows),
-        seconds_since_start=max(ends) - min(begins) if ends and begins else None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """The calls that ended with one outcome; times in seconds since 1970, of calls since the start."""
-
-    outcome: str
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    since_start: int
-    first_sent_at: float | None
-    last_answered_at: float | None
+    return Calls(sum(by_outcome.values()), by_outcome, *figures)
 
 
 def _request(*, messages: str, **fields: Any) -> RevisionRequest:
     return RevisionRequest(messages=read_messages(messages), **fields)
 
 
-def _causes(database: Database, run_id: str, tables: str, most: int) -> tuple[Cause, ...]:
-    """The most frequent groups of the rows of `ended` (revision_id, kind, words) that ended alike."""
+def _causes(database: Database, run_id: str, tables: str) -> tuple[Cause, ...]:
+    """The largest groups of similar rows in `ended` (revision_id, kind, words), which `tables` defines."""
     found = database.records(
         Cause,
         f"""WITH {tables} SELECT kind, count(*) AS rows, min(revision_id) AS example,
                 arg_min(words, revision_id) AS words FROM ended
-            GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT $most""",
+            GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT {_CAUSES_SHOWN}""",
         run=run_id,
-        most=most,
     )
     return tuple(found)

@@ -1,7 +1,7 @@
-"""A run: its configuration, how it ended, and what it found out for its later stages and its report."""
+"""Runs: the configuration, the end, and what the stages found out for later stages and the report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,21 +10,20 @@ import orjson
 from figa_core.errors import InputError
 from figa_core.filtering import Thresholds
 from figa_core.findings import shortened
-from figa_core.storage.database import Database
+from figa_core.storage.database import Database, as_row
 
 RUNNING = "running"
-INTERRUPTED = "interrupted"
-"""The status of a run that somebody stopped."""
+INTERRUPTED = "interrupted"  # somebody stopped it
 _ID_SHOWN = 80
 _RUNS = "SELECT run_id, name, status, message, config, settings, started_at, ended_at FROM runs"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a run has found out so far; empty or None where it has not.
+    """What a run has found out so far; a field is empty or None until its stage has run.
 
     `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
-    `thresholds` the filter's as numbers, `trainings` the id of each objective's training.
+    `thresholds` the filter's as numbers, `trainings` the training id of each objective.
     """
 
     generator: str = ""
@@ -53,26 +52,31 @@ def save_run(
     database: Database, run_id: str, name: str, config: Mapping[str, Any], flow_run: str | None
 ) -> None:
     """Record that a run starts, or starts again."""
-    with database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO runs (run_id, name, config, status, flow_run) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = excluded.status, "
-            "flow_run = excluded.flow_run, message = NULL, started_at = now(), ended_at = NULL",
-            [run_id, name, orjson.dumps(config).decode(), RUNNING, flow_run],
-        )
+    database.execute(
+        "INSERT INTO runs (run_id, name, config, status, flow_run) "
+        "VALUES ($run, $name, $config, $status, $flow_run) "
+        "ON CONFLICT (run_id) DO UPDATE SET config = excluded.config, status = excluded.status, "
+        "flow_run = excluded.flow_run, message = NULL, started_at = now(), ended_at = NULL",
+        run=run_id,
+        name=name,
+        config=orjson.dumps(config).decode(),
+        status=RUNNING,
+        flow_run=flow_run,
+    )
 
 
 def end_run(database: Database, run_id: str, status: str, message: str | None = None) -> None:
     """Record how a run ended: completed, failed or interrupted."""
-    with database.transaction() as connection:
-        connection.execute(
-            "UPDATE runs SET status = ?, message = ?, ended_at = now() WHERE run_id = ?",
-            [status, message, run_id],
-        )
+    database.execute(
+        "UPDATE runs SET status = $status, message = $message, ended_at = now() WHERE run_id = $run",
+        run=run_id,
+        status=status,
+        message=message,
+    )
 
 
 def save_findings(database: Database, run_id: str, found: Findings) -> None:
-    """Add to what the run has found out; what is empty in `found` stays as it was."""
+    """Add to a run's findings; a field that is empty in `found` stays as it was."""
     with database.transaction() as connection:
         row = connection.execute("SELECT settings FROM runs WHERE run_id = ?", [run_id]).fetchone()
         merged = _merged(_findings(row[0] if row else "{}"), found)
@@ -82,15 +86,15 @@ def save_findings(database: Database, run_id: str, found: Findings) -> None:
 
 
 def latest_runs(database: Database, limit: int = 20) -> list[Run]:
-    """The latest runs first."""
+    """Runs, the latest first."""
     return database.records(_run, f"{_RUNS} ORDER BY started_at DESC LIMIT $n", n=limit)
 
 
 def find_run(database: Database, run_id: str | None = None) -> Run:
-    """The run with this id or the beginning of one; without an id, the latest.
+    """The run whose id is or begins with `run_id`; without one, the latest.
 
     Raises:
-        InputError: there is none, or the beginning fits several.
+        InputError: there is none, or several begin with it.
     """
     found = database.records(
         _run,
@@ -111,14 +115,9 @@ def _run(*, config: str, settings: str, **fields: Any) -> Run:
 
 
 def _merged(before: Findings, now: Findings) -> Findings:
-    return Findings(
-        generator=now.generator or before.generator,
-        scorer=now.scorer or before.scorer,
-        templates=now.templates or before.templates,
-        thresholds=now.thresholds or before.thresholds,
-        shard_set_id=now.shard_set_id or before.shard_set_id,
-        trainings={**before.trainings, **{str(objective): i for objective, i in now.trainings.items()}},
-    )
+    found = {name: value for name, value in as_row(now).items() if value}
+    trainings = {**before.trainings, **{str(objective): i for objective, i in now.trainings.items()}}
+    return replace(before, **{**found, "trainings": trainings})
 
 
 def _findings(stored: str) -> Findings:
@@ -130,7 +129,7 @@ def _findings(stored: str) -> Findings:
         generator=found.get("generator", ""),
         scorer=found.get("scorer", ""),
         templates=templates and tuple(templates),
-        # JSON has no NaN, which is a quantile of nothing.
+        # NaN, a quantile of no values, is null in JSON.
         thresholds=thresholds
         and Thresholds(**{k: float("nan") if v is None else v for k, v in thresholds.items()}),
         shard_set_id=found.get("shard_set_id", found.get("shards")),

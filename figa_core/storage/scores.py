@@ -1,6 +1,6 @@
-"""Stage score: which texts of a run have no value of a scorer yet, the values, and why some have none.
+"""Stage score: which texts of a run a scorer has no value for yet, the values, and why others failed.
 
-A text that alone cannot be scored is stored like a result, and not tried again; see `responses`.
+If a few texts cannot be scored, each failure is stored like a result; see `responses`.
 """
 
 import math
@@ -12,8 +12,8 @@ from figa_core.errors import StorageError
 from figa_core.ports import RowFailure
 from figa_core.records import Message, Score, Split
 from figa_core.row_failures import Failed, failure_kind
-from figa_core.storage import tables
-from figa_core.storage.database import PAGE_ROWS, Database, insert_records, insert_rows
+from figa_core.storage.conversations import read_messages
+from figa_core.storage.database import PAGE_ROWS, Database, as_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Texts of one run that a scorer may look at: `responses_of`, `references_of` or `revisions_of`."""
+    """Texts of one run: a query for their subject_id, messages and text, with its parameters."""
 
     query: str
     values: Mapping[str, Any]
@@ -39,7 +39,7 @@ def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
         "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
         "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
         "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
-        {"run": run_id, "generator": generator_id, "split": str(split)},
+        {"run": run_id, "generator": generator_id, "split": split},
     )
 
 
@@ -64,14 +64,12 @@ def revisions_of(run_id: str) -> Source:
 
 
 def iter_unscored(database: Database, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
-    """Texts of `source` for which this scorer has neither a value nor a failure, a page at a time."""
+    """The texts for which this scorer has neither a value nor a failure, a page at a time."""
     query, values = _unscored(source, scorer_id)
     query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {PAGE_ROWS}"
     after = ""
     while page := database.fetch(query, **values, after=after):
-        yield [
-            Subject(subject_id, tables.read_messages(messages), text) for subject_id, messages, text in page
-        ]
+        yield [Subject(subject_id, read_messages(messages), text) for subject_id, messages, text in page]
         after = page[-1][0]
 
 
@@ -85,7 +83,7 @@ def save_scores(database: Database, scores: Sequence[Score]) -> int:
     """Save a batch; returns how many were new.
 
     Raises:
-        StorageError: a value is no finite number: what reads scores compares and averages them.
+        StorageError: a value is not finite, so it cannot be compared or averaged.
     """
     odd = [s for s in scores if not math.isfinite(s.value)]
     if odd:
@@ -93,18 +91,16 @@ def save_scores(database: Database, scores: Sequence[Score]) -> int:
             f"{len(odd)} of {len(scores)} scores are not finite numbers, such as {odd[0].value} for "
             f"{odd[0].subject_id}. Store them as failures (`save_score_failures`)."
         )
-    with database.transaction() as connection:
-        return insert_records(connection, "scores", scores, tables.SCORES)
+    return database.insert("scores", [as_row(score) for score in scores])
 
 
 def save_score_failures(database: Database, scorer_id: str, failures: Sequence[RowFailure]) -> None:
-    """Why texts have no value of this scorer."""
+    """Store why texts have no value of this scorer."""
     rows = [
         {"subject_id": f.row_id, "scorer_id": scorer_id, "kind": failure_kind(f.reason), "reason": f.reason}
         for f in failures
     ]
-    with database.transaction() as connection:
-        insert_rows(connection, "score_failures", rows, tables.SCORE_FAILURES)
+    database.insert("score_failures", rows)
 
 
 def score_failures(database: Database, source: Source, scorer_id: str) -> tuple[int, list[Failed]]:
@@ -122,13 +118,13 @@ def score_failures(database: Database, source: Source, scorer_id: str) -> tuple[
 
 
 def forget_score_failures(database: Database, source: Source, scorer_id: str) -> None:
-    """The next run tries these texts again."""
-    with database.transaction() as connection:
-        connection.execute(
-            f"""DELETE FROM score_failures
-                WHERE scorer_id = $scorer AND subject_id IN (SELECT subject_id FROM ({source.query}))""",
-            {**source.values, "scorer": scorer_id},
-        )
+    """Let the next run try these texts again."""
+    database.execute(
+        f"""DELETE FROM score_failures
+            WHERE scorer_id = $scorer AND subject_id IN (SELECT subject_id FROM ({source.query}))""",
+        **source.values,
+        scorer=scorer_id,
+    )
 
 
 def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:

@@ -1,10 +1,10 @@
-"""Reads, for a run's open rows, what other runs were answered to the same questions."""
+"""Finds stored answers of other runs to the questions of a run's open rows."""
 
 from figa_core.records import RevisionStatus, StoredAnswer
 from figa_core.storage.database import Database
 
-# Up to release 0.1 runs with different limits shared their revisions: such a row has its own answer, and
-# the reason names a limit that is not this run's.
+# Up to release 0.1 runs with different limits shared their revisions: such a row has its own answer, and its
+# reason names a limit of another run.
 _ANSWERED = """
     WITH answered AS (
         SELECT v.revision_id, v.response_id, v.reference_id, first(s.revision_id ORDER BY
@@ -30,20 +30,13 @@ _ANSWERED = """
 def stored_answers(
     database: Database, run_id: str, *, limited: str, limited_here: str, after: str = "", rows: int = 2000
 ) -> list[StoredAnswer]:
-    """One answer each for the next `rows` rows of the run that have any, in the order of their ids.
+    """One answer each for the next `rows` rows of the run that have one, in the order of their ids.
 
     `limited` is how the reason begins if a limit rejected an answer, `limited_here` if it was this run's.
-    `after` is the last id of the page before.
+    `after` is the last id of the previous page.
     """
-    found = database.fetch(
-        _ANSWERED,
-        run=run_id,
-        after=after,
-        rows=rows,
-        limited=limited,
-        limited_here=limited_here,
-    )
+    values = {"run": run_id, "after": after, "rows": rows, "limited": limited, "limited_here": limited_here}
     return [
         StoredAnswer(revision, response, draft, reference, RevisionStatus(status), *answer)
-        for revision, response, draft, reference, status, *answer in found
+        for revision, response, draft, reference, status, *answer in database.fetch(_ANSWERED, **values)
     ]

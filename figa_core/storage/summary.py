@@ -1,28 +1,20 @@
-"""What a run came to, for the report and `figa status`: counts, rewards and a few pairs. Only reads."""
+"""The results of a run, for the report and `figa status`: counts, rewards and example pairs. Only reads."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from figa_core.prompts.read import reason_kind
 from figa_core.records import Message, Split
+from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
 from figa_core.storage.responses import Samples, generation_failures
 from figa_core.storage.revisions import REASON_KIND
-from figa_core.storage.tables import read_messages
+from figa_core.storage.scores import references_of, responses_of, revisions_of
 
 REWARDS_SHOWN = 20_000
-"""Histograms are drawn from at most so many rewards of a kind, chosen by hash."""
-# What rewards are shown of; each query names both values.
-_REWARDS = {
-    "initial": "SELECT r.response_id AS subject_id FROM responses r "
-    "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
-    "WHERE rp.run_id = $run AND p.split = 'train' AND r.generator_id = $generator",
-    "revised": "SELECT pairs.revision_id AS subject_id FROM pairs JOIN revisions v USING (revision_id) "
-    "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded' AND $generator != ''",
-    "reference": "SELECT rp.reference_id AS subject_id FROM run_prompts rp "
-    "JOIN prompts p USING (prompt_id) "
-    "WHERE rp.run_id = $run AND p.split = 'train' AND $generator != ''",
-}
+"""Histograms are drawn from at most this many rewards of each kind, chosen by hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class SpreadPair:
-    """A weighed pair with what its prompt's record holds; `reference_reward` is None without a reference."""
+    """A weighed pair with its conversation and reference, if it has one."""
 
     pair_id: str
     messages: tuple[Message, ...]
@@ -55,7 +47,7 @@ class SpreadPair:
 
 
 def counts(database: Database, run_id: str, generator_id: str) -> Counts:
-    """Every step's count and reasons, as stored."""
+    """The stored counts and reasons of every step."""
     splits = dict(
         database.fetch(
             "SELECT p.split, count(*) FROM run_prompts rp JOIN prompts p USING (prompt_id) "
@@ -63,7 +55,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
             run=run_id,
         )
     )
-    responses = f"SELECT count(*) FROM ({_REWARDS['initial']})"
+    responses = responses_of(run_id, generator_id, Split.TRAIN)
     _, not_generated = generation_failures(database, Samples(run_id, generator_id, Split.TRAIN))
     kept, not_kept = _decided(database, run_id, "kept", "keep_reason", "true")
     admitted, not_admitted = _decided(database, run_id, "admitted", "admit_reason", "admitted IS NOT NULL")
@@ -73,7 +65,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
         bad_rows=_bad_rows(database, run_id),
         training_prompts=splits.get("train", 0),
         held_out_prompts=splits.get("held_out", 0),
-        responses=database.value(responses, run=run_id, generator=generator_id),
+        responses=database.value(f"SELECT count(*) FROM ({responses.query})", **responses.values),
         not_generated={f.kind: f.rows for f in not_generated},
         kept=kept,
         not_kept=not_kept,
@@ -88,22 +80,29 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
 
 def rewards(database: Database, run_id: str, generator_id: str, scorer_id: str) -> dict[str, list[float]]:
     """Raw rewards by kind, "initial", "revised" and "reference": at most `REWARDS_SHOWN` of each."""
-    values = {"run": run_id, "generator": generator_id, "scorer": scorer_id, "n": REWARDS_SHOWN}
+    sources = {
+        "initial": responses_of(run_id, generator_id, Split.TRAIN),
+        "revised": revisions_of(run_id),
+        "reference": references_of(run_id),
+    }
     found = {
         kind: database.fetch(
-            f"SELECT s.value FROM ({subjects}) t "
+            f"SELECT s.value FROM ({source.query}) t "
             "JOIN scores s ON s.subject_id = t.subject_id AND s.scorer_id = $scorer "
             "ORDER BY hash(t.subject_id) LIMIT $n",
-            **values,
+            **source.values,
+            scorer=scorer_id,
+            n=REWARDS_SHOWN,
         )
-        for kind, subjects in _REWARDS.items()
+        for kind, source in sources.items()
     }
     return {kind: [value for (value,) in rows] for kind, rows in found.items()}
 
 
 def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) -> list[SpreadPair]:
-    """`count` weighed pairs at evenly spaced ranks of R(Ỹ) − R(Ŷ), smallest and largest included."""
-    rows = database.fetch(
+    """`count` weighed pairs at evenly spaced ranks of R(Ỹ) − R(Ŷ), the smallest and largest included."""
+    return database.records(
+        _spread_pair,
         """
         WITH ranked AS (
             SELECT pairs.revision_id, pairs.prompt_id, row_number() OVER w - 1 AS rank, count(*) OVER () AS n
@@ -116,7 +115,8 @@ def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) ->
             SELECT DISTINCT r.revision_id, r.prompt_id, r.rank FROM ranked r, range($count) i(k)
             WHERE r.rank = round(i.k * (r.n - 1) / greatest($count - 1, 1))
         )
-        SELECT c.revision_id, p.messages, a.text, y.value FROM chosen c
+        SELECT c.revision_id AS pair_id, p.messages, a.text AS reference, y.value AS reference_reward
+        FROM chosen c
         JOIN prompts p USING (prompt_id)
         JOIN run_prompts rp ON rp.prompt_id = c.prompt_id AND rp.run_id = $run
         LEFT JOIN reference_answers a ON a.reference_id = rp.reference_id
@@ -126,21 +126,24 @@ def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) ->
         scorer=scorer_id,
         count=count,
     )
-    return [SpreadPair(row[0], read_messages(row[1]), row[2], row[3]) for row in rows]
 
 
-def _bad_rows(database: Database, run_id: str) -> dict[str, int]:
+def _spread_pair(*, messages: str, **fields: Any) -> SpreadPair:
+    return SpreadPair(messages=read_messages(messages), **fields)
+
+
+def _bad_rows(database: Database, run_id: str) -> Counter[str]:
     query = "SELECT reason, count(*) FROM bad_rows WHERE run_id = $run GROUP BY 1"
-    bad: dict[str, int] = {}
-    for reason, number in database.fetch(query, run=run_id):
-        bad[reason_kind(reason)] = bad.get(reason_kind(reason), 0) + number
-    return bad
+    kinds: Counter[str] = Counter()
+    for reason, rows in database.fetch(query, run=run_id):
+        kinds[reason_kind(reason)] += rows
+    return kinds
 
 
 def _decided(
     database: Database, run_id: str, flag: str, reason: str, among: str
 ) -> tuple[int, dict[str, int]]:
-    """How many pairs have `flag`, and the others of those `among` by reason; undecided ones not at all."""
+    """How many of the pairs `among` have `flag`, and the others by reason; undecided pairs do not count."""
     rows = database.fetch(
         f"SELECT {flag}, {reason}, count(*) FROM pairs "
         f"WHERE run_id = $run AND {among} AND {flag} IS NOT NULL GROUP BY 1, 2",
@@ -157,9 +160,7 @@ def _revised(database: Database, run_id: str) -> tuple[int, dict[str, int]]:
         "WHERE pairs.run_id = $run AND pairs.kept GROUP BY 1, 2",
         run=run_id,
     )
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for status, reason, number in rows:
-        if status != "succeeded":
-            text = f"{status}: {reason}" if reason else status
-            reasons[text] = reasons.get(text, 0) + number
-    return sum(number for status, _, number in rows if status == "succeeded"), reasons
+        reasons[f"{status}: {reason}" if reason and status != "succeeded" else status] += number
+    return reasons.pop("succeeded", 0), reasons

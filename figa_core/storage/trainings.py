@@ -1,13 +1,13 @@
-"""Stage train: the trainings that are finished, and the models they made."""
+"""Stage train: the finished trainings and their models."""
 
 from dataclasses import dataclass
 
-from figa_core.storage.database import Database, insert_one
+from figa_core.storage.database import Database, as_row, insert_rows
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A finished training, as the `trainings` table holds it; `parent_model` is a fingerprint."""
+    """A finished training; `parent_model` is a fingerprint."""
 
     training_id: str
     run_id: str
@@ -19,17 +19,14 @@ class Training:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
-    fingerprint: str
-    directory: str
-    training_id: str
-    parent: str
-
-
 def save_training(database: Database, training: Training, fingerprint: str) -> None:
-    """Record a finished training and the model it made."""
-    model = _Model(fingerprint, training.directory, training.training_id, training.parent_model)
+    """Record a finished training and its model, which has this fingerprint."""
+    model = {
+        "fingerprint": fingerprint,
+        "directory": training.directory,
+        "training_id": training.training_id,
+        "parent": training.parent_model,
+    }
     with database.transaction() as connection:
-        insert_one(connection, "trainings", training)
-        insert_one(connection, "models", model)
+        insert_rows(connection, "trainings", [as_row(training)])
+        insert_rows(connection, "models", [model])

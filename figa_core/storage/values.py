@@ -1,68 +1,49 @@
-"""How the final values of what an LLM was asked for are stored, by purpose. `intake` takes them in."""
+"""How the final values of what an LLM was asked for are stored, by purpose. `intake` uses it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from figa_core.llm.calls import MARK_DIGITS
 from figa_core.records import Purpose, Revision, RevisionStatus
+from figa_core.storage.database import Row, as_row
 
 
 @dataclass(frozen=True, slots=True)
 class ValueTable:
-    """Where values of one purpose go. The statements read the rows of a table named `incoming`.
+    """Where values of one purpose are stored. The statements read rows from a table named `incoming`.
 
     Attributes:
-        row: a value's row, with `subject_id`, of subject, value and mark (`calls.CallAnswered`); raises
-            ValueError if the value is none.
-        schema: of these rows.
-        known: a query for the `subject_id`s that the database knows.
-        submit: marks rows as asked for; of `incoming` it needs `subject_id` only.
+        row: makes a row, with a `subject_id`, of subject, value and mark (`calls.CallAnswered`); raises
+            ValueError if the value is invalid.
+        known: a query for the `subject_id`s that the database has.
+        submit: marks rows as asked for; it may read only `subject_id` from `incoming`.
         store: stores values; must change nothing if the same value comes again.
     """
 
-    row: Callable[[str, Mapping[str, Any], str | None], dict[str, Any]]
-    schema: pa.Schema
+    row: Callable[[str, Mapping[str, Any], str | None], Row]
     known: str
     submit: str
     store: str
 
 
-def _revision_row(subject_id: str, value: Mapping[str, Any], mark: str | None) -> dict[str, Any]:
+def _revision_row(subject_id: str, value: Mapping[str, Any], mark: str | None) -> Row:
     revision = Revision.of(value)
-    return {
-        "subject_id": subject_id,
-        "status": str(revision.status),
-        "text": revision.text,
-        "reason": revision.reason,
-        "retryable": revision.retryable,
-        "attempts": revision.attempts,
-        "mark": mark,
-    }
+    types = {"text": str | None, "reason": str | None, "retryable": bool, "attempts": int}
+    if wrong := [name for name, kind in types.items() if not isinstance(getattr(revision, name), kind)]:
+        raise ValueError(f"no revision: wrong type of {', '.join(wrong)}")
+    return as_row(revision, subject_id=subject_id, mark=mark)
 
 
 REVISIONS = ValueTable(
     _revision_row,
-    pa.schema(
-        [
-            ("subject_id", pa.string()),
-            ("status", pa.string()),
-            ("text", pa.string()),
-            ("reason", pa.string()),
-            ("retryable", pa.bool_()),
-            ("attempts", pa.int32()),
-            ("mark", pa.string()),
-        ]
-    ),
     known="SELECT revision_id AS subject_id FROM revisions",
     submit=f"""
         UPDATE revisions SET status = '{RevisionStatus.SUBMITTED}'
         FROM (SELECT DISTINCT subject_id FROM incoming) i
         WHERE revisions.revision_id = i.subject_id AND revisions.status = '{RevisionStatus.PENDING}'""",
-    # A row that has its revision keeps it: what is read again is older. A draft that another one has
-    # replaced has not been revised.
+    # A row that has its revision keeps it: a value that is read again is older. A value for a draft that
+    # another draft has replaced is not stored.
     store=f"""
         UPDATE revisions SET status = i.status, text = i.text, reason = i.reason, retryable = i.retryable,
             attempts = i.attempts

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from figa_core.errors import BudgetReachedError, StorageError
@@ -178,7 +177,6 @@ async def test_a_question_that_no_request_can_carry_is_settled_without_a_call(pa
 
 GRADES = ValueTable(
     lambda subject_id, value, mark: {"subject_id": subject_id, "grade": Grade(**value).grade},
-    pa.schema([("subject_id", pa.string()), ("grade", pa.int32())]),
     known="SELECT subject_id FROM grades",
     submit="UPDATE grades SET asked = true FROM incoming i WHERE grades.subject_id = i.subject_id",
     store="UPDATE grades SET grade = i.grade FROM incoming i WHERE grades.subject_id = i.subject_id",

@@ -1,4 +1,4 @@
-"""A database without rows, and its table of marks: for tests of the file itself."""
+"""A database without rows, and its table of marks: for tests of the file."""
 
 from pathlib import Path
 
@@ -7,13 +7,16 @@ import pytest
 from figa_core.storage.database import Database
 
 
-@pytest.fixture(name="database")
-def empty_database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
+def new_database(path: Path) -> Database:
+    database = Database(path)
     database.create()
     return database
 
 
+@pytest.fixture(name="database")
+def empty_database(tmp_path: Path) -> Database:
+    return new_database(tmp_path / "figa.duckdb")
+
+
 def marks(database: Database) -> dict[str, int]:
-    with database.open() as connection:
-        return dict(connection.execute("SELECT name, value FROM marks").fetchall())
+    return dict(database.fetch("SELECT name, value FROM marks"))

@@ -1,4 +1,4 @@
-"""A database with prompts of one run, and what the stages before have done to them."""
+"""Fills a database with a run's prompts and the results of each stage."""
 
 import tempfile
 from collections.abc import Sequence
@@ -36,9 +36,7 @@ from figa_core.storage.responses import (
     save_responses,
 )
 from figa_core.storage.revisions import iter_open
-from figa_core.storage.scores import (
-    save_scores,
-)
+from figa_core.storage.scores import save_scores
 
 RUN, OTHER = "run-1", "run-2"
 GENERATOR, SCORER = "generator", "scorer"
@@ -72,7 +70,7 @@ def missing(
 
 
 def scored(database: Database) -> list[Candidate]:
-    """Every prompt has a response; responses, references and revisions are scored by their number."""
+    """Every prompt has a response; responses are scored by their number, and references 9."""
     responses = [response(p) for p in (*TRAIN, *HELD_OUT)]
     save_responses(database, GENERATOR, responses)
     save_scores(database, [Score(r.response_id, SCORER, float(i)) for i, r in enumerate(responses)])
@@ -92,16 +90,14 @@ def keep_all(database: Database, run: str = RUN, recipe: RevisionRecipe = RECIPE
     """Keeps every candidate, except for the response `but`."""
 
     def keep(page: Sequence[Candidate]) -> dict[str, Decision]:
-        return {
-            c.response_id: Decision(c.response_id != but, "good enough" if c.response_id == but else "weak")
-            for c in page
-        }
+        good, weak = Decision(False, "good enough"), Decision(True, "weak")
+        return {c.response_id: good if c.response_id == but else weak for c in page}
 
     replace_pairs(database, RunScores(run, GENERATOR, SCORER), keep, recipe, page_rows=2)
 
 
 def admit_all(database: Database, *, but: str = "") -> list[Admissible]:
-    """Admits every revision, except for that of the response `but`; returns what there was to decide."""
+    """Admits every revision, except the one of the response `but`; returns what had to be decided."""
     seen: list[Admissible] = []
 
     def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
@@ -113,28 +109,27 @@ def admit_all(database: Database, *, but: str = "") -> list[Admissible]:
 
 
 def exclude(database: Database, *subjects: str) -> None:
-    with database.transaction() as connection:
-        for subject in subjects:
-            connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES (?, 'no')", [subject])
+    database.insert("exclusions", [{"subject_id": subject, "reason": "no"} for subject in subjects])
 
 
 def kept(database: Database, run: str = RUN) -> list[str]:
-    """All candidates kept; returns the revision ids."""
+    """Keeps all candidates; returns the revision ids."""
     scored(database)
     keep_all(database, run)
     return [request.revision_id for page in iter_open(database, run, 2) for request in page]
 
 
 def settle(database: Database, revision_id: str, status: RevisionStatus, *, retryable: bool = False) -> None:
-    with database.transaction() as connection:
-        connection.execute(
-            "UPDATE revisions SET status = ?, retryable = ?, text = 'better' WHERE revision_id = ?",
-            [str(status), retryable, revision_id],
-        )
+    database.execute(
+        "UPDATE revisions SET status = $status, retryable = $again, text = 'better' WHERE revision_id = $id",
+        id=revision_id,
+        status=status,
+        again=retryable,
+    )
 
 
 def admitted(database: Database) -> list[str]:
-    """All pairs kept, revised, scored and admitted; returns the revision ids in order."""
+    """Keeps, revises, scores and admits all pairs; returns the revision ids in order."""
     revisions = kept(database)
     for revision in revisions:
         settle(database, revision, RevisionStatus.SUCCEEDED)

@@ -1,4 +1,4 @@
-"""Which rows go on to the reviser and to the shards: never held-out ones, nor what was excluded."""
+"""Which rows go to the reviser and into the shards: never held-out or excluded ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,21 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from figa_core.records import (
-    Decision,
-    RevisionStatus,
-    Score,
-)
+from figa_core.records import RevisionStatus, Score
 from figa_core.storage import summary
-from figa_core.storage.admitted import save_weighed_shards, save_weighings
+from figa_core.storage.admitted import save_skipped, save_weighed_shards
 from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_bad_rows, save_prompts
 from figa_core.storage.revisions import count_open, iter_open, statuses
-from figa_core.storage.scores import (
-    count_unscored,
-    revisions_of,
-    save_scores,
-)
+from figa_core.storage.scores import count_unscored, revisions_of, save_scores
+from figa_core.weighting.weigh import SkippedPair
 
 from .filled import (
     GENERATOR,
@@ -43,7 +36,7 @@ from .filled import (
 )
 
 
-def test_a_kept_pair_is_asked_for_until_its_state_is_final(database: Database) -> None:
+def test_a_kept_pair_is_asked_for_until_its_status_is_final(database: Database) -> None:
     first, second, third, *others = kept(database)
     settle(database, first, RevisionStatus.SUCCEEDED)
     settle(database, second, RevisionStatus.FAILED, retryable=True)
@@ -62,7 +55,7 @@ def test_another_run_that_keeps_the_same_pair_finds_its_revision_done(database: 
     assert statuses(database, OTHER) == {"pending": 5, "succeeded": 1}
 
 
-def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(database: Database) -> None:
+def test_filtering_again_replaces_decisions_and_keeps_those_of_later_stages(database: Database) -> None:
     revisions = admitted(database)
     first, second, *_ = candidates(database)
     keep_all(database, but=first.response_id)
@@ -78,7 +71,7 @@ def test_filtering_again_replaces_decisions_and_keeps_what_later_stages_decided(
     assert counts.admitted == len(revisions) - 2
 
 
-def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(database: Database) -> None:
+def test_admitted_pairs_hold_all_that_weighing_needs_and_no_held_out_prompt(database: Database) -> None:
     for revision in kept(database):
         settle(database, revision, RevisionStatus.SUCCEEDED)
         save_scores(database, [Score(revision, SCORER, 5.5)])
@@ -95,18 +88,17 @@ def test_admitted_pairs_carry_all_that_weighing_needs_and_no_held_out_prompt(dat
     assert admitted_pairs(database, OTHER) == []
 
 
-def test_held_out_prompts_are_never_asked_of_the_reviser_nor_weighed(database: Database) -> None:
+def test_held_out_prompts_are_neither_revised_nor_weighed(database: Database) -> None:
     revisions = admitted(database)
     held_out = {p.messages for p in HELD_OUT}
-    with database.transaction() as connection:
-        connection.execute("UPDATE revisions SET status = 'pending'")
+    database.execute("UPDATE revisions SET status = 'pending'")
     asked = {r.messages for page in iter_open(database, RUN, 2) for r in page}
     weighed = {p.messages for p in admitted_pairs(database)}
     assert len(asked) == len(weighed) == len(revisions)
     assert not held_out & (asked | weighed)
 
 
-def test_the_responses_of_an_excluded_prompt_are_no_candidates(database: Database) -> None:
+def test_the_responses_of_an_excluded_prompt_are_not_candidates(database: Database) -> None:
     assert len(kept(database)) == len(TRAIN)
     exclude(database, TRAIN[0].prompt_id)
     assert TRAIN[0].prompt_id not in {c.prompt_id for c in candidates(database)}
@@ -114,7 +106,7 @@ def test_the_responses_of_an_excluded_prompt_are_no_candidates(database: Databas
     assert count_open(database, RUN) == len(TRAIN) - 1
 
 
-def test_a_reviser_is_given_the_prompt_the_response_and_the_reference_if_there_is_one(
+def test_a_reviser_gets_the_prompt_the_response_and_the_reference_if_there_is_one(
     database: Database,
 ) -> None:
     kept(database)
@@ -134,7 +126,7 @@ def test_another_template_or_model_is_another_revision(database: Database) -> No
         assert not now & first
 
 
-def test_a_changed_revision_forgets_what_was_decided_about_the_old_one(database: Database) -> None:
+def test_decisions_about_a_revision_do_not_hold_for_another_one(database: Database) -> None:
     revisions = admitted(database)
     keep_all(database)
     assert len(admitted_pairs(database)) == len(revisions)
@@ -150,8 +142,7 @@ def test_only_pairs_without_a_weighing_are_undecided(database: Database, tmp_pat
     pq.write_table(pa.table({"pair_id": [first, "of another run"]}), shard)
     save_weighed_shards(database, RUN, [shard])
     assert undecided(database) == [second, *others]
-    pairs = {p.pair_id: p for p in admitted_pairs(database)}
-    save_weighings(database, RUN, {pairs[second].response_id: Decision(False, "too long")})
+    save_skipped(database, RUN, [SkippedPair(second, "too long")])
     assert undecided(database) == others
 
 
@@ -161,7 +152,7 @@ def test_a_revision_that_was_not_admitted_is_not_weighed(database: Database) -> 
     assert len(undecided(database)) == len(revisions) - 1 == len(admitted_pairs(database))
 
 
-def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(database: Database) -> None:
+def test_rows_may_be_settled_while_pages_are_read(database: Database) -> None:
     rows = kept(database)
     seen = []
     for page in iter_open(database, RUN, 2):
@@ -171,12 +162,12 @@ def test_what_is_done_while_the_pages_are_walked_disturbs_nothing(database: Data
     assert seen == rows
 
 
-def test_a_run_without_a_single_row_to_decide_about_is_no_error(database: Database) -> None:
+def test_a_run_without_a_row_to_decide_is_not_an_error(database: Database) -> None:
     kept(database)
     exclude(database, *(p.prompt_id for p in TRAIN))
     keep_all(database)
     assert admit_all(database) == []
-    save_weighings(database, RUN, {})
+    save_skipped(database, RUN, [])
     save_bad_rows(database, RUN, [])
     save_prompts(database, RUN, [])
     assert count_open(database, RUN) == 0

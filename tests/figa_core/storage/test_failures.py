@@ -1,4 +1,4 @@
-"""What failed for one row alone: stored, not tried again, and forgotten where the whole stage failed."""
+"""Failures of single rows are stored and not tried again, and forgotten if the whole stage failed."""
 
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from figa_core.storage.responses import (
     save_generation_failures,
     save_responses,
 )
-from figa_core.storage.runs import save_run
 from figa_core.storage.scores import (
     count_unscored,
     forget_score_failures,
@@ -33,6 +32,7 @@ from figa_core.storage.scores import (
     save_scores,
     score_failures,
 )
+from tests.figa_core.storage.empty import new_database
 
 RUN, GENERATOR, SCORER = "run", "generator", "scorer"
 SOURCE = responses_of(RUN, GENERATOR, Split.TRAIN)
@@ -42,10 +42,9 @@ WANTED = Samples(RUN, GENERATOR, Split.TRAIN, 2)
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """Four prompts; sample 0 of each is drawn."""
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    save_run(database, RUN, "test", {}, None)
-    prompts = [Prompt(ids.prompt_id((m,)), (m,), Split.TRAIN) for m in map(_question, range(4))]
+    database = new_database(tmp_path / "figa.duckdb")
+    questions = [Message("user", f"question {index}") for index in range(4)]
+    prompts = [Prompt(ids.prompt_id((m,)), (m,), Split.TRAIN) for m in questions]
     save_prompts(database, RUN, prompts)
     save_responses(
         database,
@@ -53,10 +52,6 @@ def database(tmp_path: Path) -> Database:
         [Response(f"r{i}", p.prompt_id, 0, "text", (1,), FinishReason.STOP) for i, p in enumerate(prompts)],
     )
     return database
-
-
-def _question(index: int) -> Message:
-    return Message("user", f"question {index}")
 
 
 def unscored(database: Database, scorer: str = SCORER) -> list[str]:
@@ -96,14 +91,14 @@ def test_a_sample_that_failed_is_not_drawn_again_until_it_is_forgotten(database:
     assert count_missing_samples(database, WANTED) == 4
 
 
-def test_a_score_that_is_no_number_is_not_stored(database: Database) -> None:
+def test_a_score_that_is_not_finite_is_not_stored(database: Database) -> None:
     for value in (float("nan"), float("inf"), float("-inf")):
         with pytest.raises(StorageError, match=r"not finite numbers, such as .* for r1"):
             save_scores(database, [Score("r0", SCORER, 1.0), Score("r1", SCORER, value)])
     assert len(unscored(database)) == 4
 
 
-def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
+def test_rewards_that_are_not_finite_in_an_older_workspace_become_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "figa.duckdb")
@@ -113,8 +108,7 @@ def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
         migrations.migrate(connection)
         connection.execute("INSERT INTO scores VALUES ('a', 's', 'nan'), ('b', 's', 1.5), ('c', 's', '-inf')")
         connection.execute("INSERT INTO evaluations VALUES ('r', 'l', 'g', 's', 'reward', 3, 0.5, NULL)")
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
+    database = new_database(tmp_path / "figa.duckdb")
     assert database.fetch("SELECT subject_id, value FROM scores") == [("b", 1.5)]
     assert database.fetch("SELECT subject_id, scorer_id, kind FROM score_failures ORDER BY 1") == [
         ("a", "s", "the value is not a finite number"),
@@ -124,14 +118,13 @@ def test_rewards_that_are_no_numbers_in_an_older_workspace_become_failures(
     assert (row.n, row.left_out) == (3, 0)
 
 
-def test_prompts_without_a_value_are_counted_by_why(database: Database) -> None:
+def test_prompts_without_a_value_are_counted_by_reason(database: Database) -> None:
     of_model = Samples(RUN, GENERATOR, Split.TRAIN, max_prompts=3)
     chosen = [p for (p,) in database.fetch("SELECT prompt_id FROM prompts ORDER BY 1 LIMIT 3")]
     responses = dict(database.fetch("SELECT prompt_id, response_id FROM responses"))
     assert without_value(database, of_model, SCORER) == {"not asked yet": 3}
     save_scores(database, [Score(responses[chosen[0]], SCORER, 0.5)])
     save_score_failures(database, SCORER, [RowFailure(responses[chosen[1]], "odd (1)")])
-    with database.transaction() as connection:
-        connection.execute("DELETE FROM responses WHERE prompt_id = ?", [chosen[2]])
+    database.execute("DELETE FROM responses WHERE prompt_id = $prompt", prompt=chosen[2])
     save_generation_failures(database, GENERATOR, [(chosen[2], 0, "too long (7)")])
     assert without_value(database, of_model, SCORER) == {"odd": 1, "too long": 1}

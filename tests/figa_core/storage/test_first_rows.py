@@ -1,4 +1,4 @@
-"""Duplicates of a file: known by the row where each prompt stood first."""
+"""Duplicates in a file are recognised by the row in which each prompt comes first."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from figa_core.errors import WorkspaceError
 from figa_core.storage.first_rows import FirstRows
 
 
-def test_a_prompt_stands_first_where_it_was_seen_first_in_whatever_batch(tmp_path: Path) -> None:
+def test_the_first_row_of_a_prompt_is_found_in_any_batch(tmp_path: Path) -> None:
     with FirstRows(tmp_path / "missing" / "scratch") as first_rows:
         assert first_rows.look_up([("a", 1), ("b", 2), ("a", 3)]) == {"a": 1, "b": 2}
         assert first_rows.look_up([("c", 4), ("b", 5), ("a", 6), ("c", 7)]) == {"a": 1, "b": 2, "c": 4}
@@ -16,7 +16,7 @@ def test_a_prompt_stands_first_where_it_was_seen_first_in_whatever_batch(tmp_pat
         assert first_rows.look_up([("c", 8)]) == {"c": 4}
 
 
-def test_every_prompt_that_was_looked_up_is_given_out_once(tmp_path: Path) -> None:
+def test_every_prompt_that_was_looked_up_is_listed_once(tmp_path: Path) -> None:
     with FirstRows(tmp_path / "scratch") as first_rows:
         assert first_rows.prompt_ids().read_all().num_rows == 0
         first_rows.look_up([("a", 1), ("b", 2), ("a", 3)])
@@ -26,7 +26,7 @@ def test_every_prompt_that_was_looked_up_is_given_out_once(tmp_path: Path) -> No
     assert sorted(found.column("prompt_id").to_pylist()) == ["a", "b", "c"]
 
 
-def test_nothing_is_left_and_what_a_killed_run_left_is_forgotten(tmp_path: Path) -> None:
+def test_nothing_is_left_behind_and_rows_of_a_killed_run_are_forgotten(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     killed = FirstRows(scratch).__enter__()
     killed.look_up([("a", 1)])
@@ -36,7 +36,7 @@ def test_nothing_is_left_and_what_a_killed_run_left_is_forgotten(tmp_path: Path)
     assert not scratch.exists()
 
 
-def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(WorkspaceError, match="cannot write down which prompts were seen"):
+    with pytest.raises(WorkspaceError, match="cannot store which prompts were read"):
         FirstRows(tmp_path / "file" / "seen").__enter__()

@@ -1,4 +1,4 @@
-"""A signal ends a statement at once, and never what is being stored."""
+"""A signal ends a query at once, and never a transaction."""
 
 import signal
 import subprocess
@@ -23,8 +23,8 @@ from figa_core.storage.database import Database
 with interruption.listening(), interruption.{around}():
     try:
         with Database(Path(sys.argv[1])).{opened}() as connection:
-            # With several threads, one of DuckDB's own takes the whole of so simple a statement, and the main
-            # thread waits in C code for it to end.
+            # With several threads, one of DuckDB's runs the whole of such a simple statement, and the main
+            # thread waits for it in C code.
             connection.execute("SET threads = 4")
             print("ready", flush=True)
             connection.execute("SELECT sum(a.i * b.i) FROM range(100000000) a(i), range(100000000) b(i)")
@@ -35,7 +35,7 @@ with interruption.listening(), interruption.{around}():
 
 
 def _endless(database: Database, opened: str, around: str = "listening") -> subprocess.Popen[str]:
-    """A program in the middle of a statement of hours."""
+    """A program that runs a statement of hours."""
     program = ENDLESS.format(opened=opened, around=around)
     command = [sys.executable, "-c", program, str(database.path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -55,7 +55,7 @@ def test_a_signal_in_the_middle_of_a_statement_is_an_interruption(database: Data
 
 
 @pytest.mark.parametrize(("opened", "around"), [("transaction", "listening"), ("open", "cooperating")])
-def test_what_must_be_whole_is_ended_by_the_second_signal_only(
+def test_a_transaction_is_ended_only_by_the_second_signal(
     opened: str, around: str, database: Database
 ) -> None:
     with _endless(database, opened, around) as process:
@@ -79,9 +79,8 @@ def test_a_signal_within_a_transaction_waits_until_it_is_committed(database: Dat
     assert marks(database) == {"first": 1, "second": 2}
 
 
-def test_what_is_stored_after_a_signal_is_stored(database: Database) -> None:
+def test_a_transaction_may_begin_after_a_signal(database: Database) -> None:
     with interruption.listening():
         interruption.request()
-        with database.transaction() as connection:
-            connection.execute("INSERT INTO marks VALUES ('how it ended', 1)")
+        database.execute("INSERT INTO marks VALUES ('how it ended', 1)")
     assert marks(database) == {"how it ended": 1}

@@ -1,4 +1,4 @@
-"""The schema grows by migrations: each runs once, whole or not at all, and keeps what was stored."""
+"""The schema grows by migrations: each runs once, completely or not at all, and keeps the stored rows."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _release(monkeypatch: pytest.MonkeyPatch, *later: tuple[str, str]) -> None:
-    """A newer version of the program, with these migrations after today's."""
+    """A newer version of the program, with these further migrations."""
     monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, *later))
     monkeypatch.setattr(migrations, "SCHEMA_VERSION", SCHEMA_VERSION + len(later))
 

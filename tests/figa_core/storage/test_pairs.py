@@ -1,4 +1,4 @@
-"""Decisions about pairs, a page at a time: wherever a page ends and whenever a run is killed."""
+"""Decisions about pairs, a page at a time, wherever a page ends and whenever a run is killed."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ from figa_core.storage.pairs import (
 )
 from figa_core.storage.prompts import save_prompts
 from figa_core.storage.responses import save_responses
-from figa_core.storage.runs import save_run
 from figa_core.storage.scores import save_scores
+from tests.figa_core.storage.empty import new_database
 
 SCORES = RunScores("run", "generator", "scorer")
 RECIPE = RevisionRecipe("m", 0.0, 64, {True: "with reference", False: "without"})
@@ -43,9 +43,7 @@ def prompt(index: int) -> Prompt:
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """Seven prompts with one to five scored samples each; every other one has a reference."""
-    database, rng = Database(tmp_path / "figa.duckdb"), random.Random(3)
-    database.create()
-    save_run(database, "run", "test", {}, None)
+    database, rng = new_database(tmp_path / "figa.duckdb"), random.Random(3)
     prompts = [prompt(index) for index in range(len(SAMPLES))]
     save_prompts(database, "run", prompts)
     responses = [
@@ -75,9 +73,8 @@ def pairs(database: Database) -> list[PairRow]:
 
 def revise_all(database: Database) -> None:
     """Every revision of a kept pair succeeded and is scored 0.5."""
-    with database.transaction() as connection:
-        connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
-        connection.execute("INSERT INTO scores SELECT revision_id, 'scorer', 0.5 FROM revisions")
+    database.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
+    database.execute("INSERT INTO scores SELECT revision_id, 'scorer', 0.5 FROM revisions")
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
@@ -90,7 +87,7 @@ def test_the_samples_of_a_prompt_are_never_on_two_pages(database: Database, page
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 3, 4, 7, 18, 19, 20])
-def test_pages_come_to_the_same_decisions_as_all_rows_at_once(database: Database, page_rows: int) -> None:
+def test_pages_lead_to_the_same_decisions_as_all_rows_at_once(database: Database, page_rows: int) -> None:
     expected = LOWEST(rows(database))
 
     replace_pairs(database, SCORES, LOWEST, RECIPE, page_rows)
@@ -104,7 +101,7 @@ def test_pages_come_to_the_same_decisions_as_all_rows_at_once(database: Database
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 18, 19, 20])
-def test_what_is_put_in_place_part_by_part_is_whole(
+def test_decisions_that_are_stored_in_parts_are_complete(
     database: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr("figa_core.storage.pairs._ROWS_AT_ONCE", at_once)
@@ -112,8 +109,7 @@ def test_what_is_put_in_place_part_by_part_is_whole(
         replace_pairs(database, SCORES, LOWEST, RECIPE, 3)
         expected = LOWEST(rows(database))
         assert {response: Decision(kept, why) for response, kept, why, _ in pairs(database)} == expected
-        with database.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO exclusions VALUES ('response-0-1', 'no', now())")
+        database.insert("exclusions", [{"subject_id": "response-0-1", "reason": "no"}])
 
 
 def test_a_revision_is_identified_by_the_reference_and_its_template() -> None:
@@ -129,13 +125,11 @@ def test_a_revision_is_identified_by_the_reference_and_its_template() -> None:
 
 
 def interrupted(decide: Callable[..., dict[str, Decision]], after: int) -> Callable[..., dict[str, Decision]]:
-    """Like `decide`, until so many pages were decided."""
-    left = after
+    """Like `decide`, until this many pages were decided."""
+    left = iter(range(after))
 
     def decide_some(page: Sequence[Candidate] | Sequence[Admissible]) -> dict[str, Decision]:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        if next(left, None) is None:
             raise KeyboardInterrupt
         return decide(page)
 
@@ -143,7 +137,7 @@ def interrupted(decide: Callable[..., dict[str, Decision]], after: int) -> Calla
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_filter_that_is_interrupted_leaves_the_former_pairs(database: Database, after: int) -> None:
+def test_a_filter_that_is_interrupted_keeps_the_former_pairs(database: Database, after: int) -> None:
     def none(page: Sequence[Candidate]) -> dict[str, Decision]:
         return {c.response_id: Decision(False, "no") for c in page}
 
@@ -156,7 +150,7 @@ def test_a_filter_that_is_interrupted_leaves_the_former_pairs(database: Database
     assert not any(kept for _, kept, _, _ in pairs(database))
 
 
-def test_an_admission_that_is_interrupted_leaves_the_former_decisions(database: Database) -> None:
+def test_an_admission_that_is_interrupted_keeps_the_former_decisions(database: Database) -> None:
     def admit(page: Sequence[Admissible], *, accepted: bool) -> dict[str, Decision]:
         return {row.response_id: Decision(accepted, "why") for row in page}
 
@@ -177,40 +171,32 @@ def test_every_successful_revision_is_decided_once_with_both_rewards(
     replace_pairs(database, SCORES, LOWEST, RECIPE)
     revise_all(database)
     rewards = {c.response_id: c.response_reward for c in rows(database)}
-    seen: list[Admissible] = []
-
-    def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
-        seen.extend(page)
-        return {row.response_id: Decision(True, "") for row in page}
-
-    decide_admissions(database, "run", "scorer", admit, page_rows)
     kept = [response for response, is_kept, _, _ in pairs(database) if is_kept]
-    assert sorted(seen, key=lambda row: row.response_id) == [Admissible(r, rewards[r], 0.5) for r in kept]
+    assert admissible(database, page_rows) == [Admissible(r, rewards[r], 0.5) for r in kept]
 
 
-def admissible(database: Database) -> list[Admissible]:
-    """What the guard is asked about; it admits all."""
+def admissible(database: Database, page_rows: int = 1000) -> list[Admissible]:
+    """What has to be decided; all are admitted."""
     seen: list[Admissible] = []
 
     def admit(page: Sequence[Admissible]) -> dict[str, Decision]:
         seen.extend(page)
         return {row.response_id: Decision(True, "yes") for row in page}
 
-    decide_admissions(database, "run", "scorer", admit)
+    decide_admissions(database, "run", "scorer", admit, page_rows)
     return sorted(seen, key=lambda row: row.response_id)
 
 
-def test_what_another_scorer_says_decides_nothing(database: Database) -> None:
+def test_another_scorer_decides_nothing(database: Database) -> None:
     """Neither its values nor its failures, of responses, of references or of revisions."""
     replace_pairs(database, SCORES, LOWEST, RECIPE)
     revise_all(database)
     before, decided, asked = rows(database), pairs(database), admissible(database)
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO scores SELECT subject_id, 'another', 99.0 FROM scores")
-        connection.execute(
-            "INSERT INTO score_failures SELECT subject_id, 'a third', 'odd', 'odd' FROM scores "
-            "WHERE scorer_id = 'scorer'"
-        )
+    database.execute("INSERT INTO scores SELECT subject_id, 'another', 99.0 FROM scores")
+    database.execute(
+        "INSERT INTO score_failures SELECT subject_id, 'a third', 'odd', 'odd' FROM scores "
+        "WHERE scorer_id = 'scorer'"
+    )
     assert rows(database) == before
     replace_pairs(database, SCORES, LOWEST, RECIPE)
     assert pairs(database) == decided
@@ -219,13 +205,12 @@ def test_what_another_scorer_says_decides_nothing(database: Database) -> None:
 
 
 def fail(database: Database, subjects: str) -> None:
-    """The scorer has failures in place of its values of these."""
-    with database.transaction() as connection:
-        connection.execute(
-            f"INSERT INTO score_failures SELECT subject_id, scorer_id, 'odd', 'odd (1)' FROM scores "
-            f"WHERE subject_id IN ({subjects})"
-        )
-        connection.execute(f"DELETE FROM scores WHERE subject_id IN ({subjects})")
+    """Replaces the scorer's values of these by failures."""
+    database.execute(
+        f"INSERT INTO score_failures SELECT subject_id, scorer_id, 'odd', 'odd (1)' FROM scores "
+        f"WHERE subject_id IN ({subjects})"
+    )
+    database.execute(f"DELETE FROM scores WHERE subject_id IN ({subjects})")
 
 
 def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(database: Database) -> None:
@@ -257,15 +242,12 @@ def test_a_revision_without_a_reward_is_not_admitted_even_with_the_guard_off(dat
     assert database.fetch(query) == [(revision, "no reward: odd")]
 
 
-def test_what_was_decided_about_a_revision_is_forgotten_with_it(database: Database) -> None:
-    """As long as the revision is the same, admission and weighing hold; another has neither."""
-    columns = "revision_id, admitted, admit_reason, weighed, weigh_reason"
+def test_later_decisions_hold_only_while_the_revision_is_the_same(database: Database) -> None:
     replace_pairs(database, SCORES, LOWEST, RECIPE)
-    with database.transaction() as connection:
-        connection.execute(
-            "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' "
-            "WHERE kept"
-        )
+    database.execute(
+        "UPDATE pairs SET admitted = true, admit_reason = 'a', weighed = true, weigh_reason = 'w' WHERE kept"
+    )
+    columns = "revision_id, admitted, admit_reason, weighed, weigh_reason"
     query = f"SELECT {columns} FROM pairs WHERE kept ORDER BY response_id"
     before = database.fetch(query)
     replace_pairs(database, SCORES, LOWEST, RECIPE)
@@ -277,7 +259,7 @@ def test_what_was_decided_about_a_revision_is_forgotten_with_it(database: Databa
     assert {row[1:] for row in after} == {(None, None, None, None)}
 
 
-def test_the_median_is_that_of_the_responses(database: Database) -> None:
+def test_the_median_is_of_the_responses(database: Database) -> None:
     rewards = sorted(c.response_reward for c in rows(database) if c.response_reward is not None)
     assert median_reward(database, SCORES) == rewards[len(rewards) // 2]
     assert median_reward(database, RunScores("run", "another", "scorer")) is None

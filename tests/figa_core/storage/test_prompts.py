@@ -1,4 +1,4 @@
-"""Which prompts and bad rows are a run's where it imports its file once more; other runs keep theirs."""
+"""The prompts and bad rows of a run that imports its file again; other runs keep theirs."""
 
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from figa_core.storage.prompts import (
     save_prompts,
     take_out,
 )
+from tests.figa_core.storage.empty import new_database
 
 RUN, OTHER = "run-1", "run-2"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    """Prompts a, b and c are both runs'."""
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
+    """Both runs have the prompts a, b and c."""
+    database = new_database(tmp_path / "figa.duckdb")
     for run in (RUN, OTHER):
         save_prompts(database, run, [Prompt(name, (Message("user", name),), Split.TRAIN) for name in "abc"])
     return database
@@ -41,7 +41,7 @@ def ids(*prompt_ids: str) -> pa.RecordBatchReader:
     return pa.table({"prompt_id": pa.array(prompt_ids, pa.string())}).to_reader()
 
 
-def test_prompts_that_are_taken_out_are_this_runs_no_longer_and_nothing_else_goes(database: Database) -> None:
+def test_prompts_are_removed_from_this_run_only(database: Database) -> None:
     take_out(database, RUN, ["a", "c", "never imported"])
     assert (prompts(database), prompts(database, OTHER)) == (["b"], ["a", "b", "c"])
     take_out(database, RUN, [])
@@ -49,7 +49,7 @@ def test_prompts_that_are_taken_out_are_this_runs_no_longer_and_nothing_else_goe
     assert database.fetch("SELECT count(*) FROM prompts") == [(3,)]
 
 
-def test_only_what_was_seen_is_kept(database: Database) -> None:
+def test_only_these_prompts_stay_in_the_run(database: Database) -> None:
     keep_only(database, RUN, ids("b", "never imported"))
     assert (prompts(database), prompts(database, OTHER)) == (["b"], ["a", "b", "c"])
     keep_only(database, RUN, ids())

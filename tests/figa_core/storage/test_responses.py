@@ -1,19 +1,12 @@
-"""What is still to be drawn and to be scored: rows of this run that are not done."""
+"""Missing samples and unscored texts are those of this run that are not done."""
 
 from dataclasses import replace
 
 from figa_core import ids
-from figa_core.records import (
-    Message,
-    Prompt,
-    Score,
-    Split,
-)
+from figa_core.records import Message, Prompt, Score, Split
 from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_prompts
-from figa_core.storage.responses import (
-    save_responses,
-)
+from figa_core.storage.responses import save_responses
 from figa_core.storage.scores import (
     count_unscored,
     iter_unscored,
@@ -48,7 +41,7 @@ def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_not
     assert len(missing(database, samples=3)) == 3 * len(TRAIN) - 1
 
 
-def test_samples_are_asked_of_one_split_and_at_most_so_many_prompts(database: Database) -> None:
+def test_samples_are_of_one_split_and_of_a_limited_number_of_prompts(database: Database) -> None:
     assert {s.prompt_id for s in missing(database, split=Split.HELD_OUT)} == {p.prompt_id for p in HELD_OUT}
     assert len({s.prompt_id for s in missing(database, samples=2, limit=2)}) == 2
 
@@ -64,7 +57,7 @@ def test_importing_again_changes_nothing(database: Database) -> None:
     assert len(missing(database)) == len(TRAIN)
 
 
-def test_what_a_person_excluded_stays_out(database: Database) -> None:
+def test_excluded_rows_stay_out(database: Database) -> None:
     scored(database)
     exclude(database, TRAIN[0].prompt_id, response(TRAIN[1]).response_id)
     assert TRAIN[0].prompt_id not in {s.prompt_id for s in missing(database, samples=2)}
@@ -87,7 +80,7 @@ def test_a_prompt_keeps_the_split_it_was_first_given(database: Database) -> None
     assert len(missing(database, OTHER, Split.HELD_OUT)) == 1
 
 
-def test_what_was_stored_first_stays(database: Database) -> None:
+def test_the_first_stored_row_stays(database: Database) -> None:
     first = response(TRAIN[0])
     save_responses(database, GENERATOR, [first])
     assert save_responses(database, GENERATOR, [replace(first, text="another"), response(TRAIN[1])]) == 1
@@ -105,14 +98,14 @@ def test_a_row_twice_in_one_batch_is_stored_once(database: Database) -> None:
     assert save_responses(database, GENERATOR, [response(TRAIN[0])] * 2) == 1
 
 
-def test_texts_come_back_as_they_went_in(database: Database) -> None:
+def test_texts_are_read_as_they_were_stored(database: Database) -> None:
     for text in ("", " spaces ", "line\nbreak", "nul\x00", "😀 'quoted' ; DROP TABLE runs"):
         messages = (Message("system", text), Message("user", text))
         save_prompts(database, OTHER, [Prompt(ids.prompt_id(messages), messages, Split.TRAIN)])
         assert messages in {sample.messages for sample in missing(database, OTHER)}
 
 
-def test_pages_leave_nothing_out_and_give_nothing_twice(database: Database) -> None:
+def test_pages_omit_and_repeat_nothing(database: Database) -> None:
     save_prompts(database, OTHER, [prompt(i, reference="good") for i in range(100, 2350)])
     samples = missing(database, OTHER, samples=2)
     assert len(samples) == len({(s.prompt_id, s.sample_index) for s in samples}) == 4500

@@ -1,4 +1,4 @@
-"""A run keeps its configuration, its end and what it found out."""
+"""A run keeps its configuration, its end and its findings."""
 
 import math
 
@@ -12,7 +12,7 @@ from figa_core.storage.runs import Findings, end_run, find_run, save_findings, s
 from .filled import GENERATOR, HELD_OUT, RUN, SCORER, TRAIN
 
 
-def test_a_run_that_starts_again_keeps_its_settings_and_drops_its_old_end(database: Database) -> None:
+def test_a_run_that_starts_again_keeps_its_findings_and_drops_its_old_end(database: Database) -> None:
     save_findings(database, RUN, Findings(generator=GENERATOR, trainings={"figa": "t1"}))
     end_run(database, RUN, "failed", "a reason")
     save_run(database, RUN, "test", {"a": 2}, "another flow run")
@@ -34,8 +34,7 @@ def test_bad_rows_are_counted_by_kind(database: Database) -> None:
 
 
 def _stored(database: Database, settings: str) -> None:
-    with database.transaction() as connection:
-        connection.execute("UPDATE runs SET settings = ? WHERE run_id = ?", [settings, RUN])
+    database.execute("UPDATE runs SET settings = $settings WHERE run_id = $run", run=RUN, settings=settings)
 
 
 OLDER = (
@@ -45,7 +44,7 @@ OLDER = (
 )
 
 
-def test_what_an_earlier_release_found_out_is_read_and_kept_when_more_is_found(database: Database) -> None:
+def test_findings_of_an_earlier_release_are_read_and_kept_when_others_are_added(database: Database) -> None:
     _stored(database, OLDER)
     found = find_run(database, RUN).found
     assert (found.generator, found.scorer, found.shard_set_id) == ("g", "s", "shards-1")
@@ -59,7 +58,7 @@ def test_what_an_earlier_release_found_out_is_read_and_kept_when_more_is_found(d
     assert again.trainings == {"figa": "t3", "sft_revised": "t2"}
 
 
-def test_a_threshold_that_is_a_quantile_of_nothing_is_no_number_when_it_is_read(database: Database) -> None:
+def test_a_threshold_that_is_a_quantile_of_no_values_is_read_as_nan(database: Database) -> None:
     _stored(database, OLDER)
     older = find_run(database, RUN).found.thresholds
     save_findings(database, RUN, Findings(thresholds=Thresholds(1.5, math.nan, 2.0)))
@@ -69,5 +68,5 @@ def test_a_threshold_that_is_a_quantile_of_nothing_is_no_number_when_it_is_read(
         assert math.isnan(thresholds.reference_reward_above)
 
 
-def test_a_run_that_found_nothing_out_yet_has_empty_findings(database: Database) -> None:
+def test_a_run_that_has_found_nothing_yet_has_empty_findings(database: Database) -> None:
     assert find_run(database, RUN).found == Findings()

@@ -1,12 +1,10 @@
-"""Scores, the means over them, and trainings: of this run and this scorer only."""
+"""Scores and their means are those of this run and scorer; trainings are recorded once."""
 
 from dataclasses import replace
 
 from figa_core.storage.database import Database
 from figa_core.storage.evaluations import Evaluation, save_evaluation
-from figa_core.storage.responses import (
-    save_responses,
-)
+from figa_core.storage.responses import save_responses
 from figa_core.storage.trainings import Training, save_training
 
 from .filled import (
@@ -30,7 +28,7 @@ def test_candidates_are_training_rows_with_the_reward_of_their_reference(databas
     assert of_prompt[TRAIN[2].prompt_id].reference_reward is None
 
 
-def test_values_of_a_split_are_those_of_sample_zero(database: Database) -> None:
+def test_the_values_of_a_split_are_of_sample_zero(database: Database) -> None:
     scored(database)
     save_responses(database, GENERATOR, [response(HELD_OUT[0], sample=1)])
     values = held_out_values(database)
@@ -38,7 +36,7 @@ def test_values_of_a_split_are_those_of_sample_zero(database: Database) -> None:
     assert len(held_out_values(database, 2)) == 2
 
 
-def test_an_excluded_held_out_prompt_is_not_judged_on(database: Database) -> None:
+def test_an_excluded_held_out_prompt_has_no_value(database: Database) -> None:
     scored(database)
     exclude(database, HELD_OUT[0].prompt_id)
     values = held_out_values(database)
@@ -58,11 +56,8 @@ def test_an_evaluation_is_replaced_and_a_training_recorded_once(database: Databa
     training = Training("training-1", RUN, "figa", "shards-1", "base", "/dir", 10, 1.5)
     for seconds in (1.5, 99.0):
         save_training(database, replace(training, seconds=seconds), "fingerprint")
-    with database.open() as connection:
-        assert connection.execute("SELECT n, mean, standard_error, left_out FROM evaluations").fetchall() == [
-            (3, 0.75, None, 0)
-        ]
-        assert connection.execute("SELECT seconds FROM trainings").fetchall() == [(1.5,)]
-        assert connection.execute("SELECT fingerprint, training_id, promoted FROM models").fetchall() == [
-            ("fingerprint", "training-1", False)
-        ]
+    columns = "n, mean, standard_error, left_out"
+    assert database.fetch(f"SELECT {columns} FROM evaluations") == [(3, 0.75, None, 0)]
+    assert database.fetch("SELECT seconds FROM trainings") == [(1.5,)]
+    models = database.fetch("SELECT fingerprint, training_id, promoted FROM models")
+    assert models == [("fingerprint", "training-1", False)]

@@ -1,4 +1,4 @@
-"""Which stored answers a run's open rows find."""
+"""The stored answers that the open rows of a run find."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from figa_core.records import RevisionStatus
 from figa_core.storage.database import Database
 from figa_core.storage.stored_answers import stored_answers
+from tests.figa_core.storage.empty import new_database
 
 RUN = "run-1"
 REASONS: Any = {"limited": "too much, above", "limited_here": "too much, above 0.5 ("}
@@ -15,43 +16,24 @@ REASONS: Any = {"limited": "too much, above", "limited_here": "too much, above 0
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
+    database = new_database(tmp_path / "figa.duckdb")
     for i in range(3):
-        execute(database, f"INSERT INTO responses VALUES ('y{i}', 'p{i}', 'g', 0, 'draft {i}', [1], 'stop')")
-    execute(database, "INSERT INTO reference_answers VALUES ('a1', 'p1', 'reference 1')")
+        database.execute(f"INSERT INTO responses VALUES ('y{i}', 'p{i}', 'g', 0, 'draft {i}', [1], 'stop')")
+    database.execute("INSERT INTO reference_answers VALUES ('a1', 'p1', 'reference 1')")
     return database
-
-
-def execute(database: Database, query: str) -> None:
-    with database.open() as connection:
-        connection.execute(query)
 
 
 def revision(
     database: Database, name: str, row: int, status: str, question: str | None = None, **more: object
-):
-    columns = {
-        "revision_id": name,
-        "response_id": f"y{row}",
-        "reference_id": "a1" if row == 1 else None,
-        "model": "m",
-        "status": status,
-        "question_id": question,
-        **more,
-    }
-    with database.open() as connection:
-        connection.execute(
-            f"INSERT INTO revisions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-            list(columns.values()),
-        )
+) -> None:
+    keys = {"revision_id": name, "response_id": f"y{row}", "reference_id": "a1" if row == 1 else None}
+    database.insert("revisions", [{**keys, "model": "m", "status": status, "question_id": question, **more}])
 
 
-def pair(database: Database, name: str, row: int, run: str = RUN) -> None:
-    execute(
-        database,
+def pair(database: Database, name: str, row: int) -> None:
+    database.execute(
         "INSERT INTO pairs (run_id, response_id, prompt_id, kept, keep_reason, revision_id, scorer_id) "
-        f"VALUES ('{run}', 'y{row}', 'p{row}', true, 'kept', '{name}', 's')",
+        f"VALUES ('{RUN}', 'y{row}', 'p{row}', true, 'kept', '{name}', 's')"
     )
 
 
@@ -71,11 +53,11 @@ def test_an_open_row_finds_the_answer_to_its_question_and_no_other(database: Dat
     assert stored_answers(database, "another run", **REASONS) == []
 
 
-@pytest.mark.parametrize("own", ["pending", "submitted", "failed"])
-def test_the_default_finds_those_of_other_limits_too_whatever_kind_of_open_it_is(
-    database: Database, own: str
+@pytest.mark.parametrize("status", ["pending", "submitted", "failed"])
+def test_an_open_row_at_the_default_settings_finds_answers_of_other_limits(
+    database: Database, status: str
 ) -> None:
-    revision(database, "base", 0, own, retryable=own == "failed")
+    revision(database, "base", 0, status, retryable=status == "failed")
     revision(database, "looser", 0, "rejected", "base", text="rejected", asked_again_max=3)
     revision(database, "stricter", 0, "succeeded", "base", text="fixed")
     revision(database, "never answered", 0, "pending", "base")
@@ -83,7 +65,7 @@ def test_the_default_finds_those_of_other_limits_too_whatever_kind_of_open_it_is
     assert found(database) == {"base": "fixed"}
 
 
-def test_of_unfit_answers_the_one_asked_for_most_often_counts(database: Database) -> None:
+def test_the_rejected_answer_that_was_asked_for_most_often_is_found(database: Database) -> None:
     revision(database, "base", 0, "rejected", text="once")
     revision(database, "thrice", 0, "rejected", "base", text="thrice", asked_again_max=3)
     revision(database, "not again", 0, "rejected", "base", text="not again", asked_again_max=0)
@@ -93,14 +75,14 @@ def test_of_unfit_answers_the_one_asked_for_most_often_counts(database: Database
 
 
 @pytest.mark.parametrize("status", ["pending", "submitted", "failed"])
-def test_a_question_without_an_answer_gives_none(database: Database, status: str) -> None:
+def test_a_question_without_an_answer_finds_none(database: Database, status: str) -> None:
     revision(database, "base", 0, status, retryable=True)
     revision(database, "mine", 0, "pending", "base")
     pair(database, "mine", 0)
     assert found(database) == {}
 
 
-def test_a_row_that_has_its_answer_keeps_it(database: Database) -> None:
+def test_a_row_with_an_answer_keeps_it(database: Database) -> None:
     revision(database, "base", 0, "succeeded", text="another")
     revision(database, "mine", 0, "rejected", "base", text="own", reason="the answer is empty")
     pair(database, "mine", 0)
@@ -110,7 +92,7 @@ def test_a_row_that_has_its_answer_keeps_it(database: Database) -> None:
 @pytest.mark.parametrize(
     ("limit", "text", "expected"), [(0.8, "own", {"base": "own"}), (0.5, "own", {}), (0.8, None, {})]
 )
-def test_a_row_that_shared_another_runs_limit_finds_its_own_answer(
+def test_a_row_that_was_rejected_by_another_runs_limit_finds_its_answer(
     database: Database, limit: float, text: str | None, expected: dict[str, str]
 ) -> None:
     revision(database, "base", 0, "rejected", text=text, reason=f"too much, above {limit:g} (it is 0.81)")

@@ -1,4 +1,4 @@
-"""What a run came to, read from a database that the tests fill."""
+"""The results of a run, read from a database that the tests fill."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from figa_core.storage.prompts import save_bad_rows, save_prompts
 from figa_core.storage.responses import save_generation_failures, save_responses
 from figa_core.storage.runs import find_run, latest_runs, save_run
 from figa_core.storage.scores import save_scores
+from tests.figa_core.storage.empty import new_database
 
 RUN, GENERATOR, SCORER = "run-abc1", "generator", "scorer"
 RECIPE = RevisionRecipe("m", 0.0, 64, {True: "t", False: "t"})
@@ -37,14 +38,11 @@ HELD_OUT = [_prompt(i, Split.HELD_OUT) for i in (30, 31)]
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """Nine weighed pairs; the reward of pair i rises from 0 to i."""
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
+    database = new_database(tmp_path / "figa.duckdb")
     save_run(database, RUN, "test", {}, None)
     save_prompts(database, RUN, PROMPTS)
-    responses = [
-        Response(f"response-{i}", p.prompt_id, 0, "text", (1,), FinishReason.STOP)
-        for i, p in enumerate(PROMPTS)
-    ]
+    end = ("text", (1,), FinishReason.STOP)
+    responses = [Response(f"response-{i}", p.prompt_id, 0, *end) for i, p in enumerate(PROMPTS)]
     save_responses(database, GENERATOR, responses)
     save_scores(database, [Score(r.response_id, SCORER, 0.0) for r in responses])
     save_scores(database, [Score(str(p.reference_id), SCORER, 9.0) for p in PROMPTS])
@@ -52,10 +50,12 @@ def database(tmp_path: Path) -> Database:
     replace_pairs(
         database, scores, lambda page: {c.response_id: Decision(True, "weak") for c in page}, RECIPE
     )
-    with database.transaction() as connection:
-        connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
-        connection.execute("UPDATE pairs SET admitted = true, weighed = true")
-        revisions = connection.execute("SELECT revision_id, response_id FROM revisions").fetchall()
+    _execute(
+        database,
+        "UPDATE revisions SET status = 'succeeded', text = 'better'",
+        "UPDATE pairs SET admitted = true, weighed = true",
+    )
+    revisions = database.fetch("SELECT revision_id, response_id FROM revisions")
     save_scores(database, [Score(revision, SCORER, float(response[-1])) for revision, response in revisions])
     return database
 
@@ -70,13 +70,13 @@ def test_examples_are_spread_evenly_from_the_smallest_to_the_largest_gain(databa
     assert {(pair.reference, pair.reference_reward) for pair in pairs} == {("good", 9.0)}
 
 
-def test_fewer_pairs_than_asked_for_are_all_shown_once(database: Database) -> None:
+def test_all_pairs_are_shown_once_if_there_are_fewer(database: Database) -> None:
     assert [_question(p) for p in summary.spread_pairs(database, RUN, SCORER, 50)] == list(range(9))
     assert len(summary.spread_pairs(database, RUN, SCORER, 1)) == 1
     assert summary.spread_pairs(database, "another run", SCORER, 3) == []
 
 
-def test_rewards_are_those_of_this_run_by_kind(database: Database) -> None:
+def test_rewards_are_of_this_run_by_kind(database: Database) -> None:
     found = summary.rewards(database, RUN, GENERATOR, SCORER)
     assert sorted(found["revised"]) == [float(i) for i in range(9)]
     assert (found["initial"], found["reference"]) == ([0.0] * 9, [9.0] * 9)
@@ -84,23 +84,18 @@ def test_rewards_are_those_of_this_run_by_kind(database: Database) -> None:
 
 
 def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(database: Database) -> None:
-    with database.transaction() as connection:
-        [(revision,)] = connection.execute("SELECT revision_id FROM revisions LIMIT 1").fetchall()
-        for number, (minutes, outcome) in enumerate([(-5, "answered"), (1, "answered"), (2, None)]):
-            sent = STARTED + timedelta(minutes=minutes)
-            connection.execute(
-                "INSERT INTO calls (call_id, subject_id, attempt, sent_at, answered_at, outcome, "
-                "prompt_tokens, completion_tokens, estimated) VALUES (?, ?, 1, ?, ?, ?, 100, ?, ?)",
-                [
-                    f"call-{number}",
-                    revision,
-                    sent,
-                    sent + timedelta(seconds=3) if outcome else None,
-                    outcome,
-                    20 if outcome else None,
-                    outcome is None,
-                ],
-            )
+    revision = database.value("SELECT min(revision_id) FROM revisions")
+    for minutes, outcome in ((-5, "answered"), (1, "answered"), (2, None)):
+        sent = STARTED + timedelta(minutes=minutes)
+        database.execute(
+            "INSERT INTO calls (call_id, subject_id, attempt, sent_at, answered_at, outcome, prompt_tokens, "
+            "completion_tokens, estimated) VALUES ($sent::TEXT, $revision, 1, $sent, $answered, $outcome, "
+            "100, CASE WHEN $outcome IS NULL THEN NULL ELSE 20 END, $outcome IS NULL)",
+            revision=revision,
+            sent=sent,
+            answered=sent + timedelta(seconds=3) if outcome else None,
+            outcome=outcome,
+        )
     calls = revisions.calls(database, RUN, STARTED)
     assert calls.by_outcome == {"answered": 2, "no answer": 1}
     assert (calls.calls, calls.since_start) == (3, 2)
@@ -109,13 +104,12 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(database: Datab
     assert revisions.calls(database, "another run", STARTED).calls == 0
 
 
-def test_calls_of_which_none_was_answered_took_no_time_that_is_known(database: Database) -> None:
-    with database.transaction() as connection:
-        connection.execute(
-            "INSERT INTO calls (call_id, subject_id, attempt, sent_at, prompt_tokens, estimated) "
-            "SELECT revision_id, revision_id, 1, $sent, 10, true FROM revisions",
-            {"sent": STARTED + timedelta(minutes=1)},
-        )
+def test_the_time_of_calls_without_an_answer_is_unknown(database: Database) -> None:
+    database.execute(
+        "INSERT INTO calls (call_id, subject_id, attempt, sent_at, prompt_tokens, estimated) "
+        "SELECT revision_id, revision_id, 1, $sent, 10, true FROM revisions",
+        sent=STARTED + timedelta(minutes=1),
+    )
     found = revisions.calls(database, RUN, STARTED)
     assert (found.by_outcome, found.seconds_since_start) == ({"no answer": 9}, None)
     assert revisions.calls(database, "another run", STARTED) == revisions.Calls(0, {}, 0, 0, 0, None)
@@ -130,15 +124,9 @@ def _execute(database: Database, *statements: str) -> None:
 def _draw(
     database: Database, generator: str, prompts: list[Prompt], text: str = "text", sample: int = 0
 ) -> None:
-    name = f"{generator}-{sample}"
-    save_responses(
-        database,
-        generator,
-        [
-            Response(f"{name}-{p.prompt_id}", p.prompt_id, sample, text, (1,), FinishReason.STOP)
-            for p in prompts
-        ],
-    )
+    name, end = f"{generator}-{sample}", (text, (1,), FinishReason.STOP)
+    drawn = [Response(f"{name}-{p.prompt_id}", p.prompt_id, sample, *end) for p in prompts]
+    save_responses(database, generator, drawn)
 
 
 def test_every_row_of_a_run_is_counted_at_the_step_where_it_ended(database: Database) -> None:
@@ -193,7 +181,7 @@ def test_an_undecided_pair_is_counted_on_neither_side(database: Database) -> Non
     assert (found.admitted, found.weighted, found.not_weighted) == (9, 8, {})
 
 
-def test_rewards_and_examples_are_of_what_counts_in_this_run_by_this_scorer(database: Database) -> None:
+def test_rewards_and_examples_are_of_this_run_and_scorer(database: Database) -> None:
     save_prompts(database, RUN, HELD_OUT)
     _draw(database, GENERATOR, HELD_OUT)
     held_out = [f"{GENERATOR}-0-{p.prompt_id}" for p in HELD_OUT] + [str(p.reference_id) for p in HELD_OUT]
@@ -203,7 +191,7 @@ def test_rewards_and_examples_are_of_what_counts_in_this_run_by_this_scorer(data
     save_scores(database, [Score(str(p.reference_id), SCORER, -1.0) for p in worse])
     _execute(
         database,
-        # It sees the gains the other way round.
+        # Its gains have the opposite signs.
         "INSERT INTO scores SELECT subject_id, 'another scorer', -value FROM scores",
         "UPDATE pairs SET kept = false, weighed = false WHERE response_id = 'response-3'",
         "UPDATE revisions SET status = 'rejected' WHERE response_id = 'response-4'",
@@ -234,7 +222,7 @@ def test_equal_responses_of_two_generators_are_counted_on_the_runs_held_out_prom
     assert same_responses(database, RUN, "one", "other") == (0, 0)
     _draw(database, "other", HELD_OUT[:1])
     _draw(database, "other", HELD_OUT[1:], "another text")
-    _draw(database, "one", HELD_OUT, sample=1)  # sample 1 of the other is not there
+    _draw(database, "one", HELD_OUT, sample=1)  # the other has no sample 1
     elsewhere = [_prompt(40, Split.HELD_OUT)]
     save_prompts(database, "another run", elsewhere)
     for generator in ("one", "other"):
@@ -276,8 +264,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(database: Database) -> None:
         find_run(database, "run-x")
 
 
-def test_a_workspace_without_runs_says_so(tmp_path: Path) -> None:
-    database = Database(tmp_path / "new" / "figa.duckdb")
-    database.create()
+def test_a_workspace_without_runs_is_reported(tmp_path: Path) -> None:
+    database = new_database(tmp_path / "new" / "figa.duckdb")
     with pytest.raises(InputError, match="no run yet"):
         find_run(database)

@@ -1,15 +1,12 @@
-"""What is saved is in its table with every column."""
+"""Everything that is saved is in its table, with every column."""
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import pytest
 
 from figa_core.filtering import Candidate
 from figa_core.ports import RowFailure
 from figa_core.prompts.read import BadRow
 from figa_core.records import Decision, FinishReason, Message, Prompt, Response, Score, Split
-from figa_core.storage.admitted import save_weighings
+from figa_core.storage.admitted import save_skipped
 from figa_core.storage.database import Database
 from figa_core.storage.evaluations import Evaluation, save_evaluation
 from figa_core.storage.pairs import Admissible, RevisionRecipe, RunScores, decide_admissions, replace_pairs
@@ -18,15 +15,10 @@ from figa_core.storage.responses import save_generation_failures, save_responses
 from figa_core.storage.runs import end_run, save_run
 from figa_core.storage.scores import save_score_failures, save_scores
 from figa_core.storage.trainings import Training, save_training
+from figa_core.weighting.weigh import SkippedPair
+from tests.figa_core.storage.empty import empty_database  # noqa: F401 - a fixture
 
 RECIPE = RevisionRecipe("reviser", 0.0, 64, {True: "with reference", False: "without"})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "figa.duckdb")
-    database.create()
-    return database
 
 
 def table(database: Database, columns: str, name: str) -> list[tuple[object, ...]]:
@@ -35,14 +27,8 @@ def table(database: Database, columns: str, name: str) -> list[tuple[object, ...
 
 def test_a_prompt_its_reference_and_its_run(database: Database) -> None:
     messages = (Message("system", "be brief"), Message("user", "why?"))
-    save_prompts(
-        database,
-        "run",
-        [
-            Prompt("p1", messages, Split.TRAIN, "because", "a1"),
-            Prompt("p2", messages[1:], Split.HELD_OUT),
-        ],
-    )
+    first = Prompt("p1", messages, Split.TRAIN, "because", "a1")
+    save_prompts(database, "run", [first, Prompt("p2", messages[1:], Split.HELD_OUT)])
     user = '{"role":"user","content":"why?"}'
     assert table(database, "prompt_id, messages, split", "prompts") == [
         ("p1", f'[{{"role":"system","content":"be brief"}},{user}]', "train"),
@@ -79,7 +65,7 @@ def test_bad_rows_responses_scores_and_failures(database: Database) -> None:
     ]
 
 
-def test_what_is_decided_about_a_pair(database: Database) -> None:
+def test_the_decisions_about_a_pair(database: Database) -> None:
     messages = (Message("user", "why?"),)
     save_prompts(database, "run", [Prompt("p1", messages, Split.TRAIN, "because", "a1")])
     save_responses(
@@ -102,7 +88,7 @@ def test_what_is_decided_about_a_pair(database: Database) -> None:
         connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
     save_scores(database, [Score(revision, "scorer", 0.75)])
     decide_admissions(database, "run", "scorer", admit)
-    save_weighings(database, "run", {"r1": Decision(False, "cut off")})
+    save_skipped(database, "run", [SkippedPair(revision, "cut off")])
     columns = "response_id, run_id, prompt_id, kept, keep_reason, revision_id, scorer_id"
     assert table(database, columns, "pairs") == [
         ("r0", "run", "p1", False, "kept? r0", None, "scorer"),

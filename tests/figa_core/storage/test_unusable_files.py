@@ -1,4 +1,4 @@
-"""A database that cannot be used is named, with what to do."""
+"""The error about a database that cannot be used names it and says what to do."""
 
 import contextlib
 import re
@@ -9,14 +9,11 @@ import tempfile
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from figa_core.errors import StorageError, WorkspaceError
-from figa_core.storage.database import Database, insert_rows
+from figa_core.storage.database import Database
 from tests.figa_core.storage.empty import empty_database, marks  # noqa: F401 - a fixture
-
-MARKS = pa.schema([("name", pa.string()), ("value", pa.int64())])
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -28,28 +25,22 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "figa.duckdb"
     path.write_bytes(b"no database" * 1000)
-    with (
-        pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"),
-        Database(path).open(),
-    ):
-        pass
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"):
+        Database(path).fetch("SELECT 1")
 
 
 @pytest.mark.parametrize("left", [0, 100, 5000, 20_000])
-def test_a_file_cut_short_is_called_damaged(database: Database, left: int) -> None:
+def test_a_file_cut_short_is_reported_as_damaged(database: Database, left: int) -> None:
     database.path.write_bytes(database.path.read_bytes()[:left])
-    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"), database.open():
-        pass
+    with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read"):
+        database.fetch("SELECT 1")
 
 
 def test_a_path_with_lock_in_its_name_is_not_taken_for_a_locked_file(tmp_path: Path) -> None:
     path = tmp_path / "blocks" / "figa.duckdb"
     path.mkdir(parents=True)
-    with (
-        pytest.raises(WorkspaceError, match="cannot open the workspace's database"),
-        Database(path, lock_timeout_s=0).open(),
-    ):
-        pass
+    with pytest.raises(WorkspaceError, match="cannot open the workspace's database"):
+        Database(path, lock_timeout_s=0).fetch("SELECT 1")
 
 
 def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
@@ -62,7 +53,7 @@ def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
         "    try: Database(Path(sys.argv[1], below, 'figa.duckdb')).create()\n"
         "    except WorkspaceError as error: print(type(error).__name__, error)"
     )
-    everybodys = Path(tempfile.gettempdir()).parent  # every user may enter it, unlike conftest's and tmp_path
+    everybodys = Path(tempfile.gettempdir()).parent  # every user may enter it, unlike tmp_path
     with tempfile.TemporaryDirectory(dir=everybodys) as directory:
         Path(directory).chmod(0o555)
         result = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True)
@@ -74,17 +65,15 @@ def test_a_workspace_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_ends_within_its_tables_is_called_damaged_when_they_are_read(database: Database) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
+def test_a_file_that_ends_within_a_table_is_reported_as_damaged_when_it_is_read(database: Database) -> None:
+    database.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
     database.path.write_bytes(database.path.read_bytes()[: 12_288 + 262_144])  # its head and one block
     with pytest.raises(StorageError, match=r"figa\.duckdb: the database cannot be read.*from the journal"):
         database.fetch("SELECT sum(value), max(name) FROM marks")
 
 
-def test_a_flipped_block_is_called_damaged_when_it_is_read(database: Database) -> None:
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
+def test_a_flipped_block_is_reported_as_damaged_when_it_is_read(database: Database) -> None:
+    database.execute("INSERT INTO marks SELECT 'n' || i, i FROM range(100000) t(i)")
     damaged = bytearray(database.path.read_bytes())
     for block in range(12_288 + 262_144, len(damaged), 262_144):
         damaged[block + 5000] ^= 0xFF
@@ -99,7 +88,7 @@ def test_a_flipped_block_is_called_damaged_when_it_is_read(database: Database) -
 def test_a_database_of_another_program_is_refused(statement: str, tmp_path: Path) -> None:
     path = tmp_path / "figa.duckdb"
     duckdb.connect(str(path)).execute(statement).close()
-    with pytest.raises(StorageError, match=r"figa\.duckdb: its tables are not those of a workspace"):
+    with pytest.raises(StorageError, match=r"figa\.duckdb: it does not hold a workspace's tables"):
         Database(path).create()
 
 
@@ -112,7 +101,7 @@ def test_another_kind_of_database_is_refused_without_asking_the_network(tmp_path
     assert "http" not in str(refused.value)
 
 
-def test_symbolic_links_in_a_circle_are_named(tmp_path: Path) -> None:
+def test_a_cycle_of_symbolic_links_is_named(tmp_path: Path) -> None:
     (tmp_path / "figa.duckdb").symlink_to("other")
     (tmp_path / "other").symlink_to("figa.duckdb")
     with pytest.raises(WorkspaceError, match="symbolic links"):
@@ -126,7 +115,7 @@ from figa_core.errors import StorageError
 from figa_core.storage.database import Database
 
 path = Path(sys.argv[1])
-# A file may not grow any more, as on a disk that is full.
+# No file may grow any more, as on a full disk.
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 1000,) * 2)
 try:
     with Database(path).transaction() as connection:
@@ -137,16 +126,15 @@ os._exit(0)
 """
 
 
-def test_a_full_disk_at_commit_is_said_and_nothing_stored_before_is_lost(database: Database) -> None:
-    with database.transaction() as connection:
-        insert_rows(connection, "marks", [{"name": "kept", "value": 1}], MARKS)
+def test_a_full_disk_at_commit_is_reported_and_nothing_stored_before_is_lost(database: Database) -> None:
+    database.insert("marks", [{"name": "kept", "value": 1}])
     command = [sys.executable, "-c", FILLS_THE_DISK, str(database.path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert re.search(r"figa\.duckdb: the disk is full: .*Free space and run the same command", said), said
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"figa\.duckdb: the disk is full: .*Free space and run the same command", output), output
     assert marks(database) == {"kept": 1}
 
 
-def test_memory_that_does_not_suffice_is_said(database: Database) -> None:
+def test_too_little_memory_is_reported(database: Database) -> None:
     words = r"(?s)figa\.duckdb: DuckDB ran out of memory.*Out of Memory.*and run the same command"
     with pytest.raises(StorageError, match=words), database.open() as connection:  # noqa: PT012
         connection.execute("SET memory_limit = '1MB'")
@@ -154,6 +142,6 @@ def test_memory_that_does_not_suffice_is_said(database: Database) -> None:
         connection.execute("SELECT list(i) FROM range(10000000) t(i)")
 
 
-def test_a_statement_that_is_wrong_is_no_damage(database: Database) -> None:
+def test_a_wrong_statement_is_not_reported_as_damage(database: Database) -> None:
     with pytest.raises(duckdb.CatalogException):
         database.fetch("SELECT * FROM no_such_table")

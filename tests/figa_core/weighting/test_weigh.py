@@ -44,7 +44,6 @@ def bytes_format(end: str, normalizer: normalizers.Normalizer | None = None) -> 
 def weigh(chat: ChatFormat, response: str, revision: str, **changes: Any) -> WeighedPair | SkippedPair:
     fields: dict[str, Any] = {
         "pair_id": "pair",
-        "response_id": "response",
         "response_token_ids": chat.response_ids(response),
         "messages": (Message("user", "hi"),),
         "response_finish": FinishReason.STOP,
@@ -255,7 +254,7 @@ def test_generated_ids_that_differ_from_the_texts_are_reported_and_not_compared(
 def test_one_bad_pair_does_not_stop_the_others(chat: ChatFormat) -> None:
     def texts(name: str, role: str) -> AdmittedPair:
         messages = (Message(role, "hi"),)
-        return AdmittedPair(name, "r", messages, "abc", FinishReason.STOP, (), "abx", None, 0.0, 1.0)
+        return AdmittedPair(name, messages, "abc", FinishReason.STOP, (), "abx", None, 0.0, 1.0)
 
     pairs = [texts("first", "user"), texts("bad", "tool"), texts("last", "user")]
     results = list(weigh_pairs(chat, pairs, scheme=levenshtein, max_length=50))
