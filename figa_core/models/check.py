@@ -1,7 +1,7 @@
 """Checks that a directory holds the model that a run needs. Headers and samples only: seconds at any size.
 
-`examine` finds everything at once, in words; the engines refuse by `require_model` what it finds, so that
-none of them runs on weights that were made up.
+`examine` reports all problems at once. The engines call `require_model`, so that none of them runs on weights
+that were initialised at random.
 """
 
 from collections.abc import Iterator
@@ -11,26 +11,34 @@ from typing import Any
 
 from figa_core.errors import EngineError
 from figa_core.models.architecture import (
-    NotLoadableError,
-    described,
-    head_is_there,
-    other_class,
-    rates_tokens,
+    NOT_CAUSAL,
+    RATES_TOKENS,
+    empty_model,
+    has_head,
+    named_class,
     weight_problems,
 )
-from figa_core.models.config_json import CONFIG, label_count, quantization, read_config, sections
+from figa_core.models.config_json import (
+    CONFIG,
+    NO_DIRECTORY,
+    label_count,
+    quantization,
+    read_config,
+    sections,
+)
 from figa_core.models.role import ModelRole
 from figa_core.models.values import value_problems
-from figa_core.models.weight_files import Weights, irregular_files, lfs_pointers, read_weights
+from figa_core.models.weight_files import ADAPTER, Weights, irregular_files, lfs_pointers, read_weights
 
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "half", "float", "double", "auto"}
-_NO_DIRECTORY = "no such model directory. Give the path of a Hugging Face model directory."
 
 
 @dataclass
 class Examined:
-    """What is wrong with a model, in words; `vocabulary` is the rows of its embedding, where known;
-    without `has_config` nothing can be said of its tokenizer either."""
+    """The problems of a model; `vocabulary` is the number of rows of its embedding, None if unknown.
+
+    Without `has_config` its tokenizer cannot be checked either.
+    """
 
     problems: list[str] = field(default_factory=list)
     vocabulary: int | None = None
@@ -38,12 +46,12 @@ class Examined:
 
 
 def examine(model: Path, role: ModelRole) -> Examined:
-    """Look at config.json and at the headers of the weights; raises nothing."""
+    """Check config.json and the headers of the weights; raises nothing."""
     try:
         if not model.is_dir():
-            return Examined([f"{model}: {_NO_DIRECTORY}"])
+            return Examined([f"{model}: {NO_DIRECTORY}"])
         if irregular := irregular_files(model):
-            return Examined(irregular)  # who reads further waits
+            return Examined(irregular)  # reading further would wait for them
         found = Examined([*lfs_pointers(model)])
         weights = read_weights(model)
     except (OSError, ValueError) as error:
@@ -52,7 +60,7 @@ def examine(model: Path, role: ModelRole) -> Examined:
     try:
         config = read_config(model)
     except EngineError as error:
-        if str(error) not in found.problems and not (model / "adapter_config.json").exists():
+        if str(error) not in found.problems and not (model / ADAPTER).exists():
             found.problems.append(str(error))
         return found
     found.has_config = True
@@ -61,15 +69,15 @@ def examine(model: Path, role: ModelRole) -> Examined:
         return found
     if not quantization(config):
         _compare(model, config, role, weights, found)
-    elif role is ModelRole.REWARD and not head_is_there(weights.tensors):  # transformers cannot tell then
+    elif role is ModelRole.REWARD and not has_head(weights.tensors):  # all that can be checked
         found.problems.append(
-            f"{model}: has no classification head (score.weight). Set reward.model to another."
+            f"{model}: has no classification head (score.weight). Set reward.model to another model."
         )
     return found
 
 
 def require_model(model: Path, role: ModelRole) -> None:
-    """Raise EngineError, with everything that is wrong, unless `model` can be loaded and run as `role`."""
+    """Raise EngineError, with all problems, unless `model` can be loaded and run as `role`."""
     if problems := examine(model, role).problems:
         raise EngineError("\n".join(problems))
 
@@ -78,9 +86,9 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
     path = model / CONFIG
     if role is ModelRole.REWARD and (labels := label_count(config)) != 1:
         yield f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
-    if role is ModelRole.POLICY and (name := other_class(config)):
+    if role is ModelRole.POLICY and (name := named_class(config, NOT_CAUSAL)):
         yield f"{path}: this is a {name}, not a causal language model. Set generation.model to one."
-    if role is ModelRole.REWARD and (name := rates_tokens(config)):
+    if role is ModelRole.REWARD and (name := named_class(config, RATES_TOKENS)):
         yield f"{path}: this is a {name}, which rates tokens, not answers. Set reward.model to another."
     if role is ModelRole.POLICY and (kind := quantization(config)):
         yield (
@@ -90,17 +98,17 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
     for section in sections(config):
         dtype = section.get("dtype") or section.get("torch_dtype")
         if dtype is not None and str(dtype).removeprefix("torch.") not in _DTYPES:
-            yield f"{path}: dtype {dtype!r} is none that weights can have here. Correct it (bfloat16, say)."
+            yield f"{path}: weights of dtype {dtype!r} are not supported. Correct it (to bfloat16, say)."
 
 
 def _compare(model: Path, config: dict[str, Any], role: ModelRole, weights: Weights, found: Examined) -> None:
     try:
-        built = described(model, config, role, len(weights.tensors))
-    except NotLoadableError as error:
+        empty = empty_model(model, config, role, len(weights.tensors))
+    except EngineError as error:
         found.problems.append(str(error))
         return
-    found.vocabulary = built.vocabulary
-    found.problems.extend(weight_problems(model, built, weights.tensors, role))
+    found.vocabulary = int(empty.get_input_embeddings().weight.shape[0])
+    found.problems.extend(weight_problems(model, config, empty, weights.tensors, role))
     try:
         found.problems.extend(value_problems(weights.tensors.values()))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Reads a model's config.json, a file from outside that may hold anything."""
+"""Reads a model's config.json: a file from outside, which may hold anything."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,14 @@ from figa_core.files import read_regular
 from figa_core.models.safetensors import LFS_ADVICE, git_lfs_pointer
 
 CONFIG = "config.json"
-_DEFAULT_LABELS = 2  # transformers' own, if config.json names none
+NO_DIRECTORY = "no such model directory. Give the path of a Hugging Face model directory."
+_DEFAULT_LABELS = 2  # what transformers assumes if config.json names none
 _CONTEXT_LENGTHS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
     "max_sequence_length", "max_seq_length", "max_target_positions",
 )  # fmt: skip
 _POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}
-# Their max_position_embeddings is the stretched length already.
+# With these, max_position_embeddings is already the stretched length.
 _STRETCHED_ALREADY = {"default", "llama3", "longrope", "su", "mrope"}
 
 
@@ -23,13 +24,17 @@ def read_config(model: Path) -> dict[str, Any]:
     """The object in `model`'s config.json.
 
     Raises:
-        EngineError: there is none that can be read, naming the file.
+        EngineError: it cannot be read; the message names the file.
     """
     return read_object(model / CONFIG, "Give the path of a Hugging Face model directory.")
 
 
 def read_object(path: Path, if_missing: str) -> dict[str, Any]:
-    """The JSON object in a file of a model directory; raises EngineError, which ends in `if_missing`."""
+    """The JSON object in a file of a model directory.
+
+    Raises:
+        EngineError: it cannot be read; if it cannot be opened, the message ends with `if_missing`.
+    """
     try:
         body = read_regular(path)
     except OSError as error:
@@ -55,7 +60,7 @@ def label_count(config: dict[str, Any]) -> int:
 
 
 def sections(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config itself, and the language model's if one is nested in it."""
+    """The config, and the one of the language model that is nested in it, if any."""
     nested = (config.get(name) for name in ("text_config", "llm_config", "language_config"))
     return [config, *(section for section in nested if isinstance(section, dict))]
 
@@ -72,7 +77,7 @@ def quantization(config: dict[str, Any]) -> str | None:
 
 
 def longest_input(config: dict[str, Any]) -> tuple[int, str] | None:
-    """How many tokens the model accepts, and config.json's name for it; None if it says nothing."""
+    """How many tokens the model accepts, and the setting in config.json; None if it has no such setting."""
     for section in sections(config):
         for name in _CONTEXT_LENGTHS:
             length = section.get(name)
@@ -82,7 +87,7 @@ def longest_input(config: dict[str, Any]) -> tuple[int, str] | None:
 
 
 def _usable(section: dict[str, Any], length: int) -> int:
-    if section.get("model_type") in _POSITIONS_AFTER_PADDING:  # position 0 comes after the padding's
+    if section.get("model_type") in _POSITIONS_AFTER_PADDING:  # positions begin after the padding token's
         padding = section.get("pad_token_id")
         return length - 1 - (padding if isinstance(padding, int) else 1)
     rope = section.get("rope_scaling") or section.get("rope_parameters")

@@ -1,7 +1,7 @@
-"""The hash of a model directory's files: two directories with the same hash are the same model.
+"""The hash of a model directory's files: two directories with the same hash hold the same model.
 
 Hashing gigabytes every night is slow, so a small JSON file keeps each file's hash by size and time. While
-weights are read for that, they are also searched for values that are not finite.
+weights are read for their hash, they are also searched for values that are not finite.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
     """
     if not (directory / "config.json").exists():
         raise InputError(
-            f"{directory}: no Hugging Face model directory (config.json is missing). "
+            f"{directory}: not a Hugging Face model directory (config.json is missing). "
             "Correct the path in the config."
         )
     if not any(directory.glob(_WEIGHTS)):
         raise InputError(
             f"{directory}: no .safetensors weights; pickled weights are not loaded. Convert the model first."
         )
-    known: dict[str, str] = _read(cache)
+    known = _read(cache)
     digest = hashlib.sha256()
     for path in sorted({p for pattern in _PARTS for p in directory.glob(pattern)}):
         try:
@@ -56,7 +56,7 @@ def model_fingerprint(directory: Path, cache: Path | None = None) -> str:
 
 def _write(cache: Path, known: dict[str, str]) -> None:
     """Keep the hashes. They can be computed again, so a full disk is not an error."""
-    with contextlib.suppress(OSError, orjson.JSONEncodeError):  # a path that is no UTF-8 cannot be a key
+    with contextlib.suppress(OSError, orjson.JSONEncodeError):  # a path that is not UTF-8 cannot be a key
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache, orjson.dumps(known))
 

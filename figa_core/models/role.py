@@ -1,4 +1,4 @@
-"""What a model is for. This decides which class it must be and which setting names it."""
+"""What a model is used for: it decides which class the model must be, and which setting names it."""
 
 from enum import StrEnum
 
@@ -16,5 +16,5 @@ class ModelRole(StrEnum):
 
     @property
     def kind(self) -> str:
-        """The kind of model it must be, for messages."""
+        """The kind of model, for messages."""
         return "causal language model" if self is ModelRole.POLICY else "sequence classifier"

@@ -1,7 +1,7 @@
 """The headers of safetensors files: names, types and shapes of a model's weights, without the weights.
 
-A file is eight bytes with the header's length, the header (JSON), and the numbers. All that is read here is
-bounded, and what does not add up is a problem in words: a download that broke off is the usual cause.
+A file consists of eight bytes with the header's length, the header (JSON), and the values. Every read here is
+bounded. A file that is inconsistent gets a clear error; an interrupted download is the usual cause.
 """
 
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figa_core.errors import EngineError
 from figa_core.files import open_regular
 
 LENGTH_BYTES = 8
@@ -21,13 +22,9 @@ _ITEM_BYTES = {
 }  # fmt: skip
 
 
-class UnreadableWeightsError(ValueError):
-    """Not a whole safetensors file; the message says what it is instead, and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One weight: its bytes are `begin` to `end` of `file`; `dtype` is the format's name for it (BF16)."""
+    """One weight: bytes `begin` to `end` of `file`; `dtype` as the format names it (BF16)."""
 
     name: str
     file: Path
@@ -41,7 +38,8 @@ def read_header(file: Path) -> list[Tensor]:
     """The weights in `file`, in the order of their bytes.
 
     Raises:
-        UnreadableWeightsError: it cannot be read, is something else, or is not whole.
+        EngineError: the file cannot be read, has another format, or is not complete; the message says what it
+            is instead, and what to do.
     """
     try:
         size = file.stat().st_size
@@ -49,47 +47,47 @@ def read_header(file: Path) -> list[Tensor]:
             beginning = opened.read(_BEGINNING)
             length = int.from_bytes(beginning[:LENGTH_BYTES], "little")
             if length > _HEADER_BYTES_MAX or len(beginning) < LENGTH_BYTES:
-                raise UnreadableWeightsError(f"{file}: cannot be read: {_something_else(beginning)}")
+                raise _unreadable(file, _something_else(beginning))
             opened.seek(LENGTH_BYTES)
             body = opened.read(length)
     except OSError as error:
-        raise UnreadableWeightsError(f"{file}: cannot read it: {error.strerror}.") from error
+        raise EngineError(f"{file}: cannot read it: {error.strerror}.") from error
     if len(body) < length:
-        raise UnreadableWeightsError(
-            f"{file}: cannot be read: it broke off within its header, after {size:,} bytes. Fetch it again."
-        )
+        raise _unreadable(file, f"it ends within its header, after {size:,} bytes. Fetch it again.")
     tensors = _tensors(file, body, LENGTH_BYTES + length)
     end = tensors[-1].end if tensors else LENGTH_BYTES + length
     if end != size:
-        kind = "it broke off" if size < end else "something follows its weights"
-        raise UnreadableWeightsError(
-            f"{file}: cannot be read: {kind} ({size:,} bytes, of which its header describes {end:,}). "
-            "Fetch it again."
-        )
+        what = "it ends too early" if size < end else "something follows its weights"
+        sizes = f"{size:,} bytes, of which its header describes {end:,}"
+        raise _unreadable(file, f"{what} ({sizes}). Fetch it again.")
     return tensors
 
 
 def git_lfs_pointer(beginning: bytes) -> bool:
-    """Whether a file that begins like this is a pointer to one that git-lfs has not fetched."""
+    """Whether a file that begins like this is a git-lfs pointer to one that was not fetched."""
     return beginning.startswith(b"version https://git-lfs.github.com/")
 
 
 LFS_ADVICE = 'it is a git-lfs pointer, not the file itself. Run "git lfs pull" there, or download it.'
 
 
+def _unreadable(file: Path, why: str) -> EngineError:
+    return EngineError(f"{file}: cannot be read: {why}")
+
+
 def _something_else(beginning: bytes) -> str:
-    """What a file is if its first bytes are not a header's length, and what to do."""
+    """What a file that is not safetensors is instead, and what to do."""
     if not beginning:
         return "it is empty. Fetch it again."
     if git_lfs_pointer(beginning):
         return LFS_ADVICE
     if beginning.lstrip()[:1] == b"<":
-        return "it is a web page (of a login or an error, say), not weights. Fetch it again."
+        return "it is a web page (a login or error page, say), not weights. Fetch it again."
     if beginning.startswith((b"PK\x03\x04", b"\x80\x02")):
-        return "it is a pickle under another name; those are not loaded. Convert the model to safetensors."
+        return "it is a pickle, and pickled weights are not loaded. Convert the model to safetensors."
     if len(beginning) < LENGTH_BYTES:
-        return f"it broke off after {len(beginning)} bytes. Fetch it again."
-    return "it is no safetensors file. Fetch it again."
+        return f"it ends after {len(beginning)} bytes. Fetch it again."
+    return "it is not a safetensors file. Fetch it again."
 
 
 def _tensors(file: Path, body: bytes, data_begins: int) -> list[Tensor]:
@@ -103,17 +101,12 @@ def _tensors(file: Path, body: bytes, data_begins: int) -> list[Tensor]:
             if name != "__metadata__"
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnreadableWeightsError(
-            f"{file}: cannot be read: its header is damaged ({type(error).__name__}: {error}). "
-            "Fetch it again."
-        ) from error
+        damage = f"{type(error).__name__}: {error}"
+        raise _unreadable(file, f"its header is damaged ({damage}). Fetch it again.") from error
     found.sort(key=lambda tensor: (tensor.begin, tensor.end))
     begins = [data_begins, *(tensor.end for tensor in found)]
     if wrong := next((t for t, begin in zip(found, begins, strict=False) if t.begin != begin), None):
-        raise UnreadableWeightsError(
-            f"{file}: cannot be read: {wrong.name} does not begin where the weight before it ends. "
-            "Fetch it again."
-        )
+        raise _unreadable(file, f"{wrong.name} does not begin at the end of another weight. Fetch it again.")
     return found
 
 

@@ -1,8 +1,8 @@
-"""A model directory's tokenizer, and whether it is really there.
+"""Loads a model directory's tokenizer, and checks that it is usable.
 
-transformers builds an empty tokenizer where the vocabulary's file is missing, and it encodes every text to
-nothing or to one unknown token: so a known sentence must survive. It may lose case, accents and spaces (a
-tokenizer for an uncased encoder), but no letter.
+If the vocabulary file is missing, transformers builds an empty tokenizer, which encodes every text as nothing
+or as unknown tokens. So a known sentence must survive encoding and decoding. It may lose case, accents and
+spaces (the tokenizer of an uncased encoder), but no letter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,37 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import ConfigError, EngineError, one_line
-from figa_core.models.config_json import read_object
+from figa_core.models.config_json import CONFIG, NO_DIRECTORY, read_object
 from figa_core.models.weight_files import irregular_files
 
 _SENTENCE = "Where is my lamp? I ordered 2 on Monday."
 _VOCABULARY_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "*.spm",
-    "*.tiktoken",
-)
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.spm", "*.tiktoken",
+)  # fmt: skip
 _UNKNOWN_SHARE_MAX = 0.5
 _NO_FILE = (
     "has no tokenizer (tokenizer.json, tokenizer.model or another vocabulary file). Copy the tokenizer's "
     "files from the model's source."
 )
-_STOPS_IN = ("generation_config.json", "config.json")
 
 
 def load_tokenizer(model: Path) -> Any:
-    """transformers' tokenizer of a model directory; nothing is downloaded, and no code from it is run.
+    """The transformers tokenizer of a model directory; nothing is downloaded, and no code from it is run.
 
     Raises:
-        ConfigError: there is no such directory, or no tokenizer in it that encodes a sentence.
+        ConfigError: the directory does not exist, or has no tokenizer that can encode a sentence.
     """
     if not model.is_dir():
-        raise ConfigError(
-            f"{model}: no such model directory. Give the path of a Hugging Face model directory."
-        )
+        raise ConfigError(f"{model}: {NO_DIRECTORY}")
     if irregular := irregular_files(model):
         raise ConfigError("\n".join(irregular))
     from transformers import AutoTokenizer
@@ -49,7 +40,7 @@ def load_tokenizer(model: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
         fault = _fault(tokenizer)
     except Exception as error:  # the Rust core raises a bare Exception for a damaged file
-        if not any(True for pattern in _VOCABULARY_FILES for _ in model.glob(pattern)):
+        if not any(path for pattern in _VOCABULARY_FILES for path in model.glob(pattern)):
             raise ConfigError(f"{model}: {_NO_FILE}") from error
         raise ConfigError(
             f"{model}: cannot load a tokenizer from it: {one_line(error)}. Fetch its tokenizer files again."
@@ -60,12 +51,13 @@ def load_tokenizer(model: Path) -> Any:
 
 
 def generation_stops(model: Path) -> set[int]:
-    """``eos_token_id`` (one or a list) of generation_config.json, or of config.json where that is missing.
+    """``eos_token_id`` (one or a list) of generation_config.json, or of config.json if that is missing.
 
     Raises:
-        ConfigError: the file cannot be read, or its ids are no numbers.
+        ConfigError: the file cannot be read, or its ids are not whole numbers.
     """
-    path = next((model / name for name in _STOPS_IN if (model / name).is_file()), None)
+    paths = (model / "generation_config.json", model / CONFIG)
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         return set()
     try:
@@ -75,16 +67,17 @@ def generation_stops(model: Path) -> set[int]:
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(token_id, int) and not isinstance(token_id, bool) for token_id in ids):
         raise ConfigError(
-            f"{path}: eos_token_id is {value!r}, not a token's id or a list of them. Correct it."
+            f"{path}: eos_token_id is {value!r}, not a token id or a list of token ids. Correct it."
         )
-    return {token_id for token_id in ids if token_id >= 0}  # -1 is written for none
+    return {token_id for token_id in ids if token_id >= 0}  # -1 means none
 
 
 def vocabulary_problems(
     known: Mapping[str, int], stops: Iterable[int], vocabulary: int, model: Path
 ) -> Iterator[str]:
-    """What is wrong between a tokenizer's tokens (`known`, with their ids), the ids that end a response, and
-    a model whose embedding has `vocabulary` rows.
+    """Mismatches between a tokenizer, the ids that end a response, and a model.
+
+    `known` maps the tokenizer's tokens to their ids; the model's embedding has `vocabulary` rows.
     """
     beyond = sorted((token_id, token) for token, token_id in known.items() if token_id >= vocabulary)
     if beyond:
@@ -103,19 +96,19 @@ def vocabulary_problems(
 
 
 def _fault(tokenizer: Any) -> str | None:
-    """What is wrong with a loaded tokenizer; None if it brings a known sentence back."""
+    """What is wrong with a loaded tokenizer; None if a known sentence survives it."""
     ids = tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
     if not ids:
-        return f"{_NO_FILE}"
+        return _NO_FILE
     unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
     if unknown > _UNKNOWN_SHARE_MAX * len(ids):
         return (
-            f"its tokenizer knows almost no word ({unknown} of {len(ids)} tokens of a plain sentence are "
+            f"its tokenizer knows almost no words ({unknown} of {len(ids)} tokens of a plain sentence are "
             f"{tokenizer.unk_token!r}). Fetch its tokenizer files again."
         )
     decoded = tokenizer.decode(ids, skip_special_tokens=True)
     if not unknown and _letters(decoded) != _letters(_SENTENCE):
-        return f"its tokenizer makes {decoded!r} of {_SENTENCE!r}. Fetch its tokenizer files again."
+        return f"its tokenizer turns {_SENTENCE!r} into {decoded!r}. Fetch its tokenizer files again."
     return None
 
 

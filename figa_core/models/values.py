@@ -1,9 +1,9 @@
-"""Finds weights that are not finite, or that never arrived.
+"""Finds weights that are not finite, or that were never downloaded.
 
-One NaN in a norm makes every token and every reward NaN. A download into room that was set aside leaves zeros
-where it broke off, in a file of the right size. `value_problems` looks at a part, in milliseconds: small
-weights (norms, biases) whole, of every other one its beginning and its middle. `file_not_finite` reads a file
-to its end; it is run where the file is hashed.
+One NaN in a norm makes every token and every reward NaN. A download into preallocated space that is
+interrupted leaves zeros, in a file of the right size. `value_problems` reads samples, in milliseconds: small
+weights (norms, biases) in full, and the beginning and the middle of the others. `file_not_finite` reads the
+whole file; it runs when the file is hashed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,69 +12,69 @@ from typing import BinaryIO
 
 import numpy as np
 
+from figa_core.errors import EngineError
 from figa_core.files import open_regular
-from figa_core.models.safetensors import Tensor, UnreadableWeightsError, read_header
+from figa_core.models.safetensors import Tensor, read_header
 
 _WHOLE_BYTES = 1 << 16
 _SAMPLE_BYTES = 1 << 13
 _CHUNK_BYTES = 1 << 20  # stays in the cache: four times as fast as 16 MiB
-# An unsigned type of the same width, and the bits that are all set in infinities and NaNs alone.
+# An unsigned type of the same width, and the bits that are all set only in infinities and NaNs.
 _EXPONENTS = {
     "F64": ("<u8", 0x7FF0 << 48),
     "F32": ("<u4", 0x7F80 << 16),
     "BF16": ("<u2", 0x7F80),
     "F16": ("<u2", 0x7C00),
 }
-_EMPTY_SHARE_MAX = 0.1
-_MASKS = ("masked_bias",)  # a buffer of GPT-2's relatives: minus infinity in half precision, and never loaded
+_ZEROS_SHARE_MAX = 0.1
+_MASK = "masked_bias"  # a buffer of models like GPT-2: minus infinity in half precision, and never loaded
 
 
 def value_problems(tensors: Iterable[Tensor]) -> list[str]:
-    """What is wrong with the values that are sampled; raises OSError."""
+    """The problems of sampled values; raises OSError."""
     by_file: dict[Path, list[Tensor]] = {}
     for tensor in _floating(tensors):
         by_file.setdefault(tensor.file, []).append(tensor)
-    found = (_problem_of(path, held) for path, held in sorted(by_file.items()))
-    return [problem for problem in found if problem]
+    return [problem for path, held in sorted(by_file.items()) if (problem := _problem_of(path, held))]
 
 
 def file_not_finite(path: Path) -> str | None:
-    """The name of the first weight in a safetensors file with a NaN or an infinity; None without one, and
-    for what is no such file. Raises OSError.
+    """The name of the first weight with a NaN or an infinity; None if there is none, or the file is not
+    safetensors. Raises OSError.
     """
     try:
         tensors = read_header(path)
-    except UnreadableWeightsError:
+    except EngineError:
         return None
     with open_regular(path) as file:
         for tensor in _floating(tensors):
             file.seek(tensor.begin)
             for begin in range(tensor.begin, tensor.end, _CHUNK_BYTES):
-                if _holds_any(file.read(min(_CHUNK_BYTES, tensor.end - begin)), tensor.dtype):
+                if _any_not_finite(file.read(min(_CHUNK_BYTES, tensor.end - begin)), tensor.dtype):
                     return tensor.name
     return None
 
 
 def not_finite(file: Path, weight: str) -> str:
-    """The message about weights with a NaN or an infinity."""
+    """The message about a weight with a NaN or an infinity."""
     return f"{file}: {weight} holds NaN or infinite values. Fetch it again, or give an earlier checkpoint."
 
 
 def _problem_of(path: Path, held: list[Tensor]) -> str | None:
     matrices = [tensor for tensor in held if len(tensor.shape) > 1 and tensor.end > tensor.begin]
-    empty = []
+    zeros = []
     with open_regular(path) as file:
         for tensor in held:
             pieces = [_read(file, begin, end) for begin, end in _sampled(tensor)]
-            if any(_holds_any(piece, tensor.dtype) for piece in pieces):
+            if any(_any_not_finite(piece, tensor.dtype) for piece in pieces):
                 return not_finite(path, tensor.name)
             if tensor in matrices and not any(piece.strip(b"\0") for piece in pieces):
-                empty.append(tensor.name)
-    if len(empty) <= _EMPTY_SHARE_MAX * len(matrices):
+                zeros.append(tensor.name)
+    if len(zeros) <= _ZEROS_SHARE_MAX * len(matrices):
         return None
     return (
-        f"{path}: {len(empty)} of {len(matrices)} matrices hold nothing but zeros ({empty[0]}): the download "
-        "did not finish. Fetch it again."
+        f"{path}: {len(zeros)} of {len(matrices)} matrices hold only zeros ({zeros[0]}): the download was "
+        "interrupted. Fetch it again."
     )
 
 
@@ -84,7 +84,7 @@ def _read(file: BinaryIO, begin: int, end: int) -> bytes:
 
 
 def _floating(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    return (t for t in tensors if t.dtype in _EXPONENTS and not t.name.endswith(_MASKS))
+    return (t for t in tensors if t.dtype in _EXPONENTS and not t.name.endswith(_MASK))
 
 
 def _sampled(tensor: Tensor) -> list[tuple[int, int]]:
@@ -95,7 +95,7 @@ def _sampled(tensor: Tensor) -> list[tuple[int, int]]:
     return [(tensor.begin, tensor.begin + _SAMPLE_BYTES), (middle, middle + _SAMPLE_BYTES)]
 
 
-def _holds_any(body: bytes, dtype: str) -> bool:
+def _any_not_finite(body: bytes, dtype: str) -> bool:
     kind, exponent = _EXPONENTS[dtype]
     bits = np.frombuffer(body, dtype=kind)
     return bool(((bits & bits.dtype.type(exponent)) == exponent).any())

@@ -1,31 +1,25 @@
-"""Finds the files that hold a model's weights, and checks that all are there and whole. Headers only."""
+"""Finds the files of a model's weights, and checks that all of them exist and are complete. Headers only."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from figa_core.errors import EngineError
 from figa_core.files import require_regular
-from figa_core.models.config_json import read_object
-from figa_core.models.safetensors import (
-    LFS_ADVICE,
-    Tensor,
-    UnreadableWeightsError,
-    git_lfs_pointer,
-    read_header,
-)
+from figa_core.models.config_json import CONFIG, read_object
+from figa_core.models.safetensors import LFS_ADVICE, Tensor, git_lfs_pointer, read_header
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
-_FURTHER_TEMPLATES = "additional_chat_templates"
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
 _POINTER_BYTES_MAX = 1024
 _NAMES_SHOWN = 3
 
 
 @dataclass
 class Weights:
-    """What the headers say; with any `problems`, `tensors` is incomplete."""
+    """The weights by name; if there are `problems`, `tensors` is incomplete."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -34,12 +28,12 @@ class Weights:
 def read_weights(model: Path) -> Weights:
     """The headers of all files that transformers and vLLM would load from `model`."""
     weights = Weights()
-    single, index = model / SINGLE, model / INDEX
+    single, index = model / _SINGLE, model / _INDEX
     if (model / ADAPTER).exists():
         weights.problems.append(_adapter(model))
     elif index.exists() and (single.exists() or single.is_symlink()):
         weights.problems.append(
-            f"{model}: has {SINGLE} and {INDEX}, and engines differ in which they load. Remove the wrong one."
+            f"{model}: has {_SINGLE} and {_INDEX}; engines differ in which they load. Remove the wrong one."
         )
     elif index.exists():
         _read_shards(index, weights)
@@ -51,9 +45,9 @@ def read_weights(model: Path) -> Weights:
 
 
 def irregular_files(model: Path) -> list[str]:
-    """A problem for every pipe or device among the files that transformers reads, and would wait for."""
+    """A problem for every pipe or device among the files that transformers reads: it would wait for them."""
     problems = []
-    for path in sorted([*model.iterdir(), *(model / _FURTHER_TEMPLATES).glob("*")]):
+    for path in sorted([*model.iterdir(), *(model / "additional_chat_templates").glob("*")]):
         try:
             require_regular(path)
         except FileNotFoundError:
@@ -64,7 +58,7 @@ def irregular_files(model: Path) -> list[str]:
 
 
 def lfs_pointers(model: Path) -> Iterator[str]:
-    """A problem for every file besides the weights that git-lfs has not fetched, or that a link lost."""
+    """A problem for every broken link, and for every git-lfs pointer instead of a file other than weights."""
     for path in sorted(model.iterdir()):
         if path.is_symlink() and not path.exists():
             yield f"{path}: cannot be read: it is a link to a file that does not exist. Fetch it again."
@@ -77,7 +71,7 @@ def lfs_pointers(model: Path) -> Iterator[str]:
 
 
 def names(found: list[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """The first names, and how many more there are."""
     more = len(found) - _NAMES_SHOWN
     return ", ".join(found[:_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -85,10 +79,10 @@ def names(found: list[str]) -> str:
 def _read_file(file: Path, weights: Weights) -> bool:
     try:
         weights.tensors.update((tensor.name, tensor) for tensor in read_header(file))
-    except UnreadableWeightsError as error:
+        return True
+    except EngineError as error:
         weights.problems.append(str(error))
         return False
-    return True
 
 
 def _read_shards(index: Path, weights: Weights) -> None:
@@ -98,7 +92,7 @@ def _read_shards(index: Path, weights: Weights) -> None:
         weights.problems.append(str(error))
         return
     if not isinstance(listed, dict) or not listed or not all(isinstance(v, str) for v in listed.values()):
-        weights.problems.append(f"{index}: has no weight_map of weights to files. Fetch it again.")
+        weights.problems.append(f"{index}: has no weight_map from weights to files. Fetch it again.")
         return
     shards = sorted(set(listed.values()))
     outside = [name for name in shards if Path(name).name != name]
@@ -121,13 +115,11 @@ def _read_shards(index: Path, weights: Weights) -> None:
 
 
 def _adapter(model: Path) -> str:
-    base = ""
-    try:
+    named = None
+    with contextlib.suppress(EngineError):
         named = read_object(model / ADAPTER, "").get("base_model_name_or_path")
-        base = f" ({named})" if named else ""
-    except EngineError:
-        pass
-    if (model / "config.json").exists() and ((model / SINGLE).exists() or (model / INDEX).exists()):
+    base = f" ({named})" if named else ""
+    if (model / CONFIG).exists() and ((model / _SINGLE).exists() or (model / _INDEX).exists()):
         return (
             f"{model}: holds a model and a PEFT adapter ({ADAPTER}), and the adapter would be left out. "
             "Merge it (PEFT's merge_and_unload), or remove its files."
@@ -139,12 +131,12 @@ def _adapter(model: Path) -> str:
 
 
 def _instead(model: Path) -> str:
-    """What a directory has instead of weights in the right form, and what to do."""
+    """What a directory without usable weights has instead, and what to do."""
     found = {path.suffix: path.name for path in sorted(model.iterdir(), reverse=True)}
     if ".safetensors" in found:
         return (
-            f"has {found['.safetensors']}, but neither {SINGLE} nor {INDEX}, without which nobody loads it. "
-            "Fetch the whole model again."
+            f"has {found['.safetensors']}, but neither {_SINGLE} nor {_INDEX}, without which it cannot be "
+            "loaded. Fetch the whole model again."
         )
     for suffix in (".bin", ".pt", ".pth", ".ckpt"):
         if suffix in found:
@@ -154,15 +146,15 @@ def _instead(model: Path) -> str:
             )
     if ".gguf" in found:
         return (
-            f"has no .safetensors weights, only {found['.gguf']}; GGUF is quantized and not trained on. Give "
-            "the original model."
+            f"has no .safetensors weights, only {found['.gguf']}; GGUF is quantized and cannot be trained. "
+            "Give the original model."
         )
     if inner := _model_below(model):
         return f"holds no model itself, but {inner.relative_to(model)} in it does. Give {inner}."
-    return f"has no .safetensors weights ({SINGLE}). Give the directory of the whole model."
+    return f"has no .safetensors weights ({_SINGLE}). Give the directory of the whole model."
 
 
 def _model_below(model: Path) -> Path | None:
-    """Where the model may be instead: a training's last checkpoint, or a snapshot in the hub's cache."""
-    found = [config.parent for depth in ("*", "*/*") for config in model.glob(f"{depth}/config.json")]
+    """A model in a directory below: a training's last checkpoint, or a snapshot in the hub's cache."""
+    found = [config.parent for depth in ("*", "*/*") for config in model.glob(f"{depth}/{CONFIG}")]
     return max(found, key=lambda folder: folder.stat().st_mtime, default=None)

@@ -114,7 +114,7 @@ def test_damaged_weights_are_an_engine_error(sandbox: Sandbox, tmp_path: Path) -
     model = shutil.copytree(sandbox.reward_model, tmp_path / "model")
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(EngineError, match="cannot be read: it broke off"):
+    with pytest.raises(EngineError, match="cannot be read: it ends"):
         TransformersScorer(Scoring(model))
 
 

@@ -19,7 +19,7 @@ SIZES = {
 def save(
     directory: Path, model_type: str, *, classifier: bool = False, shard: str = "5GB", **config: Any
 ) -> Path:
-    """A model of random weights; settings that its config does not know are left out."""
+    """A model with random weights; settings that its config does not have are left out."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     known = AutoConfig.for_model(model_type).to_dict()
@@ -46,25 +46,16 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture
-def policy(_whole: dict[str, Path], tmp_path: Path) -> Path:
-    """An untied Llama, to be changed at will."""
-    return shutil.copytree(_whole["policy"], tmp_path / "policy")
+def _copied(name: str) -> Any:
+    @pytest.fixture(name=name)
+    def copy(_whole: dict[str, Path], tmp_path: Path) -> Path:
+        return shutil.copytree(_whole[name], tmp_path / name)
+
+    return copy
 
 
-@pytest.fixture
-def tied(_whole: dict[str, Path], tmp_path: Path) -> Path:
-    """A Llama whose head is its embedding."""
-    return shutil.copytree(_whole["tied"], tmp_path / "tied")
-
-
-@pytest.fixture
-def reward(_whole: dict[str, Path], tmp_path: Path) -> Path:
-    """A Llama with a head of one label."""
-    return shutil.copytree(_whole["reward"], tmp_path / "reward")
-
-
-@pytest.fixture
-def sharded(_whole: dict[str, Path], tmp_path: Path) -> Path:
-    """`policy` in several files with an index."""
-    return shutil.copytree(_whole["sharded"], tmp_path / "sharded")
+# Each test gets its own copy, which it may change.
+policy = _copied("policy")  # an untied Llama
+tied = _copied("tied")  # a Llama whose head is its embedding
+reward = _copied("reward")  # a Llama with a head of one label
+sharded = _copied("sharded")  # `policy` in several files with an index

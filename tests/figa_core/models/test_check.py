@@ -1,7 +1,7 @@
-"""A model is examined before anything is spent: legitimate ones pass, and what is wrong is named.
+"""A model is examined before anything is spent: valid ones pass, and the problems of others are named.
 
-Every fault here once loaded, on one engine or both: as weights made up at random, as memory that nobody had
-written to, or as another model than its files hold.
+Every broken model here once loaded, on one engine or both: with random weights, with uninitialised memory, or
+as another model than its files hold.
 """
 
 import json
@@ -61,7 +61,7 @@ def test_weights_without_the_prefix_of_the_whole_model_are_found(tied: Path) -> 
     assert problems(tied) == ""
 
 
-def test_weights_of_buffers_that_older_versions_saved_are_no_fault(policy: Path) -> None:
+def test_weights_of_buffers_that_older_versions_saved_are_accepted(policy: Path) -> None:
     change(policy, model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(4))
     assert problems(policy) == ""
 
@@ -86,7 +86,7 @@ def test_a_model_of_seventy_billion_parameters_is_examined_by_its_headers(tmp_pa
     body = json.dumps(header).encode()
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.write(len(body).to_bytes(8, "little") + body)
-        for weight in header.values():  # holes between: 140 GB that take no room
+        for weight in header.values():  # holes between: 140 GB that take no space
             file.seek(8 + len(body) + weight["data_offsets"][0])
             file.write(b"\1\1")
         file.truncate(8 + len(body) + end)
@@ -105,7 +105,7 @@ def test_a_reward_model_has_one_label(reward: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["LlamaForTokenClassification", "LlamaForQuestionAnswering"])
-def test_a_model_that_rates_tokens_is_no_reward_model(reward: Path, name: str) -> None:
+def test_a_model_that_rates_tokens_is_not_a_reward_model(reward: Path, name: str) -> None:
     edit(reward / "config.json", architectures=[name])
     assert f"this is a {name}, which rates tokens, not answers" in problems(reward, REWARD)
 
@@ -120,25 +120,25 @@ def test_a_missing_weight_is_named(policy: Path) -> None:
     assert "lacks weights (model.layers.1.mlp.up_proj.weight)" in problems(policy)
 
 
-def test_a_missing_weight_beside_a_missing_head_is_named_apart(policy: Path) -> None:
+def test_a_missing_weight_beside_a_missing_head_is_named_separately(policy: Path) -> None:
     change(policy, model__norm__weight=None)
-    said = problems(policy, REWARD)
-    assert f"{policy}: the checkpoint lacks weights of the classification head (score.weight)" in said
-    assert f"{policy}: the checkpoint lacks weights (model.norm.weight)" in said
+    found = problems(policy, REWARD)
+    assert f"{policy}: the checkpoint lacks weights of the classification head (score.weight)" in found
+    assert f"{policy}: the checkpoint lacks weights (model.norm.weight)" in found
 
 
-def test_a_reward_model_is_no_policy(reward: Path) -> None:
-    said = problems(reward)
-    assert "LlamaForSequenceClassification" in said
-    assert f"{reward}: is a classifier" not in said  # said once
+def test_a_reward_model_is_not_a_policy(reward: Path) -> None:
+    found = problems(reward)
+    assert "LlamaForSequenceClassification" in found
+    assert f"{reward}: is a classifier" not in found  # said once
 
 
-def test_a_classifier_that_config_json_calls_a_causal_model_is_no_policy(reward: Path) -> None:
+def test_a_classifier_that_config_json_calls_a_causal_model_is_not_a_policy(reward: Path) -> None:
     edit(reward / "config.json", architectures=["LlamaForCausalLM"])
     assert f"{reward}: is a classifier (score.weight), not a causal language model" in problems(reward)
 
 
-def test_a_head_that_is_neither_there_nor_tied_is_missing(tied: Path) -> None:
+def test_a_head_that_is_neither_stored_nor_tied_is_missing(tied: Path) -> None:
     edit(tied / "config.json", tie_word_embeddings=False)
     assert "lacks weights (lm_head.weight)" in problems(tied)
 
@@ -154,12 +154,12 @@ def test_a_weight_of_another_shape_is_named_with_its_file(policy: Path) -> None:
     assert ", and 1 more do not fit." in problems(policy)
 
 
-def test_layers_that_config_json_does_not_describe_are_not_left_out_in_silence(policy: Path) -> None:
+def test_layers_that_config_json_does_not_describe_are_reported(policy: Path) -> None:
     edit(policy / "config.json", num_hidden_layers=1, layer_types=None)
     assert "fewer layers than the files hold" in problems(policy)
 
 
-def test_biases_that_config_json_switches_off_are_not_left_out_in_silence(policy: Path) -> None:
+def test_biases_that_config_json_switches_off_are_reported(policy: Path) -> None:
     change(policy, model__layers__0__self_attn__q_proj__bias=torch.zeros(32))
     assert "leaves out what the files hold: model.layers.0.self_attn.q_proj.bias" in problems(policy)
 
@@ -176,13 +176,13 @@ def test_more_layers_than_weights_are_refused_without_building_them(policy: Path
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},
             r"quantized \(gptq\).*cannot be trained",
         ),
-        ({"dtype": "float99"}, "dtype 'float99' is none"),
-        ({"model_type": "nosuch"}, r"config\.json: transformers here does not know model_type 'nosuch'"),
+        ({"dtype": "float99"}, "dtype 'float99' are not supported"),
+        ({"model_type": "nosuch"}, r"config\.json: this transformers does not know model_type 'nosuch'"),
         (
             {"model_type": "nosuch", "auto_map": {"AutoConfig": "x.Y"}},
-            "brings code of its own, which is not run",
+            "it has its own code, which is not run",
         ),
-        ({"model_type": "t5"}, "is no causal language model"),
+        ({"model_type": "t5"}, "is not a causal language model"),
         ({"num_attention_heads": "four"}, r"config\.json"),
         ({"num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": None}, r"config\.json"),
         ({"hidden_act": "nothing"}, r"config\.json: the model that it describes cannot be built"),
@@ -197,7 +197,7 @@ def test_a_config_that_describes_no_usable_model_is_named(
 
 
 @pytest.mark.parametrize("body", ["{}", "[]", "{not json"])
-def test_a_config_that_says_nothing_is_named(policy: Path, body: str) -> None:
+def test_an_empty_config_is_named(policy: Path, body: str) -> None:
     (policy / "config.json").write_text(body)
     assert "config.json" in problems(policy)
 
@@ -207,43 +207,43 @@ def test_weights_in_whole_numbers_are_quantized(policy: Path) -> None:
     assert "holds quantized weights (model.layers.0.mlp.up_proj.weight)" in problems(policy)
 
 
-def test_a_quantized_reward_model_is_left_to_vllm_where_its_head_is_there(reward: Path) -> None:
+def test_a_quantized_reward_model_is_left_to_vllm_if_it_has_a_head(reward: Path) -> None:
     edit(reward / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
     assert problems(reward, REWARD) == ""
     change(reward, score__weight=None)
     assert "no classification head" in problems(reward, REWARD)
 
 
-def test_weights_that_are_no_numbers_are_named(policy: Path, reward: Path) -> None:
+def test_weights_that_are_not_finite_are_named(policy: Path, reward: Path) -> None:
     change(policy, model__norm__weight=torch.full((32,), float("nan")))
     change(reward, model__layers__1__mlp__up_proj__weight=torch.full((48, 32), float("inf")))
     assert "model.norm.weight holds NaN or infinite values" in problems(policy)
     assert "model.layers.1.mlp.up_proj.weight holds NaN or infinite values" in problems(reward, REWARD)
 
 
-def test_everything_is_said_at_once(sharded: Path) -> None:
+def test_all_problems_are_reported_at_once(sharded: Path) -> None:
     first, second, *_ = sorted(sharded.glob("*.safetensors"))
     first.unlink()
     second.write_text(POINTER)
     (sharded / "tokenizer.json").write_text(POINTER)
     edit(sharded / "config.json", dtype="float99")
-    said = problems(sharded)
+    found = problems(sharded)
     for words in (
         "1 of ",
         f"{second.name}: cannot be read: it is a git-lfs pointer",
         "tokenizer.json: cannot",
         "float99",
     ):
-        assert words in said
+        assert words in found
 
 
-def test_a_directory_that_is_none_is_said_and_nothing_else(tmp_path: Path) -> None:
+def test_a_missing_directory_is_the_only_problem(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", Path("nul\0byte")):
         (only,) = examine(path, POLICY).problems
         assert "no such model directory" in only
 
 
-def test_the_models_own_log_and_progress_are_as_before(policy: Path) -> None:
+def test_the_log_and_progress_settings_of_transformers_are_restored(policy: Path) -> None:
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""What config.json says of labels, lengths and quantization, whatever else it holds."""
+"""Labels, lengths and quantization are read from config.json, whatever else it holds."""
 
 import json
 from pathlib import Path
@@ -21,13 +21,13 @@ from figa_core.models.config_json import label_count, longest_input, quantizatio
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ],
 )
-def test_a_config_that_is_no_object_is_named(tmp_path: Path, body: bytes, words: str) -> None:
+def test_a_config_that_is_not_an_object_is_named(tmp_path: Path, body: bytes, words: str) -> None:
     (tmp_path / "config.json").write_bytes(body)
     with pytest.raises(EngineError, match=rf"config\.json: .*{words}"):
         read_config(tmp_path)
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"a": 1}).encode())
     assert read_config(tmp_path) == {"a": 1}
 
@@ -82,7 +82,7 @@ def test_the_longest_input_is_found_under_its_names(config: dict[str, Any], long
         ({"rope_type": "linear", "factor": "much"}, 32768),
     ],
 )
-def test_a_stretched_context_counts_as_long_as_it_is_stretched(rope: object, longest: int) -> None:
+def test_a_stretched_context_counts_with_its_stretched_length(rope: object, longest: int) -> None:
     found = longest_input({"max_position_embeddings": 32768, "rope_scaling": rope})
     assert found is not None
     assert found[0] == longest

@@ -1,4 +1,4 @@
-"""What makes two model directories the same model."""
+"""Two directories with the same files hold the same model."""
 
 import os
 import shutil
@@ -77,7 +77,7 @@ def test_the_same_contents_under_other_names_are_another_model(model: Path) -> N
     assert model_fingerprint(model) != before
 
 
-def test_a_directory_that_is_no_model_is_named(model: Path, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_model_is_named(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json is missing"):
         model_fingerprint(tmp_path)
     (model / "model.safetensors").unlink()
@@ -86,7 +86,7 @@ def test_a_directory_that_is_no_model_is_named(model: Path, tmp_path: Path) -> N
         model_fingerprint(model)
 
 
-def test_a_cache_that_cannot_be_written_ends_nothing(model: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert model_fingerprint(model, tmp_path / "file" / "fingerprints.json") == model_fingerprint(model)
 
@@ -101,19 +101,19 @@ def test_a_full_disk_leaves_the_cache_as_it_was(model: Path, tmp_path: Path) -> 
         "print(model_fingerprint(Path(sys.argv[1]), Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, str(model), str(cache)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.strip() == model_fingerprint(model)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == model_fingerprint(model)
     assert cache.read_text() == "{}"
     assert [path.name for path in tmp_path.glob("fingerprints*")] == ["fingerprints.json"]
 
 
-def test_a_file_that_is_gone_behind_its_link_is_named(model: Path) -> None:
+def test_a_broken_link_is_named(model: Path) -> None:
     (model / "extra.json").symlink_to(model / "nowhere")
     with pytest.raises(InputError, match=r"extra\.json: a file of the model cannot be read"):
         model_fingerprint(model)
 
 
-def test_weights_that_are_no_numbers_are_found_where_they_are_hashed(model: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_found_when_they_are_hashed(model: Path, tmp_path: Path) -> None:
     weights = {"w": torch.zeros(200_000)}
     weights["w"][150_000] = torch.nan
     save_file(weights, model / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Headers of safetensors files: what they say, and what is no such file."""
+"""Headers of safetensors files, and files that are not safetensors."""
 
 import json
 import struct
@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from figa_core.models.safetensors import UnreadableWeightsError, read_header
+from figa_core.errors import EngineError
+from figa_core.models.safetensors import read_header
 
 
 def file_with(path: Path, header: bytes, data: bytes = b"") -> Path:
@@ -39,13 +40,13 @@ def test_a_file_that_is_cut_anywhere_is_refused(weights: Path) -> None:
     body = weights.read_bytes()
     for length in range(len(body)):
         weights.write_bytes(body[:length])
-        with pytest.raises(UnreadableWeightsError, match=r"model\.safetensors: cannot be read"):
+        with pytest.raises(EngineError, match=r"model\.safetensors: cannot be read"):
             read_header(weights)
 
 
-def test_a_file_with_something_behind_its_weights_is_refused(weights: Path) -> None:
+def test_a_file_with_something_after_its_weights_is_refused(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes() + b"\0")
-    with pytest.raises(UnreadableWeightsError, match="something follows its weights"):
+    with pytest.raises(EngineError, match="something follows its weights"):
         read_header(weights)
 
 
@@ -59,14 +60,14 @@ def test_a_file_with_something_behind_its_weights_is_refused(weights: Path) -> N
         ),
         (b"\n <!DOCTYPE html><html>Sign in</html>", "web page"),
         (b"PK\x03\x04" + b"\0" * 3 + b"\x08" * 40, "pickle"),
-        (b"\xff" * 40, "no safetensors file"),
+        (b"\xff" * 40, "not a safetensors file"),
         (b"abc", "after 3 bytes"),
     ],
 )
-def test_what_is_something_else_is_called_by_its_name(tmp_path: Path, body: bytes, words: str) -> None:
+def test_a_file_of_another_format_is_named(tmp_path: Path, body: bytes, words: str) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(body)
-    with pytest.raises(UnreadableWeightsError, match=words):
+    with pytest.raises(EngineError, match=words):
         read_header(path)
 
 
@@ -86,7 +87,7 @@ def test_what_is_something_else_is_called_by_its_name(tmp_path: Path, body: byte
     ],
 )
 def test_a_damaged_header_is_refused(tmp_path: Path, header: bytes) -> None:
-    with pytest.raises(UnreadableWeightsError, match="cannot be read"):
+    with pytest.raises(EngineError, match="cannot be read"):
         read_header(file_with(tmp_path / "model.safetensors", header, b"\0" * 8))
 
 

@@ -1,4 +1,4 @@
-"""Which files a model's weights are in, and what a directory has instead of them."""
+"""The files of a model's weights, and what a directory has instead of them."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def test_an_index_that_cannot_be_used_is_named(sharded: Path, listed: object, wo
     assert words in only_problem(sharded)
 
 
-def test_an_index_that_is_no_json_is_named(sharded: Path) -> None:
+def test_an_index_that_is_not_json_is_named(sharded: Path) -> None:
     (sharded / "model.safetensors.index.json").write_text("[")
     assert "index.json: not valid JSON" in only_problem(sharded)
 
@@ -58,7 +58,7 @@ def test_shards_without_their_index_are_not_loaded(sharded: Path) -> None:
     assert "neither model.safetensors nor model.safetensors.index.json" in only_problem(sharded)
 
 
-def test_two_answers_to_which_weights_these_are_is_one_too_many(policy: Path, sharded: Path) -> None:
+def test_a_file_and_an_index_are_refused_together(policy: Path, sharded: Path) -> None:
     (policy / "model.safetensors").rename(sharded / "model.safetensors")
     assert "engines differ in which they load" in only_problem(sharded)
 
@@ -72,13 +72,13 @@ def test_two_answers_to_which_weights_these_are_is_one_too_many(policy: Path, sh
         ("README.md", "has no .safetensors weights"),
     ],
 )
-def test_what_is_there_instead_of_weights_is_said(policy: Path, name: str, words: str) -> None:
+def test_files_instead_of_weights_are_named(policy: Path, name: str, words: str) -> None:
     (policy / "model.safetensors").rename(policy / name)
     assert words in only_problem(policy)
 
 
 @pytest.mark.parametrize("below", ["checkpoint-500", "snapshots/4d7a"])
-def test_a_model_that_is_in_a_folder_below_is_named(policy: Path, tmp_path: Path, below: str) -> None:
+def test_a_model_in_a_folder_below_is_named(policy: Path, tmp_path: Path, below: str) -> None:
     outer = tmp_path / "outer"
     shutil.copytree(policy, outer / below)
     assert only_problem(outer) == (
@@ -86,7 +86,7 @@ def test_a_model_that_is_in_a_folder_below_is_named(policy: Path, tmp_path: Path
     )
 
 
-def test_an_adapter_is_no_model(policy: Path) -> None:
+def test_an_adapter_is_not_a_model(policy: Path) -> None:
     (policy / "adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.1-8B"}')
     assert "the adapter would be left out" in only_problem(policy)
     (policy / "model.safetensors").rename(policy / "adapter_model.safetensors")
@@ -96,14 +96,14 @@ def test_an_adapter_is_no_model(policy: Path) -> None:
     )
 
 
-def test_a_link_to_nothing_is_said(policy: Path) -> None:
+def test_a_broken_link_is_named(policy: Path) -> None:
     (policy / "model.safetensors").unlink()
     (policy / "model.safetensors").symlink_to("blobs/nothing")
     (only,) = lfs_pointers(policy)
     assert only.startswith(f"{policy / 'model.safetensors'}: cannot be read: it is a link to a file that")
 
 
-def test_what_is_no_file_is_named_before_anybody_reads_it(policy: Path) -> None:
+def test_pipes_are_named_before_anything_reads_them(policy: Path) -> None:
     assert irregular_files(policy) == []
     (policy / "additional_chat_templates").mkdir()
     (policy / "dangling").symlink_to("nowhere")
