@@ -1,11 +1,11 @@
 """Reads files of prompts as a stream of rows: JSON lines or arrays, plain or gzipped, and Parquet.
 
-A directory means the files in it, in the order of their names. A file's name says what kind it is. If its
-first bytes disagree, or are not UTF-8, the file is refused with a message that says what it really is.
+The files of a directory are read in the order of their names. A file's name determines its format. If its
+first bytes show another format, or are not UTF-8, the file is refused with a message that names that format.
 """
 
-import codecs
 import gzip
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,58 +17,49 @@ from figa_core.files import require_regular
 from figa_core.prompts import json_rows
 
 KINDS = (".jsonl", ".ndjson", ".json", ".parquet")
-_PACKED = ".gz"
 _SUPPORTED = ".jsonl, .ndjson, .json (each also as .gz) or .parquet"
 _PARQUET_ROWS = 1024
 _NAMES_SHOWN = 12
 _HEAD_BYTES = 2**16
+_UNPACK = f"prompts are read from {_SUPPORTED}. Unpack it first"
 _OTHER_FORMATS = (
-    (codecs.BOM_UTF32_LE, "UTF-32 text"),
-    (codecs.BOM_UTF32_BE, "UTF-32 text"),
-    (codecs.BOM_UTF16_LE, "UTF-16 text"),
-    (codecs.BOM_UTF16_BE, "UTF-16 text"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"PAR1", "a Parquet file"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
-    (b"\xfd7zXZ", "compressed with xz"),
-    (b"BZh", "compressed with bzip2"),
+    (b"\x1f\x8b", "compressed with gzip", "its name does not say so. Rename it to {name}.gz"),
+    (b"PAR1", "a Parquet file", "its name does not say so. Rename it to end in .parquet"),
+    (b"PK\x03\x04", "a ZIP archive", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", _UNPACK),
+    (b"\xfd7zXZ", "compressed with xz", _UNPACK),
+    (b"BZh", "compressed with bzip2", _UNPACK),
 )
-_TEXT_STARTS = b'{[" \t\r\n'
+_JSON_STARTS = (b"{", b"[", b'"', b" ", b"\t", b"\r", b"\n")
 
 Row = Mapping[str, Any] | str
-"""A row's fields, or the reason why it has none."""
+"""A row's fields, or the reason why it cannot be read."""
 
 
 def files_of(path: Path) -> list[Path]:
     """The file itself, or the files of prompts in a directory, sorted by name.
 
     Raises:
-        InputError: there is no such file, or none of a kind that can be read.
+        InputError: the file does not exist, or there is none with a known suffix.
     """
     try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file of prompts. Set prompts.path to a {_SUPPORTED} file.")
+        files = [path]
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if _kind(p)[0] in KINDS and _is_meant(p))
-            for file in files:
-                require_regular(file)
-            if not files:
-                raise InputError(
-                    f"{path}: no file of prompts in this directory. Prompts are read from {_SUPPORTED}."
-                )
-            return files
-        found = path.exists()
-        if found:
-            require_regular(path)
+            files = sorted(p for p in path.iterdir() if _kind(p)[0] in KINDS and _is_listed(p))
+        for file in files:
+            require_regular(file)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read: {error.strerror}.") from error
-    if not found:
-        raise InputError(f"{path}: no such file of prompts. Set prompts.path to a {_SUPPORTED} file.")
-    if _kind(path)[0] not in KINDS:
+    if not files:
+        raise InputError(f"{path}: no file of prompts in this directory. Prompts are read from {_SUPPORTED}.")
+    if _kind(files[0])[0] not in KINDS:
         raise InputError(
             f"{path}: unknown kind of file {path.suffix!r}. Prompts are read from {_SUPPORTED}, or from a "
             "directory of such files."
         )
-    return [path]
+    return files
 
 
 def prompts_fingerprint(path: Path) -> str:
@@ -89,12 +80,10 @@ def prompts_fingerprint(path: Path) -> str:
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """Each row with its place: "" in a single file, "NAME, row N" in a directory.
 
-    Args:
-        path: a file or a directory.
-        columns: the Parquet columns to read; the first must exist.
+    `columns` are the Parquet columns to read; the first must exist.
 
     Raises:
-        InputError: see `files_of`; or a file is damaged, or not what its name says.
+        InputError: see `files_of`; or a file is damaged, or in another format than its name says.
     """
     files = files_of(path)
     for file in files:
@@ -102,16 +91,15 @@ def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
             yield "" if files == [path] else f"{file.name}, row {number}", row
 
 
-def _is_meant(path: Path) -> bool:
-    """Dangling links count, too: otherwise their rows would be lost silently."""
+def _is_listed(path: Path) -> bool:
+    """Broken links count too: otherwise their rows would be lost silently."""
     return not path.is_dir() and not path.name.startswith((".", "_"))
 
 
 def _kind(path: Path) -> tuple[str, bool]:
-    """The lower-case suffix that says what a file holds, and whether it is gzipped."""
+    """The lower-case suffix of a file's format, and whether the file is gzipped."""
     name = path.name.lower()
-    packed = name.endswith(_PACKED)
-    return Path(name.removesuffix(_PACKED)).suffix, packed
+    return Path(name.removesuffix(".gz")).suffix, name.endswith(".gz")
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -129,52 +117,30 @@ def _text_rows(path: Path, kind: str, *, packed: bool) -> Iterator[Row]:
         with gzip.open(path) if packed else path.open("rb") as file:
             head = file.peek(_HEAD_BYTES)
             _check_format(path, head)
-            for number, row in enumerate(_json_rows(cast(IO[bytes], file), head, kind), start=1):  # noqa: B007
+            is_document = kind == ".json" and not json_rows.is_a_row_a_line(head)
+            rows_of = json_rows.rows_of_document if is_document else json_rows.rows_of_lines
+            for number, row in enumerate(rows_of(cast(IO[bytes], file)), start=1):  # noqa: B007
                 yield row
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, EOFError, zlib.error) as error:
         why = "the file ends too early" if isinstance(error, EOFError) else str(error)
-        raise InputError(
-            f"{path}: not readable after row {number}: {why}. Copy or write the file again."
-        ) from error
-
-
-def _json_rows(file: IO[bytes], head: bytes, kind: str) -> Iterator[Row]:
-    if kind == ".json" and not json_rows.is_a_row_a_line(head):
-        return json_rows.rows_of_document(file)
-    return json_rows.rows_of_lines(file)
+        raise InputError(f"{path}: not readable after row {number}: {why}. Copy the file again.") from error
 
 
 def _check_format(path: Path, head: bytes) -> None:
-    """Raises InputError where the first bytes are those of another format than UTF-8 text."""
-    for magic, name in _OTHER_FORMATS:
+    """Raise InputError if the first bytes show another format than UTF-8 text."""
+    for magic, kind, remedy in _OTHER_FORMATS:
         if head.startswith(magic):
-            raise InputError(f"this is {name}, and {_remedy(name, path)}")
-    # JSON begins with two ASCII characters, so zeros among the first bytes reveal the encoding.
-    zeros = [byte == 0 for byte in head[:4]]
-    for name, places in (
-        ("UTF-32", [False, True, True, True]),
-        ("UTF-32", [True, True, True, False]),
-        ("UTF-16", [False, True, False, True]),
-        ("UTF-16", [True, False, True, False]),
-    ):
-        if zeros == places and head[:4].strip(b"\0")[:1] in _TEXT_STARTS:
-            raise InputError(f"this is {name} text, and {_remedy(name, path)}")
-
-
-def _remedy(name: str, path: Path) -> str:
-    if name.startswith("UTF"):
-        encoding = name.split()[0]
-        return (
-            f"prompts are read as UTF-8. Convert it: iconv -f {encoding} -t UTF-8 {path.name} > "
-            f"utf8-{path.name}"
+            raise InputError(f"this is {kind}, and {remedy.format(name=path.name)}")
+    encoding = json.detect_encoding(head)  # without a byte order mark, it guesses from zeros
+    has_mark = encoding in ("utf-16", "utf-32")
+    if has_mark or (encoding[:5] != "utf-8" and head[:4].strip(b"\0").startswith(_JSON_STARTS)):
+        name = encoding[:6].upper()
+        raise InputError(
+            f"this is {name} text, and prompts are read as UTF-8. Convert it: iconv -f {name} -t UTF-8 "
+            f"{path.name} > utf8-{path.name}"
         )
-    if "gzip" in name:
-        return f"its name does not say so. Rename it to {path.name}.gz"
-    if "Parquet" in name:
-        return "its name does not say so. Rename it to end in .parquet"
-    return f"prompts are read from {_SUPPORTED}. Unpack it first"
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -201,5 +167,5 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
                 yield row
     except damaged as error:
         raise InputError(
-            f"{path}: not readable after row {number}: {str(error).strip()}. Write the file anew."
+            f"{path}: not readable after row {number}: {str(error).strip()}. Write the file again."
         ) from error

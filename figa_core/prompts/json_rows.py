@@ -1,14 +1,14 @@
-"""Cuts JSON files into rows: one line, or one element of an array, at a time.
+"""Splits JSON files into rows: one line, or one element of an array, at a time.
 
-It also accepts what Python's own writer produces and the standard does not allow: NaN and Infinity, integers
-of any length, half a surrogate pair. The callers judge what is valid where.
+It also accepts what Python's json module writes and the standard does not allow: NaN and Infinity, integers
+of any length, lone surrogates. The callers decide which of these are valid in a field.
 """
 
 import codecs
 import json
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, Any
 
 import orjson
@@ -17,16 +17,13 @@ from figa_core.errors import InputError
 
 MOST_ROW_BYTES = 2**26
 """A longer line or element means another kind of file; it is never held in memory."""
-
 _CHUNK_BYTES = 2**20
 _BOM = codecs.BOM_UTF8
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?P<end>"?)|[\[\]{},]', re.DOTALL)
 _TOO_LONG = f"not a row: longer than {MOST_ROW_BYTES // 2**20} MiB"
 
-_CUT_OFF = "the file ends within its JSON array, as one does that was cut off"
-
 Row = dict[str, Any] | str
-"""An object, or the reason why there is none."""
+"""An object, or the reason why the row is not one."""
 
 
 def parse_object(text: bytes) -> Row:
@@ -62,11 +59,11 @@ def rows_of_lines(file: IO[bytes]) -> Iterator[Row]:
         InputError: the whole file is one JSON array.
     """
     lines = _lines(file)
-    first = list(_take(lines, 2))
+    first = list(islice(lines, 2))
     if first and first[0] is not None and _opens_an_array(first[0], alone=len(first) == 1):
         raise InputError(
-            "holds one JSON array, where every line must be a JSON object. Give the file a name that ends in "
-            ".json, or write one object a line."
+            "holds one JSON array, but every line must be a JSON object. Give the file a name that ends in "
+            ".json, or write one object per line."
         )
     for line in chain(first, lines):
         yield _TOO_LONG if line is None else parse_object(line)
@@ -81,20 +78,20 @@ def rows_of_document(file: IO[bytes]) -> Iterator[Row]:
     splitter = _Splitter()
     while chunk := file.read(_CHUNK_BYTES):
         yield from map(parse_object, splitter.feed(chunk))
-    rest = [parse_object(text) for text in splitter.rest()]
+    rest = [parse_object(text) for text in _with_content(splitter.rest)]
     yield from rest
     if splitter.in_array and not any(isinstance(row, str) for row in rest):
-        yield _CUT_OFF
+        yield "the file ends within its JSON array, as one does that was cut off"
 
 
 def is_a_row_a_line(head: bytes) -> bool:
-    """Whether the first line in `head` is a whole JSON object: then a broken line affects only itself."""
+    """Whether the first line of `head` is a whole JSON object: then a broken line affects only itself."""
     line, end, _ = head.removeprefix(_BOM).lstrip().partition(b"\n")
     return bool(end) and line.startswith(b"{") and isinstance(parse_object(line), dict)
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Lines that are not empty; None for one that is too long."""
+    """The lines that are not empty; None for one that is too long."""
     while line := file.readline(MOST_ROW_BYTES):
         if len(line) == MOST_ROW_BYTES and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
@@ -106,14 +103,6 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
             yield line
 
 
-def _take(lines: Iterator[bytes | None], count: int) -> Iterator[bytes | None]:
-    for _ in range(count):
-        try:
-            yield next(lines)
-        except StopIteration:
-            return
-
-
 def _opens_an_array(line: bytes, *, alone: bool) -> bool:
     if not line.startswith(b"["):
         return False
@@ -121,59 +110,50 @@ def _opens_an_array(line: bytes, *, alone: bool) -> bool:
 
 
 class _Splitter:
-    """Cuts a stream of JSON into the texts of its rows, holding one row at a time.
+    """Splits a stream of JSON into the texts of its rows, holding one row at a time.
 
-    It looks only at brackets, commas and strings; rows are validated when they are parsed.
+    It reads only brackets, commas and strings; rows are validated when they are parsed.
     """
 
     def __init__(self) -> None:
-        self._text = b""
-        self._scanned = 0
+        self.rest = b""  # the text after the last row
+        self.in_array = False  # within the outermost array, whose elements are the rows
+        self._scanned = 0  # of `rest`
         self._depth = 0
-        self._base = 0  # 1 within the outermost array, whose elements are the rows
-
-    @property
-    def in_array(self) -> bool:
-        """Whether the outermost array has begun and not ended."""
-        return self._base == 1
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The rows that end within this chunk."""
-        text = self._text + chunk
+        text = self.rest + chunk
         start, scanned = 0, len(text)
         for token in _TOKEN.finditer(text, self._scanned):
             mark = token[0][:1]
             if mark == b'"':
                 if not token["end"]:
-                    scanned = token.start()  # the string goes on in the next chunk
+                    scanned = token.start()  # the string continues in the next chunk
                 continue
             end = self._row_end(mark, token)
             if end is not None:
                 yield from _with_content(text[start:end])
                 start = token.end()
         if len(text) - start > MOST_ROW_BYTES:
-            raise InputError(f"{_TOO_LONG}. Write one object a line, in a file that ends in .jsonl.")
-        self._text, self._scanned = text[start:], scanned - start
+            raise InputError(f"{_TOO_LONG}. Write one object per line, in a file that ends in .jsonl.")
+        self.rest, self._scanned = text[start:], scanned - start
 
     def _row_end(self, mark: bytes, token: re.Match[bytes]) -> int | None:
-        """The position where a row ends, if it ends with this token."""
+        """Where a row ends, if it ends at this token."""
         if mark in b"[{":
             self._depth += 1
-            if mark == b"[" and self._depth == 1 and not self._base:
-                self._base = 1
+            if mark == b"[" and self._depth == 1 and not self.in_array:
+                self.in_array = True
                 return token.start()
             return None
         if mark == b",":
-            return token.start() if self._depth == self._base else None
+            return token.start() if self._depth == int(self.in_array) else None
         self._depth = max(0, self._depth - 1)
-        if self._depth < self._base:
-            self._base = 0
+        if self._depth == 0 and self.in_array:
+            self.in_array = False
             return token.start()
-        return token.end() if self._depth == self._base == 0 else None
-
-    def rest(self) -> Iterator[bytes]:
-        """What follows the last row that ended."""
-        yield from _with_content(self._text)
+        return token.end() if self._depth == 0 else None
 
 
 def _with_content(text: bytes) -> Iterator[bytes]:

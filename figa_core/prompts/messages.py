@@ -1,6 +1,6 @@
-"""Reads the chat messages of a prompt, or says what is wrong with them.
+"""Reads the chat messages of a prompt, or finds what is wrong with them.
 
-Nothing is left out silently: a message that has more to say than role and content refuses its row.
+Nothing is dropped silently: a row is refused if a message has content in other fields than role and content.
 """
 
 import re
@@ -8,8 +8,8 @@ import re
 from figa_core.records import Message
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-# Fields in which data sets keep notes about a message, and which no template prints.
+_TEXT_PARTS = ("text", "input_text", "output_text")
+# Fields for notes about a message, which no template prints.
 _NOTES = frozenset(
     {"id", "uuid", "index", "idx", "turn", "turn_id", "turn_identifier", "message_id", "parent_id"}
     | {"conversation_id", "user_id", "timestamp", "time", "date", "created", "created_at", "create_time"}
@@ -17,21 +17,19 @@ _NOTES = frozenset(
     | {"redacted", "toxic", "tokens", "token_count", "num_tokens", "length", "metadata", "meta", "source"}
     | {"score", "rating", "weight", "status", "end_turn"}
 )
+_EMPTY = "it is empty"
 _SHOWN = 12
 _WIDTH = 40
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, ...] | str:
-    """The messages, a system prompt put before plain text; or what is wrong with them."""
+    """The messages, or what is wrong with them; a plain text gets the system prompt before it."""
     if isinstance(value, str):
-        if (problem := _prompt_problem(value)) is not None:
-            return problem
         system = (Message("system", system_prompt),) if system_prompt else ()
-        return (*system, Message("user", value))
+        return _prompt_problem(value) or (*system, Message("user", value))
     if not isinstance(value, list) or not value:
-        kind = "an empty list" if value == [] else kind_of(value)
-        return f"the prompt is neither text nor a list of chat messages: it is {kind}"
+        return f"the prompt is neither text nor a list of chat messages: it is {kind_of(value)}"
     messages = []
     for number, item in enumerate(value, start=1):
         message = _parse_message(item)
@@ -44,17 +42,19 @@ def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, .
 
 
 def text_problem(text: str) -> str | None:
-    """What keeps a text from being used, such as "it is empty"; None if nothing."""
+    """Why a text cannot be used, such as "it is empty"; None if it can."""
     if not text.strip():
-        return "it is empty"
+        return _EMPTY
     half = _HALF_CHARACTER.search(text)
     return half and f"it holds half a character, \\u{ord(half[0]):04x} (a lone surrogate)"
 
 
 def kind_of(value: object) -> str:
     """A JSON value in words, such as "a number"."""
+    if value == []:
+        return "an empty list"
     if isinstance(value, list):
-        return f"a list of {'chat messages' if value and isinstance(value[0], dict) else 'values'}"
+        return f"a list of {'chat messages' if isinstance(value[0], dict) else 'values'}"
     return {bool: "true or false", int: "a number", float: "a number", dict: "an object", bytes: "bytes"}.get(
         type(value), type(value).__name__
     )
@@ -62,9 +62,9 @@ def kind_of(value: object) -> str:
 
 def _prompt_problem(text: str) -> str | None:
     problem = text_problem(text)
-    if problem is None:
-        return None
-    return "the prompt is empty" if "empty" in problem else f"the prompt cannot be used: {problem}"
+    if problem == _EMPTY:
+        return "the prompt is empty"
+    return problem and f"the prompt cannot be used: {problem}"
 
 
 def _parse_message(item: object) -> Message | str:
@@ -72,11 +72,13 @@ def _parse_message(item: object) -> Message | str:
     needs = f"a chat message needs a role ({', '.join(_ROLES)}) and a text content"
     if not isinstance(item, dict):
         return f"{needs}: it is {kind_of(item)}"
-    said = sorted(str(k) for k, v in item.items() if k not in {"role", "content"} and _says_something(k, v))
+    others = sorted(str(k) for k, v in item.items() if k not in {"role", "content"} and _has_content(k, v))
     if "role" not in item:
-        return f"{needs}: it has {', '.join(name[:_WIDTH] for name in said[:_SHOWN]) or 'no role'}"
-    if said:
-        return f"a chat message has {said[0][:_WIDTH]}, which cannot be passed on: only role and content can"
+        return f"{needs}: it has {', '.join(name[:_WIDTH] for name in others[:_SHOWN]) or 'no role'}"
+    if others:
+        return (
+            f"a chat message has {others[0][:_WIDTH]}, which cannot be passed on: only role and content can"
+        )
     if not isinstance(item["role"], str) or item["role"] not in _ROLES:
         return f"{needs}: its role is {str(item['role'])[:_WIDTH]!r}"
     content = _joined(item.get("content"))
@@ -87,19 +89,19 @@ def _parse_message(item: object) -> Message | str:
     return Message(item["role"], content)
 
 
-def _says_something(field: object, value: object) -> bool:
-    """Whether leaving the field out would change what the message says."""
+def _has_content(field: object, value: object) -> bool:
+    """Whether the field is part of what the message says."""
     return field not in _NOTES and not (value is None or value is False or value in ("", [], {}))
 
 
 def _joined(content: object) -> str | None:
-    """A text, or a list of text parts as one; None where something else is among them."""
+    """A text, or the joined texts of a list of parts; None if it is or contains anything else."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not content:
         return None
-    texts = [_part_text(part) for part in content]
-    return None if None in texts else "".join(text for text in texts if text is not None)
+    texts = [text for part in content if (text := _part_text(part)) is not None]
+    return "".join(texts) if len(texts) == len(content) else None
 
 
 def _part_text(part: object) -> str | None:
@@ -107,7 +109,7 @@ def _part_text(part: object) -> str | None:
         return part
     if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
         return None
-    others = any(_says_something(k, v) for k, v in part.items() if k not in {"type", "text"})
+    others = any(_has_content(k, v) for k, v in part.items() if k not in {"type", "text"})
     text = part.get("text")
     return text if isinstance(text, str) and not others else None
 
@@ -116,7 +118,7 @@ def _content_kind(content: object) -> str:
     if content is None:
         return "null"
     if not isinstance(content, list) or not content:
-        return "an empty list" if content == [] else kind_of(content)
+        return kind_of(content)
     odd = next(part for part in content if _part_text(part) is None)
     if not isinstance(odd, dict):
         return f"a list with {kind_of(odd)} in it"

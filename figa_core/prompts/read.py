@@ -1,13 +1,14 @@
 """Reads a user's prompts: text or chat messages, each with an optional reference.
 
-A bad row never stops the others and never vanishes: it comes out as a `BadRow` with its place and reason.
-`files` reads the rows, `messages` what a prompt holds.
+A bad row never stops the others and is never dropped: it becomes a `BadRow` with its place and reason.
+`files` reads the rows, `messages` the messages of a prompt.
 """
 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from figa_core.prompts.files import iter_rows
 from figa_core.prompts.messages import kind_of, parse_messages, text_problem
 from figa_core.records import Prompt, Split
 
-# A row's tools are rendered by templates that know tools: a row that has some cannot do without them.
-_TOOLS = "tools"
+_TOOLS = "tools"  # templates may print them, so a row cannot be used without its tools
 _SHOWN = 12
 _WIDTH = 40
 _PLACE = re.compile(r" \[in [^\]]*, row \d+\]$")
@@ -25,7 +25,7 @@ _PLACE = re.compile(r" \[in [^\]]*, row \d+\]$")
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used: its number, from 1 and without empty lines, and the reason."""
+    """A row that cannot be used: its number, from 1 and not counting empty lines, and the reason."""
 
     row: int
     reason: str
@@ -44,9 +44,7 @@ class RowFormat:
 def read_prompts(
     path: Path, row_format: RowFormat, limit: int | None = None
 ) -> Iterator[tuple[int, Prompt | BadRow]]:
-    """Stream (row number, prompt or bad row), numbers from 1, at most `limit` rows.
-
-    `path` is a file, or a directory whose files are read in the order of their names.
+    """Stream (row number, prompt or bad row) from a file or directory: numbers from 1, at most `limit` rows.
 
     Raises:
         InputError: a file is missing, damaged, of an unknown kind or not UTF-8, or a Parquet file lacks the
@@ -54,10 +52,8 @@ def read_prompts(
     """
     columns = [row_format.prompt_field, _TOOLS]
     if row_format.reference_field:
-        columns.insert(1, row_format.reference_field)
-    for number, (place, row) in enumerate(iter_rows(path, columns), start=1):
-        if limit is not None and number > limit:
-            return
+        columns.append(row_format.reference_field)
+    for number, (place, row) in enumerate(islice(iter_rows(path, columns), limit), start=1):
         outcome = row if isinstance(row, str) else _parse_row(row, row_format)
         if isinstance(outcome, str):
             yield number, BadRow(number, _printable(f"{outcome} [in {place}]" if place else outcome))
@@ -66,7 +62,7 @@ def read_prompts(
 
 
 def reason_kind(reason: str) -> str:
-    """A bad row's reason without the details of the row, so that rows can be counted by reason."""
+    """A bad row's reason without the row's details, so that rows can be counted by reason."""
     reason = _PLACE.sub("", reason)
     if reason.startswith("duplicate"):
         return "duplicate"
@@ -76,7 +72,7 @@ def reason_kind(reason: str) -> str:
 
 
 def split_of(prompt_id: str, held_out_share: float) -> Split:
-    """Decided by the id's hash: the same however often, and with whatever others, a prompt is imported."""
+    """The split of a prompt, by its id's hash: the same in every import, whatever the other prompts."""
     digest = hashlib.sha256(f"split:{prompt_id}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     return Split.HELD_OUT if position < held_out_share else Split.TRAIN
@@ -91,15 +87,17 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
     if _is_null(row[field]):
         return f"field {field!r} is null"
     if _has_tools(row.get(_TOOLS)) and field != _TOOLS:
-        return "the row has tools: they cannot be passed to the chat template. Take the row or its tools out"
+        return "the row has tools: they cannot be passed to the chat template. Remove the row or its tools"
     messages = parse_messages(row[field], row_format.system_prompt)
     if isinstance(messages, str):
         return messages
     reference = row.get(row_format.reference_field) if row_format.reference_field else None
     if _is_null(reference):
         reference = None
-    elif (problem := _reference_problem(reference)) is not None:
-        return f"field {row_format.reference_field!r} is not a text with content: {problem}"
+    else:
+        problem = text_problem(reference) if isinstance(reference, str) else f"it is {kind_of(reference)}"
+        if problem:
+            return f"field {row_format.reference_field!r} is not a text with content: {problem}"
     prompt_id = ids.prompt_id(messages)
     return Prompt(
         prompt_id=prompt_id,
@@ -111,7 +109,7 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
 
 
 def _is_null(value: object) -> bool:
-    # NaN, which is not equal to itself, is how pandas writes a missing text.
+    # pandas writes a missing text as NaN, which is not equal to itself.
     return value is None or value != value
 
 
@@ -119,12 +117,6 @@ def _has_tools(value: object) -> bool:
     return isinstance(value, list) and any(isinstance(tool, dict) for tool in value)
 
 
-def _reference_problem(value: object) -> str | None:
-    if not isinstance(value, str):
-        return f"it is {kind_of(value)}"
-    return text_problem(value)
-
-
 def _printable(text: str) -> str:
-    """A database refuses half characters, which may be in a file's own words, such as a field's name."""
+    """The text without lone surrogates, which a database refuses; a field's name may hold one."""
     return text.encode("utf-8", "replace").decode()

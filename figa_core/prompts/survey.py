@@ -1,8 +1,9 @@
-"""Counts the first rows of a file of prompts: how many can be used for what, and why others cannot."""
+"""Counts the first rows of a file of prompts: how many can be used, and why the others cannot."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from figa_core.prompts.read import BadRow, reason_kind
 from figa_core.records import Prompt, Split
@@ -10,11 +11,10 @@ from figa_core.records import Prompt, Split
 
 @dataclass(frozen=True, slots=True)
 class PromptSurvey:
-    """Counts over the rows that were read; `whole` says whether those are all rows.
+    """Counts of the rows that were read; `whole`: these are all rows of the file.
 
-    `train`, `held_out` and `with_reference` (of `train`) count distinct prompts. `reasons` counts unusable
-    rows by kind, and `examples` holds the first of each. `train_prompts` and `held_out_prompts` are the
-    usable ones in the file's order.
+    The prompts are distinct, and in the file's order. `reasons` counts unusable rows by the kind of their
+    reason, and `examples` holds the first row of each kind.
     """
 
     rows: int
@@ -26,17 +26,17 @@ class PromptSurvey:
 
     @property
     def usable(self) -> int:
-        """Distinct prompts that can be used, for training or for evaluation."""
+        """The number of prompts, for training or evaluation."""
         return len(self.train_prompts) + len(self.held_out_prompts)
 
     @property
     def unusable(self) -> int:
-        """Rows that cannot be read as prompts; repeated prompts are not an error and do not count."""
+        """The number of rows that are not prompts; repeated prompts do not count."""
         return self.reasons.total()
 
     @property
     def with_reference(self) -> int:
-        """Training prompts that have a reference."""
+        """The number of training prompts with a reference."""
         return sum(prompt.reference is not None for prompt in self.train_prompts)
 
     def reasons_text(self) -> str:
@@ -50,7 +50,7 @@ class PromptSurvey:
 
 
 def survey(rows: Iterable[tuple[int, Prompt | BadRow]], rows_max: int) -> PromptSurvey:
-    """Count the first `rows_max` rows; `rows` may yield one more, which says that those were not all.
+    """Count the first `rows_max` rows; another row in `rows` means that these were not all.
 
     Raises:
         InputError: as `rows` does.
@@ -58,11 +58,8 @@ def survey(rows: Iterable[tuple[int, Prompt | BadRow]], rows_max: int) -> Prompt
     prompts: dict[str, Prompt] = {}
     reasons: Counter[str] = Counter()
     examples: dict[str, BadRow] = {}
-    count = 0
-    for _, row in rows:
-        if count == rows_max:
-            count += 1
-            break
+    remaining, count = iter(rows), 0
+    for _, row in islice(remaining, rows_max):
         count += 1
         if isinstance(row, BadRow):
             kind = reason_kind(row.reason)
@@ -70,11 +67,8 @@ def survey(rows: Iterable[tuple[int, Prompt | BadRow]], rows_max: int) -> Prompt
             examples.setdefault(kind, row)
         else:
             prompts.setdefault(row.prompt_id, row)
-    splits = {
-        split: tuple(prompt for prompt in prompts.values() if prompt.split is split)
+    train, held_out = (
+        tuple(prompt for prompt in prompts.values() if prompt.split is split)
         for split in (Split.TRAIN, Split.HELD_OUT)
-    }
-    whole = count <= rows_max
-    return PromptSurvey(
-        min(count, rows_max), whole, splits[Split.TRAIN], splits[Split.HELD_OUT], reasons, examples
     )
+    return PromptSurvey(count, next(remaining, None) is None, train, held_out, reasons, examples)

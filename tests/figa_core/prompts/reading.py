@@ -1,4 +1,4 @@
-"""Prompts as a user may write them, read from a file."""
+"""Reads prompts from files as users write them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of prompts as people have them: every kind, ending, encoding and packing."""
+"""Files of prompts of every format, suffix, encoding and compression."""
 
 import gzip
 import json
@@ -16,15 +16,11 @@ from hypothesis import strategies as st
 from figa_core import ids
 from figa_core.errors import InputError
 from figa_core.prompts.files import prompts_fingerprint
-from figa_core.prompts.read import BadRow, Prompt, RowFormat, read_prompts
+from figa_core.prompts.read import BadRow, Prompt, read_prompts
+from tests.figa_core.prompts.reading import FORMAT, read
 
-FORMAT = RowFormat("prompt", "reference", None, 0.0)
 ROWS = [{"prompt": f"Wo ist Paket {i}, bitte? ü語😀", "reference": "Unterwegs."} for i in range(5)]
 LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
-
-
-def read(path: Path) -> list[Prompt | BadRow]:
-    return [row for _, row in read_prompts(path, FORMAT)]
 
 
 def texts(path: Path) -> list[str]:
@@ -65,14 +61,16 @@ def test_a_text_file_is_read_as_it_is(tmp_path: Path, name: str, content: bytes)
     assert texts(tmp_path / name) == EXPECTED
 
 
-def test_parquet_is_known_by_its_ending_in_any_letters(tmp_path: Path) -> None:
+def test_the_suffix_of_a_parquet_file_may_be_in_any_case(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "P.Parquet")
     assert texts(tmp_path / "P.Parquet") == EXPECTED
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("name", ["p.jsonl", "p.json", "p.jsonl.gz"])
-def test_another_unicode_is_named_with_the_way_out(tmp_path: Path, encoding: str, name: str) -> None:
+def test_another_encoding_is_named_with_the_command_that_converts_it(
+    tmp_path: Path, encoding: str, name: str
+) -> None:
     content = (ARRAY if name == "p.json" else LINES).encode(encoding)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(InputError, match=rf"{name}: this is {encoding[:6].upper()} text.*iconv"):
@@ -89,7 +87,7 @@ def test_rows_in_a_one_byte_encoding_are_named_and_the_others_read(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "words"),
     [
         ("p.jsonl", gzip.compress(b"{}", mtime=0), r"compressed with gzip.*p\.jsonl\.gz"),
         ("p.jsonl.gz", LINES.encode(), "not readable after row 0: Not a gzipped file"),
@@ -105,16 +103,16 @@ def test_rows_in_a_one_byte_encoding_are_named_and_the_others_read(tmp_path: Pat
         ("p", b"x", "unknown kind of file"),
     ],
 )
-def test_a_file_of_another_kind_than_its_name_says_is_named(
-    tmp_path: Path, name: str, content: bytes, said: str
+def test_a_file_in_another_format_than_its_name_says_is_named(
+    tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name}: .*{said}"):
+    with pytest.raises(InputError, match=f"{name}: .*{words}"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize("cut", [2, 12, 400, -1, -9])
-def test_a_packed_file_that_ends_too_early_says_after_which_row(tmp_path: Path, cut: int) -> None:
+def test_a_packed_file_that_ends_too_early_is_reported_with_its_last_row(tmp_path: Path, cut: int) -> None:
     packed = gzip.compress(b"\n".join(b'{"prompt": "%d"}' % (i * 7919**3) for i in range(300)))
     (tmp_path / "p.jsonl.gz").write_bytes(packed[:cut])
     with pytest.raises(InputError, match=r"not readable after row \d+: the file ends too early"):
@@ -129,7 +127,7 @@ def test_a_packed_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
         read(tmp_path / "p.jsonl.gz")
 
 
-def test_a_directory_is_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_the_files_of_a_directory_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     folder = tmp_path / "shards"
     (folder / "sub").mkdir(parents=True)
     (folder / "b.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "3"}\n{broken\n'))
@@ -152,12 +150,12 @@ def test_a_directory_without_a_file_of_prompts_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_files_fingerprint_is_that_of_its_bytes_as_it_always_was(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_file_is_the_hash_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_bytes(LINES.encode())
     assert prompts_fingerprint(tmp_path / "p.jsonl") == ids.file_fingerprint(tmp_path / "p.jsonl")
 
 
-def test_a_directorys_fingerprint_knows_names_and_bytes_of_what_is_read(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_directory_depends_on_the_names_and_bytes_of_its_prompts(tmp_path: Path) -> None:
     def fingerprint(**files: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
@@ -170,7 +168,7 @@ def test_a_directorys_fingerprint_knows_names_and_bytes_of_what_is_read(tmp_path
     assert len({known, fingerprint(a__jsonl="12", b__jsonl=""), fingerprint(a__jsonl="1", c__jsonl="2")}) == 3
 
 
-def test_what_is_missing_is_named_with_what_would_do(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path in (tmp_path / "p.jsonl", tmp_path / "loop", Path("a\0b.jsonl")):
         for look in (read, prompts_fingerprint):
@@ -186,7 +184,7 @@ def test_what_is_missing_is_named_with_what_would_do(tmp_path: Path) -> None:
     st.integers(0, 300),
     st.sampled_from([".jsonl", ".ndjson", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".parquet.gz"]),
 )
-def test_whatever_bytes_a_file_holds_it_gives_rows_or_words(
+def test_whatever_bytes_a_file_holds_it_gives_rows_or_an_error(
     content: bytes, patch: bytes, place: int, ending: str
 ) -> None:
     if ending == ".parquet" and len(patch) % 2:
@@ -202,7 +200,7 @@ def test_whatever_bytes_a_file_holds_it_gives_rows_or_words(
 
 
 @pytest.mark.parametrize("in_a_directory", [True, False])
-def test_a_device_or_a_link_to_nothing_is_no_file_of_prompts(tmp_path: Path, in_a_directory: bool) -> None:
+def test_a_device_or_a_broken_link_is_not_a_file_of_prompts(tmp_path: Path, in_a_directory: bool) -> None:
     (tmp_path / "a.jsonl").write_text(LINES)
     for target, words in ((os.devnull, "it is a device, not a regular file"), ("nowhere", "[Nn]o such file")):
         odd = tmp_path / "b.jsonl"

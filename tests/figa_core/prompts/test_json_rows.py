@@ -1,4 +1,4 @@
-"""JSON cut into rows, however it comes in."""
+"""JSON is split into rows, wherever a chunk of it ends."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def test_objects_one_after_another_are_rows_too(
     assert document(text.encode()) == rows
 
 
-def test_elements_that_are_no_objects_are_rows_with_a_reason() -> None:
+def test_elements_that_are_not_objects_are_rows_with_a_reason() -> None:
     found = document(b'\xef\xbb\xbf [1, {"a": 1}, "x,]", [{"b": 2}], null, {"c": }, {"d": 4},]')
     assert [row if isinstance(row, dict) else row.split(":")[0] for row in found] == [
         "not a JSON object", {"a": 1}, "not a JSON object", "not a JSON object", "not a JSON object",
@@ -55,21 +55,21 @@ def test_elements_that_are_no_objects_are_rows_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b",", b",\n"])
-def test_an_array_that_is_cut_between_two_rows_says_so(end: bytes) -> None:
+def test_an_array_that_is_cut_between_two_rows_is_reported(end: bytes) -> None:
     *rows, last = document(b'[{"a": 1}, {"b": 2}' + end)
     assert rows == [{"a": 1}, {"b": 2}]
     assert last == "the file ends within its JSON array, as one does that was cut off"
 
 
 @pytest.mark.parametrize("end", [b', {"b": ', b', {"b": "x', b', {"b": "x\\', b', {"b"'])
-def test_an_array_that_ends_too_early_says_so_at_its_last_row(end: bytes) -> None:
+def test_an_array_that_is_cut_within_a_row_is_reported_there(end: bytes) -> None:
     first, last = document(b'[{"a": 1}' + end)
     assert first == {"a": 1}
     assert isinstance(last, str)
     assert "not valid JSON" in last
 
 
-def test_what_stands_around_an_array_is_no_row_that_is_used() -> None:
+def test_text_around_an_array_is_a_row_that_cannot_be_used() -> None:
     assert [isinstance(row, dict) for row in document(b'x [{"a": 1}] y')] == [False, True, False]
 
 
@@ -83,7 +83,7 @@ def test_whatever_bytes_a_line_holds_it_is_an_object_or_a_reason(text: bytes) ->
     assert isinstance(parse_object(text), dict | str)
 
 
-def test_a_row_of_no_sensible_length_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_is_too_long_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "MOST_ROW_BYTES", 64)
     monkeypatch.setattr(json_rows, "_CHUNK_BYTES", 16)
     lines = b'{"a": 1}\n' + b"x" * 1000 + b'\n{"b": 2}\n' + b"y" * 64 + b"\n"
@@ -99,7 +99,7 @@ def test_a_row_of_no_sensible_length_is_not_held(monkeypatch: pytest.MonkeyPatch
     "text",
     [b'[{"a": 1}, {"a": 2}]', b'[{"a": 1}]\n', b'[\n  {"a": 1}\n]', b'[{"a": 1},\n{"a": 2}]', b"[{\n}]"],
 )
-def test_an_array_in_a_file_of_lines_is_said_once(text: bytes) -> None:
+def test_an_array_in_a_file_of_lines_is_refused(text: bytes) -> None:
     with pytest.raises(InputError, match=r"one JSON array.*\.json"):
         list(rows_of_lines(io.BytesIO(text)))
 
@@ -111,7 +111,7 @@ def test_a_first_line_that_is_a_list_stops_no_other(first: bytes) -> None:
     assert good == {"a": 1}
 
 
-def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
+def test_a_byte_order_mark_is_not_part_of_a_line() -> None:
     text = b'\xef\xbb\xbf{"a": 1}\r\n\xef\xbb\xbf{"a": 2}\r\n'  # two files, one after the other
     assert list(rows_of_lines(io.BytesIO(text))) == [{"a": 1}, {"a": 2}]
 

@@ -54,10 +54,10 @@ def test_a_part_of_another_type_is_no_text_though_it_has_one(tmp_path: Path, kin
         ("something_new", 1),
     ],
 )
-def test_what_a_message_says_besides_its_content_refuses_the_row_by_name(
+def test_a_message_with_content_in_another_field_is_refused_by_its_name(
     tmp_path: Path, field: str, value: Any
 ) -> None:
-    """Never is the message kept without it."""
+    """The message is never kept without that field."""
     turns = [
         [{"role": "user", "content": "x"}, {"role": "assistant", "content": content, field: value}]
         for content in ("", None, "text", [{"type": "text", "text": "y"}])

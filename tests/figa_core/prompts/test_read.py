@@ -1,4 +1,4 @@
-"""A user's file of prompts: what is read, and what becomes of rows that cannot be used."""
+"""Prompts are read from a user's file, and rows that cannot be used become bad rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_system_prompt_is_put_before_plain_text_only(tmp_path: Path) -> None:
     assert messages.messages == (Message("user", "Hello"),)
 
 
-def test_field_names_are_those_of_the_config_and_a_reference_may_be_absent(tmp_path: Path) -> None:
+def test_the_config_names_the_fields_and_a_reference_may_be_absent(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"q": "One?", "a": "1"}, {"q": "Two?"}, {"q": "Three?", "a": None})
     one, two, three = map(prompt, read(path, RowFormat("q", "a", None, 0.0)))
     assert (one.reference, two.reference, three.reference) == ("1", None, None)
@@ -69,6 +69,7 @@ def test_field_names_are_those_of_the_config_and_a_reference_may_be_absent(tmp_p
         ({"prompt": [{"role": "user", "content": None}]}, "its content is null"),
         ({"prompt": [{"role": "user", "content": []}]}, "its content is an empty list"),
         ({"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]}, "of type 'image_url'"),
+        ({"prompt": [{"role": "user", "content": [{"type": ["text"]}]}]}, "of type \"['text']\""),
         ({"prompt": [{"role": "user", "content": ["x", 3]}]}, "a list with a number in it"),
         (
             {"prompt": [{"role": "user", "content": [{"type": "text", "text": "x", "citations": [1]}]}]},
@@ -95,8 +96,8 @@ def test_a_bad_row_is_kept_with_its_reason_and_stops_no_other(tmp_path: Path, ro
     assert prompt(last).messages[0].content == "after"
 
 
-def test_a_prompts_id_is_what_it_always_was(tmp_path: Path) -> None:
-    """Pinned: another id would generate, revise and pay anew."""
+def test_the_id_of_a_prompt_never_changes(tmp_path: Path) -> None:
+    """With another id everything would be generated, revised and paid for again."""
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "é"}]
     (row,) = read(jsonl(tmp_path, {"prompt": messages}))
     assert prompt(row).prompt_id == GOLDEN
@@ -111,8 +112,8 @@ def test_a_limit_ends_the_reading(tmp_path: Path) -> None:
     assert len(read(jsonl(tmp_path, *({"prompt": str(i)} for i in range(9))), limit=4)) == 4
 
 
-def test_a_prompt_stays_in_the_split_it_was_always_in() -> None:
-    """Pinned: another hash would train on what earlier models were judged by."""
+def test_the_split_of_a_prompt_never_changes() -> None:
+    """With another hash models would be trained on prompts that judged earlier ones."""
     splits = "".join("T" if split_of(f"prompt-{i}", 0.5) is Split.TRAIN else "h" for i in range(16))
     assert splits == "hTTTThTThThThhTh"
 
@@ -136,7 +137,7 @@ def test_about_the_share_is_held_out() -> None:
     assert 900 < held_out < 1100
 
 
-def test_reasons_are_counted_without_what_is_the_rows_own() -> None:
+def test_reasons_are_counted_without_the_details_of_a_row() -> None:
     assert reason_kind("duplicate of row 7") == reason_kind("duplicate of row 9")
     assert reason_kind("not valid JSON: x at column 3") == "not valid JSON"
     assert reason_kind("the prompt is empty [in a.jsonl, row 3]") == "the prompt is empty"

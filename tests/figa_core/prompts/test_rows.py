@@ -1,4 +1,4 @@
-"""Rows as files of each kind hold them, damaged ones included."""
+"""Rows in files of each format, damaged ones included."""
 
 import tempfile
 from codecs import BOM_UTF8
@@ -30,7 +30,7 @@ def test_parquet_holds_chat_messages_and_rows_without_a_prompt(tmp_path: Path) -
     assert bad == BadRow(2, "field 'prompt' is null")
 
 
-def test_rows_are_numbered_on_through_a_long_parquet_file(tmp_path: Path) -> None:
+def test_rows_are_numbered_through_a_long_parquet_file(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": [f"question {i}" for i in range(2500)]}), tmp_path / "long.parquet")
     numbers = [number for number, _ in read_prompts(tmp_path / "long.parquet", FORMAT)]
     assert numbers == list(range(1, 2501))
@@ -46,14 +46,14 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path) -> None:
         read(path)
 
 
-def test_parquet_text_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+def test_parquet_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     column = pa.array([b"\xff"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"prompt": column}), tmp_path / "bytes.parquet")
     with pytest.raises(InputError, match=r"bytes\.parquet: not readable"):
         read(tmp_path / "bytes.parquet")
 
 
-def test_bytes_that_are_no_utf8_are_one_bad_row(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_one_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(b'{"prompt": "\xff"}\n{"prompt": "after"}')
     bad, after = read(path)
@@ -61,7 +61,7 @@ def test_bytes_that_are_no_utf8_are_one_bad_row(tmp_path: Path) -> None:
     assert prompt(after).messages[0].content == "after"
 
 
-def test_empty_lines_are_no_rows_and_an_empty_file_has_none(tmp_path: Path) -> None:
+def test_empty_lines_are_not_rows_and_an_empty_file_has_none(tmp_path: Path) -> None:
     assert len(read(jsonl(tmp_path, "", {"prompt": "one"}, "   ", {"prompt": "two"}, ""))) == 2
     assert read(jsonl(tmp_path)) == []
 
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_used_at_all_is_named(tmp_path: Path) -> None:
         assert message in str(caught.value)
 
 
-def test_columns_that_nobody_reads_may_hold_whatever_python_writes(tmp_path: Path) -> None:
+def test_columns_that_are_not_read_may_hold_whatever_python_writes(tmp_path: Path) -> None:
     rows = [
         {"prompt": "a", "score": float("nan")},
         {"prompt": "b", "score": float("-inf"), "other": float("inf")},
