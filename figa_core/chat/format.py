@@ -5,17 +5,17 @@ rendering with its generation prompt; the response is tokenized by itself and ap
 is an exact prefix by construction. The end of turn is what the template puts after an assistant message, up
 to and including the first token on which generation stops (often not ``tokenizer.eos_token``).
 
-Settled here, each with a test:
+Decisions, each with a test:
 
-* BOS is where the template prints it and nowhere else, as in transformers' and vLLM's chat APIs.
-* A tokenizer that puts a space before a text (SentencePiece's) does so for a response only where the template
+* BOS is only where the template prints it, as in the chat APIs of transformers and vLLM.
+* A tokenizer that puts a space before a text (SentencePiece's) does so for a response only if the template
   does: after ``[/INST]`` yes, after ``assistant`` and a newline no. Otherwise every response would begin with
   a token that the model does not write there.
 * Control-token strings in a response are plain text. In a *prompt* they are the control tokens: a user's
-  ``<|im_end|>`` ends the user's turn, exactly as when the same messages go through transformers or vLLM.
-  Prompts from people one does not trust need filtering before they are imported.
-* A template that prints the day's date gets a fixed one: the same messages have the same ids on every day.
-* If a cut response holds only the first bytes of a character, the character is left out of its text.
+  ``<|im_end|>`` ends the user's turn, as it does when transformers or vLLM render the same messages. Filter
+  prompts from people you do not trust before you import them.
+* A template that prints the current date gets a fixed one, so the same messages always have the same ids.
+* If a response was cut within a character, that character is left out of its text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ PLAIN_TEMPLATE = (
 )
 """Used when a tokenizer has no chat template (a base model)."""
 
-_DATE = datetime(2024, 7, 26)  # what Llama 3.1's template prints where it is told no date
+_DATE = datetime(2024, 7, 26)  # the default of Llama 3.1's template
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -47,22 +47,19 @@ def load_chat_format(model_dir: Path) -> "ChatFormat":
     """Load tokenizer, chat template and stop tokens of a Hugging Face model directory; nothing is downloaded.
 
     Raises:
-        ConfigError: there is no such directory, no tokenizer in it that encodes a sentence, or a template
-            that cannot be used.
+        ConfigError: the directory, a usable tokenizer or a usable template is missing.
     """
-    tokenizer = load_tokenizer(model_dir)
-    return ChatFormat.from_tokenizer(tokenizer, stop_token_ids=generation_stops(model_dir))
+    return ChatFormat.from_tokenizer(load_tokenizer(model_dir), generation_stops(model_dir))
 
 
 class ChatFormat:
     """One tokenizer with its chat template. Build it with `load_chat_format` or `from_tokenizer`.
 
     Attributes:
-        end_of_turn_ids: ids after an assistant message, up to the first on which generation stops.
-        stop_token_ids: every id on which generation stops, ascending.
+        end_of_turn_ids, stop_token_ids: see `Turn`.
         tokenizer_hash: SHA-256 of the tokenizer's whole definition.
         template_hash: SHA-256 of the template's text, the special tokens it may print and the end of turn.
-        fallback_template: whether `PLAIN_TEMPLATE` replaces a missing one.
+        fallback_template: whether the tokenizer has no template, and `PLAIN_TEMPLATE` is used.
         template: the template's Jinja text.
     """
 
@@ -87,11 +84,11 @@ class ChatFormat:
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, stop_token_ids: Iterable[int] = ()) -> "ChatFormat":
-        """Wrap a transformers tokenizer; its ``eos_token`` stops generation besides `stop_token_ids`.
+        """Wrap a transformers tokenizer; its ``eos_token`` stops generation, as do `stop_token_ids`.
 
         Raises:
-            ConfigError: no token is known on which generation could stop, or the chat template cannot render
-                a question and an answer.
+            ConfigError: no token is known to stop generation, or the chat template cannot render a question
+                and an answer.
         """
         stops = set(stop_token_ids)
         if tokenizer.eos_token_id is not None:
@@ -104,7 +101,7 @@ class ChatFormat:
         fallback = not tokenizer.chat_template
         try:
             template = PLAIN_TEMPLATE if fallback else tokenizer.get_chat_template()
-        except ValueError as error:  # several templates by name, and none of them is the default
+        except ValueError as error:  # several named templates without a default
             raise ConfigError(
                 f"{tokenizer.name_or_path or 'tokenizer'}: {_in_words(error)}. Name one template default."
             ) from error
@@ -115,22 +112,11 @@ class ChatFormat:
         """Every token of the tokenizer, added ones included, with its id."""
         return self._tokenizer.get_vocab()
 
-    def prompt_ids(self, messages: Sequence[Message]) -> Ids:
-        """Ids of the conversation up to the assistant's turn, generation prompt included.
-
-        Raises:
-            InputError: the template refuses these messages.
-        """
-        return self.prompt_ids_batch([messages])[0]
-
-    def prompt_ids_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Ids]:
-        """`prompt_ids` of many conversations at once."""
-        return self._encode_template(
-            [self.render(messages, for_generation=True) for messages in conversations]
-        )
-
     def prompt_ids_or_reasons(self, conversations: Sequence[Sequence[Message]]) -> list[Ids | str]:
-        """`prompt_ids` of each conversation, or the reason why it has none; raises nothing."""
+        """The ids of each conversation up to the answer, generation prompt included, or why there are none.
+
+        Raises nothing.
+        """
         return self._ids_or_reasons(conversations, for_generation=True)
 
     def response_ids(self, text: str) -> Ids:
@@ -138,7 +124,7 @@ class ChatFormat:
         return self.response_ids_batch([text])[0]
 
     def response_ids_batch(self, texts: Sequence[str]) -> list[Ids]:
-        """`response_ids` of many texts at once."""
+        """`response_ids` of many texts."""
         if not self._anchor_ids:
             return self._encode_text(texts)
         return [
@@ -147,58 +133,39 @@ class ChatFormat:
         ]
 
     def without_end_of_turn(self, generated_ids: Sequence[int]) -> Ids:
-        """Ids that were generated up to a stop token (not included), without the rest of the end of turn.
+        """Ids generated up to a stop token (not included), without the rest of the end of turn.
 
-        Some end of turn is more than its stop token (Llama 2's is a space and ``</s>``), and what is
-        before the stop is not part of the answer. Not for a response that was cut by length.
+        An end of turn may be more than its stop token (Llama 2's is a space and ``</s>``); the tokens before
+        the stop are not part of the answer. Not for a response that was cut by length.
         """
         ids, lead = tuple(generated_ids), self.end_of_turn_ids[:-1]
         return ids[: -len(lead)] if lead and ids[-len(lead) :] == lead else ids
 
-    def conversation_ids(self, messages: Sequence[Message], answer_text: str) -> Ids:
-        """Ids of prompt and answer as one rendered conversation: what a reward model reads.
-
-        As in a prompt, and unlike in `response_ids`, control-token strings are the control tokens.
-
-        Raises:
-            InputError: the template refuses these messages.
-        """
-        return self.conversation_ids_batch([(messages, answer_text)])[0]
-
-    def conversation_ids_batch(self, conversations: Sequence[tuple[Sequence[Message], str]]) -> list[Ids]:
-        """`conversation_ids` of many (messages, answer) at once."""
-        rendered = [
-            self.render([*messages, Message("assistant", answer)], for_generation=False)
-            for messages, answer in conversations
-        ]
-        return self._encode_template(rendered)
-
     def conversation_ids_or_reasons(
         self, conversations: Sequence[tuple[Sequence[Message], str]]
     ) -> list[Ids | str]:
-        """`conversation_ids` of each (messages, answer), or the reason why it has none; raises nothing."""
+        """The ids of each (messages, answer) as one rendered conversation, or why there are none.
+
+        A reward model reads them. As in a prompt, and unlike in `response_ids`, control-token strings are the
+        control tokens. Raises nothing.
+        """
         whole = [(*messages, Message("assistant", answer)) for messages, answer in conversations]
         return self._ids_or_reasons(whole, for_generation=False)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids; control tokens and a character cut off at the end are left out."""
+        """Text of generated ids, without control tokens and a character that is cut at the end."""
         text = self._decode((*self._anchor_ids, *ids))
         if self._anchor_ids:
             text = text.removeprefix(ANCHOR)
         if text.endswith(_REPLACEMENT) and self.response_ids(text) != tuple(ids):
-            return text.rstrip(_REPLACEMENT)  # half a character, not a U+FFFD that the model wrote
+            return text.rstrip(_REPLACEMENT)  # part of a character, not a U+FFFD that the model wrote
         return text
-
-    def decode_batch(self, sequences: Sequence[Sequence[int]]) -> list[str]:
-        """`decode` of many sequences."""
-        return [self.decode(ids) for ids in sequences]
 
     def render(self, messages: Sequence[Message], *, for_generation: bool) -> str:
         """The template's text for these messages.
 
         Raises:
-            InputError: the template refuses them (a role it does not know, roles out of order, no message),
-                or fails on them (a template is a program: it may divide by zero).
+            InputError: the template refuses them (an unknown role, roles out of order, no message), or fails.
         """
         try:
             return self._tokenizer.apply_chat_template(
@@ -236,7 +203,7 @@ class ChatFormat:
         return [outcome for text in texts for outcome in self._encode_or_reasons([text])]
 
     def shown(self) -> tuple[bool, bool]:
-        """Whether a question can be read in the prompt, and an answer in the conversation that is rated."""
+        """Whether the prompt shows a question, and the conversation that is rated an answer."""
         question, answer = Message("user", QUESTION), Message("assistant", ANSWER)
         prompt = self.render([question], for_generation=True)
         conversation = self.render([question, answer], for_generation=False)
@@ -246,8 +213,8 @@ class ChatFormat:
         try:
             return self._decode_known(ids)
         except (ValueError, OverflowError, LookupError):
-            # An embedding may have more rows than there are tokens, and a model may sample one of those. The
-            # Rust core leaves them out of the text; tokenizers in Python raise.
+            # An embedding may have more rows than there are tokens, and a model may sample one of these ids.
+            # The Rust core leaves them out of the text; Python tokenizers raise.
             tokens = frozenset(self.vocabulary.values())
             return self._decode_known([token_id for token_id in ids if token_id in tokens])
 
@@ -255,13 +222,13 @@ class ChatFormat:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _behind_anchor(self, ids: Ids) -> Ids:
-        """What follows the anchor; nothing if a token spans its end."""
+        """The ids after the anchor; none if a token spans its end."""
         count = len(self._anchor_ids)
         return ids[count:] if ids[:count] == self._anchor_ids else ()
 
 
 def _in_words(error: Exception) -> str:
-    """A library's error in one line; its type where the message alone says little."""
+    """A library's error on one line, with its type unless it comes from the template."""
     from jinja2 import TemplateError
 
     words = " ".join(str(error).split())

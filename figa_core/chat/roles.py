@@ -1,8 +1,8 @@
-"""Which conversations a chat template accepts, and whether it prints everything in them.
+"""Which conversations a chat template accepts, and whether it prints all of their messages.
 
-A template may refuse a role (Gemma's refuses system messages) or ignore it silently: then the model would be
-asked something else than the data says. What a template does depends on the order of the roles, so each order
-is tried once, on a conversation with marked contents.
+A template may refuse a role (Gemma's refuses system messages), or ignore it silently: then the model would
+get another prompt than the data holds. This depends on the order of the roles, so each order is tried once,
+on a conversation with marked contents.
 """
 
 from functools import lru_cache
@@ -22,12 +22,12 @@ class TemplateRoles:
         self._try = lru_cache(_ORDERS_KNOWN)(self._try_roles)
 
     def refusal(self, messages: tuple[Message, ...], *, answered: bool) -> str | None:
-        """Why the template refuses these roles, `answered` by the assistant or not; None if it does not."""
+        """Why the template refuses these roles, followed by an answer if `answered`; None if it does not."""
         refused, _ = self._try(self._roles(messages, answered), answered)
         return refused
 
     def left_out(self, messages: tuple[Message, ...]) -> str | None:
-        """The first role whose content the template does not print; None if it prints all."""
+        """The first role whose content the template does not print; None if it prints every content."""
         _, role = self._try(self._roles(messages, False), False)
         return role
 

@@ -1,4 +1,4 @@
-"""A tokenizer's ids without its call-time state, its control tokens, and its hash."""
+"""A tokenizer's control tokens and hash, and an encoder that does not depend on its call-time state."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 def control_token_ids(tokenizer: Any) -> frozenset[int]:
     """Ids of the tokens that are not text."""
-    # `all_special_ids` knows only those with a name (bos_token, eos_token …): not Llama 3's <|eot_id|>.
+    # `all_special_ids` holds only those with a name (bos_token, eos_token …): not Llama 3's <|eot_id|>.
     added = tokenizer.added_tokens_decoder.items()
     return frozenset(tokenizer.all_special_ids) | {token_id for token_id, token in added if token.special}
 
@@ -16,23 +16,17 @@ def control_token_ids(tokenizer: Any) -> frozenset[int]:
 def encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
     """A function from texts to id tuples, adding no special tokens.
 
-    It works on a copy of the tokenizer's Rust core, because truncation, padding and the treatment of control
-    tokens are mutable state there, shared by everyone who holds the tokenizer.
+    It uses a copy of the tokenizer's Rust core, because truncation, padding and the treatment of control
+    tokens are mutable state there, which all users of the tokenizer share.
     """
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
 
-        def encode_slowly(texts: Sequence[str]) -> list[tuple[int, ...]]:
-            return [
-                tuple(
-                    tokenizer(text, add_special_tokens=False, split_special_tokens=control_tokens_as_text)[
-                        "input_ids"
-                    ]
-                )
-                for text in texts
-            ]
+        def encode_in_python(texts: Sequence[str]) -> list[tuple[int, ...]]:
+            options = {"add_special_tokens": False, "split_special_tokens": control_tokens_as_text}
+            return [tuple(tokenizer(text, **options)["input_ids"]) for text in texts]
 
-        return encode_slowly
+        return encode_in_python
 
     from tokenizers import Tokenizer
 
@@ -42,11 +36,8 @@ def encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
     copy.encode_special_tokens = control_tokens_as_text
 
     def encode(texts: Sequence[str]) -> list[tuple[int, ...]]:
-        if not texts:
-            return []
-        return [
-            tuple(encoding.ids) for encoding in copy.encode_batch_fast(list(texts), add_special_tokens=False)
-        ]
+        encodings = copy.encode_batch_fast(list(texts), add_special_tokens=False) if texts else []
+        return [tuple(encoding.ids) for encoding in encodings]
 
     return encode
 
@@ -57,9 +48,8 @@ def tokenizer_hash(tokenizer: Any) -> str:
     if core is None:
         return hash_of(type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.special_tokens_map)
     definition = json.loads(core.to_str())
-    # Call-time state, not part of what the tokenizer is.
-    definition.pop("truncation", None)
-    definition.pop("padding", None)
+    for call_time_state in ("truncation", "padding"):
+        definition.pop(call_time_state, None)
     return hash_of(definition)
 
 

@@ -1,4 +1,4 @@
-"""What a chat template and a tokenizer put around an answer, learnt from a conversation with a known one."""
+"""Finds what a chat template and a tokenizer put around an answer, from a conversation with a known one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Turn:
     Attributes:
         end_of_turn_ids: ids after it, up to the first on which generation stops.
         stop_token_ids: every id on which generation stops, ascending.
-        anchor_ids: ids of `ANCHOR` where responses are tokenized behind it; empty where by themselves.
+        anchor_ids: ids of `ANCHOR` if responses are tokenized after it; empty if they are tokenized alone.
     """
 
     end_of_turn_ids: Ids
@@ -35,8 +35,8 @@ class Turn:
 class TurnReader:
     """Reads the `Turn` of one tokenizer and its template.
 
-    `render` gives the template's text of whole conversations, `encode` the ids of such a text, `encode_text`
-    those of a text in which control-token strings are plain text.
+    `render` returns the template's text of whole conversations, `encode` the ids of rendered texts, and
+    `encode_text` the ids of texts in which control-token strings are plain text.
     """
 
     def __init__(self, tokenizer: Any, render: Render, encode: Encode, encode_text: Encode) -> None:
@@ -44,7 +44,7 @@ class TurnReader:
         self._render, self._encode, self._encode_text = render, encode, encode_text
 
     def read(self, stops: frozenset[int]) -> Turn:
-        """The turn, with `stops` as the ids on which generation is known to stop.
+        """The turn; `stops` are the ids that are known to stop generation.
 
         Raises:
             ConfigError: the template cannot render a question and an answer.
@@ -66,13 +66,13 @@ class TurnReader:
 
     def _end_of_turn(self, before: str, after: str, stops: frozenset[int]) -> Ids:
         ids = self._ids_after(before, after)
-        # A template may end its turn on a token that the model's configuration forgot to name as a stop.
+        # A template may end its turn with a token that the model's configuration does not name as a stop.
         end = _up_to_first(ids, stops) or _up_to_first(ids, control_token_ids(self._tokenizer))
         if not end:
-            # Nothing ends the last turn; where the next one begins with a stop (GLM's <|user|>), that does.
+            # Nothing ends the last turn, unless the next one begins with a stop (GLM's <|user|>).
             end = _up_to_first(self._ids_before_next_question(), stops)
         if not end:
-            # The template ends its turn with plain text or nothing: the tokenizer's own end token closes it.
+            # The template ends its turn with plain text or nothing: the tokenizer's end token does.
             eos = self._tokenizer.eos_token_id
             end = (min(stops) if eos is None else eos,)
         return end
@@ -87,15 +87,15 @@ class TurnReader:
         return self._ids_after(before + found, after) if found else ()
 
     def _ids_after(self, before: str, after: str) -> Ids:
-        """Ids of `after` where it follows `before`: by itself it might get a leading space."""
+        """Ids of `after` as it follows `before`: alone it might get a leading space."""
         head, whole = self._encode([before, before + after])
         return whole[len(head) :] if whole[: len(head)] == head else self._encode([after])[0]
 
     def _anchor(self, before: str) -> Ids:
-        """Ids of the anchor, or none where responses are tokenized by themselves.
+        """Ids of the anchor, or none if responses are tokenized alone.
 
-        A tokenizer may put a space before a text. Where the template leaves none between its own text and the
-        answer, responses are tokenized behind an anchor instead, which takes the space.
+        A tokenizer may put a space before a text. If the template has none between its text and the answer,
+        responses are tokenized after an anchor instead, which takes the space.
         """
         (in_context,) = self._encode([before])
         alone, anchor, anchored = self._encode_text([ANSWER, ANCHOR, ANCHOR + ANSWER])
@@ -106,6 +106,6 @@ class TurnReader:
 
 
 def _up_to_first(ids: Ids, stops: frozenset[int]) -> Ids:
-    """`ids` up to and including the first that is in `stops`; nothing where none is."""
+    """`ids` up to and including the first that is in `stops`; empty if none is."""
     found = next((i for i, token_id in enumerate(ids) if token_id in stops), None)
     return () if found is None else ids[: found + 1]

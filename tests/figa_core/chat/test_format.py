@@ -1,4 +1,4 @@
-"""Token ids from chat messages, on one byte-level tokenizer (the template styles: `test_chat_templates`)."""
+"""Token ids of chat messages, with one byte-level tokenizer (template styles: `test_format_templates`)."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from figa_core.chat.format import PLAIN_TEMPLATE, ChatFormat, load_chat_format
 from figa_core.errors import ConfigError, InputError
 from figa_core.records import Message
+from tests.figa_core.chat.templates.styles import conversation_ids, prompt_ids
 
 CHATML = (
     "{% for message in messages %}"
@@ -30,12 +31,7 @@ TEXT_AFTER_THE_TURN = (
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
 
-CONTROL = [
-    "<s>",
-    "</s>",
-    "<|im_start|>",
-    "<|im_end|>",
-]
+CONTROL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
 QUESTION = (Message("user", "where is my lamp?"),)
 
 
@@ -50,7 +46,7 @@ def make_tokenizer(template: str | None, eos_token: str | None) -> Any:
         show_progress=False,
     )
     core.train_from_iterator(["where is my lamp? it is on its way."], trainer)
-    # Like Llama's: whoever encodes with special tokens gets a BOS, on top of the template's own.
+    # As with Llama's, encoding with special tokens adds a BOS to the template's.
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token=eos_token)
     tokenizer.add_special_tokens(
@@ -73,11 +69,11 @@ def chat_format(
 def test_without_a_template_the_sequence_is_the_plain_one() -> None:
     chat = chat_format(None, "</s>")
     assert chat.end_of_turn_ids == ids_of("</s>")
-    prompt = chat.prompt_ids(QUESTION)
+    prompt = prompt_ids(chat, QUESTION)
     assert prompt[0] == CONTROL.index("<s>")
     assert prompt.count(CONTROL.index("<s>")) == 1
     sequence = prompt + chat.response_ids("on its way.") + chat.end_of_turn_ids
-    assert chat.conversation_ids(QUESTION, "on its way.")[: len(sequence)] == sequence
+    assert conversation_ids(chat, QUESTION, "on its way.")[: len(sequence)] == sequence
 
 
 def test_template_text_after_the_first_stop_is_left_out() -> None:
@@ -112,9 +108,8 @@ def test_batches_equal_single_calls() -> None:
         QUESTION,
         (Message("user", "hello"), Message("assistant", "hi"), Message("user", "lamp?")),
     ]
-    assert SHARED.prompt_ids_batch(conversations) == [SHARED.prompt_ids(c) for c in conversations]
+    assert SHARED.prompt_ids_or_reasons(conversations) == [prompt_ids(SHARED, c) for c in conversations]
     assert SHARED.response_ids_batch(["a", "", "lamp"]) == [SHARED.response_ids(t) for t in ("a", "", "lamp")]
-    assert SHARED.conversation_ids_batch([(QUESTION, "x")]) == [SHARED.conversation_ids(QUESTION, "x")]
 
 
 def test_the_callers_tokenizer_is_left_as_it_was() -> None:
@@ -134,7 +129,7 @@ def test_hashes_tell_tokenizers_and_templates_apart() -> None:
     assert chat_format(CHATML).template_hash == chat_format(CHATML).template_hash
 
 
-def test_a_missing_template_is_replaced_by_a_plain_one_and_said() -> None:
+def test_a_missing_template_is_replaced_by_a_plain_one_and_reported() -> None:
     assert chat_format(None).fallback_template
     assert chat_format(None).template == PLAIN_TEMPLATE
     assert not chat_format(CHATML).fallback_template
@@ -143,7 +138,7 @@ def test_a_missing_template_is_replaced_by_a_plain_one_and_said() -> None:
 def test_messages_that_the_template_refuses_are_an_input_error() -> None:
     chat = chat_format(ALTERNATING, "</s>")
     with pytest.raises(InputError, match=r"must alternate.*\(roles: assistant\)"):
-        chat.prompt_ids([Message("assistant", "hi")])
+        chat.render([Message("assistant", "hi")], for_generation=True)
 
 
 @pytest.mark.parametrize(
@@ -158,15 +153,15 @@ def test_messages_that_the_template_refuses_are_an_input_error() -> None:
 def test_whatever_a_template_raises_is_an_input_error_in_words(template: str, words: str) -> None:
     answered = "{% if messages | length > 1 %}{{ messages[1].content }}{% else %}" + template + "{% endif %}"
     with pytest.raises(InputError, match=words):
-        chat_format(answered, "</s>").prompt_ids(QUESTION)
+        chat_format(answered, "</s>").render(QUESTION, for_generation=True)
 
 
-def test_of_many_conversations_each_has_its_ids_or_its_reason() -> None:
+def test_each_conversation_has_its_ids_or_a_reason() -> None:
     chat = chat_format(ALTERNATING, "</s>")
     refused = (Message("user", "a"), Message("user", "b"))
     broken = (Message("user", "half a pair: \ud83d"),)
     first, second, third, fourth = chat.prompt_ids_or_reasons([QUESTION, refused, broken, QUESTION])
-    assert first == fourth == chat.prompt_ids(QUESTION)
+    assert first == fourth == prompt_ids(chat, QUESTION)
     assert isinstance(second, str)
     assert "must alternate user/assistant (roles: user, user)" in second
     assert isinstance(third, str)
@@ -174,12 +169,12 @@ def test_of_many_conversations_each_has_its_ids_or_its_reason() -> None:
     assert chat.prompt_ids_or_reasons([]) == []
 
 
-def test_of_many_rated_answers_each_has_its_ids_or_its_reason() -> None:
+def test_each_rated_answer_has_its_ids_or_a_reason() -> None:
     chat = chat_format(ALTERNATING, "</s>")
     refused, good = chat.conversation_ids_or_reasons([((Message("assistant", "a"),), "b"), (QUESTION, "c")])
     assert isinstance(refused, str)
     assert "(roles: assistant, assistant)" in refused
-    assert good == chat.conversation_ids(QUESTION, "c")
+    assert good == conversation_ids(chat, QUESTION, "c")
 
 
 def test_a_tokenizer_without_any_stop_is_a_config_error() -> None:

@@ -12,7 +12,15 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.records import Message
-from tests.figa_core.chat.templates.styles import Spaces, chat_format, ids_of, plain_format, tokens
+from tests.figa_core.chat.templates.styles import (
+    Spaces,
+    chat_format,
+    conversation_ids,
+    ids_of,
+    plain_format,
+    prompt_ids,
+    tokens,
+)
 
 AFTER_A_SPACE = (
     "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
@@ -31,24 +39,24 @@ FORMATS = {
 }
 every_format = pytest.mark.parametrize("chat", FORMATS.values(), ids=lambda _: "")
 any_format = st.sampled_from([*FORMATS.values()])
-# SentencePiece writes a space as ▁ and cannot tell the two apart.
+# SentencePiece writes a space as ▁ and cannot distinguish the two.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"))
 
 
 @pytest.mark.parametrize("spaces", ["prepended", "first", "always"])
-def test_a_response_begins_with_a_space_token_where_the_template_has_a_space(spaces: Spaces) -> None:
+def test_a_response_begins_with_a_space_token_if_the_template_has_a_space(spaces: Spaces) -> None:
     chat = FORMATS[spaces, AFTER_A_SPACE]
     assert tokens(chat, chat.response_ids("lamp?")) == ["▁lamp?"]
 
 
 @pytest.mark.parametrize("spaces", KINDS)
-def test_a_response_begins_without_one_where_the_template_has_none(spaces: Spaces) -> None:
+def test_a_response_begins_without_a_space_token_if_the_template_has_no_space(spaces: Spaces) -> None:
     chat = FORMATS[spaces, AFTER_A_NEWLINE]
     assert tokens(chat, chat.response_ids("lamp?"))[0][0] == "l"
     assert chat.response_ids("") == ()
 
 
-def test_a_response_is_tokenized_by_itself_where_the_template_shows_no_answer() -> None:
+def test_a_response_is_tokenized_alone_if_the_template_shows_no_answer() -> None:
     chat = plain_format("prepended", "{{ messages[0].content + ':\n' + messages[-1].content | upper }}")
     assert tokens(chat, chat.response_ids("lamp?")) == ["▁lamp?"]
 
@@ -69,7 +77,7 @@ def test_generated_ids_that_are_canonical_come_back_from_their_text(chat: ChatFo
 
 
 @pytest.mark.parametrize("spaces", ["first", "always"])
-def test_a_second_space_is_lost_on_a_tokenizer_that_takes_it_for_the_one_it_adds(spaces: Spaces) -> None:
+def test_a_second_space_is_lost_if_the_tokenizer_takes_it_for_the_one_it_adds(spaces: Spaces) -> None:
     chat = FORMATS[spaces, AFTER_A_SPACE]
     generated = ids_of(chat, "▁", "▁lamp?")
     assert chat.decode(generated) == " lamp?"
@@ -97,7 +105,7 @@ def test_other_ids_for_the_same_text_are_read_as_the_canonical_ones() -> None:
     assert tokens(chat, chat.response_ids(chat.decode(generated))) == ["▁lamp?"]
 
 
-def test_a_response_that_merges_with_the_newline_before_it_is_tokenized_by_itself() -> None:
+def test_a_response_that_merges_with_the_newline_before_it_is_tokenized_alone() -> None:
     definition = json.loads(_core(FORMATS["prepended", AFTER_A_NEWLINE]).to_str())
     model = definition["model"]
     model["vocab"] |= {"\n": len(model["vocab"]), "\n\n": len(model["vocab"]) + 1}
@@ -119,7 +127,6 @@ def test_half_a_character_at_the_end_is_left_out_of_the_text(chat: ChatFormat, t
     generated = chat.response_ids("lamp🙂")
     assert chat.decode(generated) == "lamp🙂"
     assert chat.decode(generated[: tokens_left - 4]) == "lamp"
-    assert chat.decode_batch([generated[:-1]]) == ["lamp"]
 
 
 @every_format
@@ -143,7 +150,7 @@ def test_a_response_cut_anywhere_is_the_beginning_of_its_text(
     assert chat.decode(generated).startswith(chat.decode(generated[:cut]))
 
 
-def test_what_stands_before_the_stop_is_no_part_of_the_answer() -> None:
+def test_what_comes_before_the_stop_is_not_part_of_the_answer() -> None:
     chat = chat_format("llama-2")  # its end of turn is a space and </s>
     answer = chat.response_ids("it is on its way.")
     space, _ = chat.end_of_turn_ids
@@ -152,13 +159,13 @@ def test_what_stands_before_the_stop_is_no_part_of_the_answer() -> None:
     assert chat.without_end_of_turn([space]) == chat.without_end_of_turn([]) == ()
 
 
-def test_an_end_of_turn_of_one_token_takes_nothing_from_the_answer() -> None:
+def test_an_end_of_turn_of_one_token_removes_nothing_from_the_answer() -> None:
     chat = chat_format("chatml")
     assert chat.without_end_of_turn([5, 6]) == (5, 6)
     assert chat.without_end_of_turn([]) == ()
 
 
-def test_a_tokenizer_in_pure_python_does_the_same(tmp_path: Path) -> None:
+def test_a_tokenizer_in_pure_python_gives_the_same_results(tmp_path: Path) -> None:
     tokenizer = ByT5Tokenizer(extra_ids=0)
     tokenizer.chat_template = AFTER_A_NEWLINE
     tokenizer.save_pretrained(tmp_path)
@@ -168,12 +175,12 @@ def test_a_tokenizer_in_pure_python_does_the_same(tmp_path: Path) -> None:
     answer = chat.response_ids("a</s>é")
     assert tokenizer.eos_token_id not in answer
     assert chat.decode(answer) == "a</s>é"
-    sequence = chat.prompt_ids(QUESTION) + chat.response_ids("aé") + chat.end_of_turn_ids
-    assert chat.conversation_ids(QUESTION, "aé")[: len(sequence)] == sequence
+    sequence = prompt_ids(chat, QUESTION) + chat.response_ids("aé") + chat.end_of_turn_ids
+    assert conversation_ids(chat, QUESTION, "aé")[: len(sequence)] == sequence
     assert load_chat_format(tmp_path).tokenizer_hash == chat.tokenizer_hash
 
 
-def test_ids_that_no_token_has_are_left_out_of_the_text() -> None:
+def test_ids_without_a_token_are_left_out_of_the_text() -> None:
     python = ByT5Tokenizer(extra_ids=0)
     python.chat_template = AFTER_A_NEWLINE
     for chat in (ChatFormat.from_tokenizer(python), FORMATS["bytes", AFTER_A_NEWLINE]):

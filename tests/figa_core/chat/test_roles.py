@@ -1,4 +1,4 @@
-"""What a chat template does with roles it does not know."""
+"""What chat templates do with roles that they do not know."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_templates_in_use_print_every_turn_of_the_roles_they_take(name: str) -> 
     assert roles.left_out(SYSTEM) is None
 
 
-def test_a_role_that_a_template_passes_over_is_named() -> None:
+def test_a_role_that_a_template_skips_is_named() -> None:
     roles = TemplateRoles(plain_format("bytes", ONLY_TWO))
     assert roles.left_out((Message("tool", "in Oslo"), *ASKED)) == "tool"
     assert roles.left_out(SYSTEM) == "system"
@@ -34,7 +34,7 @@ def test_a_role_that_a_template_passes_over_is_named() -> None:
     assert roles.refusal(SYSTEM, answered=True) is None
 
 
-def test_a_template_that_takes_a_conversation_but_not_its_answer_refuses() -> None:
+def test_a_template_may_accept_a_conversation_and_refuse_its_answer() -> None:
     no_answer = (
         "{% if messages[-1].role == 'assistant' and messages[0].role == 'tool' %}{{ 1 / 0 }}{% endif %}"
     )

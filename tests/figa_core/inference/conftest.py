@@ -9,6 +9,7 @@ from figa_core.ports import GenerationRequest, ScoringRequest
 from figa_core.prompts.read import RowFormat, read_prompts
 from figa_core.records import Prompt
 from figa_core.sandbox.build import Sandbox
+from tests.figa_core.chat.templates.styles import conversation_ids, prompt_ids
 
 
 @pytest.fixture(scope="package")
@@ -24,14 +25,14 @@ def chat(sandbox: Sandbox) -> ChatFormat:
 
 @pytest.fixture(scope="package")
 def generation_requests(chat: ChatFormat, prompts: list[Prompt]) -> list[GenerationRequest]:
-    return [GenerationRequest(f"request-{i}", chat.prompt_ids(p.messages), i) for i, p in enumerate(prompts)]
+    return [GenerationRequest(f"request-{i}", prompt_ids(chat, p.messages), i) for i, p in enumerate(prompts)]
 
 
 @pytest.fixture(scope="package")
 def scoring_requests(sandbox: Sandbox, prompts: list[Prompt]) -> list[ScoringRequest]:
     chat = load_chat_format(sandbox.reward_model)
     return [
-        ScoringRequest(f"text-{i}", chat.conversation_ids(p.messages, p.reference or ""))
+        ScoringRequest(f"text-{i}", conversation_ids(chat, p.messages, p.reference or ""))
         for i, p in enumerate(prompts)
     ]
 

@@ -71,7 +71,7 @@ def test_an_ordinary_pair(chat: ChatFormat) -> None:
     assert pair.response_ids == chat.response_ids("abc") + chat.end_of_turn_ids
     assert pair.revision_ids == chat.response_ids("axcd") + chat.end_of_turn_ids
     assert pair.reference_ids == chat.response_ids("ok") + chat.end_of_turn_ids
-    assert pair.prompt_ids == chat.prompt_ids([Message("user", "hi")])
+    assert [pair.prompt_ids] == chat.prompt_ids_or_reasons([[Message("user", "hi")]])
     assert (pair.response_reward, pair.revision_reward) == (-1.0, 2.0)
 
 

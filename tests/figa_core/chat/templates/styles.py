@@ -1,10 +1,11 @@
-"""Chat templates in the styles that are in use, each with what matters of the tokenizer it comes with.
+"""Chat templates in the styles of well-known models, each with the important properties of its tokenizer.
 
 The templates beside this file are written in the style of those models, not copied from them. The tokenizers
 are small BPEs trained on one line, with the spaces, control tokens and stops of the real ones.
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +23,8 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from figa_core.chat.format import ChatFormat
+from figa_core.chat.turn import Ids
+from figa_core.records import Message
 
 Spaces = Literal["bytes", "prepended", "first", "always", "kept"]
 """How a tokenizer treats the spaces of a text:
@@ -29,9 +32,9 @@ Spaces = Literal["bytes", "prepended", "first", "always", "kept"]
 * bytes: byte-level BPE, a space is a byte (Llama 3, Qwen).
 * prepended: SentencePiece with byte fallback; ▁ goes before every stretch between control tokens, even before
   a space (Llama 2, Mistral v1, Zephyr, Phi 3).
-* always: the same, but a space that is there already will do.
+* always: the same, but not before a space.
 * first: ▁ goes before the first stretch only (Mistral v3).
-* kept: SentencePiece with nothing put before (Gemma).
+* kept: SentencePiece that adds nothing (Gemma).
 """
 
 LINE = "where is my lamp? it is on its way. the system asked: any user news, assistant?"
@@ -43,17 +46,17 @@ class Style(NamedTuple):
 
     Attributes:
         spaces: how the tokenizer treats spaces.
-        control: the control tokens besides BOS and `eos`; `~` after a name: it swallows whitespace behind it.
-        bos: the token that the tokenizer's post-processor puts before whatever it encodes.
+        control: the control tokens besides BOS and `eos`; one with a `~` swallows the whitespace after it.
+        bos: the token that the tokenizer's post-processor puts before every text.
         eos: ``tokenizer.eos_token``.
-        stops: what generation_config.json names besides it.
+        stops: the other stops in generation_config.json.
         end: the end of turn.
         before_answer: what the template puts between the generation prompt and a plain answer.
-        prompt_only: what the generation prompt ends with and the history does not show.
-        after_end: what it puts behind the end of turn, as tokens.
-        system: whether it takes a system message.
+        prompt_only: the end of the generation prompt, if the history does not show it.
+        after_end: the tokens that the template puts after the end of turn.
+        system: whether it accepts a system message.
         trims: whether it trims an answer.
-        template: file name, where it is not the style's own name.
+        template: the file name, if it is not the style's name.
     """
 
     spaces: Spaces
@@ -144,7 +147,7 @@ def template_text(name: str) -> str:
 
 
 def tokenizer_for(style: Style, template: str | None) -> Any:
-    """A tokenizer as this style's models bring it."""
+    """A tokenizer like those of this style's models."""
     core = Tokenizer.from_str(_trained(style.spaces))
     special = dict.fromkeys(("<s>", "</s>", *style.control))
     core.add_special_tokens([_control_token(token) for token in special])
@@ -160,7 +163,7 @@ def tokenizer_for(style: Style, template: str | None) -> Any:
 
 
 def chat_format(name: str, **changes: Any) -> ChatFormat:
-    """The chat format of the style `name`, some of its fields changed."""
+    """The chat format of a style, with some of its fields changed."""
     style = STYLES[name]._replace(**changes)
     tokenizer = tokenizer_for(style, template_text(style.template or name))
     return ChatFormat.from_tokenizer(
@@ -174,13 +177,27 @@ def plain_format(spaces: Spaces, template: str) -> ChatFormat:
     return ChatFormat.from_tokenizer(tokenizer_for(style, template))
 
 
-def tokens(chat: ChatFormat, ids: tuple[int, ...]) -> list[str]:
-    """The tokens of the vocabulary behind `ids`."""
+def prompt_ids(chat: ChatFormat, messages: Sequence[Message]) -> Ids:
+    """The ids of one prompt, which the template must accept."""
+    [ids] = chat.prompt_ids_or_reasons([messages])
+    assert not isinstance(ids, str), ids
+    return ids
+
+
+def conversation_ids(chat: ChatFormat, messages: Sequence[Message], answer: str) -> Ids:
+    """The ids of one answered prompt, which the template must accept."""
+    [ids] = chat.conversation_ids_or_reasons([(messages, answer)])
+    assert not isinstance(ids, str), ids
+    return ids
+
+
+def tokens(chat: ChatFormat, ids: Ids) -> list[str]:
+    """The tokens of the vocabulary with these ids."""
     return chat._tokenizer.convert_ids_to_tokens(list(ids))
 
 
-def ids_of(chat: ChatFormat, *names: str) -> tuple[int, ...]:
-    """The other way round."""
+def ids_of(chat: ChatFormat, *names: str) -> Ids:
+    """The ids of these tokens."""
     ids = chat._tokenizer.convert_tokens_to_ids(list(names))
     assert None not in ids, names
     return tuple(ids)
@@ -203,7 +220,7 @@ def _trained(spaces: Spaces) -> str:
         return core.to_str()
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     core.train_from_iterator([LINE] * 3, trainers.BpeTrainer(vocab_size=90, show_progress=False))
-    # Bytes stand in for what is not in the vocabulary; the trainer does not know of them.
+    # Bytes for what is not in the vocabulary; the trainer does not add them.
     definition = json.loads(core.to_str())
     vocabulary = definition["model"]["vocab"]
     vocabulary |= {token: len(vocabulary) + i for i, token in enumerate(_BYTES)}
