@@ -65,17 +65,16 @@ class TurnReader:
         return (before + found, after) if found else (rendered, "")
 
     def _end_of_turn(self, before: str, after: str, stops: frozenset[int]) -> Ids:
-        ids = self._ids_after(before, after)
-        # A template may end its turn with a token that the model's configuration does not name as a stop.
-        end = _up_to_first(ids, stops) or _up_to_first(ids, control_token_ids(self._tokenizer))
-        if not end:
-            # Nothing ends the last turn, unless the next one begins with a stop (GLM's <|user|>).
-            end = _up_to_first(self._ids_before_next_question(), stops)
-        if not end:
-            # The template ends its turn with plain text or nothing: the tokenizer's end token does.
-            eos = self._tokenizer.eos_token_id
-            end = (min(stops) if eos is None else eos,)
-        return end
+        ids, eos = self._ids_after(before, after), self._tokenizer.eos_token_id
+        return (
+            _up_to_first(ids, stops)
+            # The model's configuration may not name the stop with which the template ends its turn.
+            or _up_to_first(ids, control_token_ids(self._tokenizer))
+            # Nothing may end the last turn, but a stop may begin the next one (GLM's <|user|>).
+            or _up_to_first(self._ids_before_next_question(), stops)
+            # The template may end its turn with plain text or nothing: then the tokenizer's end token does.
+            or (min(stops) if eos is None else eos,)
+        )
 
     def _ids_before_next_question(self) -> Ids:
         messages = [Message("user", "hi"), Message("assistant", ANSWER), Message("user", QUESTION)]

@@ -92,7 +92,14 @@ def weight_problems(
 
     `empty` is the model that `empty_model` made of config.json (`settings`).
     """
-    if quantized := sorted(name for name, tensor in tensors.items() if _is_quantized(tensor)):
+    quantized = sorted(
+        name
+        for name, tensor in tensors.items()
+        if tensor.dtype not in _FLOATS
+        and len(tensor.shape) > 1
+        and name.endswith(("weight", "weight_packed"))
+    )
+    if quantized:
         return [
             f"{model}: holds quantized weights ({names(quantized)}), but config.json has no settings for "
             "them. Give the model in full precision."
@@ -140,14 +147,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-
-
-def _is_quantized(tensor: Tensor) -> bool:
-    return (
-        tensor.dtype not in _FLOATS
-        and len(tensor.shape) > 1
-        and tensor.name.endswith(("weight", "weight_packed"))
-    )
 
 
 def _missing(model: Path, missing: list[str], role: ModelRole) -> Iterator[str]:

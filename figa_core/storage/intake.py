@@ -26,6 +26,7 @@ from figa_core.storage.database import Database, Row, as_row, changed_rows, quer
 from figa_core.storage.values import VALUE_TABLES, ValueTable
 
 _LOGGER = logging.getLogger("figa_core.storage")
+# Positions in the journal: the end of what was read, and the first answer for an unknown row.
 _OFFSET, _UNKNOWN = "journal_offset", "journal_unknown"
 _RECORDS_AT_ONCE = 5000
 _INSERT_CALLS = """
@@ -56,20 +57,8 @@ class Intake:
     replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """Positions in the journal: the end of what was read, and the first answer for an unknown row."""
-
-    offset: int = 0
-    unknown: int | None = None
-
-
 def take_in(
-    database: Database,
-    path: Path,
-    *,
-    again: bool = False,
-    tables: Mapping[str, ValueTable] = VALUE_TABLES,
+    database: Database, path: Path, *, again: bool = False, tables: Mapping[str, ValueTable] = VALUE_TABLES
 ) -> Intake:
     """Store every record of the journal that the database does not have yet.
 
@@ -83,20 +72,20 @@ def take_in(
         StorageError: the journal is damaged (see `journal.read`), or holds values of an unknown purpose.
     """
     found = dict(database.fetch("SELECT name, value FROM marks"))
-    marks = _Marks(found.get(_OFFSET, 0), found.get(_UNKNOWN))
-    replaced = not _continues(path, marks.offset)
+    read, unknown = found.get(_OFFSET, 0), found.get(_UNKNOWN)
+    replaced = not _continues(path, read)
     if replaced:
         _LOGGER.warning(
             "%s: not the journal that was read before, or its end is missing: read from its beginning. "
             "Answers that were only in the missing part will be asked for again.",
             path,
         )
-        marks = _Marks()
+        read, unknown = 0, None
         with database.transaction() as connection:
-            _write_marks(connection, marks)
-    start, unknown, total = marks.offset, marks.unknown, Counter[str]()
-    if again and marks.unknown is not None:
-        start, unknown = marks.unknown, None
+            _write_marks(connection, read, unknown)
+    start, total = read, Counter[str]()
+    if again and unknown is not None:
+        start, unknown = unknown, None
     records = journal.read(path, start)
     while part := list(islice(records, _RECORDS_AT_ONCE)):
         end = part[-1][1]
@@ -105,8 +94,8 @@ def take_in(
             counts, first_unknown = _store(connection, [record for record, _ in part], settled, tables)
             unknown = first_unknown if unknown is None else unknown
             # After a kill in a second reading, the rest of it must not be skipped.
-            rest = end if end < marks.offset else None
-            _write_marks(connection, _Marks(max(end, marks.offset), rest if unknown is None else unknown))
+            rest = end if end < read else None
+            _write_marks(connection, max(end, read), rest if unknown is None else unknown)
         total.update(counts)
         start = end
     return Intake(**total, replaced=replaced)
@@ -126,12 +115,12 @@ def _continues(path: Path, offset: int) -> bool:
         return True  # unreadable: `journal.read` explains why
 
 
-def _write_marks(connection: duckdb.DuckDBPyConnection, marks: _Marks) -> None:
-    connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", [_OFFSET, marks.offset])
-    if marks.unknown is None:
+def _write_marks(connection: duckdb.DuckDBPyConnection, offset: int, unknown: int | None) -> None:
+    connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", [_OFFSET, offset])
+    if unknown is None:
         connection.execute("DELETE FROM marks WHERE name = ?", [_UNKNOWN])
     else:
-        connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", [_UNKNOWN, marks.unknown])
+        connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", [_UNKNOWN, unknown])
 
 
 @dataclass(frozen=True, slots=True)

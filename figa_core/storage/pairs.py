@@ -51,10 +51,11 @@ _ADMISSIBLE = """
 # A single statement for all rows would need memory for all of them at once.
 _ROWS_AT_ONCE = 50_000
 _PART = "decided.rowid >= $first AND decided.rowid < $last"
-_DECIDED = """
+_CREATE_DECIDED = """
     CREATE TEMP TABLE decided (
         response_id TEXT, prompt_id TEXT, accepted BOOLEAN, reason TEXT,
         revision_id TEXT, reference_id TEXT, question_id TEXT)"""
+_DECIDE = "INSERT INTO decided BY NAME SELECT * FROM incoming"
 _NEW_REVISIONS = f"""
     INSERT INTO revisions
         (revision_id, response_id, reference_id, model, status, question_id, asked_again_max)
@@ -90,10 +91,9 @@ class Admissible:
     failure: str | None = None
 
 
+# Decide a page of rows, by response id.
 Keep = Callable[[Sequence[Candidate]], Mapping[str, Decision]]
-"""Decides a page of candidates, by response id."""
 Admit = Callable[[Sequence[Admissible]], Mapping[str, Decision]]
-"""Decides a page of revisions, by response id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +170,12 @@ def replace_pairs(
 
     Pairs of the run that are no longer candidates are deleted.
     """
-    with _deciding(database) as decided:
-        for page in _candidate_pages(decided.reader, scores, page_rows):
+    with _deciding(database) as (connection, reader):
+        for page in _candidate_pages(reader, scores, page_rows):
             decisions = keep([candidate for candidate, _ in page])
-            decided.add([_row(candidate, reference, decisions, recipe) for candidate, reference in page])
-        _store_pairs(decided.connection, scores, recipe)
+            rows = [_row(candidate, reference, decisions, recipe) for candidate, reference in page]
+            query_rows(connection, rows, _DECIDE)
+        _store_pairs(connection, scores, recipe)
 
 
 def _store_pairs(connection: duckdb.DuckDBPyConnection, scores: RunScores, recipe: RevisionRecipe) -> None:
@@ -194,13 +195,14 @@ def decide_admissions(
     database: Database, run_id: str, scorer_id: str, admit: Admit, page_rows: int = PAGE_ROWS
 ) -> None:
     """Decide every successful revision of the run that has both rewards, or failures instead of them."""
-    with _deciding(database) as decided:
+    with _deciding(database) as (connection, reader):
         values = {"run": run_id, "scorer": scorer_id}
-        for page in _pages(decided.reader, _ADMISSIBLE, values, page_rows):
+        for page in _pages(reader, _ADMISSIBLE, values, page_rows):
             decisions = admit([Admissible(**row) for row in page])
-            decided.add([as_row(decision, response_id=response) for response, decision in decisions.items()])
-        decided.connection.execute(_NO_LIMIT)
-        decided.connection.execute(_ADMIT_PAIRS, {"run": run_id})
+            rows = [as_row(decision, response_id=response) for response, decision in decisions.items()]
+            query_rows(connection, rows, _DECIDE)
+        connection.execute(_NO_LIMIT)
+        connection.execute(_ADMIT_PAIRS, {"run": run_id})
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str, **values: str) -> int:
@@ -247,24 +249,10 @@ def _pages(
         yield batch.to_pylist()
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """The temporary table `decided`.
-
-    `reader` is another connection: one that writes drops the result it is reading.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    reader: duckdb.DuckDBPyConnection
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Add a page's decisions."""
-        query_rows(self.connection, rows, "INSERT INTO decided BY NAME SELECT * FROM incoming")
-
-
 @contextmanager
-def _deciding(database: Database) -> Iterator[_Decided]:
+def _deciding(database: Database) -> Iterator[tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]]:
+    """A connection with the table `decided`, and one to read from: writing would drop the result it reads."""
     with database.open() as connection, connection.cursor() as reader, interruptible(reader.interrupt):
         connection.execute(_LIMIT)
-        connection.execute(_DECIDED)
-        yield _Decided(connection, reader)
+        connection.execute(_CREATE_DECIDED)
+        yield connection, reader

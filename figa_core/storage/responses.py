@@ -66,17 +66,15 @@ def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[
         SELECT prompt_id, messages, sample_index FROM ({_missing(samples)})
         WHERE (prompt_id, sample_index) > ($after, $after_index)
         ORDER BY prompt_id, sample_index LIMIT {PAGE_ROWS}"""
-    values = {**samples.values, "samples": samples.per_prompt}
     after, index = "", -1
-    while page := database.fetch(query, **values, after=after, after_index=index):
+    while page := database.fetch(query, **samples.values, after=after, after_index=index):
         yield [Sample(prompt_id, read_messages(text), index) for prompt_id, text, index in page]
         after, _, index = page[-1]
 
 
 def count_missing_samples(database: Database, samples: Samples) -> int:
     """How many samples `iter_missing_samples` gives."""
-    values = {**samples.values, "samples": samples.per_prompt}
-    return database.value(f"SELECT count(*) FROM ({_missing(samples)})", **values)
+    return database.value(f"SELECT count(*) FROM ({_missing(samples)})", **samples.values)
 
 
 def save_responses(database: Database, generator_id: str, responses: Sequence[Response]) -> int:
@@ -128,7 +126,7 @@ def forget_generation_failures(database: Database, samples: Samples) -> None:
 def _missing(samples: Samples) -> str:
     return f"""
         SELECT c.prompt_id, c.messages, s.i::INTEGER AS sample_index
-        FROM ({samples.prompts}) c CROSS JOIN range($samples) s(i)
+        FROM ({samples.prompts}) c CROSS JOIN range({samples.per_prompt}) s(i)
         WHERE NOT EXISTS (SELECT 1 FROM responses r WHERE r.prompt_id = c.prompt_id
                           AND r.generator_id = $generator AND r.sample_index = s.i)
           AND NOT EXISTS (SELECT 1 FROM generation_failures f WHERE f.prompt_id = c.prompt_id
