@@ -14,7 +14,7 @@ from figa_core.errors import EngineError
 from figa_core.files import open_regular
 
 LENGTH_BYTES = 8
-_HEADER_BYTES_MAX = 100_000_000  # the format's own limit
+_HEADER_BYTES_MAX = 100_000_000  # the limit of the format
 _BEGINNING = 512
 _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "I16": 2, "U16": 2, "F16": 2,

@@ -123,7 +123,7 @@ def test_another_encoding_is_named_with_the_byte() -> None:
     )
 
 
-def test_objects_on_lines_are_told_from_one_that_is_spread_over_them() -> None:
+def test_one_object_per_line_is_distinguished_from_one_over_several_lines() -> None:
     assert is_a_row_a_line(b'\xef\xbb\xbf\n{"a": 1}\n{"b": ')
     assert not is_a_row_a_line(b'{\n  "a": 1\n}\n')
     assert not is_a_row_a_line(b'[{"a": 1}]\n')

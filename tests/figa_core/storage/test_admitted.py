@@ -91,7 +91,7 @@ def test_files_of_a_killed_run_in_scratch_are_not_read(database: Database, tmp_p
     assert list(AdmittedPairs(database, "another run", "s", tmp_path).pages()) == []
 
 
-def test_a_scorer_that_scored_nothing_gives_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_scorer_without_scores_has_no_pairs(database: Database, tmp_path: Path) -> None:
     assert len(AdmittedPairs(database, "run", "unknown", tmp_path)) == 0
 
 

@@ -3,9 +3,11 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from figa_core.errors import StorageError
 from figa_core.llm.calls import CallAnswered, CallOutcome, RowSettled
 from figa_core.records import Revision, RevisionStatus
 from figa_core.storage.database import Database
@@ -95,6 +97,14 @@ def test_the_last_of_several_values_of_a_row_counts(database: Database, tmp_path
     assert database.fetch("SELECT status, retryable FROM revisions WHERE revision_id = 'first'") == [
         ("unchanged", False)
     ]
+
+
+@pytest.mark.parametrize("wrong", [{"text": 5}, {"reason": []}, {"retryable": None}, {"attempts": "one"}])
+def test_a_value_of_a_wrong_type_is_damage(database: Database, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    settled = replace(Revision("first", "response-of-first", RevisionStatus.FAILED), **wrong)
+    path = write(tmp_path / "j.jsonl", RowSettled(SENT_AT, "revision", "first", settled))
+    with pytest.raises(StorageError, match=f"line 1: damaged record .*wrong type of {next(iter(wrong))}"):
+        take_in(database, path)
 
 
 def test_a_missing_journal_is_an_empty_one(database: Database, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_batches_hold_every_open_row_once(database: Database) -> None:
     assert [row.revision_id for page in iter_open(database, OTHER, 4) for row in page] == ["r9"]
 
 
-def test_a_batch_gives_only_what_is_still_open(database: Database) -> None:
+def test_a_batch_contains_only_rows_that_are_still_open(database: Database) -> None:
     [batch] = batches(database, RUN, 100)
     revise(database, "r0 r1", "succeeded")
     revise(database, "r2", "failed", again=True)
@@ -110,7 +110,7 @@ def test_open_rows_are_counted_by_how_their_last_call_ended(database: Database) 
     assert open_by_kind(database, RUN, first) == {"server_error": 1, "rate_limited": 1}
 
 
-def test_what_was_spent_counts_a_call_without_an_answer_as_what_was_reserved(database: Database) -> None:
+def test_a_call_without_an_answer_costs_the_amount_reserved_for_it(database: Database) -> None:
     call(database, 0, 1, "answered", "0.5", "0.25")
     call(database, 1, 2, "timeout", "0.5", "NULL")
     call(database, 2, 3, None, "0.5", "NULL")
