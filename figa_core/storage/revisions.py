@@ -16,7 +16,7 @@ from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
 
 REASON_KIND = r"regexp_replace(v.reason, ' \(it is [^)]*\)$', '')"
-"""SQL: why a revision `v` is not usable, without the number of that row, so that rows can be counted by it."""
+"""SQL: why a revision `v` is not usable, without the number of its row, so that rows can be counted by it."""
 
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"

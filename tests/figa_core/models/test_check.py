@@ -130,7 +130,7 @@ def test_a_missing_weight_beside_a_missing_head_is_named_separately(policy: Path
 def test_a_reward_model_is_not_a_policy(reward: Path) -> None:
     found = problems(reward)
     assert "LlamaForSequenceClassification" in found
-    assert f"{reward}: is a classifier" not in found  # said once
+    assert f"{reward}: is a classifier" not in found  # reported only once
 
 
 def test_a_classifier_that_config_json_calls_a_causal_model_is_not_a_policy(reward: Path) -> None:
