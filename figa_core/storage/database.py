@@ -153,8 +153,7 @@ class Database:
         while True:
             try:
                 # Otherwise DuckDB would download an extension if the file is, say, an SQLite database.
-                config = {"autoinstall_known_extensions": False}
-                return duckdb.connect(str(self.path), config=config)
+                return duckdb.connect(str(self.path), config={"autoinstall_known_extensions": False})
             except duckdb.IOException as error:
                 if any(words in str(error) for words in _DAMAGED):
                     raise _damaged(self.path, error) from error
