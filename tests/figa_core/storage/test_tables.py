@@ -84,8 +84,7 @@ def test_the_decisions_about_a_pair(database: Database) -> None:
     columns = "revision_id, response_id, reference_id, model, status, text, reason, retryable, attempts"
     pending = (revision, "r1", "a1", "reviser", "pending", None, None, False, 0)
     assert table(database, columns, "revisions") == [pending]
-    with database.transaction() as connection:
-        connection.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
+    database.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
     save_scores(database, [Score(revision, "scorer", 0.75)])
     decide_admissions(database, "run", "scorer", admit)
     save_skipped(database, "run", [SkippedPair(revision, "cut off")])
