@@ -7,6 +7,7 @@ that it would initialise at random are found. A model of 70 billion parameters t
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()
     try:
         yield
