@@ -134,7 +134,7 @@ def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_page:
     counts = Counter[str]()
     undecided = AdmittedPairs(database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
     for page in undecided.pages():
-        skipped = [outcome for outcome in weigh_page(page) if isinstance(outcome, SkippedPair)]
+        skipped = {o.pair_id: o.reason for o in weigh_page(page) if isinstance(o, SkippedPair)}
         save_skipped(database, run_id, skipped)
-        counts.update(pair.reason for pair in skipped)
+        counts.update(skipped.values())
     return most_frequent_first(counts)

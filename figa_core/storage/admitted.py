@@ -7,7 +7,7 @@ the database is closed before the first pair is read.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ import pyarrow as pa
 
 from figa_core.records import AdmittedPair, FinishReason
 from figa_core.storage.conversations import read_messages
-from figa_core.storage.database import Database, as_row, changed_rows
-from figa_core.weighting.weigh import SkippedPair
+from figa_core.storage.database import Database, changed_rows
 
 _BUCKET_ROWS = 1024
 _MOST_BUCKETS = 512  # each is an open file
@@ -113,14 +112,15 @@ class AdmittedPairs:
         return str(self._scratch / f"{part}-{bucket:03d}.arrow")
 
 
-def save_skipped(database: Database, run_id: str, skipped: Sequence[SkippedPair]) -> None:
-    """Store why these pairs of the run cannot be trained on."""
+def save_skipped(database: Database, run_id: str, reasons: Mapping[str, str]) -> None:
+    """Store why pairs of the run cannot be trained on, by pair id."""
+    rows = [{"pair_id": pair_id, "reason": reason} for pair_id, reason in reasons.items()]
     statement = (
         "UPDATE pairs SET weighed = false, weigh_reason = i.reason FROM incoming i "
         "WHERE pairs.run_id = $run AND pairs.revision_id = i.pair_id"
     )
     with database.transaction() as connection:
-        changed_rows(connection, [as_row(pair) for pair in skipped], statement, run=run_id)
+        changed_rows(connection, rows, statement, run=run_id)
 
 
 def save_weighed_shards(database: Database, run_id: str, files: Sequence[Path]) -> None:

@@ -11,7 +11,6 @@ from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_prompts
 from figa_core.storage.responses import save_responses
 from figa_core.storage.scores import save_scores
-from figa_core.weighting.weigh import SkippedPair
 from tests.figa_core.storage.empty import new_database
 
 
@@ -99,7 +98,7 @@ def test_skipped_pairs_are_left_out_only_if_that_is_asked_for(tmp_path: Path) ->
     database = new_database(tmp_path / "workspace" / "figa.duckdb")
     fill(database, [pair(index) for index in range(4)])
     first, second, *others = expected(4)
-    save_skipped(database, "run", [SkippedPair(one.pair_id, "too long") for one in (first, second)])
+    save_skipped(database, "run", dict.fromkeys([first.pair_id, second.pair_id], "too long"))
     every = AdmittedPairs(database, "run", "s", tmp_path / "scratch")
     assert list(every.ids()) == [one.pair_id for one in (first, second, *others)]
     undecided = AdmittedPairs(database, "run", "s", tmp_path / "scratch", only_undecided=True)

@@ -13,7 +13,6 @@ from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_bad_rows, save_prompts
 from figa_core.storage.revisions import count_open, iter_open, statuses
 from figa_core.storage.scores import count_unscored, revisions_of, save_scores
-from figa_core.weighting.weigh import SkippedPair
 
 from .filled import (
     GENERATOR,
@@ -142,7 +141,7 @@ def test_only_pairs_without_a_weighing_are_undecided(database: Database, tmp_pat
     pq.write_table(pa.table({"pair_id": [first, "of another run"]}), shard)
     save_weighed_shards(database, RUN, [shard])
     assert undecided(database) == [second, *others]
-    save_skipped(database, RUN, [SkippedPair(second, "too long")])
+    save_skipped(database, RUN, {second: "too long"})
     assert undecided(database) == others
 
 
@@ -167,7 +166,7 @@ def test_a_run_without_a_row_to_decide_is_not_an_error(database: Database) -> No
     exclude(database, *(p.prompt_id for p in TRAIN))
     keep_all(database)
     assert admit_all(database) == []
-    save_skipped(database, RUN, [])
+    save_skipped(database, RUN, {})
     save_bad_rows(database, RUN, [])
     save_prompts(database, RUN, [])
     assert count_open(database, RUN) == 0

@@ -15,7 +15,6 @@ from figa_core.storage.responses import save_generation_failures, save_responses
 from figa_core.storage.runs import end_run, save_run
 from figa_core.storage.scores import save_score_failures, save_scores
 from figa_core.storage.trainings import Training, save_training
-from figa_core.weighting.weigh import SkippedPair
 from tests.figa_core.storage.empty import empty_database  # noqa: F401 - a fixture
 
 RECIPE = RevisionRecipe("reviser", 0.0, 64, {True: "with reference", False: "without"})
@@ -87,7 +86,7 @@ def test_the_decisions_about_a_pair(database: Database) -> None:
     database.execute("UPDATE revisions SET status = 'succeeded', text = 'better'")
     save_scores(database, [Score(revision, "scorer", 0.75)])
     decide_admissions(database, "run", "scorer", admit)
-    save_skipped(database, "run", [SkippedPair(revision, "cut off")])
+    save_skipped(database, "run", {revision: "cut off"})
     columns = "response_id, run_id, prompt_id, kept, keep_reason, revision_id, scorer_id"
     assert table(database, columns, "pairs") == [
         ("r0", "run", "p1", False, "kept? r0", None, "scorer"),
