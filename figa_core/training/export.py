@@ -27,7 +27,6 @@ _COPIED_SUFFIXES = frozenset(
     (".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt", ".vocab", ".bpe", ".codes", ".dict")
 )
 _COPIED_PATTERNS = ("tokenizer*", "vocab*", "merges*", "chat_template*", "LICENSE*", "NOTICE*", "USE_POLICY*")
-_COPIED_DIRECTORIES = ("additional_chat_templates",)
 # Written here, or about other weights: an adapter, another format, another training's log.
 _NOT_COPIED = (
     "config.json",
@@ -113,7 +112,7 @@ def companion_files(model: Path) -> list[Path]:
     """The files of a model directory that belong to its tokenizer, templates, processors and generation."""
     found = {path for pattern in _COPIED_PATTERNS for path in model.glob(pattern)}
     found |= {path for path in model.iterdir() if path.suffix in _COPIED_SUFFIXES}
-    found |= {path for name in _COPIED_DIRECTORIES for path in (model / name).rglob("*")}
+    found |= {*(model / "additional_chat_templates").rglob("*")}
     found -= {path for pattern in _NOT_COPIED for path in model.glob(pattern)}
     return sorted(path for path in found if path.is_file())
 

@@ -59,7 +59,12 @@ def run_training(
     with _locked(job.output, f"training {job.training_id}"):
         finished = checkpoints.read_manifest(job.output)
         if finished is not None:
-            _check_finished(job, finished)
+            if finished.training_id != job.training_id:
+                raise TrainingError(
+                    f"{job.output}: holds training {finished.training_id}, not {job.training_id}. "
+                    "Give another directory."
+                )
+            checkpoints.check_model(job.output, finished)
         else:
             _check_inputs(job)
             log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,15 +75,6 @@ def run_training(
     if finished is None:
         raise _error(job, log_path, "the ranks ended without a result")
     return finished
-
-
-def _check_finished(job: TrainingJob, finished: TrainingManifest) -> None:
-    if finished.training_id != job.training_id:
-        raise TrainingError(
-            f"{job.output}: holds training {finished.training_id}, not {job.training_id}. "
-            "Give another directory."
-        )
-    checkpoints.check_model(job.output, finished)
 
 
 @contextlib.contextmanager

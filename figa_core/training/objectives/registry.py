@@ -12,16 +12,12 @@ from figa_core.training.objectives.unlikelihood import Unlikelihood
 if TYPE_CHECKING:
     from figa_core.config import LossConfig
 
-_objectives: dict[str, type[Objective]] = {}
+_objectives: dict[str, type[Objective]] = {each.name: each for each in (Figa, Sft, SftRevised, Unlikelihood)}
 
 
 def register_objective(objective: type[Objective]) -> None:
     """Allow this objective in the settings."""
     _objectives[objective.name] = objective
-
-
-for each in (Figa, Sft, SftRevised, Unlikelihood):
-    register_objective(each)
 
 
 def objective_names() -> tuple[str, ...]:
