@@ -104,7 +104,7 @@ def test_a_model_whose_rewards_are_no_numbers_ends_the_stage(
 def test_a_stage_that_fails_for_row_after_row_does_not_go_through_them_all(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("figa_core.row_failures._TELLING", 4)
+    monkeypatch.setattr("figa_core.row_failures._ROWS_TO_JUDGE_BY", 4)
 
     config = reward_model(sandbox, tmp_path / "reward", overflow).model_copy(update={"tokens_per_batch": 1})
     answered(workspace, good=30, refused=0)
