@@ -8,6 +8,7 @@ import httpx
 from figa_core.llm.limiter import RateLimiter
 from figa_core.llm.refusals import read_error
 from figa_core.llm.replies import read_completion
+from figa_core.llm.stated import read_limits
 from tasks.shared_limits import shared_permits
 
 _CALLS = 32
@@ -27,15 +28,14 @@ async def call_for(seconds: float, name: str, base_url: str, per_minute: float, 
                 await limiter.acquire(110)
                 sent_at = loop.time()
                 response = await client.post(f"{base_url}/chat/completions", json=body)
+                limits = read_limits(response.headers)
+                limiter.observe(limits, sent_at)
                 if response.status_code == 200:
-                    reply = read_completion(response.content, response.headers)
-                    limiter.observe(reply.limits, sent_at)
-                    limiter.settle(110, reply.used_tokens)
+                    limiter.settle(110, read_completion(response.content).used_tokens)
                 else:
                     reply = read_error(response.status_code, response.content, response.headers, now=0.0)
                     limiter.refund(110)
-                    limiter.observe(reply.limits, sent_at)
-                    limiter.throttle(sent_at, reply.retry_after_s, reply.limits)
+                    limiter.throttle(sent_at, reply.retry_after_s, limits)
 
         await asyncio.gather(*(work() for _ in range(_CALLS)))
 
