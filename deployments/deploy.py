@@ -1,10 +1,10 @@
 """Create or update everything on the Prefect server: pools, deployments, automations.
 
-    python -m deployments.deploy            (with PREFECT_API_URL set; `make serve` does it too)
+    python -m deployments.deploy            (with PREFECT_API_URL set; `make serve` runs it too)
     python -m deployments.deploy --reset
 
 What people may have changed in the UI (default parameters, schedules, a pause, limits, tags,
-automations switched on or off) is kept; --reset returns to the file's values and recreates the automations.
+automations switched on or off) is kept; --reset restores the file's values and recreates the automations.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from typing import Any
 
 import httpx
 import yaml
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import create_automations
 from deployments.pools import Pool, create_pool
-from deployments.server import check_answers, configured_client
+from deployments.server import require_server
 from figa_core.errors import ConfigError, FigaError
 from flows.server.names import API_URL_VARIABLE
 
@@ -35,32 +35,24 @@ ROOT = FILE.parent.parent
 
 
 async def deploy(*, reset: bool = False) -> list[str]:
-    """Create or update everything; returns a line about each.
-
-    Raises:
-        ConfigError: no server is named or answers, or Prefect refuses a deployment.
-    """
-    lines = []
-    async with configured_client() as client:
-        await check_answers(client)
+    """Create or update everything; returns a line about each. Raises ConfigError if the server refuses."""
+    api_url, lines = require_server(), list[str]()
+    definitions = {each["name"]: each for each in yaml.safe_load(FILE.read_text("utf-8"))["deployments"]}
+    async with get_client() as client:
         for pool in Pool:
             created = await create_pool(client, pool)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
-        existing = {name: await _read(client, f"{name}/{name}") for name in _definitions()}
+        existing = {name: await _read(client, f"{name}/{name}") for name in definitions}
         new = [name for name, deployment in existing.items() if deployment is None or reset]
         if new:
-            _prefect_deploy(str(client.api_url), new)
+            _prefect_deploy(api_url, new)
         for name, deployment in existing.items():
             if deployment is not None and not reset:
-                await _update(client, deployment, _definitions()[name])
+                await _update(client, deployment, definitions[name])
             lines.append(f"deployment {name}/{name}: {_what_was_done(deployment, reset)}")
         automations = await create_automations(client, reset=reset)
         lines += [f"automation {name!r}: created" for name in automations]
     return lines
-
-
-def _definitions(file: Path = FILE) -> dict[str, Any]:
-    return {each["name"]: each for each in yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]}
 
 
 async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
@@ -71,10 +63,7 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
 
 
 async def _update(client: PrefectClient, existing: DeploymentResponse, definition: dict[str, Any]) -> None:
-    """Update what the code defines in a deployment, and nothing that its users may change.
-
-    `prefect deploy` would overwrite both.
-    """
+    """Update what the code defines in a deployment. `prefect deploy` would also undo its users' changes."""
     pool = definition["work_pool"]
     pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
     try:
@@ -95,7 +84,7 @@ async def _update(client: PrefectClient, existing: DeploymentResponse, definitio
     except httpx.HTTPStatusError as error:
         raise ConfigError(
             f"the Prefect server refuses the deployment {existing.name!r}: {error}. "
-            "`python -m deployments.deploy --reset` takes the parameters and schedules of the file."
+            "`python -m deployments.deploy --reset` restores the parameters and schedules of the file."
         ) from error
 
 
@@ -106,21 +95,21 @@ def _schema(entrypoint: str) -> dict[str, Any]:
 
 
 def _prefect_deploy(api_url: str, names: Sequence[str]) -> None:
-    """Run `prefect deploy` for these; raises ConfigError with its output if it fails."""
+    """Run `prefect deploy` for these deployments; raises ConfigError with its output if it fails."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(FILE)]
     for name in names:
         command += ["--name", name]
     environment = {**os.environ, API_URL_VARIABLE: api_url}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise ConfigError(f"{FILE}: `prefect deploy` refuses it. Its last lines:\n{said}")
+        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise ConfigError(f"{FILE}: `prefect deploy` refuses it. Its last lines:\n{output}")
 
 
 def _what_was_done(existing: DeploymentResponse | None, reset: bool) -> str:
     if existing is None:
         return "created"
-    return "set to what the file says" if reset else "updated; its parameters and schedules are as they were"
+    return "reset to the file" if reset else "updated; its parameters and schedules are unchanged"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,7 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.deploy", description="Pools, deployments and automations."
     )
-    parser.add_argument("--reset", action="store_true", help="parameters and schedules of the file, too")
+    parser.add_argument(
+        "--reset", action="store_true", help="also restore the parameters and schedules of the file"
+    )
     try:
         lines = asyncio.run(deploy(reset=parser.parse_args(arguments).reset))
     except FigaError as error:

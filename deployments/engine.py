@@ -2,9 +2,9 @@
 
     python -m deployments.engine      (the `command` of the deployments in prefect.yaml)
 
-A killed worker leaves its runs behind, and nothing supervises them any more. So each run checks four times a
-second whether its parent is alive. Once it is gone, the run sends itself SIGTERM (Prefect reports it as
-Crashed, and our stages store what they have), and exits `_GRACE_S` later at the latest.
+The runs of a killed worker live on, and nothing supervises them. So each run checks four times a second
+whether its parent is alive. If not, the run sends itself SIGTERM (Prefect reports it as Crashed, and our
+stages store their results), and exits at most `_GRACE_S` later.
 """
 
 import os
@@ -15,11 +15,10 @@ import time
 
 _LOOK_EVERY_S = 0.25
 _GRACE_S = 25.0
-_TERMINATED = 128 + signal.SIGTERM
 
 
 def end_with_parent(parent: int, *, grace_s: float = _GRACE_S) -> None:
-    """From now on end this process, gently at first, once `parent` is no longer its parent."""
+    """End this process, gently at first, as soon as `parent` is no longer its parent."""
     threading.Thread(target=_watch, args=(parent, grace_s), daemon=True, name="parent-watch").start()
 
 
@@ -29,16 +28,16 @@ def _watch(parent: int, grace_s: float) -> None:
     _write_nowhere()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_s)
-    os._exit(_TERMINATED)
+    os._exit(128 + signal.SIGTERM)
 
 
 def _write_nowhere() -> None:
-    """The worker read this process's output. `rich`, which Prefect logs with, exits at a broken pipe, before
-    the end of the run has been reported.
+    """The worker was reading this process's output. Prefect logs with `rich`, which exits the process at a
+    broken pipe, before the end of the run is reported.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m deployments.limits --config my-run.toml
     python -m deployments.limits --name openai --requests-per-minute 500 --tokens-per-minute 200000
 
-They live on the Prefect server that PREFECT_API_URL names, as two global concurrency limits. A run uses them
-if its config names them: `[revision_batches] shared_limit = "..."`. Running this again with the same values
-changes nothing; with other values the limits in use change at once.
+They are two global concurrency limits on the Prefect server at PREFECT_API_URL. A run uses them if its config
+names them: `[revision_batches] shared_limit = "..."`. Running this again with other values changes the limits
+at once, also for runs that use them.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 
+from deployments.server import require_server
 from figa_core.config.file import load_config
 from figa_core.errors import ConfigError, FigaError
 from figa_core.llm.permits import shared_rate
@@ -33,7 +33,7 @@ _CALL_PER_ANSWER = 4  # prompt, draft, answer, and a second answer with twice th
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider's limits, how many runs share them at once, and the size of their calls."""
+    """A provider's limits, how many runs may share them at once, and the size of their largest calls."""
 
     name: str
     requests_per_minute: float
@@ -42,24 +42,8 @@ class Provider:
     tokens_per_call: float = _CALL_TOKENS
 
 
-@dataclass(frozen=True, slots=True)
-class SlotLimit:
-    """One global concurrency limit as Prefect keeps it."""
-
-    name: str
-    slots: int
-    decay_per_second: float
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.slots:,} slots, {self.decay_per_second:,.0f} a second"
-
-
-def slot_limits(provider: Provider) -> list[SlotLimit]:
-    """The limit of requests and the limit of tokens.
-
-    Raises:
-        ConfigError: so many runs cannot share limits so low.
-    """
+def slot_limits(provider: Provider) -> list[GlobalConcurrencyLimitCreate]:
+    """The limits of requests and tokens; raises ConfigError if they are too low for so many runs."""
     if provider.runs < 1 or provider.tokens_per_call <= 0:
         raise ConfigError(f"{provider.name}: --runs must be at least 1, and --tokens-per-call more than 0.")
     names, limits = LimitNames.of(provider.name), []
@@ -72,66 +56,54 @@ def slot_limits(provider: Provider) -> list[SlotLimit]:
         except ValueError as error:
             raise ConfigError(f"{name}: {error}. Share with fewer runs (--runs) or smaller calls.") from error
         slots = max(1, int(rate.capacity * slots_per_permit))
-        limits.append(SlotLimit(name, slots, round(rate.per_second * slots_per_permit, 3)))
+        decay = round(rate.per_second * slots_per_permit, 3)
+        limits.append(GlobalConcurrencyLimitCreate(name=name, limit=slots, slot_decay_per_second=decay))
     return limits
 
 
 async def create_limits(provider: Provider) -> list[str]:
-    """Create or update both limits; returns a line about each.
-
-    Raises:
-        ConfigError: no Prefect server is configured or reached, or the limits are too low to be shared.
-    """
-    url = get_current_settings().api.url
-    if url is None:
-        raise ConfigError(
-            "PREFECT_API_URL is not set, so there is no Prefect server that runs could share. Start one "
-            "(`prefect server start`) and set the variable here and for the runs."
-        )
-    limits = slot_limits(provider)
+    """Create or update both limits, and return a line about each; raises ConfigError if that fails."""
+    url, limits = require_server(), slot_limits(provider)
     try:
         async with get_client() as client:
-            return [f"{await _create_or_update(client, limit)} {limit}" for limit in limits]
+            return [await _create_or_update(client, limit) for limit in limits]
     except httpx.HTTPError as error:
-        raise ConfigError(f"the Prefect server at {url} cannot be asked: {error}") from error
+        raise ConfigError(f"the Prefect server at {url} refuses the limits: {error}") from error
 
 
-async def _create_or_update(client: PrefectClient, wanted: SlotLimit) -> str:
-    values = {"limit": wanted.slots, "slot_decay_per_second": wanted.decay_per_second, "active": True}
+async def _create_or_update(client: PrefectClient, wanted: GlobalConcurrencyLimitCreate) -> str:
+    size = f"{wanted.name}: {wanted.limit:,} slots, {wanted.slot_decay_per_second:,.0f} a second"
+    values = wanted.model_dump(include={"limit", "slot_decay_per_second", "active"})
     try:
         found = await client.read_global_concurrency_limit_by_name(wanted.name)
     except ObjectNotFound:
-        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=wanted.name, **values))
-        return "created"
+        await client.create_global_concurrency_limit(wanted)
+        return f"created {size}"
     if all(getattr(found, name) == value for name, value in values.items()):
-        return "unchanged"
+        return f"unchanged {size}"
     await client.update_global_concurrency_limit(wanted.name, GlobalConcurrencyLimitUpdate(**values))
-    return "updated"
+    return f"updated {size}"
 
 
 def _provider(options: argparse.Namespace) -> Provider:
     """The provider from the options and the config; options take precedence."""
-    if options.config is None:
-        missing = [
-            f"--{field.replace('_', '-')}"
-            for field in ("name", "requests_per_minute", "tokens_per_minute")
-            if getattr(options, field) is None
-        ]
-        if missing:
-            raise ConfigError(f"give --config FILE, or {', '.join(missing)}")
-        call = options.tokens_per_call or _CALL_TOKENS
+    given = {name: value for name, value in vars(options).items() if value is not None and name != "config"}
+    if options.config is not None:
+        config = load_config(options.config)
+        revision = config.revision
         return Provider(
-            options.name, options.requests_per_minute, options.tokens_per_minute, options.runs, call
+            **{
+                "name": config.revision_batches.shared_limit or name_for(revision.base_url, revision.model),
+                "requests_per_minute": revision.requests_per_minute,
+                "tokens_per_minute": revision.tokens_per_minute,
+                "tokens_per_call": _CALL_PER_ANSWER * revision.max_tokens,
+                **given,
+            }
         )
-    config = load_config(options.config)
-    revision = config.revision
-    return Provider(
-        options.name or config.revision_batches.shared_limit or name_for(revision.base_url, revision.model),
-        options.requests_per_minute or revision.requests_per_minute,
-        options.tokens_per_minute or revision.tokens_per_minute,
-        options.runs,
-        options.tokens_per_call or _CALL_PER_ANSWER * revision.max_tokens,
-    )
+    required = ("name", "requests_per_minute", "tokens_per_minute")
+    if missing := [f"--{name.replace('_', '-')}" for name in required if name not in given]:
+        raise ConfigError(f"give --config FILE, or {', '.join(missing)}")
+    return Provider(**given)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -140,10 +112,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config", type=Path, help="a run's config; its [revision] section has the limits")
     parser.add_argument("--name", help="of the limits; default: the config's, or host and model")
-    parser.add_argument("--requests-per-minute", type=float, help="what the provider permits, to all runs")
-    parser.add_argument("--tokens-per-minute", type=float, help="what the provider permits, to all runs")
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"most runs at once; default: {RUNS}")
-    parser.add_argument("--tokens-per-call", type=float, help="the largest call, prompt and answer")
+    parser.add_argument(
+        "--requests-per-minute", type=float, help="what the provider allows all runs together"
+    )
+    parser.add_argument("--tokens-per-minute", type=float, help="what the provider allows all runs together")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"the most runs at once; default: {RUNS}")
+    parser.add_argument("--tokens-per-call", type=float, help="tokens of the largest call, prompt and answer")
     return parser.parse_args(arguments)
 
 
@@ -156,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))
-    print(f'A run uses them with, in its config: [revision_batches] shared_limit = "{provider.name}"')
+    print(f'A run uses them if its config has: [revision_batches] shared_limit = "{provider.name}"')
     return 0
 
 

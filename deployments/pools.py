@@ -20,15 +20,16 @@ class Pool(StrEnum):
 
 _AT_ONCE = {Pool.CPU: None, Pool.GPU: 1}
 _DESCRIPTIONS = {
-    Pool.CPU: "Runs of figa and their revisions; they start what needs a GPU on the pool gpu.",
-    Pool.GPU: "One run at a time, so that no two share a GPU. Raise the limit with the number of machines.",
+    Pool.CPU: "Runs of figa and their revisions; they start work that needs a GPU on the pool gpu.",
+    Pool.GPU: "One run at a time, so that no two share a GPU. With more machines, raise the limit.",
 }
 
 
 async def create_pool(client: PrefectClient, pool: Pool) -> bool:
-    """Create a pool of processes unless it exists; whether it was created. An existing one is not changed."""
+    """Create a pool of processes unless it exists; returns whether it was created."""
     try:
         await client.read_work_pool(pool)
+        return False
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
@@ -40,20 +41,19 @@ async def create_pool(client: PrefectClient, pool: Pool) -> bool:
             )
         )
         return True
-    return False
 
 
 async def check_pool(client: PrefectClient, pool: Pool) -> None:
-    """Raises ConfigError if the pool does not exist, or is of another type than process."""
+    """Raises ConfigError if the pool does not exist, or its type is not "process"."""
     try:
         found = await client.read_work_pool(pool)
     except ObjectNotFound as error:
         raise ConfigError(
             f"there is no work pool {pool.value!r} on the server at {client.api_url}. Create pools and "
-            "deployments with `python -m deployments.deploy` (`make serve` does it too)."
+            "deployments with `python -m deployments.deploy` (`make serve` runs it too)."
         ) from error
     if found.type != "process":
         raise ConfigError(
-            f"the work pool {pool.value!r} on the server at {client.api_url} is of type {found.type!r}; this "
+            f"the work pool {pool.value!r} on the server at {client.api_url} has type {found.type!r}; this "
             f"worker runs processes. Start a worker of that type: prefect worker start --pool {pool.value}"
         )

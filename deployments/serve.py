@@ -2,13 +2,13 @@
 
     python -m deployments.serve [--port 4200] [--directory build/serve]      (`make serve`)
 
-It listens on loopback only and ends with Ctrl-C; the server's history stays in the directory. A server or
-worker that dies is restarted. A run ends with its worker: it is then marked as Crashed, and Retry continues
-it.
+It listens on loopback only and ends with Ctrl-C; the directory keeps the server's history. A server or worker
+that dies is restarted. A run ends with its worker: it is then marked as Crashed, and Retry continues it.
 """
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -38,31 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.serve", description="Server, workers and deployments on this machine."
     )
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the UI and the API; default: {PORT}")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port of the UI and API; default: {PORT}")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help=f"default: {DIRECTORY}")
     parser.add_argument(
-        "--sandbox", action="store_true", help="also figa/sandbox: a run to try, with nothing of your own"
+        "--sandbox", action="store_true", help="also deploy figa/sandbox: a run to try without your own data"
     )
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         try:
             stack.enter_context(_alone_in(options.directory))
             for process in end_leftovers():
-                _say(f"ended {process}, which an earlier `make serve` that was killed had left")
+                _say(f"ended {process}, left over from an earlier `make serve` that was killed")
             sandbox = _sandbox(options) if options.sandbox else None
-            environment = {}
             if sandbox is not None:
                 stack.enter_context(sandbox.process)
-                environment = sandbox.environment
             _say("Starting the Prefect server (10 to 30 s) ...")
-            serving = Serving(options.directory, options.port, _say, environment)
+            serving = Serving(options.directory, options.port, _say)
             stack.callback(_stop, serving)
             serving.start()
             if sandbox is not None:
                 asyncio.run(sandbox.deploy())
             _say_where(serving, options)
             while True:
-                serving.look_after()
+                serving.restart_dead()
                 time.sleep(_LOOK_EVERY_S)
         except FigaError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -80,12 +78,13 @@ def _alone_in(directory: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise WorkspaceBusyError(
-            f"{directory}: another `make serve` is at work with this directory. Stop it, or give this one "
-            "another: make serve DIRECTORY=..."
+            f"{directory}: another `make serve` is using this directory. Stop it, or choose another one: "
+            "make serve DIRECTORY=..."
         ) from error
     except OSError as error:
         raise WorkspaceError(
-            f"{directory}: cannot write there ({error.strerror}). Give another: make serve DIRECTORY=..."
+            f"{directory}: cannot write there ({error.strerror}). Choose another directory: "
+            "make serve DIRECTORY=..."
         ) from error
     try:
         yield
@@ -94,15 +93,17 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _stop(serving: Serving) -> None:
-    _say("Stopping: workers first, so that their runs can store what they have ...")
+    _say("Stopping: workers first, so that their runs can store their results ...")
     serving.stop()
     _say("Stopped.")
 
 
 def _sandbox(options: argparse.Namespace) -> "SandboxTeacher":
-    from deployments.sandbox import SandboxTeacher  # the demo's preset and more to import
+    from deployments.sandbox import SandboxTeacher
     from flows.cli import SANDBOX_ROOT
+    from flows.demo import KEY, KEY_VARIABLE
 
+    os.environ.setdefault(KEY_VARIABLE, KEY)  # for the workers
     _say("Building the sandbox, unless it exists (1 to 2 min) ...")
     return SandboxTeacher(SANDBOX_ROOT, options.directory.resolve() / "sandbox", options.port + 1, _say)
 
@@ -117,7 +118,7 @@ def _say_where(serving: Serving, options: argparse.Namespace) -> None:
         f"\nUI:         {serving.server.ui_url}\n"
         f"API:        export {API_URL_VARIABLE}={serving.server.api_url}\n"
         f"Logs:       {options.directory}/worker-*.log\n"
-        f"{try_it} Ctrl-C takes everything down."
+        f"{try_it} Ctrl-C stops everything."
     )
 
 

@@ -1,42 +1,23 @@
-"""The configured Prefect server, which every command about deployments needs."""
-
-import httpx
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.settings import get_current_settings
+"""The configured Prefect server, which every command in this package needs."""
 
 from figa_core.errors import ConfigError
+from flows.server.api import check_answers, configured_url
+from flows.server.names import API_URL_VARIABLE
 
-_HOW = (
-    "Start one with `make serve`, which says what to put into PREFECT_API_URL, or name yours there "
-    "(such as http://127.0.0.1:4200/api)."
+_ADVICE = (
+    f"Start a server with `make serve`, and set {API_URL_VARIABLE} to its address (such as "
+    "http://127.0.0.1:4200/api) or to the address of another server."
 )
 
 
-def configured_client() -> PrefectClient:
-    """A client, to be opened, of the server that PREFECT_API_URL names.
+def require_server() -> str:
+    """The API address of the configured server, which answers.
 
     Raises:
-        ConfigError: no server is named.
+        ConfigError: no server is configured, or no Prefect server answers there.
     """
-    if get_current_settings().api.url is None:
-        raise ConfigError(f"PREFECT_API_URL is not set, so there is no Prefect server to ask. {_HOW}")
-    return get_client()
-
-
-async def check_answers(client: PrefectClient) -> None:
-    """Raises ConfigError if nothing, or no Prefect server, answers at the client's address."""
-    try:
-        response = await client.hello()
-    except httpx.HTTPError as error:
-        raise ConfigError(f"PREFECT_API_URL = {client.api_url}: {_reason(error)}. {_HOW}") from error
-    if response.status_code != httpx.codes.OK:
-        raise ConfigError(
-            f"PREFECT_API_URL = {client.api_url}: what answers there is no Prefect API (status "
-            f"{response.status_code}); its address ends in /api. {_HOW}"
-        )
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"what answers there is no Prefect API (status {error.response.status_code})"
-    return f"nobody answers there ({error or type(error).__name__})"
+    url = configured_url()
+    if url is None:
+        raise ConfigError(f"{API_URL_VARIABLE} is not set, so there is no Prefect server to use. {_ADVICE}")
+    check_answers(url, _ADVICE)
+    return url

@@ -1,10 +1,10 @@
-"""A Prefect server and two workers on this machine, supervised, and stopped in order."""
+"""A Prefect server and two workers on this machine: starts them, restarts them, and stops them in order."""
 
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ class Worker:
         self.process = Child(command, directory / f"worker-{pool}.log", environment=environment)
 
     def runs(self) -> list[psutil.Process]:
-        """The processes of its runs, with their children."""
+        """The processes of its runs and their children."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -43,23 +43,16 @@ class Worker:
 
 
 class Serving:
-    """Server and workers, supervised; they die with this process."""
+    """The server and the workers; they die with this process."""
 
-    def __init__(
-        self,
-        directory: Path,
-        port: int,
-        say: Callable[[str], None],
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """`say` gets a line for people; `environment` is added to that of the workers."""
+    def __init__(self, directory: Path, port: int, say: Callable[[str], None]) -> None:
+        """Start the server; `say` gets lines for people."""
         self._directory, self._port, self._say = directory.resolve(), port, say
-        self._environment = dict(environment or {})
         self.server = self._start_server()
         self.workers: dict[Pool, Worker] = {}
 
     def start(self) -> None:
-        """Bring everything up.
+        """Wait for the server, deploy, and start the workers.
 
         Raises:
             WorkspaceError: the server does not start.
@@ -73,10 +66,10 @@ class Serving:
         for pool in Pool:
             self.workers[pool] = self._start_worker(pool)
 
-    def look_after(self) -> None:
-        """Restart what has died."""
+    def restart_dead(self) -> None:
+        """Restart the server and the workers that have died."""
         if self.server.process.exit_code is not None:
-            self._say(f"the Prefect server has {_ended(self.server.process)}; starting it again")
+            self._say(f"the Prefect server has {_ended(self.server.process)}; restarting it")
             time.sleep(_RESTART_AFTER_S)
             self.server = self._start_server()
             self.server.wait()
@@ -85,10 +78,10 @@ class Serving:
                 self._restart(pool, worker)
 
     def stop(self) -> None:
-        """End the workers, wait until their runs have ended and said so, then end the server.
+        """End the workers, wait until their runs have reported their end, then end the server.
 
-        Prefect's worker, asked to end, waits for its runs, for hours if need be. So it is killed: each of
-        its runs notices, stores what it has and reports that it crashed (`deployments/engine.py`).
+        Asked to end, Prefect's worker would wait for its runs, possibly for hours. So it is killed: each of
+        its runs notices, stores its results and reports that it crashed (`deployments/engine.py`).
         """
         runs = [run for worker in self.workers.values() for run in worker.runs()]
         for worker in self.workers.values():
@@ -99,12 +92,12 @@ class Serving:
         self.server.stop()
 
     def _restart(self, pool: Pool, worker: Worker) -> None:
-        """Soon, or later if it ended right after its start: that fault will not go away by itself."""
+        """Soon; later if it ended right after its start, because that fault will not go away by itself."""
         now = time.monotonic()
         if worker.restart_at is None:
             early = now - worker.started_at < _EARLY_S
             worker.restart_at = now + (_RESTART_EARLY_S if early else _RESTART_AFTER_S)
-            self._say(f"the {worker.name} has {_ended(worker.process)}; starting it again")
+            self._say(f"the {worker.name} has {_ended(worker.process)}; restarting it")
         elif now >= worker.restart_at:
             self.workers[pool] = self._start_worker(pool)
 
@@ -114,15 +107,12 @@ class Serving:
         )
 
     def _start_worker(self, pool: Pool) -> Worker:
-        environment = child_environment(
-            **{
-                API_URL_VARIABLE: self.server.api_url,
-                DIRECTORY_VARIABLE: str(self._directory / "reports"),
-                URL_VARIABLE: self.server.reports_url,
-                **self._environment,
-            }
-        )
-        return Worker(pool, self._directory, environment)
+        environment = {
+            API_URL_VARIABLE: self.server.api_url,
+            DIRECTORY_VARIABLE: str(self._directory / "reports"),
+            URL_VARIABLE: self.server.reports_url,
+        }
+        return Worker(pool, self._directory, child_environment(**environment))
 
 
 def _ended(process: Child) -> str:

@@ -1,7 +1,7 @@
-"""A signal stops a run that a worker started as it does on the command line, and Prefect sets its state.
+"""Makes a signal stop a worker's run as on the command line, while Prefect still sets the run's state.
 
 At a SIGTERM Prefect raises an exception wherever the main thread is. If an event loop is waiting there, the
-loop ends at once, and paid answers that are on their way are lost. Our handler
+loop ends at once, and paid answers that have not arrived yet are lost. Our handler
 (`figa_core.processes.interruption`) cancels the run's task instead, so that it can still store them.
 """
 
@@ -15,11 +15,11 @@ from figa_core.processes import interruption
 
 
 class TerminatedRunError(InterruptedRunError, TerminationSignal):
-    """Ends a run. The stages know it, and Prefect does too: it tells a crash from a cancellation."""
+    """Ends a run. Both our stages and Prefect, which tells a crash from a cancellation, handle it."""
 
 
 def stop_gently() -> None:
-    """Have SIGTERM (a cancellation, the end of a worker) and SIGINT handled by `interruption`."""
+    """Let `interruption` handle SIGTERM (a cancellation, the end of a worker) and SIGINT."""
     interruption.raise_as(TerminatedRunError)
     # Prefect installs the handler of this name during a flow, and checks that it is in place.
     prefect_signals._prefect_sigterm_handler = interruption.on_signal  # pyright: ignore[reportAttributeAccessIssue]

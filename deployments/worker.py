@@ -1,11 +1,11 @@
-"""A worker on one of the two pools: Prefect's process worker, in the environment that our runs need.
+"""A worker on one of the two pools: Prefect's process worker, in the environment that runs need.
 
     python -m deployments.worker cpu
     python -m deployments.worker gpu
 
-`make serve` starts one of each. On a machine with a GPU start one more on `gpu`; it needs PREFECT_API_URL
-and sees the workspaces under the same paths. What the runs need (the reviser's key, FIGA_VLLM_PYTHON,
-CUDA_VISIBLE_DEVICES) they take from the worker's environment.
+`make serve` starts one of each. On another machine with a GPU, start one more on `gpu` with PREFECT_API_URL
+set; the workspaces must have the same paths there. Runs inherit the worker's environment (the reviser's key,
+FIGA_VLLM_PYTHON, CUDA_VISIBLE_DEVICES).
 """
 
 import argparse
@@ -16,33 +16,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
+
 from deployments.pools import Pool, check_pool
-from deployments.server import check_answers, configured_client
+from deployments.server import require_server
 from figa_core.errors import FigaError
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 
 
 async def check(pool: Pool) -> None:
-    """Raises ConfigError, with what creates the pool, if it is missing or the server does not answer."""
-    async with configured_client() as client:
-        await check_answers(client)
+    """Raises ConfigError if the server does not answer or the pool is missing."""
+    require_server()
+    async with get_client() as client:
         await check_pool(client, pool)
 
 
-def worker_command(pool: Pool) -> list[str]:
+def _worker_command(pool: Pool) -> list[str]:
     """Prefect's worker; one run at a time on a GPU."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
     name = f"figa-{pool}-{socket.gethostname()}"
     return [*command, "--name", name, *(["--limit", "1"] if pool is Pool.GPU else [])]
 
 
-def prepare_environment() -> None:
-    """Make this process's environment that of a worker: its runs use this interpreter and die with it."""
+def _prepare_environment() -> None:
+    """Set what the worker and its runs need: they use this interpreter."""
     binaries = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
-    # A run watches its parent itself (deployments/engine.py); with this variable it would be ended as a
-    # leftover while it still stores what it has.
+    # A run watches its parent itself (deployments/engine.py); with this variable it would be killed as a
+    # leftover process while it still stores its results.
     os.environ.pop(PARENT_PID_VARIABLE, None)
 
 
@@ -57,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(check(pool))
         if find_vllm_python() is None:
             print(
-                'vLLM is not installed for this worker: runs with engine = "auto" use transformers, those '
-                'with "vllm" end with an error. `make setup` installs it; FIGA_VLLM_PYTHON names another '
-                "interpreter."
+                'vLLM is not installed for this worker: runs with engine = "auto" use transformers, and runs '
+                'with "vllm" end with an error. `make setup` installs it; or set FIGA_VLLM_PYTHON to an '
+                "interpreter that has it."
             )
     except FigaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    prepare_environment()
+    _prepare_environment()
     sys.stdout.flush()
-    os.execv(sys.executable, worker_command(pool))
+    os.execv(sys.executable, _worker_command(pool))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,36 @@
-"""The first half of the story: from a file of prompts to a shard set that can be trained on."""
+"""The first part of a run: a file of prompts becomes a shard set to train on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import flow
+from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
+from figa_core.config.file import anchor_paths
 from figa_core.records import Split
+from figa_core.storage.scores import references_of, responses_of, revisions_of
+from figa_core.training.job import training_spec
 from flows.progress import current
 from flows.run.artifacts import publish_failures, publish_funnel
-from flows.run.events import dataset_built
 from flows.run.open_run import OpenRun, open_run
-from flows.run.parameters import anchored, run_name
+from flows.run.parameters import run_name
 from flows.run.story import Story
+from flows.server.names import DATASET_BUILT
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.import_prompts import import_prompts
-from tasks.revise import revise, revise_batch, take_in_journal
+from tasks.revise import read_journal, revise, revise_batch
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
 from tasks.revision_settings import RevisionSections
-from tasks.score import score_references, score_responses, score_revisions
+from tasks.score import score
 from tasks.weigh import WeighResult, weigh
-
-BUILT = "dataset built"
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltDataset:
-    """What a finished build returns; `seconds` by stage."""
+    """The result of the flow; `seconds` by stage."""
 
     run_id: str
     weighed: WeighResult
@@ -38,28 +41,41 @@ class BuiltDataset:
 async def build_dataset(config: PipelineConfig) -> BuiltDataset:
     """Everything up to the shards: generate, score, filter, revise, admit, weigh. Trains nothing.
 
-    At the end the event `figa.dataset.built` says where the shards are; an automation may train on them.
+    The event `figa.dataset.built` at the end has the parameters for `train-model`; an automation can use it.
 
     Args:
-        config: The run. The same settings as in the `figa` deployment are the same run: either goes on
-            where the other stopped.
+        config: The run. With the same settings, this and the `figa` deployment work on the same run: each
+            continues where the other stopped.
 
     Raises:
-        FigaError: what was wrong, where, and what to do; what was done until then is stored.
+        FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
-    config, progress = anchored(config), current()
-    with open_run(config, flow_run.name or "build-dataset", progress, reaches=BUILT) as run:
+    # Paths typed into a form may be relative.
+    config, progress = anchor_paths(config, Path.cwd()), current()
+    with open_run(config, flow_run.name or "build-dataset", progress, reaches="dataset built") as run:
         story = Story(progress)
         weighed = await build(story, run, config)
-        dataset_built(run, config, weighed)
+        _announce(run, config, weighed)
     return BuiltDataset(run.run_id, weighed, story.seconds)
+
+
+def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> None:
+    spec = training_spec(config, weighed.directory, config.loss.objective)
+    emit_event(
+        DATASET_BUILT,
+        resource={
+            "prefect.resource.id": f"figa.dataset.{weighed.shard_set_id}",
+            "prefect.resource.name": f"{config.workspace.name}: {weighed.counts.n_out:,} pairs",
+        },
+        payload={"run_id": run.run_id, "pairs": weighed.counts.n_out, **spec.parameters()},
+    )
 
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, weigh; the caller holds the workspace."""
     at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
     model, longest = config.generation.model, config.prompts.max_prompt_tokens
-    _take_in_journal(story, run)
+    _read_journal(story, run)
     with story.stage("import") as stage:
         stage.counts = import_prompts(*at, config.prompts, model, reward.model, on_progress=stage.on_progress)
     with story.stage("generate") as stage:
@@ -67,17 +83,18 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
             *at, config.generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress
         )
     with story.stage("score responses") as stage:
-        stage.counts = score_responses(
-            *at, reward, run.generator, Split.TRAIN, engines=engines, on_progress=stage.on_progress
-        )
+        texts = responses_of(run.run_id, run.generator, Split.TRAIN)
+        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
     with story.stage("score references") as stage:
-        stage.counts = score_references(*at, reward, engines=engines, on_progress=stage.on_progress)
+        texts = references_of(run.run_id)
+        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
     with story.stage("filter") as stage:
         recipe = revision_recipe(config.revision, config.revision_prompt, run.templates)
         stage.counts = filter_responses(*at, config.filter, recipe, run.generator, run.scorer)
     await _revise(story, run, config)
     with story.stage("score revisions") as stage:
-        stage.counts = score_revisions(*at, reward, engines=engines, on_progress=stage.on_progress)
+        texts = revisions_of(run.run_id)
+        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
     with story.stage("admit") as stage:
         stage.counts = admit(*at, config.admission, run.scorer)
     with story.stage("weigh") as stage:
@@ -88,15 +105,11 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
 
 
 async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
-    """Ask for what is open; show what has no usable revision, and go on only if it is little enough.
-
-    Raises:
-        OpenRevisionsError, RefusedRevisionsError: see `tasks.revised`.
-    """
+    """Ask for the open revisions and show what failed; raises if too many rows did, see `tasks.revised`."""
     sections = RevisionSections.of(config)
-    _take_in_journal(story, run)  # by now it is known which rows there are
-    drained = f"answers under way are awaited for {sections.batches.drain_s:.0f} s"
-    with story.stage("revise", stopping=drained) as stage:
+    _read_journal(story, run)  # again: the filter has stored the rows that its answers belong to
+    stopping = f"answers under way are awaited for {sections.batches.drain_s:.0f} s"
+    with story.stage("revise", stopping=stopping) as stage:
         revised = await revise(
             run.workspace,
             run.run_id,
@@ -109,17 +122,16 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     await publish_failures(run)
     check_open_rows(revised, config.revision_batches.failed_share_max)
     check_refused_rows(revised, config.revision_batches.refused_share_max)
-    warning = open_rows_warning(revised)
-    if warning is not None:
+    if warning := open_rows_warning(revised):
         run.warnings.append(warning)
 
 
-def _take_in_journal(story: Story, run: OpenRun) -> None:
-    found = take_in_journal(run.workspace)
+def _read_journal(story: Story, run: OpenRun) -> None:
+    found = read_journal(run.workspace)
     if found.replaced:
         story.progress.line(
-            f"warning: {run.workspace.journal} is not the journal of earlier runs, or lacks its end: answers "
-            "that are only in the missing part are asked for again"
+            f"warning: {run.workspace.journal} is not the journal of earlier runs, or its end is missing: "
+            "answers that are only in the missing part are asked for again"
         )
     if found.settled:
         story.progress.line(f"{found.settled:,} answers of earlier runs are taken from the journal")

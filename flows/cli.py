@@ -1,8 +1,9 @@
-"""The `figa` command. Heavy imports happen inside the commands: `figa --help` answers at once."""
+"""The `figa` command. Heavy imports are inside the commands, so that `figa --help` is fast."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +30,8 @@ _CHECKING = "checking the settings, the models and the prompts"
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
 ]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Id of a run; by default the latest.")]
 
 
 def main() -> None:
@@ -51,23 +54,23 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """What goes before a command."""
+    """Options before a command."""
     _keep_prefect_quiet()
 
 
 @app.command()
 def demo(
     workspace: WorkspaceOption = DEMO_WORKSPACE,
-    sandbox: Annotated[Path, typer.Option(help="Directory that keeps the sandbox's models.")] = SANDBOX_ROOT,
+    sandbox: Annotated[Path, typer.Option(help="Directory of the sandbox's models.")] = SANDBOX_ROOT,
 ) -> None:
-    """Run everything on a small embedded world: no network, no key, no GPU."""
+    """Run everything on the built-in sandbox: no network, no key, no GPU."""
     edge.runs_in(workspace)
     from flows.demo import run_demo
 
     result = run_demo(workspace, sandbox, _progress())
     _show(result.run.data, result.run.report, workspace)
     _console.print(
-        f"\nThe whole demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it the sandbox), "
+        f"\nThe demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it for the sandbox), "
         f"at most {result.peak_memory_bytes / 2**30:.1f} GiB of memory, and {result.teacher_requests:,} "
         "requests to the sandbox's scripted teacher.",
         highlight=False,
@@ -75,9 +78,7 @@ def demo(
 
 
 @app.command()
-def run(
-    config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
-) -> None:
+def run(config: ConfigOption) -> None:
     """Run the pipeline on your own prompts, model, reward model and reviser."""
     from figa_core.config.file import read_settings
 
@@ -90,19 +91,17 @@ def run(
 @app.command("retry-revisions")
 def retry_revisions(
     workspace: WorkspaceOption = DEMO_WORKSPACE,
-    run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
+    run_id: RunOption = None,
 ) -> None:
-    """Ask again for the revisions of a run that are still open, then go on with the run."""
+    """Ask again for the revisions of a run that are still open, then continue the run."""
     from flows.stored import stored_config
 
     _run_flow(stored_config(workspace, run_id))
 
 
 @app.command()
-def plan(
-    config: Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")],
-) -> None:
-    """Show the reviser's calls, tokens, cost and time that a run would take. Spends nothing."""
+def plan(config: ConfigOption) -> None:
+    """Show the reviser's calls, tokens, cost and time that a run would need. Spends nothing."""
     from figa_core.config.file import read_settings
 
     read = read_settings(config)
@@ -111,18 +110,17 @@ def plan(
 
     edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
-    warnings = check(settings, needs_key=False, say=edge.say)
-    lines = [f"warning: {found}" for found in warnings]
-    for line in [*lines, *plan_lines(make_plan(settings), settings.revision.model)]:
-        _console.print(line, markup=False, highlight=False)
+    for warning in check(settings, needs_key=False, say=edge.say):
+        _print([f"warning: {warning}"])
+    _print(plan_lines(make_plan(settings), settings.revision.model))
 
 
 @app.command()
 def status(
     workspace: WorkspaceOption = DEMO_WORKSPACE,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Show the workspace's runs: what came of their rows, and which revisions are still open."""
+    """Show the workspace's runs: how many rows reached each step, and which revisions are still open."""
     from flows.status import status_lines, workspace_status
 
     found = workspace_status(workspace)
@@ -130,18 +128,17 @@ def status(
         import orjson
 
         _plain(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
-        return
-    for line in status_lines(found):
-        _console.print(line, markup=False, highlight=False)
+    else:
+        _print(status_lines(found))
 
 
 @app.command()
 def report(
     workspace: WorkspaceOption = DEMO_WORKSPACE,
-    run_id: Annotated[str | None, typer.Option("--run", help="Id of a run; the latest without it.")] = None,
+    run_id: RunOption = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Write a run's report again from what is stored, and print its main lines."""
+    """Write a run's report again from the stored results, and print its main lines."""
     from flows.run.existing import existing_workspace
     from flows.status import write_report
 
@@ -156,17 +153,15 @@ def _run_flow(settings: "PipelineConfig") -> None:
 
     from flows.preflight import check
     from flows.progress import showing
-    from flows.server.api import prefect_api
+    from flows.server.api import prefect_api, wait_until_ready
     from tasks.workspace import Workspace
 
     progress = _progress()
     progress.line(_CHECKING)
-    check(settings, say=progress.line)  # before a server is started, and while nothing is held
+    check(settings, say=progress.line)  # before a server starts and before the workspace is locked
     edge.runs_in(settings.workspace.path)
     with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
-        if server is not None:
-            with progress.waiting("starting a Prefect server"):
-                server.wait()
+        wait_until_ready(server, progress)
         from flows.figa import figa
 
         result = asyncio.run(figa(settings))
@@ -174,13 +169,13 @@ def _run_flow(settings: "PipelineConfig") -> None:
 
 
 def _keep_prefect_quiet() -> None:
-    """Prefect reads these when it is imported, which almost any import of a command may cause."""
+    """Set these before Prefect is imported, which almost any import in a command may do."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.server.names import HEARTBEAT_S
 
-    # An automation of ours marks runs that are silent for longer as crashed (deployments/automations.py).
+    # An automation marks runs without heartbeats as crashed (deployments/automations.py).
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
 
 
@@ -196,15 +191,17 @@ def _plain(line: str) -> None:
     print(line, flush=True)
 
 
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        _console.print(line, markup=False, highlight=False)
+
+
 def _show(data: "ReportData", path: Path, workspace: Path) -> None:
     from figa_core.report.funnel import funnel_lines
     from figa_core.report.sentences import comparison_sentences, result_sentence
 
-    lines: list[Any] = ["", *funnel_lines(data.funnel), ""]
-    lines += [result_sentence(data), *comparison_sentences(data), "", f"Report: {path.resolve().as_uri()}"]
-    lines.append(f"Status: {edge.status_command(workspace)}")
-    for line in lines:
-        _console.print(line, markup=False, highlight=False)
+    _print(["", *funnel_lines(data.funnel), "", result_sentence(data), *comparison_sentences(data), ""])
+    _print([f"Report: {path.resolve().as_uri()}", f"Status: {edge.status_command(workspace)}"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`figa demo`: the whole chain on the sandbox, with no network, no key and no GPU."""
+"""`figa demo`: the whole pipeline on the sandbox, with no network, no key and no GPU."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.progress import Progress, showing
 from flows.run.memory import PeakMemory
-from flows.server.api import prefect_api
+from flows.server.api import prefect_api, wait_until_ready
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ KEY = "the-sandbox-teacher-takes-any-key"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """`run`: the flow's result. Seconds and bytes are measured around it."""
+    """`run` is the flow's result; seconds and bytes include the sandbox and the server."""
 
     run: "RunResult"
     teacher_requests: int
@@ -37,10 +37,10 @@ class DemoResult:
 
 
 def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoResult:
-    """Build the sandbox (or take the one that exists), start teacher and server, run the flow.
+    """Build the sandbox unless it exists, start the teacher and the server, and run the flow.
 
     Raises:
-        ConfigError: the preset is not there: the demo runs from a checkout.
+        ConfigError: the preset is missing: the demo runs from a checkout only.
         FigaError: see `flows.figa.figa`.
     """
     if not PRESET.is_file():
@@ -53,9 +53,7 @@ def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoRes
         sandbox_seconds = time.monotonic() - begun
         with TeacherProcess(requests_per_minute=6000) as teacher, showing(progress):
             config = demo_config(workspace, sandbox, teacher.base_url)
-            if server is not None:
-                with progress.waiting("starting a Prefect server"):
-                    server.wait()
+            wait_until_ready(server, progress)
             from flows.figa import figa
 
             run = asyncio.run(figa(config))
@@ -64,7 +62,7 @@ def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoRes
 
 
 def demo_config(workspace: Path, sandbox: Sandbox, base_url: str) -> PipelineConfig:
-    """The preset, with the paths and the address of this machine."""
+    """The preset with this machine's paths and the teacher's address."""
     return load_config(
         PRESET,
         {

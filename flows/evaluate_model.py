@@ -1,4 +1,4 @@
-"""The last part of the story: models sample the held-out prompts, and are judged by what they say."""
+"""The last part of a run: models answer the held-out prompts, and their answers are judged."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from figa_core.errors import InputError
 from figa_core.records import Split
 from figa_core.report.data import ReportData
 from figa_core.storage.evaluations import evaluations_of
+from figa_core.storage.scores import responses_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
 from flows.progress import current
@@ -23,7 +24,7 @@ from tasks.evaluate import evaluate
 from tasks.generate import Sampling, generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
-from tasks.score import score_responses
+from tasks.score import score
 from tasks.train import BASE_LABEL
 
 
@@ -42,16 +43,16 @@ async def evaluate_model(
     Args:
         workspace: Directory of the workspace.
         model: Hugging Face directory of the model to judge, such as WORKSPACE/trainings/ID/model.
-        label: What it is called in the report; without one, its directory, from the workspace on.
-        run_id: Id of the run whose prompts and settings count; without one, the latest.
+        label: Its name in the report; by default its directory, relative to the workspace.
+        run_id: Id of the run whose prompts and settings to use; by default the latest.
 
     Raises:
-        ConfigError: a path that cannot be.
+        ConfigError: a path is not valid.
         InputError: there is no such workspace, run or model, or the label is another model's.
-        WorkspaceBusyError: a run holds the workspace. It is not waited for: it may itself wait for the pool
-            that this one occupies.
-        TrainingError: the model is a training's, and not as it was written.
-        FigaError: what was wrong, where, and what to do; what was done until then is stored.
+        WorkspaceBusyError: a run holds the workspace. This flow does not wait for it: that run may be
+            waiting for the pool that this flow occupies.
+        TrainingError: the files of a trained model have changed since they were written.
+        FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
     workspace, model = absolute("workspace", workspace), absolute("model", model)
     check_exported(model)
@@ -79,11 +80,10 @@ def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) 
     generator = generator_id(run.workspace, config.generation, _sampling(config, model))
     rows = evaluations_of(run.workspace.database, run.run_id)
     taken = {row.generator_id for row in rows if row.label == label} - {generator}
-    own = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
-    if taken or (label in own and not any(row.label == label for row in rows)):
+    reserved = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
+    if taken or (label in reserved and not any(row.label == label for row in rows)):
         raise InputError(
-            f"label {label!r}: the report of {run.run_id} shows another model under it, or is going to. Give "
-            "this one a label of its own."
+            f"label {label!r}: the report of {run.run_id} uses it for another model. Choose another label."
         )
 
 
@@ -93,9 +93,9 @@ def _sampling(config: PipelineConfig, model: Path) -> Sampling:
 
 
 async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapping[str, Path]) -> None:
-    """Sample models on the held-out prompts, score the samples, store the means; models by their labels.
+    """Sample models on the held-out prompts, score the samples and store the means; `models` by label.
 
-    All of them sample before any is scored, so that the reward model is loaded once.
+    All models sample before the first is scored, so that the reward model is loaded once.
     """
     at, engines, longest = (run.workspace, run.run_id), run.engines, config.prompts.max_prompt_tokens
     generators = {}
@@ -108,8 +108,9 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
             )
     for label, generator in generators.items():
         with story.stage(f"evaluate {label}: score") as stage:
-            stage.counts = score_responses(
-                *at, config.reward, generator, Split.HELD_OUT, engines=engines, on_progress=stage.on_progress
+            texts = responses_of(run.run_id, generator, Split.HELD_OUT)
+            stage.counts = score(
+                run.workspace, config.reward, texts, engines=engines, on_progress=stage.on_progress
             )
     for label, generator in generators.items():
         with story.stage(f"evaluate {label}") as stage:

@@ -1,8 +1,8 @@
-"""The story: from a file of prompts to a better model and a report that shows why.
+"""The whole pipeline: from a file of prompts to a better model and a report that shows why.
 
-Read it from top to bottom; its three parts are the files `build_dataset.py`, `train_model.py` and
-`evaluate_model.py` beside it, and every stage they tell is the file of that name in `tasks/`. Rows never
-pass through here: a stage reads what of this run is not done yet from the workspace, and stores what it did.
+Its three parts are `build_dataset.py`, `train_model.py` and `evaluate_model.py`; each stage in them is the
+file of that name in `tasks/`. Rows never pass through here: a stage reads the rows that this run still lacks
+from the workspace, and stores its results there.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
+from figa_core.config.file import anchor_paths
 from figa_core.report.data import ReportData
 from flows.build_dataset import build
 from flows.evaluate_model import judge, report_run
 from flows.progress import current
 from flows.run.open_run import open_run
-from flows.run.parameters import anchored, run_name
+from flows.run.parameters import run_name
 from flows.run.story import Story
 from flows.train_model import train_models
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run returns: where its report is, what it shows, and seconds by stage."""
+    """The result of the flow: where the report is, what it shows, and the seconds of each stage."""
 
     run_id: str
     report: Path
@@ -36,15 +37,17 @@ class RunResult:
 async def figa(config: PipelineConfig) -> RunResult:
     """Align a model with FIGA and compare it with the baselines: prompts in, trained models and a report out.
 
-    Run again with the same settings, it goes on where it stopped: no row is generated, paid or trained twice.
+    Run again with the same settings, it continues where it stopped: nothing is generated, paid for or
+    trained twice.
 
     Args:
-        config: The run. Three things are always yours: the prompts, the model to align and the reward model.
+        config: The run. You must always give the prompts, the model to align and the reward model.
 
     Raises:
-        FigaError: what was wrong, where, and what to do; what was done until then is stored.
+        FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
-    config, progress = anchored(config), current()
+    # Paths typed into a form may be relative.
+    config, progress = anchor_paths(config, Path.cwd()), current()
     with open_run(config, flow_run.name or "figa", progress) as run:
         story = Story(progress)
         weighed = await build(story, run, config)

@@ -1,7 +1,7 @@
-"""`figa plan`: the calls to the reviser that a configuration will need, before anything is spent.
+"""`figa plan`: the calls to the reviser that a configuration needs, counted before anything is spent.
 
-Once the run's thresholds have been applied, every open row is counted by its own text. Before that only the
-prompts are known, and the plan is an upper bound: every response is kept and as long as allowed.
+Once the run has applied its thresholds, the open rows are counted with their texts. Before that only the
+prompts are known, and the plan is an upper bound: every response is kept and has the maximum length.
 """
 
 import math
@@ -32,10 +32,10 @@ _PAGE_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`exact`: counted from the run's own open rows; otherwise an upper bound.
+    """`exact`: counted from the run's open rows; otherwise an upper bound.
 
-    Tokens are estimates of four characters each. Costs are in US dollars, None without a price; `most_usd`
-    holds whatever the tokenizer and however long the answers, without repeated attempts.
+    Tokens are estimates of four characters each. Costs are in US dollars, None without a price. Without
+    repeated attempts the cost cannot exceed `most_usd`, whatever the tokenizer and the answers' lengths.
     """
 
     exact: bool
@@ -50,40 +50,28 @@ class Plan:
     minutes_by_tokens: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One planned call: the texts that are sent, and a text as long as the draft."""
-
-    texts: tuple[str, ...]
-    draft: str
+_Row = tuple[tuple[str, ...], str]
+"""One planned call: the texts to send, and a text of the draft's length."""
 
 
 def make_plan(config: PipelineConfig) -> Plan:
-    """Count the planned calls; reads the workspace and the prompts.
-
-    Raises:
-        FigaError: the prompts or templates cannot be read.
-    """
+    """Count the calls from the workspace, or from the prompts; raises FigaError if they cannot be read."""
     workspace = Workspace(config.workspace.path)
     spent = None
-    rows: Iterator[_Row] = iter(())
-    exact = False
     if workspace.database.path.is_file():
-        workspace.database.create()  # a workspace of an older version gets its migrations
+        workspace.database.create()  # migrates a workspace of an older version
         run = identify(workspace, config)
         spent = revisions.spent(workspace.database, run.run_id).usd
-        exact = bool(revisions.statuses(workspace.database, run.run_id))
-        if exact:
+        if revisions.statuses(workspace.database, run.run_id):
             rows = _open_rows(workspace, run.run_id, run.templates)
-    if not exact:
-        rows = _possible_rows(config)
-    return _sum(config, rows, exact=exact, spent_usd=spent)
+            return _sum(config, rows, exact=True, spent_usd=spent)
+    return _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
 
 
 def plan_lines(plan: Plan, model: str) -> Iterator[str]:
-    """A plan for people."""
+    """The plan as lines for people."""
     at_most = "" if plan.exact else "at most "
-    source = "the rows that are open" if plan.exact else "the prompts; thresholds will keep fewer"
+    source = "the open rows" if plan.exact else "the prompts; the thresholds will keep fewer"
     yield f"{at_most}{plan.calls:,} calls to {model}, counted from {source}"
     tokens = plan.prompt_tokens + plan.completion_tokens
     yield (
@@ -102,30 +90,28 @@ def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
         return
     yield f"{at_most}about ${plan.usd:,.2f}; never more than ${plan.most_usd:,.2f} without repeated attempts"
     if plan.spent_usd:
-        yield f"${plan.spent_usd:,.2f} are spent already"
+        yield f"${plan.spent_usd:,.2f} is already spent"
     if plan.budget_usd is None:
         yield "no budget: set spending.budget_usd for a hard cap"
         return
     left = plan.budget_usd - (plan.spent_usd or 0.0)
-    enough = "" if plan.usd <= left else ": not enough for all of them, the rest will stay pending"
-    yield f"${left:,.2f} are left of the budget of ${plan.budget_usd:,.2f}{enough}"
+    enough = "" if plan.usd <= left else ": not enough for all calls, so the rest will stay pending"
+    yield f"${left:,.2f} is left of the budget of ${plan.budget_usd:,.2f}{enough}"
 
 
 def _sum(config: PipelineConfig, rows: Iterator[_Row], *, exact: bool, spent_usd: float | None) -> Plan:
     revision, price = config.revision, price_of(config.spending, config.revision.model)
     calls = prompt_tokens = completion_tokens = 0
     usd = most_usd = 0.0
-    for row in rows:
-        prompt = estimate_tokens(row.texts, 0, 0)
-        answer = min(revision.max_tokens, expected_tokens(row.draft))
-        calls, prompt_tokens, completion_tokens = (
-            calls + 1,
-            prompt_tokens + prompt,
-            completion_tokens + answer,
-        )
+    for texts, draft in rows:
+        prompt = estimate_tokens(texts, 0, 0)
+        answer = min(revision.max_tokens, expected_tokens(draft))
+        calls += 1
+        prompt_tokens += prompt
+        completion_tokens += answer
         if price is not None:
             usd += price.cost(prompt, answer)
-            most_usd += price.most(row.texts, revision.max_tokens)
+            most_usd += price.most(texts, revision.max_tokens)
     return Plan(
         exact=exact,
         calls=calls,
@@ -148,7 +134,7 @@ def _open_rows(workspace: Workspace, run_id: str, templates: PromptTemplates) ->
 def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
     prompts, prompt = config.prompts, config.revision_prompt
     templates = load_templates(prompt.with_reference, prompt.without_reference)
-    # Of several samples the lowest is kept, unless all are.
+    # Only the sample with the lowest reward is kept, unless all are.
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
     longest = "x" * math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
     for row in _distinct(prompts):
@@ -159,7 +145,7 @@ def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
 
 
 def _distinct(prompts: PromptsConfig) -> Iterator[Prompt]:
-    """Each prompt of the file once, as the import takes them; which were seen is kept on disk."""
+    """Each prompt of the file once, as in the import; the prompts seen so far are kept on disk."""
     rows = read_prompts(prompts.path, row_format(prompts), prompts.limit)
     with _scratch() as scratch, FirstRows(scratch) as seen:
         for page in in_shards(rows, _PAGE_ROWS):
@@ -174,7 +160,7 @@ def _scratch() -> Iterator[Path]:
         made = tempfile.TemporaryDirectory(prefix="figa-plan-")
     except OSError as error:
         raise WorkspaceError(
-            f"no directory takes temporary files: {error.strerror}. Free space, or set TMPDIR."
+            f"no directory for temporary files can be written: {error.strerror}. Free space, or set TMPDIR."
         ) from error
     with made as directory:
         yield Path(directory) / "seen"
@@ -184,4 +170,4 @@ def _row(
     templates: PromptTemplates, messages: tuple[Message, ...], response: str, reference: str | None
 ) -> _Row:
     sent = templates.render(messages, response, reference)
-    return _Row(tuple(message["content"] for message in sent), response)
+    return tuple(message["content"] for message in sent), response

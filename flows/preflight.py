@@ -1,4 +1,4 @@
-"""The checks before a run starts or spends anything. Each is cheap, and all of them are always made.
+"""The checks before a run starts or spends anything. All of them are cheap and always made.
 
 A new check is a function in `flows/checks/` and a line in `CHECKS`.
 """
@@ -50,7 +50,7 @@ def check(
 ) -> list[Finding]:
     """Refuse a config that cannot work; returns the warnings.
 
-    `needs_key`: whether the reviser will be asked; `say` is told before a check that may take long.
+    `needs_key`: whether the run will call the reviser; `say` is called before a check that may take long.
 
     Raises:
         ConfigError: everything that is wrong with the settings, the models, the prompts, the key, the
@@ -64,17 +64,17 @@ def check(
 
 
 def usable(settings: ReadSettings, *, needs_key: bool = True) -> PipelineConfig:
-    """The settings that were read, if each is valid by itself; this does not replace `check`.
+    """The settings that were read, if each is valid by itself; `check` is still needed.
 
     Raises:
-        ConfigError: single settings are wrong; the message also says what the checks find in the others.
+        ConfigError: some settings are invalid; the message includes what the checks find in the others.
     """
     if not settings.problems or settings.config is None:
         return settings.usable()
     others = [
         finding
         for finding in run_checks(CHECKS, Facts(settings.config, needs_key))
-        # A problem with the default that replaces a wrong setting does not concern the user.
+        # Skip problems with the default that replaces a wrong setting.
         if finding.is_problem and not any(wrong in str(finding) for wrong in settings.wrong)
     ]
-    raise ConfigError("\n".join([settings.text(), *([problems_text(others)] if others else [])]))
+    raise ConfigError(settings.text() + (f"\n{problems_text(others)}" if others else ""))

@@ -1,7 +1,7 @@
-"""What a person sees while a run works: counts and an ETA, as bars in a terminal and as lines elsewhere.
+"""What a person sees during a run: counts and an ETA, as bars in a terminal and as lines elsewhere.
 
-A flow asks for `current()`; the command line chooses what that is with `showing`. A run that a Prefect
-worker started has nothing chosen, and gets lines in the run's log.
+The command line chooses one with `showing`, and a flow gets it from `current()`. A run that a Prefect worker
+started gets lines in its log.
 """
 
 import time
@@ -11,10 +11,10 @@ from contextvars import ContextVar
 from typing import Protocol
 
 from figa_core.ports import ProgressCallback
+from flows.terminal.durations import duration
 from tasks.results import StageCounts
 
 _LINE_EVERY_S = 5.0
-_TITLE_WIDTH = 34
 
 
 class Progress(Protocol):
@@ -28,19 +28,14 @@ class Progress(Protocol):
 
 
 class Lines:
-    """Plain lines: a stage's beginning, now and then how far it is."""
+    """Plain lines; `write` gets each without its end."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        """`write` gets each line without its end."""
-        self._write = write
-
-    def line(self, text: str, /) -> None:
-        """One line."""
-        self._write(text)
+        self.line = write
 
     @contextmanager
     def stage(self, title: str) -> Iterator[ProgressCallback]:
-        """Lines for one stage, at most one every five seconds."""
+        """At most one line every five seconds."""
         last = time.monotonic()
         first: tuple[float, int] | None = None
 
@@ -48,8 +43,7 @@ class Lines:
             nonlocal first, last
             now = time.monotonic()
             if first is None:
-                # What came before the first rows is the start of an engine: no speed to go by.
-                first = (now, done)
+                first = (now, done)  # before is an engine's start, which is no part of the speed
             if now - last >= _LINE_EVERY_S:
                 last = now
                 left = eta_text(now - first[0], done - first[1], total - done)
@@ -59,25 +53,23 @@ class Lines:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """One line before something that takes seconds and says nothing itself."""
+        """One line before something that takes seconds and shows nothing itself."""
         self.line(what)
         yield
 
 
 def eta_text(elapsed_s: float, done: int, left_to_do: int) -> str:
-    """Such as ", 12 s left", from `done` rows in `elapsed_s` seconds; empty where nothing can be said."""
+    """Such as ", 12 s left", from `done` rows in `elapsed_s` seconds; empty if that is unknown."""
     if done <= 0 or left_to_do <= 0:
         return ""
-    left = elapsed_s / done * left_to_do
-    return f", {left:.0f} s left" if left < 120 else f", {left / 60:.0f} min left"
+    return f", {duration(elapsed_s / done * left_to_do / 60)} left"
 
 
 def result_line(title: str, counts: StageCounts, seconds: float) -> str:
-    """A finished stage: what went in and came out, how long it took, and why rows stayed behind."""
+    """A finished stage: rows in and out, how long it took, and why rows were left out."""
     rows = f"{counts.n_in:,} → {counts.n_out:,}" if counts.n_in else "nothing left to do"
-    line = f"{title:<{_TITLE_WIDTH}}{rows:>20}  {seconds:6.1f} s"
-    lost = counts.n_in - counts.n_out
-    if lost and counts.reasons:
+    line = f"{title:<34}{rows:>20}  {seconds:6.1f} s"
+    if counts.n_in != counts.n_out and counts.reasons:
         line += "   " + ", ".join(f"{count:,} {reason}" for reason, count in counts.reasons.items())
     return line
 
@@ -87,7 +79,7 @@ _current: ContextVar[Progress | None] = ContextVar("figa_progress", default=None
 
 @contextmanager
 def showing(progress: Progress) -> Iterator[None]:
-    """Make `progress` the one that flows in this context show themselves on."""
+    """Make `progress` the one that flows in this context use."""
     token = _current.set(progress)
     try:
         yield

@@ -1,7 +1,7 @@
 """Retry: continues a stored run. No row that has an answer is asked for again.
 
-The Retry button of the Prefect UI, `figa retry-revisions` and the `retry-revisions` deployment all come to
-the same: the `figa` flow with the run's own configuration, which does only what is not done.
+The Retry button of the Prefect UI, `figa retry-revisions` and the deployment `retry-revisions` do the same:
+they run the `figa` flow with the run's stored configuration, and it does only what is not done yet.
 """
 
 from pathlib import Path
@@ -20,14 +20,14 @@ def _run_name() -> str:
 
 @flow(name="retry-revisions", flow_run_name=_run_name, persist_result=False)
 async def retry_revisions(workspace: Path, run_id: str | None = None) -> RunResult:
-    """Ask again for the open revisions of a stored run, then go on with it.
+    """Ask again for the open revisions of a stored run, then continue it.
 
     Args:
         workspace: Directory of the workspace.
-        run_id: Id of a run, as `figa status` shows it; without one, the latest.
+        run_id: Id of a run, as `figa status` shows it; by default the latest.
 
     Raises:
         InputError: there is no such workspace or run.
-        FigaError: as `flows.figa.figa`.
+        FigaError: see `flows.figa.figa`.
     """
     return await figa(stored_config(workspace, run_id))

@@ -16,13 +16,11 @@ from tasks.report import collect, time_of_report, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
 
+_EVALUATION = ("label", "metric", "n", "mean", "standard_error", "left_out")
+
 
 def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, Path]:
-    """Write the report of a run (the latest without an id) again.
-
-    Raises:
-        InputError: there is no such run.
-    """
+    """Write the report of a run (by default the latest) again; raises InputError if there is no such run."""
     run = find_run(workspace.database, run_id)
     data = collect(workspace, run.run_id, time_of_report())
     path = workspace.report(run.run_id)
@@ -31,11 +29,7 @@ def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, 
 
 
 def workspace_status(directory: Path) -> dict[str, Any]:
-    """Holder, runs with their steps, and open revisions, ready for JSON.
-
-    Raises:
-        InputError: there is no workspace.
-    """
+    """The workspace's holder and runs, ready for JSON; raises InputError if there is no workspace."""
     workspace = existing_workspace(directory)
     directory = workspace.directory
     held = is_held(directory)
@@ -48,7 +42,7 @@ def workspace_status(directory: Path) -> dict[str, Any]:
 
 def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]:
     database = workspace.database
-    killed = run.status == RUNNING and not held  # who writes its end was not asked
+    killed = run.status == RUNNING and not held  # a killed process does not record its end
     funnel = funnel_of(summary.counts(database, run.run_id, run.found.generator))
     report = workspace.report(run.run_id)
     waiting = revisions.open_by_kind(database, run.run_id)
@@ -67,22 +61,14 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
         "open_by_kind": waiting,
         "spending": _spending(workspace, run, sum(waiting.values())),
         "evaluations": [
-            {
-                "label": row.label,
-                "metric": row.metric,
-                "n": row.n,
-                "mean": row.mean,
-                "standard_error": row.standard_error,
-                "left_out": row.left_out,
-            }
-            for row in evaluations_of(database, run.run_id)
+            {name: getattr(row, name) for name in _EVALUATION} for row in evaluations_of(database, run.run_id)
         ],
         "report": str(report.resolve()) if report.is_file() else None,
     }
 
 
 def _spending(workspace: Workspace, run: Run, waiting: int) -> dict[str, float | int | None]:
-    """US dollars spent and left, and minutes to go at the configured limits."""
+    """US dollars spent and left, and the minutes left at the configured limits."""
     spent = revisions.spent(workspace.database, run.run_id)
     budget = run.config.get("spending", {}).get("budget_usd")
     revision = run.config.get("revision", {})
@@ -114,7 +100,7 @@ def _spending_line(spending: Mapping[str, Any]) -> str:
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """`workspace_status` for people."""
+    """The result of `workspace_status` as lines for people."""
     yield f"workspace {found['workspace']}"
     if found["held_by"]:
         yield f"held by {found['held_by']}"
@@ -132,10 +118,10 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         if run["open_revisions"]:
             eta = run["spending"]["eta_minutes"]
             yield f"  {open_rows_text(run['open_by_kind'])}; about {eta:,.1f} min at the configured limits"
-            again = f"figa retry-revisions --workspace {found['workspace']} --run {run['run_id']}"
-            yield f"  ask for them: {again}"
+            retry = f"figa retry-revisions --workspace {found['workspace']} --run {run['run_id']}"
+            yield f"  ask for them again: {retry}"
         for row in run["evaluations"]:
-            rows = f"n = {row['n']:,}" + (f", {row['left_out']:,} without one" if row["left_out"] else "")
+            rows = f"n = {row['n']:,}" + (f", {row['left_out']:,} left out" if row["left_out"] else "")
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
             yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} ({rows})"
         if run["report"]:

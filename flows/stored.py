@@ -1,4 +1,4 @@
-"""The configuration of a stored run, for a retry or an evaluation on its own."""
+"""The configuration of a stored run, for a retry or a separate evaluation."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from tasks.workspace import Workspace
 
 
 def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
-    """The configuration of a stored run (the latest without an id), for the workspace where it is now.
+    """The configuration of a stored run (by default the latest), with the workspace's current path.
 
     Raises:
-        InputError: there is no such workspace or run, or its prompts or models are not what they were: the
-            same configuration would be another run, and pay anew.
-        ConfigError: the configuration is of another version and does not fit this one.
+        InputError: there is no such workspace or run, or its prompts or models have changed: the same
+            configuration would be another run, and its calls would be paid for again.
+        ConfigError: the configuration is from another version and not valid in this one.
         WorkspaceError: the workspace cannot be written.
     """
     workspace = existing_workspace(directory)
@@ -30,15 +30,15 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
     found = identify(workspace, config).run_id
     if found != run.run_id:
         raise InputError(
-            f"{source}: its prompts file, a model or a setting's meaning has changed since, so that the same "
-            f"settings would be another run now ({found}). Put the files back, or start a new run with "
-            "`figa run`: what is the same is not paid for again."
+            f"{source}: its prompts file, a model or the meaning of a setting has changed, so that the same "
+            f"settings would now be another run ({found}). Restore the files, or start a new run with "
+            "`figa run`: unchanged work is not paid for again."
         )
     return config
 
 
 def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: Run) -> PipelineConfig:
-    """The config with the reviser instructions that the run began with, even if the built-in ones changed."""
+    """The config with the instructions that the run started with, even if the built-in ones have changed."""
     stored = run.found.templates
     if stored is None or stored == _templates_now(config):
         return config

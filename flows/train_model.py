@@ -1,7 +1,7 @@
-"""The second part of the story: a shard set becomes a trained model, on the GPU pool where there is one.
+"""The second part of a run: a shard set becomes a trained model, on the GPU pool if there is one.
 
-A training's id is its content. Whoever asks for it again, from another run, by hand or by an automation,
-gets the existing result; two that ask at once wait for one another.
+A training's id is a hash of its content. A second request for it, from another run, a person or an
+automation, gets the existing result; two requests at once wait for each other.
 """
 
 from collections.abc import Collection
@@ -56,17 +56,17 @@ async def train_model(
     loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
     training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
 ) -> TrainedModel:
-    """Train a model on a shard set that a `build-dataset` or `figa` run wrote; its result goes beside it.
+    """Train a model on a shard set that a `build-dataset` or `figa` run wrote.
 
     Args:
-        shards: Directory of the shard set, WORKSPACE/shards/ID. The model is put into WORKSPACE/trainings.
-        model: Hugging Face directory of the model to start from, the one that the shards were made for.
+        shards: Directory of the shard set, WORKSPACE/shards/ID. The result is written to WORKSPACE/trainings.
+        model: Hugging Face directory of the model to start from, for which the shards were made.
         loss: The objective and its token weights.
         training: How the training runs.
 
     Raises:
-        ConfigError: a path that cannot be.
-        TrainingError: there is no complete shard set, it does not fit the model, or the training stopped.
+        ConfigError: a path is not valid.
+        TrainingError: the shard set is not complete or does not fit the model, or the training stopped.
         InputError: there is no model.
         WorkspaceError: the workspace cannot be written.
     """
@@ -75,11 +75,7 @@ async def train_model(
     workspace.check_writable()
     job = training_job(workspace, TrainingSpec(shards=shards, model=model, loss=loss, training=training))
     title = f"train {label_of(job.objective)}"
-    with (
-        library_logs(),
-        interruption.doing(title),
-        showing_stage(current(), title) as on_progress,
-    ):
+    with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
             return train(job, _log(workspace, job), on_progress=on_progress)
         finally:
@@ -89,7 +85,7 @@ async def train_model(
 async def train_models(
     story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult
 ) -> dict[str, Path]:
-    """The model to align by the name of the base, and one model for each objective of this run."""
+    """Train one model for each objective of this run; returns them and the base model by label."""
     models = {BASE_LABEL: config.generation.model}
     run.engines.end()  # the training needs the memory
     if line := about_updates(config.training, weighed.counts.n_out, run.warned):
@@ -107,28 +103,23 @@ async def train_models(
 
 
 def about_updates(training: TrainingConfig, pairs: int, warned: Collection[str]) -> str | None:
-    """What people should know about the number of updates, unless the checks have `warned` of it."""
+    """The line about few or automatic updates, unless the checks have already `warned` of it."""
     return None if SETTING in warned else steps_line(training, pairs)
 
 
 async def _train(
     job: TrainingJob, spec: TrainingSpec, log: Path, *, on_progress: ProgressCallback
 ) -> TrainedModel:
-    """On the GPU pool where there is one, then take the result; else here."""
+    """Train on the GPU pool if there is one, otherwise in this process."""
     if not is_finished(job) and (started_by_worker() or await is_deployed(TRAIN_MODEL)):
         name = _name(spec.loss.objective, spec.shards, spec.model)
         await run_elsewhere(TRAIN_MODEL, name, spec.parameters(), pool=GPU_POOL)
-        _require_result(job)
+        if not is_finished(job):  # do not train here instead: this machine was not chosen for it
+            raise TrainingError(
+                f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. The workspace "
+                "must have the same path for the workers of both pools: put it on a disk that they share."
+            )
     return train(job, log, on_progress=on_progress)
-
-
-def _require_result(job: TrainingJob) -> None:
-    """Nothing is trained here instead, on a machine that was not chosen for it."""
-    if not is_finished(job):
-        raise TrainingError(
-            f"{TRAIN_MODEL} completed, and {job.output} holds no finished training here. The workers of both "
-            "pools must see the workspace under the same path: put it on a disk that they share."
-        )
 
 
 def _log(workspace: Workspace, job: TrainingJob) -> Path:

@@ -16,24 +16,19 @@ from figa_core.evaluation.statistics import estimate
 from figa_core.evaluation.verifier import judge, load_verifier
 from figa_core.ports import ProgressCallback, RowFailure
 from figa_core.records import Score, Split
+from figa_core.storage import scores
 from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
 from figa_core.storage.responses import Samples
-from figa_core.storage.scores import (
-    count_unscored,
-    forget_score_failures,
-    iter_unscored,
-    responses_of,
-    save_score_failures,
-    save_scores,
-    score_failures,
-)
+from figa_core.storage.scores import Subject
 from tasks.results import StageCounts, no_progress
-from tasks.row_failures import Failures, check_failures
+from tasks.row_failures import Failures
 from tasks.workspace import Workspace
+
+VERIFIER_CONTRACT = "It gets (messages, text), and must return a number from 0 to 1."
 
 
 def verifier_id(spec: str) -> str:
-    """The id under which a verifier's values are stored; another text of its file is another verifier."""
+    """The id of a verifier's values; if its file changes, it is another verifier."""
     module = importlib.import_module(spec.partition(":")[0])
     source = Path(module.__file__).read_bytes() if module.__file__ else b""
     return ids.verifier_id(spec, hashlib.sha256(source).hexdigest())
@@ -50,9 +45,9 @@ def evaluate(
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
-    """Mean reward, and the verifier's mean where there is one, of one model on the held-out prompts.
+    """The mean reward, and the mean of a verifier if there is one, of one model on the held-out prompts.
 
-    A prompt without a value is left out of the mean, counted and stored with the reason.
+    Prompts without a value are left out of the mean, counted and stored with the reason.
 
     Raises:
         EvaluationError: the verifier fails for too many of the responses.
@@ -61,67 +56,53 @@ def evaluate(
     if config.verifier is not None:
         scorers["verifier"] = verifier_id(config.verifier)
         _verify(workspace, run_id, config.verifier, generator, on_progress)
-    results = {
-        metric: _estimate(workspace, run_id, config, label, generator, metric, metric_scorer)
-        for metric, metric_scorer in scorers.items()
-    }
-    reasons: Counter[str] = Counter()
-    for metric, result in results.items():
-        reasons.update({f"without a {metric}: {why}": rows for why, rows in result.reasons.items()})
-    return StageCounts(
-        max(result.n_in for result in results.values()),
-        min(result.n_out for result in results.values()),
-        dict(reasons.most_common()),
-    )
-
-
-def _estimate(
-    workspace: Workspace,
-    run_id: str,
-    config: EvaluationConfig,
-    label: str,
-    generator: str,
-    metric: str,
-    scorer: str,
-) -> StageCounts:
-    """Store the mean of one metric; the prompts with a value are counted, and the others by why."""
+    database, reasons = workspace.database, Counter[str]()
     samples = Samples(run_id, generator, Split.HELD_OUT, max_prompts=config.max_prompts)
-    found = estimate(prompt_values(workspace.database, samples, scorer).values())
-    without = without_value(workspace.database, samples, scorer)
-    left_out = sum(without.values())
-    if found.mean is not None:
-        evaluation = Evaluation(
-            run_id=run_id,
-            label=label,
-            metric=metric,
-            generator_id=generator,
-            scorer_id=scorer,
-            n=found.n,
-            mean=found.mean,
-            standard_error=found.standard_error,
-            left_out=left_out,
-        )
-        save_evaluation(workspace.database, evaluation)
-    return StageCounts(found.n + left_out, found.n, without)
+    rows, judged = 0, list[int]()
+    for metric, metric_scorer in scorers.items():
+        found = estimate(prompt_values(database, samples, metric_scorer).values())
+        without = without_value(database, samples, metric_scorer)
+        left_out = sum(without.values())
+        if found.mean is not None:
+            evaluation = Evaluation(
+                run_id=run_id,
+                label=label,
+                metric=metric,
+                generator_id=generator,
+                scorer_id=metric_scorer,
+                n=found.n,
+                mean=found.mean,
+                standard_error=found.standard_error,
+                left_out=left_out,
+            )
+            save_evaluation(database, evaluation)
+        reasons.update({f"without a {metric}: {why}": count for why, count in without.items()})
+        rows = max(rows, found.n + left_out)
+        judged.append(found.n)
+    return StageCounts(rows, min(judged), dict(reasons.most_common()))
 
 
 def _verify(
     workspace: Workspace, run_id: str, spec: str, generator: str, on_progress: ProgressCallback
 ) -> None:
     database, scorer, verifier = workspace.database, verifier_id(spec), load_verifier(spec)
-    source = responses_of(run_id, generator, Split.HELD_OUT)
-    missing = count_unscored(database, source, scorer)
-    failures = Failures(partial(save_score_failures, database, scorer), missing)
-    for page in iter_unscored(database, source, scorer):
-        judged = [(s.subject_id, judge(verifier, s.messages, s.text)) for s in page]
-        good = [Score(key, scorer, value) for key, value in judged if not isinstance(value, str)]
-        failures.done += save_scores(database, good)
-        failures.add([RowFailure(key, value) for key, value in judged if isinstance(value, str)])
-        on_progress(failures.rows, missing)
-    check_failures(
-        score_failures(database, source, scorer),
+    source = scores.responses_of(run_id, generator, Split.HELD_OUT)
+    missing = scores.count_unscored(database, source, scorer)
+    failures = Failures(partial(scores.save_score_failures, database, scorer), missing)
+
+    def judged(subject: Subject) -> Score | RowFailure:
+        value = judge(verifier, subject.messages, subject.text)
+        if isinstance(value, str):
+            return RowFailure(subject.subject_id, value)
+        return Score(subject.subject_id, scorer, value)
+
+    pages = scores.iter_unscored(database, source, scorer)
+    batches = ([judged(subject) for subject in page] for page in pages)
+    failures.settle(batches, partial(scores.save_scores, database), on_progress)
+    failures.check(
+        partial(scores.score_failures, database, source, scorer),
         what=f"responses have no value of evaluation.verifier = {spec!r}",
-        advice="It gets (messages, text), and must return a number from 0 to 1.",
+        advice=VERIFIER_CONTRACT,
         error=EvaluationError,
-        forget=partial(forget_score_failures, database, source, scorer),
+        forget=partial(scores.forget_score_failures, database, source, scorer),
     )

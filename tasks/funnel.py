@@ -1,4 +1,4 @@
-"""How many rows of a run reached each step: for the report, `figa status` and the funnel in Prefect's UI."""
+"""The funnel of a run, for the report, `figa status` and Prefect's UI."""
 
 from collections.abc import Mapping
 

@@ -18,19 +18,11 @@ from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
 from figa_core.records import FinishReason, Response, Split
-from figa_core.storage.responses import (
-    Sample,
-    Samples,
-    count_missing_samples,
-    forget_generation_failures,
-    generation_failures,
-    iter_missing_samples,
-    save_generation_failures,
-    save_responses,
-)
-from tasks.engines import lent, sampled_length
+from figa_core.storage import responses
+from figa_core.storage.responses import Sample, Samples
+from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
-from tasks.row_failures import Failures, check_failures
+from tasks.row_failures import Failures
 from tasks.workspace import Workspace
 
 _SEPARATOR = "#"
@@ -38,7 +30,7 @@ _SEPARATOR = "#"
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Which model draws how many samples of which prompts, and at which temperature."""
+    """Which model draws how many samples for which prompts, and at which temperature."""
 
     model: Path
     split: Split
@@ -48,7 +40,7 @@ class Sampling:
 
 
 def generator_id(workspace: Workspace, config: GenerationConfig, sampling: Sampling) -> str:
-    """The id under which this model's samples at these settings are stored."""
+    """The id of this model's samples at these settings."""
     return ids.generator_id(
         fingerprint=model_fingerprint(sampling.model, workspace.fingerprints),
         temperature=sampling.temperature,
@@ -71,12 +63,12 @@ def generate(
     sampling: Sampling,
     max_prompt_tokens: int,
     *,
-    engines: Engines | None = None,
+    engines: Engines,
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
-    """Draw what is missing and store each shard as it comes; nothing is started when nothing is missing.
+    """Draw the missing samples and store each shard as it arrives; no engine starts if none is missing.
 
-    A sample that alone fails is stored with the reason.
+    If single samples fail, they are stored with the reason.
 
     Raises:
         EngineError: the engine cannot be used, or fails for too many of the samples.
@@ -84,34 +76,30 @@ def generate(
     database = workspace.database
     generator = generator_id(workspace, config, sampling)
     wanted = Samples(run_id, generator, sampling.split, sampling.samples, sampling.max_prompts)
-    missing = count_missing_samples(database, wanted)
+    missing = responses.count_missing_samples(database, wanted)
     failures = Failures(partial(_save_failures, workspace, generator), missing)
     if missing:
         chat = load_chat_format(sampling.model)
-        pages = iter_missing_samples(database, wanted)
+        pages = responses.iter_missing_samples(database, wanted)
         length, requests = sampled_length(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
-        with lent(engines) as lender:
-            settings = _settings(config, sampling, chat.stop_token_ids, max_prompt_tokens)
-            work = Work(missing, length, config.max_tokens)
-            engine = lender.generator(config.engine, settings, work, workspace.scratch("generate"))
-            for batch in engine.generate(requests):
-                drawn = [row for row in batch if not isinstance(row, RowFailure)]
-                failures.done += save_responses(database, generator, _responses(chat, drawn, generator))
-                failures.add([row for row in batch if isinstance(row, RowFailure)])
-                on_progress(failures.rows, missing)
-                if failures.hopeless:
-                    break
+        settings = _settings(config, sampling, chat.stop_token_ids, max_prompt_tokens)
+        work = Work(missing, length, config.max_tokens)
+        engine = engines.generator(config.engine, settings, work, workspace.scratch("generate"))
+        failures.settle(
+            engine.generate(requests),
+            lambda drawn: responses.save_responses(database, generator, _responses(chat, drawn, generator)),
+            on_progress,
+        )
     of_run = (database, replace(wanted, max_prompts=None))
-    check_failures(
-        failures.so_far() if failures.hopeless else generation_failures(*of_run),
+    return failures.check(
+        partial(responses.generation_failures, *of_run),
         what="samples could not be drawn",
         advice=f"Look at the model {sampling.model} and its chat template.",
         error=EngineError,
-        forget=partial(forget_generation_failures, *of_run),
+        forget=partial(responses.forget_generation_failures, *of_run),
     )
-    return failures.counts()
 
 
 def _settings(
@@ -131,7 +119,7 @@ def _settings(
 
 def _save_failures(workspace: Workspace, generator: str, failures: Sequence[RowFailure]) -> None:
     rows = [(*_sample_of(failure.row_id), failure.reason) for failure in failures]
-    save_generation_failures(workspace.database, generator, rows)
+    responses.save_generation_failures(workspace.database, generator, rows)
 
 
 def _sample_of(request_id: str) -> tuple[str, int]:
@@ -146,42 +134,30 @@ def _requests(
     seed: int,
     on_failures: Callable[[Sequence[RowFailure]], None],
 ) -> Iterator[GenerationRequest]:
-    """Prompts as the model reads them; those that its template refuses go to `on_failures`."""
+    """Prompts as token ids; those that the chat template refuses go to `on_failures`."""
     for page in pages:
         outcomes = chat.prompt_ids_or_reasons([sample.messages for sample in page])
-        # The request's id says which sample it is, so that no table of open requests has to be kept.
+        # The request's id names the sample, so that no table of open requests is needed.
         keys = [f"{sample.prompt_id}{_SEPARATOR}{sample.sample_index}" for sample in page]
         on_failures([RowFailure(k, o) for k, o in zip(keys, outcomes, strict=True) if isinstance(o, str)])
         for sample, request_id, prompt_ids in zip(page, keys, outcomes, strict=True):
             if not isinstance(prompt_ids, str):
-                yield GenerationRequest(request_id, prompt_ids, _seed_of(sample, generator, seed))
-
-
-def _seed_of(sample: Sample, generator: str, seed: int) -> int:
-    # Every row has its own seed, taken from its id: a row's sample does not depend on its company.
-    response_id = ids.response_id(sample.prompt_id, generator, sample.sample_index)
-    return (int(response_id[-7:], 16) + seed) % 2**31
+                # The seed comes from the row's id, so that the sample does not depend on other rows.
+                response_id = ids.response_id(sample.prompt_id, generator, sample.sample_index)
+                yield GenerationRequest(request_id, prompt_ids, (int(response_id[-7:], 16) + seed) % 2**31)
 
 
 def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> list[Response]:
-    # What an end of turn has before its stop token is generated too, and is no part of the answer.
+    # The tokens of an end of turn before its stop token are generated too, and are not part of the answer.
     answers = [
         chat.without_end_of_turn(generation.token_ids)
         if generation.finish_reason is FinishReason.STOP
         else generation.token_ids
         for generation in batch
     ]
-    rows = zip(batch, answers, strict=True)
-    return [_response(generation, ids, chat.decode(ids), generator) for generation, ids in rows]
-
-
-def _response(generation: Generation, token_ids: tuple[int, ...], text: str, generator: str) -> Response:
-    prompt_id, index = _sample_of(generation.request_id)
-    return Response(
-        response_id=ids.response_id(prompt_id, generator, index),
-        prompt_id=prompt_id,
-        sample_index=index,
-        text=text,
-        token_ids=token_ids,
-        finish_reason=generation.finish_reason,
-    )
+    found = []
+    for drawn, token_ids in zip(batch, answers, strict=True):
+        prompt_id, index = _sample_of(drawn.request_id)
+        response_id, text = ids.response_id(prompt_id, generator, index), chat.decode(token_ids)
+        found.append(Response(response_id, prompt_id, index, text, token_ids, drawn.finish_reason))
+    return found

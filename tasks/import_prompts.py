@@ -16,15 +16,8 @@ from figa_core.ports import ProgressCallback
 from figa_core.prompts.read import BadRow, RowFormat, read_prompts, reason_kind
 from figa_core.records import Prompt
 from figa_core.row_failures import too_many
+from figa_core.storage import prompts
 from figa_core.storage.first_rows import FirstRows
-from figa_core.storage.prompts import (
-    count_prompts,
-    forget_bad_rows,
-    keep_only,
-    save_bad_rows,
-    save_prompts,
-    take_out,
-)
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
@@ -34,7 +27,7 @@ _REWARD_REFUSES = "the reward model's chat template"
 
 
 def row_format(config: PromptsConfig) -> RowFormat:
-    """Which fields of the file mean what."""
+    """Which field of the file means what."""
     return RowFormat(config.prompt_field, config.reference_field, config.system_prompt, config.held_out_share)
 
 
@@ -48,36 +41,35 @@ def import_prompts(
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
-    """Read the file once, in batches. `model` is the model whose tokenizer measures the prompts.
+    """Read the file once, in batches. The tokenizer of `model` measures the prompts.
 
-    What its chat template refuses or leaves out is a bad row, and so is what that of `reward_model` refuses:
-    known here, it costs no generation.
+    A row that the chat template of `model` refuses or prints in part is bad, and so is one that the template
+    of `reward_model` refuses: found here, it costs no generation.
 
     Raises:
         InputError: the file cannot be used at all, or the reward model's template refuses many rows.
-        NothingToDoError: not one row of it can be used.
+        NothingToDoError: no row of it can be used.
     """
     check = PromptCheck(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
     database = workspace.database
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []
     rows = by_reward = 0
-    forget_bad_rows(database, run_id)
+    prompts.forget_bad_rows(database, run_id)
     with FirstRows(workspace.scratch("import")) as first_rows:
         for batch in in_shards(read_prompts(config.path, row_format(config), config.limit), _BATCH_ROWS):
             good, bad, out = check.sort_out(batch, first_rows)
-            save_prompts(database, run_id, good)
-            save_bad_rows(database, run_id, bad)
-            take_out(database, run_id, out)
+            prompts.save_prompts(database, run_id, good)
+            prompts.save_bad_rows(database, run_id, bad)
+            prompts.take_out(database, run_id, out)
             reasons.update(reason_kind(row.reason) for row in bad)
-            by_reward += sum(row.reason.startswith(_REWARD_REFUSES) for row in bad)
-            refused += [row for row in bad if row.reason.startswith(_REWARD_REFUSES)][
-                : _ROWS_NAMED - len(refused)
-            ]
+            refusals = [row for row in bad if row.reason.startswith(_REWARD_REFUSES)]
+            by_reward += len(refusals)
+            refused += refusals[: _ROWS_NAMED - len(refused)]
             rows += len(batch)
-            on_progress(rows, rows)  # how many the file holds is only known at its end
-        if count_prompts(database, run_id) > rows - reasons.total():
-            keep_only(database, run_id, first_rows.prompt_ids())
+            on_progress(rows, rows)  # the total is only known at the end of the file
+        if prompts.count_prompts(database, run_id) > rows - reasons.total():
+            prompts.keep_only(database, run_id, first_rows.prompt_ids())
     usable = rows - reasons.total()
     if too_many(by_reward, usable + by_reward):
         raise _refused_by_reward(reward_model, refused, by_reward, usable + by_reward)
@@ -88,7 +80,7 @@ def import_prompts(
 
 def _nothing_usable(path: Path, rows: int, reasons: Counter[str]) -> NothingToDoError:
     if not rows:
-        return NothingToDoError(f"{path}: there is not one row in it. Set prompts.path to the file you mean.")
+        return NothingToDoError(f"{path}: the file has no rows. Set prompts.path to the right file.")
     why = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common())
     return NothingToDoError(
         f"{path}: none of its {rows:,} rows can be used: {why}. Fix the file, or [prompts]."
@@ -100,13 +92,13 @@ def _refused_by_reward(model: Path | None, some: Sequence[BadRow], refused: int,
     why = some[0].reason.partition(": ")[2]
     return InputError(
         f"reward.model = {model}: its chat template refuses {refused:,} of {rows:,} prompts (rows "
-        f"{numbers}): {why}. Use a reward model that takes such conversations, or take these rows out of the "
-        "file."
+        f"{numbers}): {why}. Use a reward model that accepts such conversations, or remove these rows from "
+        "the file."
     )
 
 
 class PromptCheck:
-    """What else is looked at before a prompt is imported; the checks before a run ask it as well."""
+    """Checks each prompt before it is imported; also used by the checks before a run."""
 
     def __init__(self, chat: ChatFormat, reward: ChatFormat | None, config: PromptsConfig) -> None:
         self._chat, self._roles = chat, TemplateRoles(chat)
@@ -116,14 +108,15 @@ class PromptCheck:
     def sort_out(
         self, batch: Sequence[tuple[int, Prompt | BadRow]], first_rows: FirstRows
     ) -> tuple[list[Prompt], list[BadRow], list[str]]:
-        """Prompts to import, rows that cannot be used, and the ids of prompts among those: an earlier import
-        may have taken them.
-        """
-        prompts = [(number, row) for number, row in batch if isinstance(row, Prompt)]
-        first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in prompts])
-        new = [(number, prompt) for number, prompt in prompts if first[prompt.prompt_id] == number]
-        found = self.problems([prompt for _, prompt in new])
-        problems = {number: problem for (number, _), problem in zip(new, found, strict=True)}
+        """Prompts to import, bad rows, and their prompt ids, which an earlier import may have stored."""
+        read = [(number, row) for number, row in batch if isinstance(row, Prompt)]
+        first = first_rows.look_up([(prompt.prompt_id, number) for number, prompt in read])
+        new = [(number, prompt) for number, prompt in read if first[prompt.prompt_id] == number]
+        outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for _, prompt in new])
+        problems = {
+            number: self.problem(prompt, outcome)
+            for (number, prompt), outcome in zip(new, outcomes, strict=True)
+        }
         good: list[Prompt] = []
         bad: list[BadRow] = []
         out: list[str] = []
@@ -139,13 +132,8 @@ class PromptCheck:
                 good.append(row)
         return good, bad, out
 
-    def problems(self, prompts: Sequence[Prompt]) -> list[str | None]:
-        """Why each of the prompts cannot be used, or None."""
-        outcomes = self._chat.prompt_ids_or_reasons([prompt.messages for prompt in prompts])
-        return [self.problem(prompt, outcome) for prompt, outcome in zip(prompts, outcomes, strict=True)]
-
     def problem(self, prompt: Prompt, outcome: tuple[int, ...] | str) -> str | None:
-        """Why a prompt cannot be used, given its ids or why it has none."""
+        """Why a prompt cannot be used, or None; `outcome` is its token ids or why it has none."""
         if isinstance(outcome, str):
             return outcome
         role = self._roles.left_out(prompt.messages)

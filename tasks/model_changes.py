@@ -1,4 +1,4 @@
-"""What each model of a report is, beside its scores: whose weights it has, and what its training changed."""
+"""What a report shows of each model besides its scores: whose weights it has, what its training changed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from tasks.workspace import Workspace
 
 
 class ModelChanges:
-    """Looked up once for a report; `identity` and `change` by label, None where nothing is known."""
+    """Looked up once for a report; `identity` and `change` are None if nothing is known of the label."""
 
     def __init__(
         self, workspace: Workspace, run: Run, rows: Iterable[Evaluation], config: PipelineConfig
@@ -27,11 +27,11 @@ class ModelChanges:
         self._identities = self._find_identities()
 
     def identity(self, label: str) -> str | None:
-        """Equal for models with equal weights."""
+        """The same for models with equal weights."""
         return self._identities.get(label)
 
     def change(self, label: str) -> ModelChange | None:
-        """What the training of this name changed, None for a model that this run did not train."""
+        """What this model's training changed; None for a model that this run did not train."""
         if label not in self._trainings:
             return None
         directory, manifest = self._trainings[label]
@@ -50,13 +50,13 @@ class ModelChanges:
         )
 
     def _same_responses(self, label: str) -> tuple[int, int]:
-        base, own = self._generators.get(BASE_LABEL), self._generators.get(label)
-        if base is None or own is None:
+        base, trained = self._generators.get(BASE_LABEL), self._generators.get(label)
+        if base is None or trained is None:
             return 0, 0
-        return same_responses(self._workspace.database, self._run.run_id, base, own)
+        return same_responses(self._workspace.database, self._run.run_id, base, trained)
 
     def _find_identities(self) -> Mapping[str, str]:
-        """A generator's id, which is made of the model's files; that of the first with the same weights."""
+        """By label, the generator id of the first model with the same weights."""
         identities, by_weights = dict(self._generators), dict[str, str]()
         for label, (_, manifest) in self._trainings.items():
             if label not in identities:
@@ -70,11 +70,10 @@ class ModelChanges:
 
 def _trainings(workspace: Workspace, run: Run) -> Iterable[tuple[str, tuple[Path, TrainingManifest]]]:
     for objective in objective_names():
-        training_id = run.found.trainings.get(objective)
-        directory = workspace.training(training_id) if training_id else None
-        manifest = read_manifest(directory) if directory else None
-        if directory is not None and manifest is not None:
-            yield label_of(objective), (directory, manifest)
+        if training_id := run.found.trainings.get(objective):
+            directory = workspace.training(training_id)
+            if manifest := read_manifest(directory):
+                yield label_of(objective), (directory, manifest)
 
 
 def _weights(manifest: TrainingManifest) -> str:
@@ -84,7 +83,7 @@ def _weights(manifest: TrainingManifest) -> str:
 def _dtype(model: Path) -> str | None:
     try:
         return checkpoint_dtype(model)
-    except FigaError:  # the directory is gone: the scores are all that is left of it
+    except FigaError:  # the directory is gone, and only the scores are left
         return None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from math import isnan
 from pathlib import Path
 
@@ -33,7 +34,6 @@ from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import Counts
 from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
-from figa_core.training.objectives.base import Objective
 from figa_core.training.objectives.registry import label_of, objective_named
 from tasks.funnel import funnel_of
 from tasks.model_changes import ModelChanges
@@ -53,16 +53,12 @@ def report(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
 
 
 def time_of_report() -> str:
-    """The time now, as a report shows it."""
+    """The current time in the report's format."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def write(data: ReportData, path: Path) -> None:
-    """Render into `path`.
-
-    Raises:
-        WorkspaceError: it cannot be written.
-    """
+    """Write the report to `path`; raises WorkspaceError if that fails."""
     from figa_core.report.html import write_report  # matplotlib, a second to import
 
     try:
@@ -71,35 +67,33 @@ def write(data: ReportData, path: Path) -> None:
     except OSError as error:
         raise WorkspaceError(
             f"{path}: cannot write the report: {error.strerror or error}. Free space or correct the "
-            "permissions, then `figa report` writes it from what is stored."
+            "permissions, then write it again with `figa report`."
         ) from error
 
 
 def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
-    """Everything the report shows, from the database, the shards and the trainings of the workspace.
-
-    Raises:
-        InputError: there is no such run.
-    """
+    """Everything that a run's report shows; raises InputError if there is no such run."""
     database = workspace.database
     run = find_run(database, run_id)
     config = PipelineConfig.model_validate(run.config)
-    generator, scorer = run.found.generator, run.found.scorer
-    counts = summary.counts(database, run_id, generator)
+    counts = summary.counts(database, run_id, run.found.generator)
     rows = evaluations_of(database, run_id)
-    changes = ModelChanges(workspace, run, rows, config)
-    objectives = (config.loss.objective, *config.evaluation.baselines)
+    scores_of = partial(_scores, workspace, run, config, rows, ModelChanges(workspace, run, rows, config))
     return ReportData(
         workspace=config.workspace.name,
         run_id=run_id,
         created_at=created_at,
         funnel=funnel_of(counts),
-        rewards=_rewards(workspace, run, generator, scorer),
-        examples=_examples(workspace, run, config, scorer),
-        curves=tuple(_curves(workspace, run, objectives)),
-        base=_scores(workspace, run_id, rows, BASE_LABEL, config, changes),
-        main=_scores(workspace, run_id, rows, label_of(config.loss.objective), config, changes),
-        baselines=tuple(_others(workspace, run_id, rows, config, changes)),
+        rewards=_rewards(workspace, run),
+        examples=_examples(workspace, run, config),
+        curves=tuple(
+            curve_of(workspace.training(run.found.trainings[objective]), objective)
+            for objective in (config.loss.objective, *config.evaluation.baselines)
+            if objective in run.found.trainings
+        ),
+        base=scores_of(BASE_LABEL),
+        main=scores_of(label_of(config.loss.objective)),
+        baselines=tuple(filter(None, map(scores_of, _other_labels(config, rows)))),
         unjudged=None if counts.held_out_prompts else _trained(workspace, run, config.loss.objective),
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
@@ -116,15 +110,15 @@ def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[s
     if manifest is not None:
         yield (
             f"{manifest.canonical_pairs:,} of {manifest.pairs:,} weighed responses were generated as the "
-            "very tokens their text is tokenized to. Edits are computed on the tokenized texts, so the "
+            "same tokens that their text is tokenized to. Edits are computed on the tokenized texts, so the "
             "others show no false edits."
         )
         if line := steps_line(config.training, manifest.pairs):
             yield f"{line[0].upper()}{line[1:].removesuffix('.')}."
 
 
-def _rewards(workspace: Workspace, run: Run, generator: str, scorer: str) -> RewardSamples:
-    found = summary.rewards(workspace.database, run.run_id, generator, scorer)
+def _rewards(workspace: Workspace, run: Run) -> RewardSamples:
+    found = summary.rewards(workspace.database, run.run_id, run.found.generator, run.found.scorer)
     thresholds = run.found.thresholds
     return RewardSamples(
         initial=tuple(found["initial"]),
@@ -138,15 +132,15 @@ def _rewards(workspace: Workspace, run: Run, generator: str, scorer: str) -> Rew
 
 
 def _drawn(threshold: float) -> float | None:
-    """None for a quantile of nothing."""
+    """None for NaN, the quantile of no values."""
     return None if isnan(threshold) else threshold
 
 
-def _examples(workspace: Workspace, run: Run, config: PipelineConfig, scorer: str) -> tuple[Example, ...]:
+def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[Example, ...]:
     shard_set_id = run.found.shard_set_id
     if shard_set_id is None:
         return ()
-    spread = summary.spread_pairs(workspace.database, run.run_id, scorer, _EXAMPLES)
+    spread = summary.spread_pairs(workspace.database, run.run_id, run.found.scorer, _EXAMPLES)
     rows = {row.pair_id: row for row in spread}
     pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
     decode = load_chat_format(config.generation.model).decode
@@ -162,14 +156,6 @@ def _examples(workspace: Workspace, run: Run, config: PipelineConfig, scorer: st
     )
 
 
-def _curves(workspace: Workspace, run: Run, objectives: Iterable[str]) -> Iterable[TrainingCurve]:
-    for objective in objectives:
-        training_id = run.found.trainings.get(objective)
-        if training_id is None:
-            continue
-        yield curve_of(workspace.training(training_id), objective)
-
-
 def _trained(workspace: Workspace, run: Run, objective: str) -> str | None:
     """The label of the objective's model if its training has finished."""
     training_id = run.found.trainings.get(objective)
@@ -178,15 +164,20 @@ def _trained(workspace: Workspace, run: Run, objective: str) -> str | None:
 
 
 def curve_of(training: Path, objective: str) -> TrainingCurve:
-    """The curve of the training in this directory with this objective, finished or not."""
+    """The curve of the training in this directory, finished or not."""
     steps = list(read_metrics(training / "metrics.jsonl"))
-    manifest = read_manifest(training) if (training / MANIFEST_NAME).is_file() else None
-    return _curve(objective_named(objective), steps[:: max(1, len(steps) // _STEPS_DRAWN)], manifest)
+    steps = steps[:: max(1, len(steps) // _STEPS_DRAWN)]
+    shown = objective_named(objective)
+    return TrainingCurve(
+        label=shown.label,
+        steps=tuple(step.step for step in steps),
+        series={"loss": tuple(step.loss for step in steps)}
+        | {figure.title: tuple(step.figures.get(figure.name) for step in steps) for figure in shown.figures},
+        facts=_facts(steps, read_manifest(training)),
+    )
 
 
-def _curve(
-    objective: type[Objective], steps: list[StepMetrics], manifest: TrainingManifest | None
-) -> TrainingCurve:
+def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[str, str]:
     facts = {}
     if steps:
         facts["pairs per step"] = str(steps[0].pairs)
@@ -200,54 +191,30 @@ def _curve(
             facts["judged in"] = manifest.change.dtype
         facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
         facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
-    return TrainingCurve(
-        label=objective.label,
-        steps=tuple(step.step for step in steps),
-        series={
-            "loss": tuple(step.loss for step in steps),
-            **{
-                figure.title: tuple(step.figures.get(figure.name) for step in steps)
-                for figure in objective.figures
-            },
-        },
-        facts=facts,
-    )
+    return facts
 
 
-def _others(
-    workspace: Workspace,
-    run_id: str,
-    rows: list[Evaluation],
-    config: PipelineConfig,
-    changes: ModelChanges,
-) -> Iterator[ModelScores]:
-    """The baselines in the config's order, then models that were evaluated by themselves."""
-    shown = {BASE_LABEL, label_of(config.loss.objective)}
-    baselines = [label_of(objective) for objective in config.evaluation.baselines]
-    for label in dict.fromkeys([*baselines, *(row.label for row in rows)]):
-        scores = None if label in shown else _scores(workspace, run_id, rows, label, config, changes)
-        if scores is not None:
-            yield scores
+def _other_labels(config: PipelineConfig, rows: Iterable[Evaluation]) -> list[str]:
+    """The baselines in the config's order, then the models that were evaluated separately."""
+    shown = (BASE_LABEL, label_of(config.loss.objective))
+    labels = [*map(label_of, config.evaluation.baselines), *(row.label for row in rows)]
+    return [label for label in dict.fromkeys(labels) if label not in shown]
 
 
 def _scores(
     workspace: Workspace,
-    run_id: str,
-    rows: Iterable[Evaluation],
-    label: str,
+    run: Run,
     config: PipelineConfig,
+    rows: Iterable[Evaluation],
     changes: ModelChanges,
+    label: str,
 ) -> ModelScores | None:
-    most = config.evaluation.max_prompts
-    values = {
-        row.metric: prompt_values(
-            workspace.database,
-            Samples(run_id, row.generator_id, Split.HELD_OUT, max_prompts=most),
-            row.scorer_id,
-        )
-        for row in rows
-        if row.label == label
-    }
+    values = {}
+    for row in rows:
+        if row.label == label:
+            most = config.evaluation.max_prompts
+            samples = Samples(run.run_id, row.generator_id, Split.HELD_OUT, max_prompts=most)
+            values[row.metric] = prompt_values(workspace.database, samples, row.scorer_id)
     if not values:
         return None
     return ModelScores(
@@ -263,6 +230,8 @@ def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Count
     calls = revisions.calls(workspace.database, run.run_id, run.started_at)
     if not calls.calls:
         return None
+    spent = revisions.spent(workspace.database, run.run_id)
+    estimated = f", ${spent.estimated_usd:,.2f} of it estimated" if spent.estimated_usd else ""
     return RevisionCalls(
         model=config.revision.model,
         calls=calls.calls,
@@ -271,13 +240,6 @@ def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Count
         prompt_tokens=calls.prompt_tokens,
         completion_tokens=calls.completion_tokens,
         wall_time_s=calls.seconds_since_start,
-        cost=_cost(revisions.spent(workspace.database, run.run_id)),
+        cost=None if spent.usd is None else f"${spent.usd:,.2f}{estimated}",
         calls_this_run=calls.since_start,
     )
-
-
-def _cost(spent: revisions.Spent) -> str | None:
-    if spent.usd is None:
-        return None
-    estimated = f", ${spent.estimated_usd:,.2f} of it estimated" if spent.estimated_usd else ""
-    return f"${spent.usd:,.2f}{estimated}"

@@ -1,11 +1,11 @@
-"""What every stage returns or has in its result: counts and reasons, never rows."""
+"""What every stage returns: counts and reasons, never rows."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """`n_in` rows were looked at, `n_out` came out; `reasons` counts the others by why they did not."""
+    """`n_in` rows went in and `n_out` came out; `reasons` counts the others by why they did not."""
 
     n_in: int
     n_out: int
@@ -13,4 +13,4 @@ class StageCounts:
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """The ProgressCallback of a caller that does not need one."""
+    """A ProgressCallback that shows nothing."""

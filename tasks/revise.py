@@ -1,7 +1,7 @@
-"""Stage revise: kept pairs without a settled revision → revisions and calls, by way of the journal.
+"""Stage revise: kept pairs without a settled revision → revisions and calls, through the journal.
 
-A task run is a batch of rows. Several batches share one reviser, so that the allowed rate and the budget
-hold over all of them, and the next batch begins while the last rows of the one before are under way.
+A task run is a batch of rows. The batches share one reviser, so that the rate limits and the budget apply to
+all of them together, and a batch begins while the last rows of the previous one are still under way.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ _BATCHES_AT_ONCE = 2
 
 
 class OpenReviser:
-    """A reviser at work on one run of one workspace, shared by its batches.
+    """The reviser of one run, shared by its batches.
 
-    No dataclass: Prefect would look into one for results of other tasks.
+    Not a dataclass: Prefect would search its fields for results of other tasks.
     """
 
     def __init__(
@@ -42,26 +42,26 @@ class OpenReviser:
     ) -> None:
         self.workspace, self.run_id, self.client, self.on_row = workspace, run_id, client, on_row
         self.budget_reached: BudgetReachedError | None = None
-        self._intake = asyncio.Lock()
+        self._storing = asyncio.Lock()
 
-    async def take_in(self) -> None:
-        """Store what the journal holds, in a thread: answers keep coming in."""
-        async with self._intake:
+    async def store_answers(self) -> None:
+        """Store the journal's new answers, in a thread: more answers keep arriving meanwhile."""
+        async with self._storing:
             await asyncio.to_thread(take_in, self.workspace.database, self.workspace.journal)
 
 
 BatchRunner = Callable[[OpenReviser, Batch], Awaitable[object]]
 
 
-@task(name="take-in-journal", cache_policy=NO_CACHE)
-def take_in_journal(workspace: Workspace) -> Intake:
-    """Store what an earlier run paid for and could not store any more, also for a database that was lost."""
+@task(name="read-journal", cache_policy=NO_CACHE)
+def read_journal(workspace: Workspace) -> Intake:
+    """Store the paid answers that an earlier run could not store, or that a lost database held."""
     return take_in(workspace.database, workspace.journal, again=True)
 
 
 @task(name="revise-batch", task_run_name="revise batch {batch.number}", cache_policy=NO_CACHE)
 async def revise_batch(reviser: OpenReviser, batch: Batch) -> int:
-    """Ask for the batch's open rows; the number that this settled.
+    """Ask for the batch's open rows; returns how many this settled.
 
     Raises:
         OpenRevisionsError: rows of the batch remain without an answer.
@@ -71,11 +71,11 @@ async def revise_batch(reviser: OpenReviser, batch: Batch) -> int:
     rows = await asyncio.to_thread(revisions.requests, database, reviser.run_id, batch)
     try:
         async for _ in reviser.client.revise(rows):
-            reviser.on_row()  # the row's state is in the journal by now; the database takes it from there
+            reviser.on_row()  # the answer is in the journal and will be stored from there
     except BudgetReachedError as error:
         reviser.budget_reached = error
     finally:
-        await reviser.take_in()
+        await reviser.store_answers()
     kinds = await asyncio.to_thread(revisions.open_by_kind, database, reviser.run_id, batch)
     if kinds:
         raise OpenRevisionsError(f"{open_rows_text(kinds)} of {len(rows):,} in batch {batch.number}.")
@@ -91,12 +91,12 @@ async def revise(
     on_progress: ProgressCallback = no_progress,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Revised:
-    """Ask for every open row of this run once; no call is made when there is none.
+    """Ask for every open row of this run once; makes no call if there is none.
 
-    `run_batch` runs one batch: `revise_batch`, as it is or as a task run. That rows of a batch remain open
-    ends only that batch; at the end of the budget no further batch begins. `on_note` is told what the
-    endpoint turns out not to take. An endpoint that refuses the rest ends the stage, which may be tolerable:
-    see `failed_share_max`.
+    `run_batch` runs one batch: `revise_batch` as a function or as a task. Rows that remain open end only
+    their batch. When the budget is spent, no further batch begins. `on_note` gets notes about what the
+    endpoint does not accept. If the endpoint refuses all further calls, the stage ends; the run may still
+    tolerate the open rows (`failed_share_max`).
 
     Raises:
         LLMError: the endpoint refuses more rows than are tolerated; what was answered is stored.
@@ -104,7 +104,7 @@ async def revise(
     database = workspace.database
     if known := await use_stored_answers(workspace, run_id, sections.prompt):
         on_note(
-            f"{known:,} rows need no call: answers to runs with other limits, judged by those of this run"
+            f"{known:,} rows need no call: answers from runs with other limits, judged by this run's limits"
         )
     batches = revisions.batches(database, run_id, sections.batches.rows)
     stopped_by: LLMError | None = None
@@ -176,11 +176,11 @@ async def _open(
             yield reviser
         finally:
             await asker.aclose()
-            await reviser.take_in()
+            await reviser.store_answers()
 
 
 async def _run_batches(reviser: OpenReviser, batches: Sequence[Batch], run_batch: BatchRunner) -> None:
-    """Batches in order, two at a time; the first that ends the whole run ends the others."""
+    """Run the batches in order, two at a time; the first one that ends the whole run ends the others."""
     waiting = iter(batches)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""What the revise stage came to, and whether the run may go on with it."""
+"""The result of the revise stage, and whether the run may continue with it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ ROUNDING = 1e-6  # of a share times a number of rows
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """What the stage came to.
+    """The result of the stage.
 
     Attributes:
-        open_by_kind: rows without an answer by how their last call ended.
-        stopped_by: what ended the stage before its last row: the budget, or an endpoint that refused.
+        open_by_kind: rows without an answer, by how their last call ended.
+        stopped_by: what ended the stage before its last row: the budget, or the endpoint's refusal.
         open_causes, refused_causes: the most frequent ones.
-        refused_rows: rows that no later run asks for again, because their reviser refused them.
+        refused_rows: rows that the reviser refused for good; no later run asks for them again.
     """
 
     counts: StageCounts
@@ -36,11 +36,7 @@ class Revised:
 
 
 def check_open_rows(revised: Revised, failed_share_max: float) -> None:
-    """Whether weigh and train may go ahead without the rows that are still open.
-
-    Raises:
-        OpenRevisionsError: more of them are open than tolerated; the message says why and what to do.
-    """
+    """Raises OpenRevisionsError, with why and what to do, if more rows are open than tolerated."""
     rows = revised.counts.n_in
     if revised.open_rows <= failed_share_max * rows + ROUNDING:
         return
@@ -49,35 +45,31 @@ def check_open_rows(revised: Revised, failed_share_max: float) -> None:
         raise OpenRevisionsError(f"{what}: {revised.stopped_by}{causes}")
     raise OpenRevisionsError(
         f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
-        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these rows only and goes "
-        f"on.{causes}"
+        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these rows only and "
+        f"continues.{causes}"
     )
 
 
 def check_refused_rows(revised: Revised, refused_share_max: float) -> None:
-    """Whether weigh and train may go ahead without the rows that were refused for good.
-
-    Raises:
-        RefusedRevisionsError: they are more than tolerated; the message says why and what to do.
-    """
+    """Raises RefusedRevisionsError if more rows were refused for good than tolerated."""
     rows, refused = revised.counts.n_in, revised.refused_rows
     if refused <= refused_share_max * rows + ROUNDING:
         return
     raise RefusedRevisionsError(
         f"{refused:,} of {rows:,} revisions were refused for good, and revision_batches.refused_share_max "
-        f"tolerates {refused_share_max:.1%}. Use a reviser that takes these prompts, or raise that setting "
-        "to go on without these rows: no answer is paid twice."
+        f"tolerates {refused_share_max:.1%}. Use a reviser that accepts these prompts, or raise that setting "
+        "to continue without these rows: no answer is paid for twice."
         f"{cause_lines(revised.refused_causes)}"
     )
 
 
 def open_rows_warning(revised: Revised) -> str | None:
-    """What to say of a run that goes on without some rows; None where every row was settled."""
+    """The warning for a run that continues without some rows; None if every row was settled."""
     if not revised.open_rows:
         return None
     stopped = "" if revised.stopped_by is None else f": {revised.stopped_by}"
     return (
-        f"{open_rows_text(revised.open_by_kind)} of {revised.counts.n_in:,}{stopped}. The run goes on "
+        f"{open_rows_text(revised.open_by_kind)} of {revised.counts.n_in:,}{stopped}. The run continues "
         "without them; `figa retry-revisions` asks for these rows only."
         f"{cause_lines(revised.open_causes)}"
     )
@@ -90,7 +82,7 @@ def open_rows_text(kinds: dict[str, int]) -> str:
 
 
 def cause_lines(causes: Iterable[Cause]) -> str:
-    """The most frequent causes, a line each, with an example in the provider's words; "" for none."""
+    """The most frequent causes, one per line, with an example in the provider's words; "" for none."""
     lines = [
         f"\n  {cause.rows:,} × {cause.kind}, for example {cause.example}: {_short(cause.words)}"
         for cause in causes

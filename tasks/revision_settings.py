@@ -1,4 +1,4 @@
-"""What the configuration says about revising, as the plain values that the library takes."""
+"""Turns the configuration of revisions into the plain values that the library takes."""
 
 import os
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _SECTION = "revision"
 
 @dataclass(frozen=True, slots=True)
 class RevisionSections:
-    """The sections of the configuration that say how rows are revised."""
+    """The sections of the configuration about revisions."""
 
     revision: RevisionConfig
     prompt: RevisionPromptConfig = field(default_factory=RevisionPromptConfig)
@@ -33,21 +33,16 @@ class RevisionSections:
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "RevisionSections":
-        """Those of a whole configuration."""
         return cls(config.revision, config.revision_prompt, config.revision_batches, config.spending)
 
 
 def api_key(config: RevisionConfig) -> str:
-    """The key from the environment.
-
-    Raises:
-        ConfigError: it is missing, or is no key; the variable is named.
-    """
+    """The key from the environment; raises ConfigError if it is missing or not a key."""
     return usable_key(os.environ.get(config.api_key_env, ""), config.api_key_env, f"{_SECTION}.api_key_env")
 
 
 def price_of(spending: SpendingConfig, model: str) -> Price | None:
-    """The model's price, if the config states one."""
+    """The model's price, if the config has one."""
     price = spending.prices.get(model)
     if price is None:
         return None
@@ -55,7 +50,7 @@ def price_of(spending: SpendingConfig, model: str) -> Price | None:
 
 
 def asker_settings(sections: RevisionSections) -> AskerSettings:
-    """How the endpoint is asked, as the plain values the asker takes."""
+    """How the endpoint is called."""
     config = sections.revision
     return AskerSettings(
         _SECTION,
@@ -72,11 +67,7 @@ def asker_settings(sections: RevisionSections) -> AskerSettings:
 
 
 def reviser_settings(sections: RevisionSections) -> ReviserSettings:
-    """How revisions are asked for and judged.
-
-    Raises:
-        ConfigError: a prompt template cannot be used.
-    """
+    """How revisions are asked for and judged; raises ConfigError if a template cannot be used."""
     config, prompt = sections.revision, sections.prompt
     response_format = RESPONSE_FORMAT if prompt.structured_output else None
     return ReviserSettings(
@@ -90,8 +81,8 @@ def endpoint(config: RevisionConfig) -> ChatEndpoint:
     """The reviser's endpoint.
 
     Raises:
-        ConfigError: the key is missing, or is no key.
-        LLMError: the address or the key cannot be used at all.
+        ConfigError: the key is missing or not a key.
+        LLMError: the address or the key is not valid.
     """
     return ChatEndpoint(
         config.base_url, config.model, api_key(config), timeout_s=config.timeout_s, section=_SECTION

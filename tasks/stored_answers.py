@@ -1,4 +1,4 @@
-"""Open rows that need no call: the same question was answered in a run with other limits."""
+"""Open rows that need no call: a run with other limits got an answer to the same question."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tasks.workspace import Workspace
 
 
 async def use_stored_answers(workspace: Workspace, run_id: str, prompt: RevisionPromptConfig) -> int:
-    """Judge stored answers by this run's limits; returns the number of rows that this settles."""
+    """Judge stored answers by this run's limits; returns how many rows this settles."""
     database, settled, last = workspace.database, 0, ""
     limits = {"max_edit_share": prompt.max_edit_share, "asked_again_max": prompt.asked_again_max}
     here = above_limit(prompt.max_edit_share)
@@ -24,14 +24,9 @@ async def use_stored_answers(workspace: Workspace, run_id: str, prompt: Revision
     ):
         last = page[-1].revision_id
         judged = [(answer, judge_anew(answer, **limits)) for answer in page]
+        records = [_settled(answer, revision) for answer, revision in judged if revision is not None]
         async with AnswerJournal(workspace.journal) as journal:
-            await asyncio.gather(
-                *(
-                    journal.append(_settled(answer, revision))
-                    for answer, revision in judged
-                    if revision is not None
-                )
-            )
+            await asyncio.gather(*map(journal.append, records))
         settled += (await asyncio.to_thread(take_in, database, workspace.journal)).settled
     return settled
 

@@ -20,7 +20,6 @@ from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import run_training
-from figa_core.training.objectives.base import Objective
 from figa_core.training.objectives.registry import objective_named
 from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
@@ -32,9 +31,9 @@ BASE_LABEL = "base"
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A finished training: where its model is, and its counts (steps asked for, steps with an update).
+    """A finished training; `counts` are its steps and its steps with an update.
 
-    `seconds` is its wall time, over all resumptions.
+    `seconds` is its wall time, including all resumptions.
     """
 
     objective: str
@@ -45,36 +44,32 @@ class TrainedModel:
 
 
 def steps_of(config: TrainingConfig, pairs: int) -> int:
-    """Optimizer steps: `epochs` passes over the pairs, the last step of each pass may be smaller; at most
-    `max_steps`.
-    """
-    return _at_most(config.max_steps, config.epochs * steps_per_epoch(pairs, step_size(config, pairs)))
+    """Optimizer steps of `epochs` passes, at most `max_steps`; the last step of a pass may be smaller."""
+    steps = config.epochs * steps_per_epoch(pairs, step_size(config, pairs))
+    return min(steps, config.max_steps or steps)
 
 
 def step_size(config: TrainingConfig, pairs: int) -> int:
-    """Pairs of one optimizer step, of so many in all."""
+    """The pairs of one optimizer step, given all `pairs`."""
     return pairs_per_step(config.pairs_per_step, pairs=pairs, epochs=config.epochs)
 
 
 def steps_line(config: TrainingConfig, pairs: int) -> str | None:
-    """What people should know about the number of updates, if anything; see `about_steps`."""
+    """A line for people about the number of updates, if there is something to say; see `about_steps`."""
     return about_steps(config.pairs_per_step, pairs=pairs, epochs=config.epochs, max_steps=config.max_steps)
 
 
 def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
-    """The steps of a release that filled the last step of an epoch with pairs of the next one."""
-    return _at_most(config.max_steps, ceil(config.epochs * pairs / step_size(config, pairs)))
-
-
-def _at_most(most: int | None, steps: int) -> int:
-    return steps if most is None else min(steps, most)
+    """The steps in release 0.1, which filled the last step of an epoch with pairs of the next one."""
+    steps = ceil(config.epochs * pairs / step_size(config, pairs))
+    return min(steps, config.max_steps or steps)
 
 
 @task(name="train", task_run_name="train {job.objective}", cache_policy=NO_CACHE)
 def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = no_progress) -> TrainedModel:
-    """Train, resume what was interrupted, or return what a finished training of this id left.
+    """Train, resume an interrupted training, or return the result of a finished one with this id.
 
-    It opens no database, so that it may run on another machine than the one that holds the workspace.
+    It does not open the database, so it may run on another machine than the one that holds the workspace.
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
@@ -85,17 +80,17 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
 
 
 def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
-    """The job of a training, under the id of its content: equal trainings have equal ids.
+    """The job of a training; equal trainings have equal ids.
 
     Raises:
-        TrainingError: `spec.shards` holds no complete shard set.
-        InputError: `spec.model` is no model directory.
+        TrainingError: `spec.shards` has no complete shard set.
+        InputError: `spec.model` is not a model directory.
     """
     manifest = read_manifest(spec.shards)
     if manifest is None:
         raise TrainingError(
             f"{spec.shards}: no complete shard set here. Build one with the `build-dataset` deployment or "
-            "`figa run`, and give its directory, WORKSPACE/shards/ID."
+            "`figa run`, then give its directory, WORKSPACE/shards/ID."
         )
     objective = objective_named(spec.loss.objective)
     size = step_size(spec.training, manifest.pairs)
@@ -105,37 +100,29 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         loss=objective.settled(spec.loss),
         training=spec.training.model_copy(update={"pairs_per_step": size}),
     )
-    model = model_fingerprint(spec.model, workspace.fingerprints)
+    model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id
+    log_probs = directory_of(
+        spec.shards, ids.reference_log_probs_id(model=model, shards=shards, answers=objective.answers)
+    )
     training_id, steps = _identify(workspace, settled, model, manifest)
     return TrainingJob(
         **dict(settled),
         training_id=training_id,
         output=workspace.training(training_id),
         steps=steps,
-        reference_log_probs=_reference_log_probs(objective, spec.shards, model, manifest),
+        reference_log_probs=log_probs if objective.reference_log_probs else None,
     )
-
-
-def _reference_log_probs(
-    objective: type[Objective], shards: Path, model: str, manifest: ShardManifest
-) -> Path | None:
-    if not objective.reference_log_probs:
-        return None
-    log_probs_id = ids.reference_log_probs_id(
-        model=model, shards=manifest.shard_set_id, answers=objective.answers
-    )
-    return directory_of(shards, log_probs_id)
 
 
 def _identify(
     workspace: Workspace, spec: TrainingSpec, model: str, manifest: ShardManifest
 ) -> tuple[str, int]:
-    """Id and steps of the training; those of an earlier release where that one is finished here."""
+    """Id and steps of the training; those of release 0.1 if its training is finished here."""
     name = partial(ids.training_id, model=model, shards=manifest.shard_set_id, settings=spec.settings_in_id())
     pairs, config = manifest.pairs, spec.training
     steps, size = steps_of(config, pairs), step_size(config, pairs)
     if pairs % size == 0 or steps <= pairs // size:
-        return name(steps=steps), steps  # no step is smaller than the others
+        return name(steps=steps), steps  # all steps have the same size
     filled = _filled_steps_of(config, pairs)
     earlier = name(steps=filled)
     if checkpoints.read_manifest(workspace.training(earlier)) is not None:
@@ -144,12 +131,12 @@ def _identify(
 
 
 def is_finished(job: TrainingJob) -> bool:
-    """Whether this very training exists already."""
+    """Whether this training has finished."""
     return checkpoints.read_manifest(job.output) is not None
 
 
 def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel) -> None:
-    """Store a finished training as this run's, wherever it was done; the caller holds the workspace."""
+    """Store a finished training as one of this run, wherever it ran; the caller holds the workspace."""
     row = Training(
         training_id=job.training_id,
         run_id=run_id,

@@ -48,7 +48,7 @@ def weigh(
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> WeighResult:
-    """Align every admitted pair once; a complete shard set with the same content is taken as it is.
+    """Align every admitted pair once; an existing complete shard set with the same content is reused.
 
     Raises:
         NothingToDoError: no pair has an edit within the maximum length.
@@ -60,7 +60,10 @@ def weigh(
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch)
         manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, on_progress)
         if manifest is not None:
-            _mark_weighed(workspace, run_id, manifest)
+            directory = workspace.shards(manifest.shard_set_id)
+            files = [directory / shard.file for shard in manifest.shards]
+            save_weighed_shards(workspace.database, run_id, files)
+            save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
         reasons = _record_left_out(workspace, run_id, scorer, weigh_page)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -68,9 +71,8 @@ def weigh(
         raise NothingToDoError(
             f"weigh: none of {len(pairs)} pairs can be trained on: {reasons}. Raise weighting.max_length."
         )
-    directory = workspace.shards(manifest.shard_set_id)
     counts = StageCounts(len(pairs), manifest.pairs, reasons)
-    return WeighResult(manifest.shard_set_id, directory, counts)
+    return WeighResult(manifest.shard_set_id, workspace.shards(manifest.shard_set_id), counts)
 
 
 def _write(
@@ -82,7 +84,7 @@ def _write(
     scorer: str,
     on_progress: ProgressCallback,
 ) -> ShardManifest | None:
-    """Write the shard set of these pairs, or find it complete; None where no pair can be trained on."""
+    """Write the shard set of these pairs unless it exists; None if no pair can be trained on."""
     shard_set_id = ids.shard_set_id(
         pairs=pairs.ids(),
         tokenizer=chat.tokenizer_hash,
@@ -106,12 +108,6 @@ def _write(
         return None
 
 
-def _mark_weighed(workspace: Workspace, run_id: str, manifest: ShardManifest) -> None:
-    directory = workspace.shards(manifest.shard_set_id)
-    save_weighed_shards(workspace.database, run_id, [directory / shard.file for shard in manifest.shards])
-    save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
-
-
 def _weighed(
     pages: Iterator[list[AdmittedPair]], weigh_page: _Weigh, on_done: Callable[[int], None]
 ) -> Iterator[WeighedPair]:
@@ -125,13 +121,12 @@ def _weighed(
 
 
 def _record_left_out(workspace: Workspace, run_id: str, scorer: str, weigh_page: _Weigh) -> dict[str, int]:
-    """Why pairs are not in the shard set; counted by reason.
+    """Store why pairs are not in the shard set; returns the counts by reason.
 
-    The set may be another run's, or this run may have been killed right after writing it: weighing just
-    the pairs that are not in it finds the same reasons every way.
+    Another run may have written the set, or this run may have been killed right after writing it. Weighing
+    the missing pairs again finds the same reasons in every case.
     """
-    database = workspace.database
-    counts = Counter[str]()
+    database, counts = workspace.database, Counter[str]()
     undecided = AdmittedPairs(database, run_id, scorer, workspace.scratch("weigh"), only_undecided=True)
     for page in undecided.pages():
         skipped = {o.pair_id: o.reason for o in weigh_page(page) if isinstance(o, SkippedPair)}

@@ -1,4 +1,4 @@
-"""Where a workspace keeps what: the paths, and the database in them."""
+"""The paths in a workspace, and its database."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ class Workspace:
 
     @classmethod
     def of_shards(cls, shards: Path) -> "Workspace":
-        """The one that a shard set is in."""
+        """The workspace of a shard set."""
         return cls(shards.parent.parent)
 
     def check_writable(self) -> None:
-        """Raises WorkspaceError if nothing can be stored here; for who holds no lease on it."""
+        """Raises WorkspaceError if nothing can be written; for callers without a lease."""
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.logs):
                 return
         except OSError as error:
             raise WorkspaceError(
-                f"{self.directory}: cannot write to the workspace: {error.strerror}. Give one on a disk that "
-                "this machine may write to."
+                f"{self.directory}: cannot write to the workspace: {error.strerror}. Choose one on a disk "
+                "that this machine can write to."
             ) from error
 
     @property
     def database(self) -> Database:
-        """The database; opened only while something reads or writes it."""
+        """The database; it is open only during a read or a write."""
         return Database(self.directory / "figa.duckdb")
 
     @property
@@ -43,21 +43,21 @@ class Workspace:
 
     @property
     def fingerprints(self) -> Path:
-        """File hashes already computed."""
+        """The cache of file hashes."""
         return self.directory / "fingerprints.json"
 
     @property
     def logs(self) -> Path:
-        """What child processes wrote."""
+        """The logs of child processes."""
         return self.directory / "logs"
 
     @property
     def prefect(self) -> Path:
-        """State of a Prefect server of our own, where none is configured."""
+        """The state of our own Prefect server, if none is configured."""
         return self.directory / "prefect"
 
     def scratch(self, stage: str) -> Path:
-        """Exchange files of one stage; nothing in it outlives the stage."""
+        """Temporary files of one stage."""
         return self.directory / "scratch" / stage
 
     def shards(self, shard_set_id: str) -> Path:
@@ -69,7 +69,7 @@ class Workspace:
         return self.directory / "trainings" / training_id
 
     def templates(self, run_id: str) -> Path:
-        """The reviser's instructions of one run, for a retry after others came with a new version."""
+        """The reviser's instructions at the start of a run, for a retry after an upgrade changed them."""
         return self.directory / "templates" / run_id
 
     def report(self, run_id: str) -> Path:

@@ -1,4 +1,4 @@
-"""What tests of several folders share: one small sandbox and one Prefect server for the whole session."""
+"""Shared by tests of several folders: one small sandbox and one Prefect server per session."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.recipe import SandboxRecipe
 from flows.server.process import PrefectServer
 
-settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.register_profile("any machine", deadline=None)  # a busy machine is not a failure
 settings.load_profile("any machine")
 
 SMALL = SandboxRecipe(
@@ -27,19 +27,22 @@ _before = pytest.StashKey[dict[str, str | None]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What children of tests inherit.
+    """Set what this process and the children of tests use.
 
-    A shell starts background jobs with SIGINT ignored, as do some CI systems: what a test starts and
-    interrupts would not hear it. Temporary files of whatever is started and killed go into one directory,
-    which is removed at the end; that of pytest's own stays where it was.
+    Shells start background jobs with SIGINT ignored, as do some CI systems: a child that a test interrupts
+    would not notice. Temporary files, also of killed children, go into one directory, which is removed at the
+    end; pytest's own directory stays where it was. A test without a Prefect API must fail instead of starting
+    Prefect's temporary server, which is stopped at exit: then Prefect's console handler would log to the
+    captured standard error, which pytest has already closed ("I/O operation on closed file").
     """
+    os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # xdist's workers inherit theirs
         names = ("TMPDIR", "PYTEST_DEBUG_TEMPROOT")
         config.stash[_before] = {name: os.environ.get(name) for name in names}
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
         os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="figa-tests-")
-        tempfile.tempdir = None  # it was remembered
+        tempfile.tempdir = None  # forget the cached one
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -56,10 +59,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Sandbox:
-    """Real models, hardly trained: enough for everything that is not about their quality."""
+    """Real models, hardly trained: enough for everything except their quality."""
     root = tmp_path_factory.getbasetemp()
     if worker_id != "master":
-        root = root.parent  # the workers' common folder: one of them builds, the others wait
+        root = root.parent  # the workers' common folder: one of them builds, and the others wait
     root = Path(os.environ.get("FIGA_TEST_SANDBOX") or root / "sandbox")  # mutants.py runs many sessions
     root.mkdir(exist_ok=True)
     with FileLock(root / "build.lock"):
@@ -75,7 +78,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 
 @pytest.fixture
 def prefect_api(prefect_server: PrefectServer) -> Iterator[str]:
-    """The server's address, set for Prefect's clients in this process."""
+    """The server's address, set for the Prefect clients of this process."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):

@@ -1,9 +1,12 @@
-"""The project's own pages name files that exist, so that a newcomer who follows them arrives."""
+"""The files, links, make targets and commands that the project's pages name exist."""
 
 import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "figa_core/README.md")
@@ -12,15 +15,12 @@ NAME = re.compile(r"`([\w./-]+(?:\.py|\.lock\.txt|\.yaml|/))`")
 
 
 def names_in(text: str) -> list[str]:
-    """The source files and folders that a text names, such as `tasks/train.py`, `loop.py` or `config/`.
-
-    What is in `build/` is made by a command.
-    """
+    """The source files and folders that a text names, such as `tasks/train.py`, `loop.py` or `config/`."""
     return [name for name in NAME.findall(text) if not name.startswith("build/")]
 
 
 def exists(name: str) -> bool:
-    """From the top, from the library, or, for a name without its folder, anywhere in the sources."""
+    """In the root, in the library, or, for a name without a folder, anywhere in the sources."""
     if "/" in name:
         return any((base / name).exists() for base in (ROOT, ROOT / "figa_core"))
     return any(True for folder in SOURCES for _ in (ROOT / folder).rglob(name))
@@ -33,6 +33,25 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     assert [name for name in names if not exists(name)] == []
 
 
+def test_the_readme_names_only_targets_and_links_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make ([a-z0-9-]+)", readme)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for linked in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / linked).exists(), linked
+
+
+def test_every_figa_command_in_the_readme_parses() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"figa (demo|run|status|report)\b([^\n`]*)", readme))
+    assert {name for name, _ in commands} == {"demo", "run", "status", "report"}
+    for name, arguments in commands:
+        options = set(re.findall(r"--[a-z]+", arguments))
+        help_text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
+        assert all(option in help_text for option in options), (name, options)
+
+
 def test_every_addition_in_where_to_change_what_names_a_file_to_open() -> None:
     text = (ROOT / "figa_core/README.md").read_text(encoding="utf-8")
     [section] = re.findall(r"^## Where to change what\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
@@ -41,7 +60,7 @@ def test_every_addition_in_where_to_change_what_names_a_file_to_open() -> None:
     assert [what for what, how in additions if not any(name.endswith(".py") for name in names_in(how))] == []
 
 
-def test_a_file_that_is_gone_is_noticed() -> None:
+def test_a_missing_file_is_noticed() -> None:
     assert names_in("see `tasks/train.py`, `config/` and `docker/main.lock.txt`") == [
         "tasks/train.py",
         "config/",

@@ -1,4 +1,4 @@
-"""What tests, and whatever they start, leave among temporary files is removed with the session."""
+"""Temporary files of tests and of the processes that they start are removed at the end of the session."""
 
 import subprocess
 import sys
@@ -12,4 +12,4 @@ def test_this_process_and_its_children_use_the_directory_of_the_session(tmp_path
     assert child.stdout.strip() == tempfile.gettempdir()
     session = Path(tempfile.gettempdir())
     assert session.name.startswith("figa-tests-")
-    assert not tmp_path.is_relative_to(session), "pytest keeps its own for whoever looks at a failure"
+    assert not tmp_path.is_relative_to(session), "pytest keeps its own directory, to look at after a failure"

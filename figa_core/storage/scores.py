@@ -27,8 +27,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Texts of one run: a query for their subject_id, messages and text, with its parameters."""
+    """Texts of one run to score: their name, and a query for subject_id, messages and text."""
 
+    name: str
     query: str
     values: Mapping[str, Any]
 
@@ -36,6 +37,7 @@ class Source:
 def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
     """The responses of one generator to this run's prompts of one split."""
     return Source(
+        f"{split} responses",
         "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
         "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
         "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
@@ -46,6 +48,7 @@ def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
 def references_of(run_id: str) -> Source:
     """The references of this run's training prompts."""
     return Source(
+        "references",
         "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
         "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
         "WHERE rp.run_id = $run AND p.split = 'train'",
@@ -56,6 +59,7 @@ def references_of(run_id: str) -> Source:
 def revisions_of(run_id: str) -> Source:
     """The successful revisions of this run's kept pairs."""
     return Source(
+        "revisions",
         "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
         "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
         "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",

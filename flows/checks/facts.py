@@ -1,4 +1,4 @@
-"""What the checks before a run look at: the config, and what several of them read from its files."""
+"""What the checks before a run look at: the config, and the files that several checks read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ def say_nothing(_line: str) -> None:
 
 @dataclass
 class Facts:
-    """`needs_key`: whether the reviser will be asked. `say` is told before somebody else's code runs, because
-    it may never return. Files are read once.
+    """`needs_key`: whether the run will call the reviser. `say` is called before code of the user runs, which
+    may never return. Each file is read once.
     """
 
     config: PipelineConfig
@@ -30,23 +30,23 @@ class Facts:
 
     @cached_property
     def generation_chat(self) -> ChatFormat:
-        """Tokenizer and template of the model to align; raises ConfigError as `load_chat_format`."""
+        """Tokenizer and template of the model to align; raises ConfigError, see `load_chat_format`."""
         return load_chat_format(self.config.generation.model)
 
     @cached_property
     def reward_chat(self) -> ChatFormat:
-        """Those of the reward model."""
+        """Tokenizer and template of the reward model; raises ConfigError likewise."""
         return load_chat_format(self.config.reward.model)
 
     @cached_property
     def prompts(self) -> PromptSurvey:
-        """The first thousand rows of the prompts file; raises InputError as `read_prompts`."""
+        """The first thousand rows of the prompts file; raises InputError, see `read_prompts`."""
         prompts = self.config.prompts
         limit = ROWS_READ + 1 if prompts.limit is None else min(prompts.limit, ROWS_READ + 1)
         return survey(read_prompts(prompts.path, row_format(prompts), limit), ROWS_READ)
 
     @cached_property
     def templates(self) -> PromptTemplates:
-        """The reviser's instructions; raises ConfigError as `load_templates`."""
+        """The reviser's instructions; raises ConfigError, see `load_templates`."""
         prompt = self.config.revision_prompt
         return load_templates(prompt.with_reference, prompt.without_reference)

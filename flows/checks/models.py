@@ -1,14 +1,14 @@
-"""The model to align and the reward model: whether they load and accept the prompts and texts of the run."""
+"""The model to align and the reward model: whether they load and accept the run's prompts and texts."""
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.engine import check_engine
-from figa_core.models.check import Examined, examine
+from figa_core.models.check import examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
@@ -23,44 +23,36 @@ _REPAIR = "Copy its chat_template.jinja from its source again."
 def check_generation_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
     model = facts.config.generation.model
-    examined = yield from _files(model, ModelRole.POLICY)
-    if not examined.has_config:
-        return
-    chat = facts.generation_chat
-    yield from _tokenizer(model, chat, examined.vocabulary)
-    if chat.fallback_template:
+    chat = yield from _model(model, ModelRole.POLICY, lambda: facts.generation_chat)
+    if chat is not None and chat.fallback_template:
         yield warning(
             "generation.model",
-            f"{model} has no chat template; a plain one takes its place, and the trained model keeps it.",
+            f"{model} has no chat template; a plain one is used instead, and the trained model keeps it.",
         )
 
 
 def check_reward_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
     model = facts.config.reward.model
-    examined = yield from _files(model, ModelRole.REWARD)
-    if not examined.has_config:
-        return
-    chat = facts.reward_chat
-    yield from _tokenizer(model, chat, examined.vocabulary)
-    if chat.fallback_template and not facts.config.reward.plain_template:
+    chat = yield from _model(model, ModelRole.REWARD, lambda: facts.reward_chat)
+    if chat is not None and chat.fallback_template and not facts.config.reward.plain_template:
         yield problem(
             "reward.model",
-            f"{model} has no chat template, so that nobody knows in which form it learnt to rate answers. "
+            f"{model} has no chat template, so it is unknown in which format it learnt to rate answers. "
             "Copy its chat_template.jinja from its source, or set reward.plain_template = true to rate "
             'them as "### User: … ### Assistant: …".',
         )
 
 
 def check_engines(facts: Facts) -> Iterator[Finding]:
-    """The engines named in the settings can run on this machine; raises EngineError."""
+    """The engines of the settings can run on this machine; raises EngineError."""
     for engine in dict.fromkeys((facts.config.generation.engine, facts.config.reward.engine)):
         check_engine(engine)
     yield from ()
 
 
 def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
-    """Both templates accept the conversations in the prompts file, with their roles."""
+    """Both templates accept the prompts' conversations with all their roles."""
     prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
     messages = [prompt.messages for prompt in prompts]
     check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
@@ -74,12 +66,12 @@ def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
     ]
     yield from _cut_texts(facts, used)
     roles = TemplateRoles(facts.reward_chat)
-    passed_over = Counter(role for each in messages if (role := roles.left_out(each)))
-    for role, count in passed_over.items():
+    left_out = Counter(role for each in messages if (role := roles.left_out(each)))
+    for role, count in left_out.items():
         yield warning(
             "reward.model",
-            f"its chat template leaves out what role {role!r} says, in {count:,} of the first "
-            f"{len(messages):,} prompts: answers are rated without it.",
+            f"its chat template leaves out the messages of role {role!r}, in {count:,} of the first "
+            f"{len(messages):,} prompts: answers are rated without them.",
         )
 
 
@@ -97,16 +89,18 @@ def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
     yield from _too_long("reward.max_length", reward.max_length, reward.model)
 
 
-def _files(model: Path, role: ModelRole) -> Generator[Finding, None, Examined]:
+def _model(
+    model: Path, role: ModelRole, load_chat: Callable[[], ChatFormat]
+) -> Generator[Finding, None, ChatFormat | None]:
+    """What both models have in common; returns the chat format unless the model has no config."""
     examined = examine(model, role)
     for words in examined.problems:
         yield problem("", words)
-    return examined
-
-
-def _tokenizer(model: Path, chat: ChatFormat, vocabulary: int | None) -> Iterator[Finding]:
-    if vocabulary is not None:
-        for words in vocabulary_problems(chat.vocabulary, chat.stop_token_ids, vocabulary, model):
+    if not examined.has_config:
+        return None
+    chat = load_chat()
+    if examined.vocabulary is not None:
+        for words in vocabulary_problems(chat.vocabulary, chat.stop_token_ids, examined.vocabulary, model):
             yield problem("", words)
     question, answer = chat.shown()
     if not question:
@@ -115,20 +109,22 @@ def _tokenizer(model: Path, chat: ChatFormat, vocabulary: int | None) -> Iterato
         )
     if not answer:
         yield problem("", f"{model}: its chat template leaves the assistant's answer out. {_REPAIR}")
+    return chat
 
 
 def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:
     found = [outcome for outcome in outcomes if outcome is not None]
-    reasons = Counter(map(reason_kind, found))
-    if not reasons:
+    if not found:
         return
-    kind, _ = reasons.most_common(1)[0]
-    said = next(reason for reason in found if reason_kind(reason) == kind)
-    count = f"{reasons.total():,} of the first {len(outcomes):,} prompts"
-    if reasons.total() == len(outcomes):
-        yield problem(setting, f"takes none of the prompts: {said}. Correct the setting, or the prompts.")
+    kind, _ = Counter(map(reason_kind, found)).most_common(1)[0]
+    example = next(reason for reason in found if reason_kind(reason) == kind)
+    if len(found) == len(outcomes):
+        yield problem(
+            setting, f"accepts none of the prompts: {example}. Correct the setting, or the prompts."
+        )
     else:
-        yield warning(setting, f"{count} are left out, because {said}.")
+        count = f"{len(found):,} of the first {len(outcomes):,} prompts"
+        yield warning(setting, f"{count} are left out, because {example}.")
 
 
 def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) -> Iterator[Finding]:
@@ -139,25 +135,25 @@ def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) ->
         [len(read) for read, _ in used],
         config.generation.max_tokens,
         config.weighting.max_length,
-        "trained on: the end of a long one is cut off",
+        "trained on: the end of a longer text is cut off",
     )
     yield from _cut(
         "reward.max_length",
         [len(rated) - around for _, rated in used if not isinstance(rated, str)],
         config.generation.max_tokens,
         config.reward.max_length,
-        "rated: of a long text the beginning is cut off",
+        "rated: the beginning of a longer text is cut off",
     )
 
 
 def _cut(setting: str, prompts: Sequence[int], answer: int, most: int, what: str) -> Iterator[Finding]:
     """`prompts`: each one's tokens; `most`: of prompt and answer together."""
     cut = sum(length + answer > most for length in prompts)
-    if cut and answer < most:  # else every prompt is cut, which the checks of the settings report
+    if cut and answer < most:  # otherwise every text is cut, which the checks of the settings report
         yield warning(
             setting,
             f"{cut:,} of the first {len(prompts):,} prompts and an answer of generation.max_tokens = "
-            f"{answer} are more than the {most} tokens that are {what}. Raise it, or lower "
+            f"{answer} are more than the {most} tokens that are {what}. Raise the setting, or lower "
             "prompts.max_prompt_tokens.",
         )
 
@@ -167,6 +163,6 @@ def _too_long(setting: str, tokens: int, model: Path) -> Iterator[Finding]:
     if longest is not None and tokens > longest[0]:
         yield problem(
             "",
-            f"{setting} is {tokens} tokens, and {model} takes {longest[0]} ({longest[1]}). "
+            f"{setting} is {tokens} tokens, but {model} takes at most {longest[0]} ({longest[1]}). "
             "Lower the setting, or use a model with a longer context.",
         )

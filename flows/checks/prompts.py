@@ -1,4 +1,4 @@
-"""The file of prompts: whether its rows can be used, and whether they are what the settings need."""
+"""The file of prompts: whether its rows can be used, and whether they fit the settings."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from flows.checks.settings import reading_references
 
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
-    """Its first thousand rows, with the reasons of those that cannot be used; raises InputError."""
+    """The first thousand rows can be used, or why not; raises InputError."""
     found, path = facts.prompts, facts.config.prompts.path
     rows = f"its {found.rows:,} rows" if found.whole else f"its first {found.rows:,} rows"
     if not found.rows:
-        yield problem("prompts.path", f"{path} holds no row. Put one prompt a line into it.")
+        yield problem("prompts.path", f"{path} has no rows. Put one prompt on each line.")
     elif not found.usable:
         yield problem(
             "prompts.path",
@@ -28,7 +28,7 @@ def check_rows(facts: Facts) -> Iterator[Finding]:
 
 
 def check_uses(facts: Facts) -> Iterator[Finding]:
-    """There is something to train on, something to judge, and what the objectives need."""
+    """There are prompts to train on, prompts to judge by, and the references that the objectives need."""
     yield from _splits(facts)
     yield from _references(facts)
     yield from _steps(facts)
@@ -50,14 +50,13 @@ def _splits(facts: Facts) -> Iterator[Finding]:
     elif not found.held_out_prompts:
         yield warning(
             "prompts.held_out_share",
-            f"{prompts.held_out_share:g} holds out no prompt: {read}. The models will be trained, and cannot "
-            "be judged.",
+            f"{prompts.held_out_share:g} holds out no prompt: {read}. The models will be trained but not "
+            "judged.",
         )
 
 
 def _references(facts: Facts) -> Iterator[Finding]:
-    found, asked = facts.prompts, reading_references(facts.config)
-    field = facts.config.prompts.reference_field
+    found, field = facts.prompts, facts.config.prompts.reference_field
     rows_with = found.with_reference + sum(p.reference is not None for p in found.held_out_prompts)
     if field and "reference_field" in facts.config.prompts.model_fields_set and not rows_with:
         which = "no row" if found.whole else f"none of the first {found.rows:,} rows"
@@ -67,15 +66,13 @@ def _references(facts: Facts) -> Iterator[Finding]:
         )
     if field is None or found.with_reference or not found.train_prompts:
         return
-    which = (
-        "no prompt to train on has one" if found.whole else f"none of the first {found.rows:,} rows has one"
-    )
-    for name, setting in asked.items():
-        text = f"{name} trains on references (prompts.reference_field = {field!r}), and {which}."
+    for name, setting in reading_references(facts.config).items():
+        text = f"{name} trains on references (prompts.reference_field = {field!r}), but"
         if found.whole:
-            yield problem(setting, f"{text} Train on the revisions instead (sft_revised).")
+            advice = "Train on the revisions instead (sft_revised)."
+            yield problem(setting, f"{text} no prompt to train on has one. {advice}")
         else:
-            yield warning(setting, text)
+            yield warning(setting, f"{text} none of the first {found.rows:,} rows has one.")
 
 
 def _steps(facts: Facts) -> Iterator[Finding]:
@@ -84,10 +81,10 @@ def _steps(facts: Facts) -> Iterator[Finding]:
     pairs, size = samples * len(found.train_prompts), training.pairs_per_step
     if not found.whole or not pairs or size == AUTO:
         return
-    most = updates(int(size), pairs=pairs, epochs=training.epochs)
     if about_steps(size, pairs=pairs, epochs=training.epochs, max_steps=training.max_steps) is not None:
+        most = updates(int(size), pairs=pairs, epochs=training.epochs)
         yield warning(
             SETTING,
-            f"{size:,} pairs make a step, and no more than {pairs:,} can come of these prompts: that is "
-            f'{most:,} updates at most. Lower it, or set it to "auto".',
+            f"a step takes {size:,} pairs, but these prompts give at most {pairs:,} pairs: that is at most "
+            f'{most:,} updates. Lower it, or set it to "auto".',
         )

@@ -11,11 +11,11 @@ from flows.terminal.durations import duration
 from tasks.revision_settings import api_key, price_of
 
 _ROWS_RENDERED = 100
-_LONG_MINUTES = 7 * 24 * 60
+_WEEK_MINUTES = 7 * 24 * 60
 
 
 def check_key(facts: Facts) -> Iterator[Finding]:
-    """The key exists and can be sent, if the reviser will be asked; raises ConfigError."""
+    """The key exists and can be sent, if the run will call the reviser; raises ConfigError."""
     if facts.needs_key:
         api_key(facts.config.revision)
     yield from ()
@@ -28,7 +28,7 @@ def check_templates(facts: Facts) -> Iterator[Finding]:
 
 
 def check_room(facts: Facts) -> Iterator[Finding]:
-    """The smallest call fits into a minute's limits and the budget."""
+    """The smallest call fits into the limits of a minute and the budget."""
     revision, calls = facts.config.revision, _smallest_calls(facts)
     if not calls:
         return
@@ -38,15 +38,15 @@ def check_room(facts: Facts) -> Iterator[Finding]:
         yield problem(
             "revision.tokens_per_minute",
             f"{revision.tokens_per_minute:g} is less than the smallest call needs (about {tokens:,} tokens). "
-            "Set it to what the provider permits.",
+            "Set it to the provider's limit.",
         )
     yield from _budget(facts.config.spending, revision.model, revision.max_tokens, calls)
-    minutes = len(facts.prompts.train_prompts) / revision.requests_per_minute
-    if minutes > _LONG_MINUTES:
+    prompts = len(facts.prompts.train_prompts)
+    minutes = prompts / revision.requests_per_minute
+    if minutes > _WEEK_MINUTES:
         yield warning(
             "revision.requests_per_minute",
-            f"{revision.requests_per_minute:g} makes {len(facts.prompts.train_prompts):,} calls last "
-            f"{duration(minutes)}.",
+            f"at {revision.requests_per_minute:g}, {prompts:,} calls take {duration(minutes)}.",
         )
 
 
@@ -60,9 +60,9 @@ def _budget(
     if least > spending.budget_usd:
         yield problem(
             "spending.budget_usd",
-            f"${spending.budget_usd:g} is less than what has to be set aside for the smallest call "
-            f"(${least:.2g}: it may have revision.max_tokens = {max_tokens:,} tokens of answer). Raise the "
-            "budget, or lower revision.max_tokens.",
+            f"${spending.budget_usd:g} is less than must be reserved for the smallest call (${least:.2g}, "
+            f"because its answer may have revision.max_tokens = {max_tokens:,} tokens). Raise the budget, or "
+            "lower revision.max_tokens.",
         )
 
 

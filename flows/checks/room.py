@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
@@ -13,17 +14,16 @@ from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 from flows.checks.workspace import nearest_existing
 
-_MANY_STEPS = 10**9
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def check_room(facts: Facts) -> Iterator[Finding]:
-    """A training's files fit; what earlier trainings left in the workspace counts as free space."""
+    """A training's files fit; the files of earlier trainings in the workspace count as free space."""
     config, directory = facts.config, facts.config.workspace.path
     least, most = trainings_bytes(config)
-    there = bytes_in(directory / "trainings")
+    earlier = bytes_in(directory / "trainings")
     free = shutil.disk_usage(nearest_existing(directory)).free
-    yield from room_findings(directory, least=least - there, most=most - there, free=free)
+    yield from room_findings(directory, least=least - earlier, most=most - earlier, free=free)
 
 
 def room_findings(directory: Path, *, least: int, most: int, free: int) -> Iterator[Finding]:
@@ -43,23 +43,20 @@ def room_findings(directory: Path, *, least: int, most: int, free: int) -> Itera
 
 
 def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
-    """The least and the most bytes that the trainings of a run need. All but the last keep only a model."""
+    """The least and the most bytes that a run's trainings need; all but the last keep only a model."""
     tensors = read_weights(config.generation.model).tensors.values()
     parameters = sum(math.prod(tensor.shape) for tensor in tensors)
     exported = sum(tensor.end - tensor.begin for tensor in tensors)
     training = config.training
-
-    def one(steps: int) -> int:
-        return training_bytes(
-            parameters,
-            dtype=training.dtype,
-            exported_bytes=exported,
-            steps=steps,
-            checkpoint_steps=training.checkpoint_steps,
-        )
-
+    one = partial(
+        training_bytes,
+        parameters,
+        dtype=training.dtype,
+        exported_bytes=exported,
+        checkpoint_steps=training.checkpoint_steps,
+    )
     others = (len(objectives(config)) - 1) * exported
-    return one(1), one(training.max_steps or _MANY_STEPS) + others
+    return one(steps=1), one(steps=training.max_steps or 10**9) + others
 
 
 def bytes_in(directory: Path) -> int:

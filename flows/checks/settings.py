@@ -1,4 +1,4 @@
-"""Settings against each other: what cannot work together, whatever the files hold."""
+"""Settings that cannot work together, whatever the files contain."""
 
 import sys
 from collections import Counter
@@ -11,7 +11,7 @@ from flows.checks.facts import Facts
 
 
 def check_settings(facts: Facts) -> Iterator[Finding]:
-    """Everything that the config alone tells."""
+    """Everything that can be checked from the config alone."""
     config = facts.config
     yield from _fields(config)
     yield from _sampling(config)
@@ -22,23 +22,23 @@ def check_settings(facts: Facts) -> Iterator[Finding]:
 
 
 def check_interpreter(_facts: object) -> Iterator[Finding]:
-    """Python keeps its docstrings, without which transformers builds no model."""
+    """Python keeps docstrings, without which transformers cannot build a model."""
     if sys.flags.optimize > 1:
         yield problem(
             "",
-            "Python runs without docstrings (PYTHONOPTIMIZE=2, or -OO), and transformers builds no model so. "
-            "Unset PYTHONOPTIMIZE.",
+            "Python runs without docstrings (PYTHONOPTIMIZE=2, or -OO), and transformers builds no model "
+            "without them. Unset PYTHONOPTIMIZE.",
         )
 
 
 def objectives(config: PipelineConfig) -> dict[str, str]:
-    """Every objective that is going to be trained, with the setting that asks for it."""
+    """Every objective to train, with the setting that names it."""
     asked = dict.fromkeys(config.evaluation.baselines, "evaluation.baselines")
     return {**asked, config.loss.objective: "loss.objective"}
 
 
 def reading_references(config: PipelineConfig) -> dict[str, str]:
-    """Those of them that train on references."""
+    """The objectives that train on references, with the settings that name them."""
     asked = objectives(config).items()
     return {name: setting for name, setting in asked if "reference" in objective_named(name).answers}
 
@@ -48,16 +48,16 @@ def _fields(config: PipelineConfig) -> Iterator[Finding]:
     if prompts.prompt_field == prompts.reference_field:
         yield problem(
             "prompts.reference_field",
-            f"{prompts.reference_field!r} is prompts.prompt_field already. Name the field with the "
-            'references, or write "none".',
+            f"{prompts.reference_field!r} is already prompts.prompt_field. Name the field with the "
+            'references, or set it to "none".',
         )
     given = config.filter.model_dump(exclude_defaults=True)
     unused = sorted(given.keys() & {"reference_reward_above", "reward_gap_above"})
     if prompts.reference_field is None and unused:
         yield warning(
             "filter",
-            f"{' and '.join(unused)} decide nothing, because there are no references "
-            '(prompts.reference_field is "none").',
+            'there are no references (prompts.reference_field is "none"), so these settings have no effect: '
+            f"{', '.join(unused)}.",
         )
 
 
@@ -66,8 +66,8 @@ def _sampling(config: PipelineConfig) -> Iterator[Finding]:
     if samples > 1 and config.generation.temperature == 0:
         yield problem(
             "generation.temperature",
-            f"0 makes all {samples} samples of a prompt the same (generation.samples_per_prompt). Raise the "
-            "temperature, or take one sample.",
+            f"at 0 all {samples} samples of a prompt are the same (generation.samples_per_prompt). Raise the "
+            "temperature, or set one sample.",
         )
 
 
@@ -75,14 +75,13 @@ def _thresholds(thresholds: FilterConfig) -> Iterator[Finding]:
     if _quantile(thresholds.response_reward_below) == 0:
         yield problem(
             "filter",
-            'none of the responses can have a reward below "q0" (response_reward_below), the lowest of all. '
-            "Raise it.",
+            'no response can have a reward below "q0" (response_reward_below), the lowest of all. Raise it.',
         )
     for name in ("reference_reward_above", "reward_gap_above"):
         if _quantile(getattr(thresholds, name)) == 1:
             yield warning(
                 "filter",
-                f'none of the prompts with a reference can be above "q1" ({name}), the highest of all.',
+                f'no prompt with a reference can be above "q1" ({name}), the highest of all.',
             )
 
 
@@ -93,24 +92,24 @@ def _quantile(threshold: float | str) -> float | None:
 def _objectives(config: PipelineConfig) -> Iterator[Finding]:
     loss = config.loss
     yield from _baselines(config.evaluation, loss.objective)
-    unread = config.prompts.reference_field is None
-    for name, setting in reading_references(config).items() if unread else ():
-        yield problem(
-            setting,
-            f'{name} trains on references, and prompts.reference_field is "none". Name the field that holds '
-            "them, or train on the revisions (sft_revised).",
-        )
-    each = (loss.model_copy(update={"objective": name}) for name in objectives(config))
-    if any(make_objective(one).weighs_nothing for one in each):
+    if config.prompts.reference_field is None:
+        for name, setting in reading_references(config).items():
+            yield problem(
+                setting,
+                f'{name} trains on references, but prompts.reference_field is "none". Name the field that '
+                "holds them, or train on the revisions (sft_revised).",
+            )
+    losses = (loss.model_copy(update={"objective": name}) for name in objectives(config))
+    if any(make_objective(each).weighs_nothing for each in losses):
         yield problem("loss", "alpha, beta and gamma are all 0: no token would count. Raise one of them.")
 
 
 def _baselines(evaluation: EvaluationConfig, main: str) -> Iterator[Finding]:
     for objective, count in Counter(evaluation.baselines).items():
         if objective == main:
-            yield problem("evaluation.baselines", f"{objective} is the main objective already. Take it out.")
+            yield problem("evaluation.baselines", f"{objective} is already the main objective. Remove it.")
         elif count > 1:
-            yield problem("evaluation.baselines", f"{objective} is in it {count} times. Name it once.")
+            yield problem("evaluation.baselines", f"{objective} is listed {count} times. List it once.")
 
 
 def _lengths(config: PipelineConfig) -> Iterator[Finding]:
@@ -118,21 +117,21 @@ def _lengths(config: PipelineConfig) -> Iterator[Finding]:
     if longest > passes:
         yield problem(
             "",
-            f"weighting.max_length is {longest} tokens, and a forward pass takes training.tokens_per_batch = "
-            f"{passes}. Raise that, or lower this.",
+            f"weighting.max_length is {longest} tokens, but a forward pass takes training.tokens_per_batch = "
+            f"{passes}. Raise the second, or lower the first.",
         )
     if config.generation.max_tokens >= longest:
         yield warning(
             "weighting.max_length",
-            f"{longest} tokens of prompt and response are trained on, and a response alone may have "
-            f"generation.max_tokens = {config.generation.max_tokens}: what is beyond is cut off.",
+            f"{longest} tokens of prompt and response are trained on, but a response alone may have "
+            f"generation.max_tokens = {config.generation.max_tokens}: the rest is cut off.",
         )
     if config.revision.max_tokens < config.generation.max_tokens:
         yield warning(
             "revision.max_tokens",
             f"{config.revision.max_tokens} tokens are fewer than a response may have "
-            f"(generation.max_tokens = {config.generation.max_tokens}): revisions of long responses are cut "
-            "off and cannot be used.",
+            f"(generation.max_tokens = {config.generation.max_tokens}): long revisions will be cut off and "
+            "rejected.",
         )
 
 
@@ -148,6 +147,6 @@ def _spending(config: PipelineConfig) -> Iterator[Finding]:
     if spending.budget_usd is not None and "max_tokens" in config.revision_prompt.leave_out:
         yield problem(
             "revision_prompt.leave_out",
-            "without max_tokens an answer may be of any length, and spending.budget_usd could not hold. Take "
-            'max_tokens out of the list, or set the budget to "none".',
+            "without max_tokens an answer may have any length, and spending.budget_usd cannot be guaranteed. "
+            'Remove max_tokens from the list, or set the budget to "none".',
         )

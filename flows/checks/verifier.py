@@ -6,9 +6,10 @@ from itertools import islice
 from figa_core.evaluation.verifier import judge, load_verifier
 from figa_core.findings import Finding, problem, warning
 from flows.checks.facts import Facts
+from tasks.evaluate import VERIFIER_CONTRACT
 
 _ROWS_TRIED = 3
-_TEXT = "This text stands in for a response."
+_TEXT = "A text in place of a response."
 
 
 def check_import(facts: Facts) -> Iterator[Finding]:
@@ -20,7 +21,7 @@ def check_import(facts: Facts) -> Iterator[Finding]:
 
 
 def check_values(facts: Facts) -> Iterator[Finding]:
-    """It returns a value for some row; one that fails may be the row's own fault."""
+    """It returns a value for some row; a single failure may be the row's fault."""
     spec = facts.config.evaluation.verifier
     if spec is None:
         return
@@ -35,7 +36,6 @@ def check_values(facts: Facts) -> Iterator[Finding]:
         return
     tried = f"tried on {len(faults)} of the prompts, {faults[0]}"
     if len(faults) < min(_ROWS_TRIED, len(prompts)):
-        yield warning("evaluation.verifier", f"{spec!r}: {tried}. Rows without a value are not counted.")
+        yield warning("evaluation.verifier", f"{spec!r}: {tried}. Rows without a value are left out.")
     else:
-        advice = "It gets (messages, text), and must return a number from 0 to 1."
-        yield problem("evaluation.verifier", f"{spec!r}: {tried}. {advice}")
+        yield problem("evaluation.verifier", f"{spec!r}: {tried}. {VERIFIER_CONTRACT}")

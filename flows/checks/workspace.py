@@ -9,15 +9,15 @@ from flows.checks.facts import Facts
 
 
 def check_directory(facts: Facts) -> Iterator[Finding]:
-    """It is a directory that can be written to, or can become one."""
+    """It is a directory that can be written to, or can be created as one."""
     path = facts.config.workspace.path
     found = nearest_existing(path)
     if not found.is_dir():
-        yield problem("workspace.path", f"{path} cannot be a directory: {found} is a file. Choose another.")
-    elif not os.access(found, os.W_OK | os.X_OK):
         yield problem(
-            "workspace.path", f"{path} cannot be written to: {found} permits no writing. Choose another."
+            "workspace.path", f"{path} cannot be a directory: {found} is a file. Choose another path."
         )
+    elif not os.access(found, os.W_OK | os.X_OK):
+        yield problem("workspace.path", f"{path}: no permission to write to {found}. Choose another path.")
 
 
 def nearest_existing(path: Path) -> Path:

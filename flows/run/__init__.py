@@ -1,1 +1,1 @@
-"""Around a run: opening and ending it, its stages one after another, and what it shows of itself."""
+"""What surrounds a run's stages: opening and ending the run, its progress, and what it publishes."""

@@ -22,7 +22,7 @@ from tasks.report import curve_of
 
 
 async def publish_funnel(run: OpenRun) -> None:
-    """How many rows reached each step and why the others did not, as a table."""
+    """A table of how many rows reached each step, and why the others did not."""
     counts = summary.counts(run.workspace.database, run.run_id, run.generator)
     await acreate_table_artifact(
         _funnel_table(funnel_of(counts)), key="figa-funnel", description=f"Funnel of {run.run_id}"
@@ -30,32 +30,29 @@ async def publish_funnel(run: OpenRun) -> None:
 
 
 async def publish_failures(run: OpenRun) -> None:
-    """A table of the rows without a usable revision, by reason; none if every row has one."""
+    """A table of the rows without a usable revision, by reason; no table if every row has one."""
     database = run.workspace.database
     rows = revisions.failures(database, run.run_id)
-    again = ""
+    if not rows:
+        return
+    description = f"Rows of {run.run_id} without a usable revision, by reason"
     if revisions.count_open(database, run.run_id):
-        directory = run.workspace.database.path.parent
-        again = f"; ask again: `figa retry-revisions --workspace {directory} --run {run.run_id}`"
-    if rows:
-        await acreate_table_artifact(
-            rows,
-            key="figa-failures",
-            description=f"Rows of {run.run_id} without a usable revision, by reason{again}",
-        )
+        command = f"figa retry-revisions --workspace {run.workspace.directory} --run {run.run_id}"
+        description += f"; ask again: `{command}`"
+    await acreate_table_artifact(rows, key="figa-failures", description=description)
 
 
 async def publish_report(run: OpenRun, data: ReportData) -> None:
-    """The result in sentences with the funnel, the reward histograms, and a link to the report."""
+    """The result in sentences, the funnel, the reward histograms, and a link to the report."""
     from figa_core.report.plots import reward_histograms  # matplotlib, a second to import
 
     path = run.workspace.report(run.run_id)
-    url = published_url(path)
+    url = published_url(path) or path.as_uri()
     await acreate_link_artifact(
-        url or path.as_uri(), link_text="Open the report", key="figa-report-link", description=str(path)
+        url, link_text="Open the report", key="figa-report-link", description=str(path)
     )
     markdown = [
-        f"[Open the report]({url or path.as_uri()}) (`{path}`)",
+        f"[Open the report]({url}) (`{path}`)",
         result_sentence(data),
         *comparison_sentences(data),
         funnel_markdown(data.funnel),
@@ -75,7 +72,7 @@ async def publish_curve(job: TrainingJob) -> None:
 
 
 async def _publish_image(drawn: Drawing | None, key: str) -> None:
-    """As a data URL: the image needs no server of its own and stays readable as long as the artifact."""
+    """As a data URL: the image needs no file server and lasts as long as the artifact."""
     if drawn is None:
         return
     svg = base64.b64encode(standalone_svg(drawn).encode()).decode()

@@ -1,4 +1,4 @@
-"""A workspace that a command or a flow is given by its directory."""
+"""Opens the workspace whose directory a command or a flow is given."""
 
 from pathlib import Path
 
@@ -7,25 +7,19 @@ from figa_core.errors import InputError
 from figa_core.findings import shortened
 from tasks.workspace import Workspace
 
-_PATH_MAX = 250
-
 
 def existing_workspace(directory: Path) -> Workspace:
-    """The workspace in `directory`.
-
-    Raises:
-        InputError: there is none, or there can be none.
-    """
-    shown = shortened(str(directory), _PATH_MAX)
+    """The workspace in `directory`; raises InputError if there is none, or the path is not valid."""
+    shown = shortened(str(directory), 250)
     try:
         workspace = Workspace(absolute_path(directory, Path.cwd()))
     except ValueError as error:
-        raise InputError(f"{shown}: cannot be a workspace: {error}. Name another directory.") from error
+        raise InputError(f"{shown}: cannot be a workspace: {error}. Choose another directory.") from error
     if not workspace.database.path.is_file():
         raise InputError(
             f"{shown}: no workspace here (no {workspace.database.path.name}). "
-            "Name another directory (on the command line with --workspace), or make one with `figa demo` or "
-            "`figa run`."
+            "Choose another directory (on the command line with --workspace), or create one with `figa demo` "
+            "or `figa run`."
         )
-    workspace.database.create()  # brings one of an older version up to date
+    workspace.database.create()  # migrates one of an older version
     return workspace

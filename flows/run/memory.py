@@ -1,7 +1,7 @@
 """Measures the peak memory of a run and its child processes."""
 
 import threading
-from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -9,7 +9,7 @@ _EVERY_S = 1.0
 
 
 class PeakMemory:
-    """The largest sum of resident memory of this process and its descendants, sampled every second.
+    """The largest sum of the resident memory of this process and its descendants, sampled every second.
 
     Pages that processes share are counted in each of them, so the figure is an upper bound.
     """
@@ -27,17 +27,15 @@ class PeakMemory:
                 try:
                     total += process.memory_info().rss
                 except psutil.Error:
-                    continue  # it ended while we looked
+                    continue  # it has just ended
             self.peak_bytes = max(self.peak_bytes, total)
             if self._stopped.wait(_EVERY_S):
                 return
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Around a run: its checks, the workspace's lease, its row in `runs`, and how it ended."""
+"""Opens a run and records its end: the checks, the workspace's lease, and the run's row in `runs`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +29,10 @@ from tasks.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that holds its workspace. `sampling` is how the model to align is sampled, `templates` what the
-    reviser is told, `warnings` what is said at the end of a run that goes on without something, `engines`
-    what its stages generate and score with, `warned` the settings that the checks have warned of.
+    """A run that holds its workspace.
+
+    `sampling`: how the model to align is sampled. `templates`: the reviser's instructions. `warnings`: what
+    stages want printed at the end of the run. `warned`: settings that the checks have warned about.
     """
 
     run_id: str
@@ -49,13 +50,13 @@ class OpenRun:
 def open_run(
     config: PipelineConfig, flow_run: str, progress: Progress, *, reaches: str = "completed"
 ) -> Iterator[OpenRun]:
-    """Check the config, take the workspace, record the run and its end: `reaches`, failed or interrupted.
+    """Check the config, take the workspace, and record the run and its end: `reaches`, failed or interrupted.
 
     Raises:
         ConfigError: see `preflight.check`; nothing was started.
         WorkspaceBusyError, WorkspaceError: another run holds the workspace, or it cannot be used.
     """
-    with _held(config, flow_run, progress) as run:
+    with visit_run(config, flow_run, progress, needs_key=True) as run:
         database = run.workspace.database
         save_run(database, run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
         templates = (run.templates.without_reference, run.templates.with_reference)
@@ -71,14 +72,14 @@ def open_run(
 
 
 def _record_end(database: Database, run_id: str, error: BaseException, progress: Progress) -> None:
-    """The error counts, whatever becomes of its record: the disk that ended the run may still be full."""
+    """Never raises: the run's error matters more, and the full disk that caused it may still be full."""
     try:
         if isinstance(error, Exception):
             end_run(database, run_id, "failed", str(error) or type(error).__name__)
         else:
             end_run(database, run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command continues")
     except WorkspaceError as unrecorded:
-        progress.line(f"how the run ended could not be recorded: {unrecorded}")
+        progress.line(f"the end of the run could not be recorded: {unrecorded}")
 
 
 def _what_stopped(error: BaseException) -> str:
@@ -86,24 +87,19 @@ def _what_stopped(error: BaseException) -> str:
         interruption.check()
     except InterruptedRunError as asked:
         error = asked
-    number = getattr(error, "signal", None)  # Prefect's own, in a run that a worker started, has it too
+    number = getattr(error, "signal", None)  # Prefect's TerminationSignal, in a worker's run, has it too
     return f"stopped by {signal_name(number)}" if number else "stopped from outside"
 
 
 @contextmanager
-def visit_run(config: PipelineConfig, flow_run: str, progress: Progress) -> Iterator[OpenRun]:
-    """Check the config and take the workspace for something that adds to a stored run; what the run came to
-    stays as it is recorded. The reviser is not going to be asked. Raises as `open_run`.
-    """
-    with _held(config, flow_run, progress, needs_key=False) as run:
-        yield run
-
-
-@contextmanager
-def _held(
-    config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = True
+def visit_run(
+    config: PipelineConfig, flow_run: str, progress: Progress, *, needs_key: bool = False
 ) -> Iterator[OpenRun]:
-    # The command line has checked before, and said so.
+    """Check the config and take the workspace, such as to add to a stored run; records no end.
+
+    `needs_key`: whether the reviser will be called. Raises: see `open_run`.
+    """
+    # The command line has already made the checks and printed its lines.
     say = progress.line if started_by_worker() else say_nothing
     warnings = check(config, needs_key=needs_key, say=say)
     for found in warnings:
@@ -114,16 +110,14 @@ def _held(
         progress.line(f"waits up to {timeout_s:.0f} s for {directory}, which another run holds: {holder}")
     with (
         interruption.cancellable(),
-        workspace_lease(directory, owner=flow_run, timeout_s=config.workspace.lease_timeout_s),
+        workspace_lease(directory, owner=flow_run, timeout_s=timeout_s),
         library_logs(),
         Engines(progress.line) as engines,
     ):
         for process in end_leftovers():
-            progress.line(f"ended {process}, which an earlier run that was killed had left")
-        for engine in (config.generation.engine, config.reward.engine):
-            if engine == AUTO and not vllm_version():
-                progress.line("vLLM is not installed here: the transformers engine takes its place")
-                break
+            progress.line(f"ended {process}, left over from an earlier run that was killed")
+        if AUTO in (config.generation.engine, config.reward.engine) and not vllm_version():
+            progress.line("vLLM is not installed here: the transformers engine is used instead")
         workspace = Workspace(directory)
         workspace.database.create()
         warned = frozenset(found.where for found in warnings)
@@ -131,11 +125,7 @@ def _held(
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
-    """The run that a configuration makes: equal work, equal id. Changes nothing but the cache of hashes.
-
-    Raises:
-        InputError: the prompts or a model cannot be read.
-    """
+    """The run of a configuration (equal work, equal id); raises InputError if a file cannot be read."""
     generation, prompt = config.generation, config.revision_prompt
     templates = load_templates(prompt.with_reference, prompt.without_reference)
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)

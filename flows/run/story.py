@@ -1,4 +1,4 @@
-"""A flow's stages one after another: shows each as it works, and keeps the time each took."""
+"""A flow's stages one after another: shows the progress of each and measures its time."""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from flows.server.progress_artifact import progress_artifact
 from tasks.results import StageCounts
 
 
-class StageAtWork:
-    """A stage inside `Story.stage`. The block sets `counts` to what the stage came to.
+class RunningStage:
+    """A stage inside `Story.stage`; the block sets `counts` to the stage's result.
 
-    Stages take `on_progress`. A stage that awaits takes `show`: it is cancelled when the run is stopped, and
-    must not be interrupted while it cleans up.
+    Stages take `on_progress`. An async stage takes `show`: it is cancelled when the run is stopped, and must
+    not be interrupted while it cleans up.
     """
 
     counts: StageCounts
@@ -24,9 +24,9 @@ class StageAtWork:
         self.show = show
 
     def on_progress(self, done: int, total: int) -> None:
-        """Show the progress, then stop here, between two pieces of work, if the run was asked to stop.
+        """Show the progress, then stop between two pieces of work if the run was asked to stop.
 
-        A signal that came where Python cannot raise is noticed here.
+        This also notices a signal that arrived where Python cannot raise.
 
         Raises:
             InterruptedRunError: the run was asked to stop.
@@ -36,19 +36,19 @@ class StageAtWork:
 
 
 class Story:
-    """`seconds` is what each stage took so far, by its title."""
+    """`seconds` is the time of each finished stage by its title."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.seconds = progress, dict[str, float]()
 
     @contextmanager
-    def stage(self, title: str, *, stopping: str = "what is done is stored") -> Iterator[StageAtWork]:
-        """Show a stage while the block runs it, and leave a line with its counts and its time.
+    def stage(self, title: str, *, stopping: str = "what is done is stored") -> Iterator[RunningStage]:
+        """Show a stage's progress while the block runs it, then a line with its counts and its time.
 
             with story.stage("generate") as stage:
                 stage.counts = generate(..., on_progress=stage.on_progress)
 
-        `stopping` tells the person who stops the run here what happens first.
+        A person who stops the run here is shown `stopping`: what happens first.
 
         Raises:
             InterruptedRunError: the run was asked to stop, before the block or before it failed.
@@ -56,11 +56,11 @@ class Story:
         interruption.check()
         begun = time.monotonic()
         with interruption.doing(f"{title}; {stopping}"), showing_stage(self.progress, title) as show:
-            stage = StageAtWork(show)
+            stage = RunningStage(show)
             try:
                 yield stage
             except Exception:
-                interruption.check()  # what fails because the run is stopped is not the run's error
+                interruption.check()  # a failure because the run is stopped is not an error of the run
                 raise
         self.seconds[title] = time.monotonic() - begun
         self.progress.line(result_line(title, stage.counts, self.seconds[title]))
@@ -68,7 +68,7 @@ class Story:
 
 @contextmanager
 def showing_stage(progress: Progress, title: str) -> Iterator[ProgressCallback]:
-    """A stage's progress, where the run shows itself and as an artifact in the Prefect UI."""
+    """Show a stage's progress both on `progress` and as an artifact in the Prefect UI."""
     with progress.stage(title) as on_progress, progress_artifact(title) as note:
 
         def both(done: int, total: int) -> None:

@@ -1,1 +1,1 @@
-"""The Prefect server: one of our own or the configured one, and what a run says to it."""
+"""The Prefect server, our own or the configured one, and what runs send to it."""

@@ -1,4 +1,4 @@
-"""Prefect's server application, as the child process of `flows.server.process`.
+"""Prefect's server application, run as a child process by `flows.server.process`.
 
 python -m flows.server --port 4321
 """
@@ -22,22 +22,9 @@ def _application(reports: Path | None) -> "FastAPI":
         from starlette.routing import Mount
         from starlette.staticfiles import StaticFiles
 
-        # Before the UI, which answers every path that is left.
+        # Before the UI, which answers every other path.
         application.router.routes.insert(0, Mount(REPORTS_ROUTE, StaticFiles(directory=reports)))
     return application
-
-
-def _serve(port: int, reports: Path | None) -> None:
-    import uvicorn
-
-    uvicorn.run(
-        _application(reports),
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        lifespan="on",
-        timeout_graceful_shutdown=2,
-    )
 
 
 if __name__ == "__main__":
@@ -46,4 +33,13 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--reports", type=Path)
     options = parser.parse_args()
-    _serve(options.port, options.reports)
+    import uvicorn
+
+    uvicorn.run(
+        _application(options.reports),
+        host="127.0.0.1",
+        port=options.port,
+        log_level="error",
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+    )

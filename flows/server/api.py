@@ -1,4 +1,4 @@
-"""The Prefect API that flows of this process talk to: the configured one, or a server of our own."""
+"""The Prefect API that the flows of this process use: the configured one, or our own server."""
 
 import http.client
 import os
@@ -9,33 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from figa_core.errors import ConfigError, one_line
+from flows.progress import Progress
 from flows.server.names import API_URL_VARIABLE
 from flows.server.process import PrefectServer
 
 _HEALTH_TIMEOUT_S = 20.0
-_HEALTH_BYTES = 1000
-_NEEDS_KEY = (401, 403)
-_HOW = (
+_ADVICE = (
     "Start that server, correct the address, or unset it (also in the Prefect profile) to let the run start "
-    "one of its own."
+    "its own."
 )
 
 
 @contextmanager
 def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
-    """The API that flows of this process talk to: the configured one (then None), or our own server.
+    """Point the flows of this process at the configured API (yields None) or at our own new server.
 
-    Call `wait` on the server before the first flow runs.
+    Call `wait_until_ready` before the first flow runs. `directory` keeps our own server's database.
 
     Raises:
-        ConfigError: an API is configured, but nothing or no Prefect server of this version answers there.
+        ConfigError: an API is configured, but no Prefect server of this version answers there.
     """
     from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
 
-    configured = get_current_settings().api.url
-    if configured is not None and configured.strip():  # scripts set an empty one for none
-        _check_answers(configured)
+    configured = configured_url()
+    if configured is not None:
+        check_answers(configured, _ADVICE)
         try:
             yield None
         finally:
@@ -49,45 +47,57 @@ def prefect_api(directory: Path) -> Iterator[PrefectServer | None]:
             yield server
         finally:
             _drain()
-            _set_environment(API_URL_VARIABLE, before)
+            os.environ.pop(API_URL_VARIABLE)
+            if before is not None:
+                os.environ[API_URL_VARIABLE] = before
             refresh_global_settings_context()
 
 
-def _set_environment(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+def wait_until_ready(server: PrefectServer | None, progress: Progress) -> None:
+    """Wait for our own server to answer, if there is one; raises WorkspaceError if it does not start."""
+    if server is not None:
+        with progress.waiting("starting a Prefect server"):
+            server.wait()
 
 
-def _check_answers(api_url: str) -> None:
-    """Raises ConfigError if nothing answers there, or not a Prefect server of this version."""
-    _check_health(api_url)
+def configured_url() -> str | None:
+    """The configured address of an API. Some scripts set an empty one to have none."""
+    from prefect.settings import get_current_settings
+
+    return (get_current_settings().api.url or "").strip() or None
+
+
+def check_answers(api_url: str, advice: str) -> None:
+    """Raises ConfigError, ending in `advice`, if no Prefect server of this version answers there."""
+    problem = _health_problem(api_url) or _version_problem()
+    if problem is not None:
+        raise ConfigError(f"{API_URL_VARIABLE} = {api_url}: {problem}. {advice}")
+
+
+def _health_problem(api_url: str) -> str | None:
+    """Without Prefect's client, which retries for minutes if nothing answers."""
+    try:
+        with urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=_HEALTH_TIMEOUT_S) as response:
+            healthy = response.read(1000).strip() == b"true"
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            return None  # Prefect's client may have the key
+        return _no_api(f"status {error.code}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"nothing answers there ({_in_one_line(error)})"
+    return None if healthy else _no_api("its /health does not return true")
+
+
+def _version_problem() -> str | None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         try:
             client.raise_for_api_version_mismatch()
         except Exception as error:  # a RuntimeError about versions, or anything that a wrong server causes
-            raise ConfigError(f"{API_URL_VARIABLE} = {api_url}: {_in_one_line(error)}. {_HOW}") from error
-
-
-def _check_health(api_url: str) -> None:
-    """Without Prefect's client, which retries for minutes if nothing answers."""
-    try:
-        with urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=_HEALTH_TIMEOUT_S) as response:
-            healthy = response.read(_HEALTH_BYTES).strip() == b"true"
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in _NEEDS_KEY:
-            return  # Prefect's client may have it
-        raise ConfigError(_no_api(api_url, f"status {error.code}")) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ConfigError(
-            f"{API_URL_VARIABLE} = {api_url}: nobody answers there ({_in_one_line(error)}). {_HOW}"
-        ) from error
-    if not healthy:
-        raise ConfigError(_no_api(api_url, "its /health does not say true"))
+            return _in_one_line(error)
+    return None
 
 
 def _in_one_line(error: Exception) -> str:
@@ -96,17 +106,12 @@ def _in_one_line(error: Exception) -> str:
     return one_line(error)[:200]
 
 
-def _no_api(api_url: str, why: str) -> str:
-    return (
-        f"{API_URL_VARIABLE} = {api_url}: what answers there is no Prefect API ({why}); the address of one "
-        f"ends in /api. {_HOW}"
-    )
+def _no_api(why: str) -> str:
+    return f"what answers there is no Prefect API ({why}); the address of one ends in /api"
 
 
 def _drain() -> None:
     """Send what Prefect's threads still hold: at exit they would try a stopped server for a minute."""
     from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
 
-    APILogWorker.instance().drain()
-    EventsWorker.drain_all()
+    EventsWorker.drain_all()  # the log worker, too: Prefect keeps all such workers in one list

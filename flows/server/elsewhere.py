@@ -1,4 +1,4 @@
-"""Runs part of a flow on another work pool: starts its deployment there and waits until it ends."""
+"""Runs part of a flow on another work pool: starts its deployment there and waits for its end."""
 
 import asyncio
 import time
@@ -14,16 +14,16 @@ from figa_core.errors import ConfigError, FigaError
 from flows.progress import Progress, current
 
 _POLL_S = 2.0
-_SAY_AFTER_S = 30.0
+_WARN_AFTER_S = 30.0
 
 
 def started_by_worker() -> bool:
-    """Whether this flow, or the one that called it, was started from a deployment."""
+    """Whether this flow or its parent was started from a deployment."""
     return own_deployment.id is not None
 
 
 async def is_deployed(name: str) -> bool:
-    """Whether this run's server has this deployment."""
+    """Whether the server has this deployment."""
     async with get_client() as client:
         try:
             await client.read_deployment_by_name(name)
@@ -33,20 +33,26 @@ async def is_deployed(name: str) -> bool:
 
 
 async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *, pool: str) -> None:
-    """Run the deployment `name` ("flow/deployment") as a part of this flow run, until it has completed.
+    """Run the deployment `name` ("flow/deployment") as part of this flow run, until it has completed.
 
     Raises:
-        ConfigError: there is no such deployment; the message says what creates it.
-        FigaError: it ended in another way; the message says how.
+        ConfigError: there is no such deployment; the message says how to create it.
+        FigaError: it did not complete; the message gives its state.
     """
     progress = current()
     try:
-        await _check_pool(name)
+        async with get_client() as client:
+            deployment = await client.read_deployment_by_name(name)
+        if deployment.work_pool_name is None:  # it was deleted, and no worker would ever start the run
+            raise ConfigError(
+                f"the deployment {name!r} has lost its work pool. Create the pool and connect it again with "
+                "`python -m deployments.deploy` (`make serve` runs it too)."
+            )
         started = await arun_deployment(name, parameters=parameters, flow_run_name=run_name, timeout=0)
     except ObjectNotFound as error:
         raise ConfigError(
             f"there is no deployment {name!r} on this Prefect server to run on the pool {pool!r}. Create "
-            "all deployments with `python -m deployments.deploy` (`make serve` does it too)."
+            "all deployments with `python -m deployments.deploy` (`make serve` runs it too)."
         ) from error
     progress.line(f"{name} runs as {started.name!r} on the pool {pool!r}")
     async with get_client() as client:
@@ -57,29 +63,18 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
         raise FigaError(f"{name}, run {started.name!r}: {what}")
 
 
-async def _check_pool(name: str) -> None:
-    """Raises ConfigError if the deployment's work pool was deleted: no worker would ever see the run."""
-    async with get_client() as client:
-        deployment = await client.read_deployment_by_name(name)
-    if deployment.work_pool_name is None:
-        raise ConfigError(
-            f"the deployment {name!r} has no work pool any more. Create the pool and connect them again with "
-            "`python -m deployments.deploy` (`make serve` does it too)."
-        )
-
-
 async def _wait(client: PrefectClient, run: FlowRun, progress: Progress, pool: str) -> FlowRun:
-    begun, said = time.monotonic(), False
+    begun, warned = time.monotonic(), False
     while True:
         run = await client.read_flow_run(run.id)
         state = run.state
         if state is not None and state.is_final():
             return run
-        late = time.monotonic() - begun > _SAY_AFTER_S
-        if state is not None and state.is_scheduled() and late and not said:
-            said = True
+        late = time.monotonic() - begun > _WARN_AFTER_S
+        if state is not None and state.is_scheduled() and late and not warned:
+            warned = True
             progress.line(
-                f"{run.name!r} waits for its turn on the pool {pool!r} ({state.name}). If no worker is on "
-                f"that pool, start one: `python -m deployments.worker {pool}` (`make serve` does it too)."
+                f"{run.name!r} is waiting for its turn on the pool {pool!r} ({state.name}). If that pool has "
+                f"no worker, start one: `python -m deployments.worker {pool}` (`make serve` runs it too)."
             )
         await asyncio.sleep(_POLL_S)

@@ -1,7 +1,7 @@
-"""A Prefect server of our own: a run's where none is configured, or that of `make serve`.
+"""Our own Prefect server: for a run without a configured one, and for `make serve`.
 
-It dies with its starter. Prefect's own ephemeral server is a plain child process that outlives a killed
-parent, and gives up after twenty seconds, which a busy laptop needs to start it.
+It dies with the process that starts it. Prefect's ephemeral server would outlive a killed parent, and gives
+up after twenty seconds, which a busy laptop needs to start it.
 """
 
 import http.client
@@ -9,7 +9,7 @@ import socket
 import sys
 import urllib.request
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from figa_core.errors import WorkspaceError
 from figa_core.processes.child import Child
@@ -22,16 +22,13 @@ _POLL_S = 0.1
 
 
 class PrefectServer:
-    """Starts in the background; call `wait` before using it, because the start takes 10 to 30 seconds.
-
-    `process` is the server's process, for callers that supervise it.
-    """
+    """Starts in the background; call `wait` before using it, because the start takes 10 to 30 seconds."""
 
     def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
-        """`directory` keeps the server's database, so that a workspace keeps its history of runs.
+        """`directory` keeps the server's database, and so the history of a workspace's runs.
 
-        With a `port` it listens there instead of on any free one and has the UI; what is in `reports` is
-        served under `reports_url`.
+        With a `port` it listens there instead of on any free port, and has the UI; the files in `reports` are
+        served at `reports_url`.
 
         Raises:
             WorkspaceError: the directory cannot be created, or the port is taken.
@@ -52,7 +49,7 @@ class PrefectServer:
             PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
-            # Prefect's default, memory, loses the slots of runs when the server restarts, and Prefect then
+            # Prefect's default, memory, loses the runs' slots at a restart of the server, and Prefect then
             # ends those runs.
             PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             DO_NOT_TRACK="1",
@@ -70,19 +67,20 @@ class PrefectServer:
 
     @property
     def ui_url(self) -> str:
-        """Where a browser finds the UI."""
+        """The address of the UI for a browser."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def reports_url(self) -> str:
-        """Where a browser finds the files in `reports`."""
+        """The address of the files in `reports` for a browser."""
         return f"{self.ui_url}{REPORTS_ROUTE}"
 
     def wait(self) -> None:
         """Return when the server answers.
 
         Raises:
-            WorkspaceError: it ended, or does not answer in three minutes; the message holds its last lines.
+            WorkspaceError: it ended, or does not answer within three minutes; the message includes the end of
+                its log.
         """
         if not self.process.wait_until(self._answers, timeout_s=_START_TIMEOUT_S, poll_s=_POLL_S):
             raise WorkspaceError(
@@ -92,7 +90,6 @@ class PrefectServer:
             )
 
     def stop(self) -> None:
-        """End the server."""
         self.process.stop(_STOP_TIMEOUT_S)
 
     def _answers(self) -> bool:
@@ -102,25 +99,23 @@ class PrefectServer:
         except (OSError, http.client.HTTPException):
             return False
 
-    def __enter__(self) -> "PrefectServer":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
 def _free_port(port: int) -> int:
     """`port`, or any free one for 0."""
     with socket.socket() as probe:
-        # As the server does: a port that a server has just left can be used again.
+        # Like the server, so that a port that a server has just left can be used again.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise WorkspaceError(
-                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or take "
+                f"port {port} is taken ({error.strerror}): another server runs there. Stop it, or choose "
                 "another port: make serve PORT=4201"
             ) from error
         return probe.getsockname()[1]

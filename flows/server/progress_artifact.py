@@ -1,6 +1,6 @@
 """A stage's progress in the Prefect UI: an artifact that a separate thread keeps up to date.
 
-The stage only notes how far it is, so that no row waits for a request to the server.
+The stage only notes its progress, so that no row waits for a request to the server.
 """
 
 import contextvars
@@ -20,7 +20,7 @@ from figa_core.ports import ProgressCallback
 
 EVERY_S = 3.0
 
-# Without `_sync` they return coroutines here: the thread's context is that of an async flow.
+# Without `_sync` they would return coroutines: the thread has the context of an async flow.
 _create = partial(create_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
 _update = partial(update_progress_artifact, _sync=True)  # pyright: ignore[reportCallIssue]
 
@@ -29,19 +29,18 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def progress_artifact(title: str, every_s: float = EVERY_S) -> Iterator[ProgressCallback]:
-    """Show a stage's progress, after `every_s` seconds and then at that interval.
+    """Show a stage's progress every `every_s` seconds. A stage that ends sooner makes no artifact.
 
-    A stage that ends sooner makes no artifact. An update that the server refuses is missing in the UI, but
-    does not end the run.
+    An update that the server refuses is missing in the UI but does not end the run.
     """
     artifact = _StageArtifact(title, every_s)
-    # In the context of the run, to which the artifact belongs.
+    # In the run's context, so that the artifact belongs to the run.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(artifact.follow,), daemon=True)
     thread.start()
     try:
         yield artifact.note
     finally:
-        artifact.stop()
+        artifact.stopped.set()
         thread.join()
 
 
@@ -51,21 +50,17 @@ class _StageArtifact:
         self._noted: tuple[int, int] | None = None
         self._shown: tuple[int, int] | None = None
         self._id: UUID | None = None
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
 
     def note(self, done: int, total: int) -> None:
         self._noted = (done, total)
 
-    def stop(self) -> None:
-        self._stopped.set()
-
     def follow(self) -> None:
-        ended = self._stopped.wait(self._every_s)
-        if ended:
-            return  # too soon to be seen
-        while not ended:
+        if self.stopped.wait(self._every_s):
+            return
+        self._show()
+        while not self.stopped.wait(self._every_s):
             self._show()
-            ended = self._stopped.wait(self._every_s)
         self._show()
 
     def _show(self) -> None:
@@ -74,13 +69,13 @@ class _StageArtifact:
             return
         done, total = noted
         percent = 100.0 * done / total if total else 0.0
-        words = f"{self._title}: {done:,} of {total:,}"
+        text = f"{self._title}: {done:,} of {total:,}"
         try:
             if self._id is None:
-                self._id = cast(UUID, _create(percent, key=_key(self._title), description=words))
+                self._id = cast(UUID, _create(percent, key=_key(self._title), description=text))
             else:
-                _update(self._id, percent, description=words)
-        except Exception as error:  # the server may answer anything
+                _update(self._id, percent, description=text)
+        except Exception as error:  # whatever the server answers, the run continues
             _logger.debug("progress of %s not shown: %s", self._title, error)
         else:
             self._shown = noted

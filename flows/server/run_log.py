@@ -1,4 +1,4 @@
-"""Shows what `figa_core` logs, such as errors of its child processes, in the run's log."""
+"""Shows the log of `figa_core`, such as errors of its child processes, in the run's log."""
 
 import logging
 from collections.abc import Iterator
@@ -6,16 +6,14 @@ from contextlib import contextmanager
 
 from prefect.logging.handlers import APILogHandler
 
-_LIBRARY = "figa_core"
-
 
 @contextmanager
 def library_logs() -> Iterator[None]:
-    """Send the library's log from INFO on to the Prefect server, as part of the current run.
+    """Send the library's log to the Prefect server as part of the current run, from level INFO.
 
-    Prefect's setting PREFECT_LOGGING_EXTRA_LOGGERS does so from WARNING on only.
+    Prefect's setting PREFECT_LOGGING_EXTRA_LOGGERS would send it from level WARNING only.
     """
-    logger, handler = logging.getLogger(_LIBRARY), APILogHandler()
+    logger, handler = logging.getLogger("figa_core"), APILogHandler()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

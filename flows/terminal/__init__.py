@@ -1,1 +1,1 @@
-"""The side of the command line that a person sees: streams, progress, errors in words, exit codes."""
+"""What a person sees of the command line: streams, progress, error messages, exit codes."""

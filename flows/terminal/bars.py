@@ -1,4 +1,4 @@
-"""Progress bars, for a run in a terminal (`flows/progress.py` is what the flows know of it)."""
+"""Progress bars for a run in a terminal; they satisfy `flows.progress.Progress`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,25 +19,25 @@ from figa_core.ports import ProgressCallback
 
 
 class _Counts(ProgressColumn):
-    """Rows done of rows in all; nothing as long as neither is known."""
+    """Rows done and rows in all; empty until they are known."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}")
 
 
 class Bars:
-    """A bar for the stage at work, above it a line for each finished one."""
+    """A bar for the running stage, below one line for each finished stage."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def line(self, text: str, /) -> None:
-        """A line that stays."""
+        """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[ProgressCallback]:
-        """A bar while the stage works; it vanishes with it."""
+        """A bar that disappears at the end of the stage."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -50,5 +50,5 @@ class Bars:
             yield lambda done, total: bars.update(bar, completed=done, total=total)
 
     def waiting(self, what: str) -> AbstractContextManager[object]:
-        """A stage that counts nothing."""
+        """A bar without counts."""
         return self.stage(what)

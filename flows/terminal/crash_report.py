@@ -7,19 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-_LONGEST = 300
-
 
 def report_crash(error: BaseException, directories: Iterable[Path]) -> str:
-    """Write the traceback into the first directory that can be written to, or among the temporary files.
+    """Write the traceback to the first writable directory, the one for temporary files last.
 
     Returns the line to show.
     """
     text = "".join(traceback.format_exception(error))
     path = next((p for d in [*directories, Path(tempfile.gettempdir())] if (p := _written(d, text))), None)
-    where = f"is in {path}" if path else f"could be written nowhere ({_place(error)})"
+    where = f"is in {path}" if path else f"could not be written ({_place(error)})"
     return (
-        f"error: unexpected, a fault of figa: {_in_one_line(error)}; its traceback {where}. Please report it."
+        f"error: unexpected, a bug in figa: {_in_one_line(error)}; its traceback {where}. Please report it."
     )
 
 
@@ -35,10 +33,10 @@ def _written(directory: Path, text: str) -> Path | None:
 
 
 def _in_one_line(error: BaseException) -> str:
-    said = " ".join(str(error).split())[:_LONGEST]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown place"
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "at an unknown place"

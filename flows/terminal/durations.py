@@ -1,4 +1,4 @@
-"""Lengths of time for people."""
+"""Durations in words."""
 
 _HOUR, _DAY, _YEAR = 60.0, 60.0 * 24, 60.0 * 24 * 365
 _UNITS = (
@@ -8,7 +8,7 @@ _UNITS = (
     ("days", _DAY, 2 * _YEAR),
     ("years", _YEAR, 100 * _YEAR),
 )
-"""Name, minutes, and the minutes below which it is the one to use."""
+"""Name, length in minutes, and the number of minutes below which to use it."""
 
 
 def duration(minutes: float) -> str:

@@ -1,7 +1,7 @@
-"""The edge of the command line: however a command ends, it says so in words and with an exit code.
+"""The outermost layer of the command line: every end of a command has a message and an exit code.
 
-0 done; 1 something is wrong that a message explains; 2 wrong usage, or an unexpected error (one line,
-its traceback in a file); 128 and the signal's number if somebody stopped it (Ctrl-C 130, SIGTERM 143).
+0: done. 1: an error that a message explains. 2: wrong usage, or an unexpected error (one line, with its
+traceback in a file). 128 plus the signal's number: stopped (Ctrl-C 130, SIGTERM 143).
 """
 
 import asyncio
@@ -26,13 +26,13 @@ _errors = streams.console(stderr=True)
 
 
 class _Run:
-    """The workspace that this command's run works in, once there is one."""
+    """The workspace of this command's run, once it is known."""
 
     workspace: Path | None = None
 
 
 def runs_in(workspace: Path) -> None:
-    """Let the command end with the line that shows how to look at this workspace."""
+    """Let the command end with a line that names the status command for this workspace."""
     _Run.workspace = workspace
 
 
@@ -41,20 +41,16 @@ def status_command(workspace: Path) -> str:
     return f"figa status --workspace {shlex.quote(str(workspace))}"
 
 
-def say(line: str) -> None:
-    """A line for people, on standard error."""
-    _errors.print(line, markup=False, highlight=False)
+def say(line: str, style: str | None = None) -> None:
+    """Print a line for people, on standard error."""
+    _errors.print(line, style=style, markup=False, highlight=False)
 
 
 class Commands(TyperGroup):
-    """The commands. Each ends in words, also when it is stopped or an unexpected error occurs."""
+    """The commands; each ends with a message, also if it is stopped or an unexpected error occurs."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command.
-
-        Raises:
-            FigaError: see `main`.
-        """
+        """Run the command; raises FigaError, see `main`."""
         try:
             _require_directory()
             return super().invoke(ctx)
@@ -67,13 +63,13 @@ class Commands(TyperGroup):
 
 
 def _require_directory() -> None:
-    """Raises InputError where the current directory is gone: nothing can be imported or started there."""
+    """Raises InputError if the current directory is gone: nothing can be imported or started there."""
     try:
         Path.cwd()
     except OSError as error:
         raise InputError(
-            f"the current directory cannot be used ({error.strerror}): it was removed, perhaps, after this "
-            "shell went there. Change to one that exists: cd"
+            f"the current directory cannot be used ({error.strerror}): perhaps it was removed after this "
+            "shell entered it. Change to one that exists: cd"
         ) from error
 
 
@@ -90,7 +86,7 @@ def main(app: typer.Typer) -> None:
         except SystemExit as end:
             code = end.code
         except FigaError as error:
-            _errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+            say(f"error: {error}", style="red")
             _show_status_command()
             code = _FAILED
         except (KeyboardInterrupt, asyncio.CancelledError) as error:  # while the command line is read
@@ -99,14 +95,14 @@ def main(app: typer.Typer) -> None:
 
 
 def _printed(code: int) -> int:
-    """The exit code; that of a failure where a command only prints and its lines were lost.
+    """The exit code: failure if a command lost some of its output.
 
-    A run keeps its own code: its results are stored.
+    A run keeps its code, because its results are stored.
     """
     sys.stdout.flush()
     if (why := streams.lost()) is None:
         return code
-    say(f"standard output: {why}; not everything was printed")
+    say(f"standard output: {why}; some output was lost")
     return code or (_FAILED if _Run.workspace is None else 0)
 
 
@@ -126,20 +122,19 @@ def _stopped(error: BaseException) -> int:
 
 
 def _unexpected(error: BaseException) -> int:
-    _errors.print(report_crash(error, _log_directories()), style="red", markup=False, highlight=False)
+    say(report_crash(error, _log_directories()), style="red")
     _show_status_command()
     return _UNEXPECTED
 
 
 def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
-    """A thread that shows or follows something has ended; the run continues without it."""
+    """A thread that shows or follows something has failed; the run continues without it."""
     if arguments.exc_value is not None:
-        line = report_crash(arguments.exc_value, _log_directories())
-        _errors.print(line, style="red", markup=False, highlight=False)
+        say(report_crash(arguments.exc_value, _log_directories()), style="red")
 
 
 def _unraisable(arguments: "sys.UnraisableHookArgs") -> None:
-    """Where Python cannot raise (in a finalizer). A signal that arrives there is handled elsewhere."""
+    """An error where Python cannot raise (in a finalizer). A signal there is handled elsewhere."""
     if arguments.exc_value is not None and not isinstance(arguments.exc_value, InterruptedRunError):
         report_crash(arguments.exc_value, _log_directories())
 
@@ -154,10 +149,10 @@ def _show_status_command() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process at once; everything that must be closed is closed by now.
+    """End the process at once; everything that must be closed is already closed.
 
-    A normal exit while Prefect's threads are alive makes DuckDB's binding print a page of false warnings
-    about leaks.
+    At a normal exit while Prefect's threads are alive, DuckDB's binding prints a page of false warnings about
+    leaks.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,8 +1,7 @@
-"""Standard output and error that never end a run, whatever happens at their other end.
+"""Standard output and error that never end a run, whatever happens to their other end.
 
-What a terminal's code page lacks is replaced ("SFT on Y~" for "SFT on Ỹ"); where a pipe
-was closed, a disk is full or a terminal is gone, nothing more is written and the run continues. `lost` tells
-afterwards.
+Characters that a terminal's code page lacks are replaced ("SFT on Y~" for "SFT on Ỹ"). If the pipe is closed,
+the disk is full or the terminal is gone, the run continues without output, and `lost` returns the reason.
 """
 
 import codecs
@@ -43,9 +42,9 @@ _PLAIN = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a command prints; COLUMNS=0, which some shells set without a terminal, is ignored.
+    """The console of a command. COLUMNS=0, which some shells set without a terminal, is ignored.
 
-    At a width of 0 nothing would be printed, not even errors.
+    At width 0 nothing would be printed, not even errors.
     """
     if os.environ.get("COLUMNS", "").strip().strip("0") == "":
         os.environ.pop("COLUMNS", None)  # Typer's help and errors look at it too
@@ -53,29 +52,29 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def prepare() -> None:
-    """Make `sys.stdout` and `sys.stderr` such streams."""
+    """Replace `sys.stdout` and `sys.stderr` by such streams."""
     _open_closed_descriptors()
-    codecs.register_error(_ERRORS, _plainly)
+    codecs.register_error(_ERRORS, _replace_by_ascii)
     sys.stdout = _steady(sys.stdout)
     sys.stderr = _steady(sys.stderr)
 
 
 def lost() -> str | None:
-    """Why standard output did not take everything that was printed; None if it did.
+    """Why some of the standard output was lost; None if nothing was.
 
-    A reader that closes the pipe early (`figa status | head -1`) has what it wants.
+    A reader that closes the pipe early (`figa status | head -1`) has read what it needs.
     """
     stream = sys.stdout
     return stream.failure if isinstance(stream, _Steady) else None
 
 
 def _open_closed_descriptors() -> None:
-    """Otherwise the next file that is opened becomes standard output, and lines are printed into it."""
+    """Otherwise the next opened file would become standard output, and lines would be printed into it."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _steady(stream: TextIO | None) -> TextIO:
@@ -89,7 +88,7 @@ def _steady(stream: TextIO | None) -> TextIO:
 
 
 class _Steady:
-    """A text stream that writes nowhere once its other end is gone; `failure` says why, if it matters."""
+    """A text stream that discards its text once its other end is gone; `failure` is why, if it matters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -99,17 +98,17 @@ class _Steady:
         try:
             return self._stream.write(text)
         except (OSError, ValueError) as error:  # ValueError: somebody closed it
-            self._write_nowhere(error)
+            self._discard(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except (OSError, ValueError) as error:
-            self._write_nowhere(error)
+            self._discard(error)
 
-    def _write_nowhere(self, error: OSError | ValueError) -> None:
-        """What is still in the stream's buffer goes there too, so that it raises no error later."""
+    def _discard(self, error: OSError | ValueError) -> None:
+        """The text in the stream's buffer is discarded too, so that it causes no error later."""
         if not isinstance(error, BrokenPipeError):
             self.failure = self.failure or getattr(error, "strerror", None) or str(error)
         try:
@@ -123,8 +122,8 @@ class _Steady:
         return getattr(self._stream, name)
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replaces characters that a code page lacks by ASCII."""
+def _replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that a code page lacks by ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_plain(character) for character in error.object[error.start : error.end]), error.end

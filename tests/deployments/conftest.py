@@ -1,4 +1,4 @@
-"""One `make serve` for the tests of this folder, and the sandbox's run as the form would send it."""
+"""One `make serve` for the tests of this folder, and a run as the form sends it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,10 +1,9 @@
-"""`make serve` as a subprocess, and the Prefect API as a person's clicks use it."""
+"""`make serve` as a subprocess, and the Prefect API as the UI uses it."""
 
 import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,20 +13,21 @@ from typing import Any
 import httpx
 import psutil
 
+from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 
 START_TIMEOUT_S = 240.0
 
 
 class Operation:
-    """Server, workers and deployments as `make serve` brings them up, on a port of its own."""
+    """Server, workers and deployments as `make serve` starts them, on a free port."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.directory = directory
         self.port = _free_port()
         self.log = directory / "serve.log"
         self._environment = {**environment, "OMP_NUM_THREADS": "1"}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._serve: Child | None = None
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=60)
 
     @property
@@ -40,37 +40,28 @@ class Operation:
         return f"{self.url}/api"
 
     def start(self) -> None:
-        """Bring it up, also after it was killed; returns when both workers have reported to the server."""
-        if self._process is not None:
-            self._process.wait(timeout=60)
+        """Start it, also after it was killed; returns when both workers have reported to the server."""
         environment = child_environment(**self._environment)
         for name in ("PREFECT_API_URL", "PREFECT_HOME"):
             environment.pop(name, None)
         command = [sys.executable, "-m", "deployments.serve", "--port", str(self.port)]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--directory", str(self.directory / "serve")],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command += ["--directory", str(self.directory / "serve")]
+        self._serve = Child(command, self.log, environment=environment)
         self.wait_for(lambda: all(self.workers(pool) for pool in ("cpu", "gpu")), START_TIMEOUT_S)
 
     def stop(self) -> list[psutil.Process]:
-        """Ctrl-C; what still lives of it half a minute later."""
-        if self._process is None or self._process.poll() is not None:
+        """Press Ctrl-C; returns the processes that are still alive half a minute after its end."""
+        if self._serve is None or self._serve.exit_code is not None:
             return []
         family = self.processes()
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(timeout=90)
+        os.kill(self._serve.pid, signal.SIGINT)
+        self._serve.wait_until(lambda: False, timeout_s=90)
         return psutil.wait_procs(family, timeout=30)[1]
 
     def processes(self, named: str = "") -> list[psutil.Process]:
-        """`serve` and all that descends from it, whose command line holds `named`."""
-        assert self._process is not None
-        serve = psutil.Process(self._process.pid)
+        """`make serve` and its descendants whose command line contains `named`."""
+        assert self._serve is not None
+        serve = psutil.Process(self._serve.pid)
         found = []
         for process in (serve, *serve.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
@@ -85,7 +76,7 @@ class Operation:
             with contextlib.suppress(httpx.HTTPError):
                 if found := happened():
                     return found
-            assert self._process is None or self._process.poll() is None, self.log.read_text()
+            assert self._serve is None or self._serve.exit_code is None, self.log.read_text()
             assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s\n{self.log.read_text()}"
             time.sleep(0.3)
 
@@ -107,7 +98,7 @@ class Operation:
         return self.get(f"/deployments/name/{name}/{name}")
 
     def run(self, name: str, **parameters: Any) -> str:
-        """Start a deployment as the form does; the flow run's id."""
+        """Start a deployment as the form does; returns the flow run's id."""
         deployment = self.deployment(name)
         route = f"/deployments/{deployment['id']}/create_flow_run"
         return self.post(route, parameters=parameters, state={"type": "SCHEDULED"})["id"]
@@ -116,7 +107,7 @@ class Operation:
         return self.get(f"/flow_runs/{run}")
 
     def retry(self, run: str) -> None:
-        """What the Retry button sends."""
+        """Send what the Retry button sends."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
         assert self.post(f"/flow_runs/{run}/set_state", state=state)["status"] == "ACCEPT"
 
@@ -141,7 +132,7 @@ class Operation:
         return self.post("/logs/filter", logs=wanted, limit=200, sort="TIMESTAMP_ASC")
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        """By key, the newest of each."""
+        """The newest artifact of each key."""
         wanted = {"flow_run_id": {"any_": [run]}}
         found = self.post("/artifacts/filter", artifacts=wanted, limit=100)
         return {each["key"]: each for each in sorted(found, key=lambda each: each["updated"])}
@@ -153,7 +144,7 @@ class Operation:
 
 @contextlib.contextmanager
 def operation(directory: Path, **environment: str) -> Iterator[Operation]:
-    """In operation, for as long as the block."""
+    """`make serve` while the block runs."""
     directory.mkdir(parents=True, exist_ok=True)
     started = Operation(directory, **environment)
     try:

@@ -1,4 +1,4 @@
-"""Whatever is killed: the UI's state becomes true, no process lives on, and a retry finishes the work."""
+"""Whatever is killed, the UI shows it, no process is left behind, and a retry finishes the work."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.deployments.operation import Operation, kill_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
 
-TRUE_WITHIN_S = 120.0
+SHOWN_WITHIN_S = 120.0
 SECOND_REPORT_S = 15.0
 
 
@@ -26,7 +26,7 @@ def teacher() -> Iterator[TeacherProcess]:
 
 
 class Run:
-    """A `figa` run on the way: slow enough to be killed while it revises, or while it trains."""
+    """A `figa` run that is slow enough to be killed while it revises or trains."""
 
     def __init__(self, serving: Operation, config: dict[str, Any], teacher: TeacherProcess) -> None:
         self.serving, self.teacher, self.config = serving, teacher, config
@@ -42,34 +42,35 @@ class Run:
         [training] = self.serving.children_of(self.id)
         return training
 
-    def of_its_own(self) -> list[psutil.Process]:
-        """Engine, ranks, workers of vLLM: what runs below the two Prefect workers."""
+    def processes(self) -> list[psutil.Process]:
+        """All processes below the two Prefect workers: engine, ranks, vLLM workers."""
         workers = self.serving.processes("prefect worker start")
         return [child for worker in workers for child in worker.children(recursive=True)]
 
     def state_after(self, killed_at: float, run: str | None = None) -> str:
         """The final state, which must be shown within two minutes."""
-        ended = self.serving.ended(run or self.id, TRUE_WITHIN_S)
-        assert time.monotonic() - killed_at < TRUE_WITHIN_S
+        ended = self.serving.ended(run or self.id, SHOWN_WITHIN_S)
+        assert time.monotonic() - killed_at < SHOWN_WITHIN_S
         return ended["state_name"]
 
     def finishes_on_retry(self) -> None:
-        # Prefect's worker reports a killed run twice, some eight seconds apart; the second report takes away
-        # the slot of a run that was retried in between.
+        # Prefect's worker reports a killed run twice, about eight seconds apart; the second report takes the
+        # slot from a run that was retried in between.
         time.sleep(SECOND_REPORT_S)
         self.serving.retry(self.id)
         self.serving.in_state(self.id, "Running", "Retrying")
-        ended = self.serving.ended(self.id, 400)
-        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-        assert list(self.workspace.glob("reports/*.html"))
+        self._finishes(self.id)
 
     def finishes_by_retry_revisions(self) -> None:
-        """As on a later day: not the run's own Retry but the deployment, which knows the workspace only."""
+        """With the deployment, which gets only the workspace, instead of the run's Retry button."""
         again = self.serving.run("retry-revisions", workspace=str(self.workspace))
-        ended = self.serving.ended(again, 400)
+        assert self._finishes(again)["name"] == "workspace: retry the latest run"
+
+    def _finishes(self, run: str) -> dict[str, Any]:
+        ended = self.serving.ended(run, 400)
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-        assert ended["name"] == "workspace: retry the latest run"
         assert list(self.workspace.glob("reports/*.html"))
+        return ended
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def _gone(processes: list[psutil.Process]) -> None:
 
 def test_a_killed_flow_process(run: Run) -> None:
     run.until_it_revises()
-    mine = run.of_its_own()
+    mine = run.processes()
     killed = [process for process in mine if "deployments.engine" in " ".join(process.cmdline())]
     assert killed
     at = time.monotonic()
@@ -98,7 +99,7 @@ def test_a_killed_flow_process(run: Run) -> None:
 
 def test_a_killed_worker(run: Run) -> None:
     run.until_it_revises()
-    mine = run.of_its_own()
+    mine = run.processes()
     at = time.monotonic()
     kill_all(run.serving.processes("--pool cpu"))
     assert run.state_after(at) == "Crashed"
@@ -106,8 +107,8 @@ def test_a_killed_worker(run: Run) -> None:
     run.finishes_on_retry()
 
 
-def test_a_server_that_starts_anew_in_the_middle_of_a_run(run: Run) -> None:
-    """The run goes on (and keeps its slot: tests/flows/server/test_process.py)."""
+def test_a_server_that_restarts_in_the_middle_of_a_run(run: Run) -> None:
+    """The run continues and keeps its slot (see tests/flows/server/test_process.py)."""
     run.until_it_revises()
     kill_all(run.serving.processes("flows.server"))
     assert run.serving.ended(run.id, 600)["state_type"] == "COMPLETED"
@@ -115,17 +116,16 @@ def test_a_server_that_starts_anew_in_the_middle_of_a_run(run: Run) -> None:
 
 def test_a_killed_training_rank(run: Run) -> None:
     training = run.until_it_trains()
-    ranks = [p for p in run.of_its_own() if "figa_core.training" in " ".join(p.cmdline())]
+    ranks = [p for p in run.processes() if "figa_core.training" in " ".join(p.cmdline())]
     at = time.monotonic()
     kill_all([max(ranks, key=lambda process: process.pid)])
     assert run.state_after(at, training["id"]) == "Failed"
     assert run.state_after(at) == "Failed"
     _gone(ranks)
     run.finishes_on_retry()
-    said = [
-        line["message"] for child in run.serving.children_of(run.id) for line in run.serving.logs(child["id"])
-    ]
-    assert any("resumes after step" in line for line in said)
+    children = run.serving.children_of(run.id)
+    lines = [line["message"] for child in children for line in run.serving.logs(child["id"])]
+    assert any("resumes after step" in line for line in lines)
 
 
 def test_everything_killed_at_once_and_started_again(run: Run) -> None:
@@ -138,7 +138,7 @@ def test_everything_killed_at_once_and_started_again(run: Run) -> None:
     run.finishes_on_retry()
 
 
-def test_ctrl_c_takes_everything_down_and_the_run_says_that_it_crashed(run: Run) -> None:
+def test_ctrl_c_stops_everything_and_the_run_is_shown_as_crashed(run: Run) -> None:
     run.until_it_revises()
     assert run.serving.stop() == []
     run.serving.start()

@@ -30,7 +30,7 @@ NEW_DEFAULT = {"workspace": "/somewhere/else"}
 
 @pytest.fixture(scope="module")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """One of its own: runs of other tests would look for a worker where `train-model` is deployed."""
+    """A separate server: where `train-model` is deployed, runs of other tests would wait for a worker."""
     with PrefectServer(tmp_path_factory.mktemp("prefect")) as running:
         running.wait()
         yield running
@@ -38,7 +38,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 
 @pytest.fixture
 def no_prefect() -> Iterator[str]:
-    """A web server that is no Prefect server."""
+    """A web server that is not a Prefect server."""
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -54,7 +54,7 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
         await client.update_deployment(deployment.id, DeploymentUpdate(parameters=NEW_DEFAULT, paused=True))
         figa = await client.read_deployment_by_name("figa/figa")
         assert [each.active for each in figa.schedules] == [False]
-        # As the UI does: the nightly one switched on, and one of one's own beside it, without a slug.
+        # As in the UI: the nightly schedule is switched on, and another one without a slug is added.
         await client.update_deployment_schedule(figa.id, figa.schedules[0].id, active=True)
         await client.create_deployment_schedules(figa.id, [(CronSchedule(cron="0 5 * * 1"), True)])
         [rule] = await client.read_automations_by_name(DEAD_RUNS)
@@ -62,7 +62,7 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
 
         second = await deploy()
 
-        assert f"deployment {name}: updated; its parameters and schedules are as they were" in second
+        assert f"deployment {name}: updated; its parameters and schedules are unchanged" in second
         after = await client.read_deployment_by_name(name)
         assert (after.id, after.parameters, after.paused) == (deployment.id, NEW_DEFAULT, True)
         schedules = (await client.read_deployment_by_name("figa/figa")).schedules
@@ -81,19 +81,19 @@ async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None
         )
 
 
-async def test_a_deployment_without_its_pool_or_not_there_is_named_with_the_command_that_creates_it(
+async def test_a_missing_deployment_or_pool_is_named_with_the_command_that_creates_it(
     prefect_api: str,
 ) -> None:
-    said: list[str] = []
+    quiet = Lines(lambda line: None)
     with (
-        showing(Lines(said.append)),
+        showing(quiet),
         pytest.raises(ConfigError, match=r"(?s)no deployment 'a/b'.*deployments\.deploy"),
     ):
         await run_elsewhere("a/b", "name", {}, pool="gpu")
     await deploy()
     async with get_client() as client:
         await client.delete_work_pool(Pool.GPU)
-    with showing(Lines(said.append)), pytest.raises(ConfigError, match=r"work pool.*deployments\.deploy"):
+    with showing(quiet), pytest.raises(ConfigError, match=r"work pool.*deployments\.deploy"):
         await run_elsewhere(TRAIN_MODEL, "name", {"shards": "s", "model": "m"}, pool="gpu")
     with pytest.raises(ConfigError, match=r"no work pool 'gpu'.*deployments\.deploy"):
         await worker.check(Pool.GPU)
@@ -118,7 +118,7 @@ def test_a_wrong_address_is_named_with_what_to_do(command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_no_prefect_api_is_told_from_one_that_is_down(
+def test_a_server_that_is_not_prefect_is_told_from_one_that_is_down(
     no_prefect: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with temporary_settings({PREFECT_API_URL: no_prefect}):
@@ -126,7 +126,7 @@ def test_what_is_no_prefect_api_is_told_from_one_that_is_down(
     assert "is no Prefect API" in capsys.readouterr().err
 
 
-def test_no_address_at_all_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_address_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert main([]) == 1
     assert "PREFECT_API_URL is not set" in capsys.readouterr().err

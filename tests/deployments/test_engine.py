@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-# A parent that starts a run and dies; the run notes the signal it gets, and obeys it or not.
+# A parent that starts a run and dies; the run records the signal that it gets, and obeys it or not.
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
 RUN = """
 import os, signal, sys, time
@@ -18,7 +18,7 @@ from pathlib import Path
 from deployments.engine import end_with_parent
 noted = Path({noted!r})
 def note(number, frame):
-    print("what nobody reads any more", flush=True)
+    print("a line that nobody reads", flush=True)
     noted.write_text(f"{{signal.Signals(number).name}}")
     {then}
 signal.signal(signal.SIGTERM, note)

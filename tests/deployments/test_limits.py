@@ -1,4 +1,4 @@
-"""The command that creates the limits which runs share."""
+"""The command that creates the limits that runs share."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def test_limits_are_created_once_and_updated_when_they_change(
     assert said[2][:2] == ["updated openai-requests", "updated openai-tokens"]
 
 
-def test_the_command_of_the_readme_takes_a_runs_config(prefect_server: PrefectServer):
+def test_the_command_in_the_readme_takes_a_runs_config(prefect_server: PrefectServer):
     command = [sys.executable, "-m", "deployments.limits", "--config", str(PRESET)]
     environment = child_environment(PREFECT_API_URL=prefect_server.api_url)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -37,13 +37,13 @@ def test_the_command_of_the_readme_takes_a_runs_config(prefect_server: PrefectSe
     assert "shared_limit" in done.stdout
 
 
-def test_without_a_server_to_share_it_says_what_to_set(capsys: pytest.CaptureFixture[str]):
+def test_without_a_server_the_error_names_the_variable_to_set(capsys: pytest.CaptureFixture[str]):
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert main(OPENAI) == 1
     assert "PREFECT_API_URL" in capsys.readouterr().err
 
 
-def test_a_server_that_nobody_reaches_is_named(capsys: pytest.CaptureFixture[str]):
+def test_a_server_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]):
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert main(OPENAI) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
@@ -63,6 +63,8 @@ def test_limits_too_low_to_be_shared_are_refused():
 
 def test_ten_million_tokens_a_minute_fit_into_slots():
     requests, tokens = slot_limits(Provider("high", 30_000, 10_000_000))
-    assert tokens.slots < 2**31
-    assert tokens.decay_per_second * 60 == pytest.approx(0.97 * 10_000_000, rel=0.01)
-    assert requests.decay_per_second * 60 / 1000 == pytest.approx(0.97 * 30_000, rel=0.01)
+    assert tokens.limit < 2**31
+    assert tokens.slot_decay_per_second
+    assert requests.slot_decay_per_second
+    assert tokens.slot_decay_per_second * 60 == pytest.approx(0.97 * 10_000_000, rel=0.01)
+    assert requests.slot_decay_per_second * 60 / 1000 == pytest.approx(0.97 * 30_000, rel=0.01)

@@ -1,4 +1,4 @@
-"""In operation, over the API that the UI's buttons call: forms, Retry, waiting, events, what a run shows."""
+"""`make serve`, through the API that the UI's buttons call: forms, Retry, waiting, events, artifacts."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_the_server_refuses_what_is_out_of_bounds(
 
 
 def test_three_fields_complete_the_form(serving: Operation, sandbox: Sandbox, tmp_path: Path) -> None:
-    """The preset plus the three paths is accepted, and comes as far as the key, which is not set here."""
+    """The preset with the three paths is accepted, and gets as far as the key, which is not set here."""
     config = serving.deployment("figa")["parameters"]["config"]
     with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
         serving.run("figa", config=config)
@@ -53,7 +53,7 @@ def test_three_fields_complete_the_form(serving: Operation, sandbox: Sandbox, tm
     assert ended["name"] == "assistant: prompts.jsonl for base"
 
 
-def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_pool(
+def test_retry_asks_only_for_the_failed_rows_and_continues_to_train_on_the_gpu_pool(
     serving: Operation, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     batches = {"rows": 15}
@@ -80,9 +80,9 @@ def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_poo
     assert training["name"] == "workspace: train FIGA from base"
     assert training["work_pool_name"] == "gpu"
     assert training["state_type"] == "COMPLETED"
-    said = [line["message"] for line in serving.logs(training["id"])]
-    assert any("objective figa" in line and "ZeRO-2 on 2 rank(s)" in line for line in said)
-    assert not any("Warning" in line for line in said)
+    lines = [line["message"] for line in serving.logs(training["id"])]
+    assert any("objective figa" in line and "ZeRO-2 on 2 rank(s)" in line for line in lines)
+    assert not any("Warning" in line for line in lines)
     _shows_what_people_look_at(serving, run, training["id"])
 
     [model] = tmp_path.glob("workspace/trainings/*/model")
@@ -94,7 +94,7 @@ def test_retry_asks_for_the_failed_rows_only_and_goes_on_to_train_on_the_gpu_poo
     assert serving.flow_run(judged)["name"].startswith("workspace: evaluate trainings/")
     refused = serving.ended(taken)
     assert refused["state_type"] == "FAILED"
-    assert "a label of its own" in refused["state"]["message"]
+    assert "Choose another label" in refused["state"]["message"]
 
 
 def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> None:
@@ -114,7 +114,7 @@ def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> N
 
 @pytest.fixture
 def switch_on(serving: Operation) -> Iterator[Callable[[], None]]:
-    """Switches the automation on that trains on a new dataset; it is off before and after."""
+    """Switches on the automation that trains on a new dataset; it is off before and after."""
     wanted = {"name": {"any_": [TRAIN_ON_NEW_DATASET]}}
     [automation] = serving.post("/automations/filter", automations=wanted, limit=10)
     assert automation["enabled"] is False
@@ -143,7 +143,7 @@ def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_m
         assert teacher.requests() == calls
     assert any("waits up to 200 s for" in line["message"] for line in serving.logs(second))
 
-    # The event of the first started a training, the second asked for the same one: it was trained once.
+    # The event of the first run started a training, and the second run asked for the same one: it ran once.
     [by_event] = serving.wait_for(lambda: _trainings_by_event(serving, tmp_path))
     assert serving.ended(by_event)["state_type"] == "COMPLETED"
     assert len(list(tmp_path.glob("workspace/trainings/*/manifest.json"))) == 1

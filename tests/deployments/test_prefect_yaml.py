@@ -1,4 +1,4 @@
-"""The deployments' file: what is in it fits the flows, the presets and the automations."""
+"""prefect.yaml fits the flows, the presets and the automations."""
 
 import copy
 import tomllib
@@ -52,7 +52,7 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
         assert deployment["work_pool"]["name"] in list(Pool)
 
 
-def test_trainings_and_evaluations_are_alone_on_the_gpu_pool() -> None:
+def test_only_trainings_and_evaluations_are_on_the_gpu_pool() -> None:
     on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
     assert on_gpu == {"train-model", "evaluate-model"}
     assert all(each["concurrency_limit"]["limit"] == 1 for each in DEPLOYMENTS.values())
@@ -63,7 +63,7 @@ def test_the_nightly_schedule_is_off() -> None:
     assert schedule["active"] is False
 
 
-def test_the_defaults_are_the_preset_less_the_users_three_paths() -> None:
+def test_the_defaults_are_the_preset_without_the_users_three_paths() -> None:
     preset = tomllib.loads((FILE.parent / "presets" / "openai.toml").read_text(encoding="utf-8"))
     for section, field in (("prompts", "path"), ("generation", "model"), ("reward", "model")):
         del preset[section][field]
@@ -129,14 +129,14 @@ def test_every_field_of_the_form_says_what_it_is() -> None:
                 assert field.get("description") or "$ref" in field, f"{section}.{name}"
 
 
-def test_the_heartbeat_of_runs_fits_the_automation_that_listens_for_it() -> None:
+def test_the_heartbeat_interval_fits_the_automation() -> None:
     for deployment in DEPLOYMENTS.values():
         beat = deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
         assert int(beat) == HEARTBEAT_S
     assert 2 * HEARTBEAT_S < MISSED_S <= 120 - 20
 
 
-def test_the_automations_leave_other_peoples_flows_alone() -> None:
+def test_the_automations_do_not_affect_other_flows() -> None:
     assert set(FLOW_NAMES) == set(FLOWS)
     for automation in (dead_runs(), runs_not_begun()):
         related = automation.model_dump()["trigger"]["match_related"]

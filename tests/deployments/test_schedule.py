@@ -1,4 +1,4 @@
-"""A schedule that fires every minute while its runs take longer: they wait for one another."""
+"""A schedule that fires more often than its runs end: they wait for each other."""
 
 from pathlib import Path
 
@@ -12,9 +12,7 @@ from tests.deployments.operation import Operation
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
 
 
-def test_a_run_waits_while_the_one_before_it_is_on(
-    serving: Operation, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_run_waits_for_the_one_before_it(serving: Operation, sandbox: Sandbox, tmp_path: Path) -> None:
     deployment = serving.deployment("build-dataset")
     route = f"/deployments/{deployment['id']}"
     with TeacherProcess(latency_s=6) as teacher:
@@ -24,8 +22,8 @@ def test_a_run_waits_while_the_one_before_it_is_on(
         changed = {"parameters": {"config": config}, "schedules": [every_minute]}
         assert serving.api.patch(route, json=changed).is_success
         try:
-            first = serving.wait_for(lambda: _running(serving, deployment["id"]), 180)
-            waits = serving.wait_for(lambda: _waiting_for_a_slot(serving, deployment["id"]), 120)
+            first = serving.wait_for(lambda: _run_in(serving, deployment["id"], "Running"), 180)
+            waits = serving.wait_for(lambda: _run_in(serving, deployment["id"], "AwaitingConcurrencySlot"))
             assert serving.flow_run(first)["state_type"] == "RUNNING"
             assert serving.ended(first, 240)["state_type"] == "COMPLETED"
             calls = teacher.requests()
@@ -36,15 +34,7 @@ def test_a_run_waits_while_the_one_before_it_is_on(
             assert serving.api.patch(route, json=off).is_success
 
 
-def _of(serving: Operation, deployment: str, state: str) -> str | None:
+def _run_in(serving: Operation, deployment: str, state: str) -> str | None:
     wanted = {"state": {"name": {"any_": [state]}}, "deployment_id": {"any_": [deployment]}}
     found = serving.post("/flow_runs/filter", flow_runs=wanted, limit=5, sort="EXPECTED_START_TIME_ASC")
     return found[0]["id"] if found else None
-
-
-def _running(serving: Operation, deployment: str) -> str | None:
-    return _of(serving, deployment, "Running")
-
-
-def _waiting_for_a_slot(serving: Operation, deployment: str) -> str | None:
-    return _of(serving, deployment, "AwaitingConcurrencySlot")

@@ -9,7 +9,7 @@ from filelock import FileLock
 from deployments.serve import main
 
 
-def test_a_taken_port_is_named_with_another_to_take(
+def test_a_taken_port_is_named_with_an_alternative(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as taken:
@@ -27,7 +27,7 @@ def test_a_directory_that_another_one_uses_is_refused(
 ) -> None:
     with FileLock(tmp_path / "serve.lock"):
         assert main(["--directory", str(tmp_path)]) == 1
-    assert "another `make serve` is at work" in capsys.readouterr().err
+    assert "another `make serve` is using this directory" in capsys.readouterr().err
 
 
 def test_a_directory_that_cannot_be_written_is_named(

@@ -1,4 +1,4 @@
-"""A run of a worker that gets SIGTERM stores the answers that still arrive, and Prefect knows its end."""
+"""At SIGTERM, a worker's run stores the answers that still arrive, and Prefect shows it as crashed."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ def works():
         print("ready", flush=True)
         time.sleep(120)
     except InterruptedRunError:
-        print("taken in", flush=True)
+        print("stored", flush=True)
         raise
 
 async def waits():
@@ -38,7 +38,7 @@ async def waits():
         asyncio.get_running_loop().call_later(0.2, sys.stdout.flush)
         await asyncio.sleep(120)
     finally:
-        print("taken in" if await call == "an answer" else "lost", flush=True)
+        print("stored" if await call == "an answer" else "lost", flush=True)
 
 @flow(name="stopped", flow_run_name=sys.argv[1])
 async def stopped():
@@ -49,8 +49,8 @@ asyncio.run(stopped())
 """
 
 
-@pytest.mark.parametrize("body", ["works()", "await waits()"], ids=["at-work", "waiting"])
-def test_what_is_under_way_is_taken_in_and_the_run_is_shown_as_crashed(
+@pytest.mark.parametrize("body", ["works()", "await waits()"], ids=["working", "waiting"])
+def test_what_is_under_way_is_stored_and_the_run_is_shown_as_crashed(
     body: str, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
@@ -66,7 +66,7 @@ def test_what_is_under_way_is_taken_in_and_the_run_is_shown_as_crashed(
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == "taken in\n"
+        assert process.stdout.read() == "stored\n"
     assert process.returncode != 0
     assert _state(prefect_server, tmp_path.name) == "CRASHED"
 

@@ -1,5 +1,6 @@
-"""A person at the Prefect UI, in a real browser: fills in the form, sees the run fail, presses Retry, sees it
-complete. Screenshots go to build/e2e, which git ignores; look at them after a change.
+"""In a real browser, a person fills in the form, sees the run fail, presses Retry and sees the run complete.
+
+Look at the screenshots in build/e2e after a change.
 """
 
 import os
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.distributed, pytest.mark.timeout(900)
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "e2e"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-# What an automated browser without a network of its own needs.
+# For an automated browser without network access.
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +40,7 @@ FAILING_SHARE = 0.1
 
 
 class Browser:
-    """One page, and what a person does on it."""
+    """One page, and the actions of a person on it."""
 
     def __init__(self, page: "Page", url: str) -> None:
         self.page, self._url = page, url
@@ -73,14 +74,14 @@ def browser(serving: Operation) -> Iterator[Browser]:
 
 
 def description(section: type[Section], field: str) -> str:
-    """What the form shows above a field, by which it is found."""
+    """The text above a field of the form, by which the field is found."""
     found = section.model_fields[field].description
     assert found
     return found
 
 
 def _set_defaults(serving: Operation, config: dict[str, Any]) -> dict[str, str]:
-    """Give the deployment the sandbox's settings, as its owner would; returns the three paths left out."""
+    """Set the sandbox's settings in the deployment, as its owner would; returns the three omitted paths."""
     paths = {
         description(PromptsConfig, "path"): config["prompts"].pop("path"),
         description(GenerationConfig, "model"): config["generation"].pop("model"),

@@ -1,9 +1,10 @@
-"""A micro sandbox, one real Prefect server, and `figa` as a subprocess: what a user would start."""
+"""A project directory, and `figa` in it as a subprocess, as a user starts it."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +31,7 @@ def teacher() -> Iterator[TeacherProcess]:
 
 
 def find(server: PrefectServer, route: str, **wanted: Any) -> list[dict[str, Any]]:
-    """What the server has of this kind, which it shares with other tests: say what is `wanted`."""
+    """Objects of one kind on the server; other tests use it too, so filter by what is `wanted`."""
     response = httpx2.post(f"{server.api_url}/{route}/filter", json={"limit": 200, **wanted})
     response.raise_for_status()
     return response.json()
@@ -38,7 +39,7 @@ def find(server: PrefectServer, route: str, **wanted: Any) -> list[dict[str, Any
 
 @dataclass
 class Project:
-    """A user's directory: a config, a workspace, and the means to run `figa` on them."""
+    """A user's directory with a config and a workspace; runs `figa` on them."""
 
     directory: Path
     settings: dict[str, dict[str, Any]]
@@ -53,7 +54,7 @@ class Project:
         path = self.directory / "config.toml"
         lines = []
         for section, fields in self.settings.items():
-            # JSON's strings, numbers, booleans and lists are TOML's too.
+            # Strings, numbers, booleans and lists are written as in JSON.
             lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in fields.items())]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
@@ -79,16 +80,33 @@ class Project:
 
     @property
     def run_name(self) -> str:
-        """The name of its runs, which no other test uses."""
+        """The name of its runs; no other test uses it."""
         return f"{self.settings['workspace']['name']}: prompts.jsonl for base"
 
     def flow_run(self, server: PrefectServer) -> dict[str, Any]:
-        """Its only run on the server."""
+        """Its only flow run on the server."""
         [found] = find(server, "flow_runs", flow_runs={"name": {"any_": [self.run_name]}})
         return found
 
     def run(self) -> subprocess.CompletedProcess[str]:
         return self.figa("run", "--config", str(self.config))
+
+    def start_run(self, stdout: int | BinaryIO = subprocess.PIPE) -> subprocess.Popen[str]:
+        return self.start("run", "--config", str(self.config), stdout=stdout)
+
+    def status(self) -> dict[str, Any]:
+        """The status of its only run."""
+        [run] = json.loads(self.figa("status", "-w", str(self.workspace), "--json").stdout)["runs"]
+        return run
+
+
+def wait_until(happened: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for something that a run does; its output is the message if it ends before."""
+    deadline = time.monotonic() + RUN_TIMEOUT_S
+    while not happened():
+        assert process.poll() is None, process.communicate()[0] or "its output is in run.log"
+        assert time.monotonic() < deadline, "the run did not get that far"
+        time.sleep(0.02)
 
 
 def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[str, dict[str, Any]]:
@@ -115,7 +133,7 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
             "requests_per_minute": 60_000,
             "tokens_per_minute": 60_000_000,
         },
-        # Such short drafts are rewritten rather than revised, and every row should take one call.
+        # Such short drafts are rewritten rather than revised; every row takes one call.
         "revision_prompt": {"asked_again_max": 0},
         'spending.prices."sandbox-teacher"': {
             "usd_per_million_prompt_tokens": 2.0,
@@ -139,7 +157,7 @@ def project_settings(directory: Path, sandbox: Sandbox, base_url: str) -> dict[s
 
 @pytest.fixture
 def project(tmp_path: Path, sandbox: Sandbox) -> Project:
-    """A project without a reviser and a Prefect API, for commands that must end before they need them."""
+    """A project without a reviser and a Prefect API, for commands that end before they need them."""
     environment = {API_URL_VARIABLE: f"{NOBODY}/api", KEY_VARIABLE: KEY, "OMP_NUM_THREADS": "1"}
     settings = project_settings(tmp_path, sandbox, f"{NOBODY}/v1")
     settings["workspace"]["name"] = tmp_path.name  # no other test's

@@ -1,4 +1,4 @@
-"""The command line where it needs no run: help, unusable input, an empty workspace."""
+"""The command line without a run: help, unusable input, an empty workspace."""
 
 import json
 import re
@@ -21,6 +21,14 @@ from tasks.workspace import Workspace
 from .conftest import KEY_VARIABLE, NOBODY, Project
 
 runner = CliRunner()
+COMMANDS = ("status", "report", "retry-revisions")
+
+
+def error_of(*arguments: str) -> str:
+    """The message of the error that ends a command in this process."""
+    result = runner.invoke(app, arguments)
+    assert isinstance(result.exception, FigaError), result.output
+    return str(result.exception)
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
@@ -42,11 +50,10 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_a_directory_without_a_workspace_is_named(tmp_path: Path) -> None:
-    for command in ("status", "report", "retry-revisions"):
-        result = runner.invoke(app, [command, "--workspace", str(tmp_path)])
-        assert isinstance(result.exception, FigaError)
-        assert str(tmp_path) in str(result.exception)
-        assert "figa demo" in str(result.exception)
+    for command in COMMANDS:
+        error = error_of(command, "--workspace", str(tmp_path))
+        assert str(tmp_path) in error
+        assert "figa demo" in error
 
 
 def test_a_new_workspace_has_no_runs(tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_a_workspace_of_an_older_version_is_brought_up_to_date(
     assert "old: interrupted" in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
 
 
-def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_one_at_work_as_running(
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_a_live_one_as_running(
     tmp_path: Path,
 ) -> None:
     Workspace(tmp_path).database.create()
@@ -84,23 +91,19 @@ def test_a_run_whose_process_is_gone_is_shown_as_interrupted_and_one_at_work_as_
 
 def test_a_damaged_database_is_named_by_every_command(tmp_path: Path) -> None:
     (tmp_path / "figa.duckdb").write_bytes(b"garbage" * 1000)
-    for command in ("status", "report", "retry-revisions"):
-        result = runner.invoke(app, [command, "--workspace", str(tmp_path)])
-        assert isinstance(result.exception, FigaError)
-        assert "figa.duckdb: the database cannot be read" in str(result.exception)
+    for command in COMMANDS:
+        assert "figa.duckdb: the database cannot be read" in error_of(command, "--workspace", str(tmp_path))
 
 
-@pytest.mark.parametrize("command", ["status", "report", "retry-revisions"])
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("path", ["~nobody-here/ws", "n" * 300, "circle", "a-file", "a-file/ws"])
-def test_a_workspace_that_cannot_be_is_named(
+def test_an_invalid_workspace_path_is_named(
     command: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "a-file").write_text("")
-    result = runner.invoke(app, [command, "--workspace", path])
-    assert isinstance(result.exception, FigaError)
-    assert path[:100] in str(result.exception)
+    assert path[:100] in error_of(command, "--workspace", path)
 
 
 def test_an_error_is_one_message_without_a_traceback_and_code_1(project: Project) -> None:
@@ -116,7 +119,7 @@ def test_a_configured_prefect_api_that_does_not_answer_is_named(project: Project
     result = project.run()
     assert result.returncode == 1
     assert result.stdout.startswith("checking the settings, the models and the prompts\n")
-    assert f"PREFECT_API_URL = {NOBODY}/api: nobody answers there" in result.stdout
+    assert f"PREFECT_API_URL = {NOBODY}/api: nothing answers there" in result.stdout
     assert "Traceback" not in result.stdout
 
 
@@ -127,17 +130,11 @@ def refusal(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], s
         monkeypatch.setenv(name, value)
 
     def run() -> str:
-        result = runner.invoke(app, ["run", "--config", str(project.config)])
-        assert isinstance(result.exception, FigaError), result.output
+        error = error_of("run", "--config", str(project.config))
         assert not project.workspace.exists()
-        return str(result.exception)
+        return error
 
     return run
-
-
-def test_a_missing_model_directory_is_named(project: Project, refusal: Callable[[], str]) -> None:
-    project.settings["generation"]["model"] = str(project.directory / "no-model")
-    assert "no-model: no such model directory" in refusal()
 
 
 def test_a_missing_key_is_named(
@@ -150,12 +147,13 @@ def test_a_missing_key_is_named(
 @pytest.mark.parametrize(
     ("section", "field", "value", "named"),
     [
+        ("generation", "model", "no-model", "no-model: no such model directory"),
         ("generation", "max_tokens", 4000, "prompts.max_prompt_tokens + generation.max_tokens is 4200"),
         ("weighting", "max_length", 4000, "weighting.max_length is 4000"),
         ("reward", "max_length", 4000, "reward.max_length is 4000"),
         ("training", "tokens_per_batch", 128, "training.tokens_per_batch = 128"),
         ("evaluation", "verifier", "no_such_module:verify", "evaluation.verifier = 'no_such_module:verify'"),
-        ("evaluation", "baselines", ["figa"], "figa is the main objective already"),
+        ("evaluation", "baselines", ["figa"], "figa is already the main objective"),
         ("prompts", "path", "no-prompts.jsonl", "no-prompts.jsonl: no such file of prompts"),
     ],
 )
@@ -166,7 +164,7 @@ def test_settings_that_cannot_work_are_named(
     assert named in refusal()
 
 
-def test_an_engine_that_is_not_there_is_named(
+def test_an_engine_that_is_not_installed_is_named(
     project: Project, refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     project.settings["generation"]["engine"] = "vllm"
@@ -174,14 +172,14 @@ def test_an_engine_that_is_not_there_is_named(
     assert "FIGA_VLLM_PYTHON" in refusal()
 
 
-def test_a_workspace_that_cannot_be_made_is_named(project: Project, refusal: Callable[[], str]) -> None:
+def test_a_workspace_that_cannot_be_created_is_named(project: Project, refusal: Callable[[], str]) -> None:
     blocked = project.directory / "a-file"
     blocked.write_text("in the way")
     project.settings["workspace"]["path"] = str(blocked / "workspace")
     assert str(blocked / "workspace") in refusal()
 
 
-def test_a_plan_needs_no_key_and_shows_the_most_that_can_come(project: Project) -> None:
+def test_a_plan_needs_no_key_and_shows_an_upper_bound(project: Project) -> None:
     del project.environment[KEY_VARIABLE]
     project.settings["spending"] = {"budget_usd": 0.5}
     result = runner.invoke(app, ["plan", "--config", str(project.config)])
@@ -208,8 +206,7 @@ def test_a_prompt_template_that_cannot_work_is_refused(project: Project, refusal
 @pytest.mark.parametrize(
     "arguments", [["status", "-w", "x" * 600], ["plan", "-c", "x" * 600], ["report", "-w", "x/" * 300]]
 )
-def test_what_is_very_long_is_not_repeated_whole(arguments: list[str]) -> None:
-    error = runner.invoke(app, arguments).exception
-    assert isinstance(error, FigaError)
-    assert "xxx … xxx" in str(error).replace("/", "x")
-    assert len(str(error)) < 500
+def test_a_very_long_path_is_shortened_in_messages(arguments: list[str]) -> None:
+    error = error_of(*arguments)
+    assert "xxx … xxx" in error.replace("/", "x")
+    assert len(error) < 500

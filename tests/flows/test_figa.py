@@ -1,6 +1,5 @@
 """The whole flow through the command line, on a real Prefect server, with two real training ranks."""
 
-import json
 import sqlite3
 
 import pytest
@@ -28,7 +27,7 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     calls = teacher.requests()
     assert calls > 0
 
-    # Prefect shows the run under a readable name, its stages, and the artifact with report and funnel.
+    # Prefect shows the run under a readable name, with its stages and the artifact with report and funnel.
     of_the_run = {"flow_runs": {"id": {"any_": [served_project.flow_run(prefect_server)["id"]]}}}
     tasks = {run["name"] for run in find(prefect_server, "task_runs", **of_the_run)}
     assert {"generate train responses by base", "train figa", "evaluate FIGA", "report"} <= tasks
@@ -41,8 +40,7 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert teacher.requests() == calls
     assert "nothing left to do" in second.stdout
 
-    status = json.loads(served_project.figa("status", "-w", str(served_project.workspace), "--json").stdout)
-    [run] = status["runs"]
+    run = served_project.status()
     steps = {step["name"]: step["rows"] for step in run["steps"]}
     assert run["status"] == "completed"
     assert run["open_revisions"] == 0
@@ -52,19 +50,19 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert {row["label"] for row in run["evaluations"]} == {"base", "FIGA"}
     assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}
 
-    # The key is in nothing that the run left.
+    # No file of the run contains the key.
     for path in served_project.workspace.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_without_a_configured_api_a_run_starts_its_own_server_and_ends_it(project: Project) -> None:
+def test_without_a_configured_api_a_run_starts_its_own_server_and_stops_it(project: Project) -> None:
     del project.environment["PREFECT_API_URL"]
     project.settings["filter"]["response_reward_below"] = -1e9
 
     result = project.run()
 
     assert result.returncode == 1
-    assert "response_reward_below" in result.stdout  # the run came as far as its filter
+    assert "response_reward_below" in result.stdout  # the run got as far as its filter
     with sqlite3.connect(project.workspace / "prefect" / "prefect.db") as database:
         [(name, state)] = database.execute("SELECT name, state_type FROM flow_run").fetchall()
     database.close()

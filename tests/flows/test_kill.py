@@ -1,9 +1,7 @@
-"""`kill -9` of the flow process: nothing paid is paid again, and nothing is left running."""
+"""`kill -9` of the flow process: nothing is paid for again, and no process is left running."""
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,13 @@ import psutil
 import pytest
 
 from figa_core.llm import journal
-from figa_core.llm.calls import CallAnswered, CallSent
+from figa_core.llm.calls import CallSent
 from figa_core.sandbox.teacher_process import TeacherProcess
+from tests.figa_core.llm.runs import calls_in_flight
 
-from .conftest import Project
+from .conftest import Project, wait_until
 
 pytestmark = pytest.mark.distributed
-_WAIT_S = 120.0
-
-
-def _wait_until(happened: Callable[[], object], process: Any) -> None:
-    deadline = time.monotonic() + _WAIT_S
-    while not happened():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the run did not get that far"
-        time.sleep(0.02)
 
 
 def _kill(process: Any) -> list[psutil.Process]:
@@ -45,13 +35,7 @@ def _survivors(children: list[psutil.Process], workspace: Path) -> list[str]:
 
 
 def _in_flight(path: Path) -> int:
-    sent, answered = set(), set()
-    for record, _ in journal.read(path):
-        if isinstance(record, CallSent):
-            sent.add(record.call_id)
-        elif isinstance(record, CallAnswered):
-            answered.add(record.call_id)
-    return len(sent - answered)
+    return len(calls_in_flight(record for record, _ in journal.read(path)))
 
 
 @pytest.fixture
@@ -64,8 +48,8 @@ def test_killed_while_revising_a_second_run_repeats_no_more_than_was_in_flight(
     served_project: Project, teacher: TeacherProcess
 ) -> None:
     served_project.settings["revision"]["max_concurrency"] = 4
-    process = served_project.start("run", "--config", str(served_project.config))
-    _wait_until(lambda: teacher.requests() >= 12, process)
+    process = served_project.start_run()
+    wait_until(lambda: teacher.requests() >= 12, process)
     children = _kill(process)
 
     assert _survivors(children, served_project.workspace) == []
@@ -83,8 +67,8 @@ def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_n
     served_project: Project, teacher: TeacherProcess
 ) -> None:
     served_project.settings["training"] |= {"max_steps": 40, "checkpoint_steps": 5}
-    process = served_project.start("run", "--config", str(served_project.config))
-    _wait_until(lambda: list(served_project.workspace.glob("trainings/*/checkpoints/*/whole.json")), process)
+    process = served_project.start_run()
+    wait_until(lambda: list(served_project.workspace.glob("trainings/*/checkpoints/*/whole.json")), process)
     children = _kill(process)
 
     assert _survivors(children, served_project.workspace) == []
@@ -96,7 +80,7 @@ def test_killed_while_training_a_second_run_finishes_without_a_call_and_leaves_n
     second = served_project.run()
     assert second.returncode == 0, second.stdout
     assert teacher.requests() == calls
-    # The steps before the checkpoint were not done again: their lines, wall times included, are still there.
+    # The steps before the checkpoint were not repeated: their lines, with their wall times, are unchanged.
     after = metrics.read_text(encoding="utf-8").splitlines()
     assert after[:5] == before
     assert len(after) == 40

@@ -1,4 +1,4 @@
-"""The calls that a run will need, counted before anything is spent."""
+"""The calls that a run needs, counted before anything is spent."""
 
 import json
 
@@ -8,7 +8,7 @@ from flows.plan import make_plan
 from .conftest import Project
 
 
-def test_a_prompt_that_is_there_several_times_is_one_call(project: Project) -> None:
+def test_a_prompt_that_appears_several_times_is_one_call(project: Project) -> None:
     texts = [f"Question number {i % 700}?" for i in range(2100)]
     (project.directory / "prompts.jsonl").write_text(
         "".join(f"{json.dumps({'prompt': text})}\n" for text in texts) + "no row\n", encoding="utf-8"

@@ -1,4 +1,4 @@
-"""The checks before a run, together: one message names everything that is wrong."""
+"""The checks before a run together: one message names everything that is wrong."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch:
         "FIGA_VLLM_PYTHON",
         "FIGA_TEST_NO_KEY is empty",
         "bad.jinja: the prompt template uses respnse",
-        "figa is the main objective already",
+        "figa is already the main objective",
         "'no_such_module:f': cannot be imported",
     ):
         assert part in said, part
@@ -46,7 +46,7 @@ def test_everything_that_is_wrong_is_in_one_message(tmp_path: Path, monkeypatch:
         check(as_config(data, tmp_path), needs_key=False)
 
 
-def test_a_wrong_setting_hides_nothing_that_is_wrong_with_the_others(tmp_path: Path) -> None:
+def test_a_wrong_setting_does_not_hide_problems_with_the_others(tmp_path: Path) -> None:
     write_rows(tmp_path / "prompts.jsonl", [])
     (tmp_path / "run.toml").write_text(
         """
@@ -64,20 +64,13 @@ def test_a_wrong_setting_hides_nothing_that_is_wrong_with_the_others(tmp_path: P
     said = str(caught.value)
     assert "run.toml: 4 setting(s) to fix:" in said
     assert "4 problems to fix before the run can start:" in said
-    for part in (
-        "training.epochs:",
-        "prompts.limit:",
-        "no-base",
-        "no-reward",
-        "prompts.jsonl",
-        "evaluation.ba",
-    ):
-        assert part in said, part
+    parts = ("training.epochs:", "prompts.limit:", "no-base", "no-reward", "prompts.jsonl", "evaluation.ba")
+    assert [part for part in parts if part not in said] == []
     assert "sk-secret" not in said
     assert "is empty. Set it to the API key" not in said
 
 
-def test_what_comes_of_a_default_in_the_place_of_a_wrong_setting_is_not_said(tmp_path: Path) -> None:
+def test_problems_with_a_default_that_replaces_a_wrong_setting_are_not_reported(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
         """
         workspace.path = "w"
@@ -94,7 +87,7 @@ def test_what_comes_of_a_default_in_the_place_of_a_wrong_setting_is_not_said(tmp
     assert "a forward pass takes" not in str(caught.value)
 
 
-def test_where_too_little_is_left_the_settings_alone_are_said(tmp_path: Path) -> None:
+def test_if_too_few_settings_are_valid_only_the_settings_are_reported(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("training.epochs = 0")
     with pytest.raises(ConfigError, match=r"(?s)6 setting\(s\) to fix.*training\.epochs"):
         usable(read_settings(tmp_path / "run.toml"))

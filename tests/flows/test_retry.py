@@ -1,21 +1,20 @@
-"""Open rows are shown, and a retry asks for nothing else; Ctrl-C loses nothing."""
+"""Open rows are shown, and a retry asks only for them; Ctrl-C loses nothing."""
 
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from figa_core.llm import journal
-from figa_core.llm.calls import CallAnswered
+from figa_core.llm.calls import CallAnswered, CallRecord
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from flows.server.process import PrefectServer
 from tests.figa_core.llm.runs import calls_in_flight
 
-from .conftest import KEY, Project, find
+from .conftest import KEY, Project, find, wait_until
 
 pytestmark = pytest.mark.distributed
 
@@ -26,7 +25,7 @@ def failing_teacher() -> Iterator[TeacherProcess]:
         yield process
 
 
-def test_rows_that_fail_make_the_run_failed_and_a_retry_asks_for_them_only(
+def test_failed_rows_make_the_run_failed_and_a_retry_asks_only_for_them(
     served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
     served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
@@ -62,38 +61,28 @@ def test_rows_that_fail_make_the_run_failed_and_a_retry_asks_for_them_only(
     assert "Report: file://" in again.stdout
 
 
-def test_ctrl_c_stores_what_was_answered_and_the_same_command_goes_on(
+def test_ctrl_c_stores_the_answers_and_the_same_command_continues(
     served_project: Project, prefect_server: PrefectServer
 ) -> None:
     with TeacherProcess(latency_s=0.3) as teacher:
         served_project.settings["revision"] |= {"base_url": teacher.base_url, "max_concurrency": 4}
-        process = served_project.start("run", "--config", str(served_project.config))
-        deadline = time.monotonic() + 120
-        while teacher.requests() < 8:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        process = served_project.start_run()
+        wait_until(lambda: teacher.requests() >= 8, process)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
 
         assert process.returncode == 130, output
         assert "the same command continues from here" in output
         assert "Traceback" not in output
-        records = [record for record, _ in journal.read(_journal(served_project))]
-        assert not calls_in_flight(records)
-        assert sum(isinstance(record, CallAnswered) for record in records) == teacher.requests()
-
+        records = _journal(served_project)
         answered = teacher.requests()
+        assert not calls_in_flight(records)
+        assert sum(isinstance(record, CallAnswered) for record in records) == answered
+
         second = served_project.run()
         assert second.returncode == 0, second.stdout
-        kept = len(
-            {
-                record.subject_id
-                for record, _ in journal.read(_journal(served_project))
-                if isinstance(record, CallAnswered)
-            }
-        )
-        assert answered < teacher.requests() == kept
+        rows = {r.subject_id for r in _journal(served_project) if isinstance(r, CallAnswered)}
+        assert answered < teacher.requests() == len(rows)
 
 
 def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
@@ -102,7 +91,7 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
     variable = "FIGA_TEACHERS_KEY"
     with TeacherProcess(api_key_env=variable, environment={variable: "another-key"}) as teacher:
         served_project.settings["revision"]["base_url"] = teacher.base_url
-        process = served_project.start("run", "--config", str(served_project.config))
+        process = served_project.start_run()
         listing = set[str]()
         while process.poll() is None:
             listing |= {" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
@@ -118,12 +107,12 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
             assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
-def _journal(project: Project) -> Path:
-    return project.workspace / "journal" / "revise.jsonl"
+def _journal(project: Project) -> list[CallRecord]:
+    return [record for record, _ in journal.read(project.workspace / "journal" / "revise.jsonl")]
 
 
 @pytest.mark.slow
-def test_a_run_that_may_do_without_some_rows_is_completed_with_a_warning_and_the_retry_stays_offered(
+def test_a_run_that_tolerates_some_open_rows_is_completed_with_a_warning_that_names_the_retry(
     served_project: Project, failing_teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
     served_project.settings["revision"] |= {"base_url": failing_teacher.base_url, "max_attempts": 1}
@@ -139,4 +128,4 @@ def test_a_run_that_may_do_without_some_rows_is_completed_with_a_warning_and_the
     status = served_project.figa("status", "--workspace", str(served_project.workspace)).stdout
     assert ": completed, started" in status
     assert "revisions are still open" in status
-    assert "ask for them: figa retry-revisions" in status
+    assert "ask for them again: figa retry-revisions" in status

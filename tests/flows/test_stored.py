@@ -1,9 +1,8 @@
-"""A retry begins with the run's own configuration, or refuses to pay for another run by accident."""
+"""A retry uses the run's stored configuration, and never pays for another run by accident."""
 
 import asyncio
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -52,7 +51,7 @@ def test_the_stored_configuration_is_the_same_run(config: PipelineConfig, run_id
     assert the_run_of(config) == run_id
 
 
-def test_instructions_that_came_with_another_version_do_not_make_it_another_run(
+def test_instructions_changed_by_another_version_do_not_make_it_another_run(
     config: PipelineConfig, run_id: str, project: Project
 ) -> None:
     (project.directory / "mine.jinja").write_text("Say it better: {{ response }}")
@@ -63,23 +62,21 @@ def test_instructions_that_came_with_another_version_do_not_make_it_another_run(
     assert again.revision_prompt.with_reference.read_text() == TEMPLATE
 
 
-def test_other_prompts_are_refused_before_anything_is_asked(config: PipelineConfig, run_id: str) -> None:
+def test_changed_prompts_are_refused_before_anything_is_asked(config: PipelineConfig, run_id: str) -> None:
     with config.prompts.path.open("a") as file:
         file.write('{"prompt": "One more?"}\n')
-    with pytest.raises(InputError, match=rf"run {run_id}.*another run now.*figa run"):
+    with pytest.raises(InputError, match=rf"run {run_id}.*now be another run.*figa run"):
         stored_config(config.workspace.path, run_id)
 
 
-def test_a_visit_leaves_what_the_run_came_to_as_it_is(
-    config: PipelineConfig, run_id: str, tmp_path: Path
-) -> None:
+def test_a_visit_does_not_change_the_runs_recorded_end(config: PipelineConfig, run_id: str) -> None:
     with pytest.raises(RuntimeError), visit_run(config, "an evaluation", QUIET):
         raise RuntimeError("it fails")
     [run] = workspace_status(config.workspace.path)["runs"]
     assert (run["run_id"], run["status"]) == (run_id, "dataset built")
 
 
-def test_prompts_that_vanished_before_the_retry_are_named(config: PipelineConfig, run_id: str) -> None:
+def test_prompts_that_are_gone_before_the_retry_are_named(config: PipelineConfig, run_id: str) -> None:
     config.prompts.path.unlink()
     with pytest.raises(InputError, match=r"prompts\.jsonl"):
         stored_config(config.workspace.path, run_id)

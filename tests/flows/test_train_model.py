@@ -1,11 +1,12 @@
-"""The lines before a training."""
+"""The parameters of `train-model`, and the line about its updates."""
 
 from pathlib import Path
 
 import pytest
 
 from deployments.automations import _from_event
-from figa_core.config import PipelineConfig, TrainingConfig
+from figa_core.config import TrainingConfig
+from figa_core.config.file import load_config
 from figa_core.training.job import TrainingSpec
 from flows.progress import Lines
 from flows.run.open_run import visit_run
@@ -14,25 +15,19 @@ from flows.train_model import about_updates, train_model
 from .conftest import KEY, KEY_VARIABLE, Project
 
 
-def test_few_updates_are_said_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_updates_are_reported_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     project.settings["training"] |= {"pairs_per_step": 128, "epochs": 1, "max_steps": 100}
-    from figa_core.config.file import load_config
-
-    config, said = load_config(project.config), list[str]()
-    warned = _warned(config, said)
-    assert len([line for line in said if "training.pairs_per_step" in line]) == 1
+    config, lines = load_config(project.config), list[str]()
+    with visit_run(config, "test", Lines(lines.append)) as run:
+        warned = run.warned
+    assert len([line for line in lines if "training.pairs_per_step" in line]) == 1
     assert about_updates(config.training, 20, warned) is None
     few = about_updates(config.training, 20, frozenset())
     assert few is not None
-    assert "1 update in all" in few, "where thresholds have left fewer pairs than the checks could know"
+    assert "1 update in all" in few, "thresholds may leave fewer pairs than the checks could know"
     auto = about_updates(TrainingConfig(pairs_per_step="auto"), 20, frozenset())
     assert auto is not None
-
-
-def _warned(config: PipelineConfig, said: list[str]) -> frozenset[str]:
-    with visit_run(config, "test", Lines(said.append)) as run:
-        return run.warned
 
 
 def test_the_form_asks_for_what_defines_a_training_and_so_do_event_and_automation(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
-"""A micro sandbox, a teacher, and the chain of stages with the settings of one test."""
+"""A tiny sandbox, a teacher, and the chain of stages with the settings of one test."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,17 +20,21 @@ from figa_core.config import (
     SpendingConfig,
     WeightingConfig,
 )
+from figa_core.inference.engines import Engines
 from figa_core.records import Split
 from figa_core.revision.prompt import load_templates
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.storage.runs import save_run
+from figa_core.storage.scores import references_of, responses_of, revisions_of
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import Sampling, generate, generator_id
 from tasks.import_prompts import import_prompts
-from tasks.revise import revise, take_in_journal
+from tasks.results import StageCounts
+from tasks.revise import read_journal, revise
+from tasks.revised import Revised
 from tasks.revision_settings import RevisionSections
-from tasks.score import score_references, score_responses, score_revisions, scorer_id
+from tasks.score import score, scorer_id
 from tasks.weigh import WeighResult, weigh
 from tasks.workspace import Workspace
 
@@ -35,6 +42,19 @@ RUN = "run-of-the-test"
 NOBODY = "http://127.0.0.1:9/v1"
 KEY_VARIABLE = "FIGA_TEST_KEY"
 EVERY_RESPONSE = FilterConfig(response_reward_below="q1", reference_reward_above="q0", reward_gap_above="q0")
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+"""A chat template that refuses system messages."""
+
+
+def with_template(model: Path, template: str, target: Path) -> Path:
+    """A copy of the model with another chat template."""
+    shutil.copytree(model, target)
+    (target / "chat_template.jinja").write_text(template)
+    return target
 
 
 @pytest.fixture
@@ -52,11 +72,24 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    with Engines() as engines:
+        yield engines
+
+
 class Chain:
     """The stages up to weigh, with the settings of one test."""
 
-    def __init__(self, workspace: Workspace, sandbox: Sandbox, base_url: str, prompts: Path | None = None):
-        self.workspace, self.run_id = workspace, RUN
+    def __init__(
+        self,
+        workspace: Workspace,
+        engines: Engines,
+        sandbox: Sandbox,
+        base_url: str,
+        prompts: Path | None = None,
+    ):
+        self.workspace, self.engines, self.run_id = workspace, engines, RUN
         self.prompts = PromptsConfig(path=prompts or sandbox.prompts, held_out_share=0.25, limit=40)
         self.generation = GenerationConfig(model=sandbox.base_model, engine="transformers", max_tokens=24)
         self.reward = RewardConfig(model=sandbox.reward_model, engine="transformers")
@@ -77,14 +110,30 @@ class Chain:
     def sections(self) -> RevisionSections:
         return RevisionSections(self.revision, self.prompt, self.batches, self.spending)
 
-    def import_prompts(self) -> None:
-        import_prompts.fn(self.workspace, RUN, self.prompts, self.sampling.model)
+    def import_prompts(self, **options: Any) -> StageCounts:
+        models = (self.sampling.model, self.reward.model)
+        return import_prompts.fn(self.workspace, RUN, self.prompts, *models, **options)
+
+    def generate(self) -> StageCounts:
+        return generate.fn(self.workspace, RUN, self.generation, self.sampling, 200, engines=self.engines)
+
+    def score_responses(self, **options: Any) -> StageCounts:
+        texts = responses_of(RUN, self.generator, Split.TRAIN)
+        return score.fn(self.workspace, self.reward, texts, engines=self.engines, **options)
+
+    def score_revisions(self) -> StageCounts:
+        return score.fn(self.workspace, self.reward, revisions_of(RUN), engines=self.engines)
 
     def up_to_scores(self) -> None:
         self.import_prompts()
-        generate.fn(self.workspace, RUN, self.generation, self.sampling, 200)
-        score_responses.fn(self.workspace, RUN, self.reward, self.generator, Split.TRAIN)
-        score_references.fn(self.workspace, RUN, self.reward)
+        self.generate()
+        self.score_responses()
+        score.fn(self.workspace, self.reward, references_of(RUN), engines=self.engines)
+
+    def up_to_filter(self) -> int:
+        """The number of responses that are kept: all of them."""
+        self.up_to_scores()
+        return self.filter()
 
     def filter(self, config: FilterConfig = EVERY_RESPONSE) -> int:
         return filter_responses.fn(
@@ -96,15 +145,27 @@ class Chain:
             self.scorer,
         ).n_out
 
+    async def revise(self, **options: Any) -> Revised:
+        return await revise(self.workspace, RUN, self.sections, **options)
+
     async def from_revise_to_weigh(self) -> WeighResult:
-        take_in_journal.fn(self.workspace)
-        await revise(self.workspace, RUN, self.sections)
-        score_revisions.fn(self.workspace, RUN, self.reward)
+        read_journal.fn(self.workspace)
+        await self.revise()
+        self.score_revisions()
         admit.fn(self.workspace, RUN, AdmissionConfig(reward_gain_above=None), self.scorer)
         return weigh.fn(self.workspace, RUN, WeightingConfig(), self.sampling.model, self.scorer)
 
 
+MakeChain = Callable[..., Chain]
+
+
 @pytest.fixture
-def make_chain(workspace: Workspace, sandbox: Sandbox) -> Callable[..., Chain]:
+def make_chain(workspace: Workspace, engines: Engines, sandbox: Sandbox) -> MakeChain:
     """`make_chain(base_url, prompts=None)`: a chain on this test's workspace."""
-    return lambda base_url, prompts=None: Chain(workspace, sandbox, base_url, prompts)
+    return partial(Chain, workspace, engines, sandbox)
+
+
+@pytest.fixture
+def chain(make_chain: MakeChain) -> Chain:
+    """A chain without a reviser."""
+    return make_chain(NOBODY)

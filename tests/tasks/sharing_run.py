@@ -1,4 +1,4 @@
-"""One run that calls the teacher under shared limits: what `two_processes` of the tests starts."""
+"""One run that calls the teacher under shared limits; `two_processes` in test_shared_limits.py starts it."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ _CALLS = 32
 
 
 async def call_for(seconds: float, name: str, base_url: str, per_minute: float, tokens: float) -> None:
-    """Call as the reviser does: limiter, request, and what its headers state back to the limiter."""
+    """Call as the reviser does: limiter, request, and the limits in its headers back to the limiter."""
     message = {"role": "user", "content": "word " * 99 + "<response>\nHello.\n</response>"}
     body = {"model": "sandbox-teacher", "messages": [message]}
     loop = asyncio.get_running_loop()

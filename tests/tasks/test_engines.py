@@ -1,4 +1,4 @@
-"""The engines that a stage gets, and one that is added from outside."""
+"""An engine that is added from outside, and the size of a stage's work."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,17 +12,13 @@ from figa_core.inference import engine as registry
 from figa_core.inference.engine import Engine, Generating, Scoring, check_engine, open_engine, register_engine
 from figa_core.inference.engines import Engines
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
-from figa_core.records import FinishReason, Split
-from tasks.engines import lent, sampled_length
-from tasks.generate import generate
-from tasks.score import score_responses
-from tests.tasks.conftest import NOBODY, RUN, Chain
-
-ANSWER = "Yes."
+from figa_core.records import FinishReason
+from tasks.engines import sampled_length
+from tests.tasks.conftest import Chain
 
 
 class Parrot(Engine):
-    """Says the same to every prompt, and rates an answer by its length."""
+    """Gives the same answer to every prompt, and rates an answer by its length."""
 
     closed = 0
 
@@ -55,20 +51,14 @@ def parrot(monkeypatch: pytest.MonkeyPatch) -> str:
     return "parrot"
 
 
-def test_an_engine_from_outside_generates_and_scores_by_its_name(
-    parrot: str, make_chain: Callable[..., Chain]
-) -> None:
-    chain = make_chain(NOBODY)
+def test_an_engine_from_outside_generates_and_scores_by_its_name(parrot: str, chain: Chain) -> None:
     chain.generation = GenerationConfig(model=chain.sampling.model, engine=parrot, max_tokens=24)
     chain.reward = RewardConfig(model=chain.reward.model, engine=parrot)
-    said: list[str] = []
-    with Engines(said.append) as engines:
+    told: list[str] = []
+    with Engines(told.append) as chain.engines:
         chain.import_prompts()
-        at = (chain.workspace, RUN)
-        drawn = generate.fn(*at, chain.generation, chain.sampling, 200, engines=engines)
-        scored = score_responses.fn(*at, chain.reward, chain.generator, Split.TRAIN, engines=engines)
-        assert drawn.n_out == scored.n_out > 0
-    assert said == ["the parrot wakes up"] * 2
+        assert chain.generate().n_out == chain.score_responses().n_out > 0
+    assert told == ["the parrot wakes up"] * 2
     assert Parrot.closed == 2
 
 
@@ -86,14 +76,6 @@ def test_an_engine_is_checked_by_opening_and_closing_it(parrot: str) -> None:
     assert Parrot.closed == 1
     with pytest.raises(EngineError, match="no engine is called 'magic'"):
         open_engine("magic")
-
-
-def test_a_stage_outside_a_run_gets_engines_of_its_own() -> None:
-    engines = Engines()
-    with lent(engines) as own:
-        assert own is engines
-    with lent(None) as own:
-        assert own is not engines
 
 
 def test_the_length_of_the_first_requests_is_measured_and_none_is_lost() -> None:

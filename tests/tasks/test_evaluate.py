@@ -34,7 +34,8 @@ def _prompt(index: int, split: Split) -> Prompt:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
     workspace = Workspace(tmp_path)
     database = workspace.database
     database.create()
@@ -59,8 +60,7 @@ def test_means_are_over_held_out_prompts_only(workspace: Workspace) -> None:
     assert row.standard_error == pytest.approx((5 / 3) ** 0.5 / 2)
 
 
-def test_a_verifier_is_called_once_a_response(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+def test_a_verifier_is_called_once_per_response(workspace: Workspace) -> None:
     config = EvaluationConfig(verifier="test_evaluate:half")
     evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
     verified: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ def test_a_verifier_is_called_once_a_response(workspace: Workspace, monkeypatch:
 
 
 def moody(messages: Sequence[Message], text: str) -> Any:
-    """What verifiers do to single rows."""
+    """Fails for some rows, as verifiers do."""
     index = int(text.removeprefix("answer "))
     if index == 0:
         raise KeyError(text)
@@ -84,7 +84,7 @@ def hopeless(messages: Sequence[Message], text: str) -> float:
 
 
 def _held_out(workspace: Workspace, rows: int) -> None:
-    """As many held-out prompts, answered and scored; the rewards of every eleventh are missing."""
+    """Save answered and scored held-out prompts; every eleventh has no reward."""
     database = workspace.database
     prompts = [_prompt(i, Split.HELD_OUT) for i in range(10, 10 + rows)]
     save_prompts(database, RUN, prompts)
@@ -98,10 +98,7 @@ def _held_out(workspace: Workspace, rows: int) -> None:
     save_score_failures(database, SCORER, [RowFailure(r.response_id, "odd (1)") for r in failed])
 
 
-def test_rows_without_a_value_are_left_out_counted_and_not_asked_again(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+def test_rows_without_a_value_are_left_out_counted_and_not_tried_again(workspace: Workspace) -> None:
     _held_out(workspace, 40)
     config = EvaluationConfig(verifier="test_evaluate:moody")
     for _ in range(2):
@@ -121,12 +118,11 @@ def test_rows_without_a_value_are_left_out_counted_and_not_asked_again(
 def test_a_verifier_that_fails_for_all_rows_ends_the_stage_and_is_tried_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
     config = EvaluationConfig(verifier="test_evaluate:hopeless")
-    said = (
+    message = (
         r"4 of 4 responses have no value of evaluation.verifier = 'test_evaluate:hopeless': 4 × .*returned 57"
     )
-    with pytest.raises(EvaluationError, match=said):
+    with pytest.raises(EvaluationError, match=message):
         evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
     assert workspace.database.fetch("SELECT count(*) FROM score_failures") == [(0,)]
     monkeypatch.setattr("test_evaluate.hopeless", half)

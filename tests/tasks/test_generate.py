@@ -1,6 +1,5 @@
-"""What the generate stage makes of generated ids."""
+"""Responses from generated ids, and prompts that cannot be answered."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,24 +7,21 @@ import pytest
 from figa_core import ids
 from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
+from figa_core.inference.engines import Engines
 from figa_core.ports import Generation
 from figa_core.records import FinishReason, Message, Prompt, Split
 from figa_core.sandbox.build import Sandbox
 from figa_core.storage.prompts import save_prompts
 from tasks.generate import Sampling, _responses, generate
+from tasks.results import StageCounts
 from tasks.workspace import Workspace
 from tests.figa_core.chat.templates.styles import chat_format
 
-RUN = "run-of-the-test"
-NO_SYSTEM = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    "{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
+from .conftest import NO_SYSTEM, RUN, with_template
 
 
-def test_what_stands_before_the_stop_is_no_part_of_the_answer_unless_it_was_cut() -> None:
-    """Llama 2 ends its turn with a space and ``</s>``; the engine leaves out the stop token alone."""
+def test_what_comes_before_the_stop_token_is_not_part_of_the_answer_unless_it_was_cut() -> None:
+    """Llama 2 ends its turn with a space and ``</s>``; the engine leaves out only the stop token."""
     chat = chat_format("llama-2")
     lead = chat.end_of_turn_ids[:-1]
     assert lead
@@ -42,37 +38,39 @@ def test_what_stands_before_the_stop_is_no_part_of_the_answer_unless_it_was_cut(
     assert cut.token_ids == answer + lead
 
 
-def test_a_prompt_that_alone_cannot_be_answered_is_stored_with_the_reason(
-    workspace: Workspace, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(sandbox.base_model, model)
-    (model / "chat_template.jinja").write_text(NO_SYSTEM)
-    system = (Message("system", "Be brief."), Message("user", "Where?"))
-    asked = [system, *((Message("user", f"question {i}"),) for i in range(11))]
-    prompts = [Prompt(ids.prompt_id(messages), messages, Split.TRAIN) for messages in asked]
+def draw(
+    workspace: Workspace, engines: Engines, model: Path, prompts: list[Prompt], samples: int
+) -> StageCounts:
     save_prompts(workspace.database, RUN, prompts)
     config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
-    sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=2)
+    sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=samples)
+    return generate.fn(workspace, RUN, config, sampling, 64, engines=engines)
 
-    result = generate.fn(workspace, RUN, config, sampling, 64)
+
+def prompt(*messages: Message) -> Prompt:
+    return Prompt(ids.prompt_id(messages), messages, Split.TRAIN)
+
+
+def test_a_prompt_that_alone_cannot_be_answered_is_stored_with_the_reason(
+    workspace: Workspace, engines: Engines, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    model = with_template(sandbox.base_model, NO_SYSTEM, tmp_path / "model")
+    refused = prompt(Message("system", "Be brief."), Message("user", "Where?"))
+    prompts = [refused, *(prompt(Message("user", f"question {i}")) for i in range(11))]
+
+    result = draw(workspace, engines, model, prompts, samples=2)
     assert (result.n_in, result.n_out) == (24, 22)
     assert result.reasons == {"the chat template refuses these messages: no system role": 2}
     rows = workspace.database.fetch("SELECT prompt_id, sample_index FROM generation_failures")
-    assert sorted(rows) == [(prompts[0].prompt_id, 0), (prompts[0].prompt_id, 1)]
-    assert generate.fn(workspace, RUN, config, sampling, 64).n_in == 0
+    assert sorted(rows) == [(refused.prompt_id, 0), (refused.prompt_id, 1)]
+    assert draw(workspace, engines, model, prompts, samples=2).n_in == 0
 
 
 def test_many_prompts_that_cannot_be_answered_end_the_stage_and_are_tried_again(
-    workspace: Workspace, sandbox: Sandbox, tmp_path: Path
+    workspace: Workspace, engines: Engines, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(sandbox.base_model, model)
-    (model / "chat_template.jinja").write_text(NO_SYSTEM)
-    asked = [(Message("system", f"Be brief {i}."), Message("user", "Where?")) for i in range(3)]
-    save_prompts(workspace.database, RUN, [Prompt(ids.prompt_id(m), m, Split.TRAIN) for m in asked])
-    config = GenerationConfig(model=model, engine="transformers", max_tokens=2)
-    sampling = Sampling(model, Split.TRAIN, temperature=1.0, samples=1)
+    model = with_template(sandbox.base_model, NO_SYSTEM, tmp_path / "model")
+    prompts = [prompt(Message("system", f"Be brief {i}."), Message("user", "Where?")) for i in range(3)]
     for _ in range(2):
         with pytest.raises(EngineError, match="3 of 3 samples could not be drawn: 3 × the chat template"):
-            generate.fn(workspace, RUN, config, sampling, 64)
+            draw(workspace, engines, model, prompts, samples=1)

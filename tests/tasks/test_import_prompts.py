@@ -1,7 +1,6 @@
-"""The import stage: a prompt that one of the templates cannot take is that row's fault alone."""
+"""The import stage leaves out only the prompts that one of the templates refuses."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,15 @@ from tasks.import_prompts import import_prompts
 from tasks.results import StageCounts
 from tasks.workspace import Workspace
 
-RUN = "run-of-the-test"
-TURN = "{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}"
-END = "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-NO_SYSTEM = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    + TURN
-    + END
+from .conftest import NO_SYSTEM, RUN, with_template
+
+WITHOUT_SYSTEM = (
+    "{% for m in messages if m.role in ('user', 'assistant') %}"
+    "{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-SILENT = "{% for m in messages if m.role in ('user', 'assistant') %}" + TURN + END
 ASKED = [{"prompt": f"question {i}"} for i in range(40)]
 SYSTEM = {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where?"}]}
-
-
-def with_template(model: Path, template: str, target: Path) -> Path:
-    shutil.copytree(model, target)
-    (target / "chat_template.jinja").write_text(template)
-    return target
 
 
 def do_import(workspace: Workspace, rows: list[Any], *models: Path) -> StageCounts:
@@ -61,7 +52,7 @@ def test_a_prompt_that_the_models_template_refuses_is_left_out(
 def test_a_prompt_of_which_the_template_drops_a_message_is_left_out(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    model = with_template(sandbox.base_model, SILENT, tmp_path / "model")
+    model = with_template(sandbox.base_model, WITHOUT_SYSTEM, tmp_path / "model")
     do_import(workspace, [*ASKED, SYSTEM], model)
     assert bad_rows(workspace) == {41: "the chat template leaves out what role 'system' says"}
 
@@ -75,7 +66,7 @@ def test_a_prompt_that_the_reward_models_template_refuses_costs_no_generation(
     assert imported(workspace) == 40
 
 
-def test_a_reward_model_that_refuses_many_prompts_ends_the_import_by_name(
+def test_a_reward_model_that_refuses_many_prompts_ends_the_import(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     reward = with_template(sandbox.reward_model, NO_SYSTEM, tmp_path / "reward")
@@ -86,10 +77,10 @@ def test_a_reward_model_that_refuses_many_prompts_ends_the_import_by_name(
         do_import(workspace, [*rows, *ASKED], sandbox.base_model, reward)
 
 
-def test_what_an_earlier_version_read_otherwise_leaves_the_run(
+def test_rows_that_an_earlier_version_read_differently_are_corrected(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A row kept with its tool call dropped, one that the template now refuses, a good one called bad."""
+    """A row kept without its tool call, one that the template now refuses, and a good one recorded as bad."""
     model = with_template(sandbox.base_model, NO_SYSTEM, tmp_path / "model")
     do_import(workspace, [*ASKED, {"prompt": "call"}, SYSTEM], sandbox.base_model)
     with workspace.database.transaction() as connection:
@@ -104,7 +95,7 @@ def test_what_an_earlier_version_read_otherwise_leaves_the_run(
 def test_a_file_without_rows_and_one_without_usable_rows_are_told_apart(
     workspace: Workspace, sandbox: Sandbox
 ) -> None:
-    with pytest.raises(NothingToDoError, match="not one row in it"):
+    with pytest.raises(NothingToDoError, match="the file has no rows"):
         do_import(workspace, [], sandbox.base_model)
     with pytest.raises(NothingToDoError, match="none of its 2 rows can be used: 2 × the prompt is empty"):
         do_import(workspace, [{"prompt": ""}, {"prompt": " "}], sandbox.base_model)

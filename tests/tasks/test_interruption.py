@@ -1,6 +1,6 @@
-"""A signal in the middle of a stage ends it at once; what was done is stored, the stage goes on from there.
+"""A signal ends a stage at once; what was done is stored, and the stage continues from there.
 
-The signal reaches this process, as it would a run's.
+The signal is sent to this process, as to a run's.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -28,18 +28,12 @@ from figa_core.storage.prompts import save_prompts
 from figa_core.storage.responses import save_responses
 from figa_core.storage.scores import count_unscored, responses_of
 from tasks.evaluate import evaluate
-from tasks.generate import generate
-from tasks.import_prompts import import_prompts
-from tasks.score import score_responses
 from tasks.workspace import Workspace
 
-from .conftest import NOBODY, RUN, Chain
-
-MakeChain = Callable[..., Chain]
+from .conftest import NOBODY, RUN, Chain, MakeChain
 
 
 def stop(*_: object) -> None:
-    """What a person does, or Kubernetes."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -49,47 +43,43 @@ def _listening() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def chain(make_chain: MakeChain) -> Chain:
-    return make_chain(NOBODY)
-
-
 def test_import(make_chain: MakeChain, workspace: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"question {i}"}) + "\n" for i in range(2500)))
-    chain, config = make_chain(NOBODY), PromptsConfig(path=path)
-    arguments = (workspace, RUN, config, chain.sampling.model, chain.reward.model)
+    chain = make_chain(NOBODY, path)
+    chain.prompts = PromptsConfig(path=path)
     with pytest.raises(InterruptedRunError):
-        import_prompts.fn(*arguments, on_progress=stop)
+        chain.import_prompts(on_progress=stop)
     interruption.clear()
     assert _rows(workspace, "run_prompts") == 1000
-    import_prompts.fn(*arguments)
+    chain.import_prompts()
     assert _rows(workspace, "run_prompts") == 2500
 
 
-def test_generation(chain: Chain, workspace: Workspace) -> None:
-    import_prompts.fn(workspace, RUN, chain.prompts, chain.sampling.model, chain.reward.model)
-    arguments = (workspace, RUN, chain.generation, chain.sampling, 200)
-    endless = chain.generation.model_copy(update={"max_tokens": 100_000})
+def test_generation(chain: Chain) -> None:
+    chain.import_prompts()
+    usual = chain.generation
+    chain.generation = usual.model_copy(update={"max_tokens": 100_000})
     threading.Timer(1.0, stop).start()
     with pytest.raises(InterruptedRunError):
-        generate.fn(workspace, RUN, endless, chain.sampling, 200)
+        chain.generate()
     interruption.clear()
-    result = generate.fn(*arguments)
+    chain.generation = usual
+    result = chain.generate()
     assert result.n_in == result.n_out > 0
 
 
 def test_scoring(chain: Chain, workspace: Workspace) -> None:
-    import_prompts.fn(workspace, RUN, chain.prompts, chain.sampling.model, chain.reward.model)
-    generate.fn(workspace, RUN, chain.generation, chain.sampling, 200)
-    small = chain.reward.model_copy(update={"tokens_per_batch": 64})
+    chain.import_prompts()
+    chain.generate()
+    chain.reward = chain.reward.model_copy(update={"tokens_per_batch": 64})
     with pytest.raises(InterruptedRunError):
-        score_responses.fn(workspace, RUN, small, chain.generator, Split.TRAIN, on_progress=stop)
+        chain.score_responses(on_progress=stop)
     interruption.clear()
     responses = responses_of(RUN, chain.generator, Split.TRAIN)
     left = count_unscored(workspace.database, responses, chain.scorer)
     assert left == _rows(workspace, "responses") - 1
-    assert score_responses.fn(workspace, RUN, small, chain.generator, Split.TRAIN).n_in == left
+    assert chain.score_responses().n_in == left
 
 
 calls: list[str] = []
@@ -103,7 +93,8 @@ def verifies_until_stopped(messages: Sequence[Message], text: str) -> float:
 
 
 def test_evaluation(workspace: Workspace) -> None:
-    prompts = [_held_out(number) for number in range(5)]
+    asked = [(Message("user", f"question {number}"),) for number in range(5)]
+    prompts = [Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT) for messages in asked]
     save_prompts(workspace.database, RUN, prompts)
     save_responses(
         workspace.database,
@@ -119,11 +110,6 @@ def test_evaluation(workspace: Workspace) -> None:
     assert evaluate.fn(workspace, RUN, config, "base", "generator", "scorer").n_in == 5
 
 
-def _held_out(number: int) -> Prompt:
-    messages = (Message("user", f"question {number}"),)
-    return Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT)
-
-
 def test_waiting_for_a_workspace(tmp_path: Path) -> None:
     with workspace_lease(tmp_path, owner="another"):
         threading.Timer(0.3, stop).start()
@@ -133,7 +119,7 @@ def test_waiting_for_a_workspace(tmp_path: Path) -> None:
 
 
 def test_generation_by_vllm_ends_its_worker(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The worker is a program that starts and says nothing any more, as an engine that loads a model."""
+    """The worker is a program that starts and then writes nothing, like an engine that loads a model."""
     worker = tmp_path / "python"
     worker.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     worker.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The report knows which models are one and the same, and how little a training changed."""
+"""The report shows which models are the same, and how little a training changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from figa_core import ids
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
+from figa_core.report.data import ModelChange
 from figa_core.storage.evaluations import Evaluation, evaluations_of, save_evaluation
 from figa_core.storage.prompts import save_prompts
 from figa_core.storage.responses import save_responses
@@ -59,13 +60,9 @@ def workspace(config: PipelineConfig) -> Workspace:
     workspace = Workspace(config.workspace.path)
     workspace.database.create()
     save_run(workspace.database, RUN, "test", config.model_dump(mode="json"), None)
-    prompts = []
-    for index in range(5):
+    for index, split in enumerate([Split.HELD_OUT] * 4 + [Split.TRAIN]):
         messages = (Message("user", f"question {index}"),)
-        prompts.append(
-            Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT if index < 4 else Split.TRAIN)
-        )
-    save_prompts(workspace.database, RUN, prompts)
+        save_prompts(workspace.database, RUN, [Prompt(ids.prompt_id(messages), messages, split)])
     judged(workspace, "base", [f"answer {i}" for i in range(5)])
     return workspace
 
@@ -122,14 +119,19 @@ def changes(workspace: Workspace, config: PipelineConfig) -> ModelChanges:
     return ModelChanges(workspace, find_run(database, RUN), evaluations_of(database, RUN), config)
 
 
+def change_of(found: ModelChanges, label: str = "FIGA") -> ModelChange:
+    change = found.change(label)
+    assert change is not None
+    return change
+
+
 def test_a_training_that_changed_no_weight_left_the_base_model(
     workspace: Workspace, base: Path, config: PipelineConfig
 ) -> None:
     trained(workspace, base, FIGA, BASE_WEIGHTS, skipped=10, texts=["x", "answer 1", "answer 2", "answer 3"])
     found = changes(workspace, config)
     assert found.identity("FIGA") == found.identity("base") is not None
-    change = found.change("FIGA")
-    assert change is not None
+    change = change_of(found)
     assert (change.updates, change.steps, change.relative) == (0, 10, 0.0)
     assert (change.same, change.compared) == (3, 4)
 
@@ -144,9 +146,9 @@ def test_two_trainings_with_equal_weights_are_one_model_and_not_the_base(
     assert found.identity(label_of(FIGA)) == found.identity(label_of(SFT)) is not None
     assert found.identity("base") != found.identity("FIGA")
     assert found.change("base") is None
-    change = found.change("FIGA")
-    assert change is not None
-    assert change.relative == pytest.approx(0.5 / (sum((k / 7) ** 2 for k in range(1, 9)) + 4) ** 0.5)
+    assert change_of(found).relative == pytest.approx(
+        0.5 / (sum((k / 7) ** 2 for k in range(1, 9)) + 4) ** 0.5
+    )
 
 
 def test_different_weights_are_different_models(
@@ -157,19 +159,16 @@ def test_different_weights_are_different_models(
         trained(workspace, base, objective, moved, overflowed=2, texts=["other"] * 4)
     found = changes(workspace, config)
     assert len({found.identity(label) for label in ("base", label_of(FIGA), label_of(SFT))}) == 3
-    change = found.change("FIGA")
-    assert change is not None
-    assert (change.updates, change.overflowed) == (8, 2)
+    assert (change_of(found).updates, change_of(found).overflowed) == (8, 2)
 
 
-def test_a_model_judged_in_another_dtype_says_what_rounding_alone_does(
+def test_a_model_judged_in_another_dtype_has_the_effect_of_rounding_alone(
     workspace: Workspace, base: Path, config: PipelineConfig
 ) -> None:
-    """As releases before wrote them: trained in bfloat16 and exported so."""
+    """As earlier releases did: trained and exported in bfloat16."""
     rounded = {name: weight.bfloat16() for name, weight in BASE_WEIGHTS.items()}
     trained(workspace, base, FIGA, rounded, texts=["other"] * 4)
-    change = changes(workspace, config).change("FIGA")
-    assert change is not None
+    change = change_of(changes(workspace, config))
     assert (change.dtype, change.base_dtype) == ("bfloat16", "float32")
     assert change.rounding == pytest.approx(change.relative)
     assert change.rounding == pytest.approx(rounding_change(base, "bfloat16"))

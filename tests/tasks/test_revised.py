@@ -1,4 +1,4 @@
-"""Whether a run may go on after the revise stage, and what its last line says."""
+"""Whether a run may continue after the revise stage, and its last line."""
 
 import pytest
 
@@ -39,13 +39,10 @@ def test_open_rows_up_to_the_share_are_tolerated_with_a_warning_that_names_cause
 def test_one_row_more_ends_the_run_with_the_three_causes_and_an_example_of_each():
     with pytest.raises(OpenRevisionsError, match=r"tolerates 1\.0%.*retry-revisions") as caught:
         check_open_rows(revised(11), 0.01)
-    lines = str(caught.value).splitlines()
-    assert [line.strip().split(",")[0] for line in lines[-3:]] == [
-        "8 × server_error",
-        "4 × timeout",
-        "1 × bad_request",
-    ]
-    assert all(len(line) < 320 for line in lines[-3:])
+    lines = str(caught.value).splitlines()[-3:]
+    causes = [line.strip().split(",")[0] for line in lines]
+    assert causes == ["8 × server_error", "4 × timeout", "1 × bad_request"]
+    assert all(len(line) < 320 for line in lines)
 
 
 def test_a_share_of_zero_tolerates_no_row():
@@ -54,14 +51,14 @@ def test_a_share_of_zero_tolerates_no_row():
         check_open_rows(revised(1), 0.0)
 
 
-def test_what_stopped_the_stage_is_said():
+def test_the_message_names_what_stopped_the_stage():
     stopped = LLMError("the account is empty")
     with pytest.raises(OpenRevisionsError, match="the account is empty"):
         check_open_rows(revised(500, stopped_by=stopped), 0.01)
     assert "the account is empty" in str(open_rows_warning(revised(5, stopped_by=stopped)))
 
 
-def test_rows_refused_for_good_have_a_limit_of_their_own():
+def test_rows_refused_for_good_have_a_separate_limit():
     check_refused_rows(revised(refused=200), 0.2)
     check_open_rows(revised(refused=200), 0.0)
     with pytest.raises(RefusedRevisionsError, match=r"201 of 1,000.*refused_share_max tolerates 20\.0%") as e:

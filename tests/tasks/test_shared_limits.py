@@ -1,4 +1,4 @@
-"""Runs that share one limit, on a real Prefect server, judged by the teacher's own log."""
+"""Runs that share one limit, on a real Prefect server, checked in the teacher's log."""
 
 import asyncio
 import json
@@ -36,12 +36,12 @@ async def drawn(permits: PrefectPermits, most: float = 1000) -> float:
     return 0.0 if found is None else found.permits
 
 
-def test_names_hold_nothing_that_prefect_refuses():
+def test_names_contain_no_characters_that_prefect_refuses():
     assert name_for("https://api.openai.com/v1", "gpt-4.1") == "api.openai.com-gpt-4.1"
     assert name_for("http://127.0.0.1:8000/v1", "org/model 7") == "127.0.0.1-8000-org-model-7"
 
 
-async def test_what_is_free_can_be_taken_and_flows_back(prefect_api: str):
+async def test_free_slots_can_be_taken_and_flow_back(prefect_api: str):
     await create_limits(Provider("drawn", 600, 600_000))
     rate = shared_rate(600, largest=1, runs=4)
     async with get_client() as client:
@@ -56,7 +56,7 @@ async def test_what_is_free_can_be_taken_and_flows_back(prefect_api: str):
         assert 0.2 * rate.per_second < flowed_back <= (time.monotonic() - began) * rate.per_second + 0.01
 
 
-async def test_runs_that_draw_at_once_get_no_more_together_than_there_is(prefect_api: str):
+async def test_runs_that_draw_at_once_share_what_is_free(prefect_api: str):
     await create_limits(Provider("contested", 600, 600_000))
     rate = shared_rate(600, largest=1, runs=4)
     async with get_client() as client:
@@ -74,9 +74,7 @@ async def test_a_limit_that_was_never_created_is_an_error_that_names_the_command
             pass
 
 
-async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_that_is_absent(
-    prefect_api: str,
-):
+async def test_a_limit_without_decay_or_switched_off_is_an_error(prefect_api: str):
     async with get_client() as client:
         await client.create_global_concurrency_limit(
             GlobalConcurrencyLimitCreate(name="plain-requests", limit=10)
@@ -90,8 +88,8 @@ async def test_a_limit_without_decay_or_switched_off_is_an_error_and_no_limit_th
             await free("plain-requests")
 
 
-async def test_a_server_that_nobody_reaches_is_an_error_at_the_start():
-    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(LLMError, match="cannot be asked"):
+async def test_a_server_that_does_not_answer_is_an_error_at_the_start():
+    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(LLMError, match="does not answer"):
         async with shared_permits("any"):
             pass
 
@@ -109,7 +107,7 @@ async def test_an_outage_is_tolerated_for_a_while(monkeypatch: pytest.MonkeyPatc
 
 @dataclass
 class Log:
-    """What the teacher wrote down."""
+    """The teacher's log."""
 
     times: list[float]
     tokens: list[float]
@@ -125,12 +123,9 @@ class Log:
         )
 
     def per_minute(self, seconds: float) -> tuple[float, float]:
-        """Mean rates of requests and tokens in the last so many seconds."""
-        late = [
-            size
-            for time, size in zip(self.times, self.tokens, strict=True)
-            if time > self.times[-1] - seconds
-        ]
+        """Mean rates of requests and tokens in the last `seconds`."""
+        start = self.times[-1] - seconds
+        late = [size for time, size in zip(self.times, self.tokens, strict=True) if time > start]
         return len(late) * 60 / seconds, sum(late) * 60 / seconds
 
 
@@ -140,8 +135,8 @@ def two_processes(name: str, teacher: TeacherProcess, prefect_api: str, *argumen
     command = [sys.executable, "-m", "tests.tasks.sharing_run", name, teacher.base_url, *map(str, arguments)]
     runs = [subprocess.Popen(command, env=environment, cwd=root, stderr=subprocess.PIPE) for _ in range(2)]
     for run in runs:
-        _, said = run.communicate(timeout=arguments[0] + 60)
-        assert run.returncode == 0, said.decode()
+        _, errors = run.communicate(timeout=arguments[0] + 60)
+        assert run.returncode == 0, errors.decode()
 
 
 async def share(teacher: TeacherProcess, prefect_api: str, name: str, seconds: float, **limits: Any) -> Log:
@@ -181,7 +176,7 @@ async def test_two_processes_keep_the_limit_of_every_minute(prefect_api: str, re
 
 
 def test_a_refusal_changes_nothing(prefect_api: str):
-    """Prefect's own arithmetic: runs that ask in vain do not starve one another."""
+    """Prefect's arithmetic: runs that are refused do not starve each other."""
     name = "arithmetic"
     with httpx.Client(base_url=prefect_api) as client:
         limit = {"name": name, "limit": 1000, "slot_decay_per_second": 100.0}

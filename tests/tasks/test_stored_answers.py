@@ -1,18 +1,18 @@
-"""Another limit is another run on the same stored answers: judged anew, and nothing is paid for twice."""
+"""A run with another limit judges the same stored answers again, and nothing is paid for twice."""
 
 from typing import Any
 
 from figa_core.config import RevisionPromptConfig
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.storage import revisions
-from tasks.revise import revise, take_in_journal
+from tasks.revise import read_journal
 
 
 async def statuses_under(chain: Any, **limits: Any) -> dict[str, int]:
-    """What a run with these limits makes of the chain's rows."""
+    """The statuses of the chain's rows in a run with these limits."""
     chain.prompt = RevisionPromptConfig(**limits)
     chain.filter()
-    await revise(chain.workspace, chain.run_id, chain.sections)
+    await chain.revise()
     return revisions.statuses(chain.workspace.database, chain.run_id)
 
 
@@ -32,17 +32,17 @@ async def test_a_higher_limit_takes_what_a_lower_one_rejected_and_back_without_a
     assert highest["succeeded"] > usual["succeeded"] > lowest.get("succeeded", 0)
     assert await statuses_under(chain) == usual
     assert teacher.requests() == asked
-    # All of it is in the journal: a lost database gets it back.
+    # All of it is in the journal, so a lost database gets it back.
     database = chain.workspace.database
     assert await statuses_under(chain, max_edit_share=0.01) == lowest
     with database.open() as connection:
         connection.execute("UPDATE revisions SET status = 'pending', text = NULL, reason = NULL")
         connection.execute("DELETE FROM marks")
-    take_in_journal.fn(chain.workspace)
+    read_journal.fn(chain.workspace)
     assert revisions.statuses(database, chain.run_id) == lowest
 
 
-async def test_rows_whose_answers_were_unfit_are_asked_about_if_a_run_asks_more_often(
+async def test_rows_with_unfit_answers_are_asked_again_if_a_run_may_ask_more_often(
     make_chain: Any, teacher: TeacherProcess
 ) -> None:
     chain = make_chain(teacher.base_url)
@@ -66,7 +66,7 @@ async def test_a_run_says_how_many_rows_needed_no_call(make_chain: Any, teacher:
     chain.prompt = RevisionPromptConfig(max_edit_share=0.5)
     chain.filter()
     notes: list[str] = []
-    await revise(chain.workspace, chain.run_id, chain.sections, on_note=notes.append)
+    await chain.revise(on_note=notes.append)
     assert notes == [
-        f"{rows} rows need no call: answers to runs with other limits, judged by those of this run"
+        f"{rows} rows need no call: answers from runs with other limits, judged by this run's limits"
     ]

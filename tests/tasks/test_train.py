@@ -1,4 +1,4 @@
-"""The train stage's ids: equal work has equal ids, whatever its speed settings are."""
+"""The ids of trainings: equal work has equal ids, whatever its speed settings are."""
 
 import json
 from dataclasses import asdict, replace
@@ -58,7 +58,7 @@ def job_of(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> T
     return training_job(Workspace(tmp_path), spec)
 
 
-def test_where_no_shard_set_is_complete_nothing_is_trained(tmp_path: Path) -> None:
+def test_without_a_complete_shard_set_nothing_is_trained(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no complete shard set here. Build one"):
         training_job(Workspace(tmp_path), TrainingSpec(shards=tmp_path / "shards", model=tmp_path))
 
@@ -69,14 +69,16 @@ def test_epochs_become_steps_and_the_last_one_of_each_may_be_smaller() -> None:
     assert steps_of(TrainingConfig(epochs=3, pairs_per_step=128), 4) == 3
 
 
-def test_a_training_whose_steps_are_all_of_one_size_keeps_the_id_it_had(tmp_path: Path) -> None:
-    """100 pairs. The ids are those of release 0.1, which filled the last step of an epoch from the next."""
+def test_a_training_whose_steps_all_have_one_size_keeps_its_id(tmp_path: Path) -> None:
+    """100 pairs; the ids of release 0.1, which filled the last step of an epoch with pairs of the next."""
     even, cut = job_of(tmp_path, pairs_per_step=10), job_of(tmp_path, pairs_per_step=8, max_steps=12)
     assert (even.steps, even.training_id) == (30, "training-s256-85ca8e6cec002d071dc9b1810b61c10d")
     assert (cut.steps, cut.training_id) == (12, "training-s256-f691e0ccfeaa71a9afc725bf7fecc643")
 
 
-def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_stands(tmp_path: Path) -> None:
+def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_is_finished(
+    tmp_path: Path,
+) -> None:
     uneven = job_of(tmp_path, pairs_per_step=8)
     assert (uneven.steps, uneven.training_id) == (39, "training-s256-b44a6c761eac58ffafdd71c8db2f8822")
     earlier = "training-s256-89dac405704f4548edd5ef30a1e47456"
@@ -111,12 +113,12 @@ def test_sft_reads_no_weights_so_they_do_not_change_its_id(tmp_path: Path) -> No
     assert training_id(tmp_path, LossConfig(gamma=0.5)) != training_id(tmp_path)
 
 
-def test_every_objective_has_a_name_for_people() -> None:
+def test_every_objective_has_a_different_label() -> None:
     assert len({label_of(name) for name in objective_names()}) == len(objective_names())
 
 
 def test_an_automatic_step_size_is_settled_before_the_id(tmp_path: Path) -> None:
-    """100 pairs: whoever sets the size that "auto" takes gets the very same training."""
+    """100 pairs: setting the size that "auto" chooses gives the same training."""
     auto = job_of(tmp_path, pairs_per_step="auto")
     assert (auto.pairs_per_step, auto.steps) == (8, 39)
     assert auto == job_of(tmp_path, pairs_per_step=8)
@@ -128,11 +130,8 @@ def test_a_step_size_is_a_number_of_pairs_or_auto(size: object) -> None:
         TrainingConfig.model_validate({"pairs_per_step": size})
 
 
-def test_whole_numbers_are_the_same_training(tmp_path: Path) -> None:
+def test_an_integer_is_the_same_training_as_a_float_and_a_gate_that_is_off_is_another(tmp_path: Path) -> None:
     assert training_id(tmp_path, LossConfig(alpha=1)) == training_id(tmp_path)
-
-
-def test_a_gate_that_is_off_is_another_training(tmp_path: Path) -> None:
     assert training_id(tmp_path, LossConfig(negative_nll_max=None)) != training_id(tmp_path)
 
 
@@ -151,11 +150,11 @@ def test_a_gate_that_is_off_is_another_training(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_objective_keeps_the_ids_it_had(tmp_path: Path, loss: LossConfig, expected: str) -> None:
+def test_each_objective_keeps_its_ids(tmp_path: Path, loss: LossConfig, expected: str) -> None:
     assert training_id(tmp_path, loss, pairs_per_step=10) == expected
 
 
-def test_a_setting_that_the_objective_does_not_read_changes_no_id_and_a_new_one_only_when_it_is_set() -> None:
+def test_only_settings_that_the_objective_reads_and_new_ones_that_are_set_enter_the_id() -> None:
     spec = TrainingSpec(shards=Path("s"), model=Path("m"))
     assert spec.settings_in_id() == {
         "objective": "figa",
@@ -171,9 +170,7 @@ def test_a_setting_that_the_objective_does_not_read_changes_no_id_and_a_new_one_
     assert Figa.settled(spec.loss) == spec.loss
 
 
-def test_what_needs_a_reference_model_gets_its_log_probabilities_from_beside_the_shards(
-    tmp_path: Path,
-) -> None:
+def test_log_probabilities_of_a_reference_model_are_kept_beside_the_shards(tmp_path: Path) -> None:
     assert job_of(tmp_path).reference_log_probs is None
     with registered():
         job = job_of(tmp_path, LossConfig(objective="dpo"))

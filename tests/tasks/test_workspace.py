@@ -1,4 +1,4 @@
-"""Where a workspace keeps what, and what is said when nothing can be kept there."""
+"""The paths in a workspace, and the error if it cannot be written."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_a_shard_set_knows_its_workspace(tmp_path: Path) -> None:
 def test_a_workspace_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     Workspace(tmp_path).check_writable()
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkspaceError, match=r"file/workspace: cannot write.*disk that this machine may"):
+    with pytest.raises(WorkspaceError, match=r"file/workspace: cannot write.*disk that this machine can"):
         Workspace(tmp_path / "file" / "workspace").check_writable()
 
 

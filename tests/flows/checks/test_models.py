@@ -22,6 +22,12 @@ NO_SYSTEM = (
     "{{ '<|' + m.role + '|>' + m.content + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+LENGTHS: dict[str, dict[str, Any]] = {
+    "prompts": {"max_prompt_tokens": 412},
+    "generation": {"max_tokens": 100},
+    "reward": {"max_length": 512},
+    "weighting": {"max_length": 512},
+}
 WITH_SYSTEM = {
     "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is it?"}]
 }
@@ -37,7 +43,7 @@ def reward(sandbox: Sandbox, tmp_path: Path) -> Path:
     return shutil.copytree(sandbox.reward_model, tmp_path / "reward")
 
 
-def said(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[str]:
+def findings_of(check: Callable[[Facts], Iterator[Finding]], facts: Facts) -> list[str]:
     return [f"{'' if finding.is_problem else 'warning: '}{finding}" for finding in check(facts)]
 
 
@@ -46,13 +52,8 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 @pytest.mark.usefixtures("base", "reward")
-def test_good_models_give_no_word(facts: MakeFacts) -> None:
-    made = facts(
-        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 200},
-        generation={"model": "base", "max_tokens": 100},
-        reward={"model": "reward", "max_length": 512},
-        weighting={"max_length": 512},
-    )
+def test_good_models_give_no_findings(facts: MakeFacts) -> None:
+    made = facts(**LENGTHS)
     for check in (
         models.check_generation_model,
         models.check_reward_model,
@@ -60,41 +61,35 @@ def test_good_models_give_no_word(facts: MakeFacts) -> None:
         models.check_generation_lengths,
         models.check_reward_lengths,
     ):
-        assert said(check, made) == []
+        assert findings_of(check, made) == []
 
 
 @pytest.mark.usefixtures("base", "reward")
 def test_prompts_whose_answers_would_be_cut_off_are_counted(facts: MakeFacts) -> None:
     content = [*rows(3), {"prompt": "Where is my order? " * 20}]
-    sections: dict[str, dict[str, Any]] = {
-        "prompts": {"path": "prompts.jsonl", "max_prompt_tokens": 400},
-        "generation": {"model": "base", "max_tokens": 100},
-        "reward": {"model": "reward", "max_length": 512},
-        "weighting": {"max_length": 512},
-    }
-    assert said(models.check_templates_on_prompts, facts(content, **sections)) == []
-    for section, words in (("weighting", "the end of a long one"), ("reward", "the beginning")):
-        short = {**sections, section: {**sections[section], "max_length": 150}}
-        [line] = said(models.check_templates_on_prompts, facts(content, **short))
+    assert findings_of(models.check_templates_on_prompts, facts(content, **LENGTHS)) == []
+    for section, words in (("weighting", "the end of a longer text"), ("reward", "the beginning")):
+        short = {**LENGTHS, section: {"max_length": 150}}
+        [line] = findings_of(models.check_templates_on_prompts, facts(content, **short))
         assert line.startswith(
             f"warning: {section}.max_length: 1 of the first 4 prompts and an answer of generation.max_tokens"
         )
         assert words in line
-    left_out = {
-        **sections,
-        "weighting": {"max_length": 150},
-        "reward": {**sections["reward"], "max_length": 150},
-    }
-    left_out["prompts"] = {**sections["prompts"], "max_prompt_tokens": 60}
-    [line] = said(models.check_templates_on_prompts, facts(content, **left_out))
+    short = {section: {"max_length": 150} for section in ("weighting", "reward")}
+    left_out = {**LENGTHS, **short, "prompts": {"max_prompt_tokens": 60}}
+    [line] = findings_of(models.check_templates_on_prompts, facts(content, **left_out))
     assert "more than prompts.max_prompt_tokens" in line, "a prompt that is not used is not cut off"
 
 
 @pytest.mark.usefixtures("reward")
 def test_a_model_given_for_the_other_is_refused(facts: MakeFacts, base: Path) -> None:
     swapped = facts(generation={"model": "reward"}, reward={"model": "base"})
-    assert any("not a causal language model" in line for line in said(models.check_generation_model, swapped))
-    assert any("one label, this one has 2" in line for line in said(models.check_reward_model, swapped))
+    assert any(
+        "not a causal language model" in line for line in findings_of(models.check_generation_model, swapped)
+    )
+    assert any(
+        "one label, this one has 2" in line for line in findings_of(models.check_reward_model, swapped)
+    )
 
 
 def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(
@@ -104,22 +99,22 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(
     name = "model.embed_tokens.weight"
     save_file({**weights, name: weights[name][:-1].clone()}, base / "model.safetensors", {"format": "pt"})
     edit(base / "config.json", vocab_size=weights[name].shape[0] - 1)
-    [line] = said(models.check_generation_model, facts())
+    [line] = findings_of(models.check_generation_model, facts())
     assert "the tokenizer has 1 tokens that the model does not know" in line
 
 
-def test_a_model_without_a_template_is_said_and_a_reward_model_needs_a_setting(
+def test_a_model_without_a_template_is_a_warning_and_a_reward_model_needs_a_setting(
     facts: MakeFacts, base: Path, reward: Path
 ) -> None:
     for model in (base, reward):
         (model / "chat_template.jinja").unlink()
-    [line] = said(models.check_generation_model, facts())
+    [line] = findings_of(models.check_generation_model, facts())
     assert line.startswith("warning: generation.model: ")
-    assert "has no chat template; a plain one takes its place" in line
-    [line] = said(models.check_reward_model, facts())
+    assert "has no chat template; a plain one is used instead" in line
+    [line] = findings_of(models.check_reward_model, facts())
     assert line.startswith("reward.model: ")
     assert "set reward.plain_template = true" in line
-    assert said(models.check_reward_model, facts(reward={"model": "reward", "plain_template": True})) == []
+    assert findings_of(models.check_reward_model, facts(reward={"plain_template": True})) == []
 
 
 @pytest.mark.parametrize(
@@ -132,14 +127,14 @@ def test_a_model_without_a_template_is_said_and_a_reward_model_needs_a_setting(
     ],
 )
 @pytest.mark.parametrize("which", ["base", "reward"])
-def test_a_template_that_cannot_render_is_in_words_and_names_the_model(
+def test_the_error_for_a_template_that_cannot_render_names_the_model(
     facts: MakeFacts, base: Path, reward: Path, which: str, template: str, words: str
 ) -> None:
     model = {"base": base, "reward": reward}[which]
     (model / "chat_template.jinja").write_text(template)
     check = {"base": models.check_generation_model, "reward": models.check_reward_model}[which]
     with pytest.raises(Exception, match=rf"{model}.*{words}"):
-        said(check, facts())
+        findings_of(check, facts())
 
 
 @pytest.mark.parametrize(
@@ -154,14 +149,14 @@ def test_a_template_that_leaves_out_question_or_answer_is_refused(
     facts: MakeFacts, reward: Path, template: str, left_out: list[str]
 ) -> None:
     (reward / "chat_template.jinja").write_text(template)
-    lines = said(models.check_reward_model, facts())
+    lines = findings_of(models.check_reward_model, facts())
     assert [word for word in ("question", "answer") if any(word in line for line in lines)] == left_out
 
 
 @pytest.mark.usefixtures("base")
 def test_prompts_that_a_template_refuses_are_counted_for_each_model(facts: MakeFacts, reward: Path) -> None:
     (reward / "chat_template.jinja").write_text(NO_SYSTEM)
-    [line] = said(models.check_templates_on_prompts, facts([*rows(19), WITH_SYSTEM]))
+    [line] = findings_of(models.check_templates_on_prompts, facts([*rows(19), WITH_SYSTEM]))
     assert line.startswith("warning: reward.model: 1 of the first 20 prompts")
     assert "no system role (roles: system, user, assistant)" in line
 
@@ -169,8 +164,8 @@ def test_prompts_that_a_template_refuses_are_counted_for_each_model(facts: MakeF
 @pytest.mark.usefixtures("reward")
 def test_a_template_that_refuses_every_prompt_is_a_problem(facts: MakeFacts, base: Path) -> None:
     (base / "chat_template.jinja").write_text(NO_SYSTEM)
-    [line] = said(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
-    assert line.startswith("generation.model: takes none of the prompts: ")
+    [line] = findings_of(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
+    assert line.startswith("generation.model: accepts none of the prompts: ")
 
 
 DROPS_SYSTEM = NO_SYSTEM.replace("{{ raise_exception('no system role') }}{% endif %}", "{% else %}").replace(
@@ -179,27 +174,28 @@ DROPS_SYSTEM = NO_SYSTEM.replace("{{ raise_exception('no system role') }}{% endi
 
 
 @pytest.mark.usefixtures("reward")
-def test_a_template_that_passes_over_a_role_is_said_as_the_import_will(facts: MakeFacts, base: Path) -> None:
+def test_a_template_that_skips_a_role_is_reported_as_by_the_import(facts: MakeFacts, base: Path) -> None:
     (base / "chat_template.jinja").write_text(DROPS_SYSTEM)
-    [line] = said(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
-    assert line.startswith("generation.model: takes none of the prompts: ")
+    [line] = findings_of(models.check_templates_on_prompts, facts([WITH_SYSTEM]))
+    assert line.startswith("generation.model: accepts none of the prompts: ")
     assert "leaves out what role 'system' says" in line
-    [line] = said(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
+    [line] = findings_of(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
     assert line.startswith("warning: generation.model: 1 of the first 4 prompts are left out")
 
 
 @pytest.mark.usefixtures("base")
-def test_a_reward_template_that_passes_over_a_role_is_said(facts: MakeFacts, reward: Path) -> None:
+def test_a_reward_template_that_skips_a_role_is_a_warning(facts: MakeFacts, reward: Path) -> None:
     (reward / "chat_template.jinja").write_text(DROPS_SYSTEM)
-    [line] = said(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
-    assert line.startswith("warning: reward.model: its chat template leaves out what role 'system' says")
+    [line] = findings_of(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
+    assert line.startswith(
+        "warning: reward.model: its chat template leaves out the messages of role 'system'"
+    )
     assert "1 of the first 4 prompts" in line
 
 
 @pytest.mark.usefixtures("base", "reward")
 def test_prompts_that_are_all_too_long_are_a_problem_before_the_run(facts: MakeFacts) -> None:
-    short = {"path": "prompts.jsonl", "max_prompt_tokens": 2}
-    [line] = said(models.check_templates_on_prompts, facts(rows(3), prompts=short))
+    [line] = findings_of(models.check_templates_on_prompts, facts(rows(3), prompts={"max_prompt_tokens": 2}))
     assert "more than prompts.max_prompt_tokens = 2" in line
 
 
@@ -209,46 +205,43 @@ def test_lengths_beyond_the_context_are_refused_and_its_end_is_not(
 ) -> None:
     for model in (base, reward):
         (model / "config.json").write_text(json.dumps({"text_config": {name: 512}}))
-    fits = facts(
-        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 412},
-        generation={"model": "base", "max_tokens": 100},
-        reward={"model": "reward", "max_length": 512},
-        weighting={"max_length": 512},
-    )
-    assert said(models.check_generation_lengths, fits) == said(models.check_reward_lengths, fits) == []
+    fits = facts(**LENGTHS)
+    assert [*models.check_generation_lengths(fits), *models.check_reward_lengths(fits)] == []
     longer = facts(
-        prompts={"path": "prompts.jsonl", "max_prompt_tokens": 413},
-        generation={"model": "base", "max_tokens": 100},
-        reward={"model": "reward", "max_length": 513},
+        prompts={"max_prompt_tokens": 413},
+        generation={"max_tokens": 100},
+        reward={"max_length": 513},
         weighting={"max_length": 513},
     )
-    prompt, weighed = said(models.check_generation_lengths, longer)
+    prompt, weighed = findings_of(models.check_generation_lengths, longer)
     assert "prompts.max_prompt_tokens + generation.max_tokens is 513 tokens" in prompt
-    assert f"takes 512 ({name})" in prompt
+    assert f"takes at most 512 ({name})" in prompt
     assert "weighting.max_length is 513 tokens" in weighed
-    assert "reward.max_length is 513 tokens" in said(models.check_reward_lengths, longer)[0]
+    assert "reward.max_length is 513 tokens" in findings_of(models.check_reward_lengths, longer)[0]
 
 
-def test_weights_that_are_no_numbers_are_found(facts: MakeFacts, base: Path) -> None:
+def test_weights_that_are_not_finite_are_found(facts: MakeFacts, base: Path) -> None:
     weights = load_file(base / "model.safetensors")
     weights["model.norm.weight"][0] = torch.nan
     save_file(weights, base / "model.safetensors", {"format": "pt"})
-    [line] = said(models.check_generation_model, facts())
+    [line] = findings_of(models.check_generation_model, facts())
     assert "model.norm.weight holds NaN or infinite values" in line
 
 
 @pytest.mark.parametrize("body", ["[]", "{", None])
-def test_a_config_that_cannot_be_read_is_said_once(facts: MakeFacts, base: Path, body: str | None) -> None:
+def test_a_config_that_cannot_be_read_is_reported_once(
+    facts: MakeFacts, base: Path, body: str | None
+) -> None:
     (base / "config.json").unlink()
     if body is not None:
         (base / "config.json").write_text(body)
-    [line] = said(models.check_generation_model, facts())
+    [line] = findings_of(models.check_generation_model, facts())
     assert line.startswith(f"{base}/config.json: ")
 
 
-def test_a_classifier_given_as_the_model_to_align_is_said_once(facts: MakeFacts, reward: Path) -> None:
-    [line] = said(models.check_generation_model, facts(generation={"model": str(reward)}))
+def test_a_classifier_given_as_the_model_to_align_is_reported_once(facts: MakeFacts, reward: Path) -> None:
+    [line] = findings_of(models.check_generation_model, facts(generation={"model": str(reward)}))
     assert "this is a LlamaForSequenceClassification, not a causal language model" in line
     edit(reward / "config.json", architectures=None)
-    [line] = said(models.check_generation_model, facts(generation={"model": str(reward)}))
+    [line] = findings_of(models.check_generation_model, facts(generation={"model": str(reward)}))
     assert "is a classifier (score.weight), not a causal language model" in line

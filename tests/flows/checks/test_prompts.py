@@ -1,4 +1,4 @@
-"""Prompts files that cannot be used, or not with these settings."""
+"""Prompts files that cannot be used, or do not fit the settings."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def the_one(found: list[Finding], *, problem: bool) -> str:
     return str(finding)
 
 
-def test_a_good_file_gives_no_word(facts: MakeFacts) -> None:
+def test_a_good_file_gives_no_findings(facts: MakeFacts) -> None:
     good = facts()
     assert [*check_rows(good), *check_uses(good)] == []
 
@@ -38,12 +38,7 @@ def test_a_file_of_which_no_row_can_be_used_is_refused_with_the_reasons(
 
 
 def test_an_empty_file_is_refused(facts: MakeFacts) -> None:
-    with_rows = facts([])
-    try:
-        text = the_one(list(check_rows(with_rows)), problem=True)
-    except InputError as error:
-        text = str(error)
-    assert "prompts.jsonl" in text
+    assert "prompts.jsonl has no rows" in the_one(list(check_rows(facts([]))), problem=True)
 
 
 def test_rows_that_are_left_out_are_counted_by_reason(facts: MakeFacts) -> None:
@@ -53,12 +48,7 @@ def test_rows_that_are_left_out_are_counted_by_reason(facts: MakeFacts) -> None:
     assert "3: the prompt is empty (row 21)" in text
 
 
-def test_a_single_row_that_is_left_out_is_said(facts: MakeFacts) -> None:
-    text = the_one(list(check_rows(facts([*rows(20), {"prompt": ""}]))), problem=False)
-    assert "1 of its 21 rows cannot be used and are left out (1: the prompt is empty (row 21))" in text
-
-
-def test_a_reference_field_that_no_row_has_is_said_where_it_was_asked_for(facts: MakeFacts) -> None:
+def test_a_reference_field_that_no_row_has_is_a_warning_if_it_was_set(facts: MakeFacts) -> None:
     content = rows(reference="An answer.")
     text = the_one(list(check_uses(facts(content, prompts={"reference_field": "gold"}))), problem=False)
     assert text.startswith("prompts.reference_field: no row has a reference in the field 'gold'.")
@@ -74,7 +64,7 @@ def test_only_the_beginning_of_a_long_file_is_read(facts: MakeFacts, monkeypatch
     assert not long.prompts.whole
 
 
-def test_a_file_of_as_many_rows_as_are_read_is_known_as_a_whole(
+def test_a_file_with_exactly_as_many_rows_as_are_read_is_whole(
     facts: MakeFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts_module, "ROWS_READ", 10)
@@ -89,16 +79,16 @@ def test_a_prompt_that_comes_twice_counts_once(facts: MakeFacts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_out_share", "said", "is_problem"),
+    ("held_out_share", "words", "is_problem"),
     [(0.999, "leaves none to train on", True), (0.0, "holds out no prompt", False)],
 )
-def test_a_held_out_share_that_leaves_one_side_empty_is_said(
-    facts: MakeFacts, held_out_share: float, said: str, is_problem: bool
+def test_a_held_out_share_that_leaves_one_side_empty_is_reported(
+    facts: MakeFacts, held_out_share: float, words: str, is_problem: bool
 ) -> None:
     found = list(check_uses(facts(prompts={"held_out_share": held_out_share})))
     text = the_one(found, problem=is_problem)
     assert text.startswith(f"prompts.held_out_share: {held_out_share:g}")
-    assert said in text
+    assert words in text
     assert "24 usable prompts" in text
 
 
@@ -130,17 +120,17 @@ def test_sft_whose_references_may_come_later_in_the_file_is_a_warning(
     assert "none of the first 10 rows has one" in the_one(found, problem=False)
 
 
-def test_a_step_so_large_that_few_updates_come_of_it_is_said(facts: MakeFacts) -> None:
+def test_a_step_that_leaves_only_a_few_updates_is_a_warning(facts: MakeFacts) -> None:
     text = the_one(list(check_uses(facts(training={"pairs_per_step": 128}))), problem=False)
-    assert text.startswith("training.pairs_per_step: 128 pairs make a step, and no more than ")
-    assert "3 updates at most" in text
+    assert text.startswith("training.pairs_per_step: a step takes 128 pairs, but these prompts give at most ")
+    assert "at most 3 updates" in text
     many = {"generation": {"samples_per_prompt": 64}, "filter": {"samples_kept": "all"}}
     assert list(check_uses(facts(training={"pairs_per_step": 128}, **many))) == []
     assert list(check_uses(facts(training={"pairs_per_step": 128, "epochs": 100}))) == []
     assert list(check_uses(facts(training={"pairs_per_step": "auto"}))) == []
 
 
-def test_a_file_that_is_not_there_is_an_error_of_its_own(facts: MakeFacts, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(facts: MakeFacts, tmp_path: Path) -> None:
     missing: Facts = facts()
     (tmp_path / "prompts.jsonl").unlink()
     with pytest.raises(InputError, match="no such file of prompts"):

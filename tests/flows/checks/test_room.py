@@ -1,4 +1,4 @@
-"""Disks too small for what a training writes."""
+"""Disks that are too small for the files of a training."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from flows.checks.settings import check_settings
 from .conftest import PRICES, MakeFacts
 
 
-def said(facts: MakeFacts, **sections: dict[str, Any]) -> tuple[list[str], list[str]]:
+def findings_of(facts: MakeFacts, **sections: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Problems and warnings."""
     found = list(check_settings(facts(**sections)))
     problems = [str(each) for each in found if each.is_problem]
@@ -19,7 +19,7 @@ def said(facts: MakeFacts, **sections: dict[str, Any]) -> tuple[list[str], list[
 
 
 def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
-    assert said(facts) == ([], [])
+    assert findings_of(facts) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -27,31 +27,31 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
     [
         (
             {"prompts": {"prompt_field": "text", "reference_field": "text"}},
-            "prompts.reference_field: 'text' is prompts.prompt_field already.",
+            "prompts.reference_field: 'text' is already prompts.prompt_field.",
         ),
         (
             {"generation": {"temperature": 0, "samples_per_prompt": 3}},
-            "generation.temperature: 0 makes all 3 samples of a prompt the same",
+            "generation.temperature: at 0 all 3 samples of a prompt are the same",
         ),
         (
             {"filter": {"response_reward_below": "q0"}},
-            'filter: none of the responses can have a reward below "q0" (response_reward_below)',
+            'filter: no response can have a reward below "q0" (response_reward_below)',
         ),
         (
             {"filter": {"response_reward_below": "q0.00"}},
-            "filter: none of the responses can have a reward below",
+            "filter: no response can have a reward below",
         ),
         (
             {"evaluation": {"baselines": ["figa"]}},
-            "evaluation.baselines: figa is the main objective already.",
+            "evaluation.baselines: figa is already the main objective.",
         ),
         (
             {"evaluation": {"baselines": ["sft_revised", "sft_revised"]}},
-            "evaluation.baselines: sft_revised is in it 2 times. Name it once.",
+            "evaluation.baselines: sft_revised is listed 2 times. List it once.",
         ),
         (
             {"loss": {"objective": "sft"}, "prompts": {"reference_field": "none"}},
-            'loss.objective: sft trains on references, and prompts.reference_field is "none"',
+            'loss.objective: sft trains on references, but prompts.reference_field is "none"',
         ),
         (
             {"evaluation": {"baselines": ["sft"]}, "prompts": {"reference_field": "none"}},
@@ -66,19 +66,19 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
                 "spending": {"budget_usd": 5, "prices": PRICES},
                 "revision_prompt": {"leave_out": ["max_tokens"]},
             },
-            "revision_prompt.leave_out: without max_tokens an answer may be of any length",
+            "revision_prompt.leave_out: without max_tokens an answer may have any length",
         ),
         ({"loss": {"alpha": 0, "beta": 0}}, "loss: alpha, beta and gamma are all 0"),
         (
             {"training": {"tokens_per_batch": 512}},
-            "weighting.max_length is 1024 tokens, and a forward pass takes training.tokens_per_batch = 512",
+            "weighting.max_length is 1024 tokens, but a forward pass takes training.tokens_per_batch = 512",
         ),
     ],
 )
 def test_what_cannot_work_is_a_problem(
     facts: MakeFacts, sections: dict[str, dict[str, Any]], expected: str
 ) -> None:
-    [problem], warnings = said(facts, **sections)
+    [problem], warnings = findings_of(facts, **sections)
     assert problem.startswith(expected)
     assert warnings == []
 
@@ -88,15 +88,15 @@ def test_what_cannot_work_is_a_problem(
     [
         (
             {"filter": {"reference_reward_above": "q1"}},
-            'filter: none of the prompts with a reference can be above "q1" (reference_reward_above)',
+            'filter: no prompt with a reference can be above "q1" (reference_reward_above)',
         ),
         (
             {"filter": {"reward_gap_above": "q1.0"}},
-            'filter: none of the prompts with a reference can be above "q1" (reward_gap_above)',
+            'filter: no prompt with a reference can be above "q1" (reward_gap_above)',
         ),
         (
             {"prompts": {"reference_field": "none"}, "filter": {"reward_gap_above": 1.0}},
-            "filter: reward_gap_above decide nothing, because there are no references",
+            'filter: there are no references (prompts.reference_field is "none"), so these settings',
         ),
         (
             {"generation": {"max_tokens": 1024}},
@@ -108,10 +108,10 @@ def test_what_cannot_work_is_a_problem(
         ),
     ],
 )
-def test_what_works_less_well_than_it_looks_is_a_warning(
+def test_what_works_less_well_than_it_seems_to_is_a_warning(
     facts: MakeFacts, sections: dict[str, dict[str, Any]], expected: str
 ) -> None:
-    problems, [warning] = said(facts, **sections)
+    problems, [warning] = findings_of(facts, **sections)
     assert problems == []
     assert warning.startswith(expected)
 
@@ -129,11 +129,11 @@ def test_what_works_less_well_than_it_looks_is_a_warning(
     ],
 )
 def test_what_works_is_not_refused(facts: MakeFacts, sections: dict[str, dict[str, Any]]) -> None:
-    assert said(facts, **sections) == ([], [])
+    assert findings_of(facts, **sections) == ([], [])
 
 
-def test_all_that_cannot_work_is_said_at_once(facts: MakeFacts) -> None:
-    problems, _ = said(
+def test_all_problems_are_reported_at_once(facts: MakeFacts) -> None:
+    problems, _ = findings_of(
         facts,
         prompts={"reference_field": "prompt"},
         generation={"temperature": 0, "samples_per_prompt": 2},
@@ -145,9 +145,9 @@ def test_all_that_cannot_work_is_said_at_once(facts: MakeFacts) -> None:
 
 def test_an_interpreter_without_docstrings_is_named() -> None:
     program = "from flows.checks.settings import check_interpreter; print(*check_interpreter(None))"
-    said = [
+    done = [
         subprocess.run([sys.executable, *option, "-c", program], capture_output=True, text=True, check=True)
         for option in ([], ["-OO"])
     ]
-    assert said[0].stdout.strip() == ""
-    assert "Unset PYTHONOPTIMIZE" in said[1].stdout
+    assert done[0].stdout.strip() == ""
+    assert "Unset PYTHONOPTIMIZE" in done[1].stdout

@@ -28,28 +28,28 @@ def test_it_is_tried_on_one_held_out_prompt_with_its_reference(facts: MakeFacts)
     import verifiers_to_try  # pyright: ignore[reportMissingImports]
 
     verifiers_to_try.seen.clear()
-    asked, said = facts(evaluation=spec("good")), list[str]()
-    asked.say = said.append
+    asked, lines = facts(evaluation=spec("good")), list[str]()
+    asked.say = lines.append
     assert [*check_import(asked), *check_values(asked)] == []
-    assert said == ["trying the verifier verifiers_to_try:good on one row"]
+    assert lines == ["trying the verifier verifiers_to_try:good on one row"]
     [(prompt, text)] = verifiers_to_try.seen
     assert prompt == asked.prompts.held_out_prompts[0].messages[-1].content
     assert text == "An answer."
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [("none", "the verifier returned None"), ("ends", "the verifier raised SystemExit: 0")],
 )
-def test_one_that_fails_for_every_row_is_refused(facts: MakeFacts, name: str, said: str) -> None:
+def test_one_that_fails_for_every_row_is_refused(facts: MakeFacts, name: str, words: str) -> None:
     [finding] = check_values(facts(evaluation=spec(name)))
     assert finding.is_problem
     assert finding.where == "evaluation.verifier"
-    assert said in finding.text
+    assert words in finding.text
     assert "a number from 0 to 1" in finding.text
 
 
-def test_one_that_fails_for_a_row_and_not_for_the_next_is_a_warning(facts: MakeFacts) -> None:
+def test_one_that_fails_for_one_row_and_not_for_the_next_is_a_warning(facts: MakeFacts) -> None:
     content = [*rows(1, reference="Bad."), *({**row, "reference": "Good."} for row in rows(24)[1:])]
     asked = facts(content, evaluation=spec("choosy"), prompts={"held_out_share": 0.0})
     [finding] = check_values(asked)
@@ -62,11 +62,11 @@ def test_prompts_without_references_are_tried_with_a_text_of_ours(facts: MakeFac
 
 
 def test_it_is_named_before_its_module_is_imported(facts: MakeFacts) -> None:
-    asked, said = facts(evaluation={"verifier": "no_such_module:f"}), list[str]()
-    asked.say = said.append
+    asked, lines = facts(evaluation={"verifier": "no_such_module:f"}), list[str]()
+    asked.say = lines.append
     with pytest.raises(ConfigError, match="cannot be imported"):
         list(check_import(asked))
-    assert said == ["trying the verifier no_such_module:f on one row"]
+    assert lines == ["trying the verifier no_such_module:f on one row"]
 
 
 def test_one_that_is_stopped_by_ctrl_c_stops_the_checks(facts: MakeFacts) -> None:

@@ -8,7 +8,7 @@ from figa_core.errors import ConfigError
 from flows.run.parameters import absolute
 
 
-def test_a_relative_path_is_taken_from_the_working_directory(
+def test_a_relative_path_is_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -17,7 +17,7 @@ def test_a_relative_path_is_taken_from_the_working_directory(
 
 
 @pytest.mark.parametrize("path", ["~no-such-user-at-all/x", "a" * 300, "a\0b", "loop"])
-def test_a_path_that_cannot_be_is_refused_by_its_parameter(
+def test_an_invalid_path_is_refused_with_its_parameters_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A run's id on real models and files: what enters it through another id or a file's content."""
+"""A run's id with real models and files: what enters it through another id or a file's content."""
 
 import shutil
 from pathlib import Path
@@ -52,13 +52,15 @@ def changed(config: PipelineConfig, setting: str, value: object) -> PipelineConf
     return config.model_copy(update={name: section})
 
 
-def test_what_enters_an_id_by_way_of_another_changes_it(config: PipelineConfig) -> None:
+def test_what_enters_through_another_id_changes_the_id(config: PipelineConfig) -> None:
     usual = id_of(config)
     for setting, value in OTHERS.items():
         assert id_of(changed(config, setting, value)) != usual, setting
 
 
-def test_a_file_counts_by_its_content_and_not_by_its_path(config: PipelineConfig, tmp_path: Path) -> None:
+def test_the_content_of_a_file_enters_the_id_and_its_path_does_not(
+    config: PipelineConfig, tmp_path: Path
+) -> None:
     usual = id_of(config)
     for setting in FILES:
         section, field = setting.split(".")
@@ -77,6 +79,6 @@ def test_a_file_counts_by_its_content_and_not_by_its_path(config: PipelineConfig
         assert id_of(other) != usual, setting
 
 
-def test_these_are_all_that_do(config: PipelineConfig) -> None:
+def test_the_lists_above_are_complete(config: PipelineConfig) -> None:
     within = {f"{setting.section}.{setting.field}" for setting in settings_of(config) if setting.within}
     assert within == {*OTHERS, *FILES}

@@ -1,4 +1,4 @@
-"""Stages one after another: what each leaves behind, and what a wish to stop does to it."""
+"""Stages one after another: the line and the time of each, and a request to stop during it."""
 
 from collections.abc import Iterator
 
@@ -39,15 +39,13 @@ def test_a_stage_that_fails_leaves_no_line(story: Story, lines: list[str]) -> No
     assert story.seconds == {}
 
 
-def test_a_stage_that_does_not_say_what_it_came_to_is_not_taken_for_done(
-    story: Story, lines: list[str]
-) -> None:
+def test_a_stage_without_counts_is_an_error(story: Story, lines: list[str]) -> None:
     with pytest.raises(AttributeError, match="counts"), story.stage("import"):
         pass
     assert lines == []
 
 
-def test_a_stage_ends_between_two_pieces_of_work_if_somebody_asks_to_stop(story: Story) -> None:
+def test_a_stage_ends_between_two_pieces_of_work_if_the_run_is_asked_to_stop(story: Story) -> None:
     done: list[int] = []
 
     def generate(on_progress: ProgressCallback) -> None:
@@ -63,7 +61,7 @@ def test_a_stage_ends_between_two_pieces_of_work_if_somebody_asks_to_stop(story:
     assert story.seconds == {}
 
 
-def test_a_stage_that_awaits_is_not_disturbed_as_it_ends(story: Story) -> None:
+def test_an_async_stage_is_not_interrupted_while_it_ends(story: Story) -> None:
     with story.stage("revise") as stage:
         interruption.request()
         stage.show(1, 1)
@@ -71,13 +69,13 @@ def test_a_stage_that_awaits_is_not_disturbed_as_it_ends(story: Story) -> None:
     assert list(story.seconds) == ["revise"]
 
 
-def test_no_stage_begins_after_somebody_asked_to_stop(story: Story) -> None:
+def test_no_stage_begins_after_a_request_to_stop(story: Story) -> None:
     interruption.request()
     with pytest.raises(InterruptedRunError), story.stage("weigh"):
         pytest.fail("the stage began")
 
 
-def test_an_error_of_something_that_was_stopped_is_no_error_of_the_run(story: Story) -> None:
+def test_a_failure_because_the_run_is_stopped_is_not_an_error_of_the_run(story: Story) -> None:
     def loses_its_worker() -> None:
         interruption.request()
         raise OSError("the worker is gone")
@@ -86,7 +84,7 @@ def test_an_error_of_something_that_was_stopped_is_no_error_of_the_run(story: St
         loses_its_worker()
 
 
-def test_what_is_at_work_and_what_stopping_it_means_is_said_at_a_signal(story: Story) -> None:
+def test_a_signal_can_name_the_running_stage_and_what_happens_first(story: Story) -> None:
     with story.stage("revise", stopping="answers under way are awaited") as stage:
         stage.counts = StageCounts(0, 0)
         assert interruption._state.doing == ["revise; answers under way are awaited"]

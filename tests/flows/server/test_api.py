@@ -1,4 +1,4 @@
-"""The API that a run talks to: anything but a Prefect server at the configured address is refused."""
+"""The API of a run: anything but a Prefect server at the configured address is refused."""
 
 import os
 import threading
@@ -42,31 +42,34 @@ HEALTHY = {"/api/health": (200, b"true")}
 
 
 @pytest.mark.parametrize(
-    ("somebody", "said"),
+    ("somebody", "words"),
     [
         (Somebody, "no Prefect API (status 404); the address of one ends in /api"),
-        (partial(Somebody, {"/api/health": (200, b"<html>hello</html>")}), "its /health does not say true"),
+        (
+            partial(Somebody, {"/api/health": (200, b"<html>hello</html>")}),
+            "its /health does not return true",
+        ),
         (partial(Somebody, {"/api/health": (500, b"")}), "no Prefect API (status 500)"),
         (partial(Somebody, {"/api/health": (401, b""), "/api/admin/version": (401, b"{}")}), "the key"),
-        (partial(Somebody, raw=b"-ERR unknown command\r\n"), "nobody answers there (-ERR unknown command)"),
+        (partial(Somebody, raw=b"-ERR unknown command\r\n"), "nothing answers there (-ERR unknown command)"),
         (partial(Somebody, HEALTHY | {"/api/admin/version": (200, b'"2.20.1"')}), "server: 2.20.1"),
         (partial(Somebody, HEALTHY), "Failed to reach API"),
     ],
     ids=["404", "html", "500", "401", "no-http", "prefect-2", "no-version"],
 )
-def test_an_address_where_somebody_else_answers_is_refused_in_words(
-    somebody: Callable[[], Somebody], said: str, tmp_path: Path
+def test_an_address_where_another_server_answers_is_refused(
+    somebody: Callable[[], Somebody], words: str, tmp_path: Path
 ) -> None:
     there = somebody()
     try:
-        assert said in _refusal(there.api_url, tmp_path)
+        assert words in _refusal(there.api_url, tmp_path)
     finally:
         there.close()
 
 
 @pytest.mark.parametrize("url", ["localhost:4200/api", "an-address", "http://127.0.0.1:9/api"])
-def test_an_address_where_nobody_can_answer_is_refused_in_words(url: str, tmp_path: Path) -> None:
-    assert f"PREFECT_API_URL = {url}: nobody answers there" in _refusal(url, tmp_path)
+def test_an_address_where_nothing_answers_is_refused(url: str, tmp_path: Path) -> None:
+    assert f"PREFECT_API_URL = {url}: nothing answers there" in _refusal(url, tmp_path)
 
 
 def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

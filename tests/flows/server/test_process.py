@@ -1,4 +1,4 @@
-"""Our own Prefect server: it answers, keeps its history in the workspace, and dies with the run."""
+"""Our own Prefect server: its errors, its slots after a restart, and that it dies with the run."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ def test_a_server_that_cannot_start_says_where_its_log_is(
         server.wait()
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(WorkspaceError, match="cannot create"):
@@ -38,14 +38,14 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
-    time.sleep(1.0)  # until the child is tied to its parent
+    time.sleep(1.0)  # until the child has asked for the signal at its parent's end
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     psutil.wait_procs([server], timeout=20)
     assert not server.is_running()
 
 
-def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> None:
+def test_a_run_keeps_its_slot_when_the_server_restarts(tmp_path: Path) -> None:
     """Prefect renews the slot of a run every four minutes, and ends the run if the slot is gone."""
     limit = {"name": "one-at-a-time", "limit": 1}
     with PrefectServer(tmp_path) as server:
@@ -60,7 +60,7 @@ def test_a_run_keeps_its_slot_when_the_server_starts_anew(tmp_path: Path) -> Non
 
 
 def _post(route: str, body: dict[str, Any]) -> httpx2.Response:
-    """The server's answer. 503 means that its database is busy, and is asked again."""
+    """The server's answer; tries again while the database is busy (503)."""
     deadline = time.monotonic() + 60
     while (response := httpx2.post(route, json=body)).status_code == 503 and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.terminal.bars import Bars
 
 
-def test_a_terminal_shows_the_counts_while_a_stage_works_and_keeps_only_lines() -> None:
+def test_a_terminal_shows_the_counts_during_a_stage_and_keeps_only_lines() -> None:
     console = Console(file=StringIO(), force_terminal=True, width=100)
     bars = Bars(console)
     with bars.stage("generate") as on_progress:

@@ -1,4 +1,4 @@
-"""Durations for people."""
+"""Durations in words."""
 
 import pytest
 
@@ -21,5 +21,5 @@ from flows.terminal.durations import duration
         (float("inf"), "more than 100 years"),
     ],
 )
-def test_a_length_of_time_has_the_unit_that_fits(minutes: float, text: str) -> None:
+def test_a_duration_has_a_suitable_unit(minutes: float, text: str) -> None:
     assert duration(minutes) == text

@@ -1,4 +1,4 @@
-"""However a command ends, it says so in words and with an exit code."""
+"""Every end of a command has a message and an exit code."""
 
 import re
 import signal
@@ -39,12 +39,12 @@ def _run(body: str, workspace: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(_command(body, workspace), capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(tmp_path: Path) -> None:
+def test_an_unexpected_error_is_one_line_and_a_file(tmp_path: Path) -> None:
     result = _run("{}['a key']", tmp_path)
     assert result.returncode == 2
     error, where = result.stderr.splitlines()
     found = re.fullmatch(
-        r"error: unexpected, a fault of figa: KeyError: 'a key'; its traceback is in (\S+)\. Please .*\.",
+        r"error: unexpected, a bug in figa: KeyError: 'a key'; its traceback is in (\S+)\. Please .*\.",
         error,
     )
     assert found is not None, error
@@ -55,13 +55,13 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("body", ["raise OSError(32, 'Broken pipe')", "raise asyncio.CancelledError"])
-def test_not_even_errors_that_typer_keeps_silent_about_are_lost(body: str, tmp_path: Path) -> None:
+def test_errors_that_typer_would_hide_are_reported(body: str, tmp_path: Path) -> None:
     result = _run(body, tmp_path)
     assert result.returncode == 2
     assert "error: unexpected" in result.stderr
 
 
-def test_where_the_workspace_takes_no_file_the_traceback_is_beside_other_temporary_files(
+def test_if_the_workspace_cannot_be_written_the_traceback_is_a_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "logs").write_text("in the way")
@@ -72,16 +72,16 @@ def test_where_the_workspace_takes_no_file_the_traceback_is_beside_other_tempora
     assert "ZeroDivisionError" in trace.read_text(encoding="utf-8")
 
 
-def test_a_thread_that_ends_by_an_error_ends_no_command(tmp_path: Path) -> None:
+def test_an_error_in_a_thread_does_not_end_the_command(tmp_path: Path) -> None:
     body = "import threading; thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()"
-    result = _run(f"{body}; print('went on')", tmp_path)
-    assert (result.returncode, result.stdout) == (0, "went on\n")
+    result = _run(f"{body}; print('continued')", tmp_path)
+    assert (result.returncode, result.stdout) == (0, "continued\n")
     [line] = result.stderr.splitlines()
     assert "ZeroDivisionError" in line
     assert len(list((tmp_path / "logs").glob("figa-crash-*.txt"))) == 1
 
 
-def test_a_wish_to_stop_that_comes_where_nothing_can_be_raised_is_not_printed(tmp_path: Path) -> None:
+def test_a_signal_where_nothing_can_be_raised_prints_no_error(tmp_path: Path) -> None:
     body = """
     from figa_core.processes import interruption
     class Finalized:
@@ -97,12 +97,12 @@ def test_a_wish_to_stop_that_comes_where_nothing_can_be_raised_is_not_printed(tm
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_lines_that_a_full_disk_did_not_take_are_no_success(tmp_path: Path) -> None:
-    lost = "standard output: No space left on device; not everything was printed\n"
+def test_output_that_is_lost_on_a_full_disk_is_a_failure(tmp_path: Path) -> None:
+    lost = "standard output: No space left on device; some output was lost\n"
     asked_for_lines = [*_command("pass", tmp_path)[:-1], "lines"]
     assert _onto_full_disk(asked_for_lines) == (1, lost)
     assert _onto_full_disk([*asked_for_lines[:-1], "--help"]) == (1, lost)
-    assert _onto_full_disk(_command("print('done')", tmp_path)) == (0, lost), "the run did what it was for"
+    assert _onto_full_disk(_command("print('done')", tmp_path)) == (0, lost), "a run's results are stored"
 
 
 def _onto_full_disk(command: list[str]) -> tuple[int, str]:
@@ -113,7 +113,7 @@ def _onto_full_disk(command: list[str]) -> tuple[int, str]:
     return result.returncode, result.stderr
 
 
-def test_a_reader_that_has_read_enough_is_no_failure(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_a_failure(tmp_path: Path) -> None:
     command = [*_command("pass", tmp_path)[:-1], "lines"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -123,7 +123,7 @@ def test_a_reader_that_has_read_enough_is_no_failure(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
+def test_an_expected_error_is_its_message(tmp_path: Path) -> None:
     result = _run("raise InputError('no such file')", tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
@@ -133,7 +133,7 @@ def test_an_error_of_ours_is_its_message(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
-def test_without_a_workspace_there_is_nothing_to_look_at(tmp_path: Path) -> None:
+def test_without_a_workspace_no_status_command_is_shown(tmp_path: Path) -> None:
     result = _run("raise InputError('no such file')", tmp_path / "none")
     assert result.stderr == "error: no such file\n"
 
@@ -151,7 +151,7 @@ def test_the_path_can_be_copied_into_a_shell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: Path) -> None:
+def test_a_stopped_command_says_how_to_continue(number: int, code: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
         _command("print('ready', flush=True); time.sleep(60)", tmp_path),
         stdout=subprocess.PIPE,
@@ -173,22 +173,11 @@ def test_a_stopped_command_says_how_to_go_on(number: int, code: int, tmp_path: P
     ]
 
 
-def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_removed_current_directory_is_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    result = subprocess.run(
-        [
-            "sh",
-            "-c",
-            'cd "$1" && rmdir "$1" && shift && exec "$@"',
-            "sh",
-            str(gone),
-            *_command("pass", tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    script = ["sh", "-c", 'cd "$1" && rmdir "$1" && shift && exec "$@"', "sh", str(gone)]
+    command = [*script, *_command("pass", tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 1
     assert result.stderr.startswith("error: the current directory cannot be used (No such file or directory)")

@@ -12,7 +12,7 @@ from flows.terminal import streams
 streams.prepare()
 {body}
 sys.stdout.flush()
-sys.stderr.write("went on\\n")
+sys.stderr.write("continued\\n")
 """
 SAID = "SFT on Ỹ: 48 → 12, mean 0.5 ± 0.1 – “fine” ████ 語 Zoë \\udce9"
 
@@ -25,12 +25,12 @@ def _run(body: str, **options: object) -> subprocess.CompletedProcess[bytes]:
 def _printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     result = _run(f'print("{SAID}")')
-    assert result.stderr.decode() == "went on\n"
+    assert result.stderr.decode() == "continued\n"
     return result.stdout.decode(encoding.partition(":")[0]).rstrip()
 
 
 @pytest.mark.parametrize("columns", ["0", "", "00"])
-def test_no_columns_lose_no_line(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_columns_lose_no_line(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     for arguments, said in ((["--help"], b"retry-revisions"), (["plan", "-c", "nope.toml"], b"nope.toml")):
         program = "import sys; from flows.cli import main; sys.argv[0] = 'figa'; main()"
@@ -39,7 +39,7 @@ def test_no_columns_lose_no_line(columns: str, monkeypatch: pytest.MonkeyPatch) 
         assert said in result.stdout + result.stderr
 
 
-def test_utf_8_shows_everything_but_half_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_utf_8_shows_everything_except_half_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _printed("utf-8", monkeypatch) == "SFT on Ỹ: 48 → 12, mean 0.5 ± 0.1 – “fine” ████ 語 Zoë ?"
 
 
@@ -57,7 +57,7 @@ def test_another_code_page_shows_what_it_can(
     assert _printed(encoding, monkeypatch) == shown
 
 
-def test_base_and_revision_stay_apart_in_plain_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draft_and_revision_can_be_told_apart_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     assert _run('print("Ŷ Ỹ Y")').stdout.decode().split() == ["Y^", "Y~", "Y"]
 
@@ -71,7 +71,7 @@ def test_a_closed_pipe_ends_nothing() -> None:
     assert writer.stderr is not None
     writer.stdout.read(10)
     writer.stdout.close()
-    assert writer.stderr.read() == b"went on\n"
+    assert writer.stderr.read() == b"continued\n"
     assert writer.wait(timeout=60) == 0
     writer.stderr.close()
 
@@ -86,11 +86,11 @@ def test_a_full_disk_behind_the_output_ends_nothing() -> None:
             check=False,
             timeout=60,
         )
-    assert (result.returncode, result.stderr) == (0, b"went on\n")
+    assert (result.returncode, result.stderr) == (0, b"continued\n")
 
 
-def test_without_any_output_no_file_takes_its_place(tmp_path: Path) -> None:
-    """A shell's `>&-`: the next file that is opened would be standard output."""
+def test_without_any_output_no_file_becomes_standard_output(tmp_path: Path) -> None:
+    """As after a shell's `>&-`: the next opened file would be standard output."""
     body = f"file = open({str(tmp_path / 'data')!r}, 'w'); print('a line'); file.write('data'); file.close()"
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(body=body), encoding="utf-8")
@@ -100,10 +100,10 @@ def test_without_any_output_no_file_takes_its_place(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert result.stderr == b"went on\n"
+    assert result.stderr == b"continued\n"
     assert (tmp_path / "data").read_text() == "data"
 
 
-def test_preparing_twice_is_preparing_once() -> None:
+def test_preparing_twice_changes_nothing() -> None:
     result = _run("first = sys.stdout; streams.prepare(); assert sys.stdout is first; print('Ỹ')")
     assert result.returncode == 0, result.stderr
