@@ -70,11 +70,11 @@ class Sliding:
             self._windows.append(SlidingWindow(per_minute * minutes * burst, tokens * minutes * burst, 1.0))
 
     def answer(self, at: float, tokens: int) -> tuple[float, StatedLimits | None]:
-        verdict = admit(self._windows, at, tokens)
-        first = self._windows[0]
-        return verdict.wait_s, StatedLimits(
-            StatedLimit(first.max_requests, verdict.requests_left, verdict.reset_s),
-            StatedLimit(first.max_tokens, verdict.tokens_left, verdict.reset_s),
+        wait_s, first = admit(self._windows, at, tokens), self._windows[0]
+        requests_left, tokens_left, reset_s = first.left(at)
+        return wait_s, StatedLimits(
+            StatedLimit(first.max_requests, requests_left, reset_s),
+            StatedLimit(first.max_tokens, tokens_left, reset_s),
         )
 
 
