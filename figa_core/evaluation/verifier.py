@@ -41,7 +41,7 @@ def load_verifier(spec: str) -> Verifier:
     if verifier is None:
         raise ConfigError(f"{setting}: {module_name} has no {name!r}. Correct the name.")
     if not callable(verifier):
-        raise ConfigError(f"{setting}: is not a function. Write 'module:function'.")
+        raise ConfigError(f"{setting}: there is no function of this name. Write 'module:function'.")
     return cast(Verifier, verifier)
 
 

@@ -60,7 +60,7 @@ def test_a_verifier_is_the_function_that_its_spec_names(module: MakeModule) -> N
     [
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("math:no_such_function", "math has no 'no_such_function'"),
-        ("math:pi", "is not a function"),
+        ("math:pi", "there is no function of this name"),
         ("math", "math has no ''"),
         ("", "cannot be imported"),
         ("a b:c", "cannot be imported"),
