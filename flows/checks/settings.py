@@ -75,13 +75,14 @@ def _thresholds(thresholds: FilterConfig) -> Iterator[Finding]:
     if _quantile(thresholds.response_reward_below) == 0:
         yield problem(
             "filter",
-            'no response can have a reward below "q0" (response_reward_below), the lowest of all. Raise it.',
+            'none of the responses can have a reward below "q0" (response_reward_below), the lowest of all. '
+            "Raise it.",
         )
     for name in ("reference_reward_above", "reward_gap_above"):
         if _quantile(getattr(thresholds, name)) == 1:
             yield warning(
                 "filter",
-                f'no prompt with a reference can be above "q1" ({name}), the highest of all.',
+                f'none of the prompts with a reference can be above "q1" ({name}), the highest of all.',
             )
 
 

@@ -35,11 +35,11 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
         ),
         (
             {"filter": {"response_reward_below": "q0"}},
-            'filter: no response can have a reward below "q0" (response_reward_below)',
+            'filter: none of the responses can have a reward below "q0" (response_reward_below)',
         ),
         (
             {"filter": {"response_reward_below": "q0.00"}},
-            "filter: no response can have a reward below",
+            "filter: none of the responses can have a reward below",
         ),
         (
             {"evaluation": {"baselines": ["figa"]}},
@@ -88,11 +88,11 @@ def test_what_cannot_work_is_a_problem(
     [
         (
             {"filter": {"reference_reward_above": "q1"}},
-            'filter: no prompt with a reference can be above "q1" (reference_reward_above)',
+            'filter: none of the prompts with a reference can be above "q1" (reference_reward_above)',
         ),
         (
             {"filter": {"reward_gap_above": "q1.0"}},
-            'filter: no prompt with a reference can be above "q1" (reward_gap_above)',
+            'filter: none of the prompts with a reference can be above "q1" (reward_gap_above)',
         ),
         (
             {"prompts": {"reference_field": "none"}, "filter": {"reward_gap_above": 1.0}},
