@@ -93,11 +93,16 @@ CallRecord = CallSent | CallAnswered | RowSettled
 _CLASSES: dict[str, type[CallRecord]] = {"sent": CallSent, "answered": CallAnswered, "settled": RowSettled}
 _KINDS = {record_class: kind for kind, record_class in _CLASSES.items()}
 _OF_A_CALL = {"call_id": str, "purpose": str, "subject_id": str, "attempt": int}
-_REQUIRED: dict[type[CallRecord], dict[str, type]] = {
-    CallSent: {**_OF_A_CALL, "sent_at": float, "estimated_tokens": int},
-    CallAnswered: {**_OF_A_CALL, "answered_at": float, "latency_s": float},
-    RowSettled: {"settled_at": float, "purpose": str, "subject_id": str, "value": dict},
-}
+_USD = float | int | None
+_TYPES: dict[type[CallRecord], dict[str, Any]] = {
+    CallSent: {**_OF_A_CALL, "sent_at": float, "estimated_tokens": int, "reserved_usd": _USD},
+    CallAnswered: {
+        **_OF_A_CALL, "answered_at": float, "latency_s": float, "message": str | None, "cost_usd": _USD,
+        "prompt_tokens": int | None, "completion_tokens": int | None, "value": dict | None,
+        "mark": str | None,
+    },
+    RowSettled: {"settled_at": float, "purpose": str, "subject_id": str, "value": dict, "mark": str | None},
+}  # fmt: skip
 
 
 def text_mark(text: str) -> str:
@@ -137,11 +142,9 @@ def decode(line: bytes) -> CallRecord:
         raise ValueError("not a record of a known kind")
     if "purpose" not in body:
         body = _of_a_revision(body)
-    for name, kind in _REQUIRED[record_class].items():
+    for name, kind in _TYPES[record_class].items():
         if not isinstance(body.get(name), kind):
-            raise ValueError(f"field {name!r} is missing or not of type {kind.__name__}")
-    if not isinstance(body.get("value"), dict | None):
-        raise ValueError("field 'value' is not an object")
+            raise ValueError(f"field {name!r} is missing or not of type {getattr(kind, '__name__', kind)}")
     try:
         if record_class is CallAnswered:
             body["outcome"] = CallOutcome(body["outcome"])

@@ -222,10 +222,10 @@ def query_rows(
     if not rows:
         return []
     connection.register("incoming", pa.Table.from_pylist(list(rows)))  # through Arrow: fast in bulk
-    try:
-        return connection.execute(query, values).fetchall()
-    finally:
-        connection.unregister("incoming")
+    result = connection.execute(query, values).fetchall()
+    # Not after an error: it has ended the transaction, so that this would raise another one in its place.
+    connection.unregister("incoming")
+    return result
 
 
 def as_row(record: Any, **more: Any) -> Row:

@@ -124,3 +124,22 @@ def test_a_line_of_a_version_that_asked_for_revisions_only_can_be_read(
 def test_a_line_that_is_not_a_record_raises_a_value_error(line: bytes):
     with pytest.raises(ValueError, match=r"."):
         decode(line)
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("message", 5),
+        ("prompt_tokens", "7"),
+        ("completion_tokens", 7.5),
+        ("cost_usd", "0.5"),
+        ("mark", 5),
+        ("value", 7),
+        ("attempt", None),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named(field: str, wrong: Any):
+    answered = CallAnswered("c", "p", "s", 1, 1.0, 1.0, CallOutcome.ANSWERED, "m", 7, 8, {}, 0, "mark")
+    assert decode(encode(answered)) == answered
+    with pytest.raises(ValueError, match=f"field '{field}' is missing or not of type"):
+        decode(encode(dataclasses.replace(answered, **{field: wrong})))

@@ -145,3 +145,8 @@ def test_too_little_memory_is_reported(database: Database) -> None:
 def test_a_wrong_statement_is_not_reported_as_damage(database: Database) -> None:
     with pytest.raises(duckdb.CatalogException):
         database.fetch("SELECT * FROM no_such_table")
+
+
+def test_a_wrong_row_is_not_reported_as_damage(database: Database) -> None:
+    with pytest.raises(duckdb.ConversionException):
+        database.insert("marks", [{"name": "a", "value": "one"}])
