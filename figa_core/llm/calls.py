@@ -1,4 +1,4 @@
-"""The answer journal's records: a call sent, a call answered, a question settled without a call.
+"""The answer journal's records: a call sent, a call answered, a question settled in another way.
 
 A call is *in flight* when its `CallSent` is journalled and its `CallAnswered` is not. Records are plain data
 and never contain an API key.
@@ -75,7 +75,7 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RowSettled:
-    """A question that got its final value without a call of its own.
+    """A question whose final value is in no `CallAnswered`.
 
     No request can carry it, its refusal was in doubt, or an answer to the same question was stored; then
     `mark` belongs to the text that was asked about.

@@ -90,7 +90,7 @@ class Doubts:
         return released
 
     def systematic(self) -> list[Doubt]:
-        """The refusals alike that are too many to be the rows' fault, oldest first."""
+        """The refusals that are too many to be the rows' fault, oldest first; empty if there are none."""
         for (blame, alike), rows in Counter((d.blame, d.alike) for d in self._held).items():
             if rows >= self._suspicion.limit(blame):
                 return [d for d in self._held if (d.blame, d.alike) == (blame, alike)]

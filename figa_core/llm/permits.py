@@ -168,7 +168,7 @@ class PermitStock:
             await asyncio.sleep(max(0.0, began + pause - _now()))
 
     def _wanted(self, now: float) -> float:
-        """How many to draw: many more than since the last draw if a call had to wait, else a few."""
+        """How many to draw: many more than were used lately if a call had to wait, else about as many."""
         if self._waited:
             return self._needed + _EAGERNESS * self._used
         self._keep_expired(now)

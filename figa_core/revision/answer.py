@@ -92,7 +92,8 @@ def _read_embedded(text: str) -> Answer:
 
 def _choose(value: Any, rest: str, draft: str) -> Answer:
     """The one text in `value` that can be the revision; `rest` follows it in the answer."""
-    found = _fields([value, *_objects(rest)])  # the same object may come again, or another one
+    # The same object may come again, or another one.
+    found = _fields(value).union(*map(_fields, _objects(rest)))
     if len(found) == 1:
         return Answer(found.pop())
     if found:
@@ -126,16 +127,17 @@ def _fields(value: Any) -> set[str]:
     return {text for name, text in _texts(value) if re.sub(r"[^a-z]", "", name.lower()) == asked}
 
 
-def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
     """The names and texts in `value` at all depths; a text in a list has no name."""
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, _Object):
-        for key, item in value.pairs:
-            yield from _texts(item, key)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+    waiting = [("", value)]  # no recursion: JSON may be nested up to Python's limit
+    while waiting:
+        name, item = waiting.pop()
+        if isinstance(item, str):
+            yield name, item
+        elif isinstance(item, _Object):
+            waiting.extend(reversed(item.pairs))
+        elif isinstance(item, list):
+            waiting.extend(("", each) for each in reversed(item))
 
 
 class _Object(dict[str, Any]):

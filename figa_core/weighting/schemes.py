@@ -69,14 +69,14 @@ def scheme_named(name: str) -> Scheme:
 
 
 def response_weight_table(beta: float) -> npt.NDArray[np.float32]:
-    """Weight by class of a token of Ŷ (paper eq. 6): deleted and substituted −β, all others 0."""
+    """Weight by class of a token of Ŷ (paper eq. 6–7): deleted and substituted −β, all others 0."""
     table = np.zeros(_CLASS_COUNT, dtype=np.float32)
     table[_REMOVED] = -beta
     return table
 
 
 def revision_weight_table(alpha: float, gamma: float) -> npt.NDArray[np.float32]:
-    """Weight by class of a token of Ỹ (paper eq. 7): inserted, substituted and end of turn α, kept γ."""
+    """Weight by class of a token of Ỹ (paper eq. 6–7): inserted, substituted and end of turn α, kept γ."""
     table = np.zeros(_CLASS_COUNT, dtype=np.float32)
     table[_ADDED] = alpha
     table[EditClass.KEPT] = gamma

@@ -32,7 +32,7 @@ def weigh_pairs(
 
     * The end of turn follows an answer, unless it was cut: by generation (then its revision has none either,
       because a revision of half an answer is half an answer) or by `max_length`.
-    * An answer longer than `max_length` is cut at its end, and so are its classes.
+    * An answer too long for `max_length` is cut at its end, and so are its classes.
     * Skipped, with the reason: a prompt that leaves no room or that the template refuses, identical texts, an
       empty revision, a pair without an edit within `max_length`, a scale that is not positive.
     """

@@ -1,6 +1,7 @@
 """The revision in an answer's text."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -207,3 +208,5 @@ def test_any_json_can_be_read(value: object):
 def test_json_of_any_depth_can_be_read():
     assert read_answer("[" * 100_000, DRAFT).text
     assert read_answer('{"a":' * 100_000, DRAFT).problem
+    for depth in range(sys.getrecursionlimit()):
+        read_answer(f'{"[" * depth}"x"{"]" * depth}', DRAFT)

@@ -203,6 +203,3 @@ WRAPPINGS: Mapping[str, Wrap] = {
     "quotes inside the JSON": lambda text: as_asked(f"“{text}”"),
     "line breaks escaped twice": lambda text: as_asked(text + "\\n\\nBye."),
 }
-
-
-"""Edits that look a little like a wrapping."""
