@@ -87,7 +87,9 @@ async def _create_or_update(client: PrefectClient, wanted: GlobalConcurrencyLimi
 
 def _provider(options: argparse.Namespace) -> Provider:
     """The provider from the options and the config; options take precedence."""
-    given = {name: value for name, value in vars(options).items() if value is not None and name != "config"}
+    given = {
+        name: value for name, value in vars(options).items() if value not in (None, "") and name != "config"
+    }
     if options.config is not None:
         config = load_config(options.config)
         revision = config.revision

@@ -103,7 +103,7 @@ def _sandbox(options: argparse.Namespace) -> "SandboxTeacher":
     from flows.cli import SANDBOX_ROOT
     from flows.demo import KEY, KEY_VARIABLE
 
-    os.environ.setdefault(KEY_VARIABLE, KEY)  # for the workers
+    os.environ[KEY_VARIABLE] = KEY  # for the workers
     _say("Building the sandbox, unless it exists (1 to 2 min) ...")
     return SandboxTeacher(SANDBOX_ROOT, options.directory.resolve() / "sandbox", options.port + 1, _say)
 

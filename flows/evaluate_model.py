@@ -83,7 +83,8 @@ def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) 
     reserved = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
     if taken or (label in reserved and not any(row.label == label for row in rows)):
         raise InputError(
-            f"label {label!r}: the report of {run.run_id} uses it for another model. Choose another label."
+            f"label {label!r}: the report of {run.run_id} uses it for another model, or reserves it for one. "
+            "Choose another label."
         )
 
 

@@ -61,8 +61,12 @@ def score(
             tokens_per_batch=config.tokens_per_batch,
         )
         engine = engines.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
-        batches = ([_scored(row, scorer) for row in batch] for batch in engine.score(requests))
-        failures.settle(batches, partial(scores.save_scores, database), on_progress)
+        failures.settle(
+            # Not in a variable, which would keep the engine at it after an early end.
+            ([_scored(row, scorer) for row in batch] for batch in engine.score(requests)),
+            partial(scores.save_scores, database),
+            on_progress,
+        )
     return failures.check(
         partial(scores.score_failures, database, source, scorer),
         what=f"{source.name} have no reward",

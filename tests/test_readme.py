@@ -11,7 +11,7 @@ from flows.cli import app
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "figa_core/README.md")
 SOURCES = ("figa_core", "tasks", "flows", "deployments", "tests", "docker")
-NAME = re.compile(r"`([\w./-]+(?:\.py|\.lock\.txt|\.yaml|/))`")
+NAME = re.compile(r"`([\w./-]+(?:\.py|\.lock\.txt|\.yaml|\.toml|/))`")
 
 
 def names_in(text: str) -> list[str]:
@@ -61,10 +61,11 @@ def test_every_addition_in_where_to_change_what_names_a_file_to_open() -> None:
 
 
 def test_a_missing_file_is_noticed() -> None:
-    assert names_in("see `tasks/train.py`, `config/` and `docker/main.lock.txt`") == [
+    assert names_in("see `tasks/train.py`, `config/`, `docker/main.lock.txt` and `presets/demo.toml`") == [
         "tasks/train.py",
         "config/",
         "docker/main.lock.txt",
+        "presets/demo.toml",
     ]
     assert exists("tasks/train.py")
     assert exists("training/loop.py")

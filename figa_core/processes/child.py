@@ -52,7 +52,10 @@ class Child:
     def wait_until(
         self, is_done: Callable[[], bool], *, timeout_s: float = float("inf"), poll_s: float = 0.05
     ) -> bool:
-        """Whether `is_done` before the process ended and before the timeout; may be interrupted."""
+        """Whether `is_done` before the process ended and before the timeout.
+
+        Raises InterruptedRunError if this process was asked to stop.
+        """
         deadline = time.monotonic() + timeout_s
         while not is_done():
             if self.exit_code is not None:

@@ -17,7 +17,10 @@ def check_directory(facts: Facts) -> Iterator[Finding]:
             "workspace.path", f"{path} cannot be a directory: {found} is a file. Choose another path."
         )
     elif not os.access(found, os.W_OK | os.X_OK):
-        yield problem("workspace.path", f"{path}: no permission to write to {found}. Choose another path.")
+        yield problem(
+            "workspace.path",
+            f"{path} cannot be written to: no permission to write to {found}. Choose another path.",
+        )
 
 
 def nearest_existing(path: Path) -> Path:

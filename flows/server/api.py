@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from flows.server.names import API_URL_VARIABLE
 from flows.server.process import PrefectServer
 
 _HEALTH_TIMEOUT_S = 20.0
+_KEY_REFUSED = (401, 403)
 _ADVICE = (
     "Start that server, correct the address, or unset it (also in the Prefect profile) to let the run start "
     "its own."
@@ -81,11 +83,13 @@ def _health_problem(api_url: str) -> str | None:
             healthy = response.read(1000).strip() == b"true"
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code in (401, 403):
+        if error.code in _KEY_REFUSED:
             return None  # Prefect's client may have the key
         return _no_api(f"status {error.code}")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"nothing answers there ({_in_one_line(error)})"
+        if isinstance(getattr(error, "reason", None), ssl.SSLError):
+            return None  # Prefect's client may trust the certificate
+        return f"nothing answers there ({one_line(error)[:200]})"
     return None if healthy else _no_api("its /health does not return true")
 
 
@@ -96,14 +100,12 @@ def _version_problem() -> str | None:
         try:
             client.raise_for_api_version_mismatch()
         except Exception as error:  # a RuntimeError about versions, or anything that a wrong server causes
-            return _in_one_line(error)
+            cause = error.__cause__ or error
+            if getattr(getattr(cause, "response", None), "status_code", None) in _KEY_REFUSED:
+                return "it refuses the key; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud"
+            why = "" if cause is error else f" ({one_line(cause)[:200]})"
+            return f"{one_line(error)[:200]}{why}"
     return None
-
-
-def _in_one_line(error: Exception) -> str:
-    if "401" in str(error) or "403" in str(error):
-        return "it refuses the key; set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud"
-    return one_line(error)[:200]
 
 
 def _no_api(why: str) -> str:

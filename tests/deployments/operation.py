@@ -19,6 +19,25 @@ from figa_core.processes.children import child_environment
 START_TIMEOUT_S = 240.0
 
 
+class _Patient(httpx.BaseTransport):
+    """Repeats requests that are refused while Prefect's SQLite is locked (503), as Prefect's client does."""
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = time.monotonic() + 60
+        while True:
+            response = self._transport.handle_request(request)
+            if response.status_code != 503 or time.monotonic() > deadline:
+                return response
+            response.close()
+            time.sleep(0.5)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
 class Operation:
     """Server, workers and deployments as `make serve` starts them, on a free port."""
 
@@ -28,7 +47,11 @@ class Operation:
         self.log = directory / "serve.log"
         self._environment = {**environment, "OMP_NUM_THREADS": "1"}
         self._serve: Child | None = None
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=60)
+        self.api = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/api",
+            timeout=60,
+            transport=_Patient(httpx.HTTPTransport()),
+        )
 
     @property
     def url(self) -> str:

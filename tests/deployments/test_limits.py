@@ -51,7 +51,9 @@ def test_a_server_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[st
 
 def test_missing_options_are_listed(capsys: pytest.CaptureFixture[str]):
     assert main(["--name", "openai"]) == 1
-    assert "--requests-per-minute, --tokens-per-minute" in capsys.readouterr().err
+    assert "or --requests-per-minute, --tokens-per-minute" in capsys.readouterr().err
+    assert main(["--name", "", *OPENAI[2:]]) == 1
+    assert "give --config FILE, or --name" in capsys.readouterr().err
 
 
 def test_limits_too_low_to_be_shared_are_refused():

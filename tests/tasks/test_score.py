@@ -1,6 +1,6 @@
 """The score stage leaves out single texts that cannot be scored, and ends if there are many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,10 @@ from safetensors.torch import load_file, save_file
 from figa_core import ids
 from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
+from figa_core.inference import engine as registry
+from figa_core.inference.engine import Engine, Scoring, register_engine
 from figa_core.inference.engines import Engines
+from figa_core.ports import ScoringRequest
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.sandbox.build import Sandbox
 from figa_core.storage.prompts import save_prompts
@@ -109,3 +112,35 @@ def test_a_stage_in_which_row_after_row_fails_ends_early(
     stage.add_texts(good=30)
     with pytest.raises(EngineError, match=r"^4 of 4 train responses have no reward"):
         stage.score()
+
+
+class Hopeless(Engine):
+    """Rates no text; `stopped` once it need not go on."""
+
+    stopped = False
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        pass
+
+    def scorer(self, settings: Scoring, scratch: Path) -> "Hopeless":
+        return self
+
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float]]]:
+        try:
+            for request in requests:
+                yield [(request.subject_id, float("nan"))]
+        finally:
+            Hopeless.stopped = True
+
+
+def test_an_engine_is_stopped_as_soon_as_its_stage_ends_early(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("figa_core.row_failures._ROWS_TO_JUDGE_BY", 4)
+    monkeypatch.setattr(registry, "_factories", dict(registry._factories))
+    register_engine("hopeless", Hopeless)
+    stage.config = stage.config.model_copy(update={"engine": "hopeless"})
+    stage.add_texts(good=30)
+    with pytest.raises(EngineError) as caught:
+        stage.score()
+    assert Hopeless.stopped, caught  # whose traceback keeps the variables of the stage

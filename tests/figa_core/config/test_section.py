@@ -73,6 +73,13 @@ def test_the_schema_of_the_form_accepts_the_word(section: str, name: str) -> Non
     assert {"type": "null"} in schema["anyOf"]
 
 
+@pytest.mark.parametrize(("section", "name"), [(s, n) for s, n, field in FIELDS if not field.is_required()])
+def test_every_default_is_a_valid_value(section: str, name: str) -> None:
+    """Neither pydantic nor the type checker compares a default with its setting's type and bounds."""
+    default = SECTIONS[section].model_fields[name].get_default(call_default_factory=True)
+    assert with_value(section, name, default) == default
+
+
 def test_a_required_value_cannot_be_switched_off() -> None:
     with pytest.raises(ValidationError, match="seed"):
         with_value("training", "seed", "none")

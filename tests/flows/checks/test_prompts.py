@@ -46,6 +46,8 @@ def test_rows_that_are_left_out_are_counted_by_reason(facts: MakeFacts) -> None:
     text = the_one(list(check_rows(facts(content))), problem=False)
     assert "5 of its 25 rows cannot be used and are left out" in text
     assert "3: the prompt is empty (row 21)" in text
+    text = the_one(list(check_rows(facts([*rows(20), {"prompt": ""}]))), problem=False)
+    assert "1 of its 21 rows cannot be used and are left out (1: the prompt is empty (row 21))" in text
 
 
 def test_a_reference_field_that_no_row_has_is_a_warning_if_it_was_set(facts: MakeFacts) -> None:

@@ -22,7 +22,9 @@ def test_a_file_in_the_way_is_named(facts: MakeFacts, tmp_path: Path) -> None:
 
 def test_a_directory_without_write_permission_is_named(facts: MakeFacts) -> None:
     [finding] = check_directory(facts(workspace={"path": "/proc/1/workspace"}))
-    assert str(finding).startswith("workspace.path: /proc/1/workspace: no permission to write to /proc/1.")
+    assert str(finding).startswith(
+        "workspace.path: /proc/1/workspace cannot be written to: no permission to write to /proc/1."
+    )
 
 
 def test_the_nearest_directory_above_is_found(tmp_path: Path) -> None:

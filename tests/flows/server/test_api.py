@@ -1,14 +1,21 @@
 """The API of a run: anything but a Prefect server at the configured address is refused."""
 
 import os
+import ssl
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+import prefect
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
 from figa_core.errors import ConfigError
 from flows.server.api import prefect_api
@@ -16,9 +23,15 @@ from flows.server.process import PrefectServer
 
 
 class Somebody:
-    """A server that is not Prefect: it answers with a status and a body for each path, or with any bytes."""
+    """A server that answers with a status and a body for each path, or with any bytes."""
 
-    def __init__(self, answers: dict[str, tuple[int, bytes]] | None = None, *, raw: bytes = b"") -> None:
+    def __init__(
+        self,
+        answers: dict[str, tuple[int, bytes]] | None = None,
+        *,
+        raw: bytes = b"",
+        certificate: Path | None = None,
+    ) -> None:
         class Handler(StreamRequestHandler):
             def handle(self) -> None:
                 path = self.rfile.readline().split()[1].decode()
@@ -30,8 +43,13 @@ class Somebody:
 
         self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.api_url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
+        scheme = "http" if certificate is None else "https"
+        self.api_url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/api"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -51,11 +69,12 @@ HEALTHY = {"/api/health": (200, b"true")}
         ),
         (partial(Somebody, {"/api/health": (500, b"")}), "no Prefect API (status 500)"),
         (partial(Somebody, {"/api/health": (401, b""), "/api/admin/version": (401, b"{}")}), "the key"),
+        (partial(Somebody, {"/api/health": (403, b""), "/api/admin/version": (403, b"{}")}), "the key"),
         (partial(Somebody, raw=b"-ERR unknown command\r\n"), "nothing answers there (-ERR unknown command)"),
         (partial(Somebody, HEALTHY | {"/api/admin/version": (200, b'"2.20.1"')}), "server: 2.20.1"),
-        (partial(Somebody, HEALTHY), "Failed to reach API"),
+        (partial(Somebody, HEALTHY | {"/api/admin/version": (404, b"40100")}), "(Client error '404"),
     ],
-    ids=["404", "html", "500", "401", "no-http", "prefect-2", "no-version"],
+    ids=["404", "html", "500", "401", "403", "no-http", "prefect-2", "no-version"],
 )
 def test_an_address_where_another_server_answers_is_refused(
     somebody: Callable[[], Somebody], words: str, tmp_path: Path
@@ -99,3 +118,35 @@ def test_the_address_of_a_server_may_end_in_a_slash(prefect_server: PrefectServe
         prefect_api(tmp_path) as own,
     ):
         assert own is None
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A private certificate of this machine, with its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "figa's test")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_a_private_certificate_is_trusted_if_prefects_settings_do(certificate: Path, tmp_path: Path) -> None:
+    version = f'"{prefect.__version__}"'.encode()
+    there = Somebody(HEALTHY | {"/api/admin/version": (200, version)}, certificate=certificate)
+    try:
+        assert "certificate verify failed" in _refusal(there.api_url, tmp_path)
+        trusting = {PREFECT_API_URL: there.api_url, PREFECT_API_SSL_CERT_FILE: str(certificate)}
+        with temporary_settings(trusting), prefect_api(tmp_path) as own:
+            assert own is None
+    finally:
+        there.close()
