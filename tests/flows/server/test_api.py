@@ -145,8 +145,10 @@ def test_a_private_certificate_is_trusted_if_prefects_settings_do(certificate: P
     there = Somebody(HEALTHY | {"/api/admin/version": (200, version)}, certificate=certificate)
     try:
         assert "certificate verify failed" in _refusal(there.api_url, tmp_path)
-        trusting = {PREFECT_API_URL: there.api_url, PREFECT_API_SSL_CERT_FILE: str(certificate)}
-        with temporary_settings(trusting), prefect_api(tmp_path) as own:
+        with (
+            temporary_settings({PREFECT_API_URL: there.api_url, PREFECT_API_SSL_CERT_FILE: str(certificate)}),
+            prefect_api(tmp_path) as own,
+        ):
             assert own is None
     finally:
         there.close()
