@@ -5,7 +5,7 @@ Ids are content hashes (`figa_core.ids`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -28,6 +28,7 @@ class Purpose(StrEnum):
     """What an LLM is asked for; the table `calls` has it for every call."""
 
     REVISION = "revision"
+    WORD_GRADES = "word_grades"
 
 
 class RevisionStatus(StrEnum):
@@ -40,6 +41,17 @@ class RevisionStatus(StrEnum):
     REJECTED = "rejected"  # the answer is not fit to train on
     REFUSED = "refused"  # content filter or refusal: final
     FAILED = "failed"  # no usable answer; `retryable` says whether a later run may try again
+
+
+class GradeStatus(StrEnum):
+    """A pair's state in the grade stage. Without scores its weights are those of the Levenshtein scheme."""
+
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    GRADED = "graded"
+    UNFIT = "unfit"  # no answer fits the words
+    REFUSED = "refused"  # content filter or refusal: final
+    FAILED = "failed"  # no answer; `retryable` says whether a later run may try again
 
 
 class EditClass(IntEnum):
@@ -125,6 +137,34 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class WordGrades:
+    """An LLM's scores of the changed words of a revision, or the outcome of the attempt to get them."""
+
+    grade_id: str
+    status: GradeStatus
+    scores: tuple[int, ...] | None = None
+    reason: str | None = None
+    retryable: bool = False
+    attempts: int = 0
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "WordGrades":
+        """From fields as in JSON. Raises ValueError if a field is missing, unknown or of a wrong type."""
+        try:
+            grades = cls(**{**fields, "status": GradeStatus(fields["status"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no word grades: {error}") from error
+        types = {"reason": str | None, "retryable": bool, "attempts": int, "scores": list | tuple | None}
+        wrong = [name for name, kind in types.items() if not isinstance(getattr(grades, name), kind)]
+        scores = grades.scores or ()
+        if wrong or any(type(score) is not int or score < 0 for score in scores):
+            raise ValueError(f"no word grades: wrong type of {', '.join(wrong) or 'a score'}")
+        if (grades.status is GradeStatus.GRADED) != bool(scores):
+            raise ValueError(f"no word grades: status {grades.status} with {len(scores)} scores")
+        return replace(grades, scores=None if grades.scores is None else tuple(scores))
+
+
+@dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """A row of this run, and an earlier revision for the same question.
 
@@ -156,6 +196,7 @@ class AdmittedPair:
     reference_text: str | None
     response_reward: float
     revision_reward: float
+    word_scores: tuple[int, ...] | None = None  # of the changed words of Ỹ, if an LLM graded them
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +208,7 @@ class WeighedPair:
 
     `scale` multiplies the pair's weights, relative to the data set's mean scale (`weighting.schemes`).
     `canonical`: whether the model generated Ŷ as the token ids that its text is tokenized to.
+    `revision_factors`: what α is multiplied by at each token of Ỹ; None for 1 at all of them.
     """
 
     pair_id: str
@@ -180,3 +222,4 @@ class WeighedPair:
     revision_reward: float
     scale: float = 1.0
     canonical: bool = True
+    revision_factors: tuple[float, ...] | None = None

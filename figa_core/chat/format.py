@@ -20,10 +20,11 @@ Decisions, each with a test:
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from figa_core.chat.tokenization import encoder, hash_of, tokenizer_hash
+from figa_core.chat.tokenization import encoder, hash_of, span_encoder, tokenizer_hash
 from figa_core.chat.turn import ANCHOR, ANSWER, QUESTION, Ids, TurnReader
 from figa_core.errors import ConfigError, InputError
 from figa_core.models.tokenizer import generation_stops, load_tokenizer
@@ -132,6 +133,18 @@ class ChatFormat:
             for text, ids in zip(texts, self._encode_text([ANCHOR + text for text in texts]), strict=True)
         ]
 
+    def response_spans(self, text: str) -> list[tuple[int, int]]:
+        """The place of each token of `response_ids(text)`, as (start, end) in characters of `text`.
+
+        A token that is part of a character has the place of the whole character; one that stands for nothing
+        in the text, such as a space that the tokenizer puts before it, has an empty place.
+        """
+        count = len(self._anchor_ids)
+        if count and self._behind_anchor(self._encode_text([ANCHOR + text])[0]):
+            shift = len(ANCHOR)
+            return [(max(a - shift, 0), max(b - shift, 0)) for a, b in self._spans(ANCHOR + text)[count:]]
+        return self._spans(text)
+
     def without_end_of_turn(self, generated_ids: Sequence[int]) -> Ids:
         """Ids generated up to a stop token (not included), without the rest of the end of turn.
 
@@ -220,6 +233,11 @@ class ChatFormat:
 
     def _decode_known(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    @cached_property
+    def _spans(self) -> Any:
+        """Made when it is first used, because it copies the tokenizer."""
+        return span_encoder(self._tokenizer)
 
     def _behind_anchor(self, ids: Ids) -> Ids:
         """The ids after the anchor; none if a token spans its end."""

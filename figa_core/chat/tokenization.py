@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 
@@ -40,6 +41,35 @@ def encoder(tokenizer: Any, *, control_tokens_as_text: bool) -> Any:
         return [tuple(encoding.ids) for encoding in encodings]
 
     return encode
+
+
+def span_encoder(tokenizer: Any) -> Any:
+    """A function from a text to the place of each of its tokens, as (start, end) in characters.
+
+    The tokens are those of `encoder` with control tokens as text; tokens of one character all have its place.
+    A tokenizer in pure Python knows no places: there, a token ends where the text up to it does.
+    """
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if core is None:
+        encode_in_python = encoder(tokenizer, control_tokens_as_text=True)
+        return lambda text: _decoded_spans(tokenizer, encode_in_python([text])[0], len(text))
+
+    from tokenizers import Tokenizer
+
+    copy = Tokenizer.from_str(core.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    copy.encode_special_tokens = True
+    return lambda text: list(copy.encode(text, add_special_tokens=False).offsets)
+
+
+def _decoded_spans(tokenizer: Any, ids: Sequence[int], length: int) -> list[tuple[int, int]]:
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    ends = [0]
+    for count in range(1, len(ids) + 1):
+        text = tokenizer.decode(list(ids[:count]), **options).rstrip("\N{REPLACEMENT CHARACTER}")
+        ends.append(min(max(len(text), ends[-1]), length))
+    return list(pairwise(ends))
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

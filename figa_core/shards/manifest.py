@@ -36,6 +36,10 @@ SCHEMA = pa.schema(
         pa.field("canonical", pa.bool_(), nullable=False),
     ]
 )
+_FACTORS = pa.list_(pa.field("item", pa.float32(), nullable=False))
+FACTORS = "revision_factors"
+SCHEMA_WITH_FACTORS = SCHEMA.append(pa.field(FACTORS, _FACTORS, nullable=False))
+"""Of sets whose weights are graded: what α is multiplied by at each token of Ỹ."""
 
 
 @dataclass(frozen=True, slots=True)

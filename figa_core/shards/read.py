@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from figa_core.errors import StorageError
 from figa_core.file_hashes import read_verified
 from figa_core.records import WeighedPair
-from figa_core.shards.manifest import MANIFEST_NAME, SCHEMA, Shard, read_manifest
+from figa_core.shards.manifest import MANIFEST_NAME, SCHEMA, SCHEMA_WITH_FACTORS, Shard, read_manifest
 
 
 def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
@@ -28,7 +28,7 @@ def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
 
 
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
-    """Stream a complete set as Arrow tables, one per shard; columns as in `SCHEMA`.
+    """Stream a complete set as Arrow tables, one per shard; columns as in `SCHEMA`, or with factors in all.
 
     Raises:
         StorageError: the set is incomplete or damaged.
@@ -38,10 +38,12 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
         raise StorageError(
             f"{directory}: no complete shard set here ({MANIFEST_NAME} is missing). Weigh first."
         )
+    known = [SCHEMA.names, SCHEMA_WITH_FACTORS.names]
     for shard in manifest.shards:
         path = directory / shard.file
         table = _read_shard(path, shard)
-        if table.schema.names != SCHEMA.names or table.num_rows != shard.pairs:
+        known = [names for names in known if names == table.schema.names]  # as in the shards before it
+        if not known or table.num_rows != shard.pairs:
             raise StorageError(
                 f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
             )
@@ -50,10 +52,11 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
 
 def pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
     """The rows of a table of `iter_tables`."""
-    columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+    names = table.schema.names
+    columns = [table.column(name).to_pylist() for name in names]
     for row in zip(*columns, strict=True):
         fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
-        yield WeighedPair(*fields)
+        yield WeighedPair(**dict(zip(names, fields, strict=True)))
 
 
 def _read_shard(path: Path, shard: Shard) -> pa.Table:

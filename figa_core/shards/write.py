@@ -13,7 +13,15 @@ from figa_core.errors import NothingToDoError, StorageError
 from figa_core.files import replacing
 from figa_core.ids import file_fingerprint
 from figa_core.records import WeighedPair
-from figa_core.shards.manifest import SCHEMA, Shard, ShardManifest, read_manifest, write_manifest
+from figa_core.shards.manifest import (
+    FACTORS,
+    SCHEMA,
+    SCHEMA_WITH_FACTORS,
+    Shard,
+    ShardManifest,
+    read_manifest,
+    write_manifest,
+)
 
 _ROW_GROUP = 1000
 _ID_COLUMNS = ("prompt_ids", "response_ids", "revision_ids", "reference_ids")
@@ -29,8 +37,11 @@ def write_shards(
     scheme: str,
     max_length: int,
     pairs_per_shard: int,
+    with_factors: bool = False,
 ) -> ShardManifest:
     """Stream `pairs` into shards of `pairs_per_shard` rows, with a thousand pairs in memory at a time.
+
+    `with_factors`: their `revision_factors` are stored too.
 
     If a complete set with the same id exists, its manifest is returned and `pairs` is not read.
 
@@ -47,7 +58,8 @@ def write_shards(
             )
         return existing
     try:
-        totals, shards = _write_files(directory, pairs, pairs_per_shard)
+        schema = SCHEMA_WITH_FACTORS if with_factors else SCHEMA
+        totals, shards = _write_files(directory, pairs, pairs_per_shard, schema)
         manifest = ShardManifest(
             shard_set_id=shard_set_id,
             tokenizer_hash=tokenizer_hash,
@@ -86,7 +98,7 @@ class _Totals:
 
 
 def _write_files(
-    directory: Path, pairs: Iterable[WeighedPair], pairs_per_shard: int
+    directory: Path, pairs: Iterable[WeighedPair], pairs_per_shard: int, schema: pa.Schema
 ) -> tuple[_Totals, list[Shard]]:
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob("pairs-*.parquet*"):
@@ -98,20 +110,20 @@ def _write_files(
         shard = islice(chain((first,), rows), pairs_per_shard)
         path = directory / f"pairs-{len(shards):05d}.parquet"
         before = totals.pairs
-        totals = _write_shard(path, shard, totals)
+        totals = _write_shard(path, shard, totals, schema)
         shards.append(Shard(path.name, totals.pairs - before, path.stat().st_size, file_fingerprint(path)))
     if not shards:
         raise NothingToDoError(f"{directory}: no pair is left to weigh, so there is nothing to train on.")
     return totals, shards
 
 
-def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals) -> _Totals:
+def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals, schema: pa.Schema) -> _Totals:
     with (
         replacing(path, durable=True) as file,
-        pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         while group := list(islice(pairs, _ROW_GROUP)):
-            table = pa.table([_column(group, field) for field in SCHEMA], schema=SCHEMA)
+            table = pa.table([_column(group, field) for field in schema], schema=schema)
             writer.write_table(table)
             totals = totals.plus(table)
     return totals
@@ -119,6 +131,11 @@ def _write_shard(path: Path, pairs: Iterator[WeighedPair], totals: _Totals) -> _
 
 def _column(pairs: list[WeighedPair], field: pa.Field) -> pa.Array:
     rows = [getattr(pair, field.name) for pair in pairs]
+    if field.name == FACTORS:
+        rows = [
+            (1.0,) * len(pair.revision_ids) if row is None else row
+            for pair, row in zip(pairs, rows, strict=True)
+        ]
     if not pa.types.is_list(field.type):
         return pa.array(rows, type=field.type)
     # Flat values and offsets are twice as fast as nested Python sequences.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from figa_core.errors import TrainingError
+from figa_core.shards.manifest import FACTORS
 from figa_core.shards.read import iter_tables
 from figa_core.training import reference_log_probs
 from figa_core.training.objectives.base import Answer, Objective
@@ -73,6 +74,8 @@ class PairData:
             answer: _column(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
         }
         self._classes = {answer: _column(tables, f"{answer}_classes") for answer in ("response", "revision")}
+        has_factors = FACTORS in tables[0].schema.names
+        self._factors = _column(tables, FACTORS) if has_factors else None
         self._scales = np.concatenate([table.column("scale").to_numpy() for table in tables])
         self._check()
         # Exactly 1 if all are equal.
@@ -163,7 +166,14 @@ class PairData:
             return []
         scale = self._scales[pair] if objective.scaled else np.float32(1)
         sequences = [
-            self._sequence(pair, answer, tables.weights, scale, tail_cut)
+            self._sequence(
+                pair,
+                answer,
+                tables.weights,
+                scale,
+                tail_cut,
+                graded=objective.scaled and answer == "revision",
+            )
             for answer, tables in objective.tables.items()
         ]
         if objective.whole_pairs:
@@ -187,9 +197,13 @@ class PairData:
         weight_by_class: npt.NDArray[np.float32],
         scale: np.float32,
         tail_cut: bool,
+        *,
+        graded: bool = False,
     ) -> TrainingSequence:
         prompt, ids = self._prompts.row(pair), self._ids[answer].row(pair)
         weights = weight_by_class[self._answer_classes(pair, answer)]
+        if graded and self._factors is not None:
+            weights = weights * self._factors.row(pair)
         weighted = np.flatnonzero(weights)
         # The last token of a sequence is predicted but is no input. With causal attention, the tokens after
         # the last weighted one have no influence either.
@@ -231,6 +245,14 @@ class PairData:
             self._refuse_where(unequal, f"has more or fewer classes than {answer} tokens")
         unscaled = ~(np.isfinite(self._scales) & (self._scales > 0))
         self._refuse_where(unscaled, "has a scale that is not a positive number")
+        if self._factors is not None:
+            unequal = self._factors.lengths() != self._ids["revision"].lengths()
+            self._refuse_where(unequal, "has more or fewer factors than revision tokens")
+            values = self._factors.values
+            wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+            rows = np.searchsorted(self._factors.offsets, wrong, side="right") - 1
+            unusable = np.isin(np.arange(len(self)), rows)
+            self._refuse_where(unusable, "has a factor that is not a positive number")
         unprompted = self._prompts.lengths() == 0
         self._refuse_where(unprompted, "has an empty prompt, so nothing predicts its first token")
 

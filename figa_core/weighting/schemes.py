@@ -4,7 +4,7 @@ Shards contain classes and scales. α, β, γ and the data set's mean scale are 
 them: changing the former repeats no stage, and the latter need not be known while weighing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,13 +56,19 @@ def reward_scaled(response_ids: Sequence[int], revision_ids: Sequence[int], rewa
     return PairEdits(*edit_classes(response_ids, revision_ids), scale=reward_gain)
 
 
+LLM_GRADED, LLM_BINARY = "llm_graded", "llm_binary"
+HIGHEST_SCORES: Mapping[str, int] = {LLM_GRADED: 5, LLM_BINARY: 1}
+"""The schemes for which an LLM gives every changed word of Ỹ a score from 0 to this number (`graded.py`)."""
+
+
 def scheme_named(name: str) -> Scheme:
-    """The scheme that a config names.
+    """The scheme that a config names; for the schemes by an LLM, that of the pairs without scores.
 
     Raises:
         ConfigError: the name is unknown.
     """
     known = {scheme.__name__: scheme for scheme in (levenshtein, bag_of_words, reward_scaled)}
+    known |= dict.fromkeys(HIGHEST_SCORES, levenshtein)
     if name not in known:
         raise ConfigError(f"weighting.scheme: no scheme named {name!r}; known: {', '.join(known)}")
     return known[name]

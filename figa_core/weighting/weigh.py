@@ -12,7 +12,14 @@ from figa_core.chat.turn import Ids
 from figa_core.records import AdmittedPair, EditClass, FinishReason, WeighedPair
 from figa_core.revision.words import restore_ends
 from figa_core.weighting.alignment import Classes
-from figa_core.weighting.schemes import Scheme
+from figa_core.weighting.graded import NO_CHANGE_MATTERS, ONLY_DELETES, regrade
+from figa_core.weighting.schemes import PairEdits, Scheme
+
+_Weights = tuple[PairEdits, tuple[float, ...] | None]
+"""The edits of a pair, and the factors of α at the tokens of Ỹ; None for 1 at all of them."""
+
+_ADDED = {EditClass.INSERTED, EditClass.SUBSTITUTED}
+_EDITED = {*_ADDED, EditClass.DELETED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,16 @@ class SkippedPair:
 
 
 def weigh_pairs(
-    chat: ChatFormat, pairs: Sequence[AdmittedPair], *, scheme: Scheme, max_length: int
+    chat: ChatFormat,
+    pairs: Sequence[AdmittedPair],
+    *,
+    scheme: Scheme,
+    max_length: int,
+    highest_score: int | None = None,
 ) -> Iterator[WeighedPair | SkippedPair]:
     """Yield one result for each pair of a batch, in order; a few hundred pairs tokenize well together.
+
+    With a `highest_score`, the words' scores decide the weights of the pairs that have them (`graded.py`).
 
     Rules (`max_length` counts prompt and answer in tokens):
 
@@ -34,7 +48,8 @@ def weigh_pairs(
       because a revision of half an answer is half an answer) or by `max_length`.
     * An answer too long for `max_length` is cut at its end, and so are its classes.
     * Skipped, with the reason: a prompt that leaves no room or that the template refuses, identical texts, an
-      empty revision, a pair without an edit within `max_length`, a scale that is not positive.
+      empty revision, a pair without an edit within `max_length`, a scale that is not positive; if an LLM
+      grades, a revision that only deletes, and one whose changes all have the score 0.
     """
     prompts = chat.prompt_ids_or_reasons([pair.messages for pair in pairs])
     revised_texts = [restore_ends(pair.response_text, pair.revision_text) for pair in pairs]
@@ -50,11 +65,31 @@ def weigh_pairs(
         elif revised_text == pair.response_text or response == revision:
             yield SkippedPair(pair.pair_id, "response and revision are identical")
         else:
-            yield _weigh(chat, pair, (prompt, response, revision, reference), scheme, max_length)
+            edits = scheme(response, revision, pair.revision_reward - pair.response_reward)
+            weights: _Weights | str = edits, None
+            if highest_score is not None:
+                weights = _by_scores(chat, pair, revised_text, edits, highest_score)
+            if isinstance(weights, str):
+                yield SkippedPair(pair.pair_id, weights)
+            else:
+                yield _weigh(chat, pair, (prompt, response, revision, reference), weights, max_length)
+
+
+def _by_scores(
+    chat: ChatFormat, pair: AdmittedPair, revised_text: str, edits: PairEdits, highest: int
+) -> _Weights | str:
+    """The weights by the scores of the pair's words, as they were without scores, or why it is left out."""
+    if _ADDED.isdisjoint(edits.revision_classes):
+        return ONLY_DELETES
+    if pair.word_scores is None:
+        return edits, None
+    if not any(pair.word_scores):
+        return NO_CHANGE_MATTERS
+    return regrade(edits, revised_text, chat.response_spans(revised_text), pair.word_scores, highest)
 
 
 def _weigh(
-    chat: ChatFormat, pair: AdmittedPair, ids: tuple[Ids, Ids, Ids, Ids], scheme: Scheme, max_length: int
+    chat: ChatFormat, pair: AdmittedPair, ids: tuple[Ids, Ids, Ids, Ids], weights: _Weights, max_length: int
 ) -> WeighedPair | SkippedPair:
     prompt, response, revision, reference = ids
     room = max_length - len(prompt)
@@ -62,17 +97,14 @@ def _weigh(
         reason = f"the prompt has {len(prompt)} tokens, which leaves no room in max_length={max_length}"
         return SkippedPair(pair.pair_id, reason)
     canonical = pair.response_token_ids == response
-    response_classes, revision_classes, scale = scheme(
-        response, revision, pair.revision_reward - pair.response_reward
-    )
+    (response_classes, revision_classes, scale), factors = weights
     if not scale > 0:  # NaN included
         return SkippedPair(pair.pair_id, "the revision's reward is not above the response's")
     end = chat.end_of_turn_ids if pair.response_finish is FinishReason.STOP else ()
     response, response_classes = _close(response, response_classes, end, room)
     revision, revision_classes = _close(revision, revision_classes, end, room)
     reference, _ = _close(reference, (0,) * len(reference), chat.end_of_turn_ids if reference else (), room)
-    edits = {EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED}
-    if edits.isdisjoint((*response_classes, *revision_classes)):
+    if _EDITED.isdisjoint((*response_classes, *revision_classes)):
         reason = f"no edit within max_length={max_length} tokens of prompt and answer"
         return SkippedPair(pair.pair_id, reason)
     return WeighedPair(
@@ -87,6 +119,7 @@ def _weigh(
         revision_reward=pair.revision_reward,
         scale=scale,
         canonical=canonical,
+        revision_factors=factors and (factors + (1.0,) * len(end))[: len(revision)],
     )
 
 

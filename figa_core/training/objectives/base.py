@@ -94,7 +94,8 @@ class Objective(ABC):
         answers: the answers of a pair that it reads.
         reads: the settings of `[loss]` that it reads besides `objective`; no others enter a training's id.
         per_pair: the sum of a step is divided by its pairs that have a counted token, not by those tokens.
-        scaled: a pair's weights are multiplied by its scale over the data set's mean scale.
+        scaled: a pair's weights are multiplied by its scale over the data set's mean scale, and those of Ỹ by
+            the factors that an LLM's grades give its tokens.
         whole_pairs: all answers of a pair are in one micro-batch, on one rank; a pair that lacks one of them
             is left out.
         reference_log_probs: it needs the log-probabilities of the base model.

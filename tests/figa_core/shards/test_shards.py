@@ -5,6 +5,7 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from figa_core.errors import NothingToDoError, StorageError
 from figa_core.file_hashes import read_sealed, write_sealed
 from figa_core.records import WeighedPair
 from figa_core.shards import write as shards
-from figa_core.shards.manifest import ShardManifest, read_manifest
+from figa_core.shards.manifest import ShardManifest, read_manifest, write_manifest
 from figa_core.shards.read import find_pairs, iter_tables, pairs_of
 from figa_core.shards.write import write_shards
 
@@ -47,6 +48,8 @@ def write(
     pairs: list[WeighedPair] | Iterator[WeighedPair],
     set_id: str = "set",
     per_shard: int = 3,
+    *,
+    with_factors: bool = False,
 ) -> ShardManifest:
     return write_shards(
         directory,
@@ -57,6 +60,7 @@ def write(
         scheme="levenshtein",
         max_length=64,
         pairs_per_shard=per_shard,
+        with_factors=with_factors,
     )
 
 
@@ -119,6 +123,33 @@ def test_any_pairs_are_read_as_they_were_written_and_the_manifest_counts_them_co
     assert manifest.longest_sequence == max(len(prompt) + len(answer) for prompt, answer in answers)
     assert manifest.largest_id == max((i for prompt, answer in answers for i in prompt + answer), default=0)
     assert manifest.canonical_pairs == sum(p.canonical for p in pairs)
+
+
+FACTORS = (0.25, 1.0)  # exact in float32
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.none() | st.just(FACTORS), min_size=1, max_size=6), st.integers(1, 3))
+def test_factors_are_stored_if_asked_for_and_are_1_for_pairs_without_them(
+    factors: list[tuple[float, ...] | None], per_shard: int
+) -> None:
+    pairs = [replace(pair(i), revision_factors=these) for i, these in enumerate(factors)]
+    with tempfile.TemporaryDirectory() as directory:
+        write(Path(directory) / "with", pairs, per_shard=per_shard, with_factors=True)
+        write(Path(directory) / "without", pairs, per_shard=per_shard)
+        found, others = read(Path(directory) / "with"), read(Path(directory) / "without")
+    assert [p.revision_factors for p in found] == [these or (1.0, 1.0) for these in factors]
+    assert [replace(p, revision_factors=None) for p in found] == others
+
+
+def test_shards_of_two_kinds_are_not_one_set(tmp_path: Path) -> None:
+    with_factors = write(tmp_path / "with", PAIRS, with_factors=True)
+    manifest = write(tmp_path / "set", PAIRS)
+    stray = with_factors.shards[-1]
+    (tmp_path / "set" / stray.file).write_bytes((tmp_path / "with" / stray.file).read_bytes())
+    write_manifest(tmp_path / "set", replace(manifest, shards=(*manifest.shards[:-1], stray)))
+    with pytest.raises(StorageError, match="not the shard that the manifest describes"):
+        read(tmp_path / "set")
 
 
 def test_pairs_are_found_by_their_ids_in_the_order_asked_for(tmp_path: Path) -> None:

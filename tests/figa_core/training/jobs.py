@@ -48,6 +48,7 @@ def write_set(
         scheme="levenshtein",
         max_length=64,
         pairs_per_shard=pairs_per_shard,
+        with_factors=any(pair.revision_factors is not None for pair in pairs),
     )
 
 

@@ -72,9 +72,10 @@ def oracle(
             continue
         scale = np.float32(pair.scale / mean_scale)  # weights are stored in fp32
         revised = answer_nlls(model, pair.prompt_ids, pair.revision_ids) if pair.revision_ids else []
-        for nll, edit in zip(revised, pair.revision_classes, strict=True):
+        factors = pair.revision_factors or (1.0,) * len(revised)
+        for nll, edit, factor in zip(revised, pair.revision_classes, factors, strict=True):
             if edit in (INSERTED, SUBSTITUTED, END):
-                total = total + float(np.float32(settings.alpha) * scale) * nll
+                total = total + float(np.float32(settings.alpha) * np.float32(factor) * scale) * nll
                 counted += 1
                 positive.append(float(nll.detach()))
             else:

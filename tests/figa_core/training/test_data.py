@@ -35,6 +35,13 @@ def test_an_error_about_a_pair_names_it(tmp_path: Path, pairs: list[WeighedPair]
     for scale in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(TrainingError, match="pair culprit has a scale that is not a positive number"):
             data_of(tmp_path / f"scale {scale}", dataclasses.replace(pair, scale=scale))
+    tokens = len(pair.revision_ids)
+    for factor in (0.0, -1.0, float("nan"), float("inf")):
+        graded = dataclasses.replace(pair, revision_factors=(factor, *(1.0,) * (tokens - 1)))
+        with pytest.raises(TrainingError, match="pair culprit has a factor that is not a positive number"):
+            data_of(tmp_path / f"factor {factor}", graded)
+    with pytest.raises(TrainingError, match="pair culprit has more or fewer factors than revision tokens"):
+        data_of(tmp_path / "factors", dataclasses.replace(pair, revision_factors=(1.0,)))
 
 
 def test_the_largest_id_is_one_below_the_size_of_the_vocabulary(

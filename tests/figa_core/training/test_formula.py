@@ -65,9 +65,21 @@ def pair_lists(draw: st.DrawFn) -> list[WeighedPair]:
                 response_reward=0.0,
                 revision_reward=1.0,
                 scale=draw(st.sampled_from([0.25, 1.0, 2.0])),
+                revision_factors=draw(st.none() | factors_of(revision[1])),
             )
         )
     return pairs
+
+
+def factors_of(classes: Sequence[int]) -> st.SearchStrategy[tuple[float, ...]]:
+    """An LLM's grades of the edited tokens, and 1 for the others."""
+    graded = st.sampled_from([0.2, 0.4, 0.6, 0.8, 1.0])
+    return st.tuples(
+        *(
+            graded if value in (EditClass.INSERTED, EditClass.SUBSTITUTED) else st.just(1.0)
+            for value in classes
+        )
+    )
 
 
 @dataclass(frozen=True)
