@@ -35,9 +35,14 @@ class Decides(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """Part of the id even at the default, as `name` if that differs from the field's."""
+    """Part of the id even at the default, as `name` if that differs from the field's.
+
+    `at_first` is the default of the first release, if it was another one: it stays in the ids of what does
+    not depend on the setting.
+    """
 
     name: str | None = None
+    at_first: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,12 @@ def settings_in(name: str, section: Section) -> Iterator[Setting]:
             always=mark_of(declared, Always),
             within=mark_of(declared, Within),
         )
+
+
+def changed_defaults(section: type[Section]) -> dict[str, Any]:
+    """The first release's defaults of the settings whose default has changed since."""
+    marks = {name: mark_of(field, Always) for name, field in section.model_fields.items()}
+    return {name: mark.at_first for name, mark in marks.items() if mark and mark.at_first is not None}
 
 
 def mark_of(field: FieldInfo, kind: type[_T]) -> _T | None:

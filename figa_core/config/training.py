@@ -40,7 +40,13 @@ class LossConfig(Section):
     beta: float = models(
         0.5, "Weight of deleted and substituted tokens of Ŷ, counted negative.", Always(), ge=0
     )
-    gamma: float = models(0.0, "Weight of the unchanged tokens of Ỹ.", Always(), ge=0)
+    gamma: float = models(
+        0.3,
+        "Weight of the unchanged tokens of Ỹ, which holds them where they are. At 0 (the paper's formula) a "
+        "model that is trained for longer than it needs to learn the edits loses the rest.",
+        Always(at_first=0.0),
+        ge=0,
+    )
     negative_nll_max: float | None = models(
         0.6,
         'A negative token counts while its NLL is at most this; "none" for the bare formula.',

@@ -51,7 +51,7 @@ def job_of(spec: Spec, output: Path) -> TrainingJob:
         shards=Path(spec.shards),
         output=output,
         steps=spec.steps + WARM_UP,
-        loss=LossConfig(alpha=spec.alpha, beta=spec.beta, negative_nll_max=spec.negative_nll_max),
+        loss=LossConfig(alpha=spec.alpha, beta=spec.beta, gamma=0.0, negative_nll_max=spec.negative_nll_max),
         training=TrainingConfig(
             learning_rate=1e-5,
             pairs_per_step=spec.pairs_per_step,

@@ -16,6 +16,7 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.objectives.figa import Figa
 from figa_core.training.objectives.registry import label_of, objective_names
+from figa_core.training.objectives.sft import Sft
 from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
 from tests.figa_core.training.dpo import registered
@@ -31,6 +32,8 @@ PAIR = WeighedPair(
     response_reward=0.0,
     revision_reward=1.0,
 )
+
+AT_FIRST = LossConfig(gamma=0.0)  # the first release's default
 
 
 def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> str:
@@ -71,7 +74,8 @@ def test_epochs_become_steps_and_the_last_one_of_each_may_be_smaller() -> None:
 
 def test_a_training_whose_steps_all_have_one_size_keeps_its_id(tmp_path: Path) -> None:
     """100 pairs; the ids of release 0.1, which filled the last step of an epoch with pairs of the next."""
-    even, cut = job_of(tmp_path, pairs_per_step=10), job_of(tmp_path, pairs_per_step=8, max_steps=12)
+    even = job_of(tmp_path, AT_FIRST, pairs_per_step=10)
+    cut = job_of(tmp_path, AT_FIRST, pairs_per_step=8, max_steps=12)
     assert (even.steps, even.training_id) == (30, "training-s256-85ca8e6cec002d071dc9b1810b61c10d")
     assert (cut.steps, cut.training_id) == (12, "training-s256-f691e0ccfeaa71a9afc725bf7fecc643")
 
@@ -79,15 +83,15 @@ def test_a_training_whose_steps_all_have_one_size_keeps_its_id(tmp_path: Path) -
 def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_is_finished(
     tmp_path: Path,
 ) -> None:
-    uneven = job_of(tmp_path, pairs_per_step=8)
+    uneven = job_of(tmp_path, AT_FIRST, pairs_per_step=8)
     assert (uneven.steps, uneven.training_id) == (39, "training-s256-b44a6c761eac58ffafdd71c8db2f8822")
     earlier = "training-s256-89dac405704f4548edd5ef30a1e47456"
     unfinished = Workspace(tmp_path).training(earlier)
     unfinished.mkdir(parents=True)
-    assert job_of(tmp_path, pairs_per_step=8) == uneven
+    assert job_of(tmp_path, AT_FIRST, pairs_per_step=8) == uneven
     manifest = TrainingManifest(earlier, 38, 0, 1.0, 1, {})
     (unfinished / "manifest.json").write_text(json.dumps(asdict(manifest)))
-    found = job_of(tmp_path, pairs_per_step=8)
+    found = job_of(tmp_path, AT_FIRST, pairs_per_step=8)
     assert (found.training_id, found.steps, is_finished(found)) == (earlier, 38, True)
 
 
@@ -111,6 +115,14 @@ def test_sft_reads_no_weights_so_they_do_not_change_its_id(tmp_path: Path) -> No
     weighted = LossConfig(objective="sft_revised", gamma=0.5, negative_nll_max=None)
     assert training_id(tmp_path, plain) == training_id(tmp_path, weighted)
     assert training_id(tmp_path, LossConfig(gamma=0.5)) != training_id(tmp_path)
+
+
+def test_a_new_default_changes_no_id_of_a_training_that_does_not_read_the_setting(tmp_path: Path) -> None:
+    """Its id has the first release's default."""
+    assert LossConfig().gamma != AT_FIRST.gamma
+    assert Sft.settled(LossConfig(objective="sft", gamma=0.7)).gamma == AT_FIRST.gamma
+    assert training_id(tmp_path, LossConfig(gamma=0.3)) == training_id(tmp_path)
+    assert training_id(tmp_path, AT_FIRST) != training_id(tmp_path)
 
 
 def test_every_objective_has_a_different_label() -> None:
@@ -141,7 +153,7 @@ def test_an_integer_is_the_same_training_as_a_float_and_a_gate_that_is_off_is_an
         (LossConfig(objective="sft", gamma=0.5), "training-s256-7ac9aed7dc2606a80742c26522ef0838"),
         (LossConfig(objective="sft_revised"), "training-s256-de18cf834b686c4e2d8dc655753b8fe0"),
         (
-            LossConfig(objective="unlikelihood", negative_nll_max=2.0),
+            LossConfig(objective="unlikelihood", gamma=0.0, negative_nll_max=2.0),
             "training-s256-45eeedcc4220baf5166d3fef35cabc13",
         ),
         (
@@ -160,7 +172,7 @@ def test_only_settings_that_the_objective_reads_and_new_ones_that_are_set_enter_
         "objective": "figa",
         "alpha": 1.0,
         "beta": 0.5,
-        "gamma": 0.0,
+        "gamma": 0.3,
         "negative_nll_max": 0.6,
         "learning_rate": 1e-5,
         "pairs_per_step": 128,

@@ -137,5 +137,8 @@ class Objective(ABC):
 
     @classmethod
     def settled(cls, loss: "LossConfig") -> "LossConfig":
-        """`loss` with unread settings at their defaults, so that equal trainings have equal ids."""
-        return type(loss)(**{name: getattr(loss, name) for name in ("objective", *cls.reads)})
+        """`loss` with unread settings at their first defaults, so that equal trainings have equal ids."""
+        from figa_core.config.decisions import changed_defaults
+
+        read = {name: getattr(loss, name) for name in ("objective", *cls.reads)}
+        return type(loss)(**{**changed_defaults(type(loss)), **read})

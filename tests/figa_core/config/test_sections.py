@@ -39,9 +39,9 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.reward.model == Path("/models/reward")
 
 
-def test_the_defaults_are_the_papers(tmp_path: Path) -> None:
+def test_the_defaults_are_the_papers_but_for_an_anchor_on_the_unchanged_tokens(tmp_path: Path) -> None:
     config = load(tmp_path)
-    assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (1.0, 0.5, 0.0)
+    assert (config.loss.alpha, config.loss.beta, config.loss.gamma) == (1.0, 0.5, 0.3)
     assert config.loss.negative_nll_max == 0.6
     assert config.filter.response_reward_below == 1.0
     assert (config.filter.reference_reward_above, config.filter.reward_gap_above) == (3.0, 3.5)

@@ -18,7 +18,7 @@ CONFIG = {
 
 def test_every_section_of_a_real_config_is_there() -> None:
     sections = configuration_sections(parse_config(CONFIG, source="test", base=Path("/base")))
-    assert sections["loss"]["gamma"] == "0.0"
+    assert sections["loss"]["gamma"] == "0.3"
     assert sections["revision"]["max_tokens"] == "1024"
     assert sections["revision"]["api_key_env"] == "OPENAI_API_KEY"
     assert sections["revision"]["base_url"] == "https://llm.example.org/v1"
