@@ -17,7 +17,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo sandbox serve test test-slow e2e bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real e2e bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -51,7 +51,7 @@ $(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
 	@.venv-bench/bin/$(PIP) --no-deps -r docker/bench.lock.txt
 	@touch $@
 
-$(STAMPS)/e2e $(STAMPS)/mutants: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/e2e $(STAMPS)/mutants $(STAMPS)/real: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -65,15 +65,23 @@ $(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
 demo: setup  ## the whole pipeline on the sandbox; ends with a report to open in a browser
 	@$(BIN)/figa demo
 
+demo-real: setup $(STAMPS)/real  ## the same on a real model of 135 million parameters
+	@$(BIN)/figa demo --real
+
 sandbox: setup  ## base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
 
 # Two workers, each with one file at a time: most of the time is spent waiting for processes to start.
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e" -n 2 --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile $(TESTS)
 
 test-slow: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
+
+# A real model of 135 million parameters, fetched into build/real (93 MB to download).
+real: setup $(STAMPS)/real
+	@$(BIN)/python -m figa_core.real.weights --root build/real
+	@$(BIN)/python -m pytest -q -m real --durations=0 $(if $(filter tests,$(TESTS)),tests/real,$(TESTS))
 
 # `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e
