@@ -55,6 +55,7 @@ async def train_model(
     model: Path,
     loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
     training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+    pairs_limit: int | None = None,
 ) -> TrainedModel:
     """Train a model on a shard set that a `build-dataset` or `figa` run wrote.
 
@@ -63,6 +64,7 @@ async def train_model(
         model: Hugging Face directory of the model to start from, for which the shards were made.
         loss: The objective and its token weights.
         training: How the training runs.
+        pairs_limit: Train on this many pairs of the set, drawn by the seed; empty for all.
 
     Raises:
         ConfigError: a path is not valid.
@@ -73,7 +75,8 @@ async def train_model(
     shards, model = absolute("shards", shards), absolute("model", model)
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
-    job = training_job(workspace, TrainingSpec(shards=shards, model=model, loss=loss, training=training))
+    spec = TrainingSpec(shards=shards, model=model, loss=loss, training=training, pairs_limit=pairs_limit)
+    job = training_job(workspace, spec)
     title = f"train {label_of(job.objective)}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:

@@ -93,12 +93,14 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
             "`figa run`, then give its directory, WORKSPACE/shards/ID."
         )
     objective = objective_named(spec.loss.objective)
-    size = step_size(spec.training, manifest.pairs)
+    limit = spec.pairs_limit if spec.pairs_limit is not None and spec.pairs_limit < manifest.pairs else None
+    size = step_size(spec.training, limit or manifest.pairs)
     settled = TrainingSpec(
         shards=spec.shards,
         model=spec.model,
         loss=objective.settled(spec.loss),
         training=spec.training.model_copy(update={"pairs_per_step": size}),
+        pairs_limit=limit,
     )
     model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id
     log_probs = directory_of(
@@ -119,7 +121,7 @@ def _identify(
 ) -> tuple[str, int]:
     """Id and steps of the training; those of release 0.1 if its training is finished here."""
     name = partial(ids.training_id, model=model, shards=manifest.shard_set_id, settings=spec.settings_in_id())
-    pairs, config = manifest.pairs, spec.training
+    pairs, config = spec.pairs_limit or manifest.pairs, spec.training
     steps, size = steps_of(config, pairs), step_size(config, pairs)
     if pairs % size == 0 or steps <= pairs // size:
         return name(steps=steps), steps  # all steps have the same size

@@ -4,6 +4,7 @@ A task gets the section that it needs, and functions below it get plain values; 
 config object. The descriptions also make the form in the Prefect UI.
 """
 
+from figa_core.config.compare import CompareConfig, MethodConfig
 from figa_core.config.revision import (
     RevisionBatchesConfig,
     RevisionConfig,
@@ -39,3 +40,4 @@ class PipelineConfig(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    compare: CompareConfig = CompareConfig()

@@ -21,6 +21,9 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopRequest
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from figa_core.training.engine import ZeroEngine
     from figa_core.training.metrics import MetricsLog
 
@@ -65,7 +68,7 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     from figa_core.training.export import rehearse
     from figa_core.training.loop import train
 
-    data = PairData(job.shards, job.reference_log_probs)
+    data = PairData(job.shards, job.reference_log_probs, drawn=_drawn(job))
     engine = ZeroEngine(job)
     if engine.ranks != job.training.processes:
         raise TrainingError(
@@ -90,6 +93,16 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
         _export(job, engine, end, (before.seconds if before else 0.0) - started)
     engine.barrier()
     engine.close()
+
+
+def _drawn(job: TrainingJob) -> "npt.NDArray[np.int64] | None":
+    from figa_core.shards.manifest import read_manifest
+    from figa_core.training.batches import drawn_pairs
+
+    manifest = read_manifest(job.shards)
+    if job.pairs_limit is None or manifest is None:  # without a manifest, reading the pairs raises
+        return None
+    return drawn_pairs(job.pairs_limit, pairs=manifest.pairs, seed=job.training.seed)
 
 
 def _export(job: TrainingJob, engine: "ZeroEngine", end: "MetricsLog", seconds_since: float) -> None:

@@ -23,6 +23,7 @@ Unit = tuple[TrainingSequence, ...]
 """Sequences that must be in the same micro-batch: a single one, or all answers of a pair."""
 # The fixed cost of a micro-batch (every gradient is copied and added once), in tokens of padding.
 _GROUP_TOKENS = 400
+_DRAWING = 1  # sets the random numbers of `drawn_pairs` apart from those of the epochs
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,6 +82,12 @@ def step_pairs(step: int, *, pairs: int, pairs_per_step: int, seed: int) -> tupl
     epoch, place = divmod(step - 1, steps_per_epoch(pairs, pairs_per_step))
     first = place * pairs_per_step
     return tuple(int(pair) for pair in _epoch_order(pairs, seed, epoch)[first : first + pairs_per_step])
+
+
+def drawn_pairs(limit: int, *, pairs: int, seed: int) -> _IntArray:
+    """Indices of `limit` of the `pairs`, sorted. With the same seed, more pairs include the fewer ones."""
+    order = np.random.Generator(np.random.PCG64([seed, 0, _DRAWING])).permutation(pairs)
+    return np.sort(order[:limit])
 
 
 @lru_cache(maxsize=2)

@@ -58,14 +58,24 @@ class TrainingSequence:
 class PairData:
     """The pairs of a complete shard set, optionally with their log-probabilities under a reference model.
 
+    `drawn`: only the pairs at these places of the set.
+
     Raises:
         StorageError: the set is incomplete or damaged, or the log-probabilities are.
         TrainingError: classes and ids of a pair differ in length, or a pair has no prompt.
     """
 
-    def __init__(self, directory: Path, log_probs: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log_probs: Path | None = None,
+        *,
+        drawn: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         tables = list(iter_tables(directory))
-        self._directory = directory
+        if drawn is not None:
+            tables = [pa.concat_tables(tables).take(pa.array(drawn))]
+        self._directory, self._drawn = directory, drawn
         self._pair_ids = pa.chunked_array(
             [chunk for table in tables for chunk in table.column("pair_id").chunks]
         )
@@ -226,6 +236,8 @@ class PairData:
 
     def _read_log_probs(self, directory: Path) -> dict[Answer, Ragged]:
         table = reference_log_probs.read(directory)
+        if self._drawn is not None:
+            table = table.take(pa.array(self._drawn))
         answers: list[Answer] = table.schema.names[1:]
         columns: dict[Answer, Ragged] = {answer: _column([table], answer) for answer in answers}
         lengths_agree = all(

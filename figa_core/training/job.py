@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
 from figa_core.config.decisions import settings_of, values_in_id
@@ -38,16 +38,23 @@ class Levers:
 
 
 class TrainingSpec(Section):
-    """`shards` is the directory of a complete shard set, `model` the Hugging Face directory to start from."""
+    """`shards` is the directory of a complete shard set, `model` the Hugging Face directory to start from.
+
+    `pairs_limit`: train on this many pairs of the set, drawn by the training's seed (`batches.drawn_pairs`);
+    None for all.
+    """
 
     shards: Path
     model: Path
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    pairs_limit: int | None = Field(default=None, ge=1)
 
     def settings_in_id(self) -> dict[str, Any]:
         """The settings in a training's id, by name, but for the epochs: the id has the number of steps."""
         settings = values_in_id(settings_of(self, *_SECTIONS))
+        if self.pairs_limit is not None:
+            settings["pairs_limit"] = self.pairs_limit
         return {name: value for name, value in settings.items() if name not in _BECOME_STEPS}
 
     def parameters(self) -> dict[str, Any]:

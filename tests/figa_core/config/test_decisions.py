@@ -123,6 +123,15 @@ OTHERS: dict[str, dict[str, Any]] = {
         "verifier": "module:function",
         "baselines": ["sft", "sft_revised"],
     },
+    "compare": {
+        "methods": ["figa", {"objective": "figa", "gamma": 1.0}],
+        "seeds": [0],
+        "learning_rates": [1e-4],
+        "pairs": [32, "all"],
+        "validation_share": 0.5,
+        "against": "first",
+        "keep_models": "all",
+    },
 }
 """A value other than the default for every field of every section."""
 

@@ -1,0 +1,116 @@
+"""What `figa compare` trains and how it judges. Nothing here changes a run's rows, so nothing enters its id."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_serializer, model_validator
+from pydantic.functional_serializers import SerializerFunctionWrapHandler
+
+from figa_core.config.decisions import nothing
+from figa_core.config.section import Section
+from figa_core.config.training import LossConfig, Scheme
+from figa_core.config.values import ObjectiveName, one_line
+from figa_core.training.objectives.registry import label_of
+
+ALL_PAIRS = "all"
+
+
+def _each_once(values: Sequence[object]) -> Any:
+    if len(set(values)) < len(values):
+        raise ValueError("a value is listed twice; list each once")
+    return values
+
+
+def _at_least_one(values: Sequence[object]) -> Any:
+    if not values:
+        raise ValueError("the list is empty; give at least one value")
+    return values
+
+
+_Rate = Annotated[float, Field(gt=0)]
+_Rates = Annotated[tuple[_Rate, ...], AfterValidator(_at_least_one), AfterValidator(_each_once)]
+_Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
+    AfterValidator(_at_least_one),
+    AfterValidator(_each_once),
+]
+_Sizes = Annotated[
+    tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...],
+    AfterValidator(_at_least_one),
+    AfterValidator(_each_once),
+]
+_Label = Annotated[str, AfterValidator(one_line)]
+
+
+class MethodConfig(LossConfig):
+    """One method: an objective, and the settings of `[loss]` that differ; the others are as in `[loss]`.
+
+    In a list of methods, a name alone stands for the objective of that name.
+    """
+
+    objective: ObjectiveName = nothing(..., "The objective, as in [loss].")
+    label: _Label | None = nothing(None, 'Its name in the report; "none" for one made from its settings.')
+    scheme: Scheme | None = nothing(None, 'As [weighting] scheme; "none" for the scheme of the run.')
+    learning_rates: _Rates | None = nothing(
+        None, 'Rates to try for this method; "none" for those of [compare].'
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"objective": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting at its default and one that was left out differ: the latter is as in `[loss]`."""
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+    @property
+    def name(self) -> str:
+        """Its label, or the objective's with the settings that were given."""
+        if self.label:
+            return self.label
+        given = [f"{name} {_shown(value)}" for name, value in sorted(self._given().items())]
+        given += [self.scheme] if self.scheme else []
+        return label_of(self.objective) + (f" ({', '.join(given)})" if given else "")
+
+    def loss(self, usual: LossConfig) -> LossConfig:
+        """The `[loss]` section of its trainings, given that of the run."""
+        return usual.model_copy(update={"objective": self.objective, **self._given()})
+
+    def _given(self) -> dict[str, Any]:
+        names = (LossConfig.model_fields.keys() & self.model_fields_set) - {"objective"}
+        return {name: getattr(self, name) for name in names}
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _differently_named(methods: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
+    names = [method.name for method in methods]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several methods are called {twice[0]!r}; give each its own label")
+    return methods
+
+
+class CompareConfig(Section):
+    """`figa compare`: methods × learning rates × seeds × numbers of pairs, on the pairs of one run."""
+
+    methods: Annotated[tuple[MethodConfig, ...], AfterValidator(_differently_named)] = nothing(
+        (), "Objectives, or settings that differ from [loss]; an empty list for every objective there is."
+    )
+    seeds: _Seeds = nothing((0, 1, 2), "Seeds of the trainings; intervals cover them from two on.")
+    learning_rates: _Rates = nothing((3e-6, 1e-5, 3e-5), "Rates to try with every method.")
+    pairs: _Sizes = nothing(
+        (ALL_PAIRS,), 'Numbers of pairs to train on, drawn by the seed; "all" for the whole set.'
+    )
+    validation_share: float = nothing(
+        0.3, "Share of the held-out prompts that chooses the learning rates; the others judge.", gt=0, lt=1
+    )
+    against: Literal["all", "first"] = nothing(
+        "all", "all: every two methods are compared; first: the first method with each other one."
+    )
+    keep_models: Literal["best", "all"] = nothing(
+        "best", "best: of each method and number of pairs, only the model that is best on validation."
+    )
