@@ -6,7 +6,7 @@
     ├── WorkspaceError ─── WorkspaceBusyError, StorageError
     ├── EngineError ─── UnknownHeadError
     ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError
-    ├── TrainingError
+    ├── TrainingError ─── DivergedTrainingError
     └── EvaluationError
 
 InterruptedRunError is not one of them: nothing was wrong. It is a KeyboardInterrupt, so that code that
@@ -70,6 +70,10 @@ class RefusedRevisionsError(LLMError):
 
 class TrainingError(FigaError):
     """Training stopped: a non-finite loss, a dead rank, or shards that do not fit the model."""
+
+
+class DivergedTrainingError(TrainingError):
+    """The loss or the gradients are not finite: with these settings, the same training ends so again."""
 
 
 class EvaluationError(FigaError):

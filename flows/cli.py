@@ -1,9 +1,9 @@
 """The `figa` command. Heavy imports are inside the commands, so that `figa --help` is fast."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,8 +12,12 @@ from flows.terminal import edge, streams
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
     from figa_core.report.data import ReportData
+    from flows.compare_methods import MethodsResult
+    from flows.figa import RunResult
     from flows.progress import Progress
 
+_T = TypeVar("_T")
+_Flow = Callable[["PipelineConfig"], Coroutine[Any, Any, _T]]
 DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
 
@@ -85,7 +89,7 @@ def run(config: ConfigOption) -> None:
     settings = read_settings(config)
     from flows.preflight import usable
 
-    _run_flow(usable(settings))
+    _run_pipeline(usable(settings))
 
 
 @app.command("retry-revisions")
@@ -96,7 +100,7 @@ def retry_revisions(
     """Ask again for the revisions of a run that are still open, then continue the run."""
     from flows.stored import stored_config
 
-    _run_flow(stored_config(workspace, run_id))
+    _run_pipeline(stored_config(workspace, run_id))
 
 
 @app.command()
@@ -113,6 +117,17 @@ def plan(config: ConfigOption) -> None:
     for warning in check(settings, needs_key=False, say=edge.say):
         _print([f"warning: {warning}"])
     _print(plan_lines(make_plan(settings), settings.revision.model))
+
+
+@app.command()
+def compare(config: ConfigOption) -> None:
+    """Train several methods on a run's pairs, each with its own learning rates and seeds, and compare them."""
+    from figa_core.config.file import read_settings
+
+    settings = read_settings(config)
+    from flows.preflight import usable
+
+    _run_flow(usable(settings), _compare_methods)
 
 
 @app.command()
@@ -148,7 +163,25 @@ def report(
         typer.launch(path.as_uri())
 
 
-def _run_flow(settings: "PipelineConfig") -> None:
+def _run_pipeline(settings: "PipelineConfig") -> None:
+    result = _run_flow(settings, _figa)
+    _show(result.data, result.report, settings.workspace.path)
+
+
+def _figa() -> "_Flow[RunResult]":
+    from flows.figa import figa
+
+    return figa
+
+
+def _compare_methods() -> "_Flow[MethodsResult]":
+    from flows.compare_methods import compare_methods
+
+    return compare_methods
+
+
+def _run_flow(settings: "PipelineConfig", load: "Callable[[], _Flow[_T]]") -> _T:
+    """Run the flow that `load` imports, on the configured Prefect server or on one of its own."""
     import asyncio
 
     from flows.preflight import check
@@ -162,10 +195,7 @@ def _run_flow(settings: "PipelineConfig") -> None:
     edge.runs_in(settings.workspace.path)
     with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
         wait_until_ready(server, progress)
-        from flows.figa import figa
-
-        result = asyncio.run(figa(settings))
-    _show(result.data, result.report, settings.workspace.path)
+        return asyncio.run(load()(settings))
 
 
 def _keep_prefect_quiet() -> None:

@@ -20,8 +20,8 @@ from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.story import Story
 from flows.stored import stored_config
-from tasks.evaluate import evaluate
-from tasks.generate import Sampling, generate, generator_id
+from tasks.evaluate import evaluate, held_out_sampling
+from tasks.generate import generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
 from tasks.score import score
@@ -77,7 +77,7 @@ def _label_of(model: Path, workspace: Path) -> str:
 
 def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) -> None:
     """Raises InputError if the report shows another model under this label."""
-    generator = generator_id(run.workspace, config.generation, _sampling(config, model))
+    generator = generator_id(run.workspace, config.generation, held_out_sampling(config.evaluation, model))
     rows = evaluations_of(run.workspace.database, run.run_id)
     taken = {row.generator_id for row in rows if row.label == label} - {generator}
     reserved = {BASE_LABEL, *(label_of(objective) for objective in objective_names())}
@@ -88,11 +88,6 @@ def _check_label(run: OpenRun, config: PipelineConfig, label: str, model: Path) 
         )
 
 
-def _sampling(config: PipelineConfig, model: Path) -> Sampling:
-    evaluation = config.evaluation
-    return Sampling(model, Split.HELD_OUT, evaluation.temperature, 1, evaluation.max_prompts)
-
-
 async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapping[str, Path]) -> None:
     """Sample models on the held-out prompts, score the samples and store the means; `models` by label.
 
@@ -101,7 +96,7 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
     at, engines, longest = (run.workspace, run.run_id), run.engines, config.prompts.max_prompt_tokens
     generators = {}
     for label, model in models.items():
-        sampling = _sampling(config, model)
+        sampling = held_out_sampling(config.evaluation, model)
         generators[label] = generator_id(run.workspace, config.generation, sampling)
         with story.stage(f"evaluate {label}: generate") as stage:
             stage.counts = generate(

@@ -80,7 +80,7 @@ async def train_model(
     title = f"train {label_of(job.objective)}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
-            return train(job, _log(workspace, job), on_progress=on_progress)
+            return train(job, log_of(workspace, job), on_progress=on_progress)
         finally:
             await publish_curve(job)
 
@@ -97,7 +97,10 @@ async def train_models(
         spec = training_spec(config, weighed.directory, objective)
         job = training_job(run.workspace, spec)
         with story.stage(f"train {label_of(objective)}") as stage:
-            trained = await _train(job, spec, _log(run.workspace, job), on_progress=stage.show)
+            log = log_of(run.workspace, job)
+            trained = await train_where_deployed(
+                job, spec, log, _name(objective, spec.shards, spec.model), on_progress=stage.show
+            )
             stage.counts = trained.counts
         record_training(run.workspace, run.run_id, job, trained)
         await publish_curve(job)
@@ -110,12 +113,16 @@ def about_updates(training: TrainingConfig, pairs: int, warned: Collection[str])
     return None if SETTING in warned else steps_line(training, pairs)
 
 
-async def _train(
-    job: TrainingJob, spec: TrainingSpec, log: Path, *, on_progress: ProgressCallback
+async def trains_elsewhere() -> bool:
+    """Whether trainings go to the GPU pool."""
+    return started_by_worker() or await is_deployed(TRAIN_MODEL)
+
+
+async def train_where_deployed(
+    job: TrainingJob, spec: TrainingSpec, log: Path, name: str, *, on_progress: ProgressCallback
 ) -> TrainedModel:
-    """Train on the GPU pool if there is one, otherwise in this process."""
-    if not is_finished(job) and (started_by_worker() or await is_deployed(TRAIN_MODEL)):
-        name = _name(spec.loss.objective, spec.shards, spec.model)
+    """Train on the GPU pool if there is one, in a run of this name; otherwise in this process."""
+    if not is_finished(job) and await trains_elsewhere():
         await run_elsewhere(TRAIN_MODEL, name, spec.parameters(), pool=GPU_POOL)
         if not is_finished(job):  # do not train here instead: this machine was not chosen for it
             raise TrainingError(
@@ -125,5 +132,6 @@ async def _train(
     return train(job, log, on_progress=on_progress)
 
 
-def _log(workspace: Workspace, job: TrainingJob) -> Path:
-    return workspace.logs / f"train-{job.objective}.log"
+def log_of(workspace: Workspace, job: TrainingJob) -> Path:
+    """Of its own, because several trainings of one objective may run at once."""
+    return workspace.logs / f"train-{job.objective}-{job.training_id[-8:]}.log"

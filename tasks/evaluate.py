@@ -20,11 +20,17 @@ from figa_core.storage import scores
 from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
 from figa_core.storage.responses import Samples
 from figa_core.storage.scores import Subject
+from tasks.generate import Sampling
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
 from tasks.workspace import Workspace
 
 VERIFIER_CONTRACT = "It gets (messages, text), and must return a number from 0 to 1."
+
+
+def held_out_sampling(config: EvaluationConfig, model: Path) -> Sampling:
+    """How a model is sampled to be judged."""
+    return Sampling(model, Split.HELD_OUT, config.temperature, 1, config.max_prompts)
 
 
 def verifier_id(spec: str) -> str:
@@ -55,7 +61,7 @@ def evaluate(
     scorers = {"reward": scorer}
     if config.verifier is not None:
         scorers["verifier"] = verifier_id(config.verifier)
-        _verify(workspace, run_id, config.verifier, generator, on_progress)
+        verify(workspace, run_id, config.verifier, generator, on_progress)
     database, reasons = workspace.database, Counter[str]()
     samples = Samples(run_id, generator, Split.HELD_OUT, max_prompts=config.max_prompts)
     rows, judged = 0, list[int]()
@@ -82,9 +88,14 @@ def evaluate(
     return StageCounts(rows, min(judged), dict(reasons.most_common()))
 
 
-def _verify(
+def verify(
     workspace: Workspace, run_id: str, spec: str, generator: str, on_progress: ProgressCallback
 ) -> None:
+    """Store the verifier's values of one model's held-out responses, except those that are stored already.
+
+    Raises:
+        EvaluationError: the verifier fails for too many of them.
+    """
     database, scorer, verifier = workspace.database, verifier_id(spec), load_verifier(spec)
     source = scores.responses_of(run_id, generator, Split.HELD_OUT)
     missing = scores.count_unscored(database, source, scorer)

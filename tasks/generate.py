@@ -41,13 +41,20 @@ class Sampling:
 
 def generator_id(workspace: Workspace, config: GenerationConfig, sampling: Sampling) -> str:
     """The id of this model's samples at these settings."""
+    fingerprint = model_fingerprint(sampling.model, workspace.fingerprints)
+    template = load_chat_format(sampling.model).template_hash
+    return generator_of(config, sampling.temperature, fingerprint, template)
+
+
+def generator_of(config: GenerationConfig, temperature: float, fingerprint: str, template: str) -> str:
+    """As `generator_id`, given the hashes of a model's files and of its chat template."""
     return ids.generator_id(
-        fingerprint=model_fingerprint(sampling.model, workspace.fingerprints),
-        temperature=sampling.temperature,
+        fingerprint=fingerprint,
+        temperature=temperature,
         top_p=config.top_p,
         max_tokens=config.max_tokens,
         seed=config.seed,
-        template=load_chat_format(sampling.model).template_hash,
+        template=template,
     )
 
 

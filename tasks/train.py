@@ -18,6 +18,7 @@ from figa_core.storage.runs import Findings, save_findings
 from figa_core.storage.trainings import Training, save_training
 from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
+from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import run_training
 from figa_core.training.objectives.registry import objective_named
@@ -75,6 +76,18 @@ def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = n
         TrainingError: the shards do not fit the model, or the training stopped.
     """
     done = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
+    return _trained(job, done)
+
+
+def trained_model(job: TrainingJob) -> TrainedModel:
+    """The result of a finished training. Raises TrainingError if it is not finished."""
+    manifest = checkpoints.read_manifest(job.output)
+    if manifest is None:
+        raise TrainingError(f"{job.output}: holds no finished training. Start it again.")
+    return _trained(job, manifest)
+
+
+def _trained(job: TrainingJob, done: TrainingManifest) -> TrainedModel:
     counts = StageCounts(job.steps, done.steps - done.skipped_steps)
     return TrainedModel(job.objective, job.training_id, job.model_dir, counts, done.wall_seconds)
 
@@ -137,8 +150,13 @@ def is_finished(job: TrainingJob) -> bool:
     return checkpoints.read_manifest(job.output) is not None
 
 
-def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel) -> None:
-    """Store a finished training as one of this run, wherever it ran; the caller holds the workspace."""
+def record_training(
+    workspace: Workspace, run_id: str, job: TrainingJob, trained: TrainedModel, *, of_run: bool = True
+) -> None:
+    """Store a finished training, wherever it ran; the caller holds the workspace.
+
+    `of_run`: it is the run's own training of this objective, which its report shows.
+    """
     row = Training(
         training_id=job.training_id,
         run_id=run_id,
@@ -150,4 +168,5 @@ def record_training(workspace: Workspace, run_id: str, job: TrainingJob, trained
         seconds=trained.seconds,
     )
     save_training(workspace.database, row, model_fingerprint(trained.directory, workspace.fingerprints))
-    save_findings(workspace.database, run_id, Findings(trainings={job.objective: job.training_id}))
+    if of_run:
+        save_findings(workspace.database, run_id, Findings(trainings={job.objective: job.training_id}))

@@ -46,9 +46,12 @@ def weigh(
     model: Path,
     scorer: str,
     *,
+    of_run: bool = True,
     on_progress: ProgressCallback = no_progress,
 ) -> WeighResult:
     """Align every admitted pair once; an existing complete shard set with the same content is reused.
+
+    `of_run`: these are the run's own shards, which its report shows.
 
     Raises:
         NothingToDoError: no pair has an edit within the maximum length.
@@ -59,12 +62,12 @@ def weigh(
     try:
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch)
         manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, on_progress)
-        if manifest is not None:
+        if manifest is not None and of_run:
             directory = workspace.shards(manifest.shard_set_id)
             files = [directory / shard.file for shard in manifest.shards]
             save_weighed_shards(workspace.database, run_id, files)
             save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
-        reasons = _record_left_out(workspace, run_id, scorer, weigh_page)
+        reasons = _record_left_out(workspace, run_id, scorer, weigh_page) if of_run else {}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if manifest is None:

@@ -75,3 +75,7 @@ class Workspace:
     def report(self, run_id: str) -> Path:
         """The report of one run."""
         return self.directory / "reports" / f"{run_id}.html"
+
+    def methods_report(self, run_id: str) -> Path:
+        """The comparison of methods on the pairs of one run; beside it the same figures as JSON."""
+        return self.directory / "reports" / f"{run_id}-methods.html"

@@ -4,7 +4,8 @@ A task gets the section that it needs, and functions below it get plain values; 
 config object. The descriptions also make the form in the Prefect UI.
 """
 
-from figa_core.config.compare import CompareConfig, MethodConfig
+from figa_core.config.compare import CompareConfig as CompareConfig
+from figa_core.config.compare import MethodConfig as MethodConfig
 from figa_core.config.revision import (
     RevisionBatchesConfig,
     RevisionConfig,

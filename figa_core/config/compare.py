@@ -1,4 +1,4 @@
-"""What `figa compare` trains and how it judges. Nothing here changes a run's rows, so nothing enters its id."""
+"""What `figa compare` trains and how it judges. None of it changes a run's rows or enters its id."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

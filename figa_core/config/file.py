@@ -22,7 +22,15 @@ _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would expand it
-_TYPES_TRIED = {"int", "float", "str", "constrained-int", "constrained-float", "literal['auto']", "literal['all']"}
+_TYPES_TRIED = {
+    "int",
+    "float",
+    "str",
+    "constrained-int",
+    "constrained-float",
+    "literal['auto']",
+    "literal['all']",
+}
 # Settings that may contain a password or a key by mistake; messages are logged.
 _NEVER_REPEATED = ("base_url", "api_key_env")
 

@@ -81,8 +81,8 @@ def crossed_estimate(values_PS: npt.NDArray[np.float64], *, left_out: int = 0) -
         return CrossedEstimate(None, None, None, prompts, seeds, left_out)
     if not np.isfinite(values_PS).all():
         raise EvaluationError(
-            f"{int((~np.isfinite(values_PS)).sum())} of {values_PS.size} values are not finite numbers; a mean "
-            "needs them. Leave out the prompts and record why, or score them again."
+            f"{int((~np.isfinite(values_PS)).sum())} of {values_PS.size} values are not finite numbers; a "
+            "mean needs them. Leave out the prompts and record why, or score them again."
         )
     mean = float(values_PS.mean())
     if prompts < 2:

@@ -33,7 +33,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def render_report(data: ReportData) -> str:
     """The whole HTML document as text; equal data gives equal bytes."""
     comparison = compare(data)
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
         sentence=result_sentence(data),
@@ -61,7 +61,8 @@ def write_report(data: ReportData, path: Path) -> None:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of all pages, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,6 +27,18 @@ _STYLES = tuple(
         strict=True,
     )
 )
+
+
+_ALL_STYLES = tuple(
+    {**_STYLES[(index + shift) % len(_STYLES)], "color": _STYLES[index]["color"]}
+    for shift in range(3)
+    for index in range(len(_STYLES))
+)
+
+
+def style_of(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line at this place; after 15 lines they repeat."""
+    return dict(_ALL_STYLES[index % len(_ALL_STYLES)])
 
 
 def reward_histograms(rewards: RewardSamples) -> Drawing | None:
@@ -67,7 +80,7 @@ def _histogram(axes: Axes, label: str, values: np.ndarray, edges: np.ndarray, co
     axes.stairs(shares, edges, color=colour, linewidth=1.4)
     mean = float(values.mean())
     axes.axvline(mean, color=colour, linewidth=1.6)
-    _plain(axes, f"{label} · n = {len(values):,} · mean {number(mean, 2)}", size=10, pad=6)
+    plain_axes(axes, f"{label} · n = {len(values):,} · mean {number(mean, 2)}", size=10, pad=6)
     axes.set_ylim(0, max(shares) * 1.08)
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
@@ -120,11 +133,11 @@ def _curve_panel(axes: Axes, name: str, curves: Sequence[TrainingCurve]) -> None
         steps, values = _points(curve, name)
         if not steps.size:
             continue
-        style = _STYLES[index % len(_STYLES)]
+        style = style_of(index)
         axes.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
         axes.plot(steps, _smooth(values), marker="o" if steps.size == 1 else None, **style)
     axes.set_xlabel("optimizer step", color=INK)
-    _plain(axes, name)
+    plain_axes(axes, name)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -140,8 +153,8 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def _line_legend(figure: Figure, curves: Sequence[TrainingCurve], columns: int) -> None:
     figure.legend(
-        [Line2D([], [], **_STYLES[index % len(_STYLES)]) for index in range(len(curves))],
-        [_short(curve.label, 28) for curve in curves],
+        [Line2D([], [], **style_of(index)) for index in range(len(curves))],
+        [short(curve.label, 28) for curve in curves],
         loc="outside upper left",
         ncols=columns,
         frameon=False,
@@ -164,11 +177,11 @@ def difference_intervals(comparison: Comparison) -> Drawing | None:
             for place, row in enumerate(rows):
                 colour = _STYLES[place % len(_STYLES)]["color"]
                 _interval(axes, place, row.to_base[metric].change, colour, metric.decimals)
-            axes.set_yticks(range(len(rows)), [_short(row.label, 40 if wide else 20) for row in rows])
+            axes.set_yticks(range(len(rows)), [short(row.label, 40 if wide else 20) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.65)
             axes.set_xlabel("change against base", color=INK)
             axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-            _plain(axes, "verifier, points of 100" if metric is Metric.VERIFIER else "mean reward")
+            plain_axes(axes, "verifier, points of 100" if metric is Metric.VERIFIER else "mean reward")
             axes.tick_params(axis="y", labelcolor=INK, labelsize=10)
             axes.margins(x=0.08)
 
@@ -191,7 +204,7 @@ def _interval(axes: Axes, place: int, change: Estimate, colour: str, decimals: i
     )
 
 
-def _plain(axes: Axes, title: str, *, size: float = 10.5, pad: int = 5) -> None:
+def plain_axes(axes: Axes, title: str, *, size: float = 10.5, pad: int = 5) -> None:
     """A title, no frame but the axis at the bottom, and faint ticks."""
     axes.set_title(title, loc="left", color=INK, fontsize=size, pad=pad)
     for side in ("top", "right", "left"):
@@ -202,7 +215,7 @@ def _plain(axes: Axes, title: str, *, size: float = 10.5, pad: int = 5) -> None:
     axes.patch.set_visible(False)
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
     """A label that leaves room for its axes, without the $…$ that matplotlib would read as a formula."""
     kept = text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
     return kept.replace("$", r"\$")

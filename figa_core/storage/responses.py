@@ -60,6 +60,22 @@ class Sample:
     sample_index: int
 
 
+def chosen_prompts(database: Database, samples: Samples) -> list[str]:
+    """The ids of the prompts of these samples, in order."""
+    values = {name: value for name, value in samples.values.items() if name != "generator"}
+    return sorted(prompt_id for (prompt_id,) in database.fetch(samples.prompt_ids, **values))
+
+
+def tokens_drawn(database: Database, samples: Samples) -> tuple[int, int]:
+    """How many of these samples were drawn, and their tokens."""
+    [found] = database.fetch(
+        f"SELECT count(*), coalesce(sum(len(token_ids)), 0)::BIGINT FROM responses "
+        f"WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
+        **samples.values,
+    )
+    return found
+
+
 def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[Sample]]:
     """The samples that were neither drawn nor failed, a page at a time."""
     query = f"""

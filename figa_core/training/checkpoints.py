@@ -4,6 +4,7 @@
     OUTPUT/checkpoints/step-00000080/   DeepSpeed's files, and whole.json, written last
     OUTPUT/model/                       config, safetensors, tokenizer, chat template, generation_config
     OUTPUT/manifest.json                written last of all: its existence means finished
+    OUTPUT/dropped.json                 in its place, once the model was judged and removed
 
 The checkpoints are removed once the model is exported: their optimizer state is several times its size.
 
@@ -17,6 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from figa_core.errors import TrainingError
 from figa_core.file_hashes import changed_files, hashes_of, read_sealed, write_sealed
@@ -24,6 +26,7 @@ from figa_core.training.change import WeightChange
 from figa_core.training.job import TrainingJob
 
 MANIFEST_NAME = "manifest.json"
+DROPPED_NAME = "dropped.json"
 MODEL_NAME = "model"
 _WHOLE_NAME = "whole.json"
 _KEPT = 2
@@ -169,14 +172,48 @@ def read_manifest(output: Path) -> TrainingManifest | None:
     try:
         fields = read_sealed(path)
         fields.pop("job", None)
-        change = fields.pop("change", None)
-        return TrainingManifest(**fields, change=WeightChange(**change) if change else None)
+        return _manifest(fields)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{path}: damaged manifest ({error}). Remove {output} and train again."
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedModel:
+    """A finished training whose model was removed. Its answers have the id that these two hashes make."""
+
+    training: TrainingManifest
+    fingerprint: str
+    template: str
+
+
+def drop_model(output: Path, fingerprint: str, template: str) -> None:
+    """Remove the model of a finished training and keep its figures.
+
+    Then the training no longer counts as finished: a run that needs the model trains it again.
+
+    Raises:
+        OSError: the files cannot be written or removed.
+    """
+    manifest = read_manifest(output)
+    if manifest is not None:
+        fields = {**asdict(manifest), "fingerprint": fingerprint, "template": template}
+        write_sealed(output / DROPPED_NAME, fields)
+        (output / MANIFEST_NAME).unlink()
+        shutil.rmtree(output / MODEL_NAME)
+
+
+def read_dropped(output: Path) -> DroppedModel | None:
+    """What `drop_model` kept; None if nothing was dropped, or the file is damaged: then it trains again."""
+    try:
+        fields = read_sealed(output / DROPPED_NAME)
+        fingerprint, template = fields.pop("fingerprint"), fields.pop("template")
+        return DroppedModel(_manifest(fields), fingerprint, template)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def check_model(output: Path, manifest: TrainingManifest) -> None:
@@ -193,6 +230,11 @@ def check_model(output: Path, manifest: TrainingManifest) -> None:
             f"{output / MODEL_NAME}: damaged model: {', '.join(changed)}. Check the disk, remove {output} "
             "and train again."
         )
+
+
+def _manifest(fields: dict[str, Any]) -> TrainingManifest:
+    change = fields.pop("change", None)
+    return TrainingManifest(**fields, change=WeightChange(**change) if change else None)
 
 
 def check_exported(model: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from figa_core.chat.format import load_chat_format
-from figa_core.errors import TrainingError, one_line
+from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.job import TrainingJob
 
@@ -131,7 +131,7 @@ def _write_companions(model: Path, target: Path) -> None:
 def _require_finite(state_dict: dict[str, torch.Tensor]) -> None:
     broken = [name for name, tensor in state_dict.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise TrainingError(
+        raise DivergedTrainingError(
             f"the trained weights hold NaN or infinity ({', '.join(broken[:3])}), so nothing is exported. "
             "Lower the learning rate, or train in float32."
         )

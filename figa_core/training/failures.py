@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from figa_core.errors import TrainingError, one_line
+from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.training.job import TrainingJob
 
 
@@ -19,6 +19,11 @@ class Failure:
     kind: str
     message: str
     secondary: bool
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the same training would end so again."""
+        return self.kind == DivergedTrainingError.__name__
 
 
 def record_failure(output: Path, rank: int, error: BaseException, *, secondary: bool) -> None:

@@ -15,7 +15,7 @@ from textwrap import indent
 from filelock import FileLock, Timeout
 
 from figa_core.chat.format import load_chat_format
-from figa_core.errors import TrainingError
+from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.files import last_lines
 from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
@@ -224,10 +224,10 @@ class _Ranks:
 def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:
     failure = root_failure(job.output)
     if failure is not None:
-        what = failure.message if failure.kind == "TrainingError" else f"{failure.kind}: {failure.message}"
-        return TrainingError(
-            f"training {job.training_id} stopped, rank {failure.rank}: {what}\nFull log: {log_path}"
-        )
+        ours = failure.kind in (TrainingError.__name__, DivergedTrainingError.__name__)
+        what = failure.message if ours else f"{failure.kind}: {failure.message}"
+        kind = DivergedTrainingError if failure.diverged else TrainingError
+        return kind(f"training {job.training_id} stopped, rank {failure.rank}: {what}\nFull log: {log_path}")
     tail = indent(last_lines(log_path, _LOG_LINES), "  ")
     return TrainingError(
         f"training {job.training_id} stopped: {otherwise}. A rank that is killed without a message is often "

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from figa_core.errors import TrainingError
+from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.training import checkpoints
 from figa_core.training.batches import MicroBatch, StepPlan, plan_step, step_pairs
 from figa_core.training.data import PairData
@@ -194,7 +194,7 @@ def _check_finite(data: PairData, plan: StepPlan, terms: Sequence[Terms], total:
     for batch, result in zip(plan.micro_batches, terms, strict=True):
         if not torch.isfinite(result.loss):
             names = ", ".join(data.pair_id(pair) for pair in dict.fromkeys(batch.pairs))
-            raise TrainingError(
+            raise DivergedTrainingError(
                 f"step {step}: the loss is {float(result.loss)} in the micro-batch of pairs {names}. "
                 "Nothing was updated. Lower the learning rate, keep the gate on, or exclude these pairs."
             )
@@ -204,7 +204,7 @@ def _check_finite(data: PairData, plan: StepPlan, terms: Sequence[Terms], total:
 def _check_update(plan: StepPlan, update: Update, step: int) -> None:
     """Some of DeepSpeed's optimizers skip the update for an infinite gradient, others make it."""
     if update.applied and update.grad_norm is not None and not update.grad_norm < _GRADIENT_MAX:
-        raise TrainingError(
+        raise DivergedTrainingError(
             f"step {step}: the gradient of its {len(plan.pairs)} pairs has a norm of {update.grad_norm:.3g}, "
             "and the update was made with it. Nothing is exported; the last checkpoint is kept. Keep the "
             "gate on (loss.negative_nll_max), lower the learning rate, or check the weights of the model "

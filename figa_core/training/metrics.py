@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from figa_core.errors import TrainingError
+from figa_core.errors import DivergedTrainingError
 from figa_core.files import write_whole
 from figa_core.training.job import TrainingJob
 
@@ -102,7 +102,7 @@ class MetricsLog:
                 self._count(metrics)
 
     def write(self, metrics: StepMetrics) -> None:
-        """Raises TrainingError once it is certain that most updates are skipped."""
+        """Raises DivergedTrainingError once it is certain that most updates are skipped."""
         self._count(metrics)
         self.step = metrics.step
         if self._active:
@@ -110,7 +110,7 @@ class MetricsLog:
                 file.write(to_line(metrics))
         most = 2 * self.overflowed > self._job.steps - self.skipped
         if most or self._overflows_in_a_row >= _OVERFLOWS_IN_A_ROW:
-            raise TrainingError(
+            raise DivergedTrainingError(
                 f"step {metrics.step} of {self._job.steps}: in {self.overflowed} of them the gradient was "
                 "not finite, and DeepSpeed skipped the update. The model is hardly trained, so nothing is "
                 "exported. Keep the gate on (loss.negative_nll_max), lower the learning rate, train in "

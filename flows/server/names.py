@@ -1,6 +1,6 @@
 """Names on the Prefect server, shared by flows and deployments."""
 
-FLOWS = ("figa", "build-dataset", "retry-revisions", "train-model", "evaluate-model")
+FLOWS = ("figa", "build-dataset", "retry-revisions", "train-model", "evaluate-model", "compare-methods")
 """Each has a deployment of the same name."""
 
 HEARTBEAT_S = 30

@@ -17,6 +17,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config.section import Section, is_optional
 from figa_core.sandbox.build import Sandbox
 from flows.build_dataset import build_dataset
+from flows.compare_methods import compare_methods
 from flows.evaluate_model import evaluate_model
 from flows.figa import figa
 from flows.revise_pending import retry_revisions
@@ -24,7 +25,10 @@ from flows.server.names import FLOWS as FLOW_NAMES
 from flows.server.names import HEARTBEAT_S, TRAIN_MODEL
 from flows.train_model import train_model
 
-FLOWS = {each.name: each for each in (figa, build_dataset, retry_revisions, train_model, evaluate_model)}
+FLOWS = {
+    each.name: each
+    for each in (figa, build_dataset, retry_revisions, train_model, evaluate_model, compare_methods)
+}
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(FILE.read_text())["deployments"]
 }
@@ -72,7 +76,8 @@ def test_the_defaults_are_the_preset_without_the_users_three_paths() -> None:
     for engine in ("generation", "reward"):
         assert config[engine].pop("engine") == "auto"
     assert config == preset
-    assert DEPLOYMENTS["build-dataset"]["parameters"] == DEPLOYMENTS["figa"]["parameters"]
+    for name in ("build-dataset", "compare-methods"):
+        assert DEPLOYMENTS[name]["parameters"] == DEPLOYMENTS["figa"]["parameters"]
 
 
 def test_a_run_starts_with_three_fields_filled_in(sandbox: Sandbox) -> None:

@@ -1,0 +1,97 @@
+"""The comparison of methods as one self-contained HTML file, in the style of the run's report."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from figa_core.evaluation.cost import Cost, mean_cost
+from figa_core.evaluation.crossed import crossed
+from figa_core.report import plots as run_plots
+from figa_core.report.comparison import number
+from figa_core.report.html import duration, environment
+from figa_core.report.methods import plots, text
+from figa_core.report.methods.comparison import Contrast, MethodsComparison, by_type
+from figa_core.report.methods.data import MethodOutcome, MethodsData, validation_means
+
+
+def render_methods(data: MethodsData, found: MethodsComparison) -> str:
+    """The whole HTML document as text; equal data gives equal bytes."""
+    largest = found.sizes[-1] if found.sizes else 0
+    curves = [row.method.curve for row in found.rows if row.method.pairs == largest and row.method.curve]
+    return (
+        environment()
+        .get_template("methods.html.j2")
+        .render(
+            data=data,
+            found=found,
+            sentences=list(text.result_sentences(data, found)),
+            contrasts=_ordered(found.contrasts),
+            costs=[_cost_row(data, row.method) for size in found.sizes for row in found.at(size)],
+            sweeps=_sweeps(data, found),
+            types=[(size, by_type(data, size)) for size in found.sizes] if data.types else [],
+            troubles=[(row.method, why) for row in found.rows if (why := text.troubles(row.method))],
+            scores=plots.scores(data, found),
+            by_pairs=plots.by_pairs(data, found),
+            frontier=plots.frontier(data, found),
+            curves=run_plots.training_curves(curves),
+            text=text,
+        )
+    )
+
+
+def _ordered(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """The largest number of pairs first, within it the smallest p first."""
+    return sorted(contrasts, key=lambda c: (-c.pairs, 2.0 if c.p_adjusted is None else c.p_adjusted, c.one))
+
+
+class _CostRow(NamedTuple):
+    name: str
+    pairs: int
+    score: str
+    tokens: str
+    flops: str
+    seconds: str
+    memory: str
+    data: str
+    usd: str
+    sweep: str
+
+
+def _cost_row(data: MethodsData, method: MethodOutcome) -> _CostRow:
+    one: Cost = mean_cost([each.cost for each in method.chosen])
+    usd = method.data_cost.usd
+    return _CostRow(
+        name=method.name,
+        pairs=method.pairs,
+        score=number(crossed(method.values).mean, data.metric.decimals),
+        tokens=f"{one.tokens:,.0f}",
+        flops=f"{one.flops:.1e}",
+        seconds=duration(one.seconds),
+        memory=f"{one.peak_bytes / 2**30:.1f} GiB" if one.peak_bytes else "–",
+        data=f"{method.data_cost.flops + method.pass_cost.flops:.1e}",
+        usd="–" if usd is None else f"${usd:,.2f}",
+        sweep=f"{method.sweep_cost.flops:.1e}, {duration(method.sweep_cost.seconds)}",
+    )
+
+
+class _Sweep(NamedTuple):
+    name: str
+    pairs: int
+    rates: list[tuple[str, str, bool]]
+
+
+def _sweeps(data: MethodsData, found: MethodsComparison) -> list[_Sweep]:
+    """For each row its rates, with the validation score of every seed, and which rate was chosen."""
+    sweeps = []
+    for row in found.rows:
+        means = validation_means(row.method.trainings)
+        rates = [
+            (
+                f"{rate:g}",
+                ", ".join(number(score, data.metric.decimals) for score in means[rate]),
+                rate == row.method.learning_rate,
+            )
+            for rate in sorted(means)
+        ]
+        if rates:
+            sweeps.append(_Sweep(row.method.name, row.method.pairs, rates))
+    return sweeps

@@ -1,0 +1,123 @@
+"""Methods × learning rates × seeds × numbers of pairs, on the pairs of one run.
+
+The run is built first, as by `build-dataset`; what it has is not repeated. Then each method is trained, on
+the GPU pool if there is one, and its models answer the held-out prompts. One part of these chooses the
+method's learning rate, the other judges it. Every training is identified by its content, so nothing that is
+finished is trained again, and of models that were removed the answers are kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from figa_core.config import PipelineConfig
+from figa_core.config.file import anchor_paths
+from figa_core.errors import ConfigError, TrainingError
+from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
+from figa_core.report.methods.data import MethodsData, Outcome
+from figa_core.report.methods.text import result_sentences, table_lines
+from figa_core.shards.sizes import shard_sizes
+from flows.build_dataset import build
+from flows.contest import Contest
+from flows.progress import current
+from flows.run.open_run import OpenRun, open_run
+from flows.run.parameters import run_name
+from flows.run.story import Story
+from tasks.compare import contenders, schemes_of
+from tasks.methods_report import write_methods
+from tasks.weigh import WeighResult, weigh
+
+
+@dataclass(frozen=True, slots=True)
+class MethodsResult:
+    """The result of the flow: where the report is, what it shows, and the seconds of each stage."""
+
+    run_id: str
+    report: Path
+    data: MethodsData
+    seconds: dict[str, float]
+
+
+@flow(name="compare-methods", flow_run_name=run_name, persist_result=False)
+async def compare_methods(config: PipelineConfig) -> MethodsResult:
+    """Train several methods on the pairs of one run, each with its own learning rates, and compare them.
+
+    Run again with the same settings, it continues where it stopped: nothing is generated, paid for or
+    trained twice. A training that diverges, and a method that cannot run on these pairs, are rows of the
+    table.
+
+    Args:
+        config: The run, and what to compare in its section `compare`.
+
+    Raises:
+        ConfigError: there would be no prompts to judge by; or see `figa`.
+        TrainingError: trainings failed other than by diverging; the others are judged, the report is
+            written, and the same command tries these again.
+        FigaError: what was wrong, where, and what to do; what was done before is stored.
+    """
+    # Paths typed into a form may be relative.
+    config, progress = anchor_paths(config, Path.cwd()), current()
+    check_comparison(config)
+    with open_run(config, flow_run.name or "compare-methods", progress, reaches="methods compared") as run:
+        story = Story(progress)
+        weighed = await build(story, run, config)
+        data = await _contest(story, run, config, weighed)
+        found = estimate_methods(data)
+        report = write_methods(run.workspace, data, found)
+        for line in lines_of(data, found, report):
+            progress.line(line)
+        check_results(data)
+    return MethodsResult(run.run_id, report, data, story.seconds)
+
+
+def check_comparison(config: PipelineConfig) -> None:
+    """Raises ConfigError if nothing would be left to judge by."""
+    if config.prompts.held_out_share == 0:
+        raise ConfigError(
+            "prompts.held_out_share is 0: a comparison needs held-out prompts to choose learning rates and "
+            "to judge the methods. Set it to 0.1 or more."
+        )
+
+
+async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> MethodsData:
+    shards = {config.weighting.scheme: weighed.directory}
+    for scheme in schemes_of(config):
+        with story.stage(f"weigh by {scheme}") as stage:
+            changed = config.weighting.model_copy(update={"scheme": scheme})
+            result = weigh(
+                run.workspace, run.run_id, changed, config.generation.model, run.scorer,
+                of_run=False, on_progress=stage.on_progress,
+            )  # fmt: skip
+            stage.counts = result.counts
+            shards[scheme] = result.directory
+    run.engines.end()  # the trainings need the memory
+    sizes = shard_sizes(weighed.directory)
+    contest = Contest(story, run, config, sizes)
+    contest.judge_base()
+    outcomes = [
+        await contest.outcome(contender) for contender in contenders(run.workspace, config, shards, sizes)
+    ]
+    return contest.data(outcomes)
+
+
+def lines_of(data: MethodsData, found: MethodsComparison, report: Path) -> Iterator[str]:
+    """What a person sees at the end."""
+    yield ""
+    yield from table_lines(data, found)
+    yield ""
+    yield from result_sentences(data, found)
+    yield f"Report: {report.resolve().as_uri()}"
+
+
+def check_results(data: MethodsData) -> None:
+    """Raises TrainingError if trainings failed. One that diverged is a result."""
+    failed = [each for method in data.methods for each in method.trainings if each.outcome is Outcome.FAILED]
+    if failed:
+        everything = sum(len(method.trainings) for method in data.methods)
+        raise TrainingError(
+            f"{len(failed)} of {everything} trainings failed; the report has the others. The first: "
+            f"{failed[0].reason} Correct the cause and run the same command: it tries only these again."
+        )

@@ -1,0 +1,219 @@
+"""The trainings of `figa compare`: which there are, which of their results are stored, and what they cost."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from pathlib import Path
+
+from figa_core.chat.format import load_chat_format
+from figa_core.config import CompareConfig, MethodConfig, PipelineConfig
+from figa_core.evaluation.cost import Cost, forward_flops, training_flops
+from figa_core.models.fingerprint import model_fingerprint
+from figa_core.models.weight_files import read_weights
+from figa_core.records import Split
+from figa_core.shards.sizes import ShardSizes
+from figa_core.storage import responses, revisions
+from figa_core.storage.responses import Samples
+from figa_core.storage.runs import latest_runs
+from figa_core.training import checkpoints
+from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.job import TrainingJob, TrainingSpec
+from figa_core.training.metrics import read_metrics
+from figa_core.training.objectives.registry import make_objective, objective_names
+from tasks.evaluate import held_out_sampling
+from tasks.generate import generator_id, generator_of
+from tasks.train import training_job
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One training of the comparison."""
+
+    learning_rate: float
+    seed: int
+    spec: TrainingSpec
+    job: TrainingJob
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A method at one number of pairs. `unable` says why it cannot run on them; then it has no trainings."""
+
+    method: MethodConfig
+    pairs: int
+    trainings: tuple[Planned, ...] = ()
+    unable: str = ""
+
+
+def methods_of(config: PipelineConfig) -> tuple[MethodConfig, ...]:
+    """The methods that the settings name; by default every objective, the run's own first."""
+    if config.compare.methods:
+        return config.compare.methods
+    names = dict.fromkeys((config.loss.objective, *objective_names()))
+    return tuple(MethodConfig(objective=name) for name in names)
+
+
+def schemes_of(config: PipelineConfig) -> tuple[str, ...]:
+    """The weighting schemes of the methods besides that of the run."""
+    schemes = dict.fromkeys(method.scheme or config.weighting.scheme for method in methods_of(config))
+    return tuple(scheme for scheme in schemes if scheme != config.weighting.scheme)
+
+
+def contenders(
+    workspace: Workspace, config: PipelineConfig, shards: Mapping[str, Path], sizes: ShardSizes
+) -> list[Contender]:
+    """Every method at every number of pairs; `shards` are the directories by weighting scheme.
+
+    Raises:
+        TrainingError: a shard set is not complete.
+        InputError: the model is gone.
+    """
+    compare, found = config.compare, list[Contender]()
+    for size in compare.pairs:
+        pairs = sizes.pairs if isinstance(size, str) else size
+        for method in methods_of(config):
+            if reason := why_unable(method, config, pairs, sizes):
+                found.append(Contender(method, pairs, unable=reason))
+                continue
+            directory = shards[method.scheme or config.weighting.scheme]
+            planned = _planned(workspace, config, method, directory, pairs)
+            found.append(Contender(method, pairs, tuple(planned)))
+    return found
+
+
+def why_unable(method: MethodConfig, config: PipelineConfig, pairs: int, sizes: ShardSizes) -> str:
+    """Why a method cannot run on these pairs; empty if it can."""
+    objective = make_objective(method.loss(config.loss))
+    for answer in objective.answers:
+        if not sizes.answered[answer]:
+            return f"none of the {sizes.pairs:,} pairs has a {answer}"
+    if pairs > sizes.pairs:
+        return f"there are only {sizes.pairs:,} pairs"
+    if objective.weighs_nothing:
+        return "with these settings no token has a weight"
+    return ""
+
+
+def _planned(
+    workspace: Workspace, config: PipelineConfig, method: MethodConfig, shards: Path, pairs: int
+) -> Iterable[Planned]:
+    compare: CompareConfig = config.compare
+    for rate in method.learning_rates or compare.learning_rates:
+        for seed in compare.seeds:
+            spec = TrainingSpec(
+                shards=shards,
+                model=config.generation.model,
+                loss=method.loss(config.loss),
+                training=config.training.model_copy(update={"learning_rate": rate, "seed": seed}),
+                pairs_limit=pairs,
+            )
+            yield Planned(rate, seed, spec, training_job(workspace, spec))
+
+
+def trained_generator(workspace: Workspace, config: PipelineConfig, output: Path) -> str | None:
+    """The id of the held-out answers of a training's model, also if it was dropped; None if unfinished."""
+    evaluation = config.evaluation
+    if checkpoints.read_manifest(output) is not None:
+        return generator_id(
+            workspace, config.generation, held_out_sampling(evaluation, output / checkpoints.MODEL_NAME)
+        )
+    dropped = checkpoints.read_dropped(output)
+    if dropped is None:
+        return None
+    return generator_of(config.generation, evaluation.temperature, dropped.fingerprint, dropped.template)
+
+
+def held_out(run_id: str, config: PipelineConfig, generator: str) -> Samples:
+    """The held-out answers of one model."""
+    return Samples(run_id, generator, Split.HELD_OUT, max_prompts=config.evaluation.max_prompts)
+
+
+def is_answered(workspace: Workspace, run_id: str, config: PipelineConfig, output: Path) -> bool:
+    """Whether a training has finished and its model has answered every held-out prompt."""
+    generator = trained_generator(workspace, config, output)
+    if generator is None:
+        return False
+    return not responses.count_missing_samples(workspace.database, held_out(run_id, config, generator))
+
+
+def drop_models(workspace: Workspace, trainings: Iterable[Planned], *, keep: str | None) -> None:
+    """Remove the models of judged trainings, but for the one to keep and those that a run's report shows."""
+    runs = latest_runs(workspace.database, 10_000)
+    kept = {keep, *(training_id for run in runs for training_id in run.found.trainings.values())}
+    for each in trainings:
+        output = each.job.output
+        if each.job.training_id in kept or checkpoints.read_manifest(output) is None:
+            continue
+        model = output / checkpoints.MODEL_NAME
+        template = load_chat_format(model).template_hash
+        checkpoints.drop_model(output, model_fingerprint(model, workspace.fingerprints), template)
+
+
+def manifest_of(output: Path) -> TrainingManifest | None:
+    """The figures of a finished training, also if its model was dropped."""
+    if (manifest := checkpoints.read_manifest(output)) is not None:
+        return manifest
+    dropped = checkpoints.read_dropped(output)
+    return None if dropped is None else dropped.training
+
+
+def without_update(output: Path) -> str:
+    """That a finished training changed nothing; empty if it made an update."""
+    manifest = manifest_of(output)
+    if manifest is None or manifest.steps > manifest.skipped_steps + manifest.overflowed_steps:
+        return ""
+    return f"none of its {manifest.steps:,} steps made an update: it is the base model"
+
+
+@cache
+def parameters_of(model: Path) -> int:
+    """The number of a model's parameters, from the headers of its weights."""
+    return sum(prod(tensor.shape) for tensor in read_weights(model).tensors.values())
+
+
+def training_cost(planned: Planned) -> Cost:
+    """What one training took so far."""
+    steps = read_metrics(planned.job.metrics_path)
+    tokens = sum(step.tokens for step in steps)
+    manifest = manifest_of(planned.job.output)
+    return Cost(
+        tokens=tokens,
+        flops=training_flops(parameters_of(planned.spec.model), tokens),
+        seconds=sum(step.seconds for step in steps) if manifest is None else manifest.wall_seconds,
+        peak_bytes=0 if manifest is None else manifest.peak_rss_bytes,
+    )
+
+
+def pass_cost(method: MethodConfig, config: PipelineConfig, sizes: ShardSizes) -> Cost:
+    """The reference model's pass over the whole set, if the method needs one."""
+    objective = make_objective(method.loss(config.loss))
+    if not objective.reference_log_probs:
+        return Cost()
+    tokens = sum(sizes.tokens[answer] for answer in objective.answers)
+    return Cost(tokens=tokens, flops=forward_flops(parameters_of(config.generation.model), tokens))
+
+
+def data_cost(
+    workspace: Workspace, run_id: str, generator: str, config: PipelineConfig, sizes: ShardSizes
+) -> Cost:
+    """What the run's pairs cost: drawing and scoring the responses, and the reviser's calls.
+
+    Prompts without a pair count with the mean prompt of the pairs.
+    """
+    drawn, tokens = responses.tokens_drawn(workspace.database, Samples(run_id, generator, Split.TRAIN))
+    tokens += drawn * sizes.prompt_tokens / max(sizes.pairs, 1)
+    scored = tokens + sizes.tokens["revision"] + sizes.tokens["reference"]
+    flops = forward_flops(parameters_of(config.generation.model), tokens)
+    flops += forward_flops(parameters_of(config.reward.model), scored)
+    return Cost(tokens=tokens, flops=flops, usd=revisions.spent(workspace.database, run_id).usd)
+
+
+def share_of(cost: Cost, method: MethodConfig, config: PipelineConfig, share: float) -> Cost:
+    """The part of the data's cost that a method needs: none if it reads references only."""
+    answers = make_objective(method.loss(config.loss)).answers
+    if set(answers) <= {"reference"}:
+        return Cost()
+    usd = None if cost.usd is None else cost.usd * share
+    return Cost(cost.tokens * share, cost.flops * share, usd=usd)
