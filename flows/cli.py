@@ -121,7 +121,7 @@ def plan(config: ConfigOption) -> None:
 
 @app.command()
 def compare(config: ConfigOption) -> None:
-    """Train several methods on a run's pairs, each with its own learning rates and seeds, and compare them."""
+    """Train several methods on a run's pairs, each with its own rates and seeds, and compare them."""
     from figa_core.config.file import read_settings
 
     settings = read_settings(config)

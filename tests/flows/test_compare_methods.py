@@ -1,0 +1,62 @@
+"""`figa compare` through the command line, on a real Prefect server, with real trainings of a few steps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.sandbox.teacher_process import TeacherProcess
+
+from .conftest import Project
+
+pytestmark = pytest.mark.distributed
+
+
+def compared(project: Project) -> dict[str, Any]:
+    [path] = (project.workspace / "reports").glob("*-methods.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def models(project: Project) -> list[Path]:
+    return sorted(path.parent for path in project.workspace.glob("trainings/*/model"))
+
+
+def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
+    served_project: Project, teacher: TeacherProcess
+) -> None:
+    project = served_project
+    project.settings["training"] |= {"processes": 1, "max_steps": 2}
+    project.settings["prompts"]["limit"] = 40
+    project.settings["compare"] = {
+        "methods": ["figa"],
+        "learning_rates": [1e-4, 1e30],  # the second diverges
+        "seeds": [3],
+        "pairs": [6, 100_000],
+    }
+    first = project.figa("compare", "--config", str(project.config))
+    assert first.returncode == 0, first.stdout
+    calls = teacher.requests()
+    found = compared(project)
+    row, unable = found["rows"]
+    assert (row["method"], row["pairs"], row["learning_rate"]) == ("FIGA", 6, 1e-4)
+    assert [each["outcome"] for each in row["trainings"]] == ["judged", "diverged"]
+    assert "the loss is" in row["trainings"][1]["reason"]
+    assert "there are only" in unable["unable"]
+    assert (
+        row["score"]["prompts"] + found["validation_prompts"]
+        == found["base"]["prompts"] + found["validation_prompts"]
+    )
+    assert row["cost_of_one_training"]["tokens"] > 0
+    assert "cannot run: there are only" in first.stdout
+    assert "cover prompts only" in first.stdout
+    [kept] = models(project)
+    assert str(kept / "model") == row["trainings"][0]["model"]
+    trained = {path: path.stat().st_mtime_ns for path in project.workspace.glob("trainings/*/*")}
+
+    second = project.figa("compare", "--config", str(project.config))
+    assert second.returncode == 0, second.stdout
+    assert teacher.requests() == calls
+    assert {path: path.stat().st_mtime_ns for path in project.workspace.glob("trainings/*/*")} == trained
+    assert compared(project)["rows"] == found["rows"]
+    assert "generate" not in second.stdout.partition("weigh")[2].replace("base: generate", "")
