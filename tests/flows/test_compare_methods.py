@@ -10,7 +10,7 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 
 from .conftest import Project
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def compared(project: Project) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     served_project: Project, teacher: TeacherProcess
 ) -> None:
     project = served_project
-    project.settings["training"] |= {"processes": 1, "max_steps": 2}
+    project.settings["training"] |= {"processes": 1, "max_steps": 4}
     project.settings["prompts"]["limit"] = 40
     project.settings["compare"] = {
         "methods": ["figa"],

@@ -61,11 +61,15 @@ def _about_intervals(data: MethodsData, found: MethodsComparison) -> str:
     judged = next((row.estimate.prompts for row in found.rows if row.estimate.prompts), found.base.prompts)
     text = (
         f"Rates were chosen on {data.validation_prompts:,} held-out prompts, and methods judged on "
-        f"{judged:,} others; differences are corrected for {found.comparisons:,} comparisons"
+        f"{judged:,} others; differences are corrected for {_comparisons(found)}"
     )
     if any(row.estimate.prompts and not row.estimate.covers_seeds for row in found.rows):
         return f"{text}. Intervals of methods with one seed cover prompts only: another seed may differ more."
     return f"{text}, and intervals cover prompts and seeds."
+
+
+def _comparisons(found: MethodsComparison) -> str:
+    return "1 comparison" if found.comparisons == 1 else f"{found.comparisons:,} comparisons"
 
 
 def _evidence(contrast: Contrast, decimals: int) -> str:
