@@ -10,6 +10,7 @@ from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
 Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled"]
 DType = Literal["float32", "bfloat16"]
+PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
@@ -34,7 +35,10 @@ class LossConfig(Section):
     """The objective and its token weights (paper eq. 6–8)."""
 
     objective: ObjectiveName = models(
-        "figa", "figa; sft on the references; sft_revised on the revisions; unlikelihood.", Always()
+        "figa",
+        "figa; unlikelihood; sft and dft_reference on the references; sft_revised and dft on the revisions; "
+        "dpo, apo_zero, simpo and rrhf on revision and response.",
+        Always(),
     )
     alpha: float = models(1.0, "Weight of inserted, substituted and end-of-turn tokens of Ỹ.", Always(), ge=0)
     beta: float = models(
@@ -53,6 +57,10 @@ class LossConfig(Section):
         Always(),
         gt=0,
     )
+    preference_beta: PreferenceBeta = models(
+        "auto", "β of dpo, apo_zero and simpo; auto: the value of the method's paper (0.1, 0.1 and 2)."
+    )
+    preference_margin: float = models(1.0, "γ of simpo, in units of the reward.", ge=0)
 
 
 class TrainingConfig(Section):

@@ -30,8 +30,8 @@ _DRAWING = 1  # sets the random numbers of `drawn_pairs` apart from those of the
 class MicroBatch:
     """One forward pass; the weighted targets are predicted at `rows_K` and `columns_K` of `ids_BT`.
 
-    `pairs` and `answers` identify each sequence; `counts` is how many of the K targets it has. A dummy has no
-    sequences.
+    `pairs` and `answers` identify each sequence; `counts` is how many of the K targets it has, `rewards` its
+    answer's reward. A dummy has no sequences.
 
     `position_ids_BT` and `piece_lengths` describe sequences packed into one row. They are None for padded
     rows: padding is on the right, where causal attention hides it.
@@ -47,6 +47,7 @@ class MicroBatch:
     pairs: tuple[int, ...] = ()
     answers: tuple[Answer, ...] = ()
     counts: tuple[int, ...] = ()
+    rewards: tuple[float, ...] = ()
     reference_log_probs_K: npt.NDArray[np.float32] | None = None
 
 
@@ -231,6 +232,7 @@ def _batch(sequences: Sequence[TrainingSequence], **layout: Any) -> MicroBatch:
         pairs=tuple(s.pair for s in sequences),
         answers=tuple(s.answer for s in sequences),
         counts=tuple(len(s.targets_K) for s in sequences),
+        rewards=tuple(s.reward for s in sequences),
         reference_log_probs_K=np.concatenate(log_probs) if log_probs else None,
     )
 

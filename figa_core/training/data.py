@@ -43,6 +43,7 @@ class TrainingSequence:
         inputs_T: ids that go into the model.
         columns_K: positions of `inputs_T` whose next token has a non-zero weight.
         targets_K, weights_K: those next tokens and their weights.
+        reward: the reward model's value of the answer; NaN for a reference.
         reference_log_probs_K: their log-probabilities under the reference model, if they were loaded.
     """
 
@@ -52,6 +53,7 @@ class TrainingSequence:
     columns_K: npt.NDArray[np.int64]
     targets_K: npt.NDArray[np.integer]
     weights_K: npt.NDArray[np.float32]
+    reward: float = float("nan")
     reference_log_probs_K: npt.NDArray[np.float32] | None = None
 
 
@@ -86,6 +88,10 @@ class PairData:
         self._classes = {answer: _column(tables, f"{answer}_classes") for answer in ("response", "revision")}
         has_factors = FACTORS in tables[0].schema.names
         self._factors = _column(tables, FACTORS) if has_factors else None
+        self._rewards: dict[Answer, npt.NDArray[np.float64]] = {
+            answer: np.concatenate([table.column(f"{answer}_reward").to_numpy() for table in tables])
+            for answer in ("response", "revision")
+        }
         self._scales = np.concatenate([table.column("scale").to_numpy() for table in tables])
         self._check()
         # Exactly 1 if all are equal.
@@ -226,6 +232,7 @@ class PairData:
             columns_K=weighted + (len(prompt) - 1),
             targets_K=ids[weighted],
             weights_K=weights[weighted] * scale,
+            reward=float(self._rewards[answer][pair]) if answer in self._rewards else float("nan"),
             reference_log_probs_K=None if log_probs is None else log_probs.row(pair)[weighted],
         )
 

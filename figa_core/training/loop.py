@@ -100,6 +100,7 @@ def _predict(engine: Runs, batch: MicroBatch) -> Predictions:
         counts=batch.counts,
         pairs=batch.pairs,
         answers=batch.answers,
+        rewards=batch.rewards,
         reference_log_probs_K=None if reference_K is None else engine.tensor(reference_K),
     )
 

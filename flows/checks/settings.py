@@ -121,6 +121,8 @@ def _lengths(config: PipelineConfig) -> Iterator[Finding]:
             f"weighting.max_length is {longest} tokens, but a forward pass takes training.tokens_per_batch = "
             f"{passes}. Raise the second, or lower the first.",
         )
+    else:
+        yield from _together(config)
     if config.generation.max_tokens >= longest:
         yield warning(
             "weighting.max_length",
@@ -134,6 +136,21 @@ def _lengths(config: PipelineConfig) -> Iterator[Finding]:
             f"(generation.max_tokens = {config.generation.max_tokens}): long revisions will be cut off and "
             "rejected.",
         )
+
+
+def _together(config: PipelineConfig) -> Iterator[Finding]:
+    """Objectives that need all answers of a pair in one forward pass."""
+    longest, passes = config.weighting.max_length, config.training.tokens_per_batch
+    for name, setting in objectives(config).items():
+        objective = objective_named(name)
+        together = len(objective.answers) * longest
+        if objective.whole_pairs and together > passes:
+            yield problem(
+                setting,
+                f"{name} takes {len(objective.answers)} answers of a pair into one forward pass, up to "
+                f"{together} tokens with weighting.max_length = {longest}, but training.tokens_per_batch is "
+                f"{passes}. Raise it, or lower weighting.max_length.",
+            )
 
 
 def _spending(config: PipelineConfig) -> Iterator[Finding]:

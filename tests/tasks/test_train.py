@@ -19,7 +19,6 @@ from figa_core.training.objectives.registry import label_of, objective_names
 from figa_core.training.objectives.sft import Sft
 from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
-from tests.figa_core.training.dpo import registered
 
 PAIR = WeighedPair(
     pair_id="pair",
@@ -184,10 +183,23 @@ def test_only_settings_that_the_objective_reads_and_new_ones_that_are_set_enter_
 
 def test_log_probabilities_of_a_reference_model_are_kept_beside_the_shards(tmp_path: Path) -> None:
     assert job_of(tmp_path).reference_log_probs is None
-    with registered():
-        job = job_of(tmp_path, LossConfig(objective="dpo"))
-        again = job_of(tmp_path, LossConfig(objective="dpo", beta=0.1), learning_rate=1.0)
+    job = job_of(tmp_path, LossConfig(objective="dpo"))
+    again = job_of(tmp_path, LossConfig(objective="apo_zero"), learning_rate=1.0)
     assert job.reference_log_probs is not None
     assert job.reference_log_probs.parent == tmp_path / "shards" / "set" / "log-probs"
     assert (job.reference_log_probs, job.training_id) != (again.reference_log_probs, again.training_id)
     assert job.reference_log_probs == again.reference_log_probs
+
+
+def test_methods_have_the_settings_of_their_papers_unless_others_are_given(tmp_path: Path) -> None:
+    betas = {
+        name: job_of(tmp_path, LossConfig(objective=name)).loss.preference_beta
+        for name in ("dpo", "apo_zero", "simpo")
+    }
+    assert betas == {"dpo": 0.1, "apo_zero": 0.1, "simpo": 2.0}
+    by_hand = LossConfig(objective="dpo", preference_beta=0.1, preference_margin=0.3)
+    assert training_id(tmp_path, by_hand) == training_id(tmp_path, LossConfig(objective="dpo"))
+    margin = LossConfig(objective="simpo", preference_margin=0.3)
+    assert training_id(tmp_path, margin) != training_id(tmp_path, LossConfig(objective="simpo"))
+    for loss in (LossConfig(preference_beta=0.3), LossConfig(preference_margin=0.3)):
+        assert training_id(tmp_path, loss) == training_id(tmp_path), "FIGA reads neither"

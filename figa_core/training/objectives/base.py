@@ -74,6 +74,7 @@ class Predictions:
         counts: how many of the K tokens each of the S sequences has, in order.
         pairs: the pair of each sequence.
         answers: the kind of answer of each sequence.
+        rewards: the reward model's value of each sequence's answer; NaN for a reference.
         reference_log_probs_K: log p under the reference model; None unless the objective needs them.
     """
 
@@ -82,6 +83,7 @@ class Predictions:
     counts: tuple[int, ...] = ()
     pairs: tuple[int, ...] = ()
     answers: tuple[Answer, ...] = ()
+    rewards: tuple[float, ...] = ()
     reference_log_probs_K: "torch.Tensor | None" = None
 
 

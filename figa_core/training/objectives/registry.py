@@ -3,16 +3,22 @@
 from typing import TYPE_CHECKING
 
 from figa_core.errors import ConfigError
+from figa_core.training.objectives.apo_zero import ApoZero
 from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.dft import Dft, DftReference
+from figa_core.training.objectives.dpo import Dpo
 from figa_core.training.objectives.figa import Figa
+from figa_core.training.objectives.rrhf import Rrhf
 from figa_core.training.objectives.sft import Sft
 from figa_core.training.objectives.sft_revised import SftRevised
+from figa_core.training.objectives.simpo import Simpo
 from figa_core.training.objectives.unlikelihood import Unlikelihood
 
 if TYPE_CHECKING:
     from figa_core.config import LossConfig
 
-_objectives: dict[str, type[Objective]] = {each.name: each for each in (Figa, Sft, SftRevised, Unlikelihood)}
+_OURS = (Figa, Sft, SftRevised, Unlikelihood, Dpo, ApoZero, Simpo, Rrhf, Dft, DftReference)
+_objectives: dict[str, type[Objective]] = {each.name: each for each in _OURS}
 
 
 def register_objective(objective: type[Objective]) -> None:

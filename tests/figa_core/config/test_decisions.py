@@ -104,6 +104,8 @@ OTHERS: dict[str, dict[str, Any]] = {
         "beta": 0.4,
         "gamma": 0.2,
         "negative_nll_max": None,
+        "preference_beta": 0.3,
+        "preference_margin": 0.5,
     },
     "training": {
         "learning_rate": 0.001,
@@ -176,7 +178,10 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
 
 
 # These were not part of ids at first.
-ENTERED_LATER = ("max_edit_share", "asked_again_max")
+ENTERED_LATER = {
+    "revision_prompt": ("max_edit_share", "asked_again_max"),
+    "loss": ("preference_beta", "preference_margin"),
+}
 # The ids in the first release, with its weight of unchanged tokens where the preset names none: no update may
 # change them.
 AT_FIRST = {"loss": {"gamma": 0.0}}
@@ -201,8 +206,11 @@ def test_every_preset_has_a_golden_id() -> None:
 def test_the_id_of_a_run_never_changes() -> None:
     assert id_of(config_of(AT_FIRST)) == "run-s256-11c9dd0ae9fdc2487d232cfc2fb2b40f"
     assert id_of(config_of({})) == "run-s256-683e373e1781553da4d10444175262df"
-    known = {name: value for name, value in OTHERS["revision_prompt"].items() if name not in ENTERED_LATER}
-    others = {**OTHERS, "revision_prompt": known, "revision": {**OTHERS["revision"], "model": "m"}}
+    known = {
+        section: {name: value for name, value in fields.items() if name not in ENTERED_LATER.get(section, ())}
+        for section, fields in OTHERS.items()
+    }
+    others = {**known, "revision": {**OTHERS["revision"], "model": "m"}}
     assert id_of(config_of(others)) == "run-s256-47760603742baaaf94da4f84e2542ea5"
 
 

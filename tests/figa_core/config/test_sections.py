@@ -64,7 +64,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[loss]\nalpha = -1", "loss.alpha: Input should be greater than or equal to 0 (got -1)"),
         ("[filter]\nreward_gap_above = 'q2'", "'q2' is neither a number nor a quantile"),
         ("[training]\nzero_stage = 4", "training.zero_stage"),
-        ("[evaluation]\nbaselines = ['dpo']", "evaluation.baselines.0"),
+        ("[evaluation]\nbaselines = ['dpo?']", "evaluation.baselines.0"),
         ("[training]\nlearning_rate = inf", "training.learning_rate: Input should be a finite number"),
         ("[filter]\nreward_gap_above = nan", "filter.reward_gap_above"),
     ],

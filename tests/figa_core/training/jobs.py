@@ -87,13 +87,14 @@ def changed(job: TrainingJob, **changes: object) -> TrainingJob:
 
 
 def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob]) -> None:
-    """Run all jobs with one start of one rank and one of two, because starting takes most of the time."""
+    """Run all jobs with one start for each number of ranks, because starting takes most of the time."""
     for job in jobs:
         output = gradient_output(directory, job)
         output.mkdir(parents=True)
         output.with_suffix(".json").write_text(changed(job, output=output).model_dump_json())
-    for ranks in (1, 2):
-        _run_ranks(directory / str(ranks), ranks)
+    for of_ranks in sorted(directory.iterdir()):
+        if of_ranks.name.isdecimal():
+            _run_ranks(of_ranks, int(of_ranks.name))
 
 
 def gradient_output(directory: Path, job: TrainingJob) -> Path:

@@ -15,8 +15,6 @@ from figa_core.training import loop
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
-from figa_core.training.objectives.registry import register_objective
-from tests.figa_core.training.dpo import Dpo
 
 
 def gradient(job: TrainingJob, target: Path) -> None:
@@ -37,7 +35,6 @@ def gradient(job: TrainingJob, target: Path) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
-    register_objective(Dpo)
     for path in sorted(Path(sys.argv[1]).glob("*.json")):
         job = TrainingJob.from_json(path.read_text())
         gradient(job, path.with_suffix(".safetensors"))

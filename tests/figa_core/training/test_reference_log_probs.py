@@ -15,9 +15,9 @@ from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Answer
 from figa_core.training.reference_pass import run_pass
 from tests.figa_core.shards.test_shards import flipped
+from tests.figa_core.training.gpt2 import gpt2_fp64
 from tests.figa_core.training.jobs import write_set
 from tests.figa_core.training.oracle import answer_nlls
-from tests.figa_core.training.test_dpo import gpt2
 
 ANSWERS: tuple[Answer, ...] = ("response", "revision", "reference")
 
@@ -38,7 +38,7 @@ def test_log_probabilities_equal_those_of_plain_torch_for_every_token_of_every_a
 def test_a_model_with_absolute_positions_counts_them_from_each_answers_own_prompt(
     tmp_path: Path, shards_dir: Path, pairs: list[WeighedPair]
 ) -> None:
-    model = gpt2(0).float()
+    model = gpt2_fp64(0).float()
     model.save_pretrained(tmp_path / "gpt-2")
     run_pass(tmp_path / "gpt-2", shards_dir, tmp_path / "id", ANSWERS, 100)
     check(tmp_path / "id", model, pairs)

@@ -54,6 +54,15 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             'loss.objective: sft trains on references, but prompts.reference_field is "none"',
         ),
         (
+            {"evaluation": {"baselines": ["dpo"]}, "training": {"tokens_per_batch": 1500}},
+            "evaluation.baselines: dpo takes 2 answers of a pair into one forward pass, up to 2048 tokens "
+            "with weighting.max_length = 1024, but training.tokens_per_batch is 1500. Raise it",
+        ),
+        (
+            {"loss": {"objective": "dft_reference"}, "prompts": {"reference_field": "none"}},
+            "loss.objective: dft_reference trains on references",
+        ),
+        (
             {"evaluation": {"baselines": ["sft"]}, "prompts": {"reference_field": "none"}},
             "evaluation.baselines: sft trains on references",
         ),

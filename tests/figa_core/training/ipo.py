@@ -1,26 +1,25 @@
-"""Direct preference optimisation as an objective that the package does not have.
+"""Identity preference optimization as an objective that the package does not have.
 
-Rafailov et al., arXiv 2305.18290, eq. 7: Ỹ is preferred to Ŷ, β is `loss.beta`.
+Azar et al., arXiv 2310.12036, eq. 17: Ỹ is preferred to Ŷ, τ is `loss.beta`.
 """
 
 import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional
 
 from figa_core.training.objectives import registry
 from figa_core.training.objectives.base import Figure, Objective, Predictions, Terms
 from figa_core.training.objectives.registry import register_objective
 
-MARGIN = Figure("reward_margin", "margin of the implicit rewards")
-RIGHT = Figure("preferred_share", "share of pairs with the larger reward on Ỹ")
+MARGIN = Figure("ratio_margin", "log-ratio of Ỹ above that of Ŷ")
+RIGHT = Figure("right_share", "share of pairs with the larger log-ratio on Ỹ")
 
 
-class Dpo(Objective):
-    """−log σ(β · (log-ratio of Ỹ − log-ratio of Ŷ)), a mean over pairs."""
+class Ipo(Objective):
+    """(log-ratio of Ỹ − log-ratio of Ŷ − 1/(2τ))², a mean over pairs."""
 
-    name, label = "dpo", "DPO"
+    name, label = "ipo", "IPO"
     answers = ("revision", "response")
     reads = ("beta",)
     per_pair = True
@@ -38,17 +37,17 @@ class Dpo(Objective):
             ratios_S[[place for place in order if predictions.answers[place] == answer]]
             for answer in self.answers
         )
-        margin_P = self.loss.beta * (chosen_P - rejected_P)
+        margin_P = chosen_P - rejected_P
         pairs, values_P = len(margin_P), margin_P.detach()
         figures = {MARGIN.name: (values_P.sum(), pairs), RIGHT.name: ((values_P > 0).sum(), pairs)}
-        return Terms(-functional.logsigmoid(margin_P).sum(), figures)
+        return Terms(((margin_P - 1 / (2 * self.loss.beta)) ** 2).sum(), figures)
 
 
 @contextlib.contextmanager
 def registered() -> Iterator[None]:
-    """Allow "dpo" in the settings within this context; for other tests it is an unknown objective."""
-    register_objective(Dpo)
+    """Allow "ipo" in the settings within this context; for other tests it is an unknown objective."""
+    register_objective(Ipo)
     try:
         yield
     finally:
-        del registry._objectives[Dpo.name]
+        del registry._objectives[Ipo.name]
