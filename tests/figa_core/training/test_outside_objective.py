@@ -22,7 +22,7 @@ from tests.figa_core.training.ipo import Ipo, registered
 from tests.figa_core.training.jobs import ROOT, MakeJob, changed
 from tests.figa_core.training.oracle import answer_nlls
 
-TAU = 0.7
+TAU = 0.05
 REGISTERS = """
 from figa_core.training.objectives.registry import register_objective
 from tests.figa_core.training.ipo import Ipo
