@@ -21,8 +21,9 @@ from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.shards.sizes import shard_sizes
 from flows.build_dataset import build
-from flows.contest import Contest
+from flows.comparison.contest import Contest
 from flows.progress import current
+from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
@@ -67,6 +68,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         data = await _contest(story, run, config, weighed)
         found = estimate_methods(data)
         report = write_methods(run.workspace, data, found)
+        await publish_methods(run, data, found, report)
         for line in lines_of(data, found, report):
             progress.line(line)
         check_results(data)
@@ -96,7 +98,6 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(weighed.directory)
     contest = Contest(story, run, config, sizes)
-    contest.judge_base()
     outcomes = [
         await contest.outcome(contender) for contender in contenders(run.workspace, config, shards, sizes)
     ]

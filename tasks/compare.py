@@ -70,9 +70,10 @@ def contenders(
         TrainingError: a shard set is not complete.
         InputError: the model is gone.
     """
-    compare, found = config.compare, list[Contender]()
-    for size in compare.pairs:
-        pairs = sizes.pairs if isinstance(size, str) else size
+    found = list[Contender]()
+    for pairs in dict.fromkeys(
+        sizes.pairs if isinstance(size, str) else size for size in config.compare.pairs
+    ):
         for method in methods_of(config):
             if reason := why_unable(method, config, pairs, sizes):
                 found.append(Contender(method, pairs, unable=reason))

@@ -1,6 +1,7 @@
 """What a run shows in the Prefect UI besides its states: tables, figures and a link to the report."""
 
 import base64
+from pathlib import Path
 
 from prefect.artifacts import (
     acreate_image_artifact,
@@ -11,6 +12,9 @@ from prefect.artifacts import (
 
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, funnel_markdown
+from figa_core.report.methods.comparison import MethodsComparison
+from figa_core.report.methods.data import MethodsData
+from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.report.sentences import comparison_sentences, result_sentence
 from figa_core.report.svg import Drawing, standalone_svg
 from figa_core.storage import revisions, summary
@@ -61,6 +65,18 @@ async def publish_report(run: OpenRun, data: ReportData) -> None:
         "\n\n".join(markdown), key="figa-report", description=f"Report of {run.run_id}"
     )
     await _publish_image(reward_histograms(data.rewards), "figa-rewards")
+
+
+async def publish_methods(run: OpenRun, data: MethodsData, found: MethodsComparison, path: Path) -> None:
+    """The result of a comparison in sentences, its table, and a link to its report."""
+    url = published_url(path) or path.as_uri()
+    await acreate_link_artifact(
+        url, link_text="Open the comparison", key="figa-methods-link", description=str(path)
+    )
+    table = "\n".join(table_lines(data, found))
+    markdown = "\n\n".join([*result_sentences(data, found), f"```\n{table}\n```"])
+    description = f"Comparison of methods on the pairs of {run.run_id}"
+    await acreate_markdown_artifact(markdown, key="figa-methods", description=description)
 
 
 async def publish_curve(job: TrainingJob) -> None:

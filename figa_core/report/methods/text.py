@@ -63,6 +63,9 @@ def _about_intervals(data: MethodsData, found: MethodsComparison) -> str:
         f"Rates were chosen on {data.validation_prompts:,} held-out prompts, and methods judged on "
         f"{judged:,} others; differences are corrected for {_comparisons(found)}"
     )
+    left_out = max((row.estimate.left_out for row in found.rows), default=0)
+    if left_out:
+        text += f"; up to {left_out:,} prompts without a score from some training are left out"
     if any(row.estimate.prompts and not row.estimate.covers_seeds for row in found.rows):
         return f"{text}. Intervals of methods with one seed cover prompts only: another seed may differ more."
     return f"{text}, and intervals cover prompts and seeds."

@@ -1,0 +1,1 @@
+"""How the trainings of `figa compare` are run and judged."""

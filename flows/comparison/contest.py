@@ -1,0 +1,142 @@
+"""One comparison: each method at each number of pairs is trained, judged, and becomes a row of the table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from figa_core.config import PipelineConfig
+from figa_core.evaluation.parts import validation_part
+from figa_core.report.methods.data import (
+    MethodOutcome,
+    MethodsData,
+    Outcome,
+    TrainingOutcome,
+    best_training,
+)
+from figa_core.shards.sizes import ShardSizes
+from figa_core.storage.responses import chosen_prompts
+from figa_core.training.checkpoints import read_manifest
+from flows.comparison.judging import Judging
+from flows.comparison.trainings import ended_as, train_contender
+from flows.run.open_run import OpenRun
+from flows.run.story import Story
+from tasks.compare import (
+    Contender,
+    Planned,
+    data_cost,
+    drop_models,
+    held_out,
+    pass_cost,
+    share_of,
+    training_cost,
+    without_update,
+)
+from tasks.report import curve_of, time_of_report
+from tasks.train import record_training, trained_model
+
+
+class Contest:
+    """In a run that holds its workspace and has its pairs."""
+
+    def __init__(self, story: Story, run: OpenRun, config: PipelineConfig, sizes: ShardSizes) -> None:
+        """Judges the untrained model.
+
+        Raises:
+            EvaluationError: there are too few held-out prompts, or too many cannot be judged.
+            EngineError: too many answers cannot be drawn.
+        """
+        self._story, self._run, self._config, self._sizes = story, run, config, sizes
+        prompts = chosen_prompts(run.workspace.database, held_out(run.run_id, config, ""))
+        self._validation = validation_part(prompts, config.compare.validation_share)
+        self._data_cost = data_cost(run.workspace, run.run_id, run.generator, config, sizes)
+        self._judging = Judging(story, run, config)
+        self._base = self._part(self._judging.base(), validation=False)
+
+    async def outcome(self, contender: Contender) -> MethodOutcome:
+        """Train, sample and judge one method at one number of pairs; what is stored is not repeated.
+
+        Raises: see `train_contender`.
+        """
+        method, config = contender.method, self._config
+        share = min(1.0, contender.pairs / max(self._sizes.pairs, 1))
+        outcome = MethodOutcome(
+            name=method.name,
+            objective=method.objective,
+            pairs=contender.pairs,
+            trainings=await self._trainings(contender),
+            unable=contender.unable,
+            data_cost=share_of(self._data_cost, method, config, share),
+            pass_cost=pass_cost(method, config, self._sizes),
+        )
+        return self._with_curve(contender, outcome)
+
+    def data(self, methods: Sequence[MethodOutcome]) -> MethodsData:
+        """What the report shows."""
+        return MethodsData(
+            workspace=self._config.workspace.name,
+            run_id=self._run.run_id,
+            created_at=time_of_report(),
+            metric=self._judging.metric,
+            base=self._base,
+            methods=tuple(methods),
+            validation_prompts=len(self._validation),
+            against=self._config.compare.against,
+        )
+
+    async def _trainings(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
+        if contender.unable:
+            return ()
+        ended = await train_contender(self._story, self._run, self._config, contender)
+        judged, failed = self._judging.contender(contender)
+        found: list[TrainingOutcome] = []
+        for each in contender.trainings:
+            training_id = each.job.training_id
+            if training_id in judged:
+                found.append(self._judged(each, self._judging.scores(judged[training_id])))
+            else:
+                reason = failed.get(training_id, "it did not finish.")
+                found.append(ended.get(training_id) or ended_as(each, Outcome.FAILED, reason))
+        return self._kept(contender, tuple(found))
+
+    def _judged(self, each: Planned, scores: Mapping[str, float]) -> TrainingOutcome:
+        return TrainingOutcome(
+            learning_rate=each.learning_rate,
+            seed=each.seed,
+            training_id=each.job.training_id,
+            outcome=Outcome.JUDGED,
+            reason=without_update(each.job.output),
+            validation=self._part(scores, validation=True),
+            judged=self._part(scores, validation=False),
+            cost=training_cost(each),
+        )
+
+    def _part(self, scores: Mapping[str, float], *, validation: bool) -> dict[str, float]:
+        return {
+            prompt: score for prompt, score in scores.items() if (prompt in self._validation) == validation
+        }
+
+    def _kept(
+        self, contender: Contender, trainings: tuple[TrainingOutcome, ...]
+    ) -> tuple[TrainingOutcome, ...]:
+        """Drop the models that the settings do not keep, and record the others."""
+        run, best = self._run, best_training(trainings)
+        if self._config.compare.keep_models == "best":
+            judged = {each.training_id for each in trainings if each.outcome is Outcome.JUDGED}
+            finished = [each for each in contender.trainings if each.job.training_id in judged]
+            drop_models(run.workspace, finished, keep=best.training_id if best else None)
+        there = {each.job.training_id: each for each in contender.trainings if read_manifest(each.job.output)}
+        for each in there.values():
+            record_training(run.workspace, run.run_id, each.job, trained_model(each.job), of_run=False)
+        return tuple(
+            replace(each, model=str(there[each.training_id].job.model_dir))
+            if each.training_id in there
+            else each
+            for each in trainings
+        )
+
+    def _with_curve(self, contender: Contender, outcome: MethodOutcome) -> MethodOutcome:
+        if not outcome.chosen:
+            return outcome
+        shown = outcome.chosen[0].training_id
+        [job] = [each.job for each in contender.trainings if each.job.training_id == shown]
+        curve = curve_of(job.output, job.objective)
+        return replace(outcome, curve=replace(curve, label=outcome.name))

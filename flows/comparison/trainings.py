@@ -1,0 +1,126 @@
+"""Runs the trainings of one method that have no result yet: on the GPU pool, or one after another here."""
+
+import asyncio
+from collections.abc import Sequence
+
+from prefect.client.orchestration import get_client
+
+from figa_core.config import PipelineConfig
+from figa_core.errors import ConfigError, FigaError, TrainingError, WorkspaceError, one_line
+from figa_core.ports import ProgressCallback
+from figa_core.report.methods.data import Outcome, TrainingOutcome
+from figa_core.training.checkpoints import read_manifest
+from figa_core.training.failures import root_failure
+from flows.run.open_run import OpenRun
+from flows.run.story import Story
+from flows.server.names import GPU_POOL
+from flows.train_model import log_of, train_where_deployed, trains_elsewhere
+from tasks.compare import Contender, Planned, is_answered, training_cost
+from tasks.results import StageCounts, no_progress
+
+_AT_ONCE = 4  # if the pool has no limit
+
+
+async def train_contender(
+    story: Story, run: OpenRun, config: PipelineConfig, contender: Contender
+) -> dict[str, TrainingOutcome]:
+    """Train what is neither finished nor judged; returns the trainings without a result, by training id.
+
+    Raises:
+        ConfigError, WorkspaceError, InputError: every other training would end so too.
+        InterruptedRunError: somebody asked to stop.
+    """
+    todo, ended = [], dict[str, TrainingOutcome]()
+    for each in contender.trainings:
+        output = each.job.output
+        if read_manifest(output) is not None or is_answered(run.workspace, run.run_id, config, output):
+            continue
+        if (diverged := _diverged(each)) is not None:
+            ended[each.job.training_id] = diverged
+        else:
+            todo.append(each)
+    if todo:
+        run.engines.end()  # the trainings need the memory
+        trainings = _Trainings(story, run, contender, config.workspace.name)
+        found = await (trainings.elsewhere(todo) if await trains_elsewhere() else trainings.here(todo))
+        ended |= {each.training_id: each for each in found if each is not None}
+    return ended
+
+
+class _Trainings:
+    def __init__(self, story: Story, run: OpenRun, contender: Contender, workspace: str) -> None:
+        self._story, self._run, self._workspace = story, run, workspace
+        self._title = f"train {contender.method.name}, {contender.pairs:,} pairs"
+
+    async def here(self, todo: Sequence[Planned]) -> list[TrainingOutcome | None]:
+        """One after another; None for each that finished."""
+        found = []
+        for each in todo:
+            with self._story.stage(f"{self._title}, {_which(each)}") as stage:
+                found.append(await self._train(each, stage.show))
+                stage.counts = StageCounts(each.job.steps, each.job.steps if found[-1] is None else 0)
+            self._tell(found[-1])
+        return found
+
+    async def elsewhere(self, todo: Sequence[Planned]) -> list[TrainingOutcome | None]:
+        """As many at once as the pool runs, so that other runs get their turn there."""
+        async with get_client() as client:
+            pool = await client.read_work_pool(GPU_POOL)
+        at_once, done = asyncio.Semaphore(pool.concurrency_limit or _AT_ONCE), list[Planned]()
+        with self._story.stage(self._title) as stage:
+
+            async def one(each: Planned) -> TrainingOutcome | None:
+                async with at_once:
+                    ended = await self._train(each, no_progress)
+                done.append(each)
+                stage.show(len(done), len(todo))
+                return ended
+
+            found = await asyncio.gather(*map(one, todo))
+            stage.counts = StageCounts(len(todo), sum(ended is None for ended in found))
+        for ended in found:
+            self._tell(ended)
+        return list(found)
+
+    async def _train(self, each: Planned, on_progress: ProgressCallback) -> TrainingOutcome | None:
+        name = f"{self._workspace}: {self._title}, {_which(each)}"
+        log = log_of(self._run.workspace, each.job)
+        try:
+            await train_where_deployed(each.job, each.spec, log, name, on_progress=on_progress)
+        except (ConfigError, WorkspaceError):
+            raise
+        except FigaError as error:
+            # A plain FigaError is that of a run on the pool, see `run_elsewhere`.
+            if type(error) is not FigaError and not isinstance(error, TrainingError):
+                raise
+            return _diverged(each) or ended_as(each, Outcome.FAILED, one_line(error) + ".")
+        return None
+
+    def _tell(self, ended: TrainingOutcome | None) -> None:
+        if ended is not None:
+            rate = f"rate {ended.learning_rate:g}, seed {ended.seed}"
+            self._story.progress.line(f"{self._title}, {rate}: {ended.outcome}: {ended.reason}")
+
+
+def ended_as(each: Planned, outcome: Outcome, reason: str) -> TrainingOutcome:
+    """A training without scores."""
+    return TrainingOutcome(
+        learning_rate=each.learning_rate,
+        seed=each.seed,
+        training_id=each.job.training_id,
+        outcome=outcome,
+        reason=reason,
+        cost=training_cost(each),
+    )
+
+
+def _diverged(each: Planned) -> TrainingOutcome | None:
+    """A training that has ended with numbers that are not finite would end so again."""
+    failure = root_failure(each.job.output)
+    if failure is None or not failure.diverged:
+        return None
+    return ended_as(each, Outcome.DIVERGED, failure.message)
+
+
+def _which(each: Planned) -> str:
+    return f"rate {each.learning_rate:g}, seed {each.seed}"
