@@ -16,6 +16,7 @@ from figa_core.training import batches
 from figa_core.training.batches import (
     StepPlan,
     deal,
+    drawn_pairs,
     group_packed,
     group_rows,
     plan_step,
@@ -240,3 +241,19 @@ def test_levers_do_not_change_the_gradient(
     largest = max(float(gradient.abs().max()) for gradient in expected)
     # The model norms and rotates in fp32 whatever its dtype, so fp64 is not exact to its last digit.
     assert all(float((a - b).abs().max()) <= 1e-6 * largest for a, b in zip(found, expected, strict=True))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
+def test_drawn_pairs_are_distinct_and_more_of_them_include_the_fewer(
+    pairs: int, limit: int, seed: int
+) -> None:
+    fewer = drawn_pairs(limit, pairs=pairs, seed=seed).tolist()
+    more = drawn_pairs(limit + 1, pairs=pairs, seed=seed).tolist()
+    assert fewer == sorted(set(fewer))
+    assert len(fewer) == min(limit, pairs)
+    assert set(fewer) <= set(more) <= set(range(pairs))
+
+
+def test_another_seed_draws_other_pairs() -> None:
+    one, other = (drawn_pairs(10, pairs=1000, seed=seed).tolist() for seed in (0, 1))
+    assert one != other

@@ -151,3 +151,25 @@ def test_a_finished_training_of_an_earlier_release_is_not_checked(job: TrainingJ
     assert found is not None
     assert (found.files, found.change, found.overflowed_steps) == ({}, None, 0)
     checkpoints.check_model(job.output, found)
+
+
+def test_a_dropped_model_leaves_its_figures_and_its_training_counts_as_unfinished(job: TrainingJob) -> None:
+    assert checkpoints.read_dropped(job.output) is None
+    manifest = finished(job)
+    checkpoints.drop_model(job.output, "fingerprint", "template")
+    assert not job.model_dir.exists()
+    assert checkpoints.read_manifest(job.output) is None
+    dropped = checkpoints.read_dropped(job.output)
+    assert dropped is not None
+    assert (dropped.fingerprint, dropped.template) == ("fingerprint", "template")
+    assert dropped.training == manifest
+    checkpoints.drop_model(job.output, "other", "other")  # there is nothing left to drop
+    assert checkpoints.read_dropped(job.output) == dropped
+
+
+def test_a_damaged_record_of_a_dropped_model_counts_as_none(job: TrainingJob) -> None:
+    finished(job)
+    checkpoints.drop_model(job.output, "fingerprint", "template")
+    path = job.output / "dropped.json"
+    path.write_text(path.read_text().replace("fingerprint", "another"))
+    assert checkpoints.read_dropped(job.output) is None

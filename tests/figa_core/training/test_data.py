@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from figa_core.config.training import LossConfig
@@ -66,3 +67,18 @@ def test_a_sequence_is_as_long_as_its_prompt_and_its_answer(tmp_path: Path, pair
         TrainingError, match=rf"has {longest} tokens \(prompt and .*\), the limit is {longest - 1}"
     ):
         data.check_length(FIGA, longest - 1, "the limit")
+
+
+def test_drawn_pairs_are_those_of_the_set_at_these_places(tmp_path: Path, pairs: list[WeighedPair]) -> None:
+    write_set(tmp_path / "set", pairs, pairs_per_shard=2)
+    whole = PairData(tmp_path / "set")
+    drawn = PairData(tmp_path / "set", drawn=np.array([1, 3]))
+    assert [drawn.pair_id(index) for index in range(len(drawn))] == [whole.pair_id(1), whole.pair_id(3)]
+    for place, index in enumerate((1, 3)):
+        for ours, theirs in zip(
+            drawn.sequences(place, FIGA, tail_cut=False),
+            whole.sequences(index, FIGA, tail_cut=False),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours.inputs_T, theirs.inputs_T)
+            np.testing.assert_array_equal(ours.targets_K, theirs.targets_K)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from figa_core.errors import TrainingError
+from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.training.failures import clear_failures, full_memory, record_failure, root_failure
 from tests.figa_core.training.jobs import gradient_job
 
@@ -57,3 +57,14 @@ def test_the_file_of_a_rank_that_was_killed_while_writing_it_is_ignored(tmp_path
     failure = root_failure(tmp_path)
     assert failure is not None
     assert failure.rank == 3
+
+
+def test_a_training_that_diverged_is_told_from_one_that_failed(tmp_path: Path) -> None:
+    for error, diverged in (
+        (DivergedTrainingError("the loss is nan"), True),
+        (TrainingError("no room"), False),
+    ):
+        record_failure(tmp_path, 0, error, secondary=False)
+        failure = root_failure(tmp_path)
+        assert failure is not None
+        assert failure.diverged == diverged

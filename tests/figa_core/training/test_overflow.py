@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from figa_core.errors import TrainingError
+from figa_core.errors import DivergedTrainingError
 from figa_core.records import WeighedPair
 from figa_core.training import checkpoints
 from figa_core.training.job import TrainingJob
@@ -78,7 +78,7 @@ def test_a_training_without_finite_gradients_fails_and_exports_nothing(
     """Infinite gradients, or gradients so large that AdamW's squares are."""
     model = change_model(model_dir, tmp_path / "model", overflowing_everywhere)
     job = make_job(model=model, zero_stage=zero_stage, dtype=dtype, steps=5, alpha=alpha)
-    with pytest.raises(TrainingError, match=words):
+    with pytest.raises(DivergedTrainingError, match=words):
         run_training(job, log_path=tmp_path / "log")
     assert checkpoints.read_manifest(job.output) is None
     assert not job.model_dir.exists()
@@ -125,18 +125,18 @@ def log_of(job: TrainingJob, kinds: str) -> MetricsLog:
 
 def test_at_most_half_of_the_updates_may_be_skipped(job: TrainingJob) -> None:
     assert log_of(job, "ou" * 50).overflowed == 50
-    with pytest.raises(TrainingError, match="step 100 of 100: in 51 of them"):
+    with pytest.raises(DivergedTrainingError, match="step 100 of 100: in 51 of them"):
         log_of(job, "o" + "ou" * 49 + "o")
 
 
 def test_steps_with_nothing_to_learn_do_not_count_as_updates(job: TrainingJob) -> None:
-    with pytest.raises(TrainingError, match="in 26 of them"):
+    with pytest.raises(DivergedTrainingError, match="in 26 of them"):
         log_of(job, "s" * 50 + "ou" * 25 + "o")
 
 
 def test_twenty_in_a_row_are_enough(job: TrainingJob) -> None:
     log_of(job, "o" * 19 + "u" + "o" * 19)
-    with pytest.raises(TrainingError, match="step 20 of 100"):
+    with pytest.raises(DivergedTrainingError, match="step 20 of 100"):
         log_of(job, "o" * 20)
 
 

@@ -1,0 +1,134 @@
+"""Which trainings a comparison has, which methods cannot run, and what they cost."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.config import MethodConfig, PipelineConfig
+from figa_core.evaluation.cost import Cost
+from figa_core.shards.sizes import ShardSizes, shard_sizes
+from figa_core.shards.write import write_shards
+from tasks.compare import Contender, contenders, methods_of, schemes_of, share_of, why_unable
+from tasks.workspace import Workspace
+
+from .test_train import PAIR
+
+SIZES = ShardSizes(100, 100, {"response": 100, "revision": 100, "reference": 0}, {})
+
+
+def config_of(**compare: Any) -> PipelineConfig:
+    return PipelineConfig.model_validate(
+        {
+            "workspace": {"path": "w"},
+            "prompts": {"path": "p"},
+            "generation": {"model": "base"},
+            "reward": {"model": "reward"},
+            "revision": {"model": "m"},
+            "compare": compare,
+        }
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """With a model and a shard set of ten pairs, three of them with a reference."""
+    model = tmp_path / "base"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    pairs = [
+        replace(PAIR, pair_id=f"pair-{number}", reference_ids=(7, 8) if number < 3 else ())
+        for number in range(10)
+    ]
+    names = {"tokenizer_hash": "tokenizer", "template_hash": "template", "scheme": "levenshtein"}
+    write_shards(
+        tmp_path / "shards" / "set", pairs, shard_set_id="set", **names, max_length=64, pairs_per_shard=4
+    )
+    return Workspace(tmp_path)
+
+
+def found(workspace: Workspace, **compare: Any) -> list[Contender]:
+    config = config_of(**compare)
+    generation = config.generation.model_copy(update={"model": workspace.directory / "base"})
+    config = config.model_copy(update={"generation": generation})
+    directory = workspace.shards("set")
+    shards = dict.fromkeys((config.weighting.scheme, *schemes_of(config)), directory)
+    return contenders(workspace, config, shards, shard_sizes(directory))
+
+
+def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pairs(
+    workspace: Workspace,
+) -> None:
+    own = {"objective": "sft_revised", "learning_rates": [1e-3]}
+    rows = found(
+        workspace, methods=["figa", own], learning_rates=[1e-5, 1e-4], seeds=[0, 7], pairs=[4, "all"]
+    )
+    assert [(row.method.name, row.pairs, len(row.trainings)) for row in rows] == [
+        ("FIGA", 4, 4),
+        ("SFT on Ỹ", 4, 2),
+        ("FIGA", 10, 4),
+        ("SFT on Ỹ", 10, 2),
+    ]
+    first = rows[0].trainings[1]
+    assert (first.learning_rate, first.seed) == (1e-5, 7)
+    assert (first.job.training.learning_rate, first.job.training.seed) == (1e-5, 7)
+    assert first.job.pairs_limit == 4
+    trainings = [each.job.training_id for row in rows for each in row.trainings]
+    assert len(set(trainings)) == len(trainings)
+
+
+def test_training_on_as_many_pairs_as_there_are_is_training_on_all(workspace: Workspace) -> None:
+    [ten] = found(workspace, methods=["figa"], pairs=[10], seeds=[0], learning_rates=[1e-5])
+    [everything] = found(workspace, methods=["figa"], pairs=["all"], seeds=[0], learning_rates=[1e-5])
+    assert ten.trainings[0].job == everything.trainings[0].job
+    assert ten.trainings[0].job.pairs_limit is None
+    assert len(found(workspace, methods=["figa"], pairs=[10, "all"])) == 1
+
+
+def test_a_method_overrides_settings_of_the_loss_and_nothing_else(workspace: Workspace) -> None:
+    [row] = found(workspace, methods=[{"objective": "figa", "beta": 0.25, "label": "mine"}])
+    assert row.method.name == "mine"
+    loss = row.trainings[0].job.loss
+    assert (loss.beta, loss.alpha) == (0.25, config_of().loss.alpha)
+
+
+def test_more_pairs_than_there_are_and_missing_references_are_reasons(workspace: Workspace) -> None:
+    rows = found(workspace, methods=["figa"], pairs=[11])
+    assert (rows[0].unable, rows[0].trainings) == ("there are only 10 pairs", ())
+    config = config_of()
+    assert (
+        why_unable(MethodConfig(objective="sft"), config, 100, SIZES)
+        == "none of the 100 pairs has a reference"
+    )
+    nothing = MethodConfig.model_validate({"objective": "figa", "alpha": 0, "beta": 0, "gamma": 0})
+    assert "no token has a weight" in why_unable(nothing, config, 100, SIZES)
+    assert why_unable(MethodConfig(objective="figa"), config, 100, SIZES) == ""
+
+
+def test_without_a_list_every_objective_is_compared_the_runs_own_first() -> None:
+    config = config_of()
+    config = config.model_copy(update={"loss": config.loss.model_copy(update={"objective": "sft"})})
+    names = [method.objective for method in methods_of(config)]
+    assert names[0] == "sft"
+    assert "figa" in names
+    assert len(set(names)) == len(names)
+
+
+def test_only_other_schemes_need_shards_of_their_own() -> None:
+    methods = [{"objective": "figa"}, {"objective": "figa", "scheme": "bag_of_words"}]
+    assert schemes_of(config_of(methods=methods)) == ("bag_of_words",)
+
+
+def test_data_costs_its_share_and_nothing_for_a_method_that_reads_references_only() -> None:
+    cost, config = Cost(1000, 1e9, usd=4.0), config_of()
+    assert share_of(cost, MethodConfig(objective="figa"), config, 0.25) == Cost(250, 2.5e8, usd=1.0)
+    assert share_of(cost, MethodConfig(objective="sft"), config, 0.25) == Cost()
+
+
+def test_sizes_count_prompts_and_answers(workspace: Workspace) -> None:
+    sizes = shard_sizes(workspace.shards("set"))
+    assert (sizes.pairs, sizes.prompt_tokens) == (10, 10)
+    assert dict(sizes.answered) == {"response": 10, "revision": 10, "reference": 3}
+    assert dict(sizes.tokens) == {"response": 20, "revision": 20, "reference": 9}
