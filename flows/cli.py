@@ -125,9 +125,12 @@ def compare(config: ConfigOption) -> None:
     from figa_core.config.file import read_settings
 
     settings = read_settings(config)
+    from flows.checks.comparison import check_comparison
     from flows.preflight import usable
 
-    _run_flow(usable(settings), _compare_methods)
+    found = usable(settings)
+    check_comparison(found)
+    _run_flow(found, _compare_methods)
 
 
 @app.command()

@@ -15,12 +15,13 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
-from figa_core.errors import ConfigError, TrainingError
+from figa_core.errors import TrainingError
 from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
 from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.shards.sizes import shard_sizes
 from flows.build_dataset import build
+from flows.checks.comparison import check_comparison
 from flows.comparison.contest import Contest
 from flows.progress import current
 from flows.run.artifacts import publish_methods
@@ -54,7 +55,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         config: The run, and what to compare in its section `compare`.
 
     Raises:
-        ConfigError: there would be no prompts to judge by; or see `figa`.
+        ConfigError: there would be no prompts to judge by, or no room for the models; or see `figa`.
         TrainingError: trainings failed other than by diverging; the others are judged, the report is
             written, and the same command tries these again.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
@@ -73,15 +74,6 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
             progress.line(line)
         check_results(data)
     return MethodsResult(run.run_id, report, data, story.seconds)
-
-
-def check_comparison(config: PipelineConfig) -> None:
-    """Raises ConfigError if nothing would be left to judge by."""
-    if config.prompts.held_out_share == 0:
-        raise ConfigError(
-            "prompts.held_out_share is 0: a comparison needs held-out prompts to choose learning rates and "
-            "to judge the methods. Set it to 0.1 or more."
-        )
 
 
 async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> MethodsData:

@@ -168,6 +168,12 @@ def without_update(output: Path) -> str:
     return f"none of its {manifest.steps:,} steps made an update: it is the base model"
 
 
+def drop_checkpoints(trainings: Iterable[Planned]) -> None:
+    """Remove the checkpoints of trainings that diverged: they are not continued."""
+    for each in trainings:
+        checkpoints.drop_checkpoints(each.job)
+
+
 @cache
 def parameters_of(model: Path) -> int:
     """The number of a model's parameters, from the headers of its weights."""

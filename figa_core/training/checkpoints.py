@@ -206,6 +206,11 @@ def drop_model(output: Path, fingerprint: str, template: str) -> None:
         shutil.rmtree(output / MODEL_NAME)
 
 
+def drop_checkpoints(job: TrainingJob) -> None:
+    """Remove the checkpoints of a training that nobody will continue."""
+    shutil.rmtree(checkpoints_dir(job), ignore_errors=True)
+
+
 def read_dropped(output: Path) -> DroppedModel | None:
     """What `drop_model` kept; None if nothing was dropped, or the file is damaged: then it trains again."""
     try:

@@ -23,6 +23,7 @@ from tasks.compare import (
     Contender,
     Planned,
     data_cost,
+    drop_checkpoints,
     drop_models,
     held_out,
     pass_cost,
@@ -123,6 +124,8 @@ class Contest:
             judged = {each.training_id for each in trainings if each.outcome is Outcome.JUDGED}
             finished = [each for each in contender.trainings if each.job.training_id in judged]
             drop_models(run.workspace, finished, keep=best.training_id if best else None)
+            diverged = {each.training_id for each in trainings if each.outcome is Outcome.DIVERGED}
+            drop_checkpoints(each for each in contender.trainings if each.job.training_id in diverged)
         there = {each.job.training_id: each for each in contender.trainings if read_manifest(each.job.output)}
         for each in there.values():
             record_training(run.workspace, run.run_id, each.job, trained_model(each.job), of_run=False)

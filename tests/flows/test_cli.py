@@ -40,7 +40,8 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(
-        command in output for command in ("demo", "run", "plan", "retry-revisions", "status", "report")
+        command in output
+        for command in ("demo", "run", "compare", "plan", "retry-revisions", "status", "report")
     )
     assert "HEAVY []" in output
 

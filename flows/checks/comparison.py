@@ -1,0 +1,55 @@
+"""What must be right for `figa compare`, besides what every run needs."""
+
+import shutil
+
+from figa_core.config import PipelineConfig
+from figa_core.errors import ConfigError
+from figa_core.findings import problems_text
+from figa_core.models.weight_files import read_weights
+from flows.checks.room import bytes_in, size_text, trainings_bytes
+from flows.checks.workspace import nearest_existing
+from tasks.compare import methods_of
+
+
+def check_comparison(config: PipelineConfig) -> None:
+    """Raises ConfigError if nothing would be left to judge by, or the models cannot fit on the disk."""
+    found = [text for text in (_prompts(config), _room(config)) if text]
+    if found:
+        raise ConfigError(problems_text(found))
+
+
+def _prompts(config: PipelineConfig) -> str:
+    if config.prompts.held_out_share > 0:
+        return ""
+    return (
+        "prompts.held_out_share is 0: a comparison needs held-out prompts to choose learning rates and to "
+        "judge the methods. Set it to 0.1 or more."
+    )
+
+
+def _room(config: PipelineConfig) -> str:
+    directory = config.workspace.path
+    models, free = models_at_once(config), shutil.disk_usage(nearest_existing(directory)).free
+    if not config.generation.model.is_dir():  # the checks of every run report this, and the next
+        return ""
+    weights = read_weights(config.generation.model)
+    if weights.problems:
+        return ""
+    exported = sum(tensor.end - tensor.begin for tensor in weights.tensors.values())
+    needed = models * exported + trainings_bytes(config)[0]
+    if needed <= free + bytes_in(directory / "trainings"):
+        return ""
+    return (
+        f"workspace.path: {directory} has {size_text(free)} left, and the comparison has up to {models:,} "
+        f"models there at once, {size_text(needed)} with a checkpoint. Free space, choose a larger disk, or "
+        "compare fewer methods, rates or seeds at once."
+    )
+
+
+def models_at_once(config: PipelineConfig) -> int:
+    """The most models on the disk: of one method all, of the others those that are kept."""
+    compare, methods = config.compare, methods_of(config)
+    tried = [len(method.learning_rates or compare.learning_rates) * len(compare.seeds) for method in methods]
+    if compare.keep_models == "all":
+        return sum(tried) * len(compare.pairs)
+    return max(tried) + len(methods) * len(compare.pairs) - 1

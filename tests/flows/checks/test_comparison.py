@@ -1,0 +1,53 @@
+"""What `figa compare` refuses before anything starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from figa_core.config.file import load_config
+from figa_core.errors import ConfigError
+from flows.checks import comparison
+from flows.checks.comparison import check_comparison, models_at_once
+from flows.cli import app
+from tests.flows.conftest import Project
+
+
+def config_of(project: Project, compare: Mapping[str, Any]) -> Any:
+    project.settings["compare"] = dict(compare)
+    return load_config(project.config)
+
+
+def test_without_held_out_prompts_the_command_ends_at_once(project: Project) -> None:
+    project.settings["prompts"]["held_out_share"] = 0.0
+    result = CliRunner().invoke(app, ["compare", "--config", str(project.config)])
+    assert isinstance(result.exception, ConfigError)
+    assert "prompts.held_out_share is 0" in str(result.exception)
+    assert not project.workspace.exists()
+
+
+def test_the_models_of_one_method_and_those_that_are_kept_count(project: Project) -> None:
+    sizes = {"methods": ["figa", "sft"], "learning_rates": [1e-5, 1e-4], "seeds": [0, 1], "pairs": [8, "all"]}
+    assert models_at_once(config_of(project, sizes)) == 4 + 3
+    assert models_at_once(config_of(project, {**sizes, "keep_models": "all"})) == 16
+
+
+def test_a_disk_without_room_for_the_models_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(project, {"methods": ["figa"]})
+    check_comparison(config)
+
+    class Full:
+        free = 10_000
+
+    monkeypatch.setattr(comparison.shutil, "disk_usage", lambda _path: Full)
+    with pytest.raises(ConfigError, match="has up to 9 models there at once"):
+        check_comparison(config)
+
+
+def test_a_model_that_is_missing_is_left_to_the_checks_of_every_run(project: Project, tmp_path: Path) -> None:
+    project.settings["generation"]["model"] = str(tmp_path / "nowhere")
+    check_comparison(config_of(project, {}))
