@@ -5,12 +5,13 @@ automation, gets the existing result; two requests at once wait for each other.
 """
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
+from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
@@ -18,6 +19,7 @@ from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
 from flows.progress import current
+from flows.run.alarms import announce_alarm
 from flows.run.artifacts import publish_curve
 from flows.run.open_run import OpenRun
 from flows.run.parameters import absolute
@@ -55,6 +57,7 @@ async def train_model(
     model: Path,
     loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
     training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
+    alarms: AlarmsConfig = AlarmsConfig(),  # noqa: B008 - frozen
     pairs_limit: int | None = None,
 ) -> TrainedModel:
     """Train a model on a shard set that a `build-dataset` or `figa` run wrote.
@@ -64,6 +67,7 @@ async def train_model(
         model: Hugging Face directory of the model to start from, for which the shards were made.
         loss: The objective and its token weights.
         training: How the training runs.
+        alarms: Signs that the training damages the model, and which of them end it.
         pairs_limit: Train on this many pairs of the set, drawn by the seed; empty for all.
 
     Raises:
@@ -75,12 +79,16 @@ async def train_model(
     shards, model = absolute("shards", shards), absolute("model", model)
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
-    spec = TrainingSpec(shards=shards, model=model, loss=loss, training=training, pairs_limit=pairs_limit)
+    spec = TrainingSpec(
+        shards=shards, model=model, loss=loss, training=training, alarms=alarms, pairs_limit=pairs_limit
+    )
     job = training_job(workspace, spec)
     title = f"train {label_of(job.objective)}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
-            return train(job, log_of(workspace, job), on_progress=on_progress)
+            return train(
+                job, log_of(workspace, job), on_progress=on_progress, on_alarm=partial(announce_alarm, job)
+            )
         finally:
             await publish_curve(job)
 
@@ -103,6 +111,7 @@ async def train_models(
             )
             stage.counts = trained.counts
         record_training(run.workspace, run.run_id, job, trained)
+        run.warnings.extend(f"{label_of(objective)}: {alarm}" for alarm in trained.alarms)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory
     return models
@@ -129,7 +138,7 @@ async def train_where_deployed(
                 f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. The workspace "
                 "must have the same path for the workers of both pools: put it on a disk that they share."
             )
-    return train(job, log, on_progress=on_progress)
+    return train(job, log, on_progress=on_progress, on_alarm=partial(announce_alarm, job))
 
 
 def log_of(workspace: Workspace, job: TrainingJob) -> Path:

@@ -20,8 +20,8 @@ from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
-from figa_core.training.launch import run_training
-from figa_core.training.objectives.registry import objective_named
+from figa_core.training.launch import AlarmCallback, ignore_alarm, run_training
+from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
 from tasks.results import StageCounts, no_progress
@@ -34,7 +34,8 @@ BASE_LABEL = "base"
 class TrainedModel:
     """A finished training; `counts` are its steps and its steps with an update.
 
-    `seconds` is its wall time, including all resumptions.
+    `seconds` is its wall time, including all resumptions. `steps` of those planned were made: fewer than all
+    if one of the `alarms` (in words) ended it.
     """
 
     objective: str
@@ -42,6 +43,8 @@ class TrainedModel:
     directory: Path
     counts: StageCounts
     seconds: float
+    steps: int
+    alarms: tuple[str, ...] = ()
 
 
 def steps_of(config: TrainingConfig, pairs: int) -> int:
@@ -67,15 +70,24 @@ def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
 
 
 @task(name="train", task_run_name="train {job.objective}", cache_policy=NO_CACHE)
-def train(job: TrainingJob, log_path: Path, *, on_progress: ProgressCallback = no_progress) -> TrainedModel:
+def train(
+    job: TrainingJob,
+    log_path: Path,
+    *,
+    on_progress: ProgressCallback = no_progress,
+    on_alarm: AlarmCallback = ignore_alarm,
+) -> TrainedModel:
     """Train, resume an interrupted training, or return the result of a finished one with this id.
 
     It does not open the database, so it may run on another machine than the one that holds the workspace.
+    `on_alarm` gets every new alarm once.
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
     """
-    done = run_training(job, on_step=lambda step: on_progress(step.step, job.steps), log_path=log_path)
+    done = run_training(
+        job, on_step=lambda step: on_progress(step.step, job.steps), on_alarm=on_alarm, log_path=log_path
+    )
     return _trained(job, done)
 
 
@@ -88,8 +100,17 @@ def trained_model(job: TrainingJob) -> TrainedModel:
 
 
 def _trained(job: TrainingJob, done: TrainingManifest) -> TrainedModel:
-    counts = StageCounts(job.steps, done.steps - done.skipped_steps)
-    return TrainedModel(job.objective, job.training_id, job.model_dir, counts, done.wall_seconds)
+    left = {"after the last good step": job.steps - done.steps} if done.ended_by else {}
+    counts = StageCounts(job.steps, done.steps - done.skipped_steps, left)
+    return TrainedModel(
+        job.objective,
+        job.training_id,
+        job.model_dir,
+        counts,
+        done.wall_seconds,
+        steps=done.steps,
+        alarms=tuple(f"{alarm.text}{f'; {alarm.way_back}' if alarm.stops else ''}" for alarm in done.alarms),
+    )
 
 
 def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
@@ -113,6 +134,7 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         model=spec.model,
         loss=objective.settled(spec.loss),
         training=spec.training.model_copy(update={"pairs_per_step": size}),
+        alarms=spec.alarms,
         pairs_limit=limit,
     )
     model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id
@@ -164,9 +186,12 @@ def record_training(
         shard_set_id=job.shards.name,
         parent_model=model_fingerprint(job.model, workspace.fingerprints),
         directory=str(job.output),
-        steps=trained.counts.n_in,
+        steps=trained.steps,
         seconds=trained.seconds,
     )
     save_training(workspace.database, row, model_fingerprint(trained.directory, workspace.fingerprints))
+    found = Findings(
+        trainings={job.objective: job.training_id}, alarms={label_of(job.objective): trained.alarms}
+    )
     if of_run:
-        save_findings(workspace.database, run_id, Findings(trainings={job.objective: job.training_id}))
+        save_findings(workspace.database, run_id, found)

@@ -4,6 +4,7 @@ A task gets the section that it needs, and functions below it get plain values; 
 config object. The descriptions also make the form in the Prefect UI.
 """
 
+from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
 from figa_core.config.compare import MethodConfig as MethodConfig
 from figa_core.config.revision import (
@@ -40,5 +41,6 @@ class PipelineConfig(Section):
     weighting: WeightingConfig = WeightingConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compare: CompareConfig = CompareConfig()

@@ -23,7 +23,8 @@ class Findings:
     """What a run has found out so far; a field is empty or None until its stage has run.
 
     `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
-    `thresholds` the filter's as numbers, `trainings` the training id of each objective.
+    `thresholds` the filter's as numbers, `trainings` the training id of each objective, `alarms` what seems
+    wrong with each model, by its label.
     """
 
     generator: str = ""
@@ -32,6 +33,7 @@ class Findings:
     thresholds: Thresholds | None = None
     shard_set_id: str | None = None
     trainings: Mapping[str, str] = field(default_factory=dict)
+    alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _run(*, config: str, settings: str, **fields: Any) -> Run:
 def _merged(before: Findings, now: Findings) -> Findings:
     found = {name: value for name, value in as_row(now).items() if value}
     trainings = {**before.trainings, **{str(objective): i for objective, i in now.trainings.items()}}
-    return replace(before, **{**found, "trainings": trainings})
+    return replace(before, **{**found, "trainings": trainings, "alarms": {**before.alarms, **now.alarms}})
 
 
 def _findings(stored: str) -> Findings:
@@ -134,4 +136,5 @@ def _findings(stored: str) -> Findings:
         and Thresholds(**{k: float("nan") if v is None else v for k, v in thresholds.items()}),
         shard_set_id=found.get("shard_set_id", found.get("shards")),
         trainings={**earlier, **found.get("trainings", {})},
+        alarms={label: tuple(texts) for label, texts in found.get("alarms", {}).items()},
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from figa_core.errors import TrainingError
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
+from figa_core.training.alarms import alarm_that_ends, steps_to_do
 from figa_core.training.failures import full_memory, record_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopRequest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from figa_core.training.engine import ZeroEngine
-    from figa_core.training.metrics import MetricsLog
+    from figa_core.training.loop import TrainingEnd
 
 _VERSIONED = ("figa", "torch", "transformers", "deepspeed")
 
@@ -86,11 +87,10 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     if engine.rank == 0:
         tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
     end = train(job, engine, data, stop=stop)
-    if end.step < job.steps:
-        if engine.rank == 0:
-            tell(f"stopped on request after step {end.step} of {job.steps}; run again to continue from there")
-    else:
+    if end.done:
         _export(job, engine, end, (before.seconds if before else 0.0) - started)
+    elif engine.rank == 0:
+        tell(_stopped(job, end))
     engine.barrier()
     engine.close()
 
@@ -105,7 +105,14 @@ def _drawn(job: TrainingJob) -> "npt.NDArray[np.int64] | None":
     return drawn_pairs(job.pairs_limit, pairs=manifest.pairs, seed=job.training.seed)
 
 
-def _export(job: TrainingJob, engine: "ZeroEngine", end: "MetricsLog", seconds_since: float) -> None:
+def _stopped(job: TrainingJob, end: "TrainingEnd") -> str:
+    alarm = alarm_that_ends(end.alarms)
+    if alarm is None:
+        return f"stopped on request after step {end.step} of {job.steps}; run again to continue from there"
+    return f"an alarm ended the training after step {end.step} of {job.steps}; {alarm.way_back}"
+
+
+def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_since: float) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.change import weight_change
     from figa_core.training.export import export_model
@@ -119,22 +126,27 @@ def _export(job: TrainingJob, engine: "ZeroEngine", end: "MetricsLog", seconds_s
             job,
             checkpoints.TrainingManifest(
                 training_id=job.training_id,
-                steps=job.steps,
+                steps=end.step,
                 skipped_steps=end.skipped,
                 wall_seconds=round(time.perf_counter() + seconds_since, 2),
                 peak_rss_bytes=peak_rss,
                 versions={name: version(name) for name in _VERSIONED},
                 overflowed_steps=end.overflowed,
                 change=weight_change(job.model, job.model_dir),
+                planned_steps=job.steps,
+                alarms=end.alarms,
+                watched=end.watched,
             ),
         )
 
 
 def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -> str:
     """A line for the run's log."""
-    # With ZeRO-3 each rank has a part of a parameter, and the whole size in `ds_numel`.
-    size = sum(getattr(p, "ds_numel", p.numel()) for p in engine.model.parameters())
-    steps = f"resumes after step {done} of {job.steps}" if done else f"{job.steps} steps from the start"
+    from figa_core.training.model import parameters_of
+
+    size = parameters_of(engine.model)
+    last = steps_to_do(job.output, job.steps)
+    steps = f"resumes after step {done} of {last}" if done else f"{last} steps from the start"
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
         f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {engine.attention}; {steps}"

@@ -115,21 +115,31 @@ def plan_step(
     if not pairs:
         raise ValueError("a step needs at least one pair")
     by_pair = [data.sequences(pair, objective, tail_cut=tail_cut) for pair in pairs]
-    group = group_packed if packing else group_rows
-    groups: list[list[list[TrainingSequence]]] = []
-    for share in deal([sum(len(s.inputs_T) for s in sequences) for sequences in by_pair], ranks):
-        units = [unit for place in share for unit in _units(by_pair[place], objective)]
-        groups.append(group(units, tokens_per_batch))
-    build = packed_batch if packing else padded_batch
-    batches = [build(sequences) for sequences in groups[rank]]
-    most = max(map(len, groups))
+    units = [_units(sequences, objective) for sequences in by_pair]
     return StepPlan(
         pairs=tuple(pairs),
         counted=sum(data.counted(pair, objective) for pair in pairs),
         weighted=sum(len(s.weights_K) for sequences in by_pair for s in sequences),
         tokens=sum(len(s.inputs_T) for sequences in by_pair for s in sequences),
-        micro_batches=(*batches, *([_DUMMY] * (most - len(batches)))),
+        micro_batches=share_of_rank(
+            units, rank=rank, ranks=ranks, tokens_per_batch=tokens_per_batch, packing=packing
+        ),
     )
+
+
+def share_of_rank(
+    by_pair: Sequence[Sequence[Unit]], *, rank: int, ranks: int, tokens_per_batch: int, packing: bool
+) -> tuple[MicroBatch, ...]:
+    """This rank's micro-batches of these pairs; the ranks with fewer than others get dummies too."""
+    group = group_packed if packing else group_rows
+    lengths = [sum(map(_tokens, units)) for units in by_pair]
+    groups = [
+        group([unit for place in share for unit in by_pair[place]], tokens_per_batch)
+        for share in deal(lengths, ranks)
+    ]
+    build = packed_batch if packing else padded_batch
+    batches = [build(sequences) for sequences in groups[rank]]
+    return (*batches, *([_DUMMY] * (max(map(len, groups)) - len(batches))))
 
 
 def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from figa_core.errors import TrainingError
 from figa_core.file_hashes import changed_files, hashes_of, read_sealed, write_sealed
+from figa_core.training.alarms import Alarm, Watched, alarm_that_ends, forget_alarms, steps_to_do
 from figa_core.training.change import WeightChange
 from figa_core.training.job import TrainingJob
 
@@ -52,6 +53,9 @@ class TrainingManifest:
     `skipped_steps` had nothing to learn from, and `overflowed_steps` a gradient that was not finite; neither
     updated a weight. `wall_seconds` counts from the start of the rank processes, over all resumptions.
     `peak_rss_bytes` is the sum of the ranks' peaks. `files` holds the hash of each file of the model.
+
+    `planned_steps` is more than `steps` if one of the `alarms` ended the training. `watched` is how it was
+    looked for them; None if that was not done.
     """
 
     training_id: str
@@ -63,6 +67,14 @@ class TrainingManifest:
     overflowed_steps: int = 0
     change: WeightChange | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    planned_steps: int | None = None
+    alarms: tuple[Alarm, ...] = ()
+    watched: Watched | None = None
+
+    @property
+    def ended_by(self) -> Alarm | None:
+        """The alarm that ended the training before its last step, if one did."""
+        return alarm_that_ends(self.alarms)
 
 
 def checkpoints_dir(job: TrainingJob) -> Path:
@@ -87,8 +99,10 @@ def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], 
         write(directory, checkpoint.tag)
 
 
-def mark_whole(job: TrainingJob, checkpoint: Checkpoint) -> None:
-    """Declare it whole, then remove all but the last two. Rank 0 calls it after all ranks have written.
+def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, good_step: int = 0) -> None:
+    """Declare it whole, then remove all but the last two and the last one up to `good_step`.
+
+    Rank 0 calls it after all ranks have written. An alarm may go back to `good_step`.
 
     Raises:
         TrainingError: it cannot be written.
@@ -97,8 +111,11 @@ def mark_whole(job: TrainingJob, checkpoint: Checkpoint) -> None:
     with _writing(job, checkpoint):
         files = hashes_of(directory / checkpoint.tag, without=frozenset((_WHOLE_NAME,)))
         write_sealed(directory / checkpoint.tag / _WHOLE_NAME, asdict(replace(checkpoint, files=files)))
-    for old in [c for c in _whole(job) if c.step <= checkpoint.step][:-_KEPT]:
-        shutil.rmtree(directory / old.tag)
+    whole = [c for c in _whole(job) if c.step <= checkpoint.step]
+    good = [c for c in whole if c.step <= good_step][-1:]
+    for old in whole[:-_KEPT]:
+        if old not in good:
+            shutil.rmtree(directory / old.tag)
 
 
 @contextlib.contextmanager
@@ -119,7 +136,8 @@ def _writing(job: TrainingJob, checkpoint: Checkpoint) -> Iterator[None]:
 def last_whole(job: TrainingJob) -> Checkpoint | None:
     """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype, if there is one."""
     how = (job.training.processes, job.training.zero_stage, job.training.dtype)
-    fitting = (c for c in _whole(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= job.steps)
+    last = steps_to_do(job.output, job.steps)
+    fitting = (c for c in _whole(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= last)
     return max(fitting, key=lambda c: c.step, default=None)
 
 
@@ -160,6 +178,7 @@ def finish(job: TrainingJob, manifest: TrainingManifest) -> None:
     manifest = replace(manifest, files=hashes_of(job.model_dir))
     write_sealed(job.output / MANIFEST_NAME, {**asdict(manifest), "job": job.model_dump(mode="json")})
     shutil.rmtree(checkpoints_dir(job), ignore_errors=True)
+    forget_alarms(job.output)
 
 
 def read_manifest(output: Path) -> TrainingManifest | None:
@@ -238,8 +257,14 @@ def check_model(output: Path, manifest: TrainingManifest) -> None:
 
 
 def _manifest(fields: dict[str, Any]) -> TrainingManifest:
-    change = fields.pop("change", None)
-    return TrainingManifest(**fields, change=WeightChange(**change) if change else None)
+    change, watched = fields.pop("change", None), fields.pop("watched", None)
+    alarms = fields.pop("alarms", ())
+    return TrainingManifest(
+        **fields,
+        change=WeightChange(**change) if change else None,
+        alarms=tuple(Alarm(**alarm) for alarm in alarms),
+        watched=Watched.of(watched) if watched else None,
+    )
 
 
 def check_exported(model: Path) -> None:

@@ -161,7 +161,13 @@ class PairData:
 
     def whole_answer(self, pair: int, answer: Answer) -> TrainingSequence:
         """One answer with weight 1 at every token."""
-        return self._sequence(pair, answer, every_class()[0], np.float32(1), tail_cut=True)
+        return self.weighted_answer(pair, answer, every_class()[0])
+
+    def weighted_answer(
+        self, pair: int, answer: Answer, weight_by_class: npt.NDArray[np.float32]
+    ) -> TrainingSequence:
+        """One answer with these weights, indexed by `EditClass`, cut after the last that is not zero."""
+        return self._sequence(pair, answer, weight_by_class, np.float32(1), tail_cut=True)
 
     def counted(self, pair: int, objective: Objective) -> int:
         """This pair's share of the step's divisor: its counted tokens, or 1 per pair."""

@@ -22,7 +22,8 @@ from figa_core.training import varlen
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
-from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model
+from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
+from figa_core.training.probe_plan import Size
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
 # once more every micro-batch, which on a CPU costs as much as its share of the optimizer step.
@@ -109,6 +110,22 @@ class ZeroEngine:
     def logits(self, batch: MicroBatch) -> torch.Tensor:
         """Logits (K, V) of the batch's weighted tokens."""
         return self._engine(*inputs_of(batch, self.device))
+
+    @torch.no_grad()
+    def logits_to_read(self, batch: MicroBatch) -> torch.Tensor:
+        """`logits` without dropout and without a backward pass to follow; all ranks must call it."""
+        self._engine.eval()
+        try:
+            return self.logits(batch)
+        finally:
+            self._engine.train()
+
+    def size(self) -> Size:
+        """The model's size, which is the same on all ranks."""
+        head, embeddings = self.model.get_output_embeddings(), self.model.get_input_embeddings()
+        tables = nn.ModuleList([each for each in (head, embeddings) if each is not None])
+        body = max(parameters_of(self.model) - parameters_of(tables), 1)
+        return Size(body=body, head=0 if head is None else parameters_of(head))
 
     def tensor(self, array: Any) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)

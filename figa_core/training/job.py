@@ -11,13 +11,17 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from figa_core.config import LossConfig, PipelineConfig, TrainingConfig
+from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
 from figa_core.errors import TrainingError
 from figa_core.training.objectives.registry import make_objective
 
-_SECTIONS: dict[str, type[Section]] = {"loss": LossConfig, "training": TrainingConfig}
+_SECTIONS: dict[str, type[Section]] = {
+    "loss": LossConfig,
+    "training": TrainingConfig,
+    "alarms": AlarmsConfig,
+}
 _BECOME_STEPS = ("epochs", "max_steps")
 
 
@@ -48,6 +52,7 @@ class TrainingSpec(Section):
     model: Path
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     pairs_limit: int | None = Field(default=None, ge=1)
 
     def settings_in_id(self) -> dict[str, Any]:
@@ -69,6 +74,7 @@ def training_spec(config: PipelineConfig, shards: Path, objective: str) -> Train
         model=config.generation.model,
         loss=config.loss.model_copy(update={"objective": objective}),
         training=config.training,
+        alarms=config.alarms,
     )
 
 
@@ -112,6 +118,11 @@ class TrainingJob(TrainingSpec):
     @property
     def metrics_path(self) -> Path:
         return self.output / "metrics.jsonl"
+
+    @property
+    def metrics_until_alarm_path(self) -> Path:
+        """The metrics up to the alarm that ended the training; `metrics_path` ends with the result's step."""
+        return self.output / "metrics-until-alarm.jsonl"
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "training job") -> "TrainingJob":

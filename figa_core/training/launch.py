@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError
-from figa_core.files import last_lines
+from figa_core.files import last_lines, write_whole
 from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
@@ -25,6 +25,7 @@ from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 from figa_core.shards.manifest import read_manifest
 from figa_core.training import checkpoints, reference_log_probs, stop
+from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
@@ -32,6 +33,7 @@ from figa_core.training.metrics import StepMetrics, keep_until, read_from
 from figa_core.training.objectives.registry import objective_named
 
 StepCallback = Callable[[StepMetrics], None]
+AlarmCallback = Callable[[Alarm], None]
 
 _LOGGER = logging.getLogger("figa_core.training")
 _POLL_S = 0.1
@@ -42,18 +44,29 @@ _GRACE_S = 60.0
 _GRACE_STEPS = 2
 
 
+def ignore_alarm(_alarm: Alarm) -> None:
+    """An `AlarmCallback` that does nothing."""
+
+
 def run_training(
-    job: TrainingJob, *, on_step: StepCallback = lambda _: None, log_path: Path
+    job: TrainingJob,
+    *,
+    on_step: StepCallback = lambda _: None,
+    on_alarm: AlarmCallback = ignore_alarm,
+    log_path: Path,
 ) -> TrainingManifest:
     """Train or resume, and block until the training is finished; if it already is, return its manifest.
 
     The ranks' output is appended to `log_path`; messages in it for people are logged. `on_step` gets every
-    step once, including those before a resumption. The ranks die with this process. If another process
-    runs the same training, this one waits for it and returns its result.
+    step once, including those before a resumption, and `on_alarm` every new alarm. The ranks die with this
+    process. If another process runs the same training, this one waits for it and returns its result.
+
+    If an alarm ends the training, the ranks start once more and repeat the steps from the last checkpoint up
+    to the last good step. So the result does not depend on when checkpoints were written.
 
     Raises:
-        TrainingError: the model is incomplete, the shards do not fit it, or the training stopped; the message
-            has the cause.
+        TrainingError: the model is incomplete, the shards do not fit it, or the training stopped, such as by
+            an alarm when it had no good step yet; the message has the cause.
         InterruptedRunError: somebody asked to stop; the same job continues from its last checkpoint.
     """
     with _locked(job.output, f"training {job.training_id}"):
@@ -70,7 +83,7 @@ def run_training(
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_path.touch()
             _run_reference(job, log_path)
-            _run(job, on_step, log_path)
+            _run_to_end(job, _Reports(job, on_step, on_alarm), log_path)
             finished = checkpoints.read_manifest(job.output)
     if finished is None:
         raise _error(job, log_path, "the ranks ended without a result")
@@ -144,7 +157,24 @@ def _environment() -> dict[str, str]:
     return child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 
-def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
+def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
+    if alarm_that_ends(read_alarms(job.output)) is None:
+        _run(job, reports, log_path)
+    alarm = alarm_that_ends(read_alarms(job.output))
+    if alarm is None or checkpoints.read_manifest(job.output) is not None:
+        return
+    if alarm.good_step == 0:
+        raise DivergedTrainingError(
+            f"training {job.training_id}: {alarm.text}. {alarm.way_back[0].upper()}{alarm.way_back[1:]}, and "
+            "nothing is exported. Lower training.learning_rate, raise loss.gamma, or leave the alarm out of "
+            f"alarms.stops. Remove {job.output} to train again with the same settings. Full log: {log_path}"
+        )
+    if not job.metrics_until_alarm_path.exists():
+        write_whole(job.metrics_until_alarm_path, job.metrics_path.read_bytes())
+    _run(job, reports, log_path)
+
+
+def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     clear_failures(job.output)
     stop.forget(job.output)
@@ -161,9 +191,9 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
     with followed(log_path, _LOGGER), stopping, interruption.cooperating():
         command = [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)]
         launcher = Child(command, log_path, environment=_environment())
-        ranks = _Ranks(job, launcher, done_before=done)
+        ranks = _Ranks(job, launcher, reports, done_before=done)
         try:
-            code = ranks.follow(on_step)
+            code = ranks.follow()
         finally:
             ranks.end()
     interruption.check()
@@ -172,21 +202,43 @@ def _run(job: TrainingJob, on_step: StepCallback, log_path: Path) -> None:
         raise _error(job, log_path, f"the launcher ended with code {code}")
 
 
-class _Ranks:
-    """The running ranks of a training, seen through their launcher and their metrics."""
+class _Reports:
+    """Hands every step and every new alarm of a training to its callbacks once."""
 
-    def __init__(self, job: TrainingJob, launcher: Child, *, done_before: int) -> None:
+    def __init__(self, job: TrainingJob, on_step: StepCallback, on_alarm: AlarmCallback) -> None:
+        self._output, self._on_step, self._on_alarm = job.output, on_step, on_alarm
+        self._last_step, self._alarms = 0, len(read_alarms(job.output))
+
+    def step(self, metrics: StepMetrics) -> None:
+        if metrics.step > self._last_step:
+            self._last_step = metrics.step
+            self._on_step(metrics)
+
+    def alarms(self) -> None:
+        """Look for new alarms."""
+        found = read_alarms(self._output)
+        for alarm in found[self._alarms :]:
+            self._on_alarm(alarm)
+        self._alarms = max(self._alarms, len(found))
+
+
+class _Ranks:
+    """The running ranks of a training, seen through their launcher, their metrics and their alarms."""
+
+    def __init__(self, job: TrainingJob, launcher: Child, reports: _Reports, *, done_before: int) -> None:
         self._job, self._launcher, self._done_before = job, launcher, done_before
+        self._reports = reports
         self._offset = self._last_step = 0
         self._slowest_s = 0.0
         self._kill_at: float | None = None
 
-    def follow(self, on_step: StepCallback) -> int:
-        """Report steps until the process ends; return its exit code."""
+    def follow(self) -> int:
+        """Report steps and alarms until the process ends; return its exit code."""
         while True:
             code = self._launcher.exit_code
             for metrics in self._new_steps():
-                on_step(metrics)
+                self._reports.step(metrics)
+            self._reports.alarms()
             if code is not None:
                 return code
             if interruption.requested():

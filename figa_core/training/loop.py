@@ -7,12 +7,14 @@ by in this file only.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 
 from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.training import checkpoints
+from figa_core.training.alarms import Alarm
 from figa_core.training.batches import MicroBatch, StepPlan, plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update, ZeroEngine
@@ -21,6 +23,7 @@ from figa_core.training.metrics import MetricsLog, StepMetrics
 from figa_core.training.model import token_nll
 from figa_core.training.objectives.base import Objective, Predictions, Terms
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.watch import Watch, Watched
 
 Clock = Callable[[], float]
 
@@ -40,6 +43,21 @@ class Runs(Protocol):
     def backward(self, loss: torch.Tensor, /) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingEnd:
+    """How `train` ended: all steps are `done`, or it stopped after `step`.
+
+    `skipped` and `overflowed` as in `MetricsLog`, `alarms` are all of the training's so far.
+    """
+
+    done: bool
+    step: int
+    skipped: int
+    overflowed: int
+    alarms: tuple[Alarm, ...]
+    watched: Watched | None
+
+
 def train(
     job: TrainingJob,
     engine: ZeroEngine,
@@ -47,11 +65,11 @@ def train(
     *,
     stop: Callable[[], bool] = lambda: False,
     clock: Clock = time.perf_counter,
-) -> MetricsLog:
+) -> TrainingEnd:
     """Run the job's steps, from the last whole checkpoint if there is one.
 
-    If `stop` is true on any rank, all of them end before the same step, with a checkpoint; then the step of
-    the result is not the job's last.
+    If `stop` is true on any rank, all of them end before the same step, with a checkpoint. If an alarm ends
+    the training, they end after that step, without one. In both cases the result is not `done`.
 
     Raises:
         TrainingError: shards that do not fit the model or the budget, a loss that is not finite, gradients
@@ -60,22 +78,25 @@ def train(
     steps = Steps(job, engine, data)
     steps.check()
     started = clock()
+    watch = Watch(job, engine, data, make_objective(job.loss), clock)  # while the weights are the base's
     resumed = checkpoints.last_whole(job)
     if resumed is not None:
         engine.load_state(checkpoints.checkpoints_dir(job), resumed.tag)
     saved, seconds_before = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
     engine.barrier()
     log = MetricsLog(job, after_step=saved, active=engine.rank == 0)
-    while log.step < job.steps:
+    while log.step < watch.last_step and not watch.ended:
         checkpoint_due = log.step % job.training.checkpoint_steps == 0
         stopping = engine.total(float(stop()))[0] > 0
         if log.step > saved and (checkpoint_due or stopping):
             saved = log.step
-            _save(job, engine, saved, seconds_before + clock() - started)
+            _save(job, engine, saved, seconds_before + clock() - started, watch.good_step(saved))
         if stopping:
             break
-        log.write(steps.run(log.step + 1, clock))
-    return log
+        metrics = steps.run(log.step + 1, clock)
+        log.write(replace(metrics, figures={**metrics.figures, **watch.figures(metrics.step)}))
+    done = log.step == watch.last_step and not watch.ended
+    return TrainingEnd(done, log.step, log.skipped, log.overflowed, watch.alarms, watch.record())
 
 
 def accumulate(
@@ -213,9 +234,9 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
         )
 
 
-def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float) -> None:
+def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float, good_step: int) -> None:
     checkpoint = checkpoints.checkpoint_of(job, step, seconds)
     checkpoints.save(job, checkpoint, engine.save_state)
     engine.barrier()
     if engine.rank == 0:
-        checkpoints.mark_whole(job, checkpoint)
+        checkpoints.mark_whole(job, checkpoint, good_step=good_step)

@@ -73,6 +73,12 @@ def token_nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch
     return functional.cross_entropy(logits_KV, targets_K, reduction="none")
 
 
+def parameters_of(module: nn.Module) -> int:
+    """The number of its weights, tied ones once; with ZeRO-3, those of all ranks."""
+    # With ZeRO-3 each rank has a part of a parameter, and the whole size in `ds_numel`.
+    return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
+
+
 def load_model(directory: Path) -> Any:
     """A causal language model in float32, in which every training begins.
 

@@ -4,7 +4,7 @@ from figa_core.config.training import DType
 
 # Of each weight: itself, and AdamW's float32 master and two moments, as DeepSpeed 0.19 writes them.
 _CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}
-_CHECKPOINTS_AT_ONCE = 3  # two are kept while the next is written
+_CHECKPOINTS_AT_ONCE = 4  # two, and one that an alarm may go back to, while the next is written
 
 
 def training_bytes(

@@ -9,6 +9,9 @@ HEARTBEAT_S = 30
 DATASET_BUILT = "figa.dataset.built"
 """The event when a dataset is complete; its resource is `figa.dataset.ID`."""
 
+ALARM = "figa.alarm"
+"""The event when a model seems to be damaged; its resource is `figa.training.ID` or `figa.run.ID`."""
+
 TRAIN_MODEL = "train-model/train-model"
 """Flow and deployment of a training."""
 

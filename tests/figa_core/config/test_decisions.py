@@ -119,6 +119,12 @@ OTHERS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 5,
         "seed": 4,
     },
+    "alarms": {
+        "unchanged_nll_rise": 0.3,
+        "kl_from_base_excess": None,
+        "end_of_turn_share": 0.2,
+        "stops": ["end_of_turn"],
+    },
     "evaluation": {
         "max_prompts": 11,
         "temperature": 0.3,
@@ -181,6 +187,7 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
 ENTERED_LATER = {
     "revision_prompt": ("max_edit_share", "asked_again_max"),
     "loss": ("preference_beta", "preference_margin"),
+    "alarms": tuple(OTHERS["alarms"]),
 }
 # The ids in the first release, with its weight of unchanged tokens where the preset names none: no update may
 # change them.

@@ -11,6 +11,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.processes.children import child_environment
 from figa_core.records import WeighedPair
@@ -78,10 +79,10 @@ def changed(job: TrainingJob, **changes: object) -> TrainingJob:
     """The job with other values; settings of its sections are given by their names without the section."""
     sections = {
         name: section.model_copy(update={k: v for k, v in changes.items() if k in type(section).model_fields})
-        for name, section in (("loss", job.loss), ("training", job.training))
+        for name, section in (("loss", job.loss), ("training", job.training), ("alarms", job.alarms))
     }
     others = {name: value for name, value in changes.items() if name in TrainingJob.model_fields}
-    known = {*others, *LossConfig.model_fields, *TrainingConfig.model_fields}
+    known = {*others, *LossConfig.model_fields, *TrainingConfig.model_fields, *AlarmsConfig.model_fields}
     assert changes.keys() <= known, changes.keys() - known
     return job.model_copy(update={**sections, **others})
 
