@@ -108,6 +108,7 @@ def _planned(
                 model=config.generation.model,
                 loss=method.loss(config.loss),
                 training=config.training.model_copy(update={"learning_rate": rate, "seed": seed}),
+                alarms=config.alarms,
                 pairs_limit=pairs,
             )
             yield Planned(rate, seed, spec, training_job(workspace, spec))
