@@ -42,9 +42,15 @@ def workspace(tmp_path: Path) -> Workspace:
         replace(PAIR, pair_id=f"pair-{number}", reference_ids=(7, 8) if number < 3 else ())
         for number in range(10)
     ]
-    names = {"tokenizer_hash": "tokenizer", "template_hash": "template", "scheme": "levenshtein"}
     write_shards(
-        tmp_path / "shards" / "set", pairs, shard_set_id="set", **names, max_length=64, pairs_per_shard=4
+        tmp_path / "shards" / "set",
+        pairs,
+        shard_set_id="set",
+        tokenizer_hash="tokenizer",
+        template_hash="template",
+        scheme="levenshtein",
+        max_length=64,
+        pairs_per_shard=4,
     )
     return Workspace(tmp_path)
 

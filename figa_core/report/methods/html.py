@@ -27,7 +27,7 @@ def render_methods(data: MethodsData, found: MethodsComparison) -> str:
             contrasts=_ordered(found.contrasts),
             costs=[_cost_row(data, row.method) for size in found.sizes for row in found.at(size)],
             sweeps=_sweeps(data, found),
-            types=[(size, by_type(data, size)) for size in found.sizes] if data.types else [],
+            types=[(size, by_type(data, size)) for size in reversed(found.sizes)] if data.types else [],
             troubles=[(row.method, why) for row in found.rows if (why := text.troubles(row.method))],
             scores=plots.scores(data, found),
             by_pairs=plots.by_pairs(data, found),
@@ -38,9 +38,12 @@ def render_methods(data: MethodsData, found: MethodsComparison) -> str:
     )
 
 
-def _ordered(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The largest number of pairs first, within it the smallest p first."""
-    return sorted(contrasts, key=lambda c: (-c.pairs, 2.0 if c.p_adjusted is None else c.p_adjusted, c.one))
+def _ordered(contrasts: Sequence[Contrast]) -> list[tuple[int, list[Contrast]]]:
+    """By number of pairs, the largest first, and within it the smallest p first."""
+    by_pairs: dict[int, list[Contrast]] = {}
+    for each in sorted(contrasts, key=lambda c: 2.0 if c.p_adjusted is None else c.p_adjusted):
+        by_pairs.setdefault(each.pairs, []).append(each)
+    return sorted(by_pairs.items(), reverse=True)
 
 
 class _CostRow(NamedTuple):

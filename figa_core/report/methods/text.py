@@ -13,10 +13,10 @@ _TOLD = 6
 
 
 def result_sentences(data: MethodsData, found: MethodsComparison) -> Iterator[str]:
-    """At each number of pairs: what won, and what cannot be told apart from it."""
+    """At each number of pairs, the largest first: what won, and what cannot be told apart from it."""
     if not found.sizes:
         yield "No training was judged, so there is nothing to compare."
-    for pairs in found.sizes:
+    for pairs in reversed(found.sizes):
         yield from _at(data, found, pairs)
     yield _about_intervals(data, found)
 
