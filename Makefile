@@ -17,7 +17,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo sandbox serve test test-slow real e2e bench mutants lint format clean
+.PHONY: setup demo sandbox serve test test-slow real domains e2e bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -51,7 +51,7 @@ $(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
 	@.venv-bench/bin/$(PIP) --no-deps -r docker/bench.lock.txt
 	@touch $@
 
-$(STAMPS)/e2e $(STAMPS)/mutants $(STAMPS)/real: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/e2e $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -79,6 +79,10 @@ test-slow: setup
 real: setup $(STAMPS)/real
 	@$(BIN)/python -m figa_core.real.weights --root build/real
 	@$(BIN)/python -m pytest -q -m real --durations=0 $(if $(filter tests,$(TESTS)),tests/real,$(TESTS))
+
+# The problems of the domain `code`, and its tests.
+domains: setup $(STAMPS)/domains
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/figa_core/domains
 
 # `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e

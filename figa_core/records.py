@@ -77,13 +77,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The conversation up to the assistant's turn, with the reference answer Y if there is one."""
+    """The conversation up to the assistant's turn, with the reference answer Y if there is one.
+
+    `type` is what the user's data call prompts of this kind.
+    """
 
     prompt_id: str
     messages: tuple[Message, ...]
     split: Split
     reference: str | None = None
     reference_id: str | None = None
+    type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,13 @@ _REWARD_REFUSES = "the reward model's chat template"
 
 def row_format(config: PromptsConfig) -> RowFormat:
     """Which field of the file means what."""
-    return RowFormat(config.prompt_field, config.reference_field, config.system_prompt, config.held_out_share)
+    return RowFormat(
+        config.prompt_field,
+        config.reference_field,
+        config.system_prompt,
+        config.held_out_share,
+        config.type_field,
+    )
 
 
 @task(name="import", task_run_name="import {config.path.name}", cache_policy=NO_CACHE)

@@ -37,6 +37,9 @@ class PromptsConfig(Section):
     reference_field: str | None = rows(
         "reference", 'Field with the reference answer Y, which a row may lack; "none" for no field.', Always()
     )
+    type_field: str | None = rows(
+        None, 'Field with the type of a prompt, by which results can be told apart; "none" for no field.'
+    )
     # An empty one was always the same as none, and is part of the id of runs that have it.
     system_prompt: str | None = rows(
         None, 'Put before prompts that are plain text; "none" for nothing.', EMPTY_IS_A_VALUE, Always()

@@ -39,6 +39,7 @@ class RowFormat:
     reference_field: str | None
     system_prompt: str | None
     held_out_share: float
+    type_field: str | None = None
 
 
 def read_prompts(
@@ -53,6 +54,8 @@ def read_prompts(
     columns = [row_format.prompt_field, _TOOLS]
     if row_format.reference_field:
         columns.append(row_format.reference_field)
+    if row_format.type_field:
+        columns.append(row_format.type_field)
     for number, (place, row) in enumerate(islice(iter_rows(path, columns), limit), start=1):
         outcome = row if isinstance(row, str) else _parse_row(row, row_format)
         if isinstance(outcome, str):
@@ -98,6 +101,9 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
         problem = text_problem(reference) if isinstance(reference, str) else f"it is {kind_of(reference)}"
         if problem:
             return f"field {row_format.reference_field!r} is not a text with content: {problem}"
+    kind = row.get(row_format.type_field) if row_format.type_field else None
+    if not _is_null(kind) and not (isinstance(kind, str) and text_problem(kind) is None):
+        return f"field {row_format.type_field!r} is not a text with content"
     prompt_id = ids.prompt_id(messages)
     return Prompt(
         prompt_id=prompt_id,
@@ -105,6 +111,7 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
         split=split_of(prompt_id, row_format.held_out_share),
         reference=reference,
         reference_id=None if reference is None else ids.reference_id(prompt_id, reference),
+        type=None if _is_null(kind) else kind,
     )
 
 

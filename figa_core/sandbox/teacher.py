@@ -2,6 +2,9 @@
 
     python -m figa_core.sandbox.teacher --port 0 --port-file F --log requests.jsonl --requests-per-minute 6000
 
+With `--domain structured` it corrects the drafts of that domain (`figa_core/domains`), declines those that a
+few edits cannot mend, and answers in JSON if it is asked to.
+
 It takes the place of a provider's LLM: only `base_url`, `model` and the key differ. It listens on the
 loopback interface only. Every request is logged before it is answered, so the log is complete even after a
 kill.
@@ -23,12 +26,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from figa_core.domains.base import NAMES, load_domain
+from figa_core.domains.teaching import as_asked, correction
 from figa_core.files import write_whole
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from figa_core.sandbox import teacher_protocol as protocol
 from figa_core.sandbox import teacher_rules as rules
 from figa_core.sandbox.teacher_rules import FaultPlan, SlidingWindow, TeacherFault
 
+_DECLINED = "This cannot be corrected with a few edits."
 _CHOICES = {TeacherFault.DUPLICATE: 2, TeacherFault.EMPTY_CHOICES: 0}
 
 
@@ -45,6 +51,7 @@ class Teacher:
         self._plan = FaultPlan(dict(options.fault), options.seed)
         self._key = os.environ[options.api_key_env].encode() if options.api_key_env else None
         self._latency_s, self._hang_s, self._seed = options.latency_s, options.hang_s, options.seed
+        self._domain = None if options.domain is None else load_domain(options.domain)
         self._log: int | None = None
         if options.log is not None:
             options.log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +87,7 @@ class Teacher:
         return refused
 
     async def _answer(self, body: dict[str, Any], user_text: str, sha: str) -> Response:
-        text = rules.answer(user_text)
+        text = await self._correction(body, user_text)
         prompt_tokens = sum(rules.count_tokens(str(m.get("content", ""))) for m in body["messages"])
         tokens = prompt_tokens + rules.count_tokens(text)
         now = time.monotonic()
@@ -96,8 +103,16 @@ class Teacher:
             return failure
         content, finish = self._content(text, fault, body, sha)
         choices = _CHOICES.get(fault, 1) if fault else 1
-        answer = protocol.completion(sha, content, finish, prompt_tokens, choices=choices)
+        declined = _DECLINED if text == _DECLINED and fault is None else None
+        answer = protocol.completion(sha, content, finish, prompt_tokens, choices=choices, refusal=declined)
         return JSONResponse(answer, headers=headers)
+
+    async def _correction(self, body: dict[str, Any], user_text: str) -> str:
+        if self._domain is None:
+            return rules.answer(user_text)
+        # In a thread: the domain of code runs it.
+        text = await asyncio.to_thread(correction, self._domain, user_text)
+        return _DECLINED if text is None else as_asked(text, body)
 
     def _content(
         self, text: str, fault: TeacherFault | None, body: dict[str, Any], sha: str
@@ -134,6 +149,7 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--port", type=int, default=0, help="0: any free port")
     add("--port-file", type=Path, help="gets the port once the server listens")
+    add("--domain", choices=NAMES, help="whose drafts it corrects; none: the sandbox's support replies")
     add("--log", type=Path, help="JSONL file, one line per request, written before answering")
     add("--requests-per-minute", type=float, default=60_000)
     add("--tokens-per-minute", type=float, default=60_000_000)

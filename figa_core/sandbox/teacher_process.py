@@ -27,7 +27,7 @@ class TeacherProcess:
         environment: Mapping[str, str] | None = None,
         **options: float | str,
     ) -> None:
-        """`options` are the command line's, with underscores, such as `requests_per_minute`.
+        """`options` are the command line's, with underscores, such as `requests_per_minute` or `domain`.
 
         `environment` adds variables to the child's. Without `log` a temporary file is used.
         """

@@ -43,10 +43,12 @@ def read_body(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     return body, (drafts or users or [""])[-1]
 
 
-def completion(sha: str, content: str, finish: str, prompt_tokens: int, *, choices: int) -> dict[str, Any]:
-    """A chat completion whose choices are all the same."""
-    completion_tokens = rules.count_tokens(content)
-    message = {"role": "assistant", "content": content, "refusal": None}
+def completion(
+    sha: str, content: str, finish: str, prompt_tokens: int, *, choices: int, refusal: str | None = None
+) -> dict[str, Any]:
+    """A chat completion whose choices are all the same; a refusal takes the content's place."""
+    completion_tokens = rules.count_tokens(refusal or content)
+    message = {"role": "assistant", "content": None if refusal else content, "refusal": refusal}
     return {
         "id": f"chatcmpl-{sha[:24]}",
         "object": "chat.completion",

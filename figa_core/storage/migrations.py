@@ -117,12 +117,16 @@ ALTER TABLE calls RENAME COLUMN revision_id TO subject_id;
 ALTER TABLE calls ADD COLUMN purpose TEXT DEFAULT 'revision';
 """
 
+# What the user's data call prompts of this kind; NULL where they do not.
+_TYPES = "ALTER TABLE run_prompts ADD COLUMN type TEXT;"
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
     ("failures", _FAILURES),
     ("questions", _QUESTIONS),
     ("purposes", _PURPOSES),
+    ("types", _TYPES),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

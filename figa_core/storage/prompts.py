@@ -5,7 +5,7 @@ is no longer accepted leaves the run, and a row that is accepted is no longer a 
 revisions stay in the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -25,7 +25,10 @@ def save_prompts(database: Database, run_id: str, prompts: Sequence[Prompt]) -> 
         for p in prompts
         if p.reference is not None
     ]
-    of_run = [{"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id} for p in prompts]
+    of_run = [
+        {"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id, "type": p.type}
+        for p in prompts
+    ]
     with database.transaction() as connection:
         insert_rows(connection, "prompts", rows)
         insert_rows(connection, "reference_answers", references)
@@ -46,6 +49,14 @@ def forget_bad_rows(database: Database, run_id: str) -> None:
 def count_prompts(database: Database, run_id: str) -> int:
     """How many prompts the run has."""
     return database.value("SELECT count(*) FROM run_prompts WHERE run_id = $run", run=run_id)
+
+
+def types_of(database: Database, run_id: str) -> Mapping[str, str]:
+    """The types of the run's prompts by their ids; those without a type are left out."""
+    rows = database.fetch(
+        "SELECT prompt_id, type FROM run_prompts WHERE run_id = $run AND type IS NOT NULL", run=run_id
+    )
+    return dict(rows)
 
 
 def take_out(database: Database, run_id: str, prompt_ids: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "path": "another",
         "prompt_field": "question",
         "reference_field": None,
+        "type_field": "kind",
         "system_prompt": "Be brief.",
         "held_out_share": 0.25,
         "max_prompt_tokens": 100,
@@ -185,6 +186,7 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
 
 # These were not part of ids at first.
 ENTERED_LATER = {
+    "prompts": ("type_field",),
     "revision_prompt": ("max_edit_share", "asked_again_max"),
     "loss": ("preference_beta", "preference_margin"),
     "alarms": tuple(OTHERS["alarms"]),

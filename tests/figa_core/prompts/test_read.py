@@ -144,3 +144,20 @@ def test_reasons_are_counted_without_the_details_of_a_row() -> None:
     assert reason_kind("9 tokens, more than prompts.max_prompt_tokens") == (
         "longer than prompts.max_prompt_tokens"
     )
+
+
+def test_a_row_may_name_its_type(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path, {"prompt": "2 + 2?", "kind": "sums"}, {"prompt": "Hello"}, {"prompt": "x", "kind": None}
+    )
+    sums, hello, nothing = map(prompt, read(path, replace(FORMAT, type_field="kind")))
+    assert (sums.type, hello.type, nothing.type) == ("sums", None, None)
+    assert prompt(read(path)[0]).type is None
+    assert prompt(read(path)[0]).prompt_id == sums.prompt_id
+
+
+@pytest.mark.parametrize("kind", [3, ["sums"], "", "\ud800"])
+def test_a_type_that_is_no_text_makes_a_bad_row(kind: Any, tmp_path: Path) -> None:
+    [row] = read(jsonl(tmp_path, {"prompt": "2 + 2?", "kind": kind}), replace(FORMAT, type_field="kind"))
+    assert isinstance(row, BadRow)
+    assert row.reason.startswith("field 'kind' is not a text")

@@ -10,7 +10,7 @@ from figa_core.storage.admitted import save_skipped
 from figa_core.storage.database import Database
 from figa_core.storage.evaluations import Evaluation, save_evaluation
 from figa_core.storage.pairs import Admissible, RevisionRecipe, RunScores, decide_admissions, replace_pairs
-from figa_core.storage.prompts import save_bad_rows, save_prompts
+from figa_core.storage.prompts import save_bad_rows, save_prompts, types_of
 from figa_core.storage.responses import save_generation_failures, save_responses
 from figa_core.storage.runs import end_run, save_run
 from figa_core.storage.scores import save_score_failures, save_scores
@@ -26,7 +26,7 @@ def table(database: Database, columns: str, name: str) -> list[tuple[object, ...
 
 def test_a_prompt_its_reference_and_its_run(database: Database) -> None:
     messages = (Message("system", "be brief"), Message("user", "why?"))
-    first = Prompt("p1", messages, Split.TRAIN, "because", "a1")
+    first = Prompt("p1", messages, Split.TRAIN, "because", "a1", "whys")
     save_prompts(database, "run", [first, Prompt("p2", messages[1:], Split.HELD_OUT)])
     user = '{"role":"user","content":"why?"}'
     assert table(database, "prompt_id, messages, split", "prompts") == [
@@ -34,10 +34,11 @@ def test_a_prompt_its_reference_and_its_run(database: Database) -> None:
         ("p2", f"[{user}]", "held_out"),
     ]
     assert table(database, "*", "reference_answers") == [("a1", "p1", "because")]
-    assert table(database, "prompt_id, run_id, reference_id", "run_prompts") == [
-        ("p1", "run", "a1"),
-        ("p2", "run", None),
+    assert table(database, "prompt_id, run_id, reference_id, type", "run_prompts") == [
+        ("p1", "run", "a1", "whys"),
+        ("p2", "run", None, None),
     ]
+    assert types_of(database, "run") == {"p1": "whys"}
 
 
 def test_a_run_and_how_it_ended(database: Database) -> None:
