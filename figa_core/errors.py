@@ -7,7 +7,7 @@
     ├── EngineError ─── UnknownHeadError
     ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError
     ├── TrainingError ─── DivergedTrainingError
-    └── EvaluationError
+    └── EvaluationError ─── WorseModelError
 
 InterruptedRunError is not one of them: nothing was wrong. It is a KeyboardInterrupt, so that code that
 handles errors does not take it for one.
@@ -78,6 +78,17 @@ class DivergedTrainingError(TrainingError):
 
 class EvaluationError(FigaError):
     """Scores cannot be averaged or compared: not finite, or of different prompts."""
+
+
+class WorseModelError(EvaluationError):
+    """The trained model is worse than its base; everything went well but that, and all results are stored.
+
+    `result` is what the run would have returned.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class InterruptedRunError(KeyboardInterrupt):

@@ -1,7 +1,8 @@
 """The `figa` command. Heavy imports are inside the commands, so that `figa --help` is fast."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -71,7 +72,8 @@ def demo(
     edge.runs_in(workspace)
     from flows.demo import run_demo
 
-    result = run_demo(workspace, sandbox, _progress())
+    with _showing_a_worse_model(workspace):
+        result = run_demo(workspace, sandbox, _progress())
     _show(result.run.data, result.run.report, workspace)
     _console.print(
         f"\nThe demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it for the sandbox), "
@@ -167,7 +169,8 @@ def report(
 
 
 def _run_pipeline(settings: "PipelineConfig") -> None:
-    result = _run_flow(settings, _figa)
+    with _showing_a_worse_model(settings.workspace.path):
+        result = _run_flow(settings, _figa)
     _show(result.data, result.report, settings.workspace.path)
 
 
@@ -201,6 +204,21 @@ def _run_flow(settings: "PipelineConfig", load: "Callable[[], _Flow[_T]]") -> _T
         return asyncio.run(load()(settings))
 
 
+@contextmanager
+def _showing_a_worse_model(workspace: Path) -> Iterator[None]:
+    """A run whose model is worse than its base shows its result like any other, before the error."""
+    from figa_core.errors import WorseModelError
+
+    try:
+        yield
+    except WorseModelError as error:
+        from flows.figa import RunResult
+
+        if isinstance(error.result, RunResult):
+            _show(error.result.data, error.result.report, workspace)
+        raise
+
+
 def _keep_prefect_quiet() -> None:
     """Set these before Prefect is imported, which almost any import in a command may do."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -231,9 +249,10 @@ def _print(lines: Iterable[str]) -> None:
 
 def _show(data: "ReportData", path: Path, workspace: Path) -> None:
     from figa_core.report.funnel import funnel_lines
-    from figa_core.report.sentences import comparison_sentences, result_sentence
+    from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
-    _print(["", *funnel_lines(data.funnel), "", result_sentence(data), *comparison_sentences(data), ""])
+    _print(["", *funnel_lines(data.funnel), ""])
+    _print([result_sentence(data), *comparison_sentences(data), *verdict_sentences(data), ""])
     _print([f"Report: {path.resolve().as_uri()}", f"Status: {edge.status_command(workspace)}"])
 
 

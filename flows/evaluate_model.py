@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from figa_core.config import PipelineConfig
 from figa_core.errors import InputError
 from figa_core.records import Split
+from figa_core.report.comparison import verdict_on
 from figa_core.report.data import ReportData
 from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.scores import responses_of
@@ -19,6 +20,7 @@ from flows.run.artifacts import publish_report
 from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.story import Story
+from flows.run.verdict import failed_by_its_model, require_not_worse
 from flows.stored import stored_config
 from tasks.evaluate import evaluate, held_out_sampling
 from tasks.generate import generate, generator_id
@@ -26,6 +28,7 @@ from tasks.report import report, time_of_report
 from tasks.results import StageCounts
 from tasks.score import score
 from tasks.train import BASE_LABEL
+from tasks.verdict_files import add_separate_verdict
 
 
 def _run_name() -> str:
@@ -35,6 +38,7 @@ def _run_name() -> str:
 
 
 @flow(name="evaluate-model", flow_run_name=_run_name, persist_result=False)
+@failed_by_its_model
 async def evaluate_model(
     workspace: Path, model: Path, label: str | None = None, run_id: str | None = None
 ) -> ReportData:
@@ -52,6 +56,7 @@ async def evaluate_model(
         WorkspaceBusyError: a run holds the workspace. This flow does not wait for it: that run may be
             waiting for the pool that this flow occupies.
         TrainingError: the files of a trained model have changed since they were written.
+        WorseModelError: the model is worse than the run's base. All is stored, and the report is written.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
     workspace, model = absolute("workspace", workspace), absolute("model", model)
@@ -63,6 +68,10 @@ async def evaluate_model(
         _check_label(run, config, label, model)
         await judge(story, run, config, {label: model})
         data = await report_run(story, run)
+        judged = next((each for each in data.models if each.label == label), None)
+        if judged is not None:
+            add_separate_verdict(model, data, verdict_on(data.base, judged))
+        require_not_worse(data, judged, data)
     return data
 
 

@@ -20,6 +20,7 @@ from flows.progress import current
 from flows.run.open_run import open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
+from flows.run.verdict import failed_by_its_model, require_not_worse
 from flows.train_model import train_models
 
 
@@ -34,6 +35,7 @@ class RunResult:
 
 
 @flow(name="figa", flow_run_name=run_name, persist_result=False)
+@failed_by_its_model
 async def figa(config: PipelineConfig) -> RunResult:
     """Align a model with FIGA and compare it with the baselines: prompts in, trained models and a report out.
 
@@ -44,6 +46,7 @@ async def figa(config: PipelineConfig) -> RunResult:
         config: The run. You must always give the prompts, the model to align and the reward model.
 
     Raises:
+        WorseModelError: the trained model is worse than its base. The run is done, and its report is written.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
     # Paths typed into a form may be relative.
@@ -54,4 +57,6 @@ async def figa(config: PipelineConfig) -> RunResult:
         models = await train_models(story, run, config, weighed)
         await judge(story, run, config, models)
         data = await report_run(story, run)
-    return RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)
+        result = RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)
+        require_not_worse(data, data.main, result)
+    return result

@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.figa import RunResult, figa
+from flows.run.verdict import failed_by_its_model
 from flows.stored import stored_config
 
 
@@ -19,6 +20,7 @@ def _run_name() -> str:
 
 
 @flow(name="retry-revisions", flow_run_name=_run_name, persist_result=False)
+@failed_by_its_model
 async def retry_revisions(workspace: Path, run_id: str | None = None) -> RunResult:
     """Ask again for the open revisions of a stored run, then continue it.
 

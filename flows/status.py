@@ -4,14 +4,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from figa_core.config import PipelineConfig
+from figa_core.evaluation.verdict import NOT_JUDGED
 from figa_core.processes.lease import describe_holder, is_held
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
+from figa_core.report.sentences import verdict_sentence
 from figa_core.storage import revisions, summary
 from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.runs import INTERRUPTED, RUNNING, Run, find_run, latest_runs
+from figa_core.training.objectives.registry import label_of
 from flows.run.existing import existing_workspace
 from tasks.funnel import funnel_of
+from tasks.judged_models import judged_models, trained_model
 from tasks.report import collect, time_of_report, write
 from tasks.revised import open_rows_text
 from tasks.workspace import Workspace
@@ -23,9 +28,8 @@ def write_report(workspace: Workspace, run_id: str | None) -> tuple[ReportData, 
     """Write the report of a run (by default the latest) again; raises InputError if there is no such run."""
     run = find_run(workspace.database, run_id)
     data = collect(workspace, run.run_id, time_of_report())
-    path = workspace.report(run.run_id)
-    write(data, path)
-    return data, path
+    write(workspace, data)
+    return data, workspace.report(run.run_id)
 
 
 def workspace_status(directory: Path) -> dict[str, Any]:
@@ -63,7 +67,31 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
         "evaluations": [
             {name: getattr(row, name) for name in _EVALUATION} for row in evaluations_of(database, run.run_id)
         ],
+        **_verdicts(workspace, run),
         "report": str(report.resolve()) if report.is_file() else None,
+    }
+
+
+def _verdicts(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """The run's verdict and that on each of its models, for programs and in a sentence."""
+    if not run.config:
+        return {"verdict": None, "models": {}}
+    config = PipelineConfig.model_validate(run.config)
+    models = judged_models(workspace, run, config)
+    found = models.verdicts()
+    main = found.get(label_of(config.loss.objective))
+    if main is None and trained_model(workspace, run, config.loss.objective):
+        main = NOT_JUDGED
+    return {
+        "verdict": main and main.as_json(),
+        "models": {
+            model.label: {
+                "directory": model.directory,
+                "sentence": verdict_sentence(model, found[model.label], models.base),
+                **found[model.label].as_json(),
+            }
+            for model in models.trained
+        },
     }
 
 
@@ -124,5 +152,6 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
             rows = f"n = {row['n']:,}" + (f", {row['left_out']:,} left out" if row["left_out"] else "")
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
             yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} ({rows})"
+        yield from (f"  {model['sentence']}" for model in run["models"].values())
         if run["report"]:
             yield f"  report: {run['report']}"

@@ -30,6 +30,10 @@ class ModelChanges:
         """The same for models with equal weights."""
         return self._identities.get(label)
 
+    def directory(self, label: str) -> Path | None:
+        """The directory of this model; None for a model that this run did not train."""
+        return self._trainings[label][0] / MODEL_NAME if label in self._trainings else None
+
     def change(self, label: str) -> ModelChange | None:
         """What this model's training changed; None for a model that this run did not train."""
         if label not in self._trainings:

@@ -1,8 +1,8 @@
 """Stage report: everything stored about a run → one self-contained HTML file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from math import isnan
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from figa_core.chat.format import load_chat_format
 from figa_core.config import PipelineConfig
 from figa_core.errors import WorkspaceError
 from figa_core.inference.vllm_python import vllm_version
-from figa_core.records import Split
 from figa_core.report.configuration import configuration_sections, library_versions
 from figa_core.report.data import (
     Example,
@@ -28,16 +27,15 @@ from figa_core.report.tokens import example_of
 from figa_core.shards.manifest import read_manifest as read_shard_manifest
 from figa_core.shards.read import find_pairs
 from figa_core.storage import revisions, summary
-from figa_core.storage.evaluations import Evaluation, evaluations_of, prompt_values
-from figa_core.storage.responses import Samples
 from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import Counts
-from figa_core.training.checkpoints import MANIFEST_NAME, TrainingManifest, read_manifest
+from figa_core.training.checkpoints import TrainingManifest, read_manifest
 from figa_core.training.metrics import StepMetrics, read_metrics
 from figa_core.training.objectives.registry import label_of, objective_named
 from tasks.funnel import funnel_of
-from tasks.model_changes import ModelChanges
-from tasks.train import BASE_LABEL, steps_line
+from tasks.judged_models import JudgedModels, judged_models, trained_model
+from tasks.train import steps_line
+from tasks.verdict_files import write_verdicts
 from tasks.workspace import Workspace
 
 _EXAMPLES = 10
@@ -46,9 +44,9 @@ _STEPS_DRAWN = 2000
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
-    """Write the run's report to `workspace.report(run_id)`; returns what it shows."""
+    """Write the run's report and its verdicts; returns what the report shows."""
     data = collect(workspace, run_id, created_at)
-    write(data, workspace.report(run_id))
+    write(workspace, data)
     return data
 
 
@@ -57,13 +55,15 @@ def time_of_report() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def write(data: ReportData, path: Path) -> None:
-    """Write the report to `path`; raises WorkspaceError if that fails."""
+def write(workspace: Workspace, data: ReportData) -> None:
+    """Write the report, and the verdicts for programs; raises WorkspaceError if that fails."""
     from figa_core.report.html import write_report  # matplotlib, a second to import
 
+    path = workspace.report(data.run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_report(data, path)
+        write_verdicts(workspace, data)
     except OSError as error:
         raise WorkspaceError(
             f"{path}: cannot write the report: {error.strerror or error}. Free space or correct the "
@@ -77,8 +77,8 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
     run = find_run(database, run_id)
     config = PipelineConfig.model_validate(run.config)
     counts = summary.counts(database, run_id, run.found.generator)
-    rows = evaluations_of(database, run_id)
-    scores_of = partial(_scores, workspace, run, config, rows, ModelChanges(workspace, run, rows, config))
+    models = judged_models(workspace, run, config)
+    trained = trained_model(workspace, run, config.loss.objective)
     return ReportData(
         workspace=config.workspace.name,
         run_id=run_id,
@@ -91,15 +91,19 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
             for objective in (config.loss.objective, *config.evaluation.baselines)
             if objective in run.found.trainings
         ),
-        base=scores_of(BASE_LABEL),
-        main=scores_of(label_of(config.loss.objective)),
-        baselines=tuple(filter(None, map(scores_of, _other_labels(config, rows)))),
-        unjudged=None if counts.held_out_prompts else _trained(workspace, run, config.loss.objective),
+        base=models.base,
+        main=models.main and _with_change(models.main, models),
+        baselines=tuple(_with_change(model, models) for model in models.others),
+        unjudged=None if counts.held_out_prompts or not trained else label_of(config.loss.objective),
         configuration=configuration_sections(config),
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
         notes=tuple(_notes(workspace, run, config)),
     )
+
+
+def _with_change(model: ModelScores, models: JudgedModels) -> ModelScores:
+    return replace(model, change=models.changes.change(model.label))
 
 
 def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[str]:
@@ -156,13 +160,6 @@ def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[E
     )
 
 
-def _trained(workspace: Workspace, run: Run, objective: str) -> str | None:
-    """The label of the objective's model if its training has finished."""
-    training_id = run.found.trainings.get(objective)
-    finished = training_id and (workspace.training(training_id) / MANIFEST_NAME).is_file()
-    return label_of(objective) if finished else None
-
-
 def curve_of(training: Path, objective: str) -> TrainingCurve:
     """The curve of the training in this directory, finished or not."""
     steps = list(read_metrics(training / "metrics.jsonl"))
@@ -192,38 +189,6 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
         facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
         facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
     return facts
-
-
-def _other_labels(config: PipelineConfig, rows: Iterable[Evaluation]) -> list[str]:
-    """The baselines in the config's order, then the models that were evaluated separately."""
-    shown = (BASE_LABEL, label_of(config.loss.objective))
-    labels = [*map(label_of, config.evaluation.baselines), *(row.label for row in rows)]
-    return [label for label in dict.fromkeys(labels) if label not in shown]
-
-
-def _scores(
-    workspace: Workspace,
-    run: Run,
-    config: PipelineConfig,
-    rows: Iterable[Evaluation],
-    changes: ModelChanges,
-    label: str,
-) -> ModelScores | None:
-    values = {}
-    for row in rows:
-        if row.label == label:
-            most = config.evaluation.max_prompts
-            samples = Samples(run.run_id, row.generator_id, Split.HELD_OUT, max_prompts=most)
-            values[row.metric] = prompt_values(workspace.database, samples, row.scorer_id)
-    if not values:
-        return None
-    return ModelScores(
-        label,
-        values.get("reward", {}),
-        values.get("verifier", {}),
-        identity=changes.identity(label),
-        change=changes.change(label),
-    )
 
 
 def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:

@@ -68,6 +68,10 @@ class Workspace:
         """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""
         return self.directory / "trainings" / training_id
 
+    def trained_model(self, training_id: str) -> Path:
+        """The directory of a finished training's model."""
+        return self.training(training_id) / "model"
+
     def templates(self, run_id: str) -> Path:
         """The reviser's instructions at the start of a run, for a retry after an upgrade changed them."""
         return self.directory / "templates" / run_id
@@ -79,3 +83,7 @@ class Workspace:
     def methods_report(self, run_id: str) -> Path:
         """The comparison of methods on the pairs of one run; beside it the same figures as JSON."""
         return self.directory / "reports" / f"{run_id}-methods.html"
+
+    def verdicts(self, run_id: str) -> Path:
+        """The verdicts on the models of one run, for programs."""
+        return self.directory / "verdicts" / f"{run_id}.json"

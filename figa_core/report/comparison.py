@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from figa_core.evaluation.statistics import Estimate, estimate, paired_difference
+from figa_core.evaluation.verdict import NOT_JUDGED, Verdict, verdict
 from figa_core.report.data import ModelScores, ReportData
 
 
@@ -40,10 +41,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One model of the table: its estimate and its difference to the base, by metric."""
+    """One model of the table: its estimate and its difference to the base, by metric.
+
+    `verdict` is None for the base itself.
+    """
 
     label: str
     is_main: bool
+    verdict: Verdict | None
     estimates: Mapping[Metric, Estimate]
     to_base: Mapping[Metric, Difference]
 
@@ -98,6 +103,26 @@ def first_difference(before: ModelScores, after: ModelScores) -> tuple[Metric, D
     return next(((metric, each) for metric, each in found if each.change.n), None)
 
 
+def verdict_on(base: ModelScores | None, model: ModelScores) -> Verdict:
+    """The verdict on a model by its scores and the base's; not judged without a base."""
+    if base is None:
+        return NOT_JUDGED
+    changes = {
+        metric: difference(base, model, metric).change
+        if scores_of(base, metric) or scores_of(model, metric)
+        else None
+        for metric in Metric
+    }
+    return verdict(changes[Metric.VERIFIER], changes[Metric.REWARD], same_model=model.is_same_model(base))
+
+
+def run_verdict(data: ReportData) -> Verdict | None:
+    """The run's verdict, which is that on its main model; None if the run has trained none yet."""
+    if data.main is not None:
+        return verdict_on(data.base, data.main)
+    return NOT_JUDGED if data.unjudged is not None else None
+
+
 def compare(data: ReportData) -> Comparison:
     """Every model's estimates, its differences to the base, and main against each baseline."""
     models = [model for model in (data.base, data.main, *data.baselines) if model is not None]
@@ -106,6 +131,7 @@ def compare(data: ReportData) -> Comparison:
         ModelRow(
             label=model.label,
             is_main=model is data.main,
+            verdict=None if model is data.base else verdict_on(data.base, model),
             estimates={metric: estimate(scores_of(model, metric).values()) for metric in metrics},
             to_base=_differences(data.base, model, metrics) if data.base and model is not data.base else {},
         )

@@ -89,7 +89,8 @@ class ModelChange:
 class ModelScores:
     """One model judged on held-out prompts: prompt id → raw reward, and prompt id → verifier (0 to 1).
 
-    Models with the same `identity` have the same weights. `change` is None if it was not trained here.
+    Models with the same `identity` have the same weights. `change` is None if it was not trained here, and
+    so is `directory`, which holds the model.
     """
 
     label: str
@@ -97,6 +98,7 @@ class ModelScores:
     verifier: Mapping[str, float] = field(default_factory=dict)
     identity: str | None = None
     change: ModelChange | None = None
+    directory: str | None = None
 
     def is_same_model(self, other: "ModelScores") -> bool:
         """Whether their weights are known to be equal, value by value."""
@@ -148,3 +150,8 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     revision_calls: RevisionCalls | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelScores, ...]:
+        """All models but the base, the main one first."""
+        return self.baselines if self.main is None else (self.main, *self.baselines)

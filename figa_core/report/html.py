@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from figa_core.evaluation.statistics import Estimate
+from figa_core.evaluation.verdict import Outcome, Verdict
 from figa_core.files import write_whole
 from figa_core.records import EditClass
 from figa_core.report import plots
@@ -19,13 +20,13 @@ from figa_core.report.comparison import (
     Metric,
     compare,
     difference,
-    first_difference,
     interval_text,
     number,
+    run_verdict,
 )
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ReportData
-from figa_core.report.sentences import comparison_sentences, result_sentence
+from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -38,7 +39,9 @@ def render_report(data: ReportData) -> str:
         data=data,
         sentence=result_sentence(data),
         further=comparison_sentences(data),
-        tone=_tone(data),
+        judged=run_verdict(data),
+        verdicts=verdict_sentences(data),
+        Outcome=Outcome,
         cards=_cards(data),
         funnel=data.funnel.rows(),
         comparison=comparison,
@@ -78,6 +81,7 @@ def environment() -> Environment:
         edit=lambda edit: edit.name.lower().replace("_", "-"),
         seconds=duration,
         marked=marked,
+        tone=tone,
     )
     return environment
 
@@ -110,14 +114,10 @@ def marked(text: str) -> tuple[str, str]:
     return "", text.replace(" ", "␣").replace("\t", "⇥").replace("\n", "↵\n")
 
 
-def _tone(data: ReportData) -> str:
-    """The header's colour: better, worse, or open."""
-    if data.base is None or data.main is None or data.main.is_same_model(data.base):
-        return "open"
-    found = first_difference(data.base, data.main)
-    if found is None or not found[1].change.excludes_zero:
-        return "open"
-    return "better" if (found[1].change.mean or 0) > 0 else "worse"
+def tone(verdict: Verdict | None) -> str:
+    """The colour of a verdict: better, worse, or open."""
+    outcome = None if verdict is None else verdict.outcome
+    return {Outcome.BETTER: "better", Outcome.WORSE: "worse"}.get(outcome or Outcome.NOT_JUDGED, "open")
 
 
 class _Card(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from figa_core.evaluation.verdict import Outcome, Verdict
 from figa_core.report.comparison import (
     Difference,
     Metric,
@@ -9,6 +10,8 @@ from figa_core.report.comparison import (
     first_difference,
     interval_text,
     number,
+    run_verdict,
+    verdict_on,
 )
 from figa_core.report.data import ModelChange, ModelScores, ReportData
 
@@ -55,6 +58,48 @@ def _change_sentence(label: str, metric: Metric, found: Difference) -> str:
     return f"{label} made no clear difference: {quantity} went {span} {evidence}, {doubt}."
 
 
+def verdict_sentences(data: ReportData) -> list[str]:
+    """May the run's model replace its base, and may those that it is compared with?"""
+    found = run_verdict(data)
+    if found is None:
+        return []
+    if data.main is None:
+        return [f"Verdict: {data.unjudged} was not judged, because no prompt was held out."]
+    sentences = [verdict_sentence(data.main, found, data.base)]
+    return sentences + [
+        verdict_sentence(model, verdict_on(data.base, model), data.base) for model in data.baselines
+    ]
+
+
+def verdict_sentence(model: ModelScores, found: Verdict, base: ModelScores | None) -> str:
+    """The verdict on one model, with the directory that is not to be used if it is worse."""
+    by, label = f"by the {found.judge}", model.label
+    match found.outcome:
+        case Outcome.WORSE:
+            where = f" ({model.directory})" if model.directory else ""
+            trap = (
+                " By the reward it is better: the training over-optimised the reward."
+                if found.over_optimised
+                else ""
+            )
+            return f"Verdict: worse: do not use {label}{where}. It is worse than its base {by}.{trap}"
+        case Outcome.BETTER:
+            return f"Verdict: {label} is better than its base {by}."
+        case Outcome.NO_DIFFERENCE:
+            if found.same_model:
+                return f"Verdict: {label} is its base, unchanged."
+            return f"Verdict: no difference between {label} and its base was shown {by}."
+        case Outcome.NOT_JUDGED:
+            why = "the base model was not" if base is None else _too_few(found)
+            return f"Verdict: {label} was not judged, because {why}."
+
+
+def _too_few(found: Verdict) -> str:
+    count = found.change.n if found.change else 0
+    prompts = "one held-out prompt has" if count else "no held-out prompt has"
+    return f"{prompts} a score {f'of the {found.judge} ' if found.judge else ''}for both it and its base"
+
+
 def comparison_sentences(data: ReportData) -> list[str]:
     """The main model against each baseline, trainings with little effect, and disagreement of the judges."""
     if data.main is None:
@@ -94,7 +139,8 @@ def _disagreement(base: ModelScores, main: ModelScores) -> str:
     if ((judged.mean or 0) > 0) == ((rewarded.mean or 0) > 0):
         return ""
     risen, fallen = ("verifier", "reward") if (judged.mean or 0) > 0 else ("reward", "verifier")
-    return f"Beware: the mean {risen} score rose while the mean {fallen} score fell; the two judges disagree."
+    what = "the two judges disagree" if risen == "verifier" else "the training over-optimised the reward"
+    return f"Beware: the mean {risen} score rose while the mean {fallen} score fell; {what}."
 
 
 def _unchanged_sentence(model: ModelScores) -> str:

@@ -14,6 +14,7 @@ from figa_core.storage.database import Database, as_row
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"  # somebody stopped it
+WORSE_MODEL = "worse model"  # all is done, and its model is worse than the base
 _ID_SHOWN = 80
 _RUNS = "SELECT run_id, name, status, message, config, settings, started_at, ended_at FROM runs"
 
@@ -68,7 +69,7 @@ def save_run(
 
 
 def end_run(database: Database, run_id: str, status: str, message: str | None = None) -> None:
-    """Record how a run ended: completed, failed or interrupted."""
+    """Record how a run ended: completed, worse model, failed or interrupted."""
     database.execute(
         "UPDATE runs SET status = $status, message = $message, ended_at = now() WHERE run_id = $run",
         run=run_id,

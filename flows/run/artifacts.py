@@ -15,7 +15,7 @@ from figa_core.report.funnel import Funnel, funnel_markdown
 from figa_core.report.methods.comparison import MethodsComparison
 from figa_core.report.methods.data import MethodsData
 from figa_core.report.methods.text import result_sentences, table_lines
-from figa_core.report.sentences import comparison_sentences, result_sentence
+from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 from figa_core.report.svg import Drawing, standalone_svg
 from figa_core.storage import revisions, summary
 from figa_core.training.job import TrainingJob
@@ -57,6 +57,7 @@ async def publish_report(run: OpenRun, data: ReportData) -> None:
     )
     markdown = [
         f"[Open the report]({url}) (`{path}`)",
+        *verdict_sentences(data),
         result_sentence(data),
         *comparison_sentences(data),
         funnel_markdown(data.funnel),

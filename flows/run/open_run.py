@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from figa_core.config import PipelineConfig, identity
-from figa_core.errors import InterruptedRunError, WorkspaceError, signal_name
+from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
 from figa_core.inference.engine import AUTO
 from figa_core.inference.engines import Engines
 from figa_core.inference.vllm_python import vllm_version
@@ -16,7 +16,7 @@ from figa_core.prompts.files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.database import Database
-from figa_core.storage.runs import INTERRUPTED, Findings, end_run, save_findings, save_run
+from figa_core.storage.runs import INTERRUPTED, WORSE_MODEL, Findings, end_run, save_findings, save_run
 from flows.checks.facts import say_nothing
 from flows.preflight import check
 from flows.progress import Progress
@@ -50,7 +50,9 @@ class OpenRun:
 def open_run(
     config: PipelineConfig, flow_run: str, progress: Progress, *, reaches: str = "completed"
 ) -> Iterator[OpenRun]:
-    """Check the config, take the workspace, and record the run and its end: `reaches`, failed or interrupted.
+    """Check the config, take the workspace, and record the run and its end.
+
+    The end is `reaches`, worse model, failed or interrupted.
 
     Raises:
         ConfigError: see `preflight.check`; nothing was started.
@@ -63,12 +65,19 @@ def open_run(
         save_findings(database, run.run_id, Findings(run.generator, run.scorer, templates))
         try:
             yield run
+        except WorseModelError as error:
+            _end(run, WORSE_MODEL, [str(error), *run.warnings], progress)
+            raise
         except BaseException as error:
             _record_end(database, run.run_id, error, progress)
             raise
-        end_run(database, run.run_id, reaches, "\n".join(run.warnings) or None)
-        for warning in run.warnings:
-            progress.line(f"warning: {warning}")
+        _end(run, reaches, run.warnings, progress)
+
+
+def _end(run: OpenRun, status: str, messages: list[str], progress: Progress) -> None:
+    end_run(run.workspace.database, run.run_id, status, "\n".join(messages) or None)
+    for warning in run.warnings:
+        progress.line(f"warning: {warning}")
 
 
 def _record_end(database: Database, run_id: str, error: BaseException, progress: Progress) -> None:

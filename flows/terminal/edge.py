@@ -1,7 +1,8 @@
 """The outermost layer of the command line: every end of a command has a message and an exit code.
 
 0: done. 1: an error that a message explains. 2: wrong usage, or an unexpected error (one line, with its
-traceback in a file). 128 plus the signal's number: stopped (Ctrl-C 130, SIGTERM 143).
+traceback in a file). 3: the run is done, and its model is worse than its base. 128 plus the signal's
+number: stopped (Ctrl-C 130, SIGTERM 143).
 """
 
 import asyncio
@@ -15,13 +16,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from figa_core.errors import FigaError, InputError, InterruptedRunError
+from figa_core.errors import FigaError, InputError, InterruptedRunError, WorseModelError
 from figa_core.processes import interruption
 from flows.terminal import streams
 from flows.terminal.crash_report import report_crash
 
 _FAILED = 1
 _UNEXPECTED = 2
+_WORSE_MODEL = 3
 _errors = streams.console(stderr=True)
 
 
@@ -85,6 +87,9 @@ def main(app: typer.Typer) -> None:
             app()
         except SystemExit as end:
             code = end.code
+        except WorseModelError as error:
+            say(str(error), style="red")
+            code = _WORSE_MODEL
         except FigaError as error:
             say(f"error: {error}", style="red")
             _show_status_command()

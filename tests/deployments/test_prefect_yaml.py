@@ -1,6 +1,7 @@
 """prefect.yaml fits the flows, the presets and the automations."""
 
 import copy
+import inspect
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
     for name, deployment in DEPLOYMENTS.items():
         path, _, function = deployment["entrypoint"].partition(":")
         flow = FLOWS[name]
-        assert (ROOT / path).resolve() == Path(flow.fn.__code__.co_filename).resolve()
+        assert (ROOT / path).resolve() == Path(inspect.unwrap(flow.fn).__code__.co_filename).resolve()
         assert flow.fn.__name__ == function
         assert deployment["description"]
         assert "figa" in deployment["tags"]

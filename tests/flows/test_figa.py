@@ -1,7 +1,10 @@
 """The whole flow through the command line, on a real Prefect server, with two real training ranks."""
 
+import json
 import sqlite3
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
@@ -12,7 +15,7 @@ from .conftest import KEY, Project, find
 pytestmark = pytest.mark.distributed
 
 
-def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
+def test_a_run_ends_with_a_report_and_another_repeats_nothing_even_if_the_model_turns_out_worse(
     served_project: Project, teacher: TeacherProcess, prefect_server: PrefectServer
 ) -> None:
     first = served_project.run()
@@ -50,9 +53,55 @@ def test_a_run_ends_with_a_report_and_a_second_one_repeats_nothing(
     assert {row["label"] for row in run["evaluations"]} == {"base", "FIGA"}
     assert {row["metric"] for row in run["evaluations"]} == {"reward", "verifier"}
 
+    # With a worse model the same command, or a retry, ends otherwise, and repeats nothing either.
+    [model] = (served_project.workspace / "trainings").glob("*/model")
+    trained_at = model.stat().st_mtime_ns
+    make_worse(served_project)
+    third = served_project.figa("retry-revisions", "--workspace", str(served_project.workspace))
+    assert third.returncode == 3, third.stdout
+    assert (teacher.requests(), model.stat().st_mtime_ns) == (calls, trained_at)
+    check_worse(served_project, prefect_server, model, third.stdout)
+
     # No file of the run contains the key.
     for path in served_project.workspace.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def make_worse(project: Project) -> None:
+    """The stored run, as if its verifier had rated every answer of the trained model below the base's."""
+    with duckdb.connect(str(project.workspace / "figa.duckdb")) as database:
+        database.execute(
+            """UPDATE scores SET value = CASE e.label WHEN 'FIGA' THEN 0.25 ELSE 0.75 END
+               FROM evaluations e JOIN responses r ON r.generator_id = e.generator_id
+               WHERE e.metric = 'verifier' AND scores.scorer_id = e.scorer_id
+                 AND scores.subject_id = r.response_id"""
+        )
+
+
+def check_worse(project: Project, server: PrefectServer, model: Path, output: str) -> None:
+    """That the command, the flow run, the status and the files say so, and that the results are there."""
+    worse = f"Verdict: worse: do not use FIGA ({model}). It is worse than its base by the verifier."
+    assert worse in output
+    assert "Report: file://" in output
+    assert "Traceback" not in output
+
+    named = {"flow_runs": {"name": {"any_": [project.run_name]}}}
+    [*_, last] = sorted(find(server, "flow_runs", **named), key=lambda run: run["start_time"])
+    assert (last["state"]["type"], last["state"]["name"]) == ("FAILED", "Failed")
+    assert last["state"]["message"].startswith(worse)
+    assert "a Retry repeats nothing and ends the same way" in last["state"]["message"]
+
+    run = project.status()
+    assert run["status"] == "worse model"
+    assert worse in run["message"]
+    assert (run["verdict"]["verdict"], run["verdict"]["difference"]) == ("worse", -50.0)
+    assert run["models"]["FIGA"]["directory"] == str(model)
+    beside = json.loads((model.parent / "verdict.json").read_text())
+    assert (beside["do_not_use"], beside["runs"][run["run_id"]]["verdict"]) == (True, "worse")
+    of_the_run = json.loads((project.workspace / "verdicts" / f"{run['run_id']}.json").read_text())
+    assert of_the_run["models"]["FIGA"]["do_not_use"] is True
+    html = (project.workspace / "reports" / f"{run['run_id']}.html").read_text(encoding="utf-8")
+    assert 'class="banner worse"' in html
 
 
 def test_without_a_configured_api_a_run_starts_its_own_server_and_stops_it(project: Project) -> None:

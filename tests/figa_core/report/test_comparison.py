@@ -8,7 +8,7 @@ import pytest
 
 from figa_core.report.comparison import Metric, compare, number
 from figa_core.report.data import ModelChange, ModelScores, ReportData
-from figa_core.report.sentences import comparison_sentences, result_sentence
+from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
 EMPTY = ReportData(workspace="w", run_id="r", created_at="now")
 
@@ -109,7 +109,12 @@ def test_baselines_are_ahead_behind_or_indistinguishable() -> None:
 def test_disagreement_of_the_judges_is_reported(make_scores: Callable[..., ModelScores]) -> None:
     data = run(make_scores("base", 0.8, 0.0, seed=1), make_scores("FIGA", 0.7, 2.0, seed=2))
     assert comparison_sentences(data) == [
-        "Beware: the mean reward score rose while the mean verifier score fell; the two judges disagree."
+        "Beware: the mean reward score rose while the mean verifier score fell; the training over-optimised "
+        "the reward."
+    ]
+    data = run(make_scores("base", 0.7, 2.0, seed=1), make_scores("FIGA", 0.8, 0.0, seed=2))
+    assert comparison_sentences(data) == [
+        "Beware: the mean verifier score rose while the mean reward score fell; the two judges disagree."
     ]
 
 
@@ -201,3 +206,63 @@ def test_small_effects_of_a_training_are_reported_with_figures(change: ModelChan
 def test_a_training_that_changed_a_lot_needs_no_remark() -> None:
     change = dataclasses.replace(CHANGED, dtype="float32", base_dtype="float32")
     assert comparison_sentences(run(BASE, trained("FIGA", 0.2, 0.6, 1.0, change=change))) == []
+
+
+WORSE = dataclasses.replace(scores("FIGA", 0.0, 0.31, 0.6), directory="/w/trainings/t/model")
+JUDGED_BASE = scores("base", 0.5, 0.8, 1.1)
+
+
+def test_a_worse_model_is_not_to_be_used_and_its_directory_is_named() -> None:
+    assert verdict_sentences(run(JUDGED_BASE, WORSE)) == [
+        "Verdict: worse: do not use FIGA (/w/trainings/t/model). It is worse than its base by the verifier."
+    ]
+
+
+def test_each_baseline_has_a_verdict_of_its_own_after_the_main_model() -> None:
+    better, same = scores("SFT", 0.6, 0.91, 1.2), scores("twin", 0.8, 0.5, 1.1)
+    assert verdict_sentences(run(JUDGED_BASE, better, same, WORSE))[:2] == [
+        "Verdict: SFT is better than its base by the verifier.",
+        "Verdict: no difference between twin and its base was shown by the verifier.",
+    ]
+    assert verdict_sentences(run(JUDGED_BASE, better, same, WORSE))[2].startswith(
+        "Verdict: worse: do not use"
+    )
+
+
+def test_a_model_that_only_pleases_the_reward_is_called_over_optimised() -> None:
+    base = dataclasses.replace(JUDGED_BASE, rewards={"p0": 0.0, "p1": 0.1, "p2": 0.2})
+    main = dataclasses.replace(WORSE, rewards={"p0": 1.0, "p1": 1.2, "p2": 1.2})
+    [sentence] = verdict_sentences(run(base, main))
+    assert sentence.endswith("By the reward it is better: the training over-optimised the reward.")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (run(None, WORSE), "FIGA was not judged, because the base model was not."),
+        (
+            run(scores("base", 0.5), scores("FIGA", 0.1)),
+            "because one held-out prompt has a score of the verif",
+        ),
+        (
+            run(scores("base"), scores("FIGA")),
+            "because no held-out prompt has a score for both it and its base",
+        ),
+        (
+            dataclasses.replace(EMPTY, unjudged="FIGA"),
+            "Verdict: FIGA was not judged, because no prompt was held out.",
+        ),
+        (run(BASE, trained("FIGA", 0.0, 0.1, 0.2, identity="base")), "Verdict: FIGA is its base, unchanged."),
+    ],
+)
+def test_a_model_without_a_verdict_says_why(data: ReportData, words: str) -> None:
+    assert words in verdict_sentences(data)[0]
+
+
+def test_a_run_without_a_trained_model_has_no_verdict() -> None:
+    assert verdict_sentences(EMPTY) == verdict_sentences(run(JUDGED_BASE, None)) == []
+
+
+def test_scores_that_are_not_numbers_are_in_no_verdict() -> None:
+    base, main = scores("base", 0.5, 0.8, math.nan), scores("FIGA", 0.4, math.nan, 0.9)
+    assert "one held-out prompt has a score" in verdict_sentences(run(base, main))[0]

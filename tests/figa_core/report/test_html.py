@@ -209,6 +209,24 @@ def test_prompts_without_references_have_no_reference_histogram(report_data: Rep
     assert "1 admitted pair," in words
 
 
+def test_a_banner_gives_the_verdict_in_words_with_a_symbol_and_a_colour(report_data: ReportData) -> None:
+    assert report_data.base is not None
+    assert report_data.main is not None
+    worse = dataclasses.replace(
+        report_data, base=dataclasses.replace(report_data.main, label="base"), main=report_data.base
+    )
+    for data, tone, words in (
+        (report_data, "better", "▲ Verdict: FIGA is better than its base by the verifier."),
+        (worse, "worse", "▼ Verdict: worse: do not use base"),
+        (dataclasses.replace(EMPTY, unjudged="FIGA"), "open", "? Verdict: FIGA was not judged"),
+    ):
+        text = render_report(data)
+        assert f'<p class="banner {tone}">' in text
+        assert words in Page(text).words()
+    assert Page(render_report(worse)).words().count("▼ worse: do not use") >= 1, "the table says it too"
+    assert 'class="banner' not in render_report(EMPTY)
+
+
 def test_without_a_verifier_there_is_no_verifier_column(report_data: ReportData) -> None:
     def bare(model: ModelScores | None) -> ModelScores | None:
         return dataclasses.replace(model, verifier={}) if model else None
