@@ -89,11 +89,11 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
             shards[scheme] = result.directory
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(weighed.directory)
+    rows = contenders(run.workspace, config, shards, sizes)
+    count, names = sum(len(row.trainings) for row in rows), len({row.method.name for row in rows})
+    story.progress.line(f"{count:,} trainings of {names:,} methods; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
-    outcomes = [
-        await contest.outcome(contender) for contender in contenders(run.workspace, config, shards, sizes)
-    ]
-    return contest.data(outcomes)
+    return contest.data([await contest.outcome(row) for row in rows])
 
 
 def lines_of(data: MethodsData, found: MethodsComparison, report: Path) -> Iterator[str]:

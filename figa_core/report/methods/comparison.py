@@ -7,10 +7,11 @@ comparisons that the report shows (`evaluation/multiple.py`).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import fmean, stdev
 
 from figa_core.evaluation.crossed import CrossedEstimate, SeedValues, crossed, crossed_difference
 from figa_core.evaluation.multiple import LEVEL, holm, simultaneous_confidence
-from figa_core.report.methods.data import MethodOutcome, MethodsData
+from figa_core.report.methods.data import MethodOutcome, MethodsData, TrainingOutcome, judged
 
 BASE = "base"
 
@@ -75,10 +76,10 @@ class MethodsComparison:
 
 def estimate_methods(data: MethodsData) -> MethodsComparison:
     """Estimate every row and every contrast; equal data gives equal results."""
-    judged = [method for method in data.methods if method.values]
+    methods = [method for method in data.methods if method.values]
     found = [
-        *(_contrast(method, BASE, data.base_values) for method in judged),
-        *(_contrast(one, other.name, other.values) for one, other in _pairs(judged, data)),
+        *(_contrast(method, BASE, data.base_values) for method in methods),
+        *(_contrast(one, other.name, other.values) for one, other in _pairs(methods, data)),
     ]
     contrasts = _corrected(found)
     to_base = {(each.one, each.pairs): each for each in contrasts if each.other == BASE}
@@ -89,6 +90,25 @@ def estimate_methods(data: MethodsData) -> MethodsComparison:
     between = tuple(each for each in contrasts if each.other != BASE)
     tested = sum(each.p_adjusted is not None for each in contrasts)
     return MethodsComparison(crossed(data.base_values), rows, between, tested)
+
+
+def below_base(data: MethodsData, method: MethodOutcome) -> list[TrainingOutcome]:
+    """The trainings of its sweep, chosen or not, whose model is worse than the base.
+
+    By the 95 % interval over the judging prompts of each alone: it is a warning, and decides nothing.
+    """
+    found = []
+    for each in judged(method.trainings):
+        interval = crossed_difference(data.base_values, {each.seed: each.judged}).interval()
+        if interval is not None and interval[1] < 0:
+            found.append(each)
+    return found
+
+
+def spread_over_seeds(method: MethodOutcome) -> float | None:
+    """The standard deviation of the chosen trainings' mean scores; None for fewer than two."""
+    means = [fmean(each.judged.values()) for each in method.chosen if each.judged]
+    return stdev(means) if len(means) > 1 else None
 
 
 def by_type(data: MethodsData, pairs: int) -> dict[str, dict[str, CrossedEstimate]]:
@@ -111,10 +131,10 @@ def _of_type(values: SeedValues, kind: str, data: MethodsData) -> SeedValues:
 
 
 def _pairs(
-    judged: Sequence[MethodOutcome], data: MethodsData
+    methods: Sequence[MethodOutcome], data: MethodsData
 ) -> Iterator[tuple[MethodOutcome, MethodOutcome]]:
     first = data.methods[0].name if data.methods else ""
-    for one, other in combinations(judged, 2):
+    for one, other in combinations(methods, 2):
         if one.pairs == other.pairs and (data.against == "all" or first in (one.name, other.name)):
             yield one, other
 

@@ -9,7 +9,13 @@ from figa_core.report import plots as run_plots
 from figa_core.report.comparison import number
 from figa_core.report.html import duration, environment
 from figa_core.report.methods import plots, text
-from figa_core.report.methods.comparison import Contrast, MethodsComparison, by_type
+from figa_core.report.methods.comparison import (
+    Contrast,
+    MethodsComparison,
+    below_base,
+    by_type,
+    spread_over_seeds,
+)
 from figa_core.report.methods.data import MethodOutcome, MethodsData, validation_means
 
 
@@ -50,6 +56,7 @@ class _CostRow(NamedTuple):
     name: str
     pairs: int
     score: str
+    spread: str
     tokens: str
     flops: str
     seconds: str
@@ -66,6 +73,7 @@ def _cost_row(data: MethodsData, method: MethodOutcome) -> _CostRow:
         name=method.name,
         pairs=method.pairs,
         score=number(crossed(method.values).mean, data.metric.decimals),
+        spread=number(spread_over_seeds(method), data.metric.decimals),
         tokens=f"{one.tokens:,.0f}",
         flops=f"{one.flops:.1e}",
         seconds=duration(one.seconds),
@@ -79,18 +87,20 @@ def _cost_row(data: MethodsData, method: MethodOutcome) -> _CostRow:
 class _Sweep(NamedTuple):
     name: str
     pairs: int
-    rates: list[tuple[str, str, bool]]
+    rates: list[tuple[str, str, int, bool]]
 
 
 def _sweeps(data: MethodsData, found: MethodsComparison) -> list[_Sweep]:
-    """For each row its rates, with the validation score of every seed, and which rate was chosen."""
+    """For each row its rates, with the validation score of every seed, how many are worse than the base, and what was chosen."""
     sweeps = []
     for row in found.rows:
         means = validation_means(row.method.trainings)
+        worse = [each.learning_rate for each in below_base(data, row.method)]
         rates = [
             (
                 f"{rate:g}",
                 ", ".join(number(score, data.metric.decimals) for score in means[rate]),
+                worse.count(rate),
                 rate == row.method.learning_rate,
             )
             for rate in sorted(means)

@@ -8,7 +8,14 @@ import orjson
 
 from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate
-from figa_core.report.methods.comparison import Contrast, MethodsComparison, Row, by_type
+from figa_core.report.methods.comparison import (
+    Contrast,
+    MethodsComparison,
+    Row,
+    below_base,
+    by_type,
+    spread_over_seeds,
+)
 from figa_core.report.methods.data import MethodsData, TrainingOutcome
 
 
@@ -22,7 +29,7 @@ def methods_json(data: MethodsData, found: MethodsComparison) -> bytes:
         "validation_prompts": data.validation_prompts,
         "comparisons": found.comparisons,
         "base": _estimate(found.base),
-        "rows": [_row(row) for row in found.rows],
+        "rows": [_row(data, row) for row in found.rows],
         "contrasts": [_contrast(each) for each in found.contrasts],
         "by_type": {
             str(pairs): _by_type(by_type(data, pairs)) for pairs in (found.sizes if data.types else ())
@@ -31,7 +38,7 @@ def methods_json(data: MethodsData, found: MethodsComparison) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(data: MethodsData, row: Row) -> dict[str, Any]:
     method = row.method
     return {
         "method": method.name,
@@ -40,6 +47,8 @@ def _row(row: Row) -> dict[str, Any]:
         "unable": method.unable or None,
         "learning_rate": method.learning_rate,
         "score": _estimate(row.estimate),
+        "spread_over_seeds": spread_over_seeds(method),
+        "trainings_below_base": len(below_base(data, method)),
         "against_base": None if row.to_base is None else _contrast(row.to_base),
         "cost_of_one_training": asdict(mean_cost([each.cost for each in method.chosen])),
         "cost_of_data": asdict(method.data_cost),

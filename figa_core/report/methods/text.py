@@ -6,7 +6,7 @@ from datetime import timedelta
 from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate
 from figa_core.report.comparison import Metric, number
-from figa_core.report.methods.comparison import BASE, Contrast, MethodsComparison, Row
+from figa_core.report.methods.comparison import BASE, Contrast, MethodsComparison, Row, below_base
 from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome
 
 _TOLD = 6
@@ -18,6 +18,15 @@ def result_sentences(data: MethodsData, found: MethodsComparison) -> Iterator[st
         yield "No training was judged, so there is nothing to compare."
     for pairs in reversed(found.sizes):
         yield from _at(data, found, pairs)
+    worse = {
+        row.method.name: sum(
+            len(below_base(data, each)) for each in data.methods if each.name == row.method.name
+        )
+        for row in found.rows
+    }
+    if any(worse.values()):
+        counts = _listed([f"{name} ({count})" for name, count in worse.items() if count], most=20)
+        yield f"Trainings of the sweep whose model is worse than the base: {counts}."
     yield _about_intervals(data, found)
 
 
@@ -50,10 +59,10 @@ def _is_worse(row: Row) -> bool:
     return contrast is not None and contrast.told_apart and (contrast.change.mean or 0) < 0
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names[:_TOLD])
-    if len(names) > _TOLD:
-        shown.append(f"{len(names) - _TOLD} more")
+def _listed(names: Sequence[str], most: int = _TOLD) -> str:
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from figa_core.evaluation.cost import Cost
 from figa_core.report.comparison import Metric
-from figa_core.report.methods.comparison import BASE, by_type, estimate_methods
+from figa_core.report.methods.comparison import BASE, below_base, by_type, estimate_methods, spread_over_seeds
 from figa_core.report.methods.data import (
     MethodOutcome,
     MethodsData,
@@ -204,3 +204,22 @@ def test_any_number_of_methods_can_be_drawn(count: int) -> None:
         *(method(f"method {place}", 60.0 + place, pairs=n) for place in range(count) for n in (8, 64))
     )
     assert f"method {count - 1}" in render_methods(data, estimate_methods(data))
+
+
+def test_trainings_that_are_worse_than_the_base_are_counted_whatever_rate_was_chosen() -> None:
+    broken = training(3e-5, 0, 20.0, validation=10.0)
+    row = MethodOutcome("A", "figa", 100, (training(1e-5, 0, 80.0), broken))
+    data = data_of(row)
+    found = estimate_methods(data)
+    assert below_base(data, row) == [broken]
+    assert row.learning_rate == 1e-5
+    text = " ".join(result_sentences(data, found))
+    assert "Trainings of the sweep whose model is worse than the base: A (1)." in text
+    assert b'"trainings_below_base": 1' in methods_json(data, found)
+
+
+def test_the_spread_over_seeds_needs_two() -> None:
+    assert spread_over_seeds(method("A", 80.0, seeds=1)) is None
+    spread = spread_over_seeds(method("A", 80.0))
+    assert spread is not None
+    assert 0 < spread < 2
