@@ -161,10 +161,14 @@ def manifest_of(output: Path) -> TrainingManifest | None:
     return None if dropped is None else dropped.training
 
 
-def without_update(output: Path) -> str:
-    """That a finished training changed nothing; empty if it made an update."""
+def remark(output: Path) -> str:
+    """What is odd about a finished training: an alarm ended it, or it changed nothing; empty if all is well."""
     manifest = manifest_of(output)
-    if manifest is None or manifest.steps > manifest.skipped_steps + manifest.overflowed_steps:
+    if manifest is None:
+        return ""
+    if (alarm := manifest.ended_by) is not None:
+        return f"ended by the alarm {alarm.name}"
+    if manifest.steps > manifest.skipped_steps + manifest.overflowed_steps:
         return ""
     return f"none of its {manifest.steps:,} steps made an update: it is the base model"
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from figa_core.config import PipelineConfig
 from figa_core.evaluation.parts import validation_part
+from figa_core.inference.vllm_python import vllm_version
+from figa_core.report.configuration import library_versions
 from figa_core.report.methods.data import (
     MethodOutcome,
     MethodsData,
@@ -13,6 +15,7 @@ from figa_core.report.methods.data import (
     best_training,
 )
 from figa_core.shards.sizes import ShardSizes
+from figa_core.storage.prompts import types_of
 from figa_core.storage.responses import chosen_prompts
 from figa_core.training.checkpoints import read_manifest
 from flows.comparison.judging import Judging
@@ -27,9 +30,9 @@ from tasks.compare import (
     drop_models,
     held_out,
     pass_cost,
+    remark,
     share_of,
     training_cost,
-    without_update,
 )
 from tasks.report import curve_of, time_of_report
 from tasks.train import record_training, trained_model
@@ -81,6 +84,8 @@ class Contest:
             methods=tuple(methods),
             validation_prompts=len(self._validation),
             against=self._config.compare.against,
+            types=types_of(self._run.workspace.database, self._run.run_id),
+            versions=library_versions() | vllm_version(),
         )
 
     async def _trainings(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
@@ -104,7 +109,7 @@ class Contest:
             seed=each.seed,
             training_id=each.job.training_id,
             outcome=Outcome.JUDGED,
-            reason=without_update(each.job.output),
+            reason=remark(each.job.output),
             validation=self._part(scores, validation=True),
             judged=self._part(scores, validation=False),
             cost=training_cost(each),

@@ -91,7 +91,7 @@ class _Sweep(NamedTuple):
 
 
 def _sweeps(data: MethodsData, found: MethodsComparison) -> list[_Sweep]:
-    """For each row its rates, with the validation score of every seed, how many are worse than the base, and what was chosen."""
+    """For each row its rates, with the validation score of every seed, and what was chosen."""
     sweeps = []
     for row in found.rows:
         means = validation_means(row.method.trainings)

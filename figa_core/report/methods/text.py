@@ -7,7 +7,7 @@ from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate
 from figa_core.report.comparison import Metric, number
 from figa_core.report.methods.comparison import BASE, Contrast, MethodsComparison, Row, below_base
-from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome
+from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome, TrainingOutcome
 
 _TOLD = 6
 
@@ -124,20 +124,24 @@ def seeds_text(method: MethodOutcome) -> str:
 
 
 def troubles(method: MethodOutcome) -> str:
-    """Why the method or some of its trainings have no result; empty if all have one."""
+    """Why the method or some of its trainings have no result, and what is odd about others; or empty."""
     if method.unable:
         return f"cannot run: {method.unable}"
     texts = []
     for outcome in (Outcome.DIVERGED, Outcome.FAILED):
         hit = [each for each in method.trainings if each.outcome is outcome]
         if hit:
-            where = ", ".join(f"rate {each.learning_rate:g} seed {each.seed}" for each in hit[:3])
-            more = f" and {len(hit) - 3} more" if len(hit) > 3 else ""
-            texts.append(f"{len(hit)} {outcome} ({where}{more}): {_first_line(hit[0].reason)}")
-    texts += sorted(
-        {each.reason for each in method.trainings if each.outcome is Outcome.JUDGED and each.reason}
-    )
+            texts.append(f"{len(hit)} {outcome} ({_which(hit)}): {_first_line(hit[0].reason)}")
+    remarked = [each for each in method.trainings if each.outcome is Outcome.JUDGED and each.reason]
+    for remark in sorted({each.reason for each in remarked}):
+        hit = [each for each in remarked if each.reason == remark]
+        texts.append(f"{len(hit)} judged ({_which(hit)}): {remark}")
     return "; ".join(texts)
+
+
+def _which(trainings: Sequence[TrainingOutcome]) -> str:
+    shown = ", ".join(f"rate {each.learning_rate:g} seed {each.seed}" for each in trainings[:3])
+    return f"{shown} and {len(trainings) - 3} more" if len(trainings) > 3 else shown
 
 
 def _first_line(reason: str) -> str:

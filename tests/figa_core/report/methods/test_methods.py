@@ -1,5 +1,7 @@
 """Which method won, which cannot be told apart, and what that is corrected for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -145,11 +147,18 @@ def test_of_equal_rates_the_lower_is_chosen_and_one_without_all_seeds_is_not() -
 def test_what_has_no_result_is_a_row_with_its_reason() -> None:
     lost = MethodOutcome("B", "sft", 100, unable="none of the 100 pairs has a reference")
     bad = TrainingOutcome(1e-5, 0, "t", Outcome.DIVERGED, "step 3: the loss is nan\nFull log: x")
-    data = data_of(method("A", 80.0), lost, MethodOutcome("C", "figa", 100, (bad,)))
+    odd = replace(training(1e-5, 0, 60.0), reason="ended by the alarm kl")
+    data = data_of(
+        method("A", 80.0),
+        lost,
+        MethodOutcome("C", "figa", 100, (bad,)),
+        MethodOutcome("D", "figa", 100, (odd,)),
+    )
     found = estimate_methods(data)
     lines = "\n".join(table_lines(data, found))
     assert "B, 100 pairs: cannot run: none of the 100 pairs has a reference" in lines
     assert "C, 100 pairs: 1 diverged (rate 1e-05 seed 0): step 3: the loss is nan\n" in lines + "\n"
+    assert "D, 100 pairs: 1 judged (rate 1e-05 seed 0): ended by the alarm kl" in lines
     page = render_methods(data, found)
     assert "none of the 100 pairs has a reference" in page
     assert b"step 3: the loss is nan" in methods_json(data, found)
