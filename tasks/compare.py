@@ -162,7 +162,7 @@ def manifest_of(output: Path) -> TrainingManifest | None:
 
 
 def remark(output: Path) -> str:
-    """What is odd about a finished training: an alarm ended it, or it changed nothing; empty if all is well."""
+    """What is odd about a finished training: an alarm ended it, or it changed nothing; or empty."""
     manifest = manifest_of(output)
     if manifest is None:
         return ""
