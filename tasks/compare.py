@@ -1,7 +1,7 @@
 """The trainings of `figa compare`: which there are, which of their results are stored, and what they cost."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -12,17 +12,20 @@ from figa_core.evaluation.cost import Cost, forward_flops, training_flops
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.models.weight_files import read_weights
 from figa_core.records import Split
+from figa_core.report.data import TrainingCurve
 from figa_core.shards.sizes import ShardSizes
 from figa_core.storage import responses, revisions
 from figa_core.storage.responses import Samples
 from figa_core.storage.runs import latest_runs
 from figa_core.training import checkpoints
+from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.metrics import read_metrics
 from figa_core.training.objectives.registry import make_objective, objective_names
 from tasks.evaluate import held_out_sampling
 from tasks.generate import generator_id, generator_of
+from tasks.report import curve_of
 from tasks.train import training_job
 from tasks.workspace import Workspace
 
@@ -177,6 +180,23 @@ def drop_checkpoints(trainings: Iterable[Planned]) -> None:
     """Remove the checkpoints of trainings that diverged: they are not continued."""
     for each in trainings:
         checkpoints.drop_checkpoints(each.job)
+
+
+def kl_from_base(planned: Planned) -> float | None:
+    """The trained model's KL divergence from the base, as last measured by the training's probes (nats)."""
+    steps = read_metrics(planned.job.metrics_path)
+    found = [step.figures.get(KL_FROM_BASE.name) for step in steps]
+    return next((value for value in reversed(found) if value is not None), None)
+
+
+def shared_curve(planned: Planned, label: str) -> TrainingCurve:
+    """Loss, and what the probes measured, which is comparable between objectives."""
+    curve = curve_of(planned.job.output, planned.job.objective)
+    steps = {step.step: step.figures for step in read_metrics(planned.job.metrics_path)}
+    probes = {
+        figure.title: tuple(steps[step].get(figure.name) for step in curve.steps) for figure in PROBE_FIGURES
+    }
+    return replace(curve, label=label, series={"loss": curve.series["loss"], **probes})
 
 
 @cache

@@ -29,12 +29,14 @@ from tasks.compare import (
     drop_checkpoints,
     drop_models,
     held_out,
+    kl_from_base,
     pass_cost,
     remark,
     share_of,
+    shared_curve,
     training_cost,
 )
-from tasks.report import curve_of, time_of_report
+from tasks.report import time_of_report
 from tasks.train import record_training, trained_model
 
 
@@ -113,6 +115,7 @@ class Contest:
             validation=self._part(scores, validation=True),
             judged=self._part(scores, validation=False),
             cost=training_cost(each),
+            kl_from_base=kl_from_base(each),
         )
 
     def _part(self, scores: Mapping[str, float], *, validation: bool) -> dict[str, float]:
@@ -145,6 +148,5 @@ class Contest:
         if not outcome.chosen:
             return outcome
         shown = outcome.chosen[0].training_id
-        [job] = [each.job for each in contender.trainings if each.job.training_id == shown]
-        curve = curve_of(job.output, job.objective)
-        return replace(outcome, curve=replace(curve, label=outcome.name))
+        planned = next(each for each in contender.trainings if each.job.training_id == shown)
+        return replace(outcome, curve=shared_curve(planned, outcome.name))

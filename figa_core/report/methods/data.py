@@ -27,7 +27,7 @@ class TrainingOutcome:
     """One training: prompt id → score on the prompts that choose, and on those that judge.
 
     `reason` says why it was not judged, or what is odd about it. `model` is the directory of its
-    model if that was kept.
+    model if that was kept. `kl_from_base` is in nats per token, as its last probe measured it.
     """
 
     learning_rate: float
@@ -38,6 +38,7 @@ class TrainingOutcome:
     validation: Mapping[str, float] = field(default_factory=dict)
     judged: Mapping[str, float] = field(default_factory=dict)
     cost: Cost = NOTHING
+    kl_from_base: float | None = None
     model: str | None = None
 
 

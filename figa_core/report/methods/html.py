@@ -1,6 +1,7 @@
 """The comparison of methods as one self-contained HTML file, in the style of the run's report."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from figa_core.evaluation.cost import Cost, mean_cost
@@ -57,6 +58,7 @@ class _CostRow(NamedTuple):
     pairs: int
     score: str
     spread: str
+    drift: str
     tokens: str
     flops: str
     seconds: str
@@ -74,6 +76,7 @@ def _cost_row(data: MethodsData, method: MethodOutcome) -> _CostRow:
         pairs=method.pairs,
         score=number(crossed(method.values).mean, data.metric.decimals),
         spread=number(spread_over_seeds(method), data.metric.decimals),
+        drift=number(_mean([each.kl_from_base for each in method.chosen]), 4),
         tokens=f"{one.tokens:,.0f}",
         flops=f"{one.flops:.1e}",
         seconds=duration(one.seconds),
@@ -82,6 +85,11 @@ def _cost_row(data: MethodsData, method: MethodOutcome) -> _CostRow:
         usd="–" if usd is None else f"${usd:,.2f}",
         sweep=f"{method.sweep_cost.flops:.1e}, {duration(method.sweep_cost.seconds)}",
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 class _Sweep(NamedTuple):

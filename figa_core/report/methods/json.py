@@ -68,6 +68,7 @@ def _training(each: TrainingOutcome) -> dict[str, Any]:
         "validation": _mean(each.validation),
         "judged": _mean(each.judged),
         "cost": asdict(each.cost),
+        "kl_from_base": each.kl_from_base,
         "model": each.model,
     }
 
