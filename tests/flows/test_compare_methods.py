@@ -1,6 +1,7 @@
 """`figa compare` through the command line, on a real Prefect server, with real trainings of a few steps."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 
 from .conftest import Project
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def run(project: Project) -> subprocess.CompletedProcess[str]:
+    process = project.start("compare", "--config", str(project.config))
+    try:
+        output, _ = process.communicate(timeout=800)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess("compare", process.returncode, output)
 
 
 def compared(project: Project) -> dict[str, Any]:
@@ -34,7 +44,7 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
         "seeds": [3],
         "pairs": [6, 100_000],
     }
-    first = project.figa("compare", "--config", str(project.config))
+    first = run(project)
     assert first.returncode == 0, first.stdout
     calls = teacher.requests()
     found = compared(project)
@@ -51,7 +61,7 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     assert str(kept / "model") == row["trainings"][0]["model"]
     trained = {path: path.stat().st_mtime_ns for path in project.workspace.glob("trainings/*/*")}
 
-    second = project.figa("compare", "--config", str(project.config))
+    second = run(project)
     assert second.returncode == 0, second.stdout
     assert teacher.requests() == calls
     assert {path: path.stat().st_mtime_ns for path in project.workspace.glob("trainings/*/*")} == trained
