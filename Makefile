@@ -17,7 +17,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo sandbox serve test test-slow real domains e2e bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real domains e2e bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -64,6 +64,9 @@ $(STAMPS)/bench-%: docker/bench-%.lock.txt | $(STAMPS)/python
 
 demo: setup  ## the whole pipeline on the sandbox; ends with a report to open in a browser
 	@$(BIN)/figa demo
+
+demo-real: setup $(STAMPS)/real  ## the same on a real model of 135 million parameters
+	@$(BIN)/figa demo --real
 
 sandbox: setup  ## base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 
 from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.demo import demo_config
+from flows.demo import SANDBOX, demo_config, sandbox_paths
 from flows.server.elsewhere import is_deployed
 
 NAME = "sandbox"
@@ -35,7 +35,7 @@ class SandboxTeacher:
         """Create the deployment unless it exists."""
         if await is_deployed(f"figa/{NAME}"):
             return
-        config = demo_config(self._workspace, self._sandbox, self.process.base_url)
+        config = demo_config(SANDBOX, self._workspace, sandbox_paths(self._sandbox), self.process.base_url)
         async with get_client() as client:
             figa = await client.read_deployment_by_name("figa/figa")
             await client.create_deployment(

@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 _Flow = Callable[["PipelineConfig"], Coroutine[Any, Any, _T]]
 DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
+REAL_WORKSPACE = Path("build/demo-real")
+REAL_ROOT = Path("build/real")
 
 app = typer.Typer(
     cls=edge.Commands,
@@ -65,20 +67,34 @@ def options(
 
 @app.command()
 def demo(
-    workspace: WorkspaceOption = DEMO_WORKSPACE,
-    sandbox: Annotated[Path, typer.Option(help="Directory of the sandbox's models.")] = SANDBOX_ROOT,
+    real: Annotated[bool, typer.Option("--real", help="Use a real model of 135 million parameters.")] = False,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            envvar="FIGA_WORKSPACE",
+            help=f"Directory of the workspace.  [default: {DEMO_WORKSPACE}, or {REAL_WORKSPACE} with --real]",
+        ),
+    ] = None,
+    sandbox: Annotated[
+        Path | None,
+        typer.Option(help=f"Directory of the models.  [default: {SANDBOX_ROOT}, or {REAL_ROOT} with --real]"),
+    ] = None,
 ) -> None:
-    """Run everything on the built-in sandbox: no network, no key, no GPU."""
+    """Run everything on the built-in sandbox, or on a real model: no key, no GPU."""
+    workspace = workspace or (REAL_WORKSPACE if real else DEMO_WORKSPACE)
     edge.runs_in(workspace)
-    from flows.demo import run_demo
+    from flows.demo import REAL, SANDBOX, run_demo
 
+    chosen, directory = (REAL, REAL_ROOT) if real else (SANDBOX, SANDBOX_ROOT)
     with _showing_a_worse_model(workspace):
-        result = run_demo(workspace, sandbox, _progress())
+        result = run_demo(chosen, workspace, sandbox or directory, _progress())
     _show(result.run.data, result.run.report, workspace)
     _console.print(
-        f"\nThe demo took {result.seconds:.0f} s ({result.sandbox_seconds:.0f} s of it for the sandbox), "
+        f"\nThe demo took {result.seconds:.0f} s ({result.preparing_seconds:.0f} s of it for its models), "
         f"at most {result.peak_memory_bytes / 2**30:.1f} GiB of memory, and {result.teacher_requests:,} "
-        "requests to the sandbox's scripted teacher.",
+        "requests to the scripted teacher.",
         highlight=False,
     )
 

@@ -1,8 +1,9 @@
-"""`figa demo`: the whole pipeline on the sandbox, with no network, no key and no GPU."""
+"""`figa demo`: the whole pipeline on models and prompts of its own, with no key and no GPU."""
 
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,56 +21,115 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from flows.figa import RunResult
 
-PRESET = Path(__file__).resolve().parent.parent / "deployments" / "presets" / "demo.toml"
+_PRESETS = Path(__file__).resolve().parent.parent / "deployments" / "presets"
+_DOMAIN, _PROMPTS, _SEED = "structured", 160, 0  # of `REAL`
 KEY_VARIABLE = "FIGA_DEMO_KEY"
 KEY = "the-sandbox-teacher-takes-any-key"
+
+Paths = dict[str, dict[str, str]]
+"""Settings that name models and prompts, by section."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demo runs.
+
+    Attributes:
+        preset: its config file.
+        preparing: what `prepare` does, in words.
+        prepare: makes models and prompts in a directory unless they are there, tells its progress, and
+            returns their paths.
+        teacher: starts the scripted reviser.
+    """
+
+    preset: Path
+    preparing: str
+    prepare: Callable[[Path, Say], Paths]
+    teacher: Callable[[], TeacherProcess]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """`run` is the flow's result; seconds and bytes include the sandbox and the server."""
+    """`run` is the flow's result; seconds and bytes include the preparation and the server."""
 
     run: "RunResult"
     teacher_requests: int
-    sandbox_seconds: float
+    preparing_seconds: float
     seconds: float
     peak_memory_bytes: int
 
 
-def run_demo(workspace: Path, sandbox_root: Path, progress: Progress) -> DemoResult:
-    """Build the sandbox unless it exists, start the teacher and the server, and run the flow.
+def run_demo(demo: Demo, workspace: Path, directory: Path, progress: Progress) -> DemoResult:
+    """Prepare what the demo runs on, start its teacher and the server, and run the flow.
 
     Raises:
-        ConfigError: the preset is missing: the demo runs from a checkout only.
-        FigaError: see `flows.figa.figa`.
+        ConfigError: the preset is missing: demos run from a checkout only.
+        FigaError: see `flows.figa.figa` and `Demo.prepare`.
     """
-    if not PRESET.is_file():
-        raise ConfigError(f"{PRESET}: not found. `figa demo` runs from a checkout of the repository.")
+    if not demo.preset.is_file():
+        raise ConfigError(f"{demo.preset}: not found. `figa demo` runs from a checkout of the repository.")
     begun = time.monotonic()
     os.environ.setdefault(KEY_VARIABLE, KEY)
     with PeakMemory() as memory, prefect_api(Workspace(workspace).prefect) as server:
-        with progress.stage("building the sandbox"):
-            sandbox = build_sandbox(sandbox_root, on_progress=progress.line)
-        sandbox_seconds = time.monotonic() - begun
-        with TeacherProcess(requests_per_minute=6000) as teacher, showing(progress):
-            config = demo_config(workspace, sandbox, teacher.base_url)
+        with progress.stage(demo.preparing):
+            paths = demo.prepare(directory, progress.line)
+        preparing_seconds = time.monotonic() - begun
+        with demo.teacher() as teacher, showing(progress):
+            config = demo_config(demo, workspace, paths, teacher.base_url)
             wait_until_ready(server, progress)
             from flows.figa import figa
 
             run = asyncio.run(figa(config))
             requests = teacher.requests()
-    return DemoResult(run, requests, sandbox_seconds, time.monotonic() - begun, memory.peak_bytes)
+    return DemoResult(run, requests, preparing_seconds, time.monotonic() - begun, memory.peak_bytes)
 
 
-def demo_config(workspace: Path, sandbox: Sandbox, base_url: str) -> PipelineConfig:
+def demo_config(demo: Demo, workspace: Path, paths: Paths, base_url: str) -> PipelineConfig:
     """The preset with this machine's paths and the teacher's address."""
-    return load_config(
-        PRESET,
-        {
-            "workspace": {"path": str(workspace.resolve())},
-            "prompts": {"path": str(sandbox.prompts)},
-            "generation": {"model": str(sandbox.base_model)},
-            "reward": {"model": str(sandbox.reward_model)},
-            "revision": {"base_url": base_url},
-        },
-    )
+    own = {"workspace": {"path": str(workspace.resolve())}, "revision": {"base_url": base_url}}
+    return load_config(demo.preset, own | paths)
+
+
+def sandbox_paths(sandbox: Sandbox) -> Paths:
+    return {
+        "prompts": {"path": str(sandbox.prompts)},
+        "generation": {"model": str(sandbox.base_model)},
+        "reward": {"model": str(sandbox.reward_model)},
+    }
+
+
+def _build_sandbox(directory: Path, say: Say) -> Paths:
+    return sandbox_paths(build_sandbox(directory, on_progress=say))
+
+
+SANDBOX = Demo(
+    preset=_PRESETS / "demo.toml",
+    preparing="building the sandbox",
+    prepare=_build_sandbox,
+    teacher=lambda: TeacherProcess(requests_per_minute=6000),
+)
+
+
+def _fetch_real(directory: Path, say: Say) -> Paths:
+    from figa_core.domains.base import load_domain
+    from figa_core.domains.build import write_prompts
+
+    from figa_core.real.reward import reward_model
+    from figa_core.real.weights import real_model
+
+    domain = load_domain(_DOMAIN)
+    prompts = write_prompts(domain, directory.resolve() / domain.name, count=_PROMPTS, seed=_SEED)
+    return {
+        "prompts": {"path": str(prompts)},
+        "generation": {"model": str(real_model(directory, on_progress=say))},
+        "reward": {"model": str(reward_model(domain, directory, on_progress=say))},
+    }
+
+
+REAL = Demo(
+    preset=_PRESETS / "demo-real.toml",
+    preparing="fetching the real model",
+    prepare=_fetch_real,
+    teacher=lambda: TeacherProcess(domain=_DOMAIN, requests_per_minute=6000),
+)

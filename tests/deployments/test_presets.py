@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.config.file import load_config
-from flows.demo import PRESET
+from flows.demo import REAL, SANDBOX
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "deployments" / "presets").glob("*.toml"))
@@ -30,5 +30,6 @@ def test_with_the_openai_preset_the_longest_revision_of_the_longest_prompt_is_no
     assert config.prompts.max_prompt_tokens + config.revision.max_tokens <= config.weighting.max_length
 
 
-def test_the_demo_runs_a_preset() -> None:
-    assert PRESET in PRESETS
+def test_the_demos_run_presets() -> None:
+    assert {SANDBOX.preset, REAL.preset} <= set(PRESETS)
+    assert SANDBOX.preset != REAL.preset

@@ -19,7 +19,7 @@ PYTHON = find_vllm_python()
 pytestmark = [
     pytest.mark.real,
     pytest.mark.vllm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(PYTHON is None, reason="no environment with vLLM (`make setup` makes one)"),
 ]
 MAX_TOKENS = 40

@@ -24,7 +24,7 @@ from tests.figa_core.training.jobs import changed, last_step, launcher_of
 from tests.figa_core.training.oracle import oracle, settings_of
 from tests.real.conftest import Shards, job_of
 
-pytestmark = [pytest.mark.real, pytest.mark.distributed, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.distributed, pytest.mark.timeout(1800)]
 
 STEPS = 4
 
