@@ -114,7 +114,6 @@ SANDBOX = Demo(
 def _fetch_real(directory: Path, say: Say) -> Paths:
     from figa_core.domains.base import load_domain
     from figa_core.domains.build import write_prompts
-
     from figa_core.real.reward import reward_model
     from figa_core.real.weights import real_model
 

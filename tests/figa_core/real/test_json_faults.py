@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from figa_core.domains.base import Domain, load_domain
 
+from figa_core.domains.base import Domain, load_domain
 from figa_core.real.json_faults import faulty_answer, in_layout
 from figa_core.records import Message
 
