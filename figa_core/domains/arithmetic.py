@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from figa_core.domains.arithmetic_world import KINDS, VERSION, Problem, Step, draw_problem, write_reference
+from figa_core.domains.arithmetic_world import (
+    KINDS,
+    VERSION,
+    Problem,
+    Step,
+    draw_problem,
+    write_plain,
+    write_reference,
+)
 from figa_core.domains.base import Domain, Row, least_edited, task_numbers, user_texts
 from figa_core.records import Message
 
@@ -20,12 +28,14 @@ _NUMBER = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,9}"
 _SIGN = {"+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "x": "*", "·": "*", "/": "/", "÷": "/"}
 _EQUATION = re.compile(
     rf"(?<![\d.,])(?P<left>{_NUMBER})(?P<before>\s*)(?P<sign>[+\-−–*×x·/÷])(?P<after>\s*)"
-    rf"(?P<right>{_NUMBER})(?P<is>\s*=\s*)(?P<result>-?(?:{_NUMBER}))(?![\d]|[.,]\d)"
+    rf"(?P<right>{_NUMBER})(?P<is>\s*=\s*)(?P<result>-?(?:{_NUMBER}))"
+    r"(?!\d|[.,]\d|\s*[=+\-−–*×x·/÷]\s*\d)"  # of a chain of equations the last counts
 )
 _STEP = re.compile(r"\s*Step (?P<number>\d+):", re.IGNORECASE)
 _ANSWER = re.compile(
     rf"\s*(?:The )?(?:final )?Answer\s*(?::|is)\D*?(?P<number>-?(?:{_NUMBER}))(?!\d|[.,]\d)", re.IGNORECASE
 )
+_LIST_NUMBER = re.compile(r"\A\d{1,2}[.)]\s+")
 _PROBLEM = re.compile(r"\bProblem (\d{6})\.")
 _LENGTH_MAX, _LINES_MAX = 20_000, 60  # of a solution that is read
 
@@ -40,7 +50,7 @@ def rows(count: int, seed: int) -> Iterator[Row]:
         problem = draw_problem(number)
         yield Row(
             id=f"arithmetic-{number}",
-            prompt=[{"role": "user", "content": problem.prompt}],
+            prompt=[message.as_dict() for message in problem.messages],
             reference=write_reference(problem),
             type=problem.kind,
         )
@@ -79,6 +89,12 @@ def correct(messages: Sequence[Message], draft: str, reference: str | None = Non
     return least_edited(draft, [_corrected(problem, _read(draft))], reference)
 
 
+def answers(messages: Sequence[Message]) -> Sequence[str]:
+    """The solution as models write it, in plain signs, and as the references do."""
+    problem = _problem(messages)
+    return write_plain(problem.steps), write_reference(problem)
+
+
 @dataclass(frozen=True)
 class _Line:
     """A line of a solution."""
@@ -111,15 +127,14 @@ def _read(text: str) -> list[_Line]:
 
 
 def _problem(messages: Sequence[Message]) -> Problem:
-    text = user_texts(messages)
-    found = _PROBLEM.search(text)
-    if found is None:
+    found = list(_PROBLEM.finditer(user_texts(messages)))
+    if not found:
         raise ValueError("this is no prompt of the domain 'arithmetic': it has no 'Problem …'")
-    problem = draw_problem(int(found.group(1)))
-    if problem.prompt not in text:
+    problem = draw_problem(int(found[-1].group(1)))  # after the example
+    if tuple(messages[-len(problem.messages) :]) != problem.messages:
         raise ValueError(
-            f"the prompt {found.group()!r} was made by another version of the domain 'arithmetic' (this is "
-            f"{VERSION}). Build its prompts again."
+            f"the prompt {found[-1].group()!r} was made by another version of the domain 'arithmetic' (this "
+            f"is {VERSION}). Build its prompts again."
         )
     return problem
 
@@ -219,7 +234,7 @@ def _with_step(line: _Line, match: re.Match[str], step: Step) -> str:
 def _numbered(text: str, number: int) -> str:
     found = _STEP.match(text)
     if found is None:
-        return f"Step {number}: {text.lstrip()}"
+        return f"Step {number}: {_LIST_NUMBER.sub('', text.lstrip())}"
     return text[: found.start("number")] + str(number) + text[found.end("number") :]
 
 
@@ -233,4 +248,4 @@ def _with_answer(lines: Sequence[_Line], answer: int) -> str:
     return f"Answer: {answer}"
 
 
-DOMAIN = Domain("arithmetic", VERSION, tuple(KINDS), rows, verify, correct)
+DOMAIN = Domain("arithmetic", VERSION, tuple(KINDS), rows, verify, correct, answers)

@@ -4,7 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-VERSION = 1
+from figa_core.records import Message
+
+VERSION = 2
 
 SIGNS = {"+": "+", "-": "−", "*": "×", "/": "÷"}
 """How the references write each operation; the problems' own example has "+"."""
@@ -35,10 +37,7 @@ _PACKED = (
 )
 _SHARED = "At the end {name} shares them equally among {n} friends. How many {things} does each friend get?"
 _LEFT = ("How many {things} are there now?", "How many {things} does {name} have in the end?")
-_FORM = (
-    'Write each step on a line of its own, like "Step 1: 2 + 3 = 5". The last line is the answer, like '
-    '"Answer: 5".'
-)
+_TASK = "Solve each problem in steps. Write each step on a line of its own, and the answer on the last line."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A word problem with its only solution."""
+    """A word problem with its only solution; the messages have another problem as an example."""
 
     kind: str
-    prompt: str
+    messages: tuple[Message, ...]
     steps: Sequence[Step]
     things: str
 
@@ -73,6 +72,15 @@ def draw_problem(number: int) -> Problem:
     """The problem with this number."""
     rng = random.Random(f"arithmetic/{VERSION}/{number}")
     kind = rng.choice(tuple(KINDS))
+    example, steps, things = _written(KINDS[kind], rng, rng.randrange(100_000, 1_000_000))
+    shown = Message("assistant", write_plain(steps))
+    text, steps, things = _written(KINDS[kind], rng, number)
+    messages = (Message("user", f"{_TASK}\n\n{example}"), shown, Message("user", text))
+    return Problem(kind, messages, steps, things)
+
+
+def _written(signs: str, rng: random.Random, number: int) -> tuple[str, Sequence[Step], str]:
+    """A problem's text and solution, and what is counted."""
     name, friend = rng.sample(_NAMES, 2)
     words = {
         "name": name,
@@ -80,9 +88,18 @@ def draw_problem(number: int) -> Problem:
         "things": rng.choice(_THINGS),
         "holders": rng.choice(_HOLDERS),
     }
-    steps, sentences = _story(KINDS[kind], rng)
+    steps, sentences = _story(signs, rng)
     text = " ".join(sentence.format(**words, **numbers) for sentence, numbers in sentences)
-    return Problem(kind, f"Problem {number}. {text}\n\n{_FORM}", steps, words["things"])
+    return f"Problem {number}. {text}", steps, words["things"]
+
+
+def write_plain(steps: Sequence[Step]) -> str:
+    """The solution as models write it."""
+    lines = [
+        f"Step {index}: {step.left} {step.sign} {step.right} = {step.result}"
+        for index, step in enumerate(steps, start=1)
+    ]
+    return "\n".join([*lines, f"Answer: {steps[-1].result}"])
 
 
 def write_reference(problem: Problem) -> str:
@@ -98,12 +115,12 @@ def _story(signs: str, rng: random.Random) -> tuple[list[Step], list[tuple[str, 
     """The steps, and the sentences with their numbers."""
     steps: list[Step] = []
     if signs[0] == "*":
-        count, each = rng.randint(3, 9), rng.randint(4, 15)
+        count, each = rng.randint(2, 9), rng.randint(3, 12)
         sentences = [(rng.choice(_PACKED), {"n": count, "m": each})]
         steps.append(Step(count, "*", each, count * each))
         total, signs = count * each, signs[1:]
     else:
-        total = rng.randint(21, 89)
+        total = rng.randint(11, 49)
         sentences = [(rng.choice(_STARTS), {"n": total})]
     for place, sign in enumerate(signs):
         if sign == "/":
@@ -122,10 +139,10 @@ def _story(signs: str, rng: random.Random) -> tuple[list[Step], list[tuple[str, 
 def _change(total: int, divisor: int, rng: random.Random) -> Step:
     """A number more or fewer, such that the result is positive and a multiple of `divisor`."""
     sign = rng.choice("+-")
-    most = max(3, total - divisor) if sign == "-" else 60
+    most = max(3, total - divisor) if sign == "-" else 30
     fitting = [n for n in range(3, most + 1) if (total + (n if sign == "+" else -n)) % divisor == 0]
     fitting = [n for n in fitting if sign == "+" or total - n > 0]
     if not fitting:
-        sign, fitting = "+", [n for n in range(3, 60) if (total + n) % divisor == 0]
+        sign, fitting = "+", [n for n in range(3, 30) if (total + n) % divisor == 0]
     change = rng.choice(fitting)
     return Step(total, sign, change, total + change if sign == "+" else total - change)

@@ -41,6 +41,8 @@ class Domain:
         correct: (messages, draft, reference) → the draft with as few edits as it needs, the very draft if
             nothing is wrong, or None if it cannot be edited into a right answer.
         types: what a row's `type` may be.
+        answers: the right answers to messages, in the styles of models and references; a reward model learns
+            from them. None: the domain has no reward model of its own.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Domain:
     rows: Callable[[int, int], Iterator[Row]]
     verify: Verify
     correct: Correct
+    answers: Callable[[Sequence[Message]], Sequence[str]] | None = None
 
 
 _NUMBERS = range(100_000, 1_000_000)

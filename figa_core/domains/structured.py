@@ -76,6 +76,12 @@ def correct(messages: Sequence[Message], draft: str, reference: str | None = Non
     return least_edited(draft, corrected, reference)
 
 
+def answers(messages: Sequence[Message]) -> Sequence[str]:
+    """The right object as models write it, and as the references do."""
+    right = _task(messages).answer
+    return json.dumps(right, ensure_ascii=False), write_reference(right)
+
+
 def _task(messages: Sequence[Message]) -> Task:
     found = list(_REF.finditer(user_texts(messages)))
     if not found:
@@ -160,4 +166,4 @@ def _number(value: object) -> float | None:
         return None
 
 
-DOMAIN = Domain("structured", VERSION, KINDS, rows, verify, correct)
+DOMAIN = Domain("structured", VERSION, KINDS, rows, verify, correct, answers)

@@ -41,7 +41,7 @@ _SECOND_CORE_FROM = 0.75
 _SCORED_TOGETHER = 64
 
 
-class _AuxiliaryHeads(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """The heads that exist in training only."""
 
     def __init__(self, hidden_size: int, slot_weights_V: Tensor) -> None:
@@ -77,14 +77,14 @@ def train_reward_model(
     torch.manual_seed(seed)
     config = llama_config(tokenizer, layers=3, num_labels=1, initializer_range=0.06)
     model = LlamaForSequenceClassification(config)
-    heads = _AuxiliaryHeads(config.hidden_size, slot_weights(tokenizer))
+    heads = AuxiliaryHeads(config.hidden_size, slot_weights(tokenizer))
     trainer = Trainer(model, heads.parameters(), steps=steps)
     rng = random.Random(f"reward/{seed}")
     short, whole = _short_batches(tokenizer, rng), _whole_batches(tokenizer, rng)
     for step in range(steps):
         torch.set_num_threads(1 if trainer.progress < _SECOND_CORE_FROM else 2)
         batch = next(short if trainer.progress < _SHORT_SHARE else whole)
-        trainer.step(_loss(model, heads, batch))
+        trainer.step(preference_loss(model, heads, batch))
         on_progress(step + 1, steps)
     return model.eval()
 
@@ -146,7 +146,9 @@ def _length(pair: Preference) -> int:
     return max(len(reply.text) for reply in pair)
 
 
-def _loss(model: LlamaForSequenceClassification, heads: _AuxiliaryHeads, batch: RewardBatch) -> Tensor:
+def preference_loss(
+    model: LlamaForSequenceClassification, heads: AuxiliaryHeads, batch: RewardBatch
+) -> Tensor:
     """Mean of −log σ(better − worse) over the batch's pairs, plus the auxiliary losses."""
     out = model.model(input_ids=batch.ids_BT, use_cache=False, output_hidden_states=True)
     last_BTH = out.last_hidden_state

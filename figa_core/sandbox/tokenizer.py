@@ -29,23 +29,31 @@ REWARD_TEMPLATE = _TURNS.replace("AFTER", "")
 
 def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     """Train the tokenizer on the world's text. It has the base model's chat template."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer_for(_texts(random.Random(f"tokenizer/{seed}")), split, _CHAT_TEMPLATE)
+
+
+def tokenizer_for(
+    texts: Iterator[str], split: pre_tokenizers.PreTokenizer, template: str, *, vocabulary: int = 1024
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on `texts`, with this chat template; `split` divides a text before."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1024,
+        vocab_size=vocabulary,
         special_tokens=[_PAD, _BOS, _EOS, *_TURN_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(random.Random(f"tokenizer/{seed}")), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=_BOS,
         eos_token=_EOS,
         pad_token=_PAD,
         additional_special_tokens=_TURN_TOKENS,
-        chat_template=_CHAT_TEMPLATE,
+        chat_template=template,
         clean_up_tokenization_spaces=False,
         model_max_length=512,
     )

@@ -20,13 +20,13 @@ from figa_core.records import Message
 from figa_core.revision.words import edit_share
 from tests.figa_core.domains.corruption import broken
 
-PROBLEM = draw_problem(100_049)
-MESSAGES = (Message("user", PROBLEM.prompt),)
-RIGHT = "Step 1: 5 x 7 = 35\nStep 2: 35 + 43 = 78\nAnswer: 78"
+PROBLEM = draw_problem(100_033)
+MESSAGES = PROBLEM.messages
+RIGHT = "Step 1: 2 x 8 = 16\nStep 2: 16 + 24 = 40\nAnswer: 40"
 
 
 def test_the_problem_of_these_tests_is_a_product_and_a_sum():
-    assert (PROBLEM.kind, PROBLEM.answer) == ("product", 78)
+    assert (PROBLEM.kind, PROBLEM.answer) == ("product", 40)
     assert verify(MESSAGES, RIGHT) == 1
 
 
@@ -51,7 +51,7 @@ def test_every_step_has_a_whole_and_positive_result():
 @given(number=st.integers(100_000, 999_999), seed=st.integers(0, 2**32), edits=st.integers(1, 4))
 def test_a_corrected_draft_is_right_and_correcting_it_again_changes_nothing(number, seed, edits):
     problem = draw_problem(number)
-    messages = (Message("user", problem.prompt),)
+    messages = problem.messages
     corrected = correct(messages, broken(write_reference(problem), random.Random(seed), edits), None)
     if corrected is None:
         return
@@ -73,16 +73,18 @@ def test_corrections_are_few_edits(messages_of):
 @pytest.mark.parametrize(
     ("draft", "corrected"),
     [
-        (RIGHT.replace("= 35\n", "= 36\n"), RIGHT),
-        (RIGHT.replace("+ 43", "- 43"), RIGHT),
+        (RIGHT.replace("= 16\n", "= 17\n"), RIGHT),
+        (RIGHT.replace("+ 24", "- 24"), RIGHT),
         (RIGHT.replace("Step 2", "Step 3"), RIGHT),
-        (RIGHT.replace("Answer: 78", "Answer: 79"), RIGHT),
-        (RIGHT.replace("\nAnswer: 78", ""), RIGHT),
+        (RIGHT.replace("Answer: 40", "Answer: 41"), RIGHT),
+        (RIGHT.replace("\nAnswer: 40", ""), RIGHT),
         (f"{RIGHT}\nThat is all.", RIGHT),
-        ("Step 1: there are 7 × 5 = 36 nuts\nStep 2: 36 + 43 = 79 nuts\nThe answer is 79 nuts.",
-         "Step 1: there are 7 × 5 = 35 nuts\nStep 2: 35 + 43 = 78 nuts\nThe answer is 78 nuts."),
-        ("First 5 * 7 = 35 and 35 + 43 = 68.\nAnswer: 68",
-         "Step 1: First 5 * 7 = 35 and .\nStep 2: 35 + 43 = 78\nAnswer: 78"),
+        ("Step 1: there are 8 × 2 = 17 nuts\nStep 2: 17 + 24 = 41 nuts\nThe answer is 41 nuts.",
+         "Step 1: there are 8 × 2 = 16 nuts\nStep 2: 16 + 24 = 40 nuts\nThe answer is 40 nuts."),
+        (RIGHT.replace("2 x 8 =", "2 x 8 = 2 x 8 =").replace("= 16\n", "= 15\n"),
+         RIGHT.replace("2 x 8 =", "2 x 8 = 2 x 8 =")),
+        ("First 2 * 8 = 16 and 16 + 24 = 30.\nAnswer: 30",
+         "Step 1: First 2 * 8 = 16 and .\nStep 2: 16 + 24 = 40\nAnswer: 40"),
     ],
 )  # fmt: skip
 def test_only_what_is_wrong_is_edited(draft, corrected):
@@ -97,18 +99,20 @@ def test_prose_without_an_equation_is_not_edited_into_a_solution():
 @pytest.mark.parametrize(
     ("text", "steps", "answer", "form"),
     [
-        (RIGHT.replace("= 35", "= 36"), (HALF_RIGHT + 1) / 2, 1, 1),
-        (RIGHT.replace("35", "36").replace("78", "79"), (HALF_RIGHT + HALF_RIGHT) / 2, 0, 1),
-        (RIGHT.replace("Answer: 78", "Answer: 7"), 1, 0, 1),
+        (RIGHT.replace("= 16", "= 17"), (HALF_RIGHT + 1) / 2, 1, 1),
+        (RIGHT.replace("16", "17").replace("40", "41"), (HALF_RIGHT + HALF_RIGHT) / 2, 0, 1),
+        (RIGHT.replace("Answer: 40", "Answer: 4"), 1, 0, 1),
         (RIGHT.replace("Step 2", "Step 1"), 1, 1, 0),
         (RIGHT.replace("Answer", "Step 3: 1 + 1 = 2\nAnswer"), 2 / 3, 1, 1),
-        (f"{RIGHT}\nAnswer: 79", 1, 0, 0),
-        (f"Answer: 78\n{RIGHT}", 1, 1, 0),
-        ("78", 0, 0, 0),
-        ("Answer: 78", 0, 1, 1),
-        ("Step 1: 5 + 7 = 35\nAnswer: 1", 0, 0, 0),
-        (RIGHT.replace("43 = 78", "43 = 78.5"), 0.5, 1, 0),
-        (RIGHT.replace("Answer: 78", "Answer: 78,000"), 1, 0, 1),
+        (f"{RIGHT}\nAnswer: 41", 1, 0, 0),
+        (f"Answer: 40\n{RIGHT}", 1, 1, 0),
+        ("40", 0, 0, 0),
+        ("Answer: 40", 0, 1, 1),
+        ("Step 1: 2 + 8 = 16\nAnswer: 1", 0, 0, 0),
+        (RIGHT.replace("24 = 40", "24 = 40.5"), 0.5, 1, 0),
+        (RIGHT.replace("2 x 8 = 16", "2 x 8 = 2 x 8 = 16"), 1, 1, 1),
+        (RIGHT.replace("2 x 8 = 16", "2 x 8 = 16 x 1 = 17"), 0.5, 1, 1),
+        (RIGHT.replace("Answer: 40", "Answer: 40,000"), 1, 0, 1),
         (RIGHT.replace("\n", "\n\n") + "\n", 1, 1, 1),
     ],
 )
@@ -135,12 +139,12 @@ def test_a_prompt_of_another_domain_or_version_is_an_error():
     with pytest.raises(ValueError, match="no prompt of the domain"):
         verify((Message("user", "What is 2 + 2?"),), "4")
     with pytest.raises(ValueError, match="another version"):
-        verify((Message("user", PROBLEM.prompt.replace("Problem 100049", "Problem 100050")),), "4")
+        verify((Message("user", MESSAGES[-1].content.replace("100033", "100034")),), "4")
 
 
 def test_rows_are_different_prompts_of_all_types_alike():
     drawn = list(rows(400, 5))
-    assert len({row["prompt"][0]["content"] for row in drawn}) == 400
+    assert len({row["prompt"][-1]["content"] for row in drawn}) == 400
     counts = Counter(row["type"] for row in drawn)
     assert set(counts) == set(DOMAIN.types)
     assert min(counts.values()) > 60

@@ -10,7 +10,7 @@ from figa_core.errors import ConfigError
 GOLDEN = {
     "support": "1a4a7c24eda11645",
     "structured": "06a21ba33aa06930",
-    "arithmetic": "e1ca587dc0557dc6",
+    "arithmetic": "2f7e1ae3bb732ffe",
 }
 
 
