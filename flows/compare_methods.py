@@ -43,7 +43,11 @@ class MethodsResult:
     seconds: dict[str, float]
 
 
-@flow(name="compare-methods", flow_run_name=run_name, persist_result=False)
+def _run_name() -> str:
+    return f"{run_name()}, methods compared"
+
+
+@flow(name="compare-methods", flow_run_name=_run_name, persist_result=False)
 async def compare_methods(config: PipelineConfig) -> MethodsResult:
     """Train several methods on the pairs of one run, each with its own learning rates, and compare them.
 

@@ -48,7 +48,7 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
     database = workspace.database
     killed = run.status == RUNNING and not held  # a killed process does not record its end
     funnel = funnel_of(summary.counts(database, run.run_id, run.found.generator))
-    report = workspace.report(run.run_id)
+    report, comparison = workspace.report(run.run_id), workspace.methods_report(run.run_id)
     waiting = revisions.open_by_kind(database, run.run_id)
     return {
         "run_id": run.run_id,
@@ -69,6 +69,7 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
         ],
         **_verdicts(workspace, run),
         "report": str(report.resolve()) if report.is_file() else None,
+        "comparison": str(comparison.resolve()) if comparison.is_file() else None,
     }
 
 
@@ -155,3 +156,5 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {model['sentence']}" for model in run["models"].values())
         if run["report"]:
             yield f"  report: {run['report']}"
+        if run["comparison"]:
+            yield f"  comparison of methods: {run['comparison']}"

@@ -41,14 +41,21 @@ from tasks.workspace import Workspace
 
 
 def _run_name() -> str:
-    parameters = flow_run.parameters
-    loss = LossConfig.model_validate(parameters.get("loss") or {})
-    return _name(loss.objective, Path(parameters["shards"]), Path(parameters["model"]))
+    fields = TrainingSpec.model_fields
+    return run_name_of(
+        TrainingSpec.model_validate({k: v for k, v in flow_run.parameters.items() if k in fields})
+    )
 
 
-def _name(objective: str, shards: Path, model: Path) -> str:
-    workspace = Workspace.of_shards(shards).directory
-    return f"{workspace.name}: train {label_of(objective)} from {model.name}"
+def run_name_of(spec: TrainingSpec) -> str:
+    """Such as "support: train FIGA from llama-1b", with what tells the trainings of a comparison apart."""
+    workspace = Workspace.of_shards(spec.shards).directory
+    name = f"{workspace.name}: train {label_of(spec.loss.objective)} from {spec.model.name}"
+    if spec.pairs_limit is None:
+        return name
+    return (
+        f"{name}, {spec.pairs_limit:,} pairs, rate {spec.training.learning_rate}, seed {spec.training.seed}"
+    )
 
 
 @flow(name="train-model", flow_run_name=_run_name, persist_result=False)
@@ -106,9 +113,7 @@ async def train_models(
         job = training_job(run.workspace, spec)
         with story.stage(f"train {label_of(objective)}") as stage:
             log = log_of(run.workspace, job)
-            trained = await train_where_deployed(
-                job, spec, log, _name(objective, spec.shards, spec.model), on_progress=stage.show
-            )
+            trained = await train_where_deployed(job, spec, log, on_progress=stage.show)
             stage.counts = trained.counts
         record_training(run.workspace, run.run_id, job, trained)
         run.warnings.extend(f"{label_of(objective)}: {alarm}" for alarm in trained.alarms)
@@ -128,11 +133,11 @@ async def trains_elsewhere() -> bool:
 
 
 async def train_where_deployed(
-    job: TrainingJob, spec: TrainingSpec, log: Path, name: str, *, on_progress: ProgressCallback
+    job: TrainingJob, spec: TrainingSpec, log: Path, *, on_progress: ProgressCallback
 ) -> TrainedModel:
-    """Train on the GPU pool if there is one, in a run of this name; otherwise in this process."""
+    """Train on the GPU pool if there is one, otherwise in this process."""
     if not is_finished(job) and await trains_elsewhere():
-        await run_elsewhere(TRAIN_MODEL, name, spec.parameters(), pool=GPU_POOL)
+        await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
         if not is_finished(job):  # do not train here instead: this machine was not chosen for it
             raise TrainingError(
                 f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. The workspace "

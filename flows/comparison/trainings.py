@@ -41,15 +41,15 @@ async def train_contender(
             todo.append(each)
     if todo:
         run.engines.end()  # the trainings need the memory
-        trainings = _Trainings(story, run, contender, config.workspace.name)
+        trainings = _Trainings(story, run, contender)
         found = await (trainings.elsewhere(todo) if await trains_elsewhere() else trainings.here(todo))
         ended |= {each.training_id: each for each in found if each is not None}
     return ended
 
 
 class _Trainings:
-    def __init__(self, story: Story, run: OpenRun, contender: Contender, workspace: str) -> None:
-        self._story, self._run, self._workspace = story, run, workspace
+    def __init__(self, story: Story, run: OpenRun, contender: Contender) -> None:
+        self._story, self._run = story, run
         self._title = f"train {contender.method.name}, {contender.pairs:,} pairs"
 
     async def here(self, todo: Sequence[Planned]) -> list[TrainingOutcome | None]:
@@ -83,10 +83,9 @@ class _Trainings:
         return list(found)
 
     async def _train(self, each: Planned, on_progress: ProgressCallback) -> TrainingOutcome | None:
-        name = f"{self._workspace}: {self._title}, {_which(each)}"
         log = log_of(self._run.workspace, each.job)
         try:
-            await train_where_deployed(each.job, each.spec, log, name, on_progress=on_progress)
+            await train_where_deployed(each.job, each.spec, log, on_progress=on_progress)
         except (ConfigError, WorkspaceError):
             raise
         except FigaError as error:

@@ -28,8 +28,8 @@ def test_trainings_of_a_comparison_run_on_the_gpu_pool(
     assert {each["work_pool_name"] for each in trainings} == {"gpu"}
     assert sorted(each["state_type"] for each in trainings) == ["COMPLETED", "FAILED"]
     assert {each["name"] for each in trainings} == {
-        "workspace: train FIGA, 6 pairs, rate 0.0001, seed 3",
-        "workspace: train FIGA, 6 pairs, rate 1e+30, seed 3",
+        "workspace: train FIGA from base, 6 pairs, rate 0.0001, seed 3",
+        "workspace: train FIGA from base, 6 pairs, rate 1e+30, seed 3",
     }
     [path] = tmp_path.glob("workspace/reports/*-methods.json")
     [row] = json.loads(path.read_text())["rows"]

@@ -211,3 +211,15 @@ def test_a_very_long_path_is_shortened_in_messages(arguments: list[str]) -> None
     error = error_of(*arguments)
     assert "xxx … xxx" in error.replace("/", "x")
     assert len(error) < 500
+
+
+def test_the_status_names_the_comparison_of_methods_once_there_is_one(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.database.create()
+    save_run(workspace.database, "run-1", "night", {}, None)
+    assert "comparison" not in runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+    page = workspace.methods_report("run-1")
+    page.parent.mkdir()
+    page.write_text("<html>")
+    shown = runner.invoke(app, ["status", "-w", str(tmp_path)]).stdout
+    assert f"comparison of methods: {page.resolve()}" in shown

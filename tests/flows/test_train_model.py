@@ -10,7 +10,7 @@ from figa_core.config.file import load_config
 from figa_core.training.job import TrainingSpec
 from flows.progress import Lines
 from flows.run.open_run import visit_run
-from flows.train_model import about_updates, train_model
+from flows.train_model import about_updates, run_name_of, train_model
 
 from .conftest import KEY, KEY_VARIABLE, Project
 
@@ -44,3 +44,11 @@ def test_the_form_asks_for_what_defines_a_training_and_so_do_event_and_automatio
     spec = TrainingSpec(shards=tmp_path, model=tmp_path)
     assert spec.parameters().keys() == _from_event().keys() == form.keys()
     assert TrainingSpec.model_validate(spec.parameters()) == spec
+
+
+def test_a_run_names_what_tells_the_trainings_of_a_comparison_apart(tmp_path: Path) -> None:
+    spec = TrainingSpec(shards=tmp_path / "support" / "shards" / "set", model=tmp_path / "llama")
+    assert run_name_of(spec) == "support: train FIGA from llama"
+    training = TrainingConfig(learning_rate=1e-4, seed=3)
+    compared = spec.model_copy(update={"training": training, "pairs_limit": 32})
+    assert run_name_of(compared) == "support: train FIGA from llama, 32 pairs, rate 0.0001, seed 3"
