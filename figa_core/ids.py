@@ -155,9 +155,12 @@ def training_id(
     return content_id("training", 1, model=model, shards=shards, steps=steps, **settings, **changed)
 
 
-def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str]) -> str:
-    """Recipe 1: the model's fingerprint, the shard set, and the answers that were scored."""
-    return content_id("log-probs", 1, model=model, shards=shards, answers=list(answers))
+def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str], top_tokens: int = 0) -> str:
+    """Recipe 1: the model's fingerprint, the shard set, and the answers that were scored; the number of most
+    likely tokens, if any are stored.
+    """
+    more = {"top_tokens": top_tokens} if top_tokens else {}
+    return content_id("log-probs", 1, model=model, shards=shards, answers=list(answers), **more)
 
 
 def file_fingerprint(path: Path) -> str:

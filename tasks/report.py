@@ -169,7 +169,11 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
         label=shown.label,
         steps=tuple(step.step for step in steps),
         series={"loss": tuple(step.loss for step in steps)}
-        | {figure.title: tuple(step.figures.get(figure.name) for step in steps) for figure in shown.figures},
+        | {
+            figure.title: tuple(step.figures.get(figure.name) for step in steps)
+            for figure in shown.figures
+            if not steps or any(figure.name in step.figures for step in steps)
+        },
         facts=_facts(steps, read_manifest(training)),
     )
 

@@ -21,9 +21,10 @@ from figa_core.training.batches import steps_per_epoch
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import AlarmCallback, ignore_alarm, run_training
-from figa_core.training.objectives.registry import label_of, objective_named
+from figa_core.training.objectives.registry import label_of, make_objective, objective_named
 from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
+from figa_core.training.top_tokens import TOP_TOKENS
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
@@ -138,8 +139,12 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         pairs_limit=limit,
     )
     model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id
-    log_probs = directory_of(
-        spec.shards, ids.reference_log_probs_id(model=model, shards=shards, answers=objective.answers)
+    trained = make_objective(settled.loss)
+    log_probs_id = ids.reference_log_probs_id(
+        model=model,
+        shards=shards,
+        answers=trained.reference_answers,
+        top_tokens=TOP_TOKENS if trained.held_to_base else 0,
     )
     training_id, steps = _identify(workspace, settled, model, manifest)
     return TrainingJob(
@@ -147,7 +152,7 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         training_id=training_id,
         output=workspace.training(training_id),
         steps=steps,
-        reference_log_probs=log_probs if objective.reference_log_probs else None,
+        reference_log_probs=directory_of(spec.shards, log_probs_id) if trained.reference_answers else None,
     )
 
 

@@ -10,6 +10,7 @@ from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
 Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled"]
 DType = Literal["float32", "bfloat16"]
+Negatives = Literal["all", "unique"]
 PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 
@@ -56,6 +57,21 @@ class LossConfig(Section):
         'A negative token counts while its NLL is at most this; "none" for the bare formula.',
         Always(),
         gt=0,
+    )
+    gamma_fade_tokens: float | None = models(
+        None,
+        'γ falls with the distance to the nearest edit, to 1/e after this many tokens; "none" for the same γ '
+        "everywhere.",
+        gt=0,
+    )
+    kl_weight: float = models(
+        0.0,
+        "κ: weight of the KL divergence from the base model at each unchanged token of Ỹ. The base model's "
+        "probabilities are computed once, before the training.",
+        ge=0,
+    )
+    negatives: Negatives = models(
+        "all", "unique: a token of Ŷ counts as negative only if Ỹ does not contain it anywhere."
     )
     preference_beta: PreferenceBeta = models(
         "auto", "β of dpo, apo_zero and simpo; auto: the value of the method's paper (0.1, 0.1 and 2)."

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from figa_core.training.data import PairData, TrainingSequence
 from figa_core.training.objectives.base import Answer, Objective
+from figa_core.training.top_tokens import TopTokens, joined
 
 _IntArray = npt.NDArray[np.int64]
 Unit = tuple[TrainingSequence, ...]
@@ -49,6 +50,7 @@ class MicroBatch:
     counts: tuple[int, ...] = ()
     rewards: tuple[float, ...] = ()
     reference_log_probs_K: npt.NDArray[np.float32] | None = None
+    top: TopTokens | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -235,15 +237,18 @@ def packed_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
 
 def _batch(sequences: Sequence[TrainingSequence], **layout: Any) -> MicroBatch:
     log_probs = [s.reference_log_probs_K for s in sequences if s.reference_log_probs_K is not None]
+    counts = tuple(len(s.targets_K) for s in sequences)
     return MicroBatch(
         **layout,
         targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
         weights_K=np.concatenate([s.weights_K for s in sequences]),
         pairs=tuple(s.pair for s in sequences),
         answers=tuple(s.answer for s in sequences),
-        counts=tuple(len(s.targets_K) for s in sequences),
+        counts=counts,
         rewards=tuple(s.reward for s in sequences),
-        reference_log_probs_K=np.concatenate(log_probs) if log_probs else None,
+        # Some answers may have them and others not; then no objective reads them.
+        reference_log_probs_K=np.concatenate(log_probs) if len(log_probs) == len(sequences) else None,
+        top=joined((s.top for s in sequences), counts),
     )
 
 

@@ -1,7 +1,4 @@
-"""A shard set in memory, and the training sequences of its pairs.
-
-A column of lists is one array of values and one of offsets, so there are no Python objects per row.
-"""
+"""A shard set in memory, and the training sequences of its pairs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from figa_core.errors import TrainingError
+from figa_core.records import EditClass
 from figa_core.shards.manifest import FACTORS
 from figa_core.shards.read import iter_tables
-from figa_core.training import reference_log_probs
+from figa_core.training.base_predictions import BasePredictions, read_base_predictions
 from figa_core.training.objectives.base import Answer, Objective
+from figa_core.training.ragged import Ragged, column_of
+from figa_core.training.top_tokens import TopTokens
+from figa_core.weighting.places import PairTokens
 from figa_core.weighting.schemes import every_class
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Ragged:
-    """Rows of different lengths: row i is ``values[offsets[i]:offsets[i + 1]]``."""
-
-    values: npt.NDArray[Any]
-    offsets: npt.NDArray[np.int64]
-
-    def row(self, index: int) -> npt.NDArray[Any]:
-        """A view, not a copy."""
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
-
-    def lengths(self) -> npt.NDArray[np.int64]:
-        return np.diff(self.offsets)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,10 +27,11 @@ class TrainingSequence:
     Attributes:
         pair: index of the pair in the shard set.
         inputs_T: ids that go into the model.
-        columns_K: positions of `inputs_T` whose next token has a non-zero weight.
+        columns_K: positions of `inputs_T` whose next token has a weight or is held to the base model.
         targets_K, weights_K: those next tokens and their weights.
         reward: the reward model's value of the answer; NaN for a reference.
         reference_log_probs_K: their log-probabilities under the reference model, if they were loaded.
+        top: the base model's most likely tokens at those that are held to it.
     """
 
     pair: int
@@ -55,6 +42,7 @@ class TrainingSequence:
     weights_K: npt.NDArray[np.float32]
     reward: float = float("nan")
     reference_log_probs_K: npt.NDArray[np.float32] | None = None
+    top: TopTokens | None = None
 
 
 class PairData:
@@ -81,13 +69,15 @@ class PairData:
         self._pair_ids = pa.chunked_array(
             [chunk for table in tables for chunk in table.column("pair_id").chunks]
         )
-        self._prompts = _column(tables, "prompt_ids")
-        self._ids = {
-            answer: _column(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
+        self._prompts = column_of(tables, "prompt_ids")
+        self._ids: dict[Answer, Ragged] = {
+            answer: column_of(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
         }
-        self._classes = {answer: _column(tables, f"{answer}_classes") for answer in ("response", "revision")}
+        self._classes: dict[Answer, Ragged] = {
+            answer: column_of(tables, f"{answer}_classes") for answer in ("response", "revision")
+        }
         has_factors = FACTORS in tables[0].schema.names
-        self._factors = _column(tables, FACTORS) if has_factors else None
+        self._factors = column_of(tables, FACTORS) if has_factors else None
         self._rewards: dict[Answer, npt.NDArray[np.float64]] = {
             answer: np.concatenate([table.column(f"{answer}_reward").to_numpy() for table in tables])
             for answer in ("response", "revision")
@@ -96,7 +86,7 @@ class PairData:
         self._check()
         # Exactly 1 if all are equal.
         self._scales = (self._scales / self._scales.mean()).astype(np.float32)
-        self._log_probs = {} if log_probs is None else self._read_log_probs(log_probs)
+        self._base = None if log_probs is None else self._read_base(log_probs)
 
     def __len__(self) -> int:
         return len(self._pair_ids)
@@ -148,11 +138,13 @@ class PairData:
         Raises:
             TrainingError: naming what is missing.
         """
-        missing = [answer for answer in objective.answers if answer not in self._log_probs]
-        if objective.reference_log_probs and missing:
+        base = self._base or BasePredictions({}, None)
+        missing = [answer for answer in objective.reference_answers if answer not in base.log_probs]
+        if missing or (objective.held_to_base and base.top is None):
             raise TrainingError(
                 f"{self._directory}: {objective.name} needs a reference model's log-probabilities of every "
-                f"{' and '.join(missing)}, and there are none. The train stage makes them."
+                f"{' and '.join(missing or objective.reference_answers)}, and there are none. The train "
+                "stage makes them."
             )
 
     def answer_tokens(self, pair: int, answer: Answer) -> int:
@@ -167,14 +159,15 @@ class PairData:
         self, pair: int, answer: Answer, weight_by_class: npt.NDArray[np.float32]
     ) -> TrainingSequence:
         """One answer with these weights, indexed by `EditClass`, cut after the last that is not zero."""
-        return self._sequence(pair, answer, weight_by_class, np.float32(1), tail_cut=True)
+        weights = weight_by_class[self.answer_classes(pair, answer)]
+        return self._sequence(pair, answer, weights, tail_cut=True)
 
     def counted(self, pair: int, objective: Objective) -> int:
         """This pair's share of the step's divisor: its counted tokens, or 1 per pair."""
         if not self._is_whole(pair, objective):
             return 0
         tokens = sum(
-            int(tables.counted[self._answer_classes(pair, answer)].sum())
+            int(tables.counted[self.answer_classes(pair, answer)].sum())
             for answer, tables in objective.tables.items()
         )
         return int(tokens > 0) if objective.per_pair else tokens
@@ -186,17 +179,15 @@ class PairData:
         """
         if not self._is_whole(pair, objective):
             return []
-        scale = self._scales[pair] if objective.scaled else np.float32(1)
         sequences = [
             self._sequence(
                 pair,
                 answer,
-                tables.weights,
-                scale,
-                tail_cut,
-                graded=objective.scaled and answer == "revision",
+                self._weights(pair, answer, objective),
+                tail_cut=tail_cut,
+                held=objective.held_to_base and answer == "revision",
             )
-            for answer, tables in objective.tables.items()
+            for answer in objective.tables
         ]
         if objective.whole_pairs:
             weighted = any(len(sequence.weights_K) for sequence in sequences)
@@ -212,57 +203,75 @@ class PairData:
             self.answer_tokens(pair, answer) for answer in objective.answers
         )
 
+    def _weights(self, pair: int, answer: Answer, objective: Objective) -> npt.NDArray[np.float32]:
+        weights = objective.token_weights(answer, self._pair_tokens(pair))
+        if weights is None:
+            weights = objective.tables[answer].weights[self.answer_classes(pair, answer)]
+        if not objective.scaled:
+            return weights
+        if answer == "revision" and self._factors is not None:
+            weights = weights * self._factors.row(pair)
+        return weights * self._scales[pair]
+
+    def _pair_tokens(self, pair: int) -> PairTokens:
+        columns = [
+            column.row(pair)
+            for answer in ("response", "revision")
+            for column in (self._ids[answer], self._classes[answer])
+        ]
+        return PairTokens(*columns)
+
     def _sequence(
         self,
         pair: int,
         answer: Answer,
-        weight_by_class: npt.NDArray[np.float32],
-        scale: np.float32,
-        tail_cut: bool,
+        weights: npt.NDArray[np.float32],
         *,
-        graded: bool = False,
+        tail_cut: bool,
+        held: bool = False,
     ) -> TrainingSequence:
         prompt, ids = self._prompts.row(pair), self._ids[answer].row(pair)
-        weights = weight_by_class[self._answer_classes(pair, answer)]
-        if graded and self._factors is not None:
-            weights = weights * self._factors.row(pair)
-        weighted = np.flatnonzero(weights)
+        kept = self.answer_classes(pair, answer) == EditClass.KEPT
+        weighted = np.flatnonzero((weights != 0) | kept if held else weights)
         # The last token of a sequence is predicted but is no input. With causal attention, the tokens after
         # the last weighted one have no influence either.
-        kept = (int(weighted[-1]) if weighted.size else 0) if tail_cut else max(len(ids) - 1, 0)
-        log_probs = self._log_probs.get(answer)
+        inputs = (int(weighted[-1]) if weighted.size else 0) if tail_cut else max(len(ids) - 1, 0)
+        log_probs = self._base.log_probs.get(answer) if self._base else None
         return TrainingSequence(
             pair=pair,
             answer=answer,
-            inputs_T=np.concatenate((prompt, ids[:kept])) if len(ids) else prompt[:0],
+            inputs_T=np.concatenate((prompt, ids[:inputs])) if len(ids) else prompt[:0],
             columns_K=weighted + (len(prompt) - 1),
             targets_K=ids[weighted],
-            weights_K=weights[weighted] * scale,
+            weights_K=weights[weighted],
             reward=float(self._rewards[answer][pair]) if answer in self._rewards else float("nan"),
             reference_log_probs_K=None if log_probs is None else log_probs.row(pair)[weighted],
+            top=self._top_tokens(pair, np.flatnonzero(kept[weighted]), weighted) if held else None,
         )
 
-    def _answer_classes(self, pair: int, answer: Answer) -> npt.NDArray[Any]:
+    def _top_tokens(
+        self, pair: int, places: npt.NDArray[np.int64], weighted: npt.NDArray[np.int64]
+    ) -> TopTokens:
+        assert self._base is not None, "see check_log_probs"
+        return TopTokens(places, *self._base.top_tokens(pair, weighted[places]))
+
+    def answer_classes(self, pair: int, answer: Answer) -> npt.NDArray[Any]:
+        """The `EditClass` of every token of one answer; those of a reference are KEPT."""
         if answer == "reference":
             return np.zeros(self.answer_tokens(pair, answer), dtype=np.int8)
         return self._classes[answer].row(pair)
 
-    def _read_log_probs(self, directory: Path) -> dict[Answer, Ragged]:
-        table = reference_log_probs.read(directory)
-        if self._drawn is not None:
-            table = table.take(pa.array(self._drawn))
-        answers: list[Answer] = table.schema.names[1:]
-        columns: dict[Answer, Ragged] = {answer: _column([table], answer) for answer in answers}
-        lengths_agree = all(
-            np.array_equal(column.lengths(), self._ids[answer].lengths())
-            for answer, column in columns.items()
-        )
-        if not (lengths_agree and table.column("pair_id").equals(self._pair_ids)):
+    def _read_base(self, directory: Path) -> BasePredictions:
+        lengths: dict[Answer, npt.NDArray[np.int64]] = {
+            answer: column.lengths() for answer, column in self._ids.items()
+        }
+        found = read_base_predictions(directory, self._pair_ids, lengths, rows=self._drawn)
+        if found is None:
             raise TrainingError(
                 f"{directory}: these log-probabilities are of other pairs than those of {self._directory}. "
                 f"Remove {directory} and train again: that computes them again."
             )
-        return columns
+        return found
 
     def _check(self) -> None:
         for answer, classes in self._classes.items():
@@ -285,10 +294,3 @@ class PairData:
         if wrong.any():
             pair_id = self.pair_id(int(np.argmax(wrong)))
             raise TrainingError(f"{self._directory}: pair {pair_id} {what}. Weigh it again.")
-
-
-def _column(tables: list[pa.Table], name: str) -> Ragged:
-    chunks = [chunk for table in tables for chunk in table.column(name).chunks]
-    values = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks])
-    lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))

@@ -30,7 +30,8 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, keep_until, read_from
-from figa_core.training.objectives.registry import objective_named
+from figa_core.training.objectives.registry import make_objective
+from figa_core.training.top_tokens import TOP_TOKENS
 
 StepCallback = Callable[[StepMetrics], None]
 AlarmCallback = Callable[[Alarm], None]
@@ -137,7 +138,10 @@ def _run_reference(job: TrainingJob, log_path: Path) -> None:
         if reference_log_probs.read_manifest(output) is not None:
             return
         paths = ("--model", str(job.model), "--shards", str(job.shards), "--output", str(output))
-        answers = ("--answers", *objective_named(job.objective).answers)
+        objective = make_objective(job.loss)
+        answers = ("--answers", *objective.reference_answers)
+        if objective.held_to_base:
+            answers += ("--top-tokens", str(TOP_TOKENS))
         budget = ("--tokens-per-batch", str(job.training.tokens_per_batch))
         with followed(log_path, _LOGGER), interruption.doing("the reference model stops"):
             command = [sys.executable, "-m", "figa_core.training.reference_pass", *paths, *answers, *budget]

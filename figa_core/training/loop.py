@@ -23,6 +23,7 @@ from figa_core.training.metrics import MetricsLog, StepMetrics
 from figa_core.training.model import token_nll
 from figa_core.training.objectives.base import Objective, Predictions, Terms
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.top_tokens import kl_from_base, tensors
 from figa_core.training.watch import Watch, Watched
 
 Clock = Callable[[], float]
@@ -115,6 +116,10 @@ def accumulate(
 def _predict(engine: Runs, batch: MicroBatch) -> Predictions:
     logits_KV = engine.logits(batch)
     weights_K, reference_K = engine.tensor(batch.weights_K), batch.reference_log_probs_K
+    base_kl_A = None
+    if batch.top is not None:
+        places_A, ids_AC, log_probs_AD = tensors(batch.top, engine.tensor)
+        base_kl_A = kl_from_base(logits_KV[places_A], ids_AC, log_probs_AD)
     return Predictions(
         nll_K=token_nll(logits_KV, engine.tensor(batch.targets_K), weights_K),
         weights_K=weights_K,
@@ -123,13 +128,14 @@ def _predict(engine: Runs, batch: MicroBatch) -> Predictions:
         answers=batch.answers,
         rewards=batch.rewards,
         reference_log_probs_K=None if reference_K is None else engine.tensor(reference_K),
+        base_kl_A=base_kl_A,
     )
 
 
 def _dummy_terms(predictions: Predictions, objective: Objective) -> Terms:
     """The terms of a dummy: zero, with a gradient of zeros for the collectives of the backward pass."""
     zero = (predictions.weights_K * predictions.nll_K).sum()
-    return Terms(zero, {figure.name: (zero.detach(), zero.detach()) for figure in objective.figures})
+    return Terms(zero, {figure.name: (zero.detach(), zero.detach()) for figure in objective.reported})
 
 
 class Steps:
@@ -173,7 +179,7 @@ class Steps:
         """
         begun, engine = clock(), self._engine
         plan = self.plan(step)
-        totals, update = [0.0] * (1 + 2 * len(self._objective.figures)), Update(applied=False)
+        totals, update = [0.0] * (1 + 2 * len(self._objective.reported)), Update(applied=False)
         if plan.weighted:
             # Seeded by step and rank, so that dropout is the same after a resumption.
             torch.manual_seed((self._job.training.seed << 32) + step * engine.ranks + engine.rank)
@@ -183,7 +189,7 @@ class Steps:
             update = engine.step()
             _check_update(plan, update, step)
         loss, *figures = totals
-        by_figure = zip(self._objective.figures, figures[::2], figures[1::2], strict=True)
+        by_figure = zip(self._objective.reported, figures[::2], figures[1::2], strict=True)
         return StepMetrics(
             step=step,
             loss=loss / max(plan.counted, 1),
@@ -203,7 +209,7 @@ def _rank_totals(objective: Objective, terms: Sequence[Terms]) -> list[float]:
     """The loss, then the sum and the count of each figure."""
     rows: list[torch.Tensor] = []
     for one in terms:
-        row = (one.loss, *(value for figure in objective.figures for value in one.figures[figure.name]))
+        row = (one.loss, *(value for figure in objective.reported for value in one.figures[figure.name]))
         doubles = [torch.as_tensor(value, dtype=torch.float64, device=one.loss.device) for value in row]
         rows.append(torch.stack(doubles))
     return torch.stack(rows).sum(dim=0).tolist()

@@ -24,10 +24,13 @@ from figa_core.training.batches import MicroBatch, group_packed, group_rows, pac
 from figa_core.training.data import PairData
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
 from figa_core.training.objectives.base import Answer
+from figa_core.training.top_tokens import top_tokens_of
 
 _PAIRS_AT_ONCE = 512
+_TOP_COLUMNS = reference_log_probs.top_columns("revision")
 
-LogProbs = dict[tuple[int, Answer], np.ndarray]
+LogProbs = dict[tuple[int, str], np.ndarray]
+"""By pair and column."""
 
 
 def main() -> int:
@@ -39,6 +42,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--answers", nargs="+", choices=("response", "revision", "reference"), required=True)
     parser.add_argument("--tokens-per-batch", type=int, required=True)
+    parser.add_argument("--top-tokens", type=int, default=0, help="of each token of Ỹ")
     try:
         run_pass(**vars(parser.parse_args()))
     except FigaError as error:
@@ -48,33 +52,42 @@ def main() -> int:
 
 
 def run_pass(
-    model: Path, shards: Path, output: Path, answers: Sequence[Answer], tokens_per_batch: int
+    model: Path,
+    shards: Path,
+    output: Path,
+    answers: Sequence[Answer],
+    tokens_per_batch: int,
+    top_tokens: int = 0,
 ) -> None:
     """Write the log-probability of every token of these answers, for every pair.
+
+    With `top_tokens`, which needs Ỹ among the answers, also so many most likely tokens at each token of Ỹ.
 
     Raises:
         StorageError: the shards are damaged, or the results cannot be written.
         TrainingError: the model cannot be loaded, or has no embedding for a token.
     """
     data = PairData(shards)
-    reference = _Reference(model, tokens_per_batch)
+    reference = _Reference(model, tokens_per_batch, top_tokens)
     data.check_vocabulary(reference.vocabulary)
     tell(f"log-probabilities of {len(data):,} pairs under the reference model {model}")
-    reference_log_probs.write(output, tuple(answers), _tables(reference, data, answers))
+    tables = _tables(reference, data, answers)
+    reference_log_probs.write(output, tuple(answers), tables, reference.top_tokens)
 
 
 class _Reference:
-    def __init__(self, model: Path, tokens_per_batch: int) -> None:
+    def __init__(self, model: Path, tokens_per_batch: int, top_tokens: int) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         loaded = load_model(model).to(self._device).eval()
         self.vocabulary: int = loaded.get_input_embeddings().num_embeddings
         self._packs = use_packed_attention(loaded)
         self._module = WeightedTokenLogits(loaded, sparse_head=True)
         self._tokens_per_batch = tokens_per_batch
+        self.top_tokens = min(top_tokens, self.vocabulary)
 
     @torch.no_grad()
     def log_probs(self, data: PairData, pairs: Sequence[int], answers: Sequence[Answer]) -> LogProbs:
-        """(K) for each answer that is not empty."""
+        """For each answer that is not empty its column, and for Ỹ also those of its most likely tokens."""
         units = [
             (data.whole_answer(pair, answer),)
             for pair in pairs
@@ -84,24 +97,37 @@ class _Reference:
         group, build = (group_packed, packed_batch) if self._packs else (group_rows, padded_batch)
         found: LogProbs = {}
         for batch in map(build, group(units, self._tokens_per_batch)):
-            parts = np.split(self._of_tokens(batch), np.cumsum(batch.counts)[:-1])
-            found |= dict(zip(zip(batch.pairs, batch.answers, strict=True), parts, strict=True))
+            logits_KV = self._module(*inputs_of(batch, self._device))
+            parts = zip(
+                batch.pairs,
+                batch.answers,
+                self._of_tokens(batch, logits_KV).split(batch.counts),
+                logits_KV.split(batch.counts),
+                strict=True,
+            )
+            for pair, answer, log_probs, logits in parts:
+                found[pair, answer] = _array(log_probs)
+                if answer == "revision" and self.top_tokens:
+                    columns = zip(_TOP_COLUMNS, top_tokens_of(logits, self.top_tokens), strict=True)
+                    found |= {(pair, name): _array(values.flatten()) for name, values in columns}
         return found
 
-    def _of_tokens(self, batch: MicroBatch) -> np.ndarray:
-        logits_KV = self._module(*inputs_of(batch, self._device))
+    def _of_tokens(self, batch: MicroBatch, logits_KV: torch.Tensor) -> torch.Tensor:
         targets_K, weights_K = (torch.from_numpy(array) for array in (batch.targets_K, batch.weights_K))
-        nll_K = token_nll(logits_KV, targets_K.to(self._device), weights_K)
-        return (-nll_K).float().cpu().numpy()
+        return -token_nll(logits_KV, targets_K.to(self._device), weights_K)
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return (values.float() if values.is_floating_point() else values.int()).cpu().numpy()
 
 
 def _tables(reference: _Reference, data: PairData, answers: Sequence[Answer]) -> Iterator[pa.Table]:
-    schema = reference_log_probs.schema_of(answers)
+    schema = reference_log_probs.schema_of(answers, reference.top_tokens)
     nothing = np.zeros(0, dtype=np.float32)
     for first in range(0, len(data), _PAIRS_AT_ONCE):
         pairs = range(first, min(first + _PAIRS_AT_ONCE, len(data)))
         found = reference.log_probs(data, pairs, answers)
-        rows = [[found.get((pair, answer), nothing) for pair in pairs] for answer in answers]
+        rows = [[found.get((pair, name), nothing) for pair in pairs] for name in schema.names[1:]]
         columns = zip([[data.pair_id(pair) for pair in pairs], *rows], schema, strict=True)
         yield pa.table([pa.array(values, type=field.type) for values, field in columns], schema=schema)
 

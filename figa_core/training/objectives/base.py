@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from figa_core.config import LossConfig
+    from figa_core.weighting.places import PairTokens
 
 Answer = Literal["response", "revision", "reference"]
 """Ŷ, Ỹ and Y."""
@@ -76,6 +77,8 @@ class Predictions:
         answers: the kind of answer of each sequence.
         rewards: the reward model's value of each sequence's answer; NaN for a reference.
         reference_log_probs_K: log p under the reference model; None unless the objective needs them.
+        base_kl_A: KL divergence of the model from its base at the A unchanged tokens of Ỹ, a lower bound from
+            the base model's most likely tokens; None unless the objective needs it, or without such tokens.
     """
 
     nll_K: "torch.Tensor"
@@ -85,6 +88,7 @@ class Predictions:
     answers: tuple[Answer, ...] = ()
     rewards: tuple[float, ...] = ()
     reference_log_probs_K: "torch.Tensor | None" = None
+    base_kl_A: "torch.Tensor | None" = None
 
 
 class Objective(ABC):
@@ -126,6 +130,29 @@ class Objective(ABC):
         from figa_core.weighting.schemes import every_class
 
         return ClassTables(*every_class())
+
+    def token_weights(self, _answer: Answer, _pair: "PairTokens", /) -> "npt.NDArray[np.float32] | None":
+        """The weight of every token of Ŷ or Ỹ, if it depends on more than the token's class.
+
+        `class_tables` still says which tokens count towards the divisor, and a class whose weight is 0 there
+        has none here.
+        """
+        return None
+
+    @property
+    def reference_answers(self) -> tuple[Answer, ...]:
+        """The answers whose tokens' log-probabilities under the base model it needs."""
+        return self.answers if self.reference_log_probs else ()
+
+    @property
+    def held_to_base(self) -> bool:
+        """Whether it needs `Predictions.base_kl_A`."""
+        return False
+
+    @property
+    def reported(self) -> tuple[Figure, ...]:
+        """Those of its figures that it reports with these settings."""
+        return self.figures
 
     @cached_property
     def tables(self) -> Mapping[Answer, ClassTables]:
