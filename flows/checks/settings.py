@@ -103,6 +103,8 @@ def _objectives(config: PipelineConfig) -> Iterator[Finding]:
     losses = (loss.model_copy(update={"objective": name}) for name in objectives(config))
     if any(make_objective(each).weighs_nothing for each in losses):
         yield problem("loss", "alpha, beta and gamma are all 0: no token would count. Raise one of them.")
+    if loss.gamma_fade_tokens is not None and loss.gamma == 0:
+        yield problem("loss.gamma_fade_tokens", 'gamma is 0, so nothing fades. Raise gamma, or say "none".')
 
 
 def _baselines(evaluation: EvaluationConfig, main: str) -> Iterator[Finding]:

@@ -22,10 +22,10 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config.training import LossConfig
 from figa_core.records import AdmittedPair, EditClass, FinishReason, Message, WeighedPair
 from figa_core.shards.write import write_shards
-from figa_core.training.batches import MicroBatch, plan_step, step_pairs
+from figa_core.training.batches import MicroBatch, padded_batch, plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.loop import accumulate
-from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model
+from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_pass import run_pass
 from figa_core.training.top_tokens import TOP_TOKENS
@@ -41,7 +41,7 @@ _TRAIN_SEED, _TEST_SEED, _DRAFT_SEED = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """`drafts` are sampled; of those that ended and are faulty, the first `pairs` are repaired and trained on.
+    """`drafts` are sampled; the first `pairs` that ended and are faulty are repaired and trained on.
 
     The first `watched` pairs are those whose tokens are looked at along the way.
     """
@@ -255,9 +255,6 @@ def measure(trained: Trained, world: World, data: PairData, step: int) -> Point:
 
 
 def _nll(trained: Trained, data: PairData, pair: int) -> list[float]:
-    from figa_core.training.batches import padded_batch
-    from figa_core.training.model import token_nll
-
     batch = padded_batch([data.whole_answer(pair, "revision")])
     weights = torch.from_numpy(batch.weights_K)
     return token_nll(trained.logits(batch), torch.from_numpy(batch.targets_K), weights).tolist()
@@ -296,9 +293,8 @@ def run(
         course.losses.append(sum(float(one.loss) for one in terms) / max(plan.counted, 1))
         course.norms.append(float(norm))
         course.counted.append(plan.counted)
-        tell(
-            f"{variant.name} {step}: loss {course.losses[-1]:.4f}, norm {norm:.3f}, {time.monotonic() - begun:.0f} s"
-        )
+        seconds = time.monotonic() - begun
+        tell(f"{variant.name} {step}: loss {course.losses[-1]:.4f}, norm {norm:.3f}, {seconds:.0f} s")
         if step in sizes.measured_after:
             course.points.append(measure(trained, world, data, step))
             tell(f"{variant.name} {asdict(course.points[-1])}")

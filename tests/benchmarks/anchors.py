@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.anchors --model build/real/smollm2 [--variants "gamma 0" "gamma 0.3"]
 
-Writes a JSON file for each variant, and a table of all of them, below build/bench/anchors/. A variant whose file
-exists is not trained again.
+Writes a JSON file for each variant below build/bench/anchors/, and prints a table of all that are there. A
+variant whose file exists is not trained again.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def table(directory: Path) -> Table:
 
 
 def _cell(point: dict[str, float]) -> str:
-    return f"{point['score']:.1f} ({point['error']:.1f}; {point['kept_nll']:.3f}, {point['end_probability']:.2f})"
+    rest = f"{point['error']:.1f}; {point['kept_nll']:.3f}, {point['end_probability']:.2f}"
+    return f"{point['score']:.1f} ({rest})"
 
 
 if __name__ == "__main__":

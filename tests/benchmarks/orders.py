@@ -1,7 +1,7 @@
 """Orders in words → one JSON object: prompts, a verifier of 0 to 100, and a reviser that edits in place.
 
-The reviser is a script. It keeps what it can of a draft: the order of its members, its spaces and its lines. It
-replaces wrong values, adds missing members, and removes foreign ones and the text around the object.
+The reviser is a script. It keeps what it can of a draft: the order of its members, its spaces and its lines.
+It replaces wrong values, adds missing members, and removes foreign ones and the text around the object.
 """
 
 import json
@@ -15,35 +15,15 @@ EXAMPLE = (
     "We would like ten pink vases for our shop in Madrid.",
     '{"item": "vase", "colour": "pink", "quantity": 10, "city": "Madrid"}',
 )
-_ITEMS = [
-    "jacket",
-    "lamp",
-    "chair",
-    "kettle",
-    "scarf",
-    "desk",
-    "backpack",
-    "bicycle",
-    "mirror",
-    "blanket",
-    "umbrella",
-    "clock",
-]
-_COLOURS = ["red", "orange", "green", "blue", "white", "black", "purple", "yellow", "brown", "grey"]
-_CITIES = [
-    "Nairobi",
-    "Lisbon",
-    "Oslo",
-    "Lima",
-    "Hanoi",
-    "Dublin",
-    "Quito",
-    "Vienna",
-    "Cairo",
-    "Boston",
-    "Seoul",
-    "Milan",
-]
+_ITEMS = (
+    *("jacket", "lamp", "chair", "kettle", "scarf", "desk"),
+    *("backpack", "bicycle", "mirror", "blanket", "umbrella", "clock"),
+)
+_COLOURS = ("red", "orange", "green", "blue", "white", "black", "purple", "yellow", "brown", "grey")
+_CITIES = (
+    *("Nairobi", "Lisbon", "Oslo", "Lima", "Hanoi", "Dublin"),
+    *("Quito", "Vienna", "Cairo", "Boston", "Seoul", "Milan"),
+)
 _NUMBERS = {
     "a pair of": 2,
     "half a dozen": 6,

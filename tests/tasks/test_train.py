@@ -191,6 +191,43 @@ def test_log_probabilities_of_a_reference_model_are_kept_beside_the_shards(tmp_p
     assert job.reference_log_probs == again.reference_log_probs
 
 
+def test_a_training_that_is_held_to_its_base_model_needs_more_of_it_than_others(tmp_path: Path) -> None:
+    held, preferred = (
+        job_of(tmp_path, LossConfig(**loss)).reference_log_probs
+        for loss in ({"kl_weight": 0.1}, {"objective": "dpo"})
+    )
+    weaker = job_of(tmp_path, LossConfig(objective="unlikelihood", kl_weight=0.01)).reference_log_probs
+    assert held is not None
+    assert held != preferred
+    assert held == weaker, "it is computed once"
+
+
+@pytest.mark.parametrize("setting", [{"gamma_fade_tokens": 4}, {"kl_weight": 0.1}, {"negatives": "unique"}])
+def test_what_holds_unchanged_tokens_is_part_of_the_id_of_trainings_that_read_it(
+    tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    for objective in ("figa", "unlikelihood"):
+        usual, other = (LossConfig(objective=objective, **more) for more in ({}, setting))
+        assert training_id(tmp_path, other) != training_id(tmp_path, usual)
+    usual, other = (LossConfig(objective="sft_revised", **more) for more in ({}, setting))
+    assert training_id(tmp_path, other) == training_id(tmp_path, usual)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gamma_fade_tokens": 0},
+        {"gamma_fade_tokens": -1},
+        {"kl_weight": -0.1},
+        {"negatives": "some"},
+        {"gamma": -1},
+    ],
+)
+def test_a_setting_of_the_anchors_out_of_its_bounds_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        LossConfig.model_validate(wrong)
+
+
 def test_methods_have_the_settings_of_their_papers_unless_others_are_given(tmp_path: Path) -> None:
     betas = {
         name: job_of(tmp_path, LossConfig(objective=name)).loss.preference_beta

@@ -105,6 +105,9 @@ OTHERS: dict[str, dict[str, Any]] = {
         "beta": 0.4,
         "gamma": 0.2,
         "negative_nll_max": None,
+        "gamma_fade_tokens": 8,
+        "kl_weight": 0.2,
+        "negatives": "unique",
         "preference_beta": 0.3,
         "preference_margin": 0.5,
     },
@@ -188,7 +191,10 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
 ENTERED_LATER = {
     "prompts": ("type_field",),
     "revision_prompt": ("max_edit_share", "asked_again_max"),
-    "loss": ("preference_beta", "preference_margin"),
+    "loss": (
+        *("preference_beta", "preference_margin"),
+        *("gamma_fade_tokens", "kl_weight", "negatives"),
+    ),
     "alarms": tuple(OTHERS["alarms"]),
 }
 # The ids in the first release, with its weight of unchanged tokens where the preset names none: no update may

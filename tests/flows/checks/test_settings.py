@@ -78,6 +78,7 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             "revision_prompt.leave_out: without max_tokens an answer may have any length",
         ),
         ({"loss": {"alpha": 0, "beta": 0, "gamma": 0}}, "loss: alpha, beta and gamma are all 0"),
+        ({"loss": {"gamma": 0, "gamma_fade_tokens": 4}}, "loss.gamma_fade_tokens: gamma is 0, so nothing"),
         (
             {"training": {"tokens_per_batch": 512}},
             "weighting.max_length is 1024 tokens, but a forward pass takes training.tokens_per_batch = 512",
