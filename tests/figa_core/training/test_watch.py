@@ -237,7 +237,7 @@ def test_values_are_those_of_the_formula(make_job: MakeJob) -> None:
         ids = torch.tensor([[*answer.inputs_T.tolist(), int(answer.targets_K[-1])]])
         with torch.no_grad():
             ours, theirs = (model(ids).logits.log_softmax(-1)[0] for model in (changed_model, base))
-        classes = data._answer_classes(pair, "revision")
+        classes = data.answer_classes(pair, "revision")
         for place, edit in enumerate(classes):
             at = int(answer.columns_K[0]) + place
             if edit == EditClass.KEPT:
