@@ -74,12 +74,12 @@ def demo(
             "--workspace",
             "-w",
             envvar="FIGA_WORKSPACE",
-            help=f"Directory of the workspace.  [default: {DEMO_WORKSPACE}, or {REAL_WORKSPACE} with --real]",
+            help=f"Directory of the workspace; by default {DEMO_WORKSPACE}, with --real {REAL_WORKSPACE}.",
         ),
     ] = None,
     sandbox: Annotated[
         Path | None,
-        typer.Option(help=f"Directory of the models.  [default: {SANDBOX_ROOT}, or {REAL_ROOT} with --real]"),
+        typer.Option(help=f"Directory of the models; by default {SANDBOX_ROOT}, with --real {REAL_ROOT}."),
     ] = None,
 ) -> None:
     """Run everything on the built-in sandbox, or on a real model: no key, no GPU."""
