@@ -16,12 +16,14 @@ from figa_core.storage.scores import responses_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
 from flows.progress import current
+from flows.run.alarms import announce_evaluation_alarm
 from flows.run.artifacts import publish_report
 from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.story import Story
 from flows.run.verdict import failed_by_its_model, require_not_worse
 from flows.stored import stored_config
+from tasks.alarms import judge_alarms
 from tasks.evaluate import evaluate, held_out_sampling
 from tasks.generate import generate, generator_id
 from tasks.report import report, time_of_report
@@ -122,6 +124,10 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
             stage.counts = evaluate(
                 *at, config.evaluation, label, generator, run.scorer, on_progress=stage.on_progress
             )
+    for label in [label for label in generators if label != BASE_LABEL]:
+        for alarm in judge_alarms(*at, config, label):
+            story.progress.line(f"warning: alarm: {label}: {alarm.text}")
+            announce_evaluation_alarm(run.run_id, label, alarm)
 
 
 async def report_run(story: Story, run: OpenRun) -> ReportData:

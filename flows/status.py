@@ -15,6 +15,7 @@ from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.runs import INTERRUPTED, RUNNING, Run, find_run, latest_runs
 from figa_core.training.objectives.registry import label_of
 from flows.run.existing import existing_workspace
+from tasks.alarms import alarms_of
 from tasks.funnel import funnel_of
 from tasks.judged_models import judged_models, trained_model
 from tasks.report import collect, time_of_report, write
@@ -68,6 +69,7 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
             {name: getattr(row, name) for name in _EVALUATION} for row in evaluations_of(database, run.run_id)
         ],
         **_verdicts(workspace, run),
+        "alarms": alarms_of(run),
         "report": str(report.resolve()) if report.is_file() else None,
         "comparison": str(comparison.resolve()) if comparison.is_file() else None,
     }
@@ -154,6 +156,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
             yield f"  {row['label']}: mean {row['metric']} {row['mean']:.3f}{error} ({rows})"
         yield from (f"  {model['sentence']}" for model in run["models"].values())
+        for label, alarms in run["alarms"].items():
+            yield from (f"  alarm: {label}: {alarm}" for alarm in alarms)
         if run["report"]:
             yield f"  report: {run['report']}"
         if run["comparison"]:

@@ -29,9 +29,12 @@ from figa_core.shards.read import find_pairs
 from figa_core.storage import revisions, summary
 from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import Counts
+from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
 from figa_core.training.checkpoints import TrainingManifest, read_manifest
+from figa_core.training.job import METRICS_UNTIL_ALARM_NAME
 from figa_core.training.metrics import StepMetrics, read_metrics
 from figa_core.training.objectives.registry import label_of, objective_named
+from tasks.alarms import alarms_of
 from tasks.funnel import funnel_of
 from tasks.judged_models import JudgedModels, judged_models, trained_model
 from tasks.train import steps_line
@@ -99,6 +102,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         versions=library_versions() | vllm_version(),
         revision_calls=_calls(workspace, run, config, counts),
         notes=tuple(_notes(workspace, run, config)),
+        alarms=alarms_of(run),
     )
 
 
@@ -162,16 +166,19 @@ def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[E
 
 def curve_of(training: Path, objective: str) -> TrainingCurve:
     """The curve of the training in this directory, finished or not."""
-    steps = list(read_metrics(training / "metrics.jsonl"))
-    steps = steps[:: max(1, len(steps) // _STEPS_DRAWN)]
+    steps = read_metrics(training / METRICS_UNTIL_ALARM_NAME) or read_metrics(training / "metrics.jsonl")
+    each = max(1, len(steps) // _STEPS_DRAWN)
+    steps = [s for place, s in enumerate(steps) if place % each == 0 or KL_FROM_BASE.name in s.figures]
     shown = objective_named(objective)
+    watched = any(KL_FROM_BASE.name in step.figures for step in steps)
+    figures = (*shown.figures, *(PROBE_FIGURES if watched else ()))
     return TrainingCurve(
         label=shown.label,
         steps=tuple(step.step for step in steps),
         series={"loss": tuple(step.loss for step in steps)}
         | {
             figure.title: tuple(step.figures.get(figure.name) for step in steps)
-            for figure in shown.figures
+            for figure in figures
             if not steps or any(figure.name in step.figures for step in steps)
         },
         facts=_facts(steps, read_manifest(training)),
@@ -184,7 +191,9 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
         facts["pairs per step"] = str(steps[0].pairs)
         facts["learning rate"] = f"{steps[0].learning_rate:g}"
     if manifest is not None:
-        facts["steps"] = str(manifest.steps)
+        planned = manifest.planned_steps or manifest.steps
+        facts["steps"] = str(manifest.steps) + (f" of {planned}" if manifest.ended_by else "")
+        facts |= _watch_facts(manifest)
         if without := manifest.skipped_steps + manifest.overflowed_steps:
             facts["steps without an update"] = f"{without}, {manifest.overflowed_steps} of them overflowed"
         if manifest.change is not None:
@@ -193,6 +202,17 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
         facts["wall time"] = f"{manifest.wall_seconds:.0f} s"
         facts["peak memory of the ranks"] = f"{manifest.peak_rss_bytes / 2**30:.1f} GiB"
     return facts
+
+
+def _watch_facts(manifest: TrainingManifest) -> dict[str, str]:
+    """How the model was examined for damage."""
+    if manifest.ended_by is not None:
+        return {"ended by an alarm": manifest.ended_by.name.replace("_", " ")}
+    if (watched := manifest.watched) is None:
+        return {}
+    often = "every step" if watched.every == 1 else f"every {watched.every} steps"
+    share = watched.seconds / max(manifest.wall_seconds, watched.seconds, 1e-9)
+    return {"examined": f"{often} on {watched.pairs} pairs, {percent(share)} of the time"}
 
 
 def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:

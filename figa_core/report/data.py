@@ -132,7 +132,8 @@ class ReportData:
     `base` is the model before training, `main` the run's model, and `baselines` are the models it is compared
     with. `unjudged` names the main model if it was trained but no prompt is held out to judge it on.
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
-    to value (`configuration.configuration_sections`), `versions` maps library to version.
+    to value (`configuration.configuration_sections`), `versions` maps library to version. `alarms` says what
+    seems wrong with a model, by its label.
     """
 
     workspace: str
@@ -150,6 +151,7 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     revision_calls: RevisionCalls | None = None
     notes: tuple[str, ...] = ()
+    alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[ModelScores, ...]:

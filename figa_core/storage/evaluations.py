@@ -48,6 +48,17 @@ def prompt_values(database: Database, samples: Samples, scorer_id: str) -> dict[
     return dict(rows)
 
 
+def response_shapes(database: Database, samples: Samples) -> list[tuple[str, int, float]]:
+    """Prompt id, tokens of sample 0, and the entropy of these tokens in bits."""
+    return database.fetch(
+        f"""WITH chosen AS ({samples.prompts})
+            SELECT r.prompt_id, len(r.token_ids), coalesce(list_aggregate(r.token_ids, 'entropy'), 0)
+            FROM chosen JOIN responses r USING (prompt_id)
+            WHERE r.generator_id = $generator AND r.sample_index = 0 ORDER BY r.prompt_id""",
+        **samples.values,
+    )
+
+
 def without_value(database: Database, samples: Samples, scorer_id: str) -> dict[str, int]:
     """How many prompts have no value of this scorer for sample 0, by reason."""
     rows = database.fetch(

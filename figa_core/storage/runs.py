@@ -1,6 +1,6 @@
 """Runs: the configuration, the end, and what the stages found out for later stages and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -24,8 +24,8 @@ class Findings:
     """What a run has found out so far; a field is empty or None until its stage has run.
 
     `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
-    `thresholds` the filter's as numbers, `trainings` the training id of each objective, `alarms` what seems
-    wrong with each model, by its label.
+    `thresholds` the filter's as numbers, `trainings` the training id of each objective, `alarms` those of
+    the training and `evaluation_alarms` those of the evaluation of each model, in words, by its label.
     """
 
     generator: str = ""
@@ -35,6 +35,7 @@ class Findings:
     shard_set_id: str | None = None
     trainings: Mapping[str, str] = field(default_factory=dict)
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    evaluation_alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,13 @@ def _run(*, config: str, settings: str, **fields: Any) -> Run:
 
 def _merged(before: Findings, now: Findings) -> Findings:
     found = {name: value for name, value in as_row(now).items() if value}
-    trainings = {**before.trainings, **{str(objective): i for objective, i in now.trainings.items()}}
-    return replace(before, **{**found, "trainings": trainings, "alarms": {**before.alarms, **now.alarms}})
+    trainings = {str(objective): training_id for objective, training_id in now.trainings.items()}
+    mappings = {
+        "trainings": {**before.trainings, **trainings},
+        "alarms": {**before.alarms, **now.alarms},
+        "evaluation_alarms": {**before.evaluation_alarms, **now.evaluation_alarms},
+    }
+    return replace(before, **{**found, **mappings})
 
 
 def _findings(stored: str) -> Findings:
@@ -137,5 +143,10 @@ def _findings(stored: str) -> Findings:
         and Thresholds(**{k: float("nan") if v is None else v for k, v in thresholds.items()}),
         shard_set_id=found.get("shard_set_id", found.get("shards")),
         trainings={**earlier, **found.get("trainings", {})},
-        alarms={label: tuple(texts) for label, texts in found.get("alarms", {}).items()},
+        alarms=_texts_by_label(found.get("alarms", {})),
+        evaluation_alarms=_texts_by_label(found.get("evaluation_alarms", {})),
     )
+
+
+def _texts_by_label(found: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {label: tuple(texts) for label, texts in found.items()}

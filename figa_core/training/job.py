@@ -22,6 +22,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "training": TrainingConfig,
     "alarms": AlarmsConfig,
 }
+METRICS_UNTIL_ALARM_NAME = "metrics-until-alarm.jsonl"
 _BECOME_STEPS = ("epochs", "max_steps")
 
 
@@ -122,7 +123,7 @@ class TrainingJob(TrainingSpec):
     @property
     def metrics_until_alarm_path(self) -> Path:
         """The metrics up to the alarm that ended the training; `metrics_path` ends with the result's step."""
-        return self.output / "metrics-until-alarm.jsonl"
+        return self.output / METRICS_UNTIL_ALARM_NAME
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "training job") -> "TrainingJob":

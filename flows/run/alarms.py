@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from prefect.events import emit_event
 
+from figa_core.evaluation.alarms import EvaluationAlarm
 from figa_core.training.alarms import Alarm
 from figa_core.training.job import TrainingJob
 from figa_core.training.objectives.registry import label_of
@@ -18,5 +19,17 @@ def announce_alarm(job: TrainingJob, alarm: Alarm) -> None:
             "prefect.resource.id": f"figa.training.{job.training_id}",
             "prefect.resource.name": f"{label_of(job.objective)}: {alarm.name.replace('_', ' ')}",
         },
-        payload={"text": alarm.text, **asdict(alarm)},
+        payload={"model": label_of(job.objective), "text": alarm.text, **asdict(alarm)},
+    )
+
+
+def announce_evaluation_alarm(run_id: str, label: str, alarm: EvaluationAlarm) -> None:
+    """An alarm about a model of a run, once it is judged."""
+    emit_event(
+        ALARM,
+        resource={
+            "prefect.resource.id": f"figa.run.{run_id}",
+            "prefect.resource.name": f"{label}: {alarm.name.replace('_', ' ')}",
+        },
+        payload={"model": label, **asdict(alarm)},
     )
