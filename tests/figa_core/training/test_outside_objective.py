@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from figa_core.config.training import LossConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
+from figa_core.training.alarms import PROBE_FIGURES
 from figa_core.training.data import PairData
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import read_metrics
@@ -129,6 +130,7 @@ def test_a_whole_training_runs_the_reference_model_once_and_reports_the_figures(
         "loss",
         "log-ratio of Ỹ above that of Ŷ",
         "share of pairs with the larger log-ratio on Ỹ",
+        *(figure.title for figure in PROBE_FIGURES),
     ]
 
     written = {path: path.stat().st_mtime_ns for path in log_probs.iterdir()}
