@@ -31,6 +31,7 @@ def check_uses(facts: Facts) -> Iterator[Finding]:
     """There are prompts to train on, prompts to judge by, and the references that the objectives need."""
     yield from _splits(facts)
     yield from _references(facts)
+    yield from _types(facts)
     yield from _steps(facts)
 
 
@@ -73,6 +74,17 @@ def _references(facts: Facts) -> Iterator[Finding]:
             yield problem(setting, f"{text} no prompt to train on has one. {advice}")
         else:
             yield warning(setting, f"{text} none of the first {found.rows:,} rows has one.")
+
+
+def _types(facts: Facts) -> Iterator[Finding]:
+    found, field = facts.prompts, facts.config.prompts.type_field
+    typed = any(prompt.type for prompt in (*found.train_prompts, *found.held_out_prompts))
+    if field is not None and found.usable and not typed:
+        which = "no row" if found.whole else f"none of the first {found.rows:,} rows"
+        yield warning(
+            "prompts.type_field",
+            f'{which} has a type in the field {field!r}. Correct it, or set it to "none".',
+        )
 
 
 def _steps(facts: Facts) -> Iterator[Finding]:

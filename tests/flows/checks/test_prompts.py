@@ -59,6 +59,13 @@ def test_a_reference_field_that_no_row_has_is_a_warning_if_it_was_set(facts: Mak
     assert list(check_uses(facts(rows()))) == []
 
 
+def test_a_type_field_that_no_row_has_is_a_warning(facts: MakeFacts) -> None:
+    typed = {"type_field": "kind"}
+    text = the_one(list(check_uses(facts(rows(reference="An answer."), prompts=typed))), problem=False)
+    assert text.startswith("prompts.type_field: no row has a type in the field 'kind'.")
+    assert list(check_uses(facts(rows(reference="An answer.", kind="sums"), prompts=typed))) == []
+
+
 def test_only_the_beginning_of_a_long_file_is_read(facts: MakeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts_module, "ROWS_READ", 10)
     long = facts([*({"prompt": ""} for _ in range(10)), *rows(10)])
