@@ -121,25 +121,38 @@ def revision_id(
 
 
 def shard_set_id(
-    *, pairs: Iterable[str], tokenizer: str, template: str, scorer: str, scheme: str, max_length: int
+    *,
+    pairs: Iterable[str],
+    tokenizer: str,
+    template: str,
+    scorer: str,
+    scheme: str,
+    max_length: int,
+    best: Iterable[str] | None = None,
 ) -> str:
     """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer, scheme, cut length.
 
-    The scorer, because a pair is stored with its rewards, which may scale it.
+    The scorer, because a pair is stored with its rewards, which may scale it. `best`: the response ids of the
+    best samples, in a set that has them.
     """
-    digest = hashlib.sha256()
-    for index, pair in enumerate(pairs):
-        digest.update(f"\n{pair}".encode() if index else pair.encode())
     return content_id(
         "shards",
         2,
-        pairs=digest.hexdigest(),
+        pairs=_digest_of_lines(pairs),
+        **({} if best is None else {"best": _digest_of_lines(best)}),
         tokenizer=tokenizer,
         template=template,
         scorer=scorer,
         scheme=scheme,
         max_length=max_length,
     )
+
+
+def _digest_of_lines(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for index, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if index else line.encode())
+    return digest.hexdigest()
 
 
 def training_id(

@@ -201,6 +201,8 @@ class AdmittedPair:
     response_reward: float
     revision_reward: float
     word_scores: tuple[int, ...] | None = None  # of the changed words of Ỹ, if an LLM graded them
+    best_text: str | None = None  # of the prompt's sample with the highest reward, if it was looked for
+    best_finish: FinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ class WeighedPair:
     `scale` multiplies the pair's weights, relative to the data set's mean scale (`weighting.schemes`).
     `canonical`: whether the model generated Ŷ as the token ids that its text is tokenized to.
     `revision_factors`: what α is multiplied by at each token of Ỹ; None for 1 at all of them.
+    `best_ids`: the prompt's sample with the highest reward; None if it was not looked for, empty if another
+    pair of the prompt has it.
     """
 
     pair_id: str
@@ -227,3 +231,4 @@ class WeighedPair:
     scale: float = 1.0
     canonical: bool = True
     revision_factors: tuple[float, ...] | None = None
+    best_ids: tuple[int, ...] | None = None

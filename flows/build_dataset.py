@@ -12,6 +12,7 @@ from figa_core.config.file import anchor_paths
 from figa_core.records import Split
 from figa_core.storage.scores import references_of, responses_of, revisions_of
 from figa_core.training.job import training_spec
+from flows.checks.settings import reading
 from flows.progress import current
 from flows.run.artifacts import publish_failures, publish_funnel
 from flows.run.open_run import OpenRun, open_run
@@ -60,7 +61,8 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
 
 
 def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> None:
-    spec = training_spec(config, weighed.directory, config.loss.objective)
+    objective = config.loss.objective
+    spec = training_spec(config, weighed.shards_for(objective), objective)
     emit_event(
         DATASET_BUILT,
         resource={
@@ -98,7 +100,10 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     with story.stage("admit") as stage:
         stage.counts = admit(*at, config.admission, run.scorer)
     with story.stage("weigh") as stage:
-        weighed = weigh(*at, config.weighting, model, run.scorer, on_progress=stage.on_progress)
+        best_of = config.generation.samples_per_prompt if reading(config, "best") else None
+        weighed = weigh(
+            *at, config.weighting, model, run.scorer, best_of=best_of, on_progress=stage.on_progress
+        )
         stage.counts = weighed.counts
     await publish_funnel(run)
     return weighed

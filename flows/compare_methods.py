@@ -28,7 +28,7 @@ from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
-from tasks.compare import contenders, schemes_of
+from tasks.compare import contenders, samples_for_best, schemes_of
 from tasks.methods_report import write_methods
 from tasks.weigh import WeighResult, weigh
 
@@ -91,13 +91,28 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
             )  # fmt: skip
             stage.counts = result.counts
             shards[scheme] = result.directory
+    with_best = _with_best(story, run, config)
     run.engines.end()  # the trainings need the memory
-    sizes = shard_sizes(weighed.directory)
-    rows = contenders(run.workspace, config, shards, sizes)
+    sizes = shard_sizes(with_best or weighed.directory)
+    rows = contenders(run.workspace, config, shards, sizes, with_best)
     count, names = sum(len(row.trainings) for row in rows), len({row.method.name for row in rows})
     story.progress.line(f"{count:,} trainings of {names:,} methods; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
     return contest.data([await contest.outcome(row) for row in rows])
+
+
+def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | None:
+    """The run's pairs with the best sample of each prompt, if a method trains on it."""
+    best_of = samples_for_best(config)
+    if best_of is None:
+        return None
+    with story.stage(f"weigh the best of {best_of}") as stage:
+        result = weigh(
+            run.workspace, run.run_id, config.weighting, config.generation.model, run.scorer,
+            of_run=False, best_of=best_of, on_progress=stage.on_progress,
+        )  # fmt: skip
+        stage.counts = result.counts
+    return result.with_best
 
 
 def lines_of(data: MethodsData, found: MethodsComparison, report: Path) -> Iterator[str]:

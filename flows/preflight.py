@@ -27,6 +27,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(GENERATION_MODEL, models.check_generation_model, after=(INTERPRETER,)),
     Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),
+    Check("the words before answers", models.check_words, after=(GENERATION_MODEL,)),
     Check(REWARD_MODEL, models.check_reward_model, after=(INTERPRETER,)),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),

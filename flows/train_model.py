@@ -109,7 +109,7 @@ async def train_models(
     if line := about_updates(config.training, weighed.counts.n_out, run.warned):
         story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
-        spec = training_spec(config, weighed.directory, objective)
+        spec = training_spec(config, weighed.shards_for(objective), objective)
         job = training_job(run.workspace, spec)
         with story.stage(f"train {label_of(objective)}") as stage:
             log = log_of(run.workspace, job)

@@ -22,7 +22,7 @@ from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.metrics import read_metrics
-from figa_core.training.objectives.registry import make_objective, objective_names
+from figa_core.training.objectives.registry import make_objective, objective_named, objective_names
 from tasks.evaluate import held_out_sampling
 from tasks.generate import generator_id, generator_of
 from tasks.report import curve_of
@@ -64,10 +64,23 @@ def schemes_of(config: PipelineConfig) -> tuple[str, ...]:
     return tuple(scheme for scheme in schemes if scheme != config.weighting.scheme)
 
 
+def samples_for_best(config: PipelineConfig) -> int | None:
+    """The samples of each prompt whose best a method trains on; None if none does, or there is only one."""
+    read = {answer for method in methods_of(config) for answer in objective_named(method.objective).answers}
+    samples = config.generation.samples_per_prompt
+    return samples if "best" in read and samples > 1 else None
+
+
 def contenders(
-    workspace: Workspace, config: PipelineConfig, shards: Mapping[str, Path], sizes: ShardSizes
+    workspace: Workspace,
+    config: PipelineConfig,
+    shards: Mapping[str, Path],
+    sizes: ShardSizes,
+    with_best: Path | None = None,
 ) -> list[Contender]:
     """Every method at every number of pairs; `shards` are the directories by weighting scheme.
+
+    `with_best`: the set that has the best samples too, if a method trains on them.
 
     Raises:
         TrainingError: a shard set is not complete.
@@ -82,6 +95,8 @@ def contenders(
                 found.append(Contender(method, pairs, unable=reason))
                 continue
             directory = shards[method.scheme or config.weighting.scheme]
+            if "best" in objective_named(method.objective).answers and with_best is not None:
+                directory = with_best
             planned = _planned(workspace, config, method, directory, pairs)
             found.append(Contender(method, pairs, tuple(planned)))
     return found
@@ -90,8 +105,16 @@ def contenders(
 def why_unable(method: MethodConfig, config: PipelineConfig, pairs: int, sizes: ShardSizes) -> str:
     """Why a method cannot run on these pairs; empty if it can."""
     objective = make_objective(method.loss(config.loss))
+    if "best" in objective.answers and config.generation.samples_per_prompt == 1:
+        return "there is one sample of each prompt (generation.samples_per_prompt), so none is the best"
+    together = objective.tokens_at_once(config.weighting.max_length)
+    if together > config.training.tokens_per_batch:
+        return (
+            f"its answers of a pair may have {together} tokens together, more than training.tokens_per_batch "
+            f"= {config.training.tokens_per_batch}"
+        )
     for answer in objective.answers:
-        if not sizes.answered[answer]:
+        if not sizes.answered.get(answer):
             return f"none of the {sizes.pairs:,} pairs has a {answer}"
     if pairs > sizes.pairs:
         return f"there are only {sizes.pairs:,} pairs"

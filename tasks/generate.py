@@ -91,7 +91,9 @@ def generate(
         length, requests = sampled_length(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
-        settings = _settings(config, sampling, chat.stop_token_ids, max_prompt_tokens)
+        # The template of a trained model may print more than that of its base (`training/words.py`).
+        longest = max_prompt_tokens + chat.added_tokens(load_chat_format(config.model))
+        settings = _settings(config, sampling, chat.stop_token_ids, longest)
         work = Work(missing, length, config.max_tokens)
         engine = engines.generator(config.engine, settings, work, workspace.scratch("generate"))
         failures.settle(

@@ -21,6 +21,8 @@ from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
 from figa_core.storage.admitted import AdmittedPairs, save_skipped, save_weighed_shards
 from figa_core.storage.runs import Findings, save_findings
+from figa_core.training.objectives.registry import objective_named
+from figa_core.weighting.best import with_best_samples
 from figa_core.weighting.schemes import scheme_named
 from figa_core.weighting.weigh import SkippedPair, weigh_pairs
 from tasks.results import StageCounts, no_progress
@@ -31,11 +33,22 @@ _Weigh = Callable[[Sequence[AdmittedPair]], Iterator[WeighedPair | SkippedPair]]
 
 @dataclass(frozen=True, slots=True)
 class WeighResult:
-    """Where the shards are, and the stage's counts."""
+    """Where the shards are, and the stage's counts.
+
+    `with_best`: the same pairs with the best sample of each prompt, if it was asked for.
+    """
 
     shard_set_id: str
     directory: Path
     counts: StageCounts
+    with_best: Path | None = None
+
+    def shards_for(self, objective: str) -> Path:
+        """The shard set that this objective is trained on."""
+        if "best" not in objective_named(objective).answers:
+            return self.directory
+        assert self.with_best is not None, "the checks of the settings ask for it"
+        return self.with_best
 
 
 @task(name="weigh", task_run_name="weigh by {config.scheme}", cache_policy=NO_CACHE)
@@ -47,11 +60,14 @@ def weigh(
     scorer: str,
     *,
     of_run: bool = True,
+    best_of: int | None = None,
     on_progress: ProgressCallback = no_progress,
 ) -> WeighResult:
     """Align every admitted pair once; an existing complete shard set with the same content is reused.
 
     `of_run`: these are the run's own shards, which its report shows.
+    With `best_of`, the number of samples of each prompt, a second shard set is written that has the best of
+    them too. The first stays what it is, and so do the trainings on it.
 
     Raises:
         NothingToDoError: no pair has an edit within the maximum length.
@@ -60,8 +76,12 @@ def weigh(
     weigh_page = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
     scratch = workspace.scratch("weigh")
     try:
-        pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch)
+        pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch, best_of=best_of)
         manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, on_progress)
+        best = None
+        if best_of is not None and manifest is not None:
+            weigh_best = partial(_with_best, chat, weigh_page, config.max_length)
+            best = _write(workspace, pairs, weigh_best, chat, config, scorer, on_progress, with_best=True)
         if manifest is not None and of_run:
             directory = workspace.shards(manifest.shard_set_id)
             files = [directory / shard.file for shard in manifest.shards]
@@ -75,7 +95,14 @@ def weigh(
             f"weigh: none of {len(pairs)} pairs can be trained on: {reasons}. Raise weighting.max_length."
         )
     counts = StageCounts(len(pairs), manifest.pairs, reasons)
-    return WeighResult(manifest.shard_set_id, workspace.shards(manifest.shard_set_id), counts)
+    with_best = workspace.shards(best.shard_set_id) if best else None
+    return WeighResult(manifest.shard_set_id, workspace.shards(manifest.shard_set_id), counts, with_best)
+
+
+def _with_best(
+    chat: ChatFormat, weigh_page: _Weigh, max_length: int, page: Sequence[AdmittedPair]
+) -> Iterator[WeighedPair | SkippedPair]:
+    return with_best_samples(chat, page, weigh_page(page), max_length=max_length)
 
 
 def _write(
@@ -86,6 +113,8 @@ def _write(
     config: WeightingConfig,
     scorer: str,
     on_progress: ProgressCallback,
+    *,
+    with_best: bool = False,
 ) -> ShardManifest | None:
     """Write the shard set of these pairs unless it exists; None if no pair can be trained on."""
     shard_set_id = ids.shard_set_id(
@@ -95,6 +124,7 @@ def _write(
         scorer=scorer,
         scheme=config.scheme,
         max_length=config.max_length,
+        best=pairs.best_ids() if with_best else None,
     )
     try:
         return write_shards(
@@ -106,6 +136,7 @@ def _write(
             scheme=config.scheme,
             max_length=config.max_length,
             pairs_per_shard=config.pairs_per_shard,
+            with_best=with_best,
         )
     except NothingToDoError:
         return None

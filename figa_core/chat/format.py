@@ -108,6 +108,16 @@ class ChatFormat:
             ) from error
         return cls(tokenizer, template, stops, fallback=fallback)
 
+    def with_template(self, template: str) -> "ChatFormat":
+        """The same tokenizer with another chat template."""
+        return ChatFormat(self._tokenizer, template, self.stop_token_ids, fallback=False)
+
+    def added_tokens(self, base: "ChatFormat") -> int:
+        """How many tokens more than in `base` a plain question has with this template; 0 if not more."""
+        question = [[Message("user", QUESTION)]]
+        (ours,), (theirs,) = (chat.prompt_ids_or_reasons(question) for chat in (self, base))
+        return 0 if isinstance(ours, str) or isinstance(theirs, str) else max(0, len(ours) - len(theirs))
+
     @property
     def vocabulary(self) -> dict[str, int]:
         """Every token of the tokenizer, added ones included, with its id."""

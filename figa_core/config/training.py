@@ -38,7 +38,7 @@ class LossConfig(Section):
     objective: ObjectiveName = models(
         "figa",
         "figa; unlikelihood; sft and dft_reference on the references; sft_revised and dft on the revisions; "
-        "dpo, apo_zero, simpo and rrhf on revision and response.",
+        "dpo, apo_zero, simpo, rrhf and coh on revision and response; sft_best on a prompt's best sample.",
         Always(),
     )
     alpha: float = models(1.0, "Weight of inserted, substituted and end-of-turn tokens of Ỹ.", Always(), ge=0)

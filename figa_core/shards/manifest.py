@@ -8,6 +8,7 @@ checked on every read. Sets of earlier releases have no such hashes and are not 
 Shards store classes, not weights (`figa_core.weighting`).
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,8 +39,19 @@ SCHEMA = pa.schema(
 )
 _FACTORS = pa.list_(pa.field("item", pa.float32(), nullable=False))
 FACTORS = "revision_factors"
-SCHEMA_WITH_FACTORS = SCHEMA.append(pa.field(FACTORS, _FACTORS, nullable=False))
-"""Of sets whose weights are graded: what α is multiplied by at each token of Ỹ."""
+"""Column of sets whose weights are graded: what α is multiplied by at each token of Ỹ."""
+BEST = "best_ids"
+"""Column of sets for objectives on the best sample of a prompt: its ids, once for each prompt."""
+_OPTIONAL = (pa.field(FACTORS, _FACTORS, nullable=False), pa.field(BEST, _IDS, nullable=False))
+
+
+def schema_with(optional: Collection[str]) -> pa.Schema:
+    """The columns of a set that has these optional ones."""
+    schema = SCHEMA
+    for field in _OPTIONAL:
+        if field.name in optional:
+            schema = schema.append(field)
+    return schema
 
 
 @dataclass(frozen=True, slots=True)

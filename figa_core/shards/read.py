@@ -1,6 +1,7 @@
 """Reads the pairs of a shard set, checking the hash of every shard."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 from figa_core.errors import StorageError
 from figa_core.file_hashes import read_verified
 from figa_core.records import WeighedPair
-from figa_core.shards.manifest import MANIFEST_NAME, SCHEMA, SCHEMA_WITH_FACTORS, Shard, read_manifest
+from figa_core.shards.manifest import MANIFEST_NAME, Shard, read_manifest, schema_with
 
 
 def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
@@ -28,7 +29,7 @@ def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
 
 
 def iter_tables(directory: Path) -> Iterator[pa.Table]:
-    """Stream a complete set as Arrow tables, one per shard; columns as in `SCHEMA`, or with factors in all.
+    """Stream a complete set as Arrow tables, one per shard; all have the same columns (`schema_with`).
 
     Raises:
         StorageError: the set is incomplete or damaged.
@@ -38,12 +39,12 @@ def iter_tables(directory: Path) -> Iterator[pa.Table]:
         raise StorageError(
             f"{directory}: no complete shard set here ({MANIFEST_NAME} is missing). Weigh first."
         )
-    known = [SCHEMA.names, SCHEMA_WITH_FACTORS.names]
+    expected: list[str] = []
     for shard in manifest.shards:
         path = directory / shard.file
         table = _read_shard(path, shard)
-        known = [names for names in known if names == table.schema.names]  # as in the shards before it
-        if not known or table.num_rows != shard.pairs:
+        expected = expected or schema_with(table.schema.names).names  # as in the shards before it
+        if table.schema.names != expected or table.num_rows != shard.pairs:
             raise StorageError(
                 f"{path}: not the shard that the manifest describes. Remove {directory} and weigh again."
             )
@@ -57,6 +58,15 @@ def pairs_of(table: pa.Table) -> Iterator[WeighedPair]:
     for row in zip(*columns, strict=True):
         fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
         yield WeighedPair(**dict(zip(names, fields, strict=True)))
+
+
+def has_column(directory: Path, name: str) -> bool:
+    """Whether a complete set has this optional column.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+    return any(name in table.schema.names for table in islice(iter_tables(directory), 1))
 
 
 def _read_shard(path: Path, shard: Shard) -> pa.Table:

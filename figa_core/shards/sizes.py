@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from figa_core.shards.manifest import BEST
 from figa_core.shards.read import iter_tables
 
 _ANSWERS = ("response", "revision", "reference")
@@ -30,16 +31,16 @@ def shard_sizes(directory: Path) -> ShardSizes:
         StorageError: the set is incomplete or damaged.
     """
     pairs = prompt_tokens = 0
-    answered: dict[str, int] = dict.fromkeys(_ANSWERS, 0)
+    answered: dict[str, int] = dict.fromkeys(_ANSWERS, 0)  # and best samples, in sets that have them
     tokens: dict[str, int] = dict.fromkeys(_ANSWERS, 0)
     for table in iter_tables(directory):
         prompts_P = _lengths(table, "prompt_ids")
         pairs += len(prompts_P)
         prompt_tokens += int(prompts_P.sum())
-        for answer in _ANSWERS:
+        for answer in (*_ANSWERS, "best") if BEST in table.schema.names else _ANSWERS:
             lengths_P = _lengths(table, f"{answer}_ids")
-            answered[answer] += int((lengths_P > 0).sum())
-            tokens[answer] += int((lengths_P + prompts_P)[lengths_P > 0].sum())
+            answered[answer] = answered.get(answer, 0) + int((lengths_P > 0).sum())
+            tokens[answer] = tokens.get(answer, 0) + int((lengths_P + prompts_P)[lengths_P > 0].sum())
     return ShardSizes(pairs, prompt_tokens, answered, tokens)
 
 

@@ -14,17 +14,17 @@ from figa_core.files import replacing
 from figa_core.ids import file_fingerprint
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import (
+    BEST,
     FACTORS,
-    SCHEMA,
-    SCHEMA_WITH_FACTORS,
     Shard,
     ShardManifest,
     read_manifest,
+    schema_with,
     write_manifest,
 )
 
 _ROW_GROUP = 1000
-_ID_COLUMNS = ("prompt_ids", "response_ids", "revision_ids", "reference_ids")
+_ID_COLUMNS = ("prompt_ids", "response_ids", "revision_ids", "reference_ids", BEST)
 
 
 def write_shards(
@@ -38,10 +38,11 @@ def write_shards(
     max_length: int,
     pairs_per_shard: int,
     with_factors: bool = False,
+    with_best: bool = False,
 ) -> ShardManifest:
     """Stream `pairs` into shards of `pairs_per_shard` rows, with a thousand pairs in memory at a time.
 
-    `with_factors`: their `revision_factors` are stored too.
+    `with_factors`, `with_best`: their `revision_factors`, or their `best_ids`, are stored too.
 
     If a complete set with the same id exists, its manifest is returned and `pairs` is not read.
 
@@ -58,8 +59,8 @@ def write_shards(
             )
         return existing
     try:
-        schema = SCHEMA_WITH_FACTORS if with_factors else SCHEMA
-        totals, shards = _write_files(directory, pairs, pairs_per_shard, schema)
+        optional = [*[FACTORS] * with_factors, *[BEST] * with_best]
+        totals, shards = _write_files(directory, pairs, pairs_per_shard, schema_with(optional))
         manifest = ShardManifest(
             shard_set_id=shard_set_id,
             tokenizer_hash=tokenizer_hash,
@@ -87,7 +88,8 @@ class _Totals:
     canonical_pairs: int = 0
 
     def plus(self, table: pa.Table) -> "_Totals":
-        prompts, *answers = (table.column(name).chunk(0) for name in _ID_COLUMNS)
+        names = [name for name in _ID_COLUMNS if name in table.schema.names]
+        prompts, *answers = (table.column(name).chunk(0) for name in names)
         lengths = np.max([np.diff(column.offsets.to_numpy()) for column in answers], axis=0)
         return _Totals(
             self.pairs + table.num_rows,
@@ -136,6 +138,8 @@ def _column(pairs: list[WeighedPair], field: pa.Field) -> pa.Array:
             (1.0,) * len(pair.revision_ids) if row is None else row
             for pair, row in zip(pairs, rows, strict=True)
         ]
+    elif field.name == BEST:
+        rows = [row or () for row in rows]
     if not pa.types.is_list(field.type):
         return pa.array(rows, type=field.type)
     # Flat values and offsets are twice as fast as nested Python sequences.

@@ -24,15 +24,26 @@ _BUCKET_ROWS = 1024
 _MOST_BUCKETS = 512  # each is an open file
 _PLACES = """
     CREATE TEMP TABLE places AS
+    WITH best AS (
+        SELECT r.prompt_id, r.generator_id, r.rowid AS best_row, row_number() OVER (
+            PARTITION BY r.prompt_id, r.generator_id ORDER BY s.value DESC, r.sample_index) AS rank
+        FROM responses r JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
+        WHERE r.sample_index < $best_of
+          AND r.prompt_id IN (SELECT prompt_id FROM pairs WHERE run_id = $run AND admitted)
+          AND r.response_id NOT IN (SELECT subject_id FROM exclusions))
     SELECT v.revision_id AS pair_id, before.value AS response_reward,
            after.value AS revision_reward, p.rowid AS prompt_row, r.rowid AS response_row,
            v.rowid AS revision_row, a.rowid AS reference_row,
+           CASE WHEN row_number() OVER (PARTITION BY p.prompt_id ORDER BY v.revision_id) = 1
+                THEN best_row END AS best_row,
            row_number() OVER (ORDER BY v.revision_id) - 1 AS place
     FROM pairs JOIN prompts p USING (prompt_id) JOIN revisions v USING (revision_id)
     JOIN responses r ON r.response_id = pairs.response_id
     LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
     JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
     JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
+    LEFT JOIN best
+      ON best.prompt_id = p.prompt_id AND best.generator_id = r.generator_id AND best.rank = 1
     WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'
       AND (NOT $undecided OR pairs.weighed IS NULL)"""
 _PARTS = {
@@ -43,25 +54,38 @@ _PARTS = {
     "revisions": "SELECT place, text AS revision_text FROM revisions t JOIN places ON t.rowid = revision_row",
     "references": "SELECT place, text AS reference_text FROM reference_answers t "
     "JOIN places ON t.rowid = reference_row",
+    "best": "SELECT place, response_id AS best_id, text AS best_text, finish_reason AS best_finish "
+    "FROM responses t JOIN places ON t.rowid = best_row",
 }
+
+
+_IN_SOME_PLACES = (("references", "reference_text"), ("best", "best_text"), ("best", "best_finish"))
 
 
 class AdmittedPairs:
     """A snapshot in the directory `scratch`, which it empties first.
 
-    `only_undecided`: only pairs that are not recorded as weighed or skipped yet.
+    `only_undecided`: only pairs that are not recorded as weighed or skipped yet. `best_of`: the first pair of
+    each prompt has the best by reward of the prompt's first so many samples.
 
     Raises:
         StorageError, WorkspaceError: see `Database.open`.
     """
 
     def __init__(
-        self, database: Database, run_id: str, scorer_id: str, scratch: Path, *, only_undecided: bool = False
+        self,
+        database: Database,
+        run_id: str,
+        scorer_id: str,
+        scratch: Path,
+        *,
+        only_undecided: bool = False,
+        best_of: int | None = None,
     ) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         self._scratch = scratch
-        values = {"run": run_id, "scorer": scorer_id, "undecided": only_undecided}
+        values = {"run": run_id, "scorer": scorer_id, "undecided": only_undecided, "best_of": best_of}
         with database.open() as connection:
             connection.execute("SET memory_limit = '512MB'")  # otherwise DuckDB keeps every block it read
             connection.begin()  # row numbers are valid only while nothing is written
@@ -80,15 +104,22 @@ class AdmittedPairs:
         for bucket in range(self._buckets):
             yield from self._read("places", bucket).column("pair_id").to_pylist()
 
+    def best_ids(self) -> Iterator[str]:
+        """The ids of the best samples, in the order of the pairs that have them."""
+        for bucket in range(self._buckets):
+            yield from self._read("best", bucket).column("best_id").to_pylist()
+
     def pages(self) -> Iterator[list[AdmittedPair]]:
         """The pairs, about a thousand at a time (more if there are very many)."""
         for bucket in range(self._buckets):
             columns: dict[str, list[Any]] = {}
             for part in ("places", "prompts", "responses", "revisions"):
                 columns |= self._read(part, bucket).to_pydict()
-            references = self._read("references", bucket).to_pydict()
-            text_at = dict(zip(references["place"], references["reference_text"], strict=True))
-            columns["reference_text"] = [text_at.get(place) for place in columns.pop("place")]
+            places = columns.pop("place")
+            for part, name in _IN_SOME_PLACES:
+                found = self._read(part, bucket).to_pydict()
+                value_at = dict(zip(found["place"], found[name], strict=True))
+                columns[name] = [value_at.get(place) for place in places]
             rows = zip(*columns.values(), strict=True)
             yield [_pair(**dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -135,11 +166,17 @@ def save_weighed_shards(database: Database, run_id: str, files: Sequence[Path]) 
 
 
 def _pair(
-    *, messages: str, response_finish: str, response_token_ids: Sequence[int], **fields: Any
+    *,
+    messages: str,
+    response_finish: str,
+    response_token_ids: Sequence[int],
+    best_finish: str | None,
+    **fields: Any,
 ) -> AdmittedPair:
     return AdmittedPair(
         messages=read_messages(messages),
         response_finish=FinishReason(response_finish),
         response_token_ids=tuple(response_token_ids),
+        best_finish=None if best_finish is None else FinishReason(best_finish),
         **fields,
     )

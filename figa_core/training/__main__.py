@@ -68,8 +68,11 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     from figa_core.training.engine import ZeroEngine
     from figa_core.training.export import rehearse
     from figa_core.training.loop import train
+    from figa_core.training.objectives.registry import objective_named
+    from figa_core.training.words import word_ids
 
-    data = PairData(job.shards, job.reference_log_probs, drawn=_drawn(job))
+    words = word_ids(job.model, objective_named(job.objective))
+    data = PairData(job.shards, job.reference_log_probs, drawn=_drawn(job), word_ids=words)
     engine = ZeroEngine(job)
     if engine.ranks != job.training.processes:
         raise TrainingError(

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from figa_core.training.data import PairData, TrainingSequence
+from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Answer, Objective
+from figa_core.training.sequence import TrainingSequence
 from figa_core.training.top_tokens import TopTokens, joined
 
 _IntArray = npt.NDArray[np.int64]

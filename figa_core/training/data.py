@@ -1,7 +1,8 @@
 """A shard set in memory, and the training sequences of its pairs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,45 +11,22 @@ import pyarrow as pa
 
 from figa_core.errors import TrainingError
 from figa_core.records import EditClass
-from figa_core.shards.manifest import FACTORS
+from figa_core.shards.manifest import BEST, FACTORS
 from figa_core.shards.read import iter_tables
 from figa_core.training.base_predictions import BasePredictions, read_base_predictions
-from figa_core.training.objectives.base import Answer, Objective
+from figa_core.training.objectives.base import Answer, Objective, Part
 from figa_core.training.ragged import Ragged, column_of
+from figa_core.training.sequence import Piece, TrainingSequence, chained
 from figa_core.training.top_tokens import TopTokens
 from figa_core.weighting.places import PairTokens
 from figa_core.weighting.schemes import every_class
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TrainingSequence:
-    """Prompt and one answer of a pair, cut for the forward pass.
-
-    Attributes:
-        pair: index of the pair in the shard set.
-        inputs_T: ids that go into the model.
-        columns_K: positions of `inputs_T` whose next token has a weight or is held to the base model.
-        targets_K, weights_K: those next tokens and their weights.
-        reward: the reward model's value of the answer; NaN for a reference.
-        reference_log_probs_K: their log-probabilities under the reference model, if they were loaded.
-        top: the base model's most likely tokens at those that are held to it.
-    """
-
-    pair: int
-    answer: Answer
-    inputs_T: npt.NDArray[np.integer]
-    columns_K: npt.NDArray[np.int64]
-    targets_K: npt.NDArray[np.integer]
-    weights_K: npt.NDArray[np.float32]
-    reward: float = float("nan")
-    reference_log_probs_K: npt.NDArray[np.float32] | None = None
-    top: TopTokens | None = None
-
-
 class PairData:
     """The pairs of a complete shard set, optionally with their log-probabilities under a reference model.
 
-    `drawn`: only the pairs at these places of the set.
+    `drawn`: only the pairs at these places of the set. `word_ids`: the ids of the words in an objective's
+    chains (`words.py`).
 
     Raises:
         StorageError: the set is incomplete or damaged, or the log-probabilities are.
@@ -61,11 +39,13 @@ class PairData:
         log_probs: Path | None = None,
         *,
         drawn: npt.NDArray[np.int64] | None = None,
+        word_ids: Mapping[str, Sequence[int]] = MappingProxyType({}),
     ) -> None:
         tables = list(iter_tables(directory))
         if drawn is not None:
             tables = [pa.concat_tables(tables).take(pa.array(drawn))]
         self._directory, self._drawn = directory, drawn
+        self._word_ids = {words: np.asarray(ids, dtype=np.int32) for words, ids in word_ids.items()}
         self._pair_ids = pa.chunked_array(
             [chunk for table in tables for chunk in table.column("pair_id").chunks]
         )
@@ -73,6 +53,8 @@ class PairData:
         self._ids: dict[Answer, Ragged] = {
             answer: column_of(tables, f"{answer}_ids") for answer in ("response", "revision", "reference")
         }
+        if BEST in tables[0].schema.names:
+            self._ids["best"] = column_of(tables, BEST)
         self._classes: dict[Answer, Ragged] = {
             answer: column_of(tables, f"{answer}_classes") for answer in ("response", "revision")
         }
@@ -121,6 +103,9 @@ class PairData:
         """
         answers, prompts = objective.answers, self._prompts.lengths()
         checked = {f"prompt and {answer}": prompts + self._ids[answer].lengths() for answer in answers}
+        for chain in objective.chains:
+            added = [self._ids[part.answer].lengths() + len(self._words(part)) for part in chain]
+            checked["prompt and " + " and ".join(part.answer for part in chain)] = prompts + sum(added)
         if together:
             padded = np.max([*checked.values()], axis=0) * len(answers)
             checked = {f"padded prompts with {' and '.join(answers)}": padded}
@@ -166,9 +151,11 @@ class PairData:
         """This pair's share of the step's divisor: its counted tokens, or 1 per pair."""
         if not self._is_whole(pair, objective):
             return 0
+        read: Sequence[Answer] = objective.answers
+        if objective.chains:
+            read = [part.answer for chain in self._chains(pair, objective) for part in chain]
         tokens = sum(
-            int(tables.counted[self.answer_classes(pair, answer)].sum())
-            for answer, tables in objective.tables.items()
+            int(objective.tables[answer].counted[self.answer_classes(pair, answer)].sum()) for answer in read
         )
         return int(tokens > 0) if objective.per_pair else tokens
 
@@ -179,6 +166,11 @@ class PairData:
         """
         if not self._is_whole(pair, objective):
             return []
+        if objective.chains:
+            return [
+                self._chain(pair, chain, objective, tail_cut=tail_cut)
+                for chain in self._chains(pair, objective)
+            ]
         sequences = [
             self._sequence(
                 pair,
@@ -249,6 +241,30 @@ class PairData:
             top=self._top_tokens(pair, np.flatnonzero(kept[weighted]), weighted) if held else None,
         )
 
+    def _chains(self, pair: int, objective: Objective) -> list[tuple[Part, ...]]:
+        """The objective's chains for which this pair has all answers."""
+        return [
+            chain
+            for chain in objective.chains
+            if all(self.answer_tokens(pair, part.answer) for part in chain)
+        ]
+
+    def _chain(
+        self, pair: int, chain: Sequence[Part], objective: Objective, *, tail_cut: bool
+    ) -> TrainingSequence:
+        pieces = [
+            Piece(
+                self._words(part),
+                self._ids[part.answer].row(pair),
+                self._weights(pair, part.answer, objective),
+            )
+            for part in chain
+        ]
+        return chained(pair, chain[-1].answer, self._prompts.row(pair), pieces, tail_cut=tail_cut)
+
+    def _words(self, part: Part) -> npt.NDArray[np.int32]:
+        return self._word_ids[part.words] if part.words else np.zeros(0, dtype=np.int32)
+
     def _top_tokens(
         self, pair: int, places: npt.NDArray[np.int64], weighted: npt.NDArray[np.int64]
     ) -> TopTokens:
@@ -256,8 +272,8 @@ class PairData:
         return TopTokens(places, *self._base.top_tokens(pair, weighted[places]))
 
     def answer_classes(self, pair: int, answer: Answer) -> npt.NDArray[Any]:
-        """The `EditClass` of every token of one answer; those of a reference are KEPT."""
-        if answer == "reference":
+        """The `EditClass` of every token of one answer; those of a reference or best sample are KEPT."""
+        if answer not in self._classes:
             return np.zeros(self.answer_tokens(pair, answer), dtype=np.int8)
         return self._classes[answer].row(pair)
 

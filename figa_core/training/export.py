@@ -20,6 +20,8 @@ from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.job import TrainingJob
+from figa_core.training.objectives.registry import objective_named
+from figa_core.training.words import asking_with, problem_with_words
 
 _GENERATION_CONFIG = "generation_config.json"
 # By suffix, because tokenizers and processors name their files as they like.
@@ -54,7 +56,7 @@ def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJ
         shutil.rmtree(temporary, ignore_errors=True)
         model.save_pretrained(temporary, state_dict=_cast(state_dict, dtype))
         _name_dtype(temporary / "config.json", dtype)
-        _write_companions(job.model, temporary)
+        _write_companions(job, temporary)
         shutil.rmtree(job.model_dir, ignore_errors=True)
         temporary.rename(job.model_dir)
     except (OSError, SafetensorError) as error:
@@ -76,7 +78,8 @@ def rehearse(model: Any, job: TrainingJob) -> Iterator[str]:
     temporary = job.output / "model.partial"
     try:
         model.config.save_pretrained(temporary)
-        _write_companions(job.model, temporary)
+        _write_companions(job, temporary)
+        _check_words(job, temporary)
     except (OSError, ValueError) as error:
         raise TrainingError(f"{job.model}: a model trained from it cannot be exported: {error}") from error
     finally:
@@ -117,15 +120,26 @@ def companion_files(model: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _write_companions(model: Path, target: Path) -> None:
+def _write_companions(job: TrainingJob, target: Path) -> None:
+    model = job.model
     (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # made up by transformers
     for source in companion_files(model):
         copy = target / source.relative_to(model)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
-    chat = load_chat_format(model)
-    if chat.fallback_template:
-        (target / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
+    chat, words = load_chat_format(model), objective_named(job.objective).prompt_words
+    if chat.fallback_template or words:
+        template = asking_with(words, chat.template) if words else chat.template
+        (target / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+
+def _check_words(job: TrainingJob, exported: Path) -> None:
+    """Raises TrainingError if the exported model would not be asked with the objective's words."""
+    words = objective_named(job.objective).prompt_words
+    if not words:
+        return
+    if problem := problem_with_words(load_chat_format(job.model), load_chat_format(exported), words):
+        raise TrainingError(f"{job.model}: {job.objective} cannot train it: {problem}.")
 
 
 def _require_finite(state_dict: dict[str, torch.Tensor]) -> None:

@@ -23,7 +23,8 @@ from figa_core.processes import interruption
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
-from figa_core.shards.manifest import read_manifest
+from figa_core.shards.manifest import BEST, read_manifest
+from figa_core.shards.read import has_column
 from figa_core.training import checkpoints, reference_log_probs, stop
 from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
@@ -117,6 +118,11 @@ def _check_inputs(job: TrainingJob) -> None:
     manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
+    if "best" in make_objective(job.loss).answers and not has_column(job.shards, BEST):
+        raise TrainingError(
+            f"{job.shards}: {job.objective} trains on the best of each prompt's samples, and this shard set "
+            "holds none. A run that names it in loss.objective or evaluation.baselines writes one that does."
+        )
     chat = load_chat_format(job.model)
     for what, ours, theirs in (
         ("tokenizer", chat.tokenizer_hash, manifest.tokenizer_hash),

@@ -17,10 +17,11 @@ from torch.nn import functional
 from figa_core.records import EditClass
 from figa_core.training.alarms import ProbeValues
 from figa_core.training.batches import MicroBatch, share_of_rank, steps_per_epoch
-from figa_core.training.data import PairData, TrainingSequence
+from figa_core.training.data import PairData
 from figa_core.training.job import TrainingJob
 from figa_core.training.objectives.base import Answer, Objective
 from figa_core.training.probe_plan import Candidate, ProbePlan, Size, plan_probe
+from figa_core.training.sequence import TrainingSequence
 
 _DRAWN = 256  # pairs: their mean length stands for all, and the probe's are among them
 _BASE_FLOATS = 16_000_000  # of the base model's predictions on all ranks together: 64 MB

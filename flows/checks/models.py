@@ -13,7 +13,10 @@ from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
 from figa_core.prompts.read import reason_kind
+from figa_core.training.objectives.registry import objective_named
+from figa_core.training.words import asking_with, problem_with_words
 from flows.checks.facts import Facts
+from flows.checks.settings import objectives
 from tasks.import_prompts import PromptCheck
 
 _ANSWER = "Yes."
@@ -80,7 +83,25 @@ def check_generation_lengths(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     asked = config.prompts.max_prompt_tokens + config.generation.max_tokens
     yield from _too_long("prompts.max_prompt_tokens + generation.max_tokens", asked, config.generation.model)
-    yield from _too_long("weighting.max_length", config.weighting.max_length, config.generation.model)
+    longest = config.weighting.max_length
+    yield from _too_long("weighting.max_length", longest, config.generation.model)
+    for name, setting in objectives(config).items():
+        objective = objective_named(name)
+        if objective.chains:
+            what = f"{name} ({setting}) trains on several answers in one sequence; with weighting.max_length"
+            at_once = objective.tokens_at_once(longest)
+            yield from _too_long(f"{what} = {longest} the longest", at_once, config.generation.model)
+
+
+def check_words(facts: Facts) -> Iterator[Finding]:
+    """The model to align can be asked with the words of the objectives that put words before answers."""
+    for name, setting in objectives(facts.config).items():
+        if words := objective_named(name).prompt_words:
+            chat = facts.generation_chat
+            asking = chat.with_template(asking_with(words, chat.template))
+            if text := problem_with_words(chat, asking, words):
+                model = facts.config.generation.model
+                yield problem(setting, f"{name} cannot train {model}: {text}. Choose another objective.")
 
 
 def check_reward_lengths(facts: Facts) -> Iterator[Finding]:

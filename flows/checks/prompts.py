@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from figa_core.findings import Finding, problem, warning
 from figa_core.training.step_size import AUTO, SETTING, about_steps, updates
 from flows.checks.facts import Facts
-from flows.checks.settings import reading_references
+from flows.checks.settings import reading
 
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _references(facts: Facts) -> Iterator[Finding]:
         )
     if field is None or found.with_reference or not found.train_prompts:
         return
-    for name, setting in reading_references(facts.config).items():
+    for name, setting in reading(facts.config, "reference").items():
         text = f"{name} trains on references (prompts.reference_field = {field!r}), but"
         if found.whole:
             advice = "Train on the revisions instead (sft_revised)."

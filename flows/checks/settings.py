@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig
 from figa_core.findings import Finding, problem, warning
+from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
 from flows.checks.facts import Facts
 
@@ -37,10 +38,10 @@ def objectives(config: PipelineConfig) -> dict[str, str]:
     return {**asked, config.loss.objective: "loss.objective"}
 
 
-def reading_references(config: PipelineConfig) -> dict[str, str]:
-    """The objectives that train on references, with the settings that name them."""
+def reading(config: PipelineConfig, answer: Answer) -> dict[str, str]:
+    """The objectives that train on this kind of answer, with the settings that name them."""
     asked = objectives(config).items()
-    return {name: setting for name, setting in asked if "reference" in objective_named(name).answers}
+    return {name: setting for name, setting in asked if answer in objective_named(name).answers}
 
 
 def _fields(config: PipelineConfig) -> Iterator[Finding]:
@@ -94,11 +95,18 @@ def _objectives(config: PipelineConfig) -> Iterator[Finding]:
     loss = config.loss
     yield from _baselines(config.evaluation, loss.objective)
     if config.prompts.reference_field is None:
-        for name, setting in reading_references(config).items():
+        for name, setting in reading(config, "reference").items():
             yield problem(
                 setting,
                 f'{name} trains on references, but prompts.reference_field is "none". Name the field that '
                 "holds them, or train on the revisions (sft_revised).",
+            )
+    if config.generation.samples_per_prompt == 1:
+        for name, setting in reading(config, "best").items():
+            yield problem(
+                setting,
+                f"{name} trains on the best of several samples of a prompt, but "
+                "generation.samples_per_prompt is 1. Raise it, or choose another objective.",
             )
     losses = (loss.model_copy(update={"objective": name}) for name in objectives(config))
     if any(make_objective(each).weighs_nothing for each in losses):
@@ -141,17 +149,16 @@ def _lengths(config: PipelineConfig) -> Iterator[Finding]:
 
 
 def _together(config: PipelineConfig) -> Iterator[Finding]:
-    """Objectives that need all answers of a pair in one forward pass."""
+    """Objectives that need several answers of a pair in one forward pass."""
     longest, passes = config.weighting.max_length, config.training.tokens_per_batch
     for name, setting in objectives(config).items():
-        objective = objective_named(name)
-        together = len(objective.answers) * longest
-        if objective.whole_pairs and together > passes:
+        together = objective_named(name).tokens_at_once(longest)
+        if together > passes:
             yield problem(
                 setting,
-                f"{name} takes {len(objective.answers)} answers of a pair into one forward pass, up to "
-                f"{together} tokens with weighting.max_length = {longest}, but training.tokens_per_batch is "
-                f"{passes}. Raise it, or lower weighting.max_length.",
+                f"{name} takes several answers of a pair into one forward pass, up to {together} tokens with "
+                f"weighting.max_length = {longest}, but training.tokens_per_batch is {passes}. Raise it, or "
+                "lower weighting.max_length.",
             )
 
 

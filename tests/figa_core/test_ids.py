@@ -131,6 +131,14 @@ def test_smaller_last_steps_change_the_id_and_the_default_does_not() -> None:
     assert recipe(**fields, smaller_last_steps=True) == "training-s256-7e80cbe8e6f3110ffda4d105ae4fbcaf"
 
 
+def test_best_samples_change_the_id_of_a_shard_set_and_one_without_them_keeps_its_id() -> None:
+    recipe, fields = FIELDS["shards"]
+    assert recipe(**fields, best=None) == GOLDEN["shards"]
+    found = {recipe(**fields, best=best) for best in ((), ("response-1",), ("response-1", "response-2"))}
+    assert len(found | {GOLDEN["shards"]}) == 4
+    assert recipe(**fields, best=("response-1",)) == "shards-s256-0ed2ee5dd5275ebeab4b38dfbd1b7049"
+
+
 def test_another_order_or_split_of_messages_and_pairs_changes_the_id() -> None:
     assert ids.prompt_id(MESSAGES[::-1]) != ids.prompt_id(MESSAGES)
     recipe, fields = FIELDS["shards"]

@@ -148,12 +148,16 @@ class Chain:
     async def revise(self, **options: Any) -> Revised:
         return await revise(self.workspace, RUN, self.sections, **options)
 
-    async def from_revise_to_weigh(self) -> WeighResult:
+    async def from_revise_to_weigh(self, best_of: int | None = None) -> WeighResult:
         read_journal.fn(self.workspace)
         await self.revise()
         self.score_revisions()
         admit.fn(self.workspace, RUN, AdmissionConfig(reward_gain_above=None), self.scorer)
-        return weigh.fn(self.workspace, RUN, WeightingConfig(), self.sampling.model, self.scorer)
+        return self.weigh(best_of)
+
+    def weigh(self, best_of: int | None = None) -> WeighResult:
+        at = (self.workspace, RUN, WeightingConfig(), self.sampling.model, self.scorer)
+        return weigh.fn(*at, best_of=best_of)
 
 
 MakeChain = Callable[..., Chain]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ async def test_prompts_become_shards_and_a_second_run_repeats_no_call(
     chain.up_to_filter()
     assert await chain.from_revise_to_weigh() == first
     assert teacher.requests() == kept
+
+    best = chain.weigh(best_of=1)
+    assert replace(best, with_best=None) == first, "the set for other objectives stays the same"
+    assert best.with_best is not None
+    assert [best.shards_for(name) for name in ("figa", "sft_best")] == [first.directory, best.with_best]
+    # Of one sample, the best is the response itself.
+    assert read(best.with_best) == [replace(pair, best_ids=pair.response_ids) for pair in pairs]
 
 
 async def test_held_out_prompts_reach_neither_the_teacher_nor_the_shards(chain: Chain) -> None:

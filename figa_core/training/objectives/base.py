@@ -31,16 +31,23 @@ if TYPE_CHECKING:
     from figa_core.config import LossConfig
     from figa_core.weighting.places import PairTokens
 
-Answer = Literal["response", "revision", "reference"]
-"""Ŷ, Ỹ and Y."""
+Answer = Literal["response", "revision", "reference", "best"]
+"""Ŷ, Ỹ, Y, and the sample of the prompt with the highest reward."""
+
+
+class Part(NamedTuple):
+    """An answer within a training sequence, and the words before it, which are not trained on."""
+
+    answer: Answer
+    words: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ClassTables:
     """Indexed by `EditClass`: the weight of an answer's token, and whether it counts towards the divisor.
 
-    Tokens of weight 0 do not go through the head and do not reach `Objective.terms`. The reference has no
-    classes: all its tokens are KEPT.
+    Tokens of weight 0 do not go through the head and do not reach `Objective.terms`. Reference and best
+    sample have no classes: all their tokens are KEPT.
     """
 
     weights: "npt.NDArray[np.float32]"
@@ -74,8 +81,8 @@ class Predictions:
         weights_K: weights of the tokens; for `scaled` objectives times the pair's scale.
         counts: how many of the K tokens each of the S sequences has, in order.
         pairs: the pair of each sequence.
-        answers: the kind of answer of each sequence.
-        rewards: the reward model's value of each sequence's answer; NaN for a reference.
+        answers: the kind of answer of each sequence; of a chain, the last.
+        rewards: the reward model's value of each sequence's answer; NaN for a reference or best sample.
         reference_log_probs_K: log p under the reference model; None unless the objective needs them.
         base_kl_A: KL divergence of the model from its base at the A unchanged tokens of Ỹ, a lower bound from
             the base model's most likely tokens; None unless the objective needs it, or without such tokens.
@@ -105,6 +112,11 @@ class Objective(ABC):
         whole_pairs: all answers of a pair are in one micro-batch, on one rank; a pair that lacks one of them
             is left out.
         reference_log_probs: it needs the log-probabilities of the base model.
+        chains: the training sequences of a pair, if they are not one for each of `answers`: the prompt, then
+            each part's words and its answer with its end of turn. A chain that lacks an answer is left out.
+            Not together with `whole_pairs` or `reference_log_probs`.
+        prompt_words: what the trained model must be asked with, after the prompt. The chat template of the
+            exported model prints it.
         figures: what is reported of a step besides its loss.
     """
 
@@ -116,6 +128,8 @@ class Objective(ABC):
     scaled: ClassVar[bool] = False
     whole_pairs: ClassVar[bool] = False
     reference_log_probs: ClassVar[bool] = False
+    chains: ClassVar[tuple[tuple[Part, ...], ...]] = ()
+    prompt_words: ClassVar[str] = ""
     figures: ClassVar[tuple[Figure, ...]] = ()
 
     def __init__(self, loss: "LossConfig") -> None:
@@ -158,6 +172,22 @@ class Objective(ABC):
     def tables(self) -> Mapping[Answer, ClassTables]:
         """`class_tables` of each answer that it reads."""
         return {answer: self.class_tables(answer) for answer in self.answers}
+
+    @classmethod
+    def words(cls) -> tuple[str, ...]:
+        """All words in its chains, each once."""
+        return tuple(dict.fromkeys(part.words for chain in cls.chains for part in chain if part.words))
+
+    @classmethod
+    def tokens_at_once(cls, max_length: int) -> int:
+        """The most tokens that go through the model together; `max_length`: of a prompt and an answer.
+
+        A word has at most as many tokens as bytes.
+        """
+        if cls.chains:
+            words = [sum(len(part.words.encode()) for part in chain) for chain in cls.chains]
+            return max(len(c) * max_length + w for c, w in zip(cls.chains, words, strict=True))
+        return len(cls.answers) * max_length if cls.whole_pairs else max_length
 
     @property
     def weighs_nothing(self) -> bool:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from figa_core.errors import ConfigError
 from figa_core.training.objectives.apo_zero import ApoZero
 from figa_core.training.objectives.base import Objective
+from figa_core.training.objectives.coh import Coh
 from figa_core.training.objectives.dft import Dft, DftReference
 from figa_core.training.objectives.dpo import Dpo
 from figa_core.training.objectives.figa import Figa
 from figa_core.training.objectives.rrhf import Rrhf
 from figa_core.training.objectives.sft import Sft
+from figa_core.training.objectives.sft_best import SftBest
 from figa_core.training.objectives.sft_revised import SftRevised
 from figa_core.training.objectives.simpo import Simpo
 from figa_core.training.objectives.unlikelihood import Unlikelihood
@@ -17,7 +19,7 @@ from figa_core.training.objectives.unlikelihood import Unlikelihood
 if TYPE_CHECKING:
     from figa_core.config import LossConfig
 
-_OURS = (Figa, Sft, SftRevised, Unlikelihood, Dpo, ApoZero, Simpo, Rrhf, Dft, DftReference)
+_OURS = (Figa, Sft, SftRevised, Unlikelihood, Dpo, ApoZero, Simpo, Rrhf, Dft, DftReference, Coh, SftBest)
 _objectives: dict[str, type[Objective]] = {each.name: each for each in _OURS}
 
 

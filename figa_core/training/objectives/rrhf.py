@@ -44,6 +44,5 @@ class Rrhf(Objective):
 
 def _ranking_loss(scores_C: "torch.Tensor", rewards: list[float]) -> "torch.Tensor":
     """Σ max(0, s_i − s_j) over the C candidates with R_i < R_j."""
-    rewards_C = scores_C.new_tensor(rewards)
-    worse_CC = rewards_C[:, None] < rewards_C[None, :]
-    return (scores_C[:, None] - scores_C[None, :]).relu()[worse_CC].sum()
+    over_CC = (scores_C[:, None] - scores_C[None, :]).relu()
+    return over_CC.masked_select(over_CC.new_tensor([[i < j for j in rewards] for i in rewards]).bool()).sum()

@@ -16,8 +16,9 @@ from figa_core.errors import NothingToDoError, StorageError
 from figa_core.file_hashes import read_sealed, write_sealed
 from figa_core.records import WeighedPair
 from figa_core.shards import write as shards
-from figa_core.shards.manifest import ShardManifest, read_manifest, write_manifest
-from figa_core.shards.read import find_pairs, iter_tables, pairs_of
+from figa_core.shards.manifest import BEST, ShardManifest, read_manifest, write_manifest
+from figa_core.shards.read import find_pairs, has_column, iter_tables, pairs_of
+from figa_core.shards.sizes import shard_sizes
 from figa_core.shards.write import write_shards
 
 
@@ -50,6 +51,7 @@ def write(
     per_shard: int = 3,
     *,
     with_factors: bool = False,
+    with_best: bool = False,
 ) -> ShardManifest:
     return write_shards(
         directory,
@@ -61,6 +63,7 @@ def write(
         max_length=64,
         pairs_per_shard=per_shard,
         with_factors=with_factors,
+        with_best=with_best,
     )
 
 
@@ -150,6 +153,22 @@ def test_shards_of_two_kinds_are_not_one_set(tmp_path: Path) -> None:
     write_manifest(tmp_path / "set", replace(manifest, shards=(*manifest.shards[:-1], stray)))
     with pytest.raises(StorageError, match="not the shard that the manifest describes"):
         read(tmp_path / "set")
+
+
+def test_best_samples_are_stored_if_asked_for_and_counted_like_other_answers(tmp_path: Path) -> None:
+    pairs = [replace(one, best_ids=(9, 200_000, *range(index))) for index, one in enumerate(PAIRS)]
+    pairs[2] = replace(pairs[2], best_ids=None)
+    manifest = write(tmp_path / "with", pairs, with_best=True)
+    assert read(tmp_path / "with") == [replace(one, best_ids=one.best_ids or ()) for one in pairs]
+    assert (manifest.largest_id, manifest.longest_sequence) == (200_000, 3 + 2 + 6)
+    write(tmp_path / "both", pairs, with_best=True, with_factors=True)
+    assert {one.revision_factors for one in read(tmp_path / "both")} == {(1.0, 1.0)}
+    write(tmp_path / "without", pairs)
+    assert read(tmp_path / "without") == PAIRS
+    assert has_column(tmp_path / "with", BEST)
+    assert not has_column(tmp_path / "without", BEST)
+    assert shard_sizes(tmp_path / "with").answered["best"] == len(PAIRS) - 1
+    assert "best" not in shard_sizes(tmp_path / "without").answered
 
 
 def test_pairs_are_found_by_their_ids_in_the_order_asked_for(tmp_path: Path) -> None:

@@ -103,3 +103,40 @@ def test_skipped_pairs_are_left_out_only_if_that_is_asked_for(tmp_path: Path) ->
     assert list(every.ids()) == [one.pair_id for one in (first, second, *others)]
     undecided = AdmittedPairs(database, "run", "s", tmp_path / "scratch", only_undecided=True)
     assert list(undecided.pages()) == [others]
+
+
+def test_the_first_pair_of_a_prompt_has_the_best_of_its_first_samples(tmp_path: Path) -> None:
+    """By the reward of this scorer, without samples that a person excluded; of equal ones the first."""
+    database = new_database(tmp_path / "workspace" / "figa.duckdb")
+    pairs = [pair(index) for index in range(3)]
+    fill(database, pairs)
+    prompt = f"prompt-{pairs[0].pair_id}"
+    rewards = {1: 0.5, 2: 7.0, 3: 7.0, 4: 9.0}
+    samples = [
+        Response(f"sample-{index}", prompt, index, f"text {index}", (), FinishReason.LENGTH)
+        for index in rewards
+    ]
+    save_responses(database, "g", samples)
+    save_responses(database, "another model", [Response("other", prompt, 1, "x", (), FinishReason.STOP)])
+    scores = [Score(f"sample-{index}", "s", reward) for index, reward in rewards.items()]
+    save_scores(database, [*scores, Score("sample-1", "other", 99.0), Score("other", "s", 99.0)])
+    second = {"run_id": "run", "prompt_id": prompt, "kept": True, "keep_reason": "", "scorer_id": "s"}
+    row = {"revision_id": "revision-zzz", "response_id": "sample-1"}  # the last by its id
+    database.insert("revisions", [{**row, "text": "better", "model": "m", "status": "succeeded"}])
+    database.insert("pairs", [{**second, **row, "admitted": True}])
+    save_scores(database, [Score("revision-zzz", "s", 3.0)])
+
+    def best(best_of: int | None) -> dict[str, tuple[str | None, FinishReason | None]]:
+        found = AdmittedPairs(database, "run", "s", tmp_path / "scratch", best_of=best_of)
+        texts = {one.pair_id: (one.best_text, one.best_finish) for page in found.pages() for one in page}
+        assert len(list(found.best_ids())) == sum(text is not None for text, _ in texts.values())
+        return texts
+
+    own = {one.pair_id: (one.response_text, one.response_finish) for one in pairs}
+    without = (None, None)
+    for samples_per_prompt, text in ((1, None), (2, "text 1"), (3, "text 2"), (4, "text 2"), (5, "text 4")):
+        expected = own if text is None else own | {pairs[0].pair_id: (text, FinishReason.LENGTH)}
+        assert best(samples_per_prompt) == expected | {"revision-zzz": without}
+    assert set(best(None).values()) == {without}
+    database.insert("exclusions", [{"subject_id": "sample-4", "reason": "wrong"}])
+    assert best(5)[pairs[0].pair_id][0] == "text 2"

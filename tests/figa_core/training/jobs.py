@@ -50,6 +50,7 @@ def write_set(
         max_length=64,
         pairs_per_shard=pairs_per_shard,
         with_factors=any(pair.revision_factors is not None for pair in pairs),
+        with_best=any(pair.best_ids is not None for pair in pairs),
     )
 
 

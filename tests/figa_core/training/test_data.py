@@ -10,6 +10,7 @@ from figa_core.config.training import LossConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
 from figa_core.training.data import PairData
+from figa_core.training.objectives.coh import Coh
 from figa_core.training.objectives.figa import Figa
 from tests.figa_core.training.jobs import write_set
 
@@ -82,3 +83,18 @@ def test_drawn_pairs_are_those_of_the_set_at_these_places(tmp_path: Path, pairs:
         ):
             np.testing.assert_array_equal(ours.inputs_T, theirs.inputs_T)
             np.testing.assert_array_equal(ours.targets_K, theirs.targets_K)
+
+
+def test_a_chain_is_as_long_as_its_prompt_its_words_and_all_its_answers(
+    tmp_path: Path, pairs: list[WeighedPair]
+) -> None:
+    pair, coh = pairs[1], Coh(LossConfig(objective="coh"))
+    write_set(tmp_path, [pair])
+    data = PairData(tmp_path, word_ids=dict(zip(coh.words(), ((5, 6, 7), (8, 9)), strict=True)))
+    longest = len(pair.prompt_ids) + 3 + len(pair.revision_ids) + 2 + len(pair.response_ids)
+    data.check_length(coh, longest, "the limit")
+    words = rf"has {longest} tokens \(prompt and response and revision\), the limit is {longest - 1}"
+    with pytest.raises(TrainingError, match=words):
+        data.check_length(coh, longest - 1, "the limit")
+    assert max(len(s.inputs_T) for s in data.sequences(0, coh, tail_cut=True)) == longest - 1
+    assert Coh.tokens_at_once(10) == 20 + len("A helpful answer:\nAn unhelpful answer:\n")

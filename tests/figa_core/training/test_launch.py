@@ -87,6 +87,14 @@ def test_shards_of_another_tokenizer_or_template_are_refused_before_anything_sta
     assert not job.output.exists()
 
 
+def test_the_best_of_samples_is_not_trained_on_from_a_set_without_them(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="sft_best trains on the best of each prompt's samples, and this"):
+        run_training(changed(job, objective="sft_best"), log_path=tmp_path / "log")
+    assert not job.output.exists()
+
+
 def test_missing_shards_are_refused(job: TrainingJob, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no complete shard set"):
         run_training(changed(job, shards=tmp_path), log_path=tmp_path / "log")

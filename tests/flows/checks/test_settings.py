@@ -55,8 +55,17 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
         ),
         (
             {"evaluation": {"baselines": ["dpo"]}, "training": {"tokens_per_batch": 1500}},
-            "evaluation.baselines: dpo takes 2 answers of a pair into one forward pass, up to 2048 tokens "
-            "with weighting.max_length = 1024, but training.tokens_per_batch is 1500. Raise it",
+            "evaluation.baselines: dpo takes several answers of a pair into one forward pass, up to 2048 "
+            "tokens with weighting.max_length = 1024, but training.tokens_per_batch is 1500. Raise it",
+        ),
+        (
+            {"loss": {"objective": "coh"}, "training": {"tokens_per_batch": 2048}},
+            "loss.objective: coh takes several answers of a pair into one forward pass, up to 2087 tokens",
+        ),
+        (
+            {"evaluation": {"baselines": ["sft_best"]}},
+            "evaluation.baselines: sft_best trains on the best of several samples of a prompt, but "
+            "generation.samples_per_prompt is 1. Raise it",
         ),
         (
             {"loss": {"objective": "dft_reference"}, "prompts": {"reference_field": "none"}},
@@ -135,7 +144,8 @@ def test_what_works_less_well_than_it_seems_to_is_a_warning(
         {"loss": {"alpha": 0, "beta": 0, "objective": "sft_revised"}},
         {"loss": {"alpha": 0, "beta": 0, "gamma": 0.1}},
         {"prompts": {"reference_field": "none"}},
-        {"evaluation": {"baselines": ["sft", "sft_revised", "unlikelihood"]}},
+        {"evaluation": {"baselines": ["sft", "sft_revised", "unlikelihood", "dpo", "rrhf", "coh"]}},
+        {"loss": {"objective": "sft_best"}, "generation": {"samples_per_prompt": 2}},
     ],
 )
 def test_what_works_is_not_refused(facts: MakeFacts, sections: dict[str, dict[str, Any]]) -> None:

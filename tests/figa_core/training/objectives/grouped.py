@@ -17,6 +17,7 @@ from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Terms
 from figa_core.training.objectives.registry import make_objective
 from tests.figa_core.training.jobs import PlainEngine, step_of_all_ranks, write_set
+from tests.figa_core.training.objectives.plain import BAD, GOOD
 from tests.figa_core.training.oracle import answer_nlls
 
 
@@ -67,7 +68,8 @@ def run_step(
         write_set(shards, pairs)
         if objective.reference_log_probs:
             write_log_probs(log_probs, reference, pairs)
-        data = PairData(shards, log_probs if objective.reference_log_probs else None)
+        given = log_probs if objective.reference_log_probs else None
+        data = PairData(shards, given, word_ids=dict(zip(objective.words(), (GOOD, BAD), strict=False)))
     settings = {"tokens_per_batch": 4096, "packing": False, "tail_cut": True} | how
     plans, terms = step_of_all_ranks(
         PlainEngine(model), data, range(len(pairs)), objective, ranks, **settings

@@ -64,7 +64,9 @@ def rrhf(pair: WeighedPair, chosen: torch.Tensor, rejected: torch.Tensor) -> tor
 
 
 PREFERENCES: dict[str, Losses] = {"dpo": dpo, "apo_zero": apo_zero, "simpo": simpo}
-SFT_LIKE = {"dft": "revision_ids", "dft_reference": "reference_ids"}
+GOOD, BAD = (5, 6, 7), (8, 9)
+"""The ids that "A helpful answer" and "An unhelpful answer" have in these tests."""
+DFT = {"dft": "revision_ids", "dft_reference": "reference_ids"}
 
 
 def log_probs(model: torch.nn.Module, pair: WeighedPair, answer: Sequence[int]) -> torch.Tensor:
@@ -81,8 +83,10 @@ def plain_step(
     model: torch.nn.Module, reference: torch.nn.Module, step: Sequence[WeighedPair], loss: LossConfig
 ) -> Expected:
     """One optimizer step of these pairs."""
-    if loss.objective in SFT_LIKE:
-        return _dft(model, step, SFT_LIKE[loss.objective])
+    if loss.objective == "coh":
+        return _coh(model, step)
+    if loss.objective in DFT:
+        return _dft(model, step, DFT[loss.objective])
     total, margins, pairs = torch.zeros((), dtype=torch.float64), list[float](), 0
     for pair in step:
         if not (pair.revision_ids and pair.response_ids):
@@ -96,6 +100,23 @@ def plain_step(
         value, margin = PREFERENCES[loss.objective](chosen, rejected, base, loss)
         total, margins = total + value, [*margins, margin]
     return Expected(total / max(pairs, 1), pairs, margins)
+
+
+def _coh(model: torch.nn.Module, step: Sequence[WeighedPair]) -> Expected:
+    """arXiv 2302.02676: NLL of the answers only, each after its words, alone and after the other one."""
+    total, tokens = torch.zeros((), dtype=torch.float64), 0
+    for pair in step:
+        good, bad = (GOOD, pair.revision_ids), (BAD, pair.response_ids)
+        for sequence in ([good], [bad], [bad, good], [good, bad]):
+            if not all(answer for _, answer in sequence):
+                continue
+            before = [*pair.prompt_ids]
+            for words, answer in sequence:
+                before += words
+                total = total + torch.stack(answer_nlls(model, before, answer)).sum()
+                tokens += len(answer)
+                before += answer
+    return Expected(total / max(tokens, 1), tokens)
 
 
 def _dft(model: torch.nn.Module, step: Sequence[WeighedPair], ids: str) -> Expected:

@@ -13,7 +13,7 @@ from tests.figa_core.training.gpt2 import gpt2_fp64
 from tests.figa_core.training.objectives.grouped import Found, gradients_of, run_step
 from tests.figa_core.training.objectives.plain import Expected, plain_step
 
-METHODS = ("dpo", "apo_zero", "simpo", "rrhf", "dft", "dft_reference")
+METHODS = ("dpo", "apo_zero", "simpo", "rrhf", "dft", "dft_reference", "coh")
 SETTINGS = {
     "dpo": LossConfig(objective="dpo", preference_beta=0.7),
     "simpo": LossConfig(objective="simpo", preference_beta=1.5, preference_margin=0.4),
@@ -126,3 +126,24 @@ def test_rrhf_reads_the_order_of_the_rewards_not_the_names_of_the_answers(step: 
     assert one.loss == pytest.approx(other.loss, rel=1e-12)
     larger = [replace(pair, revision_reward=1000 * pair.revision_reward) for pair in distinct]
     assert run_step(gpt2_fp64(0), gpt2_fp64(1), larger, loss_of("rrhf")).loss == one.loss, "only the order"
+
+
+def test_coh_leaves_out_the_sequences_for_which_a_pair_lacks_an_answer(step: list[WeighedPair]) -> None:
+    short = [replace(step[0], response_ids=(), response_classes=()), *step[1:]]
+    plain = gpt2_fp64(0)
+    expected = plain_step(plain, gpt2_fp64(1), short, loss_of("coh"))
+    expected.loss.backward()
+    found = run_step(gpt2_fp64(0), gpt2_fp64(1), short, loss_of("coh"), tokens_per_batch=100)
+    assert_equal(found, expected.loss, expected.divisor, plain)
+    assert sum(batch.pairs.count(0) for plan in found.plans for batch in plan.micro_batches) == 1
+
+
+def test_sft_on_the_best_sample_is_sft_on_that_text_and_other_prompts_pairs_without_one_do_not_count(
+    step: list[WeighedPair],
+) -> None:
+    best = [replace(pair, best_ids=pair.revision_ids if i % 2 else ()) for i, pair in enumerate(step)]
+    only = [pair for i, pair in enumerate(step) if i % 2]
+    found = run_step(gpt2_fp64(0), gpt2_fp64(1), best, loss_of("sft_best"))
+    sft = run_step(gpt2_fp64(0), gpt2_fp64(1), only, loss_of("sft_revised"))
+    assert found.loss == pytest.approx(sft.loss, rel=1e-12)
+    assert found.plans[0].counted == sft.plans[0].counted
