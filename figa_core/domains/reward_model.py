@@ -201,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="figa_core.domains.reward_model")
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--root", type=Path, required=True, help="directory that gets the model as `reward`")
-    parser.add_argument("--steps", type=int, default=RewardRecipe.steps)
+    parser.add_argument("--steps", type=int, default=RewardRecipe().steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drafts", type=Path, help="JSON lines with prompt and draft")
     options = parser.parse_args()

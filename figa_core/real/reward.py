@@ -1,4 +1,4 @@
-"""The reward model of `figa demo --real`, trained once by a child process (`reward_training.py`)."""
+"""The reward model of `figa demo --real`: that of its domain, trained once by a child process."""
 
 import shutil
 import sys
@@ -42,10 +42,8 @@ def _train(domain: Domain, final: Path, on_progress: Callable[[str], None]) -> N
     for abandoned in final.parent.glob(f"{final.name}.*/"):  # of a killed process
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{final.name}.", dir=final.parent) as scratch:
-        made = Path(scratch) / "model"
-        command = [sys.executable, "-m", "figa_core.real.reward_training"]
-        command += ["--domain", domain.name, "--output", str(made)]
-        environment = child_environment(OMP_NUM_THREADS="2", HF_HUB_OFFLINE="1")
+        command = [sys.executable, "-m", "figa_core.domains.reward_model", domain.name, "--root", scratch]
+        environment = child_environment(HF_HUB_OFFLINE="1")
         child = Child(command, Path(scratch) / "log", environment=environment)
         try:
             child.wait_until(lambda: False)
@@ -56,5 +54,4 @@ def _train(domain: Domain, final: Path, on_progress: Callable[[str], None]) -> N
                 f"the reward model's training ended with code {child.exit_code}. Run the same command again; "
                 f"if it fails again, see the end of its log:\n{child.log_tail(30)}"
             )
-        on_progress(child.log_tail(1))
-        made.rename(final)
+        (Path(scratch) / "reward").rename(final)
