@@ -9,9 +9,10 @@ import pytest
 from figa_core.config import PipelineConfig
 from figa_core.config.file import load_config
 from figa_core.errors import InputError, InterruptedRunError
+from figa_core.storage.runs import Findings, save_findings
 from flows.progress import Lines
 from flows.run.open_run import identify, open_run, visit_run
-from flows.status import workspace_status
+from flows.status import status_lines, workspace_status
 from flows.stored import stored_config
 from tasks.workspace import Workspace
 
@@ -74,6 +75,14 @@ def test_a_visit_does_not_change_the_runs_recorded_end(config: PipelineConfig, r
         raise RuntimeError("it fails")
     [run] = workspace_status(config.workspace.path)["runs"]
     assert (run["run_id"], run["status"]) == (run_id, "dataset built")
+
+
+def test_the_status_of_a_run_has_its_alarms(config: PipelineConfig, run_id: str) -> None:
+    database = Workspace(config.workspace.path).database
+    save_findings(database, run_id, Findings(alarms={"FIGA": ("it drifts",), "SFT": ()}))
+    found = workspace_status(config.workspace.path)
+    assert found["runs"][0]["alarms"] == {"FIGA": ("it drifts",)}
+    assert "  alarm: FIGA: it drifts" in list(status_lines(found))
 
 
 def test_prompts_that_are_gone_before_the_retry_are_named(config: PipelineConfig, run_id: str) -> None:

@@ -75,6 +75,14 @@ def test_the_page_opens_with_the_result(html: str) -> None:
     assert words.index("raised") < words.index("Before and after")
 
 
+def test_alarms_are_shown_with_their_model() -> None:
+    data = dataclasses.replace(EMPTY, alarms={"FIGA": (f"its answers run on {EVIL}", "and on")})
+    page = Page(render_report(data))
+    assert f"FIGA: its answers run on {EVIL} FIGA: and on" in page.words()
+    assert "script" not in [tag for tag, _ in page.tags]
+    assert "Alarms" not in Page(render_report(EMPTY)).words()
+
+
 def test_every_part_is_shown(html: str) -> None:
     words = Page(html).words()
     for expected in (
