@@ -12,12 +12,11 @@ from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tests.figa_core.training.jobs import MakeJob, changed
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DRIFTS: dict[str, object] = {"gamma": 0.0, "learning_rate": 1e-2}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [{"zero_stage": 2}, {"zero_stage": 3}], ids=["zero2", "zero3"])
 def test_two_ranks_end_at_the_alarm_and_return_the_last_good_model(
     ranks: dict[str, object], make_job: MakeJob, tmp_path: Path
@@ -44,7 +43,6 @@ def test_two_ranks_end_at_the_alarm_and_return_the_last_good_model(
     assert max(float((found[name] - expected[name]).abs().max()) for name in expected) <= 1e-6
 
 
-@pytest.mark.slow
 def test_a_training_that_never_was_good_exports_nothing_and_is_not_repeated(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
