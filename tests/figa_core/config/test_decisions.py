@@ -197,11 +197,12 @@ ENTERED_LATER = {
     ),
     "alarms": tuple(OTHERS["alarms"]),
 }
-# The ids in the first release, with its weight of unchanged tokens where the preset names none: no update may
-# change them.
+# The ids when the preset was new, with the first weight of unchanged tokens where it names none: no update
+# may change them.
 AT_FIRST = {"loss": {"gamma": 0.0}}
 GOLDEN = {
     "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
+    "demo-real": "run-s256-934956b2e03cba09e7602f8570dfd2c2",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",
     "openai": "run-s256-5b41d7876c4b2e1d5f1887190a50166e",
 }
