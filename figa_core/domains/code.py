@@ -18,14 +18,29 @@ from figa_core.domains.code_problems import CodeProblem, load_problems, share_pa
 from figa_core.domains.confinement import Limits
 from figa_core.records import Message
 
-VERSION = 1
+VERSION = 2
 KINDS = ("whole", "half", "end")
 WRITTEN_WEIGHT = 0.1
 """For code that Python can read and that defines the function; the rest is for the tests."""
 
 LIMITS = Limits()
 _SHOWN = {"whole": 0.0, "half": 0.5, "end": 0.75}
-_TASK = "Complete this Python function. Answer with the whole function, without its docstring."
+_TASK = "Complete each Python function. Answer with the whole function, without its docstring."
+_EXAMPLE = '''```python
+def count_above(numbers: list, limit: int) -> int:
+    """ Return how many of the numbers are above the limit.
+    >>> count_above([1, 5, 7], 4)
+    2
+    """
+    count = 0
+    for number in numbers:
+```'''
+_EXAMPLE_ANSWER = """def count_above(numbers: list, limit: int) -> int:
+    count = 0
+    for number in numbers:
+        if number > limit:
+            count += 1
+    return count"""
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _HUNKS_MAX = 12  # places where a correction differs from the draft that are tried one by one
 
@@ -46,7 +61,11 @@ def rows(count: int, seed: int) -> Iterator[Row]:
         kind = _kind(problem)
         yield Row(
             id=f"code-{index}",
-            prompt=[{"role": "user", "content": _prompt(problem, kind)}],
+            prompt=[
+                {"role": "user", "content": f"{_TASK}\n\n{_EXAMPLE}"},
+                {"role": "assistant", "content": _EXAMPLE_ANSWER},
+                {"role": "user", "content": _prompt(problem, kind)},
+            ],
             reference=problem.answer,
             type=kind,
         )
@@ -164,10 +183,10 @@ def _kind(problem: CodeProblem) -> str:
 
 
 def _prompt(problem: CodeProblem, kind: str) -> str:
-    """The task, with the first lines of the body that this type shows; the last line is never shown."""
+    """The function, with the first lines of the body that this type shows; the last line is never shown."""
     body = _body(problem)
     shown = body[: min(round(_SHOWN[kind] * len(body)), len(body) - 1)]
-    return "\n".join([_TASK, "", "```python", problem.prompt.strip("\n"), *shown, "```"])
+    return "\n".join(["```python", problem.prompt.strip("\n"), *shown, "```"])
 
 
 def _body(problem: CodeProblem) -> list[str]:
