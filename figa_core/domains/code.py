@@ -18,23 +18,23 @@ from figa_core.domains.code_problems import CodeProblem, load_problems, share_pa
 from figa_core.domains.confinement import Limits
 from figa_core.records import Message
 
-VERSION = 2
+VERSION = 3
 KINDS = ("whole", "half", "end")
 WRITTEN_WEIGHT = 0.1
 """For code that Python can read and that defines the function; the rest is for the tests."""
 
 LIMITS = Limits()
 _SHOWN = {"whole": 0.0, "half": 0.5, "end": 0.75}
-_TASK = "Complete each Python function. Answer with the whole function, without its docstring."
-_EXAMPLE = '''```python
+_TASK = "Complete each Python function. Answer with the whole function and nothing else."
+_EXAMPLE = """Return how many of the numbers are above the limit.
+>>> count_above([1, 5, 7], 4)
+2
+
+```python
 def count_above(numbers: list, limit: int) -> int:
-    """ Return how many of the numbers are above the limit.
-    >>> count_above([1, 5, 7], 4)
-    2
-    """
     count = 0
     for number in numbers:
-```'''
+```"""
 _EXAMPLE_ANSWER = """def count_above(numbers: list, limit: int) -> int:
     count = 0
     for number in numbers:
@@ -183,10 +183,14 @@ def _kind(problem: CodeProblem) -> str:
 
 
 def _prompt(problem: CodeProblem, kind: str) -> str:
-    """The function, with the first lines of the body that this type shows; the last line is never shown."""
+    """What the function is to do, and its first lines that this type shows; the last is never shown.
+
+    The description is no docstring: a small model repeats that instead of going on with the code.
+    """
     body = _body(problem)
     shown = body[: min(round(_SHOWN[kind] * len(body)), len(body) - 1)]
-    return "\n".join(["```python", problem.prompt.strip("\n"), *shown, "```"])
+    code = [problem.before.strip("\n"), problem.head.rstrip("\n"), *shown]
+    return "\n".join([problem.description, "", "```python", *filter(None, code), "```"])
 
 
 def _body(problem: CodeProblem) -> list[str]:

@@ -7,6 +7,7 @@ the package; only what they call, the answer, runs in a process of its own.
 import ast
 import gzip
 import importlib.util
+import inspect
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -41,6 +42,16 @@ class CodeProblem:
     def before(self) -> str:
         """Imports and helpers that stand before the function."""
         return self._split()[0]
+
+    @property
+    def description(self) -> str:
+        """The docstring's text."""
+        tree = ast.parse(self.prompt + self.solution)
+        [found] = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == self.function]
+        texts = (
+            n.value.value for n in found.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+        )
+        return inspect.cleandoc(str(next(texts)))
 
     @property
     def answer(self) -> str:

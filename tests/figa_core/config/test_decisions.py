@@ -202,7 +202,7 @@ ENTERED_LATER = {
 AT_FIRST = {"loss": {"gamma": 0.0}}
 GOLDEN = {
     "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
-    "demo-real": "run-s256-934956b2e03cba09e7602f8570dfd2c2",
+    "demo-real": "run-s256-c1f2dc7d5c61f418061654765528cbd4",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",
     "openai": "run-s256-5b41d7876c4b2e1d5f1887190a50166e",
 }
