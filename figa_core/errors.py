@@ -5,7 +5,7 @@
     ├── InputError ─── NothingToDoError
     ├── WorkspaceError ─── WorkspaceBusyError, StorageError
     ├── EngineError ─── UnknownHeadError
-    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError
+    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError, UngradedPairsError
     ├── TrainingError ─── DivergedTrainingError
     └── EvaluationError ─── WorseModelError
 
@@ -66,6 +66,10 @@ class OpenRevisionsError(LLMError):
 
 class RefusedRevisionsError(LLMError):
     """More rows were refused for good than the settings tolerate; asking again would settle none of them."""
+
+
+class UngradedPairsError(LLMError):
+    """More pairs have no usable scores than the settings tolerate; asking again would give none."""
 
 
 class TrainingError(FigaError):

@@ -120,6 +120,36 @@ def revision_id(
     )
 
 
+def grade_id(
+    *,
+    messages: Sequence[Message],
+    response: str,
+    revision: str,
+    reference: str | None,
+    words: Sequence[tuple[int, int]],
+    scheme: str,
+    template: str,
+    model: str,
+    temperature: float | None,
+    max_tokens: int,
+) -> str:
+    """Recipe 1: all that the grader is asked, and of which model. Never limits, endpoints or prices."""
+    return content_id(
+        "grade",
+        1,
+        messages=[[m.role, m.content] for m in messages],
+        response=response,
+        revision=revision,
+        reference=reference,
+        words=[list(word) for word in words],
+        scheme=scheme,
+        template=template,
+        model=model,
+        temperature=None if temperature is None else float(temperature),
+        max_tokens=max_tokens,
+    )
+
+
 def shard_set_id(
     *,
     pairs: Iterable[str],
@@ -129,17 +159,20 @@ def shard_set_id(
     scheme: str,
     max_length: int,
     best: Iterable[str] | None = None,
+    scores: Iterable[str] | None = None,
 ) -> str:
     """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer, scheme, cut length.
 
     The scorer, because a pair is stored with its rewards, which may scale it. `best`: the response ids of the
-    best samples, in a set that has them.
+    best samples, in a set that has them. `scores`: what an LLM gave the words of each pair, if the scheme
+    needs that.
     """
     return content_id(
         "shards",
         2,
         pairs=_digest_of_lines(pairs),
         **({} if best is None else {"best": _digest_of_lines(best)}),
+        **({} if scores is None else {"scores": _digest_of_lines(scores)}),
         tokenizer=tokenizer,
         template=template,
         scorer=scorer,

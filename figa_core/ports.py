@@ -48,6 +48,18 @@ class RevisionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class GradeRequest:
+    """One pair for the grader. `words` are the places of the changed words in `revision`, in characters."""
+
+    grade_id: str
+    messages: tuple[Message, ...]
+    response: str
+    revision: str
+    reference: str | None
+    words: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RowFailure:
     """A row that an engine failed on, and the reason; `row_id` is the request's id.
 

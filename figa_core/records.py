@@ -62,6 +62,7 @@ class EditClass(IntEnum):
     SUBSTITUTED = 2  # in both
     DELETED = 3  # only in Ŷ
     END_OF_TURN = 4  # what the template puts after an assistant message
+    UNIMPORTANT = 5  # only in Ỹ, and by an LLM's score it makes no difference: weight 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from flows.run.story import Story
 from flows.server.names import DATASET_BUILT
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
+from tasks.grade import grade, grade_batch
+from tasks.graded import check_fallbacks, check_open_grades, fallback_line
+from tasks.grading_settings import GradingSections
 from tasks.import_prompts import import_prompts
 from tasks.revise import read_journal, revise, revise_batch
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
@@ -40,7 +43,7 @@ class BuiltDataset:
 
 @flow(name="build-dataset", flow_run_name=run_name, persist_result=False)
 async def build_dataset(config: PipelineConfig) -> BuiltDataset:
-    """Everything up to the shards: generate, score, filter, revise, admit, weigh. Trains nothing.
+    """Everything up to the shards: generate, score, filter, revise, admit, (grade,) weigh. Trains nothing.
 
     The event `figa.dataset.built` at the end has the parameters for `train-model`; an automation can use it.
 
@@ -74,7 +77,7 @@ def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> Non
 
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
-    """Import, generate, score, filter, revise, score, admit, weigh; the caller holds the workspace."""
+    """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace."""
     at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
     model, longest = config.generation.model, config.prompts.max_prompt_tokens
     _read_journal(story, run)
@@ -99,6 +102,8 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
         stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
     with story.stage("admit") as stage:
         stage.counts = admit(*at, config.admission, run.scorer)
+    if (sections := GradingSections.of(config)) is not None:
+        await _grade(story, run, config, sections)
     with story.stage("weigh") as stage:
         best_of = config.generation.samples_per_prompt if reading(config, "best") else None
         weighed = weigh(
@@ -129,6 +134,27 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     check_refused_rows(revised, config.revision_batches.refused_share_max)
     if warning := open_rows_warning(revised):
         run.warnings.append(warning)
+
+
+async def _grade(story: Story, run: OpenRun, config: PipelineConfig, sections: GradingSections) -> None:
+    """Ask for the open grades; raises if too many pairs are open or without scores, see `tasks.graded`."""
+    stopping = f"answers under way are awaited for {sections.batches.drain_s:.0f} s"
+    with story.stage("grade", stopping=stopping) as stage:
+        graded = await grade(
+            run.workspace,
+            run.run_id,
+            sections,
+            config.generation.model,
+            run.scorer,
+            run_batch=grade_batch,
+            on_progress=stage.show,
+            on_note=story.progress.line,
+        )
+        stage.counts = graded.counts
+    check_open_grades(graded, sections.batches.failed_share_max)
+    check_fallbacks(graded, sections.grader.fallback_share_max)
+    if line := fallback_line(graded):
+        run.warnings.append(line)
 
 
 def _read_journal(story: Story, run: OpenRun) -> None:

@@ -6,9 +6,9 @@ prompts are known, and the plan is an upper bound: every response is kept and ha
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from figa_core.config import PipelineConfig, PromptsConfig
 from figa_core.errors import WorkspaceError
 from figa_core.inference.exchange import in_shards
 from figa_core.llm.limiter import CHARS_PER_TOKEN, estimate_tokens
+from figa_core.ports import GradeRequest
 from figa_core.prompts.read import read_prompts
 from figa_core.records import Message, Prompt, Split
 from figa_core.revision.prompt import PromptTemplates, expected_tokens, load_templates
-from figa_core.storage import revisions
+from figa_core.storage import grades, revisions
 from figa_core.storage.first_rows import FirstRows
+from flows.plan_grading import GradingPlan, grading_lines, plan_grading
 from flows.run.open_run import identify
 from flows.terminal.durations import duration
+from tasks.grading_settings import GradingSections
 from tasks.import_prompts import row_format
 from tasks.revision_settings import price_of
 from tasks.workspace import Workspace
@@ -48,6 +51,7 @@ class Plan:
     budget_usd: float | None
     minutes_by_requests: float
     minutes_by_tokens: float
+    grading: GradingPlan | None = None
 
 
 _Row = tuple[tuple[str, ...], str]
@@ -64,8 +68,16 @@ def make_plan(config: PipelineConfig) -> Plan:
         spent = revisions.spent(workspace.database, run.run_id).usd
         if revisions.statuses(workspace.database, run.run_id):
             rows = _open_rows(workspace, run.run_id, run.templates)
-            return _sum(config, rows, exact=True, spent_usd=spent)
-    return _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
+            pages = grades.iter_possible(workspace.database, run.run_id, _PAGE_ROWS)
+            plan = _sum(config, rows, exact=True, spent_usd=spent)
+            return replace(plan, grading=_grading(config, chain.from_iterable(pages)))
+    plan = _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
+    return replace(plan, grading=_grading(config, _possible(config)))
+
+
+def _grading(config: PipelineConfig, requests: Iterable[GradeRequest]) -> GradingPlan | None:
+    sections = GradingSections.of(config)
+    return None if sections is None else plan_grading(sections, requests)
 
 
 def plan_lines(plan: Plan, model: str) -> Iterator[str]:
@@ -82,6 +94,8 @@ def plan_lines(plan: Plan, model: str) -> Iterator[str]:
     minutes = max(plan.minutes_by_requests, plan.minutes_by_tokens)
     limit = "requests" if plan.minutes_by_requests >= plan.minutes_by_tokens else "tokens"
     yield f"{at_most}{duration(minutes)} at the configured limits (revision.{limit}_per_minute decides)"
+    if plan.grading is not None:
+        yield from grading_lines(plan.grading)
 
 
 def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
@@ -132,14 +146,20 @@ def _open_rows(workspace: Workspace, run_id: str, templates: PromptTemplates) ->
 
 
 def _possible_rows(config: PipelineConfig) -> Iterator[_Row]:
-    prompts, prompt = config.prompts, config.revision_prompt
+    prompt = config.revision_prompt
     templates = load_templates(prompt.with_reference, prompt.without_reference)
+    return (_row(templates, row.messages, row.response, row.reference) for row in _possible(config))
+
+
+def _possible(config: PipelineConfig) -> Iterator[GradeRequest]:
+    """The pairs that a run can have at most: responses of the greatest length, and revisions like them."""
     # Only the sample with the lowest reward is kept, unless all are.
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
-    longest = "x" * math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
-    for row in _distinct(prompts):
+    characters = math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
+    longest = ("word " * math.ceil(characters / 5))[:characters]
+    for row in _distinct(config.prompts):
         if row.split is Split.TRAIN:
-            possible = _row(templates, row.messages, longest, row.reference)
+            possible = GradeRequest(row.prompt_id, row.messages, longest, longest, row.reference, ())
             for _ in range(samples):
                 yield possible
 

@@ -9,7 +9,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config.file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
-from flows.checks import models, prompts, reviser, room, settings, verifier, workspace
+from flows.checks import grader, models, prompts, reviser, room, settings, verifier, workspace
 from flows.checks.facts import Facts, say_nothing
 
 INTERPRETER = "the interpreter"
@@ -18,6 +18,7 @@ GENERATION_MODEL = "generation.model"
 REWARD_MODEL = "reward.model"
 PROMPTS = "prompts.path"
 TEMPLATES = "revision_prompt"
+GRADER = "grader"
 VERIFIER = "evaluation.verifier"
 
 CHECKS: tuple[Check[Facts], ...] = (
@@ -41,6 +42,9 @@ CHECKS: tuple[Check[Facts], ...] = (
     ),
     Check("revision.api_key_env", reviser.check_key),
     Check("the reviser's limits", reviser.check_room, after=(PROMPTS, TEMPLATES)),
+    Check(GRADER, grader.check_grader),
+    Check("grader.api_key_env", grader.check_key, after=(GRADER,)),
+    Check("grader.template", grader.check_template),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),
 )

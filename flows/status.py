@@ -10,13 +10,15 @@ from figa_core.processes.lease import describe_holder, is_held
 from figa_core.report.data import ReportData
 from figa_core.report.funnel import Funnel, FunnelStep, funnel_lines
 from figa_core.report.sentences import verdict_sentence
-from figa_core.storage import revisions, summary
+from figa_core.storage import grades, revisions, summary
 from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.runs import INTERRUPTED, RUNNING, Run, find_run, latest_runs
 from figa_core.training.objectives.registry import label_of
+from figa_core.weighting.schemes import HIGHEST_SCORES
 from flows.run.existing import existing_workspace
 from tasks.alarms import alarms_of
 from tasks.funnel import funnel_of
+from tasks.graded import open_grades_text
 from tasks.judged_models import judged_models, trained_model
 from tasks.report import collect, time_of_report, write
 from tasks.revised import open_rows_text
@@ -64,6 +66,7 @@ def _run_status(workspace: Workspace, run: Run, *, held: bool) -> dict[str, Any]
         ],
         "open_revisions": sum(waiting.values()),
         "open_by_kind": waiting,
+        "open_grades": grades.open_by_kind(database, run.run_id),
         "spending": _spending(workspace, run, sum(waiting.values())),
         "evaluations": [
             {name: getattr(row, name) for name in _EVALUATION} for row in evaluations_of(database, run.run_id)
@@ -111,6 +114,7 @@ def _spending(workspace: Workspace, run: Run, waiting: int) -> dict[str, float |
     )
     return {
         "calls": spent.calls,
+        "graded": run.config.get("weighting", {}).get("scheme") in HIGHEST_SCORES,
         "usd": spent.usd,
         "estimated_usd": spent.estimated_usd,
         "budget_usd": budget,
@@ -120,7 +124,7 @@ def _spending(workspace: Workspace, run: Run, waiting: int) -> dict[str, float |
 
 
 def _spending_line(spending: Mapping[str, Any]) -> str:
-    line = f"  {spending['calls']:,} calls to the reviser"
+    line = f"  {spending['calls']:,} calls to the reviser{' and the grader' if spending['graded'] else ''}"
     if spending["usd"] is not None:
         line += f", ${spending['usd']:,.4f} spent"
         if spending["estimated_usd"]:
@@ -151,6 +155,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {open_rows_text(run['open_by_kind'])}; about {eta:,.1f} min at the configured limits"
             retry = f"figa retry-revisions --workspace {found['workspace']} --run {run['run_id']}"
             yield f"  ask for them again: {retry}"
+        if run["open_grades"]:
+            yield f"  {open_grades_text(run['open_grades'])}; the same command asks for them again"
         for row in run["evaluations"]:
             rows = f"n = {row['n']:,}" + (f", {row['left_out']:,} left out" if row["left_out"] else "")
             error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"

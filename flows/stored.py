@@ -9,6 +9,7 @@ from figa_core.revision.prompt import load_templates
 from figa_core.storage.runs import Run, find_run
 from flows.run.existing import existing_workspace
 from flows.run.open_run import identify
+from tasks.grading_settings import grader_template
 from tasks.workspace import Workspace
 
 
@@ -39,22 +40,30 @@ def stored_config(directory: Path, run_id: str | None) -> PipelineConfig:
 
 def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: Run) -> PipelineConfig:
     """The config with the instructions that the run started with, even if the built-in ones have changed."""
-    stored = run.found.templates
-    if stored is None or stored == _templates_now(config):
-        return config
-    paths = {}
-    for field, text in zip(("without_reference", "with_reference"), stored, strict=True):
-        paths[field] = workspace.templates(run.run_id) / f"{field}.jinja"
-        try:
-            paths[field].parent.mkdir(parents=True, exist_ok=True)
-            paths[field].write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise WorkspaceError(
-                f"{paths[field]}: cannot write the run's instructions to the reviser: "
-                f"{error.strerror or error}. Free space, or correct the permissions."
-            ) from error
-    prompt = config.revision_prompt.model_copy(update=paths)
-    return config.model_copy(update={"revision_prompt": prompt})
+    stored, directory = run.found.templates, workspace.templates(run.run_id)
+    if stored is not None and stored != _templates_now(config):
+        texts = zip(("without_reference", "with_reference"), stored, strict=True)
+        paths = {field: _written(directory / f"{field}.jinja", text) for field, text in texts}
+        prompt = config.revision_prompt.model_copy(update=paths)
+        config = config.model_copy(update={"revision_prompt": prompt})
+    of_grader = run.found.grader_template
+    if of_grader is not None and of_grader != _grader_template_now(config):
+        path = _written(directory / "grader.jinja", of_grader)
+        grader = config.grader.model_copy(update={"template": path})
+        config = config.model_copy(update={"grader": grader})
+    return config
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path}: cannot write the run's instructions: {error.strerror or error}. Free space, or correct "
+            "the permissions."
+        ) from error
+    return path
 
 
 def _templates_now(config: PipelineConfig) -> tuple[str, str] | None:
@@ -63,3 +72,10 @@ def _templates_now(config: PipelineConfig) -> tuple[str, str] | None:
     except ConfigError:
         return None  # the user's file is gone
     return now.without_reference, now.with_reference
+
+
+def _grader_template_now(config: PipelineConfig) -> str | None:
+    try:
+        return grader_template(config)
+    except ConfigError:
+        return None  # the user's file is gone

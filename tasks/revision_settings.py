@@ -38,7 +38,12 @@ class RevisionSections:
 
 def api_key(config: RevisionConfig) -> str:
     """The key from the environment; raises ConfigError if it is missing or not a key."""
-    return usable_key(os.environ.get(config.api_key_env, ""), config.api_key_env, f"{_SECTION}.api_key_env")
+    return key_in(config.api_key_env, f"{_SECTION}.api_key_env")
+
+
+def key_in(variable: str, setting: str) -> str:
+    """The key in this environment variable, which `setting` names; raises ConfigError likewise."""
+    return usable_key(os.environ.get(variable, ""), variable, setting)
 
 
 def price_of(spending: SpendingConfig, model: str) -> Price | None:

@@ -19,11 +19,11 @@ from figa_core.ports import ProgressCallback
 from figa_core.records import AdmittedPair, WeighedPair
 from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
-from figa_core.storage.admitted import AdmittedPairs, save_skipped, save_weighed_shards
+from figa_core.storage.admitted import AdmittedPairs, forget_weighed, save_skipped, save_weighed_shards
 from figa_core.storage.runs import Findings, save_findings
 from figa_core.training.objectives.registry import objective_named
 from figa_core.weighting.best import with_best_samples
-from figa_core.weighting.schemes import scheme_named
+from figa_core.weighting.schemes import HIGHEST_SCORES, LLM_GRADED, scheme_named
 from figa_core.weighting.weigh import SkippedPair, weigh_pairs
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
@@ -73,7 +73,16 @@ def weigh(
         NothingToDoError: no pair has an edit within the maximum length.
     """
     chat = load_chat_format(model)
-    weigh_page = partial(weigh_pairs, chat, scheme=scheme_named(config.scheme), max_length=config.max_length)
+    highest = HIGHEST_SCORES.get(config.scheme)
+    weigh_page = partial(
+        weigh_pairs,
+        chat,
+        scheme=scheme_named(config.scheme),
+        max_length=config.max_length,
+        highest_score=highest,
+    )
+    if highest is not None:
+        forget_weighed(workspace.database, run_id)
     scratch = workspace.scratch("weigh")
     try:
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch, best_of=best_of)
@@ -125,6 +134,7 @@ def _write(
         scheme=config.scheme,
         max_length=config.max_length,
         best=pairs.best_ids() if with_best else None,
+        scores=pairs.scores() if config.scheme in HIGHEST_SCORES else None,
     )
     try:
         return write_shards(
@@ -137,6 +147,7 @@ def _write(
             max_length=config.max_length,
             pairs_per_shard=config.pairs_per_shard,
             with_best=with_best,
+            with_factors=config.scheme == LLM_GRADED,
         )
     except NothingToDoError:
         return None

@@ -7,6 +7,7 @@ config object. The descriptions also make the form in the Prefect UI.
 from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
 from figa_core.config.compare import MethodConfig as MethodConfig
+from figa_core.config.grader import GraderConfig
 from figa_core.config.revision import (
     RevisionBatchesConfig,
     RevisionConfig,
@@ -39,6 +40,7 @@ class PipelineConfig(Section):
     spending: SpendingConfig = SpendingConfig()
     admission: AdmissionConfig = AdmissionConfig()
     weighting: WeightingConfig = WeightingConfig()
+    grader: GraderConfig = GraderConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     alarms: AlarmsConfig = AlarmsConfig()

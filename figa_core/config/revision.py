@@ -92,11 +92,12 @@ class ModelPrice(Section):
 
 
 class SpendingConfig(Section):
-    """Prices of the reviser's calls, and a run's budget for them."""
+    """Prices of the calls to the reviser and the grader, and a run's budget for them together."""
 
     budget_usd: float | None = nothing(
         None, 'Hard cap on what this run\'s rows may cost; "none" for no cap.', gt=0
     )
     prices: Annotated[dict[str, ModelPrice], Decides.NOTHING] = Field(
-        default_factory=dict, description="By model name; a budget needs the price of revision.model."
+        default_factory=dict,
+        description="By model name; a budget needs the price of every model that is called.",
     )

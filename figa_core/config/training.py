@@ -8,7 +8,7 @@ from figa_core.config.decisions import Always, judgement, models, nothing
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
-Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled"]
+Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled", "llm_graded", "llm_binary"]
 DType = Literal["float32", "bfloat16"]
 Negatives = Literal["all", "unique"]
 PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
@@ -23,7 +23,8 @@ class WeightingConfig(Section):
     scheme: Scheme = models(
         "levenshtein",
         "levenshtein: edited tokens; bag_of_words: tokens that the other side lacks; "
-        "reward_scaled: levenshtein, each pair by its share of the reward gained.",
+        "reward_scaled: levenshtein, each pair by its share of the reward gained; llm_graded: each changed "
+        "word of Ỹ by an LLM's score ([grader]); llm_binary: those that an LLM says matter.",
         Always(),
     )
     max_length: int = models(

@@ -16,14 +16,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
-
-from figa_core.errors import ConfigError
-from figa_core.files import require_regular
+from figa_core.llm import templates
 from figa_core.llm.limiter import CHARS_PER_TOKEN
 from figa_core.records import Message
 
@@ -44,7 +40,6 @@ RESPONSE_FORMAT: dict[str, Any] = {
 }
 """A request's `response_format`, for OpenAI and vLLM."""
 
-_GIVEN = {"messages", "response", "reference"}
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLAIN_TAG = re.compile(rf"<(\\*)(/?(?:{'|'.join(TAGS)})>)")
 _FENCED_TAG = re.compile(rf"<(\\*)\\(/?(?:{'|'.join(TAGS)})>)")
@@ -69,18 +64,10 @@ class PromptTemplates:
         Raises:
             jinja2.UndefinedError: the template uses an unknown name.
         """
-        template = _compiled(self.text(has_reference=reference is not None))
         turns = [{"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages]
         fenced = None if reference is None else fence(reference)
         given = {"messages": turns, "response": fence(response), "reference": fenced}
-        context = template.new_context(given)
-        if not template.blocks:
-            return [{"role": "user", "content": template.render(context.get_all()).strip("\n")}]
-        return [
-            {"role": role, "content": "".join(template.blocks[role](context)).strip("\n")}
-            for role in ("system", "user")
-            if role in template.blocks
-        ]
+        return templates.render(self.text(has_reference=reference is not None), given)
 
 
 def load_templates(
@@ -122,32 +109,6 @@ def unfence(text: str) -> str:
 
 
 def _load(path: Path, reference: str | None) -> str:
-    try:
-        require_regular(path)
-        text = path.read_text(encoding="utf-8")
-        unknown = meta.find_undeclared_variables(_environment().parse(text)) - _GIVEN
-        if unknown:
-            raise ConfigError(
-                f"{path}: the prompt template uses {', '.join(sorted(unknown))}, but has only "
-                f"{', '.join(sorted(_GIVEN))}. Correct the name."
-            )
-        shown = PromptTemplates(text, text).render([Message("user", "a question")], "a response", reference)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot read the prompt template: {reason}.") from error
-    except TemplateSyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: not a Jinja2 template: {error.message}") from error
-    except (TemplateError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: the prompt template cannot be filled in: {error}") from error
-    if not any("a response" in message["content"] for message in shown):
-        raise ConfigError(f"{path}: the prompt template lacks the response. Put {{{{ response }}}} in.")
-    return text
-
-
-@cache
-def _compiled(text: str) -> Template:
-    return _environment().from_string(text)
-
-
-def _environment() -> Environment:
-    return Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    messages = [Message("user", "a question").as_dict()]
+    example = {"messages": messages, "response": "a response", "reference": reference}
+    return templates.read_template(path, example, needed=("response",))

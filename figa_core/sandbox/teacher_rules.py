@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from figa_core.sandbox.correction import correct
+from figa_core.sandbox.grading import grade
 
 MODEL = "sandbox-teacher"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -119,11 +120,14 @@ def section(text: str, tag: str) -> str | None:
 
 
 def answer(user_text: str) -> str:
-    """The correction of the draft in a reviser's message."""
-    draft = section(user_text, "response")
+    """The correction of the draft in a reviser's message, or the scores of the words in a grader's."""
+    draft, revision = section(user_text, "response"), section(user_text, "revision")
     if draft is None:
         return "I can only correct a reply between <response> and </response>."
-    return correct(section(user_text, "conversation") or "", draft, section(user_text, "reference"))
+    conversation, reference = section(user_text, "conversation") or "", section(user_text, "reference")
+    if revision is not None:
+        return grade(user_text, conversation, revision, reference)
+    return correct(conversation, draft, reference)
 
 
 def nonsense(message_sha: str, seed: int) -> str:

@@ -33,13 +33,15 @@ _PLACES = """
           AND r.response_id NOT IN (SELECT subject_id FROM exclusions))
     SELECT v.revision_id AS pair_id, before.value AS response_reward,
            after.value AS revision_reward, p.rowid AS prompt_row, r.rowid AS response_row,
-           v.rowid AS revision_row, a.rowid AS reference_row,
+           v.rowid AS revision_row, a.rowid AS reference_row, g.scores AS word_scores,
            CASE WHEN row_number() OVER (PARTITION BY p.prompt_id ORDER BY v.revision_id) = 1
                 THEN best_row END AS best_row,
            row_number() OVER (ORDER BY v.revision_id) - 1 AS place
     FROM pairs JOIN prompts p USING (prompt_id) JOIN revisions v USING (revision_id)
     JOIN responses r ON r.response_id = pairs.response_id
     LEFT JOIN reference_answers a ON a.reference_id = v.reference_id
+    LEFT JOIN run_grades rg ON rg.run_id = $run AND rg.revision_id = v.revision_id AND rg.used
+    LEFT JOIN word_grades g ON g.grade_id = rg.grade_id
     JOIN scores before ON before.subject_id = pairs.response_id AND before.scorer_id = $scorer
     JOIN scores after ON after.subject_id = v.revision_id AND after.scorer_id = $scorer
     LEFT JOIN best
@@ -47,7 +49,7 @@ _PLACES = """
     WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'
       AND (NOT $undecided OR pairs.weighed IS NULL)"""
 _PARTS = {
-    "places": "SELECT place, pair_id, response_reward, revision_reward FROM places",
+    "places": "SELECT place, pair_id, response_reward, revision_reward, word_scores FROM places",
     "prompts": "SELECT place, messages FROM prompts t JOIN places ON t.rowid = prompt_row",
     "responses": "SELECT place, text AS response_text, finish_reason AS response_finish, "
     "token_ids AS response_token_ids FROM responses t JOIN places ON t.rowid = response_row",
@@ -109,6 +111,12 @@ class AdmittedPairs:
         for bucket in range(self._buckets):
             yield from self._read("best", bucket).column("best_id").to_pylist()
 
+    def scores(self) -> Iterator[str]:
+        """What an LLM gave the words of each pair, such as "5 0"; empty if the pair has no scores."""
+        for bucket in range(self._buckets):
+            for scores in self._read("places", bucket).column("word_scores").to_pylist():
+                yield " ".join(map(str, scores or ()))
+
     def pages(self) -> Iterator[list[AdmittedPair]]:
         """The pairs, about a thousand at a time (more if there are very many)."""
         for bucket in range(self._buckets):
@@ -165,15 +173,25 @@ def save_weighed_shards(database: Database, run_id: str, files: Sequence[Path]) 
     )
 
 
+def forget_weighed(database: Database, run_id: str) -> None:
+    """The run's pairs have not been weighed yet: other scores make other decisions about the same pair."""
+    database.execute(
+        "UPDATE pairs SET weighed = NULL, weigh_reason = NULL WHERE run_id = $run AND weighed IS NOT NULL",
+        run=run_id,
+    )
+
+
 def _pair(
     *,
     messages: str,
     response_finish: str,
     response_token_ids: Sequence[int],
     best_finish: str | None,
+    word_scores: Sequence[int] | None,
     **fields: Any,
 ) -> AdmittedPair:
     return AdmittedPair(
+        word_scores=None if word_scores is None else tuple(word_scores),
         messages=read_messages(messages),
         response_finish=FinishReason(response_finish),
         response_token_ids=tuple(response_token_ids),

@@ -6,8 +6,9 @@ database that has more was written by a newer version, and is refused.
 Tables, in the order of a row's path: `prompts` and `reference_answers` (what was imported), `runs` and
 `run_prompts` (which prompts a run works on), `bad_rows` (rows that cannot be used, and why), `responses`,
 `scores` (of responses, references and revisions alike), `generation_failures` and `score_failures` (why a
-single sample or text has none), `pairs` (each run's decisions), `revisions`, `calls` (to an LLM, with their
-purpose and row; append-only), `trainings`, `models`, `evaluations`, `exclusions` (rows that a person
+single sample or text has none), `pairs` (each run's decisions), `revisions`, `word_grades` (an LLM's scores
+of a revision's changed words) and `run_grades` (those of each run), `calls` (to an LLM, with their purpose
+and row; append-only), `trainings`, `models`, `evaluations`, `exclusions` (rows that a person
 excluded), `marks` (the position reached in the journal).
 """
 
@@ -119,6 +120,18 @@ ALTER TABLE calls ADD COLUMN purpose TEXT DEFAULT 'revision';
 
 # What the user's data call prompts of this kind; NULL where they do not.
 _TYPES = "ALTER TABLE run_prompts ADD COLUMN type TEXT;"
+# `words` are the places of the changed words in the revision: start and end of each, in characters. A run
+# keeps the grades that it no longer uses, because their calls count towards its budget.
+_WORD_GRADES = """
+CREATE TABLE word_grades (
+    grade_id TEXT PRIMARY KEY, words INTEGER[] NOT NULL, status TEXT NOT NULL, scores INTEGER[], reason TEXT,
+    retryable BOOLEAN NOT NULL DEFAULT false, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE run_grades (
+    run_id TEXT NOT NULL, revision_id TEXT NOT NULL, grade_id TEXT NOT NULL, used BOOLEAN NOT NULL,
+    PRIMARY KEY (run_id, revision_id, grade_id)
+);
+"""
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
@@ -127,6 +140,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("questions", _QUESTIONS),
     ("purposes", _PURPOSES),
     ("types", _TYPES),
+    ("word grades", _WORD_GRADES),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -22,6 +22,8 @@ _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.ret
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
 _CALLS = f"calls WHERE purpose = '{Purpose.REVISION}' AND subject_id"
 _CALLS_OF_RUN = f"{_CALLS} IN (SELECT v.revision_id FROM {_OF_RUN})"
+_GRADES_OF_RUN = "SELECT grade_id FROM run_grades WHERE run_id = $run"
+_PAID_BY_RUN = f"{_CALLS_OF_RUN} OR (purpose = '{Purpose.WORD_GRADES}' AND subject_id IN ({_GRADES_OF_RUN}))"
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _CAUSES_SHOWN = 3
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
@@ -170,14 +172,14 @@ def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
 
 
 def spent(database: Database, run_id: str) -> Spent:
-    """What this run's rows have cost so far, whichever run asked for them.
+    """What the revisions of this run's rows and their grades have cost so far, whichever run asked for them.
 
     A call whose answer never arrived, or came without its usage, counts as the amount reserved for it.
     """
     [(usd, estimated, number)] = database.fetch(
         f"""SELECT sum(coalesce(cost_usd, reserved_usd)),
                    sum(reserved_usd) FILTER (cost_usd IS NULL), count(*)
-            FROM {_CALLS_OF_RUN}""",
+            FROM {_PAID_BY_RUN}""",
         run=run_id,
     )
     return Spent(usd, None if usd is None else estimated or 0.0, number)

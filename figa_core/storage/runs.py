@@ -24,13 +24,15 @@ class Findings:
     """What a run has found out so far; a field is empty or None until its stage has run.
 
     `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
-    `thresholds` the filter's as numbers, `trainings` the training id of each objective, `alarms` those of
-    the training and `evaluation_alarms` those of the evaluation of each model, in words, by its label.
+    `grader_template` the grader's, `thresholds` the filter's as numbers, `trainings` the training id of each
+    objective, `alarms` those of the training and `evaluation_alarms` those of the evaluation of each model,
+    in words, by its label.
     """
 
     generator: str = ""
     scorer: str = ""
     templates: tuple[str, ...] | None = None
+    grader_template: str | None = None
     thresholds: Thresholds | None = None
     shard_set_id: str | None = None
     trainings: Mapping[str, str] = field(default_factory=dict)
@@ -138,6 +140,7 @@ def _findings(stored: str) -> Findings:
         generator=found.get("generator", ""),
         scorer=found.get("scorer", ""),
         templates=templates and tuple(templates),
+        grader_template=found.get("grader_template"),
         # NaN, a quantile of no values, is null in JSON.
         thresholds=thresholds
         and Thresholds(**{k: float("nan") if v is None else v for k, v in thresholds.items()}),

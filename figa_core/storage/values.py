@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from figa_core.llm.calls import MARK_DIGITS
-from figa_core.records import Purpose, Revision, RevisionStatus
+from figa_core.records import GradeStatus, Purpose, Revision, RevisionStatus, WordGrades
 from figa_core.storage.database import Row, as_row
 
 
@@ -53,4 +53,25 @@ REVISIONS = ValueTable(
             AND i.mark IS NOT NULL AND i.mark <> left(sha256(r.text), {MARK_DIGITS}))""",
 )
 
-VALUE_TABLES: Mapping[str, ValueTable] = {Purpose.REVISION: REVISIONS}
+
+def _word_grades_row(subject_id: str, value: Mapping[str, Any], _mark: str | None) -> Row:
+    grades = as_row(WordGrades.of(value), subject_id=subject_id)
+    return {**grades, "scores": grades["scores"] and list(grades["scores"])}
+
+
+WORD_GRADES = ValueTable(
+    _word_grades_row,
+    known="SELECT grade_id AS subject_id FROM word_grades",
+    submit=f"""
+        UPDATE word_grades SET status = '{GradeStatus.SUBMITTED}'
+        FROM (SELECT DISTINCT subject_id FROM incoming) i
+        WHERE word_grades.grade_id = i.subject_id AND word_grades.status = '{GradeStatus.PENDING}'""",
+    # The id says what was asked, so any answer is for this row; scores that are there stay.
+    store=f"""
+        UPDATE word_grades SET status = i.status, scores = i.scores::INTEGER[], reason = i.reason,
+            retryable = i.retryable, attempts = i.attempts
+        FROM incoming i WHERE word_grades.grade_id = i.subject_id
+        AND word_grades.status <> '{GradeStatus.GRADED}'""",
+)
+
+VALUE_TABLES: Mapping[str, ValueTable] = {Purpose.REVISION: REVISIONS, Purpose.WORD_GRADES: WORD_GRADES}

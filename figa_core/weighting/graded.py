@@ -1,8 +1,8 @@
 """Weights by an LLM's scores of the changed words of Ỹ: the paper's schemes with a graded or a binary label.
 
-A changed token gets α times its word's score over the highest score. A word with the score 0 does not matter:
-its tokens are treated as unchanged. Ŷ gets no weight: all its tokens are KEPT, so N does not count them. With
-binary scores every factor is 1, and only the classes differ. Pure.
+A changed token gets α times its word's score over the highest score. A word with the score 0 makes no
+difference: its tokens have weight 0 and do not count towards N. Ŷ gets no weight: all its tokens are KEPT, so
+N does not count them either. With binary scores every factor is 1, and only the classes differ. Pure.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from figa_core.weighting.words import Span, changed_words
 NO_CHANGE_MATTERS = "the grader gives every change the score 0"
 ONLY_DELETES = "the revision only deletes, and weights by an LLM are for what it adds"
 
-_KEPT = int(EditClass.KEPT)
+_KEPT, _UNIMPORTANT = int(EditClass.KEPT), int(EditClass.UNIMPORTANT)
 
 
 def regrade(
@@ -34,6 +34,6 @@ def regrade(
     classes = zip(edits.revision_classes, scored, strict=True)
     regraded = edits._replace(
         response_classes=(_KEPT,) * len(edits.response_classes),
-        revision_classes=tuple(value if score else _KEPT for value, score in classes),
+        revision_classes=tuple(value if score else _UNIMPORTANT for value, score in classes),
     )
     return regraded, tuple(score / highest if score else 1.0 for score in scored)

@@ -82,7 +82,10 @@ def response_weight_table(beta: float) -> npt.NDArray[np.float32]:
 
 
 def revision_weight_table(alpha: float, gamma: float) -> npt.NDArray[np.float32]:
-    """Weight by class of a token of Ỹ (paper eq. 6–7): inserted, substituted and end of turn α, kept γ."""
+    """Weight by class of a token of Ỹ (paper eq. 6–7): inserted, substituted and end of turn α, kept γ.
+
+    What an LLM finds unimportant has weight 0.
+    """
     table = np.zeros(_CLASS_COUNT, dtype=np.float32)
     table[_ADDED] = alpha
     table[EditClass.KEPT] = gamma

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig
+from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig, SpendingConfig
 from figa_core.findings import Finding, problem, warning
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
@@ -162,8 +162,8 @@ def _together(config: PipelineConfig) -> Iterator[Finding]:
             )
 
 
-def _spending(config: PipelineConfig) -> Iterator[Finding]:
-    model, spending = config.revision.model, config.spending
+def price_problem(spending: SpendingConfig, model: str) -> Iterator[Finding]:
+    """A budget without the price of a model that is called."""
     if spending.budget_usd is not None and model not in spending.prices:
         yield problem(
             "",
@@ -171,6 +171,11 @@ def _spending(config: PipelineConfig) -> Iterator[Finding]:
             f'[spending.prices."{model}"] with usd_per_million_prompt_tokens and '
             "usd_per_million_completion_tokens",
         )
+
+
+def _spending(config: PipelineConfig) -> Iterator[Finding]:
+    spending = config.spending
+    yield from price_problem(spending, config.revision.model)
     if spending.budget_usd is not None and "max_tokens" in config.revision_prompt.leave_out:
         yield problem(
             "revision_prompt.leave_out",

@@ -23,6 +23,7 @@ from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
 from tasks.generate import Sampling, generator_id
+from tasks.grading_settings import grader_template
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
 
@@ -31,7 +32,8 @@ from tasks.workspace import Workspace
 class OpenRun:
     """A run that holds its workspace.
 
-    `sampling`: how the model to align is sampled. `templates`: the reviser's instructions. `warnings`: what
+    `sampling`: how the model to align is sampled. `templates`: the reviser's instructions. `grader_template`:
+    the grader's, if the weighting needs a grader. `warnings`: what
     stages want printed at the end of the run. `warned`: settings that the checks have warned about.
     """
 
@@ -41,6 +43,7 @@ class OpenRun:
     generator: str
     scorer: str
     templates: PromptTemplates
+    grader_template: str | None = None
     warnings: list[str] = field(default_factory=list)
     engines: Engines = field(default_factory=Engines)
     warned: frozenset[str] = frozenset()
@@ -62,7 +65,8 @@ def open_run(
         database = run.workspace.database
         save_run(database, run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
         templates = (run.templates.without_reference, run.templates.with_reference)
-        save_findings(database, run.run_id, Findings(run.generator, run.scorer, templates))
+        found = Findings(run.generator, run.scorer, templates, run.grader_template)
+        save_findings(database, run.run_id, found)
         try:
             yield run
         except WorseModelError as error:
@@ -140,11 +144,13 @@ def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)
     generator = generator_id(workspace, generation, sampling)
     scorer = scorer_id(workspace, config.reward)
+    for_grader = grader_template(config)
     run_id = identity.run_id(
         config,
         prompts=prompts_fingerprint(config.prompts.path),
         generator=generator,
         scorer=scorer,
         templates=[templates.without_reference, templates.with_reference],
+        grader_template=for_grader,
     )
-    return OpenRun(run_id, workspace, sampling, generator, scorer, templates)
+    return OpenRun(run_id, workspace, sampling, generator, scorer, templates, for_grader)

@@ -48,6 +48,21 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             "max_tokens": 256,
         },
     ),
+    "grade": (
+        ids.grade_id,
+        {
+            "messages": (Message("user", "hi"), Message("assistant", "hello")),
+            "response": "a",
+            "revision": "a b c",
+            "reference": None,
+            "words": ((2, 3), (4, 5)),
+            "scheme": "llm_graded",
+            "template": "text",
+            "model": "m",
+            "temperature": 0.0,
+            "max_tokens": 256,
+        },
+    ),
     "shards": (
         ids.shard_set_id,
         {
@@ -92,6 +107,7 @@ GOLDEN = {
     "verifier": "verifier-s256-34a93f602d98b246f1c39d78f76b87e7",
     "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
     "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
+    "grade": "grade-s256-bd6b8ffef86683a5f22496ce07b47e14",
     "shards": "shards-s256-7cb681f06d0b4fd4307be4d3c498e0d1",
     "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
     "log-probs": "log-probs-s256-9b9e5c1f36dfcb7f3be2787c8aa7b9e0",
@@ -123,6 +139,13 @@ def test_every_named_field_changes_the_id(kind: str, field: str) -> None:
 def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
     recipe, fields = FIELDS[kind]
     assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
+
+
+def test_scores_change_the_id_of_a_shard_set_and_none_do_not() -> None:
+    recipe, fields = FIELDS["shards"]
+    assert recipe(**fields, scores=None) == GOLDEN["shards"]
+    several = [recipe(**fields, scores=scores) for scores in (("5 0", ""), ("5", "0"), ("", "5 0"), ())]
+    assert len({*several, GOLDEN["shards"]}) == 5
 
 
 def test_smaller_last_steps_change_the_id_and_the_default_does_not() -> None:

@@ -99,6 +99,18 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "admission": {"reward_gain_above": None},
     "weighting": {"scheme": "bag_of_words", "max_length": 512, "pairs_per_shard": 20},
+    "grader": {
+        "model": "another",
+        "base_url": "http://127.0.0.1:1/v1",
+        "api_key_env": "KEY",
+        "requests_per_minute": 10,
+        "tokens_per_minute": 1000,
+        "max_concurrency": 2,
+        "temperature": 0.5,
+        "max_tokens": 99,
+        "template": "c.jinja",
+        "fallback_share_max": 0.5,
+    },
     "loss": {
         "objective": "unlikelihood",
         "alpha": 0.9,
@@ -196,6 +208,7 @@ ENTERED_LATER = {
         *("gamma_fade_tokens", "kl_weight", "negatives"),
     ),
     "alarms": tuple(OTHERS["alarms"]),
+    "grader": tuple(OTHERS["grader"]),
 }
 # The ids when the preset was new, with the first weight of unchanged tokens where it names none: no update
 # may change them.

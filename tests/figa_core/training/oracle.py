@@ -78,7 +78,7 @@ def oracle(
                 total = total + float(np.float32(settings.alpha) * np.float32(factor) * scale) * nll
                 counted += 1
                 positive.append(float(nll.detach()))
-            else:
+            elif edit == KEPT:
                 total = total + float(np.float32(settings.gamma) * scale) * nll
                 if settings.gamma:
                     positive.append(float(nll.detach()))

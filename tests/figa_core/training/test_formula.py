@@ -26,7 +26,7 @@ from tests.figa_core.training.oracle import Oracle, Settings, oracle
 VOCABULARY = 13
 TOLERANCE = 1e-10
 RESPONSE = [EditClass.KEPT, EditClass.DELETED, EditClass.SUBSTITUTED]
-REVISION = [EditClass.KEPT, EditClass.INSERTED, EditClass.SUBSTITUTED]
+REVISION = [EditClass.KEPT, EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.UNIMPORTANT]
 
 token = st.integers(0, VOCABULARY - 1)
 weight = st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0])

@@ -15,7 +15,7 @@ from tests.figa_core.chat.templates.styles import Spaces
 from tests.figa_core.weighting.test_weigh import bytes_format
 from tests.figa_core.weighting.test_words import FORMATS, SPACES, texts
 
-K, I, S, D, E = (EditClass(value) for value in range(5))  # noqa: E741
+K, I, S, D, E, U = (EditClass(value) for value in range(6))  # noqa: E741
 CHAT = bytes_format("<e>")
 
 
@@ -48,9 +48,9 @@ def test_every_token_of_a_word_has_its_score_over_the_highest_one() -> None:
     assert set(pair.response_classes) == {K, E}
 
 
-def test_a_word_that_does_not_matter_is_unchanged_text() -> None:
+def test_the_tokens_of_a_word_that_makes_no_difference_have_no_weight() -> None:
     pair: WeighedPair = weigh("a red sofa", "a blue sofa now", (0, 1))
-    assert pair.revision_classes == (*(K,) * 11, *(I,) * 4, E)
+    assert pair.revision_classes == (K, K, U, U, U, *(K,) * 6, *(I,) * 4, E)
     assert pair.revision_factors == (*(1.0,) * 11, *(0.2,) * 4, 1.0)
 
 
@@ -110,5 +110,5 @@ def test_weights_are_the_words_scores_in_any_language(
         word_of_token, regraded.revision_classes, edits.revision_classes, factors, strict=True
     ):
         matters = word is not None and scores[word] > 0
-        assert value == (old if matters else K)
+        assert value == (old if matters or word is None else U)
         assert factor == (scores[word] / 5 if matters and word is not None else 1.0)

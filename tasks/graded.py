@@ -1,0 +1,81 @@
+"""The result of the grade stage, and whether the run may continue with it."""
+
+from dataclasses import dataclass
+
+from figa_core.errors import LLMError, OpenRevisionsError, UngradedPairsError
+from figa_core.storage.revisions import Cause
+from tasks.results import StageCounts
+from tasks.revised import ROUNDING, cause_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The result of the stage. `counts` has the pairs whose revision adds a word.
+
+    Attributes:
+        open_by_kind: pairs without an answer, by how the last call ended.
+        stopped_by: what ended the stage before its last pair: the budget, or the endpoint's refusal.
+        open_causes, fallback_causes: the most frequent ones.
+    """
+
+    counts: StageCounts
+    open_by_kind: dict[str, int]
+    stopped_by: LLMError | None = None
+    open_causes: tuple[Cause, ...] = ()
+    fallback_causes: tuple[Cause, ...] = ()
+
+    @property
+    def open_rows(self) -> int:
+        """Pairs that asking again may grade."""
+        return sum(self.open_by_kind.values())
+
+    @property
+    def fallbacks(self) -> int:
+        """Pairs that get the Levenshtein weights for good."""
+        return self.counts.n_in - self.counts.n_out - self.open_rows
+
+
+def check_open_grades(graded: Graded, failed_share_max: float) -> None:
+    """Raises OpenRevisionsError, with why and what to do, if more grades are open than tolerated."""
+    pairs = graded.counts.n_in
+    if graded.open_rows <= failed_share_max * pairs + ROUNDING:
+        return
+    what, causes = f"{open_grades_text(graded.open_by_kind)} of {pairs:,}", cause_lines(graded.open_causes)
+    if graded.stopped_by is not None:
+        raise OpenRevisionsError(f"{what}: {graded.stopped_by}{causes}")
+    raise OpenRevisionsError(
+        f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
+        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these pairs only and "
+        f"continues.{causes}"
+    )
+
+
+def check_fallbacks(graded: Graded, fallback_share_max: float) -> None:
+    """Raises UngradedPairsError if more pairs have no usable scores than tolerated."""
+    pairs = graded.counts.n_in
+    if graded.fallbacks <= fallback_share_max * pairs + ROUNDING:
+        return
+    raise UngradedPairsError(
+        f"{graded.fallbacks:,} of {pairs:,} pairs have no usable scores and would get Levenshtein weights; "
+        f"grader.fallback_share_max tolerates {fallback_share_max:.1%}. Use a grader that answers in the "
+        "form that it is asked for, or raise that setting to continue: no answer is paid for twice."
+        f"{cause_lines(graded.fallback_causes)}"
+    )
+
+
+def fallback_line(graded: Graded) -> str | None:
+    """What is said about pairs without scores; None if every pair has them."""
+    pairs, without = graded.counts.n_in, graded.fallbacks + graded.open_rows
+    if not without:
+        return None
+    detail = ", ".join(f"{count:,} {status}" for status, count in graded.counts.reasons.items())
+    return (
+        f"{without:,} of {pairs:,} pairs ({without / pairs:.1%}) have no scores by the grader and get "
+        f"Levenshtein weights ({detail}){cause_lines((*graded.fallback_causes, *graded.open_causes))}"
+    )
+
+
+def open_grades_text(kinds: dict[str, int]) -> str:
+    """Such as "12 grades are still open (8 server_error, 4 timeout)"."""
+    detail = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    return f"{sum(kinds.values()):,} grades are still open ({detail})"
