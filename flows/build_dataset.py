@@ -103,7 +103,7 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     with story.stage("admit") as stage:
         stage.counts = admit(*at, config.admission, run.scorer)
     if (sections := GradingSections.of(config)) is not None:
-        await _grade(story, run, config, sections)
+        await grade_words(story, run, config, sections)
     with story.stage("weigh") as stage:
         best_of = config.generation.samples_per_prompt if reading(config, "best") else None
         weighed = weigh(
@@ -136,7 +136,7 @@ async def _revise(story: Story, run: OpenRun, config: PipelineConfig) -> None:
         run.warnings.append(warning)
 
 
-async def _grade(story: Story, run: OpenRun, config: PipelineConfig, sections: GradingSections) -> None:
+async def grade_words(story: Story, run: OpenRun, config: PipelineConfig, sections: GradingSections) -> None:
     """Ask for the open grades; raises if too many pairs are open or without scores, see `tasks.graded`."""
     stopping = f"answers under way are awaited for {sections.batches.drain_s:.0f} s"
     with story.stage("grade", stopping=stopping) as stage:

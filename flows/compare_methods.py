@@ -20,7 +20,7 @@ from figa_core.report.methods.comparison import MethodsComparison, estimate_meth
 from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.shards.sizes import shard_sizes
-from flows.build_dataset import build
+from flows.build_dataset import build, grade_words
 from flows.checks.comparison import check_comparison
 from flows.comparison.contest import Contest
 from flows.progress import current
@@ -28,7 +28,8 @@ from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
-from tasks.compare import contenders, samples_for_best, schemes_of
+from tasks.compare import contenders, samples_for_best, schemes_of, weighted_by
+from tasks.grading_settings import GradingSections
 from tasks.methods_report import write_methods
 from tasks.weigh import WeighResult, weigh
 
@@ -83,8 +84,10 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
 async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> MethodsData:
     shards = {config.weighting.scheme: weighed.directory}
     for scheme in schemes_of(config):
+        if (sections := GradingSections.of(weighted_by(config, scheme))) is not None:
+            await grade_words(story, run, config, sections)
         with story.stage(f"weigh by {scheme}") as stage:
-            changed = config.weighting.model_copy(update={"scheme": scheme})
+            changed = weighted_by(config, scheme).weighting
             result = weigh(
                 run.workspace, run.run_id, changed, config.generation.model, run.scorer,
                 of_run=False, on_progress=stage.on_progress,

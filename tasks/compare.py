@@ -71,6 +71,12 @@ def samples_for_best(config: PipelineConfig) -> int | None:
     return samples if "best" in read and samples > 1 else None
 
 
+def weighted_by(config: PipelineConfig, scheme: str) -> PipelineConfig:
+    """The settings with another weighting scheme."""
+    weighting = config.weighting.model_copy(update={"scheme": scheme})
+    return config.model_copy(update={"weighting": weighting})
+
+
 def contenders(
     workspace: Workspace,
     config: PipelineConfig,

@@ -81,7 +81,7 @@ def weigh(
         max_length=config.max_length,
         highest_score=highest,
     )
-    if highest is not None:
+    if highest is not None and of_run:
         forget_weighed(workspace.database, run_id)
     scratch = workspace.scratch("weigh")
     try:

@@ -1,19 +1,24 @@
 """What must be right for `figa compare`, besides what every run needs."""
 
 import shutil
+from collections.abc import Iterator
 
 from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError
 from figa_core.findings import problems_text
 from figa_core.models.weight_files import read_weights
+from flows.checks.facts import Facts
+from flows.checks.grader import check_grader, check_key, check_template
 from flows.checks.room import bytes_in, size_text, trainings_bytes
 from flows.checks.workspace import nearest_existing
-from tasks.compare import methods_of
+from tasks.compare import methods_of, schemes_of, weighted_by
 
 
 def check_comparison(config: PipelineConfig) -> None:
-    """Raises ConfigError if nothing would be left to judge by, or the models cannot fit on the disk."""
-    found = [text for text in (_prompts(config), _room(config)) if text]
+    """Raises ConfigError if there would be nothing to judge by, no room for the models on the disk, or no
+    grader that a method's scheme needs.
+    """
+    found = [text for text in (_prompts(config), _room(config), *_graders(config)) if text]
     if found:
         raise ConfigError(problems_text(found))
 
@@ -44,6 +49,16 @@ def _room(config: PipelineConfig) -> str:
         f"models there at once, {size_text(needed)} with a checkpoint. Free space, choose a larger disk, or "
         "compare fewer methods, rates or seeds at once."
     )
+
+
+def _graders(config: PipelineConfig) -> Iterator[str]:
+    for scheme in schemes_of(config):
+        facts = Facts(weighted_by(config, scheme))
+        for check in (check_grader, check_key, check_template):
+            try:
+                yield from (str(finding) for finding in check(facts) if finding.is_problem)
+            except ConfigError as error:
+                yield str(error)
 
 
 def models_at_once(config: PipelineConfig) -> int:

@@ -28,6 +28,16 @@ def test_without_held_out_prompts_the_command_ends_at_once(project: Project) -> 
     assert not project.workspace.exists()
 
 
+def test_a_weighting_by_an_llm_needs_a_grader(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIGA_TEST_KEY", "any-key-does")
+    project.settings["compare"] = {"methods": [{"objective": "figa", "scheme": "llm_binary"}]}
+    config = load_config(project.config, {"compare": project.settings.pop("compare")})
+    with pytest.raises(ConfigError, match=r"grader\.model: weighting\.scheme = 'llm_binary' needs an LLM"):
+        check_comparison(config)
+    graded = config.grader.model_copy(update={"model": "sandbox-teacher"})
+    check_comparison(config.model_copy(update={"grader": graded}))
+
+
 def test_the_models_of_one_method_and_those_that_are_kept_count(project: Project) -> None:
     sizes = {"methods": ["figa", "sft"], "learning_rates": [1e-5, 1e-4], "seeds": [0, 1], "pairs": [8, "all"]}
     assert models_at_once(config_of(project, sizes)) == 4 + 3
