@@ -7,7 +7,7 @@ from figa_core.shards.read import iter_tables, pairs_of
 
 from .conftest import Project
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def test_a_run_grades_words_trains_on_the_scores_and_asks_nothing_twice(
