@@ -83,6 +83,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
 
 async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> MethodsData:
     shards = {config.weighting.scheme: weighed.directory}
+    with_best = _with_best(story, run, config)  # while the run's grades are those of its own scheme
     for scheme in schemes_of(config):
         if (sections := GradingSections.of(weighted_by(config, scheme))) is not None:
             await grade_words(story, run, config, sections)
@@ -94,7 +95,6 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
             )  # fmt: skip
             stage.counts = result.counts
             shards[scheme] = result.directory
-    with_best = _with_best(story, run, config)
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(with_best or weighed.directory)
     rows = contenders(run.workspace, config, shards, sizes, with_best)
