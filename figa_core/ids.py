@@ -209,6 +209,15 @@ def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str], t
     return content_id("log-probs", 1, model=model, shards=shards, answers=list(answers), **more)
 
 
+def sweep_id(
+    *, model: str, shards: str, steps: int, rates: Sequence[float], settings: Mapping[str, object]
+) -> str:
+    """Recipe 1: the model's fingerprint, the shard set, the steps of each short training, the rates, and the
+    training's settings that change a result, but for its learning rate.
+    """
+    return content_id("sweep", 1, model=model, shards=shards, steps=steps, rates=list(rates), **settings)
+
+
 def file_fingerprint(path: Path) -> str:
     """SHA-256 of one file's bytes, streamed."""
     with open_regular(path) as file:

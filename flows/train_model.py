@@ -15,6 +15,7 @@ from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingC
 from figa_core.errors import TrainingError
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
+from figa_core.training import learning_rate
 from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
@@ -27,6 +28,8 @@ from flows.run.story import Story, showing_stage
 from flows.server.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.server.names import GPU_POOL, TRAIN_MODEL
 from flows.server.run_log import library_logs
+from tasks.results import StageCounts
+from tasks.sweep import about_rate, note_sweep, settled, sweep, with_rate
 from tasks.train import (
     BASE_LABEL,
     TrainedModel,
@@ -89,8 +92,17 @@ async def train_model(
     spec = TrainingSpec(
         shards=shards, model=model, loss=loss, training=training, alarms=alarms, pairs_limit=pairs_limit
     )
-    job = training_job(workspace, spec)
-    title = f"train {label_of(job.objective)}"
+    label = label_of(spec.loss.objective)
+    with library_logs():
+        if (found := settled(workspace, spec)) is None:
+            title = f"try learning rates for {label}"
+            with interruption.doing(title), showing_stage(current(), title) as on_progress:
+                found = with_rate(
+                    spec, sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=on_progress).chosen
+                )
+    job = training_job(workspace, found)
+    note_sweep(workspace, spec, job)
+    title = f"train {label}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
             return train(
@@ -109,8 +121,10 @@ async def train_models(
     if line := about_updates(config.training, weighed.counts.n_out, run.warned):
         story.progress.line(line)
     for objective in (config.loss.objective, *config.evaluation.baselines):
-        spec = training_spec(config, weighed.shards_for(objective), objective)
+        asked = training_spec(config, weighed.shards_for(objective), objective)
+        spec = await _settle_rate(story, run, asked)
         job = training_job(run.workspace, spec)
+        note_sweep(run.workspace, asked, job)
         with story.stage(f"train {label_of(objective)}") as stage:
             log = log_of(run.workspace, job)
             trained = await train_where_deployed(job, spec, log, on_progress=stage.show)
@@ -120,6 +134,31 @@ async def train_models(
         await publish_curve(job)
         models[label_of(objective)] = trained.directory
     return models
+
+
+async def _settle_rate(story: Story, run: OpenRun, spec: TrainingSpec) -> TrainingSpec:
+    """The training with a number as its learning rate, from a sweep if it is left to one."""
+    workspace, label = run.workspace, label_of(spec.loss.objective)
+    found = settled(workspace, spec)
+    if found is None:
+        with story.stage(f"try learning rates for {label}") as stage:
+            if await trains_elsewhere():  # there the training follows at once
+                await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
+            else:
+                sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=stage.show)
+            if (found := settled(workspace, spec)) is None:
+                raise TrainingError(
+                    f"{TRAIN_MODEL} completed, but {workspace.directory} holds no finished sweep here. The "
+                    "workspace must have the same path for the workers of both pools."
+                )
+            stage.counts = StageCounts(len(learning_rate.rates_to_try(1)), 1)
+    if line := about_rate(workspace, spec):
+        story.progress.line(f"{label}: {line}")
+    return found
+
+
+def _sweep_log(workspace: Workspace, spec: TrainingSpec) -> Path:
+    return workspace.logs / f"sweep-{spec.loss.objective}.log"
 
 
 def about_updates(training: TrainingConfig, pairs: int, warned: Collection[str]) -> str | None:

@@ -34,9 +34,11 @@ from figa_core.training.checkpoints import TrainingManifest, read_manifest
 from figa_core.training.job import METRICS_UNTIL_ALARM_NAME
 from figa_core.training.metrics import StepMetrics, read_metrics
 from figa_core.training.objectives.registry import label_of, objective_named
+from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
 from tasks.funnel import funnel_of
 from tasks.judged_models import JudgedModels, judged_models, trained_model
+from tasks.sweep import sweep_of
 from tasks.train import steps_line
 from tasks.verdict_files import write_verdicts
 from tasks.workspace import Workspace
@@ -181,8 +183,18 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
             for figure in figures
             if not steps or any(figure.name in step.figures for step in steps)
         },
-        facts=_facts(steps, read_manifest(training)),
+        facts=_facts(steps, read_manifest(training)) | _sweep_facts(training),
     )
+
+
+def _sweep_facts(training: Path) -> dict[str, str]:
+    found = sweep_of(training)
+    if found is None:
+        return {}
+    judged = f"held-out NLL against the base's, after {found.steps} steps, {found.held_out} pairs"
+    return {"learning rate chosen by a sweep": judged} | {
+        f"rate {trial.rate:g}": trial_line(trial).partition(": ")[2] for trial in found.trials
+    }
 
 
 def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[str, str]:

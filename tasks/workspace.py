@@ -68,6 +68,10 @@ class Workspace:
         """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""
         return self.directory / "trainings" / training_id
 
+    def sweep(self, sweep_id: str) -> Path:
+        """The directory of one sweep of learning rates."""
+        return self.directory / "sweeps" / sweep_id
+
     def trained_model(self, training_id: str) -> Path:
         """The directory of a finished training's model."""
         return self.training(training_id) / "model"

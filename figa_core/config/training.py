@@ -12,6 +12,7 @@ Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled", "llm_graded", "
 DType = Literal["float32", "bfloat16"]
 Negatives = Literal["all", "unique"]
 PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
+LearningRate = Annotated[float, Field(gt=0)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
@@ -83,7 +84,12 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
 
-    learning_rate: float = models(1e-5, "Constant over the training.", Always(), gt=0)
+    learning_rate: LearningRate = models(
+        1e-5,
+        "Constant over the training; auto: three rates that fit the model's size are tried for a tenth of "
+        "the steps, and the best on held-out pairs is taken.",
+        Always(),
+    )
     epochs: int = models(
         3, "Passes over the pairs, unless max_steps says less.", Always(), ge=1, le=1_000_000
     )

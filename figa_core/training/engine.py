@@ -99,7 +99,7 @@ class ZeroEngine:
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
-        optimizer = make_optimizer(module.parameters(), job.training.learning_rate)
+        optimizer = make_optimizer(module.parameters(), job.learning_rate)
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
         exact = self._weights_to_keep()

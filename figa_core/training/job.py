@@ -98,8 +98,9 @@ class TrainingJob(TrainingSpec):
     @field_validator("training")
     @classmethod
     def _settled(cls, training: TrainingConfig) -> TrainingConfig:
-        if isinstance(training.pairs_per_step, str):
-            raise ValueError("pairs_per_step must be a number in a job")
+        for setting in ("learning_rate", "pairs_per_step"):
+            if isinstance(getattr(training, setting), str):
+                raise ValueError(f"{setting} must be a number in a job")
         return training
 
     @property
@@ -111,6 +112,12 @@ class TrainingJob(TrainingSpec):
         """Pairs of one optimizer step over all ranks."""
         assert not isinstance(self.training.pairs_per_step, str)
         return self.training.pairs_per_step
+
+    @property
+    def learning_rate(self) -> float:
+        """Constant over the training."""
+        assert not isinstance(self.training.learning_rate, str)
+        return self.training.learning_rate
 
     @property
     def model_dir(self) -> Path:

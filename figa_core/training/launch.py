@@ -4,15 +4,12 @@ If the run is asked to stop (by `processes.interruption`, or by any exception wh
 asked too. They finish the current step, write a checkpoint and end; ranks that take too long are killed.
 """
 
-import contextlib
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import indent
-
-from filelock import FileLock, Timeout
 
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError
@@ -21,17 +18,18 @@ from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
 from figa_core.processes.child import Child
-from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
 from figa_core.shards.manifest import BEST, read_manifest
 from figa_core.shards.read import has_column
-from figa_core.training import checkpoints, reference_log_probs, stop
+from figa_core.training import checkpoints, stop
 from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.directory_lock import locked
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, keep_until, read_from
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.reference_process import rank_environment, run_log_probs
 from figa_core.training.top_tokens import TOP_TOKENS
 
 StepCallback = Callable[[StepMetrics], None]
@@ -39,7 +37,6 @@ AlarmCallback = Callable[[Alarm], None]
 
 _LOGGER = logging.getLogger("figa_core.training")
 _POLL_S = 0.1
-_LOCK_POLL_S = 0.5
 _LOG_LINES = 8
 # The time a stopping training gets for its checkpoint, besides its steps; a second signal ends it at once.
 _GRACE_S = 60.0
@@ -71,7 +68,7 @@ def run_training(
             an alarm when it had no good step yet; the message has the cause.
         InterruptedRunError: somebody asked to stop; the same job continues from its last checkpoint.
     """
-    with _locked(job.output, f"training {job.training_id}"):
+    with locked(job.output, f"training {job.training_id}"):
         finished = checkpoints.read_manifest(job.output)
         if finished is not None:
             if finished.training_id != job.training_id:
@@ -90,25 +87,6 @@ def run_training(
     if finished is None:
         raise _error(job, log_path, "the ranks ended without a result")
     return finished
-
-
-@contextlib.contextmanager
-def _locked(output: Path, work: str) -> Iterator[None]:
-    """Lock an output directory; the lock ends with its process, however that ends."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output.with_name(f"{output.name}.lock"), thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _LOGGER.info("%s: another process is working on it; waiting for its result", work)
-        while not lock.is_locked:
-            interruption.check()
-            with contextlib.suppress(Timeout):
-                lock.acquire(timeout=_LOCK_POLL_S)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _check_inputs(job: TrainingJob) -> None:
@@ -136,35 +114,18 @@ def _check_inputs(job: TrainingJob) -> None:
 
 
 def _run_reference(job: TrainingJob, log_path: Path) -> None:
-    """Make the log-probabilities that the objective needs, unless they exist (`reference_pass.py`)."""
-    output = job.reference_log_probs
-    if output is None:
-        return
-    with _locked(output, f"log-probabilities {output.name}"):
-        if reference_log_probs.read_manifest(output) is not None:
-            return
-        paths = ("--model", str(job.model), "--shards", str(job.shards), "--output", str(output))
+    """Make the log-probabilities that the objective needs, unless they exist."""
+    if job.reference_log_probs is not None:
         objective = make_objective(job.loss)
-        answers = ("--answers", *objective.reference_answers)
-        if objective.held_to_base:
-            answers += ("--top-tokens", str(TOP_TOKENS))
-        budget = ("--tokens-per-batch", str(job.training.tokens_per_batch))
-        with followed(log_path, _LOGGER), interruption.doing("the reference model stops"):
-            command = [sys.executable, "-m", "figa_core.training.reference_pass", *paths, *answers, *budget]
-            child = Child(command, log_path, environment=_environment())
-            try:
-                child.wait_until(lambda: False)
-            finally:
-                child.kill()
-    if child.exit_code != 0:
-        raise TrainingError(
-            f"{output}: no log-probabilities of the reference model. Last lines of {log_path}:\n"
-            f"{indent(child.log_tail(), '  ')}"
+        run_log_probs(
+            job.model,
+            job.shards,
+            job.reference_log_probs,
+            objective.reference_answers,
+            tokens_per_batch=job.training.tokens_per_batch,
+            top_tokens=TOP_TOKENS if objective.held_to_base else 0,
+            log_path=log_path,
         )
-
-
-def _environment() -> dict[str, str]:
-    return child_environment(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
 
 
 def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
@@ -200,7 +161,7 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     stopping = interruption.doing("the training finishes its step and writes a checkpoint")
     with followed(log_path, _LOGGER), stopping, interruption.cooperating():
         command = [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)]
-        launcher = Child(command, log_path, environment=_environment())
+        launcher = Child(command, log_path, environment=rank_environment())
         ranks = _Ranks(job, launcher, reports, done_before=done)
         try:
             code = ranks.follow()

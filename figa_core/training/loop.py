@@ -197,7 +197,7 @@ class Steps:
             tokens=plan.tokens,
             pairs=len(plan.pairs),
             seconds=round(clock() - begun, 4),
-            learning_rate=self._job.training.learning_rate,
+            learning_rate=self._job.learning_rate,
             grad_norm=update.grad_norm,
             skipped=plan.weighted == 0,
             overflowed=plan.weighted > 0 and not update.applied,

@@ -93,6 +93,16 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             },
         },
     ),
+    "sweep": (
+        ids.sweep_id,
+        {
+            "model": "m",
+            "shards": "s",
+            "steps": 4,
+            "rates": (1e-5, 3e-5, 9e-5),
+            "settings": {"objective": "figa", "pairs_per_step": 8},
+        },
+    ),
     "log-probs": (
         ids.reference_log_probs_id,
         {"model": "m", "shards": "s", "answers": ("response", "revision")},
@@ -110,6 +120,7 @@ GOLDEN = {
     "grade": "grade-s256-bd6b8ffef86683a5f22496ce07b47e14",
     "shards": "shards-s256-7cb681f06d0b4fd4307be4d3c498e0d1",
     "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
+    "sweep": "sweep-s256-d299dc9ff285cc456c7dd9b21866faba",
     "log-probs": "log-probs-s256-9b9e5c1f36dfcb7f3be2787c8aa7b9e0",
 }
 

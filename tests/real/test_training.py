@@ -46,9 +46,7 @@ def zero2(model: Path, shards: Shards, outputs: Path) -> TrainingJob:
 def by_hand(model: Path, shards: Shards, zero2: TrainingJob) -> tuple[Any, list[float]]:
     """The model after the same steps in plain PyTorch, one token after another, and their losses."""
     trained = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(
-        trained.parameters(), lr=zero2.training.learning_rate, weight_decay=0.0, fused=True
-    )
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=zero2.learning_rate, weight_decay=0.0, fused=True)
     losses: list[float] = []
     for _ in range(STEPS):
         step = oracle(trained, shards.pairs, settings_of(zero2))

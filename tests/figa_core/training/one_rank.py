@@ -24,7 +24,7 @@ class OneRank(PlainEngine):
         self.model = load_model(job.model).train()
         super().__init__(self.model)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
-        self._optimizer = adamw(self.model.parameters(), job.training.learning_rate)
+        self._optimizer = adamw(self.model.parameters(), job.learning_rate)
         self._optimizer.zero_grad()
 
     @torch.no_grad()
