@@ -199,6 +199,7 @@ def _trial(
     _write(path, asdict(trial))
     for directory in (job.output, log_probs):  # as large as the model
         shutil.rmtree(directory, ignore_errors=True)
+    on_step(job.steps)  # one that diverged has done fewer
     return trial
 
 
