@@ -57,7 +57,7 @@ def merge_spans(pieces: Sequence[str], classes: Sequence[int]) -> tuple[Span, ..
             continue
         _append(spans, Span(piece, carried, carried_tokens))
         carried, carried_tokens = EditClass.KEPT, 0
-    if carried is EditClass.END_OF_TURN:  # without text, because the decoder skips special tokens
+    if carried_tokens:  # without text: an end of turn, because the decoder skips special tokens
         _append(spans, Span("", carried, carried_tokens))
     return tuple(spans)
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from figa_core.records import EditClass, Message, WeighedPair
@@ -17,10 +17,15 @@ def decode_bytes(ids: list[int]) -> str:
     return bytes(ids).decode("utf-8", errors="replace")
 
 
-@given(st.text(max_size=30), st.data())
-def test_spans_joined_are_the_decoded_text(text: str, data: st.DataObject) -> None:
+def _classes(count: int) -> st.SearchStrategy[list[EditClass]]:
+    return st.lists(st.sampled_from([K, I, S]), min_size=count, max_size=count)
+
+
+@given(st.text(max_size=30).flatmap(lambda text: st.tuples(st.just(text), _classes(len(text.encode())))))
+@example(("\N{REPLACEMENT CHARACTER}", [S, K, K]))  # what a prefix that ends inside a character decodes to
+def test_spans_joined_are_the_decoded_text(of: tuple[str, list[EditClass]]) -> None:
+    text, classes = of
     ids = list(text.encode())
-    classes = data.draw(st.lists(st.sampled_from([K, I, S]), min_size=len(ids), max_size=len(ids)))
     spans = spans_of(ids, classes, decode_bytes)
     assert "".join(span.text for span in spans) == text
     assert sum(span.tokens for span in spans) == len(ids)
