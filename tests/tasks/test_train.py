@@ -193,8 +193,8 @@ def test_log_probabilities_of_a_reference_model_are_kept_beside_the_shards(tmp_p
 
 def test_a_training_that_is_held_to_its_base_model_needs_more_of_it_than_others(tmp_path: Path) -> None:
     held, preferred = (
-        job_of(tmp_path, LossConfig(**loss)).reference_log_probs
-        for loss in ({"kl_weight": 0.1}, {"objective": "dpo"})
+        job_of(tmp_path, loss).reference_log_probs
+        for loss in (LossConfig(kl_weight=0.1), LossConfig(objective="dpo"))
     )
     weaker = job_of(tmp_path, LossConfig(objective="unlikelihood", kl_weight=0.01)).reference_log_probs
     assert held is not None

@@ -22,5 +22,5 @@ def test_prompts_keep_their_bytes(tmp_path) -> None:
 
 def test_the_tokenizer_keeps_its_vocabulary_and_template() -> None:
     tokenizer = train_tokenizer(0)
-    content = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
+    content = f"{tokenizer.backend_tokenizer.to_str()}{tokenizer.chat_template}"
     assert digest(content.encode()) == "41bdf7e6ae237dbf"
