@@ -145,6 +145,6 @@ def test_a_reference_pass_that_fails_stops_the_training_and_its_last_lines_are_i
 ) -> None:
     job = make_job(objective="dpo", reference_log_probs=tmp_path / "log-probs")
     (tmp_path / "log-probs" / "log-probs.parquet").mkdir(parents=True)  # where the file should go
-    with pytest.raises(TrainingError, match=r"(?s)no log-probabilities of the reference model.*cannot write"):
+    with pytest.raises(TrainingError, match=r"(?s)no log-probabilities of the model.*cannot write"):
         run_training(job, log_path=tmp_path / "log")
     assert not job.output.exists()

@@ -30,8 +30,8 @@ def test_without_held_out_prompts_the_command_ends_at_once(project: Project) -> 
 
 def test_a_weighting_by_an_llm_needs_a_grader(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIGA_TEST_KEY", "any-key-does")
-    project.settings["compare"] = {"methods": [{"objective": "figa", "scheme": "llm_binary"}]}
-    config = load_config(project.config, {"compare": project.settings.pop("compare")})
+    compare = {"methods": [{"objective": "figa", "scheme": "llm_binary"}]}
+    config = load_config(project.config, {"compare": compare})
     with pytest.raises(ConfigError, match=r"grader\.model: weighting\.scheme = 'llm_binary' needs an LLM"):
         check_comparison(config)
     graded = config.grader.model_copy(update={"model": "sandbox-teacher"})

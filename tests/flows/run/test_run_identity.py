@@ -31,6 +31,7 @@ FILES = (
     "revision_prompt.with_reference",
     "revision_prompt.without_reference",
 )
+IF_AN_LLM_GRADES = "grader.template"
 
 
 @pytest.fixture
@@ -81,4 +82,21 @@ def test_the_content_of_a_file_enters_the_id_and_its_path_does_not(
 
 def test_the_lists_above_are_complete(config: PipelineConfig) -> None:
     within = {f"{setting.section}.{setting.field}" for setting in settings_of(config) if setting.within}
-    assert within == {*OTHERS, *FILES}
+    assert within == {*OTHERS, *FILES, IF_AN_LLM_GRADES}
+
+
+def test_the_instructions_of_a_grader_enter_the_id_of_a_run_that_grades(
+    config: PipelineConfig, tmp_path: Path
+) -> None:
+    template = tmp_path / "grade.jinja"
+    template.write_text(
+        "Score {{ response }}, {{ revision }}, {% for word in words %}{{ word.number }} {% endfor %}."
+    )
+    ungraded = changed(config, IF_AN_LLM_GRADES, template)
+    graded = changed(ungraded, "weighting.scheme", "llm_binary")
+    assert id_of(ungraded) == id_of(config)
+    usual = id_of(graded)
+    template.write_text(
+        "Grade {{ response }}, {{ revision }}, {% for word in words %}{{ word.number }} {% endfor %}."
+    )
+    assert id_of(graded) != usual
