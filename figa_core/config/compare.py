@@ -45,7 +45,7 @@ _Label = Annotated[str, AfterValidator(one_line)]
 class MethodConfig(LossConfig):
     """One method: an objective, and the settings of `[loss]` that differ; the others are as in `[loss]`.
 
-    In a list of methods, a name alone stands for the objective of that name.
+    In a list of methods, a name alone means the objective of that name.
     """
 
     objective: ObjectiveName = nothing(..., "The objective, as in [loss].")

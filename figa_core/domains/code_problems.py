@@ -40,7 +40,7 @@ class CodeProblem:
 
     @property
     def before(self) -> str:
-        """Imports and helpers that stand before the function."""
+        """Imports and helpers before the function."""
         return self._split()[0]
 
     @property

@@ -1,6 +1,6 @@
 """Answers with faults, drawn from right ones: what a domain's reward model learns from. Pure.
 
-A fault replaces a word or number by another one that could stand there, of another task's answer or of the
+A fault replaces a word or number by another one that would fit there, of another task's answer or of the
 prompt, or removes or doubles a piece, or cuts off the end. The verifier says what the result is worth.
 """
 
@@ -23,7 +23,7 @@ _WRONG_PER_TASK = 2
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A word, a mark or white space of an answer, and what should stand in its place."""
+    """A word, a mark or white space of an answer, and what to put in its place."""
 
     text: str
     right: str

@@ -69,7 +69,7 @@ def verdict(verifier: Estimate | None, reward: Estimate | None, *, same_model: b
 
     Args:
         verifier: the difference by the verifier; None if there is no verifier. If it has fewer than two
-            common prompts, the model is not judged: the reward does not stand in for it.
+            common prompts, the model is not judged: the reward does not replace it.
         reward: the difference by the reward; None if nothing was scored.
         same_model: the weights are known to be equal, so that a difference would be chance.
     """

