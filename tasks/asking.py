@@ -6,10 +6,10 @@ all of them together, and a batch begins while the last rows of the previous one
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Generic, TypeVar
 
-from figa_core.errors import BudgetReachedError, OpenRevisionsError
+from figa_core.errors import BudgetReachedError, LLMError, OpenRevisionsError
 from figa_core.llm.asker import Asker
 from figa_core.llm.budget import Budget
 from figa_core.llm.journal import AnswerJournal
@@ -57,8 +57,7 @@ class OpenClient(Generic[C]):
             await self.store_answers()
 
 
-@asynccontextmanager
-async def open_client(
+async def ask_in_batches(
     workspace: Workspace,
     run_id: str,
     connect: Callable[[], Transport],
@@ -68,13 +67,20 @@ async def open_client(
     budget_usd: float | None,
     shared_limit: str | None,
     batches: Sequence[Batch],
+    run_batch: Callable[[OpenClient[C], Batch], Awaitable[object]],
     on_progress: ProgressCallback,
     on_note: Callable[[str], None],
-) -> AsyncIterator[OpenClient[C]]:
-    """Open what `make` makes of an asker; at the end, the calls under way are awaited and stored.
+) -> LLMError | None:
+    """Run the batches with one client, which `make` makes of an asker; opens nothing if there are none.
 
-    `connect` makes the transport, which the asker closes.
+    `connect` makes the transport, which the asker closes. At the end, the calls under way are awaited and
+    stored.
+
+    Returns:
+        What ended it before the last row, if anything: the budget, or the endpoint's refusal.
     """
+    if not batches:
+        return None
     done, asked = 0, sum(batch.rows for batch in batches)
 
     def on_row() -> None:
@@ -83,20 +89,26 @@ async def open_client(
         on_progress(done, asked)
 
     budget = Budget(budget_usd, revisions.spent(workspace.database, run_id).usd or 0.0)
-    async with (
-        shared_permits(shared_limit) if shared_limit else nullcontext() as permits,
-        AnswerJournal(workspace.journal) as journal,
-        Asker(connect(), settings, journal=journal, budget=budget, permits=permits, on_note=on_note) as asker,
-    ):
-        opened = OpenClient(workspace, run_id, make(asker), on_row)
-        try:
-            yield opened
-        finally:
-            await asker.aclose()
-            await opened.store_answers()
+    try:
+        async with (
+            shared_permits(shared_limit) if shared_limit else nullcontext() as permits,
+            AnswerJournal(workspace.journal) as journal,
+            Asker(
+                connect(), settings, journal=journal, budget=budget, permits=permits, on_note=on_note
+            ) as asker,
+        ):
+            opened = OpenClient(workspace, run_id, make(asker), on_row)
+            try:
+                await _run_batches(opened, batches, run_batch)
+            finally:
+                await asker.aclose()
+                await opened.store_answers()
+            return opened.budget_reached
+    except LLMError as error:
+        return error
 
 
-async def run_batches(
+async def _run_batches(
     opened: OpenClient[C],
     batches: Sequence[Batch],
     run_batch: Callable[[OpenClient[C], Batch], Awaitable[object]],

@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat.format import load_chat_format
-from figa_core.errors import BudgetReachedError, LLMError, OpenRevisionsError
+from figa_core.errors import LLMError, OpenRevisionsError
 from figa_core.grading.grader import GraderSettings, LLMGrader, requests_of
 from figa_core.ports import GradeRequest, ProgressCallback
 from figa_core.records import GradeStatus
@@ -23,7 +23,7 @@ from figa_core.storage.admitted import AdmittedPairs
 from figa_core.storage.grades import RunGrade
 from figa_core.storage.intake import take_in
 from figa_core.storage.revisions import Batch
-from tasks.asking import OpenClient, open_client, run_batches
+from tasks.asking import OpenClient, ask_in_batches
 from tasks.graded import Graded, open_grades_text
 from tasks.grading_settings import (
     GradingSections,
@@ -31,8 +31,8 @@ from tasks.grading_settings import (
     grader_endpoint,
     grader_settings,
 )
+from tasks.open_rows import check_refusal
 from tasks.results import StageCounts, no_progress
-from tasks.revised import ROUNDING, cause_lines
 from tasks.workspace import Workspace
 
 OpenGrader = OpenClient[LLMGrader]
@@ -79,34 +79,22 @@ async def grade(
     _find_words(workspace, run_id, settings, model, scorer)
     take_in(database, workspace.journal, again=True)  # answers of a lost database have their rows now
     batches = grades.batches(database, run_id, sections.batches.rows)
-    stopped_by: LLMError | None = None
-    if batches:
-        try:
-            async with open_client(
-                workspace,
-                run_id,
-                lambda: grader_endpoint(sections),
-                grader_asker_settings(sections),
-                lambda asker: LLMGrader(asker, settings),
-                budget_usd=sections.spending.budget_usd,
-                shared_limit=sections.shared_limit,
-                batches=batches,
-                on_progress=on_progress,
-                on_note=on_note,
-            ) as grader:
-                await run_batches(grader, batches, run_batch)
-                stopped_by = grader.budget_reached
-        except LLMError as error:
-            stopped_by = error
+    stopped_by = await ask_in_batches(
+        workspace,
+        run_id,
+        lambda: grader_endpoint(sections),
+        grader_asker_settings(sections),
+        lambda asker: LLMGrader(asker, settings),
+        budget_usd=sections.spending.budget_usd,
+        shared_limit=sections.shared_limit,
+        batches=batches,
+        run_batch=run_batch,
+        on_progress=on_progress,
+        on_note=on_note,
+    )
     graded = _summary(workspace, run_id, stopped_by)
-    tolerated = sections.batches.failed_share_max * graded.counts.n_in
-    if (
-        stopped_by is None
-        or isinstance(stopped_by, BudgetReachedError)
-        or graded.open_rows <= tolerated + ROUNDING
-    ):
-        return graded
-    raise type(stopped_by)(f"{stopped_by}{cause_lines(graded.open_causes)}") from stopped_by
+    check_refusal(graded, sections.batches.failed_share_max)
+    return graded
 
 
 def _find_words(

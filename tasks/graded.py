@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from figa_core.errors import LLMError, OpenRevisionsError, UngradedPairsError
-from figa_core.storage.revisions import Cause
+from figa_core.errors import LLMError, UngradedPairsError
+from figa_core.storage.causes import Cause
+from tasks.open_rows import cause_lines, check_open, open_text, tolerated
 from tasks.results import StageCounts
-from tasks.revised import ROUNDING, cause_lines
+
+_NOUN = "grades"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,13 @@ class Graded:
 
 def check_open_grades(graded: Graded, failed_share_max: float) -> None:
     """Raises OpenRevisionsError, with why and what to do, if more grades are open than tolerated."""
-    pairs = graded.counts.n_in
-    if graded.open_rows <= failed_share_max * pairs + ROUNDING:
-        return
-    what, causes = f"{open_grades_text(graded.open_by_kind)} of {pairs:,}", cause_lines(graded.open_causes)
-    if graded.stopped_by is not None:
-        raise OpenRevisionsError(f"{what}: {graded.stopped_by}{causes}")
-    raise OpenRevisionsError(
-        f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
-        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these pairs only and "
-        f"continues.{causes}"
-    )
+    check_open(graded, failed_share_max, noun=_NOUN, rows="pairs")
 
 
 def check_fallbacks(graded: Graded, fallback_share_max: float) -> None:
     """Raises UngradedPairsError if more pairs have no usable scores than tolerated."""
     pairs = graded.counts.n_in
-    if graded.fallbacks <= fallback_share_max * pairs + ROUNDING:
+    if tolerated(graded.fallbacks, fallback_share_max, pairs):
         return
     raise UngradedPairsError(
         f"{graded.fallbacks:,} of {pairs:,} pairs have no usable scores and would get Levenshtein weights; "
@@ -77,5 +69,4 @@ def fallback_line(graded: Graded) -> str | None:
 
 def open_grades_text(kinds: dict[str, int]) -> str:
     """Such as "12 grades are still open (8 server_error, 4 timeout)"."""
-    detail = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    return f"{sum(kinds.values()):,} grades are still open ({detail})"
+    return open_text(kinds, _NOUN)

@@ -6,16 +6,17 @@ from collections.abc import Awaitable, Callable
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.errors import BudgetReachedError, LLMError, OpenRevisionsError
+from figa_core.errors import LLMError, OpenRevisionsError
 from figa_core.ports import ProgressCallback
 from figa_core.records import RevisionStatus
 from figa_core.revision.reviser import LLMReviser
 from figa_core.storage import revisions
 from figa_core.storage.intake import Intake, take_in
 from figa_core.storage.revisions import Batch
-from tasks.asking import OpenClient, open_client, run_batches
+from tasks.asking import OpenClient, ask_in_batches
+from tasks.open_rows import check_refusal
 from tasks.results import StageCounts, no_progress
-from tasks.revised import ROUNDING, Revised, cause_lines, open_rows_text
+from tasks.revised import Revised, open_rows_text
 from tasks.revision_settings import RevisionSections, asker_settings, endpoint, reviser_settings
 from tasks.stored_answers import use_stored_answers
 from tasks.workspace import Workspace
@@ -66,41 +67,28 @@ async def revise(
     Raises:
         LLMError: the endpoint refuses more rows than are tolerated; what was answered is stored.
     """
-    database = workspace.database
+    database, settings = workspace.database, reviser_settings(sections)
     if known := await use_stored_answers(workspace, run_id, sections.prompt):
         on_note(
             f"{known:,} rows need no call: answers from runs with other limits, judged by this run's limits"
         )
     batches = revisions.batches(database, run_id, sections.batches.rows)
-    stopped_by: LLMError | None = None
-    if batches:
-        settings = reviser_settings(sections)
-        try:
-            async with open_client(
-                workspace,
-                run_id,
-                lambda: endpoint(sections.revision),
-                asker_settings(sections),
-                lambda asker: LLMReviser(asker, settings),
-                budget_usd=sections.spending.budget_usd,
-                shared_limit=sections.batches.shared_limit,
-                batches=batches,
-                on_progress=on_progress,
-                on_note=on_note,
-            ) as reviser:
-                await run_batches(reviser, batches, run_batch)
-                stopped_by = reviser.budget_reached
-        except LLMError as error:
-            stopped_by = error
+    stopped_by = await ask_in_batches(
+        workspace,
+        run_id,
+        lambda: endpoint(sections.revision),
+        asker_settings(sections),
+        lambda asker: LLMReviser(asker, settings),
+        budget_usd=sections.spending.budget_usd,
+        shared_limit=sections.batches.shared_limit,
+        batches=batches,
+        run_batch=run_batch,
+        on_progress=on_progress,
+        on_note=on_note,
+    )
     revised = _summary(workspace, run_id, stopped_by)
-    tolerated = sections.batches.failed_share_max * revised.counts.n_in
-    if (
-        stopped_by is None
-        or isinstance(stopped_by, BudgetReachedError)
-        or revised.open_rows <= tolerated + ROUNDING
-    ):
-        return revised
-    raise type(stopped_by)(f"{stopped_by}{cause_lines(revised.open_causes)}") from stopped_by
+    check_refusal(revised, sections.batches.failed_share_max)
+    return revised
 
 
 def _summary(workspace: Workspace, run_id: str, stopped_by: LLMError | None) -> Revised:

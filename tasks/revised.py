@@ -1,14 +1,13 @@
 """The result of the revise stage, and whether the run may continue with it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from figa_core.errors import LLMError, OpenRevisionsError, RefusedRevisionsError
-from figa_core.storage.revisions import Cause
+from figa_core.errors import LLMError, RefusedRevisionsError
+from figa_core.storage.causes import Cause
+from tasks.open_rows import cause_lines, check_open, open_text, tolerated
 from tasks.results import StageCounts
 
-_WORDS_MAX = 240
-ROUNDING = 1e-6  # of a share times a number of rows
+_NOUN = "revisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +36,13 @@ class Revised:
 
 def check_open_rows(revised: Revised, failed_share_max: float) -> None:
     """Raises OpenRevisionsError, with why and what to do, if more rows are open than tolerated."""
-    rows = revised.counts.n_in
-    if revised.open_rows <= failed_share_max * rows + ROUNDING:
-        return
-    what, causes = f"{open_rows_text(revised.open_by_kind)} of {rows:,}", cause_lines(revised.open_causes)
-    if revised.stopped_by is not None:
-        raise OpenRevisionsError(f"{what}: {revised.stopped_by}{causes}")
-    raise OpenRevisionsError(
-        f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
-        "is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these rows only and "
-        f"continues.{causes}"
-    )
+    check_open(revised, failed_share_max, noun=_NOUN, rows="rows")
 
 
 def check_refused_rows(revised: Revised, refused_share_max: float) -> None:
     """Raises RefusedRevisionsError if more rows were refused for good than tolerated."""
     rows, refused = revised.counts.n_in, revised.refused_rows
-    if refused <= refused_share_max * rows + ROUNDING:
+    if tolerated(refused, refused_share_max, rows):
         return
     raise RefusedRevisionsError(
         f"{refused:,} of {rows:,} revisions were refused for good, and revision_batches.refused_share_max "
@@ -77,20 +66,4 @@ def open_rows_warning(revised: Revised) -> str | None:
 
 def open_rows_text(kinds: dict[str, int]) -> str:
     """Such as "12 revisions are still open (8 server_error, 4 timeout)"."""
-    detail = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    return f"{sum(kinds.values()):,} revisions are still open ({detail})"
-
-
-def cause_lines(causes: Iterable[Cause]) -> str:
-    """The most frequent causes, one per line, with an example in the provider's words; "" for none."""
-    lines = [
-        f"\n  {cause.rows:,} × {cause.kind}, for example {cause.example}: {_short(cause.words)}"
-        for cause in causes
-        if cause.words
-    ]
-    return f"\nThe most frequent causes:{''.join(lines)}" if lines else ""
-
-
-def _short(words: str) -> str:
-    flat = " ".join(words.split())
-    return flat if len(flat) <= _WORDS_MAX else flat[: _WORDS_MAX - 1] + "…"
+    return open_text(kinds, _NOUN)

@@ -28,14 +28,13 @@ from figa_core.domains.base import NAMES, Domain, load_domain
 from figa_core.domains.wrong_answers import GradedAnswer, graded_answers
 from figa_core.errors import ConfigError, FigaError
 from figa_core.records import Message
-from figa_core.sandbox.base_model import llama_config, padded, save_model
+from figa_core.sandbox.base_model import llama_config, save_model
 from figa_core.sandbox.optimizer import Trainer
-from figa_core.sandbox.reward_batches import RewardBatch
+from figa_core.sandbox.reward_batches import NO_VALUE, EncodedReply, RewardBatch, batch_of
 from figa_core.sandbox.reward_model import AuxiliaryHeads, preference_loss, rewards
 from figa_core.sandbox.tokenizer import encode_prompt, end_of_turn_id, tokenizer_for
 
 _TASKS_PER_BATCH = 8
-_NO_VALUE = -1
 _TEMPLATE = (
     "{{ bos_token }}{% for message in messages[-2:] %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
@@ -152,38 +151,24 @@ def _train(
 
 def collate(tokenizer: PreTrainedTokenizerFast, answers: Sequence[GradedAnswer]) -> RewardBatch:
     """Answers as tensors; what their pieces should be becomes what the heads learn."""
-    ids, faulty, right, in_reply = zip(*(_encoded(tokenizer, answer) for answer in answers), strict=True)
-    faulty_BT = padded(faulty)
-    begun_BT = faulty_BT.clone()
-    begun_BT[:, 1:] *= 1 - faulty_BT[:, :-1]
-    return RewardBatch(
-        ids_BT=padded(ids),
-        ends_B=torch.tensor([len(row) - 1 for row in ids]),
-        reply_BT=padded(in_reply),
-        faulty_BT=faulty_BT,
-        count_BT=begun_BT.cumsum(1),
-        right_BT=padded(right, _NO_VALUE),
-        cost_B=torch.tensor([answer.cost for answer in answers]),
-    )
+    return batch_of([_encoded(tokenizer, answer) for answer in answers], [answer.cost for answer in answers])
 
 
-def _encoded(
-    tokenizer: PreTrainedTokenizerFast, answer: GradedAnswer
-) -> tuple[list[int], list[float], list[int], list[bool]]:
-    """One row of `ids_BT`, `faulty_BT`, `right_BT` and `reply_BT`: prompt, answer, end of turn."""
+def _encoded(tokenizer: PreTrainedTokenizerFast, answer: GradedAnswer) -> EncodedReply:
+    """Prompt, answer, end of turn."""
     prompt_ids = encode_prompt(tokenizer, answer.messages[-1:])
     ids = list(prompt_ids)
-    faulty, right = [0.0] * len(ids), [_NO_VALUE] * len(ids)
+    faulty, right = [0.0] * len(ids), [NO_VALUE] * len(ids)
     for piece in answer.pieces:
         piece_ids = tokenizer.backend_tokenizer.encode(piece.text).ids
         ids += piece_ids
         faulty += [float(piece.text != piece.right)] * len(piece_ids)
         value = (
-            tokenizer.backend_tokenizer.encode(piece.right).ids[0] if piece.right[0].isalnum() else _NO_VALUE
+            tokenizer.backend_tokenizer.encode(piece.right).ids[0] if piece.right[0].isalnum() else NO_VALUE
         )
-        right += [value, *[_NO_VALUE] * (len(piece_ids) - 1)]
+        right += [value, *[NO_VALUE] * (len(piece_ids) - 1)]
     in_reply = [False] * len(prompt_ids) + [True] * (len(ids) - len(prompt_ids)) + [False]
-    return [*ids, end_of_turn_id(tokenizer)], [*faulty, 0.0], [*right, _NO_VALUE], in_reply
+    return [*ids, end_of_turn_id(tokenizer)], [*faulty, 0.0], [*right, NO_VALUE], in_reply
 
 
 def _accuracy_on_new_answers(

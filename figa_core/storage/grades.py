@@ -8,22 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import GradeRequest
 from figa_core.records import GradeStatus, Purpose
+from figa_core.storage.causes import Cause, largest_causes, last_call_sql
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database, insert_rows
-from figa_core.storage.revisions import Batch, Cause
+from figa_core.storage.revisions import Batch
 
 _OPEN = "(g.status IN ('pending', 'submitted') OR (g.status = 'failed' AND g.retryable))"
 _OF_RUN = "run_grades r JOIN word_grades g USING (grade_id) WHERE r.run_id = $run AND r.used"
 _IN_BATCH = "g.grade_id BETWEEN $first AND $last"
-_LAST_CALL = f"""
-    SELECT subject_id AS grade_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
-           arg_max(coalesce(message, ''), sent_at) AS words
-    FROM calls WHERE purpose = '{Purpose.WORD_GRADES}' AND subject_id IN (SELECT grade_id FROM waiting)
-    GROUP BY 1"""
-_CAUSES_SHOWN = 3
+_LAST_CALL = last_call_sql(Purpose.WORD_GRADES)
 _POSSIBLE = f"""
     SELECT v.revision_id AS grade_id, p.messages, d.text AS response, coalesce(v.text, d.text) AS revision,
            a.text AS reference, [] AS words
@@ -128,10 +123,10 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
     """The number of pairs with open grades by how the last call ended; see `revisions.open_by_kind`."""
     rows = database.fetch(
         f"""WITH waiting AS (
-                SELECT grade_id FROM {_OF_RUN} AND {_OPEN} AND ($first IS NULL OR {_IN_BATCH})
+                SELECT grade_id AS id FROM {_OF_RUN} AND {_OPEN} AND ($first IS NULL OR {_IN_BATCH})
             ), last_call AS ({_LAST_CALL})
             SELECT coalesce(kind, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
-            USING (grade_id) GROUP BY 1 ORDER BY 2 DESC""",
+            USING (id) GROUP BY 1 ORDER BY 2 DESC""",
         run=run_id,
         first=batch and batch.first,
         last=batch and batch.last,
@@ -141,31 +136,19 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 
 def open_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why grades are open."""
-    waiting = f"SELECT grade_id FROM {_OF_RUN} AND {_OPEN}"
-    return _causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
+    waiting = f"SELECT grade_id AS id FROM {_OF_RUN} AND {_OPEN}"
+    return largest_causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
 
 
 def fallback_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why pairs have no scores and will get none."""
     final = (
-        f"SELECT grade_id, g.status AS kind, coalesce(g.reason, '') AS words "
+        f"SELECT grade_id AS id, g.status AS kind, coalesce(g.reason, '') AS words "
         f"FROM {_OF_RUN} AND g.status <> '{GradeStatus.GRADED}' AND NOT {_OPEN}"
     )
-    return _causes(database, run_id, f"ended AS ({final})")
+    return largest_causes(database, run_id, f"ended AS ({final})")
 
 
 def _request(*, messages: str, words: Sequence[int], **fields: Any) -> GradeRequest:
     pairs = zip(words[::2], words[1::2], strict=True)
     return GradeRequest(messages=read_messages(messages), words=tuple(pairs), **fields)
-
-
-def _causes(database: Database, run_id: str, tables: str) -> tuple[Cause, ...]:
-    """The largest groups of similar rows in `ended` (grade_id, kind, words), which `tables` defines."""
-    found = database.records(
-        Cause,
-        f"""WITH {tables} SELECT kind, count(*) AS rows, min(grade_id) AS example,
-                arg_min(words, grade_id) AS words FROM ended
-            GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT {_CAUSES_SHOWN}""",
-        run=run_id,
-    )
-    return tuple(found)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from figa_core.llm.likeness import likeness_sql
 from figa_core.ports import RevisionRequest
 from figa_core.records import Purpose
+from figa_core.storage.causes import Cause, largest_causes, last_call_sql
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
 
@@ -25,13 +25,8 @@ _CALLS_OF_RUN = f"{_CALLS} IN (SELECT v.revision_id FROM {_OF_RUN})"
 _GRADES_OF_RUN = "SELECT grade_id FROM run_grades WHERE run_id = $run"
 _PAID_BY_RUN = f"{_CALLS_OF_RUN} OR (purpose = '{Purpose.WORD_GRADES}' AND subject_id IN ({_GRADES_OF_RUN}))"
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
-_CAUSES_SHOWN = 3
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
-# How the last call for each row of `waiting` ended, with the provider's message.
-_LAST_CALL = f"""
-    SELECT subject_id AS revision_id, arg_max(coalesce(outcome, 'no answer'), sent_at) AS kind,
-           arg_max(coalesce(message, ''), sent_at) AS words
-    FROM {_CALLS} IN (SELECT revision_id FROM waiting) GROUP BY 1"""
+_LAST_CALL = last_call_sql(Purpose.REVISION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +61,6 @@ class Calls:
     completion_tokens: int
     since_start: int
     seconds_since_start: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Rows that ended alike: an outcome or status, their number, an example and its provider's message."""
-
-    kind: str
-    rows: int
-    example: str
-    words: str
 
 
 def batches(database: Database, run_id: str, rows: int) -> list[Batch]:
@@ -127,10 +112,10 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
     """The number of open rows by how their last call ended: an outcome, "no answer" or "not asked"."""
     rows = database.fetch(
         f"""WITH waiting AS (
-                SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN} AND ($first IS NULL OR {_IN_BATCH})
+                SELECT v.revision_id AS id FROM {_OF_RUN} AND {_OPEN} AND ($first IS NULL OR {_IN_BATCH})
             ), last_call AS ({_LAST_CALL})
             SELECT coalesce(kind, 'not asked'), count(*) FROM waiting LEFT JOIN last_call
-            USING (revision_id) GROUP BY 1 ORDER BY 2 DESC""",
+            USING (id) GROUP BY 1 ORDER BY 2 DESC""",
         run=run_id,
         first=batch and batch.first,
         last=batch and batch.last,
@@ -140,17 +125,17 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 
 def open_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why rows are open, by how their last call ended and what its message was."""
-    waiting = f"SELECT v.revision_id FROM {_OF_RUN} AND {_OPEN}"
-    return _causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
+    waiting = f"SELECT v.revision_id AS id FROM {_OF_RUN} AND {_OPEN}"
+    return largest_causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
 
 
 def refused_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why rows were refused for good."""
     refused = (
-        f"SELECT v.revision_id, v.status AS kind, coalesce(v.reason, '') AS words "
+        f"SELECT v.revision_id AS id, v.status AS kind, coalesce(v.reason, '') AS words "
         f"FROM {_OF_RUN} AND {_REFUSED}"
     )
-    return _causes(database, run_id, f"ended AS ({refused})")
+    return largest_causes(database, run_id, f"ended AS ({refused})")
 
 
 def count_refused(database: Database, run_id: str) -> int:
@@ -206,15 +191,3 @@ def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
 
 def _request(*, messages: str, **fields: Any) -> RevisionRequest:
     return RevisionRequest(messages=read_messages(messages), **fields)
-
-
-def _causes(database: Database, run_id: str, tables: str) -> tuple[Cause, ...]:
-    """The largest groups of similar rows in `ended` (revision_id, kind, words), which `tables` defines."""
-    found = database.records(
-        Cause,
-        f"""WITH {tables} SELECT kind, count(*) AS rows, min(revision_id) AS example,
-                arg_min(words, revision_id) AS words FROM ended
-            GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT {_CAUSES_SHOWN}""",
-        run=run_id,
-    )
-    return tuple(found)

@@ -3,7 +3,7 @@
 import pytest
 
 from figa_core.errors import LLMError, OpenRevisionsError, RefusedRevisionsError
-from figa_core.storage.revisions import Cause
+from figa_core.storage.causes import Cause
 from tasks.results import StageCounts
 from tasks.revised import Revised, check_open_rows, check_refused_rows, open_rows_warning
 
