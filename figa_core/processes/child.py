@@ -86,11 +86,15 @@ class Child:
 
     def kill(self) -> None:
         """End it at once; nothing happens if it has ended."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        _end(self._process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def _in_a_lasting_thread(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
@@ -115,5 +119,5 @@ def _in_a_lasting_thread(start: Callable[[], subprocess.Popen[bytes]]) -> subpro
         return started.result()
     except BaseException:  # a signal: nobody else knows the child yet
         if owner.ident is not None and started.exception() is None:
-            started.result().kill()
+            _end(started.result())
         raise

@@ -98,16 +98,19 @@ def test_a_missing_program_is_an_os_error(tmp_path: Path) -> None:
         Child([str(tmp_path / "no-program")], tmp_path / "log")
 
 
-def test_a_signal_during_the_start_leaves_no_child() -> None:
+def test_a_signal_during_the_start_leaves_no_child_and_no_open_pipe() -> None:
     main = threading.main_thread().ident
     assert main is not None
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
         signal.pthread_kill(main, signal.SIGINT)
-        started.append(subprocess.Popen([sys.executable, "-c", "import time\n" + FOREVER]))
+        command = [sys.executable, "-c", "import time\n" + FOREVER]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE))
         return started[0]
 
     with pytest.raises(KeyboardInterrupt):
         _in_a_lasting_thread(start)
-    assert started[0].wait(timeout=20) == -signal.SIGKILL
+    assert started[0].returncode == -signal.SIGKILL
+    assert started[0].stdin is not None
+    assert started[0].stdin.closed
