@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
 from pathlib import Path
 
 from figa_core.chat.format import load_chat_format
@@ -231,7 +230,7 @@ def shared_curve(planned: Planned, label: str) -> TrainingCurve:
 @cache
 def parameters_of(model: Path) -> int:
     """The number of a model's parameters, from the headers of its weights."""
-    return sum(prod(tensor.shape) for tensor in read_weights(model).tensors.values())
+    return read_weights(model).parameters
 
 
 def training_cost(planned: Planned) -> Cost:
@@ -248,11 +247,11 @@ def training_cost(planned: Planned) -> Cost:
 
 
 def pass_cost(method: MethodConfig, config: PipelineConfig, sizes: ShardSizes) -> Cost:
-    """The reference model's pass over the whole set, if the method needs one."""
-    objective = make_objective(method.loss(config.loss))
-    if not objective.reference_log_probs:
+    """The base model's pass over the answers of the whole set that the method needs it for, if any."""
+    read = make_objective(method.loss(config.loss)).reference_answers
+    if not read:
         return Cost()
-    tokens = sum(sizes.tokens[answer] for answer in objective.answers)
+    tokens = sum(sizes.tokens[answer] for answer in read)
     return Cost(tokens=tokens, flops=forward_flops(parameters_of(config.generation.model), tokens))
 
 

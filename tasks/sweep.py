@@ -1,6 +1,5 @@
 """Stage sweep: a learning rate that is left to a sweep → a number (`figa_core/training/sweep.py`)."""
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -139,7 +138,7 @@ def parameters_of(model: Path) -> int:
     weights = read_weights(model)
     if weights.problems or not weights.tensors:
         raise TrainingError("\n".join(weights.problems) or f"{model}: no weights here.")
-    return sum(math.prod(tensor.shape) for tensor in weights.tensors.values())
+    return weights.parameters
 
 
 def _manifest(job: TrainingJob) -> ShardManifest:

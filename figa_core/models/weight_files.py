@@ -1,6 +1,7 @@
 """Finds the files of a model's weights, and checks that all of them exist and are complete. Headers only."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,11 @@ class Weights:
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> int:
+        """The number of values in the files; tied ones count once."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
 
 def read_weights(model: Path) -> Weights:

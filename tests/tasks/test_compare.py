@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from figa_core.shards.write import write_shards
-from tasks.compare import Contender, contenders, methods_of, schemes_of, share_of, why_unable
+from tasks.compare import Contender, contenders, methods_of, pass_cost, schemes_of, share_of, why_unable
 from tasks.workspace import Workspace
 
 from .test_train import PAIR
@@ -138,3 +140,23 @@ def test_sizes_count_prompts_and_answers(workspace: Workspace) -> None:
     assert (sizes.pairs, sizes.prompt_tokens) == (10, 10)
     assert dict(sizes.answered) == {"response": 10, "revision": 10, "reference": 3}
     assert dict(sizes.tokens) == {"response": 20, "revision": 20, "reference": 9}
+
+
+@pytest.mark.parametrize(
+    ("method", "tokens"),
+    [
+        (MethodConfig(objective="figa"), 0),
+        (MethodConfig(objective="figa", kl_weight=0.1), 30),
+        (MethodConfig(objective="dpo"), 50),
+    ],
+    ids=["figa", "held to the base model", "dpo"],
+)
+def test_a_pass_of_the_base_model_costs_the_answers_that_are_read(
+    method: MethodConfig, tokens: int, tmp_path: Path
+) -> None:
+    save_file({"weight": np.zeros((5, 2), dtype=np.float32)}, tmp_path / "model.safetensors")
+    config = config_of()
+    generation = config.generation.model_copy(update={"model": tmp_path})
+    sizes = ShardSizes(1, 10, {}, {"response": 20, "revision": 30, "reference": 40})
+    cost = pass_cost(method, config.model_copy(update={"generation": generation}), sizes)
+    assert cost == Cost(tokens=tokens, flops=2 * 10 * tokens)
