@@ -28,7 +28,7 @@ from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
-from tasks.compare import contenders, samples_for_best, schemes_of, weighted_by
+from tasks.compare import contenders, samples_for_best, schemes_of, trainings_of, weighted_by
 from tasks.grading_settings import GradingSections
 from tasks.methods_report import write_methods
 from tasks.weigh import WeighResult, weigh
@@ -98,8 +98,10 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(with_best or weighed.directory)
     rows = contenders(run.workspace, config, shards, sizes, with_best)
-    count, names = sum(len(row.trainings) for row in rows), len({row.method.name for row in rows})
-    story.progress.line(f"{count:,} trainings of {names:,} methods; finished ones are not repeated")
+    count = sum(trainings_of(row, config.compare) for row in rows)
+    names = len({row.method.name for row in rows})
+    of = "1 method" if names == 1 else f"{names:,} methods"
+    story.progress.line(f"{count:,} trainings of {of}; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
     return contest.data([await contest.outcome(row) for row in rows])
 

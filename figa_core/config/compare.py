@@ -102,6 +102,12 @@ class CompareConfig(Section):
     )
     seeds: _Seeds = nothing((0, 1, 2), "Seeds of the trainings; intervals cover them from two on.")
     learning_rates: _Rates = nothing((3e-6, 1e-5, 3e-5), "Rates to try with every method.")
+    sweep_seeds: int | None = nothing(
+        None,
+        "Seeds, the first ones, with which every rate is tried; the others are trained at the chosen rate "
+        'only. "none" for every rate with every seed.',
+        ge=1,
+    )
     pairs: _Sizes = nothing(
         (ALL_PAIRS,), 'Numbers of pairs to train on, drawn by the seed; "all" for the whole set.'
     )

@@ -12,6 +12,7 @@ from figa_core.report.methods.data import (
     MethodsData,
     Outcome,
     TrainingOutcome,
+    best_rate,
     best_training,
 )
 from figa_core.shards.sizes import ShardSizes
@@ -91,7 +92,14 @@ class Contest:
         )
 
     async def _trainings(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
-        if contender.unable:
+        """Those of the sweep, then those of the other seeds at the rate that it chose."""
+        compare = self._config.compare
+        found = await self._ended(contender.sweep(compare))
+        found += await self._ended(contender.after_sweep(compare, best_rate(found)))
+        return self._kept(contender, found)
+
+    async def _ended(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
+        if not contender.trainings:
             return ()
         ended = await train_contender(self._story, self._run, self._config, contender)
         judged, failed = self._judging.contender(contender)
@@ -103,7 +111,7 @@ class Contest:
             else:
                 reason = failed.get(training_id, "it did not finish.")
                 found.append(ended.get(training_id) or ended_as(each, Outcome.FAILED, reason))
-        return self._kept(contender, tuple(found))
+        return tuple(found)
 
     def _judged(self, each: Planned, scores: Mapping[str, float]) -> TrainingOutcome:
         return TrainingOutcome(

@@ -41,7 +41,8 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     project.settings["compare"] = {
         "methods": ["figa"],
         "learning_rates": [1e-4, 1e30],  # the second diverges
-        "seeds": [3],
+        "seeds": [3, 4],
+        "sweep_seeds": 1,
         "pairs": [6, 100_000],
     }
     first = run(project)
@@ -50,15 +51,19 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     found = compared(project)
     row, unable = found["rows"]
     assert (row["method"], row["pairs"], row["learning_rate"]) == ("FIGA", 6, 1e-4)
-    assert [each["outcome"] for each in row["trainings"]] == ["judged", "diverged"]
+    assert [(each["learning_rate"], each["seed"], each["outcome"]) for each in row["trainings"]] == [
+        (1e-4, 3, "judged"),
+        (1e30, 3, "diverged"),
+        (1e-4, 4, "judged"),
+    ]
     assert "the gradient was not finite" in row["trainings"][1]["reason"]
     assert "there are only" in unable["unable"]
     assert row["score"]["prompts"] == found["base"]["prompts"]
     assert row["cost_of_one_training"]["tokens"] > 0
     assert "cannot run: there are only" in first.stdout
-    assert "cover prompts only" in first.stdout
+    assert "3 trainings of 1 method" in first.stdout
     [kept] = models(project)
-    assert str(kept / "model") == row["trainings"][0]["model"]
+    assert str(kept / "model") in {each["model"] for each in row["trainings"]}
     trained = {path: path.stat().st_mtime_ns for path in project.workspace.glob("trainings/*/*")}
 
     second = run(project)

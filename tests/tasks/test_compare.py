@@ -12,7 +12,16 @@ from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from figa_core.shards.write import write_shards
-from tasks.compare import Contender, contenders, methods_of, pass_cost, schemes_of, share_of, why_unable
+from tasks.compare import (
+    Contender,
+    contenders,
+    methods_of,
+    pass_cost,
+    schemes_of,
+    share_of,
+    trainings_of,
+    why_unable,
+)
 from tasks.workspace import Workspace
 
 from .test_train import PAIR
@@ -85,6 +94,27 @@ def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pai
     assert first.job.pairs_limit == 4
     trainings = [each.job.training_id for row in rows for each in row.trainings]
     assert len(set(trainings)) == len(trainings)
+
+
+def test_with_sweep_seeds_the_other_seeds_are_trained_at_the_chosen_rate_only(workspace: Workspace) -> None:
+    settings: dict[str, Any] = {"learning_rates": [1e-5, 1e-4, 1e-3], "seeds": [5, 6, 7], "sweep_seeds": 1}
+    config = config_of(methods=["figa"], **settings).compare
+    [row] = found(workspace, methods=["figa"], **settings)
+    sweep = row.sweep(config).trainings
+    assert [(each.learning_rate, each.seed) for each in sweep] == [(1e-5, 5), (1e-4, 5), (1e-3, 5)]
+    others = row.after_sweep(config, 1e-4).trainings
+    assert [(each.learning_rate, each.seed) for each in others] == [(1e-4, 6), (1e-4, 7)]
+    assert not row.after_sweep(config, None).trainings
+    assert trainings_of(row, config) == 5
+
+
+def test_without_sweep_seeds_every_rate_is_tried_with_every_seed(workspace: Workspace) -> None:
+    settings: dict[str, Any] = {"learning_rates": [1e-5, 1e-4], "seeds": [5, 6, 7]}
+    config = config_of(methods=["figa"], **settings).compare
+    [row] = found(workspace, methods=["figa"], **settings)
+    assert row.sweep(config) == row
+    assert not row.after_sweep(config, 1e-4).trainings
+    assert trainings_of(row, config) == 6
 
 
 def test_training_on_as_many_pairs_as_there_are_is_training_on_all(workspace: Workspace) -> None:

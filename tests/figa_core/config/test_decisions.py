@@ -151,6 +151,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "methods": ["figa", {"objective": "figa", "gamma": 1.0}],
         "seeds": [0],
         "learning_rates": [1e-4],
+        "sweep_seeds": 1,
         "pairs": [32, "all"],
         "validation_share": 0.5,
         "against": "first",

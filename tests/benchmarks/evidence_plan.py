@@ -1,0 +1,77 @@
+"""What `make evidence` compares, in every domain: fixed before any result was seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Method = str | dict[str, Any]
+
+METHODS: tuple[Method, ...] = (
+    {"objective": "figa", "label": "FIGA (default, γ 0.3)"},
+    {"objective": "figa", "label": "FIGA, γ 1", "gamma": 1.0},
+    {"objective": "figa", "label": "FIGA, γ 1, no negatives", "gamma": 1.0, "beta": 0.0},
+    {"objective": "figa", "label": "FIGA, KL 0.3", "gamma": 0.0, "kl_weight": 0.3},
+    "unlikelihood",
+    "sft",
+    "sft_revised",
+    "dpo",
+    "apo_zero",
+)
+"""As `[compare] methods` takes them."""
+
+ANCHORS: tuple[Method, ...] = (
+    {"objective": "figa", "label": "γ 0 (the paper's)", "gamma": 0.0},
+    {"objective": "figa", "label": "γ 0.1", "gamma": 0.1},
+    {"objective": "figa", "label": "γ 0.3 (default)"},
+    {"objective": "figa", "label": "γ 1", "gamma": 1.0},
+    {"objective": "figa", "label": "γ 0.3, fading over 4 tokens", "gamma_fade_tokens": 4.0},
+    {"objective": "figa", "label": "γ 0, KL 0.3", "gamma": 0.0, "kl_weight": 0.3},
+    {"objective": "figa", "label": "γ 0, β 0", "gamma": 0.0, "beta": 0.0},
+    {"objective": "figa", "label": "γ 0, unique negatives", "gamma": 0.0, "negatives": "unique"},
+    {"objective": "figa", "label": "γ 0, gate 2", "gamma": 0.0, "negative_nll_max": 2.0},
+    {"objective": "unlikelihood", "label": "unlikelihood, γ 0", "gamma": 0.0},
+    "sft_revised",
+)
+"""What holds the unchanged tokens: long trainings at one rate, in which no alarm ends any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One comparison.
+
+    Attributes:
+        name: of its files.
+        domain: see `figa_core.domains`.
+        prompts: how many; three tenths of them are held out.
+        settings: by section, besides those of evidence.toml.
+    """
+
+    name: str
+    domain: str
+    prompts: int
+    settings: dict[str, dict[str, Any]]
+
+    @property
+    def overrides(self) -> dict[str, dict[str, Any]]:
+        """Its settings, with those that follow from the domain."""
+        own = {"evaluation": {"verifier": f"figa_core.domains.{self.domain}:verify"}}
+        sections = (*own, *(name for name in self.settings if name not in own))
+        return {name: own.get(name, {}) | self.settings.get(name, {}) for name in sections}
+
+
+def _methods(domain: str, prompts: int) -> Experiment:
+    compare = {"methods": METHODS, "learning_rates": (3e-5, 1e-4), "sweep_seeds": 1}
+    return Experiment(domain, domain, prompts, {"compare": compare})
+
+
+def _anchors(domain: str, prompts: int) -> Experiment:
+    compare = {"methods": ANCHORS, "learning_rates": (3e-5,), "seeds": (0,), "against": "first"}
+    settings = {"compare": compare, "training": {"epochs": 3}, "alarms": {"stops": ()}}
+    return Experiment(f"{domain}-anchors", domain, prompts, settings)
+
+
+EXPERIMENTS = (
+    _methods("structured", 240),
+    _methods("arithmetic", 240),
+    _methods("support", 240),
+    _anchors("structured", 240),
+)
