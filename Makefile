@@ -13,11 +13,12 @@ VLLM_POSSIBLE := $(shell [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ] && echo 
 PIP := python -m pip install --quiet --no-compile --disable-pip-version-check
 TESTS ?= tests
 PACKAGES ?=
+EVIDENCE ?=
 TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real domains e2e bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -82,6 +83,11 @@ test-slow: setup
 real: setup $(STAMPS)/real
 	@$(BIN)/python -m figa_core.real.weights --root build/real
 	@$(BIN)/python -m pytest -q -m real --durations=0 $(if $(filter tests,$(TESTS)),tests/real,$(TESTS))
+
+# The method against the others on the real model, an hour or two a domain: EVIDENCE="structured arithmetic" for some.
+# Nothing is trained twice. JSON and a report in build/evidence/.
+evidence: setup $(STAMPS)/real
+	@$(BIN)/python -m tests.benchmarks.evidence $(EVIDENCE)
 
 # The problems of the domain `code`, and its tests.
 domains: setup $(STAMPS)/domains

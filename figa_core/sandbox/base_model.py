@@ -28,6 +28,8 @@ BUCKET_BATCHES = 16
 _BATCH_SIZE = 16
 _SLOT_LOSS_WEIGHT = 8.0
 _MAX_NEW_TOKENS = 100
+POSITIONS = 512
+"""Tokens of the longest text that these models read."""
 
 _Encoded = tuple[list[int], list[int]]
 _T = TypeVar("_T")
@@ -45,7 +47,7 @@ def llama_config(
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=32,
-        max_position_embeddings=512,
+        max_position_embeddings=POSITIONS,
         tie_word_embeddings=True,
         initializer_range=initializer_range,
         bos_token_id=token_id(tokenizer.bos_token_id),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from figa_core.config.file import load_config
-from flows.demo import REAL, SANDBOX
+from figa_core.sandbox.base_model import POSITIONS
+from flows.demo import REAL, SANDBOX, Demo
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "deployments" / "presets").glob("*.toml"))
@@ -28,6 +29,11 @@ def test_what_a_preset_generates_fits_the_reward_model_and_the_training(path: Pa
 def test_with_the_openai_preset_the_longest_revision_of_the_longest_prompt_is_not_cut() -> None:
     config = load_config(ROOT / "deployments" / "presets" / "openai.toml")
     assert config.prompts.max_prompt_tokens + config.revision.max_tokens <= config.weighting.max_length
+
+
+@pytest.mark.parametrize("demo", [SANDBOX, REAL], ids=["sandbox", "real"])
+def test_a_demo_asks_its_reward_model_for_no_longer_texts_than_it_reads(demo: Demo) -> None:
+    assert load_config(demo.preset).reward.max_length <= POSITIONS
 
 
 def test_the_demos_run_presets() -> None:
