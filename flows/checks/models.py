@@ -73,7 +73,7 @@ def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
     for role, count in left_out.items():
         yield warning(
             "reward.model",
-            f"its chat template leaves out the messages of role {role!r}, in {count:,} of the first "
+            f"its chat template leaves out messages of role {role!r}, in {count:,} of the first "
             f"{len(messages):,} prompts: answers are rated without them.",
         )
 
