@@ -84,7 +84,7 @@ def settings(experiment: Experiment, workspace: Path, base_url: str) -> "Pipelin
     from figa_core.config.file import load_config
 
     domain = load_domain(experiment.domain)
-    prompts = REAL / domain.name / f"{experiment.prompts}"
+    prompts = REAL.resolve() / domain.name / f"{experiment.prompts}"
     if domain.answers is None:
         reward = build_sandbox(SANDBOX, on_progress=log).reward_model
     else:
