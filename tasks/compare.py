@@ -156,7 +156,9 @@ def _planned(
                 shards=shards,
                 model=config.generation.model,
                 loss=method.loss(config.loss),
-                training=config.training.model_copy(update={"learning_rate": rate, "seed": seed}),
+                training=method.training(config.training).model_copy(
+                    update={"learning_rate": rate, "seed": seed}
+                ),
                 alarms=config.alarms,
                 pairs_limit=pairs,
             )

@@ -178,6 +178,7 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
         label=shown.label,
         steps=tuple(step.step for step in steps),
         series={"loss": tuple(step.loss for step in steps)}
+        | _rates(steps)
         | {
             figure.title: tuple(step.figures.get(figure.name) for step in steps)
             for figure in figures
@@ -185,6 +186,12 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
         },
         facts=_facts(steps, read_manifest(training)) | _sweep_facts(training),
     )
+
+
+def _rates(steps: list[StepMetrics]) -> dict[str, tuple[float, ...]]:
+    """The learning rate of every step, unless it is constant."""
+    rates = tuple(step.learning_rate for step in steps)
+    return {"learning rate": rates} if len(set(rates)) > 1 else {}
 
 
 def _sweep_facts(training: Path) -> dict[str, str]:
@@ -201,7 +208,8 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
     facts = {}
     if steps:
         facts["pairs per step"] = str(steps[0].pairs)
-        facts["learning rate"] = f"{steps[0].learning_rate:g}"
+        highest = max(step.learning_rate for step in steps)
+        facts["learning rate"] = f"up to {highest:g}" if _rates(steps) else f"{highest:g}"
     if manifest is not None:
         planned = manifest.planned_steps or manifest.steps
         facts["steps"] = str(manifest.steps) + (f" of {planned}" if manifest.ended_by else "")

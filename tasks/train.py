@@ -118,7 +118,7 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
     """The job of a training; equal trainings have equal ids.
 
     Raises:
-        TrainingError: `spec.shards` has no complete shard set.
+        TrainingError: `spec.shards` has no complete shard set, or no step would change the weights.
         InputError: `spec.model` is not a model directory.
     """
     manifest = read_manifest(spec.shards)
@@ -147,6 +147,11 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         top_tokens=TOP_TOKENS if trained.held_to_base else 0,
     )
     training_id, steps = _identify(workspace, settled, model, manifest)
+    if steps == 1 and spec.training.schedule.warmup_share:
+        raise TrainingError(
+            "training.schedule.warmup_share: the training has one step, and the first of a warm-up has the "
+            "learning rate 0. Set the share to 0, or train for more steps."
+        )
     return TrainingJob(
         **dict(settled),
         training_id=training_id,

@@ -1,4 +1,4 @@
-"""The settings of one run: frozen sections of at most ten fields; `file.py` reads them from TOML.
+"""The settings of one run: frozen sections of at most ten fields, besides tables; `file.py` reads the TOML.
 
 A task gets the section that it needs, and functions below it get plain values; no numerical code takes a
 config object. The descriptions also make the form in the Prefect UI.
@@ -8,6 +8,8 @@ from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
 from figa_core.config.compare import MethodConfig as MethodConfig
 from figa_core.config.grader import GraderConfig
+from figa_core.config.optimization import OptimizerConfig as OptimizerConfig
+from figa_core.config.optimization import ScheduleConfig as ScheduleConfig
 from figa_core.config.revision import (
     RevisionBatchesConfig,
     RevisionConfig,

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from figa_core.config.decisions import nothing
+from figa_core.config.optimization import OptimizerConfig, ScheduleConfig
 from figa_core.config.section import Section
-from figa_core.config.training import LossConfig, Scheme
+from figa_core.config.training import LossConfig, Scheme, TrainingConfig
 from figa_core.config.values import ObjectiveName, one_line
 from figa_core.training.objectives.registry import label_of
 
@@ -40,10 +41,12 @@ _Sizes = Annotated[
     AfterValidator(_each_once),
 ]
 _Label = Annotated[str, AfterValidator(one_line)]
+_TABLES = ("schedule", "optimizer")
 
 
 class MethodConfig(LossConfig):
-    """One method: an objective, and the settings of `[loss]` that differ; the others are as in `[loss]`.
+    """One method: an objective, and the settings of `[loss]`, `[training.schedule]` and
+    `[training.optimizer]` that differ; the others are as there.
 
     In a list of methods, a name alone means the objective of that name.
     """
@@ -54,6 +57,12 @@ class MethodConfig(LossConfig):
     learning_rates: _Rates | None = nothing(
         None, 'Rates to try for this method; "none" for those of [compare].'
     )
+    schedule: ScheduleConfig | None = nothing(
+        None, 'Settings that differ from [training.schedule]; "none" for no difference.'
+    )
+    optimizer: OptimizerConfig | None = nothing(
+        None, 'Settings that differ from [training.optimizer]; "none" for no difference.'
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +72,11 @@ class MethodConfig(LossConfig):
     @model_serializer(mode="wrap")
     def _only_what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A setting at its default and one that was left out differ: the latter is as in `[loss]`."""
-        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+        given = {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+        return given | {
+            name: {field: value for field, value in given[name].items() if field in table.model_fields_set}
+            for name, table in self._tables().items()
+        }
 
     @property
     def name(self) -> str:
@@ -71,6 +84,11 @@ class MethodConfig(LossConfig):
         if self.label:
             return self.label
         given = [f"{name} {_shown(value)}" for name, value in sorted(self._given().items())]
+        given += [
+            f"{name if field == 'kind' else field} {_shown(value)}"
+            for name, table in self._tables().items()
+            for field, value in _fields_given(table).items()
+        ]
         given += [self.scheme] if self.scheme else []
         return label_of(self.objective) + (f" ({', '.join(given)})" if given else "")
 
@@ -78,9 +96,30 @@ class MethodConfig(LossConfig):
         """The `[loss]` section of its trainings, given that of the run."""
         return usual.model_copy(update={"objective": self.objective, **self._given()})
 
+    def training(self, usual: TrainingConfig) -> TrainingConfig:
+        """The `[training]` section of its trainings, given that of the run."""
+        return usual.model_copy(
+            update={
+                name: getattr(usual, name).model_copy(update=_fields_given(table))
+                for name, table in self._tables().items()
+            }
+        )
+
     def _given(self) -> dict[str, Any]:
         names = (LossConfig.model_fields.keys() & self.model_fields_set) - {"objective"}
         return {name: getattr(self, name) for name in names}
+
+    def _tables(self) -> dict[str, Section]:
+        tables = {name: getattr(self, name) for name in _TABLES}
+        return {name: table for name, table in tables.items() if table is not None}
+
+
+def _fields_given(section: Section) -> dict[str, Any]:
+    return {
+        name: getattr(section, name)
+        for name in type(section).model_fields
+        if name in section.model_fields_set
+    }
 
 
 def _shown(value: object) -> str:

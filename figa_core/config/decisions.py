@@ -6,8 +6,9 @@
     processes: int = nothing(1, "Ranks on this machine …", ge=1)
 
 A setting that decides something is part of the run's id, but only if it is not at its default, so that a new
-setting changes no stored run's id. `Always` and `Within` mark settings that have been part of it in another
-way since the first release.
+setting changes no stored run's id. That also holds for each setting of a table within a section, such as
+`[training.schedule]`. `Always` and `Within` mark settings that have been part of it in another way since the
+first release.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +71,10 @@ nothing = _declaration(Decides.NOTHING)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A field of a section: its value, and the marks in its declaration."""
+    """A field of a section: its value, and the marks in its declaration.
+
+    `section` is the section's name; that of a table within a section is "training.schedule".
+    """
 
     section: str
     field: str
@@ -97,9 +101,12 @@ def settings_of(config: Section, *sections: str) -> Iterator[Setting]:
 
 
 def settings_in(name: str, section: Section) -> Iterator[Setting]:
-    """The settings of a section with this name in the config."""
+    """The settings of a section with this name in the config, and those of the tables within it."""
     for field, declared in type(section).model_fields.items():
         value = getattr(section, field)
+        if isinstance(value, Section):
+            yield from settings_in(f"{name}.{field}", value)
+            continue
         yield Setting(
             section=name,
             field=field,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, judgement, models, nothing
+from figa_core.config.optimization import OptimizerConfig, ScheduleConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
@@ -86,8 +87,8 @@ class TrainingConfig(Section):
 
     learning_rate: LearningRate = models(
         1e-5,
-        "Constant over the training; auto: three rates that fit the model's size are tried for a tenth of "
-        "the steps, and the best on held-out pairs is taken.",
+        "The highest of the training (see schedule); auto: three rates that fit the model's size are tried "
+        "for a tenth of the steps, and the best on held-out pairs is taken.",
         Always(),
     )
     epochs: int = models(
@@ -112,6 +113,8 @@ class TrainingConfig(Section):
     dtype: DType = models("bfloat16", "Of weights and gradients.", Always())
     checkpoint_steps: int = nothing(100, "Optimizer steps between checkpoints.", ge=1)
     seed: int = models(0, "Of the order of the pairs.", Always(), ge=0, le=_SEED_MAX)
+    schedule: ScheduleConfig = models(ScheduleConfig(), "The learning rate over the steps.")
+    optimizer: OptimizerConfig = models(OptimizerConfig(), "The optimizer, and clipping of gradients.")
 
 
 class EvaluationConfig(Section):

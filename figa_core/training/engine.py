@@ -1,4 +1,4 @@
-"""DeepSpeed around a Hugging Face model: ZeRO 1, 2 or 3, exact gradients, constant learning rate.
+"""DeepSpeed around a Hugging Face model: ZeRO 1, 2 or 3, exact gradients.
 
 Shapes: K weighted tokens, V vocabulary.
 """
@@ -6,7 +6,6 @@ Shapes: K weighted tokens, V vocabulary.
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,12 @@ from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
+from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
 # once more every micro-batch, which on a CPU costs as much as its share of the optimizer step.
 _REDUCE_BUCKET = 20_000_000
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
-
-
-def adamw(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """PyTorch's AdamW without weight decay; DeepSpeed's would take minutes to compile."""
-    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, fused=True)
 
 
 def zero_config(job: TrainingJob) -> dict[str, Any]:
@@ -62,7 +55,7 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
         "bf16": {"enabled": job.training.dtype == "bfloat16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
-        "gradient_clipping": 0.0,
+        "gradient_clipping": job.training.optimizer.gradient_norm_max or 0.0,
         "steps_per_print": 2**31 - 1,
     }
 
@@ -82,7 +75,7 @@ class ZeroEngine:
     `attention` describes how, for the log. `stage` is the ZeRO stage in use, not always that of the job.
     """
 
-    def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory = adamw) -> None:
+    def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory | None = None) -> None:
         self.job = job
         self.device = own_device(int(os.environ.get("LOCAL_RANK", "0")), gpus=torch.cuda.device_count())
         if self.device.type == "cuda":
@@ -99,7 +92,9 @@ class ZeroEngine:
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
-        optimizer = make_optimizer(module.parameters(), job.learning_rate)
+        settings = job.training.optimizer
+        groups = parameter_groups(module.parameters(), settings.weight_decay)
+        optimizer = (make_optimizer or optimizer_of(settings))(groups, job.learning_rate)
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
         exact = self._weights_to_keep()
@@ -135,8 +130,10 @@ class ZeroEngine:
         # DeepSpeed averages over the ranks, and we want the sum.
         self._engine.backward(loss * self.ranks, scale_wrt_gas=False)
 
-    def step(self) -> Update:
+    def step(self, learning_rate: float) -> Update:
         """Update the weights, unless DeepSpeed finds the gradient infinite; all ranks agree."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
         self._engine.step()
         norm, applied = self._engine.get_global_grad_norm(), self._engine.was_step_applied()
         if norm is None or not applied:

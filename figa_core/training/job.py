@@ -16,6 +16,7 @@ from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
 from figa_core.errors import TrainingError
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.schedule import learning_rate_at
 
 _SECTIONS: dict[str, type[Section]] = {
     "loss": LossConfig,
@@ -115,9 +116,20 @@ class TrainingJob(TrainingSpec):
 
     @property
     def learning_rate(self) -> float:
-        """Constant over the training."""
+        """The highest of the training."""
         assert not isinstance(self.training.learning_rate, str)
         return self.training.learning_rate
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step; see `schedule.py`."""
+        schedule = self.training.schedule
+        return learning_rate_at(
+            step,
+            steps=self.steps,
+            highest=self.learning_rate,
+            kind=schedule.kind,
+            warmup_share=schedule.warmup_share,
+        )
 
     @property
     def model_dir(self) -> Path:

@@ -178,7 +178,7 @@ class Steps:
             TrainingError: the loss or the gradient is not finite.
         """
         begun, engine = clock(), self._engine
-        plan = self.plan(step)
+        plan, rate = self.plan(step), self._job.learning_rate_at(step)
         totals, update = [0.0] * (1 + 2 * len(self._objective.reported)), Update(applied=False)
         if plan.weighted:
             # Seeded by step and rank, so that dropout is the same after a resumption.
@@ -186,7 +186,7 @@ class Steps:
             terms = accumulate(engine, plan.micro_batches, self._objective, max(plan.counted, 1))
             totals = engine.total(*_rank_totals(self._objective, terms))
             _check_finite(self._data, plan, terms, totals[0], step)
-            update = engine.step()
+            update = engine.step(rate)
             _check_update(plan, update, step)
         loss, *figures = totals
         by_figure = zip(self._objective.reported, figures[::2], figures[1::2], strict=True)
@@ -197,7 +197,7 @@ class Steps:
             tokens=plan.tokens,
             pairs=len(plan.pairs),
             seconds=round(clock() - begun, 4),
-            learning_rate=self._job.learning_rate,
+            learning_rate=rate,
             grad_norm=update.grad_norm,
             skipped=plan.weighted == 0,
             overflowed=plan.weighted > 0 and not update.applied,

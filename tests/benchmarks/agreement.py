@@ -44,7 +44,7 @@ def our_gradients(spec: Spec) -> tuple[Gradients, int]:
         plan = loop.Steps(job, engine, data).plan(1)
         before = _weights(engine)
         loop.accumulate(engine, plan.micro_batches, objective, plan.counted)
-        engine.step()
+        engine.step(1.0)
         after = _weights(engine)
         engine.close()
     return {name: before[name] - after[name] for name in before}, plan.counted

@@ -95,7 +95,14 @@ def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_is
 
 
 @pytest.mark.parametrize(
-    "settings", [{"zero_stage": 3}, {"processes": 2}, {"tokens_per_batch": 64}, {"checkpoint_steps": 7}]
+    "settings",
+    [
+        {"zero_stage": 3},
+        {"processes": 2},
+        {"tokens_per_batch": 64},
+        {"checkpoint_steps": 7},
+        {"schedule": {"kind": "constant", "warmup_share": 0}, "optimizer": {"epsilon": 1e-8}},
+    ],
 )
 def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert training_id(tmp_path, **settings) == training_id(tmp_path)
@@ -103,10 +110,25 @@ def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[st
 
 @pytest.mark.parametrize(
     "settings",
-    [{"learning_rate": 1.0}, {"epochs": 7}, {"seed": 1}, {"dtype": "float32"}, {"pairs_per_step": 3}],
+    [
+        {"learning_rate": 1.0},
+        {"epochs": 7},
+        {"seed": 1},
+        {"dtype": "float32"},
+        {"pairs_per_step": 3},
+        {"schedule": {"kind": "cosine"}},
+        {"optimizer": {"epsilon": 1e-6}},
+    ],
 )
 def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert training_id(tmp_path, **settings) != training_id(tmp_path)
+
+
+def test_a_training_whose_only_step_has_the_rate_zero_is_refused(tmp_path: Path) -> None:
+    schedule = {"warmup_share": 0.1}
+    assert job_of(tmp_path, max_steps=2, schedule=schedule).steps == 2
+    with pytest.raises(TrainingError, match=r"schedule\.warmup_share: .* rate 0\. Set the share to 0"):
+        job_of(tmp_path, max_steps=1, schedule=schedule)
 
 
 def test_sft_reads_no_weights_so_they_do_not_change_its_id(tmp_path: Path) -> None:

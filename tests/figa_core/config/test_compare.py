@@ -3,7 +3,14 @@
 import pytest
 from pydantic import ValidationError
 
-from figa_core.config import CompareConfig, LossConfig, MethodConfig
+from figa_core.config import (
+    CompareConfig,
+    LossConfig,
+    MethodConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 
 
 def test_a_name_alone_is_a_method_with_the_runs_settings() -> None:
@@ -31,6 +38,24 @@ def test_a_stored_comparison_is_read_as_it_was_written() -> None:
     assert [each.loss(usual) for each in read.methods] == [each.loss(usual) for each in written.methods]
     assert read.methods[1].loss(usual).negative_nll_max is None
     assert read.methods[1].name == "FIGA (negative_nll_max none, bag_of_words)"
+
+
+def test_a_method_may_differ_in_single_settings_of_schedule_and_optimizer() -> None:
+    tables = {"schedule": {"kind": "cosine"}, "optimizer": {"epsilon": 1e-4, "weight_decay": 0.0}}
+    method = MethodConfig.model_validate({"objective": "figa", **tables})
+    usual = TrainingConfig(
+        epochs=7,
+        schedule=ScheduleConfig(kind="linear", warmup_share=0.1),
+        optimizer=OptimizerConfig(beta1=0.8, weight_decay=0.5),
+    )
+    training = method.training(usual)
+    assert training.schedule == ScheduleConfig(kind="cosine", warmup_share=0.1)
+    assert training.optimizer == OptimizerConfig(beta1=0.8, epsilon=1e-4, weight_decay=0.0)
+    assert training.epochs == 7
+    assert method.name == "FIGA (schedule cosine, epsilon 0.0001, weight_decay 0)"
+    read = MethodConfig.model_validate(method.model_dump(mode="json"))
+    assert read.training(usual) == training
+    assert MethodConfig(objective="figa").training(usual) == usual
 
 
 def test_methods_need_names_of_their_own() -> None:

@@ -135,6 +135,14 @@ OTHERS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 5,
         "seed": 4,
     },
+    "training.schedule": {"kind": "linear", "warmup_share": 0.2},
+    "training.optimizer": {
+        "beta1": 0.8,
+        "beta2": 0.99,
+        "epsilon": 1e-6,
+        "weight_decay": 0.1,
+        "gradient_norm_max": 1.0,
+    },
     "alarms": {
         "unchanged_nll_rise": 0.3,
         "kl_from_base_excess": None,
@@ -158,14 +166,24 @@ OTHERS: dict[str, dict[str, Any]] = {
         "keep_models": "all",
     },
 }
-"""A value other than the default for every field of every section."""
+"""A value other than the default for every field of every section, and of the tables within sections."""
 
 
 def config_of(settings: dict[str, dict[str, Any]]) -> PipelineConfig:
-    sections = {section: NEEDED.get(section, {}) for section in PipelineConfig.model_fields}
-    return PipelineConfig.model_validate(
-        {section: {**fields, **settings.get(section, {})} for section, fields in sections.items()}
-    )
+    given: dict[str, dict[str, Any]] = {
+        section: {**NEEDED.get(section, {})} for section in PipelineConfig.model_fields
+    }
+    for name, fields in settings.items():
+        section, *table = name.split(".")
+        given[section] |= {table[0]: fields} if table else fields
+    return PipelineConfig.model_validate(given)
+
+
+def names_of_settings(config: PipelineConfig) -> dict[str, set[str]]:
+    names: dict[str, set[str]] = {}
+    for setting in settings_of(config):
+        names.setdefault(setting.section, set()).add(setting.field)
+    return names
 
 
 def id_of(config: PipelineConfig) -> str:
@@ -210,6 +228,7 @@ ENTERED_LATER = {
     ),
     "alarms": tuple(OTHERS["alarms"]),
     "grader": tuple(OTHERS["grader"]),
+    **{name: tuple(fields) for name, fields in OTHERS.items() if "." in name},
 }
 # The ids when the preset was new, with the first weight of unchanged tokens where it names none: no update
 # may change them.
@@ -249,7 +268,7 @@ def test_the_id_of_a_run_never_changes() -> None:
 )
 def test_a_setting_changes_the_runs_id_if_it_decides_something(section: str, field: str) -> None:
     usual, other = config_of({}), config_of({section: {field: OTHERS[section][field]}})
-    [changed] = [setting for setting in settings_of(other, section) if setting.field == field]
+    [changed] = [found for found in settings_of(other) if (found.section, found.field) == (section, field)]
     assert not changed.at_default
     elsewhere = changed.within is not None and changed.within.part != "reviser"  # see tests/flows
     decides = changed.decides is not Decides.NOTHING and not elsewhere
@@ -257,9 +276,7 @@ def test_a_setting_changes_the_runs_id_if_it_decides_something(section: str, fie
 
 
 def test_there_is_another_value_for_every_setting() -> None:
-    assert {section: set(fields) for section, fields in OTHERS.items()} == {
-        name: set(type(section).model_fields) for name, section in config_of({})
-    }
+    assert {section: set(fields) for section, fields in OTHERS.items()} == names_of_settings(config_of({}))
 
 
 class Some(Section):
@@ -288,6 +305,22 @@ def test_a_default_is_left_out_unless_it_was_always_part_of_the_id() -> None:
     }
     assert values_within("scorer", settings_of(whole, "more")) == {"inside": 7}
     assert [setting.section for setting in settings_of(whole)] == ["some"] * 6 + ["more"] * 6
+
+
+def test_the_settings_of_a_table_within_a_section_enter_the_id_one_by_one() -> None:
+    class Table(Section):
+        one: Annotated[int, Decides.MODELS] = 1
+        two: Annotated[int, Decides.MODELS] = 2
+
+    class Outer(Section):
+        table: Annotated[Table, Decides.MODELS] = Table()
+
+    class Config(Section):
+        outer: Outer
+
+    assert values_in_id(settings_of(Config(outer=Outer()))) == {}
+    changed = Config(outer=Outer(table=Table(two=3)))
+    assert values_in_id(settings_of(changed)) == {"outer.table.two": 3}
 
 
 def test_a_field_without_a_mark_counts_as_deciding() -> None:

@@ -7,10 +7,11 @@ import torch
 
 from figa_core.training.batches import MicroBatch
 from figa_core.training.data import PairData
-from figa_core.training.engine import Update, adamw
+from figa_core.training.engine import Update
 from figa_core.training.job import TrainingJob
 from figa_core.training.loop import TrainingEnd, train
 from figa_core.training.model import load_model, parameters_of
+from figa_core.training.optimizers import optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
 from tests.figa_core.training.jobs import PlainEngine
 
@@ -24,7 +25,9 @@ class OneRank(PlainEngine):
         self.model = load_model(job.model).train()
         super().__init__(self.model)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
-        self._optimizer = adamw(self.model.parameters(), job.learning_rate)
+        settings = job.training.optimizer
+        groups = parameter_groups(self.model.parameters(), settings.weight_decay)
+        self._optimizer = optimizer_of(settings)(groups, job.learning_rate)
         self._optimizer.zero_grad()
 
     @torch.no_grad()
@@ -35,7 +38,9 @@ class OneRank(PlainEngine):
         head = parameters_of(self.model.get_output_embeddings())
         return Size(body=parameters_of(self.model) - head, head=head)
 
-    def step(self) -> Update:
+    def step(self, learning_rate: float) -> Update:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         return Update(applied=True)

@@ -1,7 +1,8 @@
 """Run by torchrun (`jobs.run_gradient_jobs`): a step of SGD with learning rate 1 subtracts the gradient.
 
 The step is run by `loop.train`. Usage: rank_gradients.py JOBS_DIR. Each job's gradient is written to
-JOBS_DIR/<training_id>.safetensors.
+JOBS_DIR/<training_id>.safetensors. A job of more steps is run with its own optimizer, and the whole change of
+its weights is written, with the opposite sign.
 """
 
 import sys
@@ -15,26 +16,31 @@ from figa_core.training import loop
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import TrainingJob
+from figa_core.training.optimizers import Groups
 
 
-def gradient(job: TrainingJob, target: Path) -> None:
+def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=learning_rate)
+
+
+def change(job: TrainingJob, target: Path) -> None:
     data = PairData(job.shards, job.reference_log_probs)
-    engine = ZeroEngine(job, make_optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr))
+    engine = ZeroEngine(job, make_optimizer=sgd if job.steps == 1 else None)
     plan = loop.Steps(job, engine, data).plan(1)
     before = engine.state_dict()
     before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
     end = loop.train(job, engine, data)
-    assert (end.step, end.skipped, end.overflowed) == (1, 0, 0)
+    assert (end.step, end.skipped, end.overflowed) == (job.steps, 0, 0)
     after = engine.state_dict()
     if before is not None and after is not None:
-        change = {
+        moved = {
             name: (before[name] - after[name]).contiguous() for name in before if name != "lm_head.weight"
         }
-        save_file(change, target, {"micro_batches": str(len(plan.micro_batches))})
+        save_file(moved, target, {"micro_batches": str(len(plan.micro_batches))})
 
 
 if __name__ == "__main__":
     die_with_parent()
     for path in sorted(Path(sys.argv[1]).glob("*.json")):
         job = TrainingJob.from_json(path.read_text())
-        gradient(job, path.with_suffix(".safetensors"))
+        change(job, path.with_suffix(".safetensors"))

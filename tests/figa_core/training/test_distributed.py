@@ -10,12 +10,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from figa_core.config import OptimizerConfig, ScheduleConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
 from figa_core.training.batches import step_pairs
-from figa_core.training.job import Levers
+from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
+from tasks.report import curve_of
 from tests.figa_core.training.jobs import (
     STEPS,
     Finished,
@@ -29,6 +31,7 @@ from tests.figa_core.training.jobs import (
     wait_until,
 )
 from tests.figa_core.training.oracle import oracle, settings_of
+from tests.figa_core.training.plain_torch import train_plainly
 
 pytestmark = pytest.mark.distributed
 
@@ -54,13 +57,37 @@ VARIANTS: dict[str, dict[str, object]] = {
     "sft": {"objective": "sft"},
     "sft-revised": {"objective": "sft_revised"},
 }
+# Trainings of several steps: how their learning rate and optimizer are set, on some ranks.
+EVERYTHING = {
+    "schedule": ScheduleConfig(kind="cosine", warmup_share=0.3),
+    "optimizer": OptimizerConfig(
+        beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.5, gradient_norm_max=0.5
+    ),
+}
+TRAININGS: dict[str, dict[str, object]] = {
+    **{
+        f"all-zero{stage}-{ranks}": {**EVERYTHING, "zero_stage": stage, "processes": ranks}
+        for stage in (1, 2, 3)
+        for ranks in (1, 2)
+    },
+    "linear": {"schedule": ScheduleConfig(kind="linear", warmup_share=0.3)},
+    "warm-up": {"schedule": ScheduleConfig(warmup_share=0.5)},
+    "decay": {"optimizer": OptimizerConfig(weight_decay=0.5)},
+    "clipped": {"optimizer": OptimizerConfig(gradient_norm_max=0.5), "levers": Levers(packing=True)},
+    "epsilon": {"optimizer": OptimizerConfig(epsilon=1e-3)},
+}
+
+
+def training_of(model_dir: Path, shards_dir: Path, name: str) -> TrainingJob:
+    of_all = {"learning_rate": 1e-3, "steps": 5, "processes": 2}
+    return gradient_job(model_dir, shards_dir, name, **{**of_all, **TRAININGS[name]})
 
 
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_dir: Path) -> Path:
     directory = tmp_path_factory.mktemp("gradients")
-    jobs = (gradient_job(model_dir, shards_dir, name, **changes) for name, changes in VARIANTS.items())
-    run_gradient_jobs(directory, jobs)
+    jobs = [gradient_job(model_dir, shards_dir, name, **changes) for name, changes in VARIANTS.items()]
+    run_gradient_jobs(directory, [*jobs, *(training_of(model_dir, shards_dir, name) for name in TRAININGS)])
     return directory
 
 
@@ -81,6 +108,25 @@ def test_ranks_have_the_gradient_of_the_formula(
     assert metrics.loss == pytest.approx(float(step.loss.detach()), abs=1e-5)
     assert metrics.figures["positive_nll"] == pytest.approx(step.positive_nll, abs=1e-5)
     assert_gradients(output, model, 1e-5)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_ranks_train_as_pytorch_does(
+    name: str, rank_gradients: Path, model_dir: Path, shards_dir: Path, pairs: list[WeighedPair]
+) -> None:
+    job = training_of(model_dir, shards_dir, name)
+    expected, norms = train_plainly(job, pairs)
+    output = gradient_output(rank_gradients, job)
+    found = load_file(output.with_suffix(".safetensors"))
+    assert found.keys() == expected.keys()
+    moved = torch.cat([expected[weight].flatten() for weight in expected])
+    differences = torch.cat([(found[weight] - expected[weight]).flatten() for weight in expected])
+    assert float(differences.norm()) <= 1e-4 * float(moved.norm())
+    metrics = read_metrics(output / "metrics.jsonl")
+    assert [step.learning_rate for step in metrics] == [job.learning_rate_at(n) for n in range(1, 6)]
+    assert [step.grad_norm for step in metrics] == pytest.approx(norms, rel=1e-4)
+    drawn = curve_of(output, job.objective).series.get("learning rate")
+    assert drawn == (tuple(step.learning_rate for step in metrics) if "schedule" in TRAININGS[name] else None)
 
 
 def micro_batches(directory: Path, ranks: int, name: str) -> int:

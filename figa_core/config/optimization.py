@@ -1,0 +1,39 @@
+"""The tables of `[training]`: the learning rate over the steps, and the optimizer."""
+
+from typing import Literal
+
+from figa_core.config.decisions import models
+from figa_core.config.section import Section
+
+ScheduleKind = Literal["constant", "linear", "cosine"]
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the steps; `training.learning_rate` is its highest value."""
+
+    kind: ScheduleKind = models(
+        "constant",
+        "constant; linear: falls to 0 on a straight line; cosine: falls to 0 on half a cosine wave.",
+    )
+    warmup_share: float = models(
+        0.0, "Share of the steps over which the rate first rises from 0.", ge=0, le=1
+    )
+
+
+class OptimizerConfig(Section):
+    """AdamW, and the clipping of gradients before it."""
+
+    beta1: float = models(0.9, "Decay of the mean of the gradients.", ge=0, lt=1)
+    beta2: float = models(0.999, "Decay of the mean of their squares.", ge=0, lt=1)
+    epsilon: float = models(
+        1e-8,
+        "ε is added to the root of the squares' mean: a larger one makes steps smaller where gradients are "
+        "small.",
+        gt=0,
+    )
+    weight_decay: float = models(
+        0.0, "Of matrices, per unit of the learning rate; vectors (biases, norms) have none.", ge=0
+    )
+    gradient_norm_max: float | None = models(
+        None, 'A gradient with a larger norm is scaled down to this norm; "none" for no clipping.', gt=0
+    )

@@ -1,0 +1,53 @@
+"""A training by PyTorch and transformers alone: AdamW, `get_scheduler` and `clip_grad_norm_`.
+
+The loss is the oracle's. It shares the settings and the order of the pairs with the implementation.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from transformers import AutoModelForCausalLM, get_scheduler
+
+from figa_core.records import WeighedPair
+from figa_core.training.batches import step_pairs
+from figa_core.training.job import TrainingJob
+from tests.figa_core.training.oracle import oracle, settings_of
+
+
+def train_plainly(
+    job: TrainingJob, pairs: Sequence[WeighedPair]
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """What each weight lost over the training, by name, and the norms of the gradients before clipping."""
+    model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer, scheduler = _optimizer(model, job)
+    mean_scale = sum(pair.scale for pair in pairs) / len(pairs)
+    limit = job.training.optimizer.gradient_norm_max
+    norms: list[float] = []
+    for step in range(1, job.steps + 1):
+        chosen = step_pairs(step, pairs=len(pairs), pairs_per_step=job.pairs_per_step, seed=job.training.seed)
+        oracle(model, [pairs[pair] for pair in chosen], settings_of(job), mean_scale).loss.backward()
+        norms.append(float(clip_grad_norm_(model.parameters(), math.inf if limit is None else limit)))
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    return {name: before[name] - parameter.detach() for name, parameter in model.named_parameters()}, norms
+
+
+def _optimizer(model: torch.nn.Module, job: TrainingJob) -> tuple[torch.optim.Optimizer, Any]:
+    settings, schedule = job.training.optimizer, job.training.schedule
+    spared = [parameter for name, parameter in model.named_parameters() if "norm" in name]
+    others = [parameter for name, parameter in model.named_parameters() if "norm" not in name]
+    optimizer = torch.optim.AdamW(
+        [{"params": others}, {"params": spared, "weight_decay": 0.0}],
+        lr=job.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+    name = "constant_with_warmup" if schedule.kind == "constant" else schedule.kind
+    warmup = math.ceil(job.steps * schedule.warmup_share)
+    return optimizer, get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=job.steps)
