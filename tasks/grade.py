@@ -13,10 +13,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat.format import load_chat_format
-from figa_core.errors import LLMError, OpenRevisionsError
+from figa_core.errors import OpenRevisionsError
 from figa_core.grading.grader import GraderSettings, LLMGrader, requests_of
 from figa_core.ports import GradeRequest, ProgressCallback
-from figa_core.records import GradeStatus
 from figa_core.revision.words import restore_ends
 from figa_core.storage import grades
 from figa_core.storage.admitted import AdmittedPairs
@@ -24,7 +23,7 @@ from figa_core.storage.grades import RunGrade
 from figa_core.storage.intake import take_in
 from figa_core.storage.revisions import Batch
 from tasks.asking import OpenClient, ask_in_batches
-from tasks.graded import Graded, open_grades_text
+from tasks.graded import Graded, graded_so_far, open_grades_text
 from tasks.grading_settings import (
     GradingSections,
     grader_asker_settings,
@@ -32,7 +31,7 @@ from tasks.grading_settings import (
     grader_settings,
 )
 from tasks.open_rows import check_refusal
-from tasks.results import StageCounts, no_progress
+from tasks.results import no_progress
 from tasks.workspace import Workspace
 
 OpenGrader = OpenClient[LLMGrader]
@@ -92,7 +91,7 @@ async def grade(
         on_progress=on_progress,
         on_note=on_note,
     )
-    graded = _summary(workspace, run_id, stopped_by)
+    graded = graded_so_far(workspace.database, run_id, stopped_by)
     check_refusal(graded, sections.batches.failed_share_max)
     return graded
 
@@ -114,16 +113,3 @@ def _find_words(
 
 def _with_its_ends(row: GradeRequest) -> GradeRequest:
     return replace(row, revision=restore_ends(row.response, row.revision))
-
-
-def _summary(workspace: Workspace, run_id: str, stopped_by: LLMError | None) -> Graded:
-    database = workspace.database
-    statuses = grades.statuses(database, run_id)
-    graded = statuses.pop(str(GradeStatus.GRADED), 0)
-    return Graded(
-        StageCounts(graded + sum(statuses.values()), graded, statuses),
-        grades.open_by_kind(database, run_id),
-        stopped_by,
-        grades.open_causes(database, run_id),
-        grades.fallback_causes(database, run_id),
-    )

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from figa_core.errors import LLMError, UngradedPairsError
+from figa_core.records import GradeStatus
+from figa_core.storage import grades
 from figa_core.storage.causes import Cause
+from figa_core.storage.database import Database
 from tasks.open_rows import cause_lines, check_open, open_text, tolerated
 from tasks.results import StageCounts
 
@@ -35,6 +38,19 @@ class Graded:
     def fallbacks(self) -> int:
         """Pairs that get the Levenshtein weights for good."""
         return self.counts.n_in - self.counts.n_out - self.open_rows
+
+
+def graded_so_far(database: Database, run_id: str, stopped_by: LLMError | None = None) -> Graded:
+    """What is stored of a run's grades; of a run that asks for none, no pairs."""
+    statuses = grades.statuses(database, run_id)
+    graded = statuses.pop(str(GradeStatus.GRADED), 0)
+    return Graded(
+        StageCounts(graded + sum(statuses.values()), graded, statuses),
+        grades.open_by_kind(database, run_id),
+        stopped_by,
+        grades.open_causes(database, run_id),
+        grades.fallback_causes(database, run_id),
+    )
 
 
 def check_open_grades(graded: Graded, failed_share_max: float) -> None:

@@ -37,6 +37,8 @@ from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
 from tasks.funnel import funnel_of
+from tasks.graded import fallback_line, graded_so_far
+from tasks.grading_settings import GradingSections
 from tasks.judged_models import JudgedModels, judged_models, trained_model
 from tasks.sweep import sweep_of
 from tasks.train import steps_line
@@ -115,6 +117,8 @@ def _with_change(model: ModelScores, models: JudgedModels) -> ModelScores:
 def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[str]:
     if config.workspace.note:
         yield config.workspace.note
+    if GradingSections.of(config) and (line := fallback_line(graded_so_far(workspace.database, run.run_id))):
+        yield f"{_first_line(line)}."
     shard_set_id = run.found.shard_set_id
     manifest = read_shard_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
     if manifest is not None:
@@ -125,6 +129,10 @@ def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[s
         )
         if line := steps_line(config.training, manifest.pairs):
             yield f"{line[0].upper()}{line[1:].removesuffix('.')}."
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].removesuffix(":")
 
 
 def _rewards(workspace: Workspace, run: Run) -> RewardSamples:

@@ -21,7 +21,7 @@ from figa_core.training.data import PairData
 from figa_core.training.objectives.figa import Figa
 from tasks.filter import admit
 from tasks.grade import grade
-from tasks.graded import Graded, check_fallbacks, check_open_grades, fallback_line
+from tasks.graded import Graded, check_fallbacks, check_open_grades, fallback_line, graded_so_far
 from tasks.grading_settings import GradingSections
 from tasks.weigh import WeighResult, weigh
 from tests.figa_core.llm.misbehaving import MisbehavingServer, misbehaving_server
@@ -153,6 +153,7 @@ async def test_a_grader_that_answers_in_prose_falls_back_is_counted_and_ends_the
         check_fallbacks(graded, run.grader.fallback_share_max)
     check_fallbacks(graded, 1.0)
     assert f"{pairs:,} of {pairs:,} pairs (100.0%) have no scores" in (fallback_line(graded) or "")
+    assert graded_so_far(run.database, chain.run_id) == graded
 
     weighed = run.weigh()
     levenshtein = GradedChain(chain, NOBODY, "levenshtein").weigh()
