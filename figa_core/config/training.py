@@ -15,6 +15,7 @@ Negatives = Literal["all", "unique"]
 PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
 LearningRate = Annotated[float, Field(gt=0)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
+PrefixSharing = bool | Literal["auto"]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
 
@@ -108,6 +109,11 @@ class TrainingConfig(Section):
         Always(),
     )
     tokens_per_batch: int = nothing(8192, "Token budget of one forward pass.", ge=64)
+    prefix_sharing: PrefixSharing = nothing(
+        "auto",
+        "Run what answers have in common at their beginning, such as the prompt, once for all of them; auto: "
+        "unless the model has dropout, which the answers would then share.",
+    )
     zero_stage: Literal[1, 2, 3] = nothing(2, "DeepSpeed ZeRO: 3 also splits the weights over the ranks.")
     processes: int = nothing(1, "Ranks on this machine (torchrun --nproc_per_node).", ge=1, le=1024)
     dtype: DType = models("bfloat16", "Of weights and gradients.", Always())

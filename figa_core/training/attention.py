@@ -3,9 +3,11 @@
 transformers would mask the whole row, at a cost quadratic in the row. Here a row is split where sequences
 end, and every piece goes through transformers' own sdpa function with the causal kernel. On a GPU in bfloat16
 one call does all pieces (`varlen.py`). `use_packed_attention` registers it under `PACKED`.
+
+A piece may continue another one (`prefixes.py`): then it attends to its ancestors too (`rectangular.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from figa_core.training import varlen
+from figa_core.training.prefixes import paths_of
+from figa_core.training.rectangular import masked, softcapped
 
 PACKED = "figa_packed"
 _TRIED = (7, 9)
@@ -25,16 +29,23 @@ def use_packed_attention(model: Any) -> bool:
     It cannot if it does not use transformers' replaceable sdpa attention, or if it also mixes neighbouring
     tokens in another way (a convolution, a recurrent state), which is found by trying.
     """
-    if model.config._attn_implementation != "sdpa" or not model._can_set_attn_implementation():
+    before = model.config._attn_implementation
+    # Soft-capped attention is loaded as "eager" (`model.py`): transformers' sdpa leaves the capping out.
+    if before != ("eager" if caps_scores(model) else "sdpa") or not model._can_set_attn_implementation():
         return False
-    alone = torch.cat([_logits(model, [length]) for length in _TRIED], dim=1)
+    pieces = [made_up_ids(model, length, seed=length) for length in _TRIED]
+    alone = torch.cat([trial_logits(model, [piece]) for piece in pieces], dim=1)
     AttentionInterface.register(PACKED, packed_attention)
     model.set_attn_implementation(PACKED)
-    together = _logits(model, _TRIED)
-    if bool((together - alone).abs().max() <= _TOLERANCE * alone.abs().max()):
+    if agree(trial_logits(model, pieces), alone):
         return True
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(before)
     return False
+
+
+def caps_scores(model: Any) -> bool:
+    """Whether the model limits the scores of its attention by a tanh, as Gemma 2 does."""
+    return bool(getattr(model.config.get_text_config(), "attn_logit_softcapping", None))
 
 
 def packed_attention(
@@ -44,57 +55,108 @@ def packed_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     piece_lengths: Sequence[int] | None = None,
+    piece_parents: tuple[int, ...] | None = None,
     sliding_window: int | None = None,
     **arguments: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention (B, H, T, D) → (B, T, H, D) within each of the pieces, whose lengths sum to T.
 
-    Without `piece_lengths` a row is one piece.
+    Without `piece_lengths` a row is one piece. With `piece_parents` a piece also attends to its parent, to
+    that one's parent and so on. `sliding_window` counts the token itself, and those of ancestors like others.
     """
     lengths = [query.shape[2]] if piece_lengths is None else list(piece_lengths)
     layer = {**arguments, "attention_mask": attention_mask}
-    if piece_lengths is not None and varlen.serves(module, query, key, value, layer):
+    tree = piece_parents is not None
+    if piece_lengths is not None and varlen.serves(module, query, key, value, layer, tree=tree):
         scale = arguments.get("scaling")
-        return varlen.attend(query, key, value, lengths, scale=scale, sliding_window=sliding_window), None
-    # split, not slices: the gradient of a slice is a tensor as large as the whole row.
-    pieces = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+        how: dict[str, Any] = {"scale": scale, "sliding_window": sliding_window}
+        return varlen.attend(query, key, value, lengths, parents=piece_parents, **how), None
     outputs: list[torch.Tensor] = []
-    for length, (query_piece, key_piece, value_piece) in zip(lengths, pieces, strict=True):
-        mask = attention_mask
-        if sliding_window is not None and length > sliding_window:
-            mask = _band(length, sliding_window, query.device)
-        elif mask is None and query.device.type == "cuda" and query.dtype == torch.float32:
-            # On CUDA the one fused kernel for float32 has no groups of heads; without it attention takes
-            # memory quadratic in the piece. (With a mask transformers repeats the heads itself.)
-            groups = query_piece.shape[1] // key_piece.shape[1]
-            key_piece, value_piece = (t.repeat_interleave(groups, dim=1) for t in (key_piece, value_piece))
-        output, _ = sdpa_attention_forward(module, query_piece, key_piece, value_piece, mask, **arguments)
+    for query_piece, key_path, value_path in _pieces(query, key, value, lengths, piece_parents):
+        length, seen = query_piece.shape[2], key_path.shape[2]
+        piece = (module, query_piece, key_path, value_path)
+        if arguments.get("softcap"):
+            output = masked(softcapped, *piece, sliding_window, arguments)
+        elif seen > length or (sliding_window is not None and length > sliding_window):
+            output = masked(sdpa_attention_forward, *piece, sliding_window, arguments)
+        else:
+            output = _causal(*piece, attention_mask, arguments)
         outputs.append(output)
     return torch.cat(outputs, dim=1), None
 
 
-def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
-    """(1, 1, T, T), True where a token attends: to itself and the `window` − 1 tokens before it."""
-    distance_TT = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)[None]
-    return ((distance_TT >= 0) & (distance_TT < window))[None, None]
+def _pieces(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: list[int],
+    parents: tuple[int, ...] | None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The queries of each piece, and the keys and values of its ancestors and itself."""
+    # split, not slices: the gradient of a slice is a tensor as large as the whole row.
+    queries, keys, values = (tensor.split(lengths, dim=2) for tensor in (query, key, value))
+    paths = [(piece,) for piece in range(len(lengths))] if parents is None else paths_of(parents)
+    for piece, path in zip(queries, paths, strict=True):
+        if len(path) == 1:
+            yield piece, keys[path[0]], values[path[0]]
+        else:
+            yield (
+                piece,
+                torch.cat([keys[i] for i in path], dim=2),
+                torch.cat([values[i] for i in path], dim=2),
+            )
+
+
+def _causal(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    arguments: dict[str, Any],
+) -> torch.Tensor:
+    if mask is None and query.device.type == "cuda" and query.dtype == torch.float32:
+        # On CUDA the one fused kernel for float32 has no groups of heads; without it attention takes
+        # memory quadratic in the piece. (With a mask transformers repeats the heads itself.)
+        groups = query.shape[1] // key.shape[1]
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+    return sdpa_attention_forward(module, query, key, value, mask, **arguments)[0]
+
+
+def made_up_ids(model: Any, length: int, *, seed: int) -> torch.Tensor:
+    """(T) of ids that the model has embeddings for."""
+    vocabulary = model.get_input_embeddings().num_embeddings
+    return torch.arange(seed, seed + length, device=model.device) * 17 % vocabulary
+
+
+def agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """To rounding in the model's dtype, and without NaN."""
+    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
 
 
 @torch.no_grad()
-def _logits(model: Any, lengths: Sequence[int]) -> torch.Tensor:
-    """Logits of made-up sequences of these lengths in one row; NaN if the model refuses the row."""
-    vocabulary = model.get_input_embeddings().num_embeddings
-    pieces = [torch.arange(length, 2 * length, device=model.device) * 17 % vocabulary for length in lengths]
-    positions = [torch.arange(length, device=model.device) for length in lengths]
+def trial_logits(
+    model: Any,
+    pieces: Sequence[torch.Tensor],
+    *,
+    parents: tuple[int, ...] | None = None,
+    positions: Sequence[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Logits (1, T, V) of pieces in one row, without dropout; NaN if the model refuses the row."""
+    counted = [torch.arange(len(piece), device=model.device) for piece in pieces]
+    tree = {} if parents is None else {"piece_parents": parents}
     training = model.training
     model.eval()
     try:
         return model(
-            input_ids=torch.cat(pieces)[None],
-            position_ids=torch.cat(positions)[None],
+            input_ids=torch.cat([*pieces])[None],
+            position_ids=torch.cat([*(counted if positions is None else positions)])[None],
             use_cache=False,
-            piece_lengths=tuple(lengths),
+            piece_lengths=tuple(map(len, pieces)),
+            **tree,
         ).logits
     except TypeError:  # a forward without the argument `piece_lengths`
-        return torch.full((1, sum(lengths), vocabulary), float("nan"), device=model.device)
+        vocabulary = model.get_input_embeddings().num_embeddings
+        return torch.full((1, sum(map(len, pieces)), vocabulary), float("nan"), device=model.device)
     finally:
         model.train(training)

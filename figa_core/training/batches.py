@@ -2,56 +2,26 @@
 
 Every rank plans the step of all ranks from the same shards. So the divisor N and the number of micro-batches
 are known everywhere before the forward pass, without communication.
-
-Shapes: B rows, T tokens of a row, K weighted tokens.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from figa_core.training.data import PairData
-from figa_core.training.objectives.base import Answer, Objective
-from figa_core.training.sequence import TrainingSequence
-from figa_core.training.top_tokens import TopTokens, joined
+from figa_core.training.micro_batch import DUMMY, MicroBatch, packed_batch, padded_batch, shared_batch
+from figa_core.training.objectives.base import Objective
+from figa_core.training.prefixes import group_shared, tree_tokens
+from figa_core.training.sequence import TrainingSequence, Unit
 
 _IntArray = npt.NDArray[np.int64]
-Unit = tuple[TrainingSequence, ...]
-"""Sequences that must be in the same micro-batch: a single one, or all answers of a pair."""
 # The fixed cost of a micro-batch (every gradient is copied and added once), in tokens of padding.
 _GROUP_TOKENS = 400
 _DRAWING = 1  # sets the random numbers of `drawn_pairs` apart from those of the epochs
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MicroBatch:
-    """One forward pass; the weighted targets are predicted at `rows_K` and `columns_K` of `ids_BT`.
-
-    `pairs` and `answers` identify each sequence; `counts` is how many of the K targets it has, `rewards` its
-    answer's reward. A dummy has no sequences.
-
-    `position_ids_BT` and `piece_lengths` describe sequences packed into one row. They are None for padded
-    rows: padding is on the right, where causal attention hides it.
-    """
-
-    ids_BT: _IntArray
-    rows_K: _IntArray
-    columns_K: _IntArray
-    targets_K: _IntArray
-    weights_K: npt.NDArray[np.float32]
-    position_ids_BT: _IntArray | None = None
-    piece_lengths: tuple[int, ...] | None = None
-    pairs: tuple[int, ...] = ()
-    answers: tuple[Answer, ...] = ()
-    counts: tuple[int, ...] = ()
-    rewards: tuple[float, ...] = ()
-    reference_log_probs_K: npt.NDArray[np.float32] | None = None
-    top: TopTokens | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,7 +32,7 @@ class StepPlan:
         pairs: indices of the pairs of all ranks.
         counted: the divisor of the step's sum: N tokens (those whose class carries α or β), or pairs.
         weighted: tokens of the whole step with a non-zero weight; 0 means there is nothing to learn.
-        tokens: tokens of the whole step that go through the model, without padding.
+        tokens: tokens of the whole step that go through the model: without padding, shared ones once.
         micro_batches: those of this rank; every rank has the same number, some of them dummies.
     """
 
@@ -109,8 +79,11 @@ def plan_step(
     tokens_per_batch: int,
     packing: bool,
     tail_cut: bool,
+    grain: int | None = None,
 ) -> StepPlan:
     """Deal the pairs to the ranks by length, and group this rank's sequences into micro-batches.
+
+    `grain` as in `Layout`.
 
     Raises:
         ValueError: there are no pairs.
@@ -119,30 +92,72 @@ def plan_step(
         raise ValueError("a step needs at least one pair")
     by_pair = [data.sequences(pair, objective, tail_cut=tail_cut) for pair in pairs]
     units = [_units(sequences, objective) for sequences in by_pair]
+    layout = Layout(tokens_per_batch, packing=packing, grain=grain)
+    groups = groups_of_ranks(units, ranks, layout)
     return StepPlan(
         pairs=tuple(pairs),
         counted=sum(data.counted(pair, objective) for pair in pairs),
         weighted=sum(len(s.weights_K) for sequences in by_pair for s in sequences),
-        tokens=sum(len(s.inputs_T) for sequences in by_pair for s in sequences),
-        micro_batches=share_of_rank(
-            units, rank=rank, ranks=ranks, tokens_per_batch=tokens_per_batch, packing=packing
-        ),
+        tokens=sum(layout.tokens(group) for of_rank in groups for group in of_rank),
+        micro_batches=_batches_of_rank(groups, rank, layout),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How sequences become micro-batches: padded rows, or packed into one row each.
+
+    With a `grain` packed sequences run a beginning that they share once, in multiples of so many tokens.
+    """
+
+    tokens_per_batch: int
+    packing: bool
+    grain: int | None = None
+
+    def tokens(self, sequences: Sequence[TrainingSequence]) -> int:
+        """What goes through the model in a group of these, without padding."""
+        inputs = [sequence.inputs_T for sequence in sequences]
+        if not self.packing or self.grain is None:
+            return sum(map(len, inputs))
+        return tree_tokens(inputs, grain=self.grain)
+
+    def groups(self, units: Sequence[Unit]) -> list[list[TrainingSequence]]:
+        """Groups within the budget."""
+        if not self.packing:
+            return group_rows(units, self.tokens_per_batch)
+        if self.grain is None:
+            return group_packed(units, self.tokens_per_batch)
+        return group_shared(units, self.tokens_per_batch, grain=self.grain)
+
+    def batch(self, sequences: Sequence[TrainingSequence]) -> MicroBatch:
+        """The micro-batch of a group."""
+        if not self.packing:
+            return padded_batch(sequences)
+        return packed_batch(sequences) if self.grain is None else shared_batch(sequences, grain=self.grain)
+
+
 def share_of_rank(
-    by_pair: Sequence[Sequence[Unit]], *, rank: int, ranks: int, tokens_per_batch: int, packing: bool
+    by_pair: Sequence[Sequence[Unit]], layout: Layout, *, rank: int, ranks: int
 ) -> tuple[MicroBatch, ...]:
     """This rank's micro-batches of these pairs; the ranks with fewer than others get dummies too."""
-    group = group_packed if packing else group_rows
-    lengths = [sum(map(_tokens, units)) for units in by_pair]
-    groups = [
-        group([unit for place in share for unit in by_pair[place]], tokens_per_batch)
-        for share in deal(lengths, ranks)
+    return _batches_of_rank(groups_of_ranks(by_pair, ranks, layout), rank, layout)
+
+
+def groups_of_ranks(
+    by_pair: Sequence[Sequence[Unit]], ranks: int, layout: Layout
+) -> list[list[list[TrainingSequence]]]:
+    """The groups of each rank's share of the pairs."""
+    lengths = [layout.tokens([s for unit in units for s in unit]) for units in by_pair]
+    return [
+        layout.groups([unit for place in share for unit in by_pair[place]]) for share in deal(lengths, ranks)
     ]
-    build = packed_batch if packing else padded_batch
-    batches = [build(sequences) for sequences in groups[rank]]
-    return (*batches, *([_DUMMY] * (max(map(len, groups)) - len(batches))))
+
+
+def _batches_of_rank(
+    groups: Sequence[Sequence[Sequence[TrainingSequence]]], rank: int, layout: Layout
+) -> tuple[MicroBatch, ...]:
+    batches = [layout.batch(sequences) for sequences in groups[rank]]
+    return (*batches, *([DUMMY] * (max(map(len, groups)) - len(batches))))
 
 
 def deal(lengths: Sequence[int], ranks: int) -> list[list[int]]:
@@ -207,57 +222,3 @@ def group_packed(units: Sequence[Unit], tokens_per_batch: int) -> list[list[Trai
             groups[place] += unit
             room[place] -= length
     return groups
-
-
-def padded_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
-    """One row per sequence, padded on the right with id 0."""
-    ids_BT = np.zeros((len(sequences), max(len(s.inputs_T) for s in sequences)), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        ids_BT[row, : len(sequence.inputs_T)] = sequence.inputs_T
-    rows_K = np.repeat(np.arange(len(sequences)), [len(s.columns_K) for s in sequences])
-    columns_K = np.concatenate([s.columns_K for s in sequences])
-    return _batch(sequences, ids_BT=ids_BT, rows_K=rows_K, columns_K=columns_K)
-
-
-def packed_batch(sequences: Sequence[TrainingSequence]) -> MicroBatch:
-    """All sequences in one row; positions restart with each (`attention.packed_attention`)."""
-    lengths = [len(s.inputs_T) for s in sequences]
-    starts = np.cumsum([0, *lengths[:-1]])
-    ids_BT = np.concatenate([s.inputs_T for s in sequences]).astype(np.int64)[None]
-    position_ids_BT = np.concatenate([np.arange(length) for length in lengths])[None]
-    columns_K = np.concatenate([s.columns_K + start for s, start in zip(sequences, starts, strict=True)])
-    return _batch(
-        sequences,
-        ids_BT=ids_BT,
-        rows_K=np.zeros_like(columns_K),
-        columns_K=columns_K,
-        position_ids_BT=position_ids_BT,
-        piece_lengths=tuple(lengths),
-    )
-
-
-def _batch(sequences: Sequence[TrainingSequence], **layout: Any) -> MicroBatch:
-    log_probs = [s.reference_log_probs_K for s in sequences if s.reference_log_probs_K is not None]
-    counts = tuple(len(s.targets_K) for s in sequences)
-    return MicroBatch(
-        **layout,
-        targets_K=np.concatenate([s.targets_K for s in sequences]).astype(np.int64),
-        weights_K=np.concatenate([s.weights_K for s in sequences]),
-        pairs=tuple(s.pair for s in sequences),
-        answers=tuple(s.answer for s in sequences),
-        counts=counts,
-        rewards=tuple(s.reward for s in sequences),
-        # Some answers may have them and others not; then no objective reads them.
-        reference_log_probs_K=np.concatenate(log_probs) if len(log_probs) == len(sequences) else None,
-        top=joined((s.top for s in sequences), counts),
-    )
-
-
-_DUMMY = MicroBatch(
-    ids_BT=np.zeros((1, 1), dtype=np.int64),
-    rows_K=np.zeros(1, dtype=np.int64),
-    columns_K=np.zeros(1, dtype=np.int64),
-    targets_K=np.zeros(1, dtype=np.int64),
-    weights_K=np.zeros(1, dtype=np.float32),
-)
-"""A forward and backward of zero loss for a rank with fewer micro-batches: all must join the collectives."""

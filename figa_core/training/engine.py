@@ -19,11 +19,12 @@ from figa_core.errors import TrainingError
 from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training import varlen
 from figa_core.training.attention import use_packed_attention
-from figa_core.training.batches import MicroBatch
 from figa_core.training.job import TrainingJob
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
+from figa_core.training.sharing import reason_against
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
 # once more every micro-batch, which on a CPU costs as much as its share of the optimizer step.
@@ -71,8 +72,9 @@ class Update:
 class ZeroEngine:
     """One rank of a distributed training. Creating it joins the process group and loads the model.
 
-    `packs` is whether sequences are packed: the job asks for it and the model can keep them apart.
-    `attention` describes how, for the log. `stage` is the ZeRO stage in use, not always that of the job.
+    `packs` is whether sequences are packed: the job asks for it and the model can keep them apart. `shares`
+    is whether packed sequences share their beginnings. `attention` describes how, for the log. `stage` is the
+    ZeRO stage in use, not always that of the job.
     """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory | None = None) -> None:
@@ -88,7 +90,9 @@ class ZeroEngine:
             self.model.config.get_text_config(), "max_position_embeddings", None
         )
         self.packs = job.levers.packing and use_packed_attention(self.model)
-        self.attention = _attention(self.device, job.training.dtype, packs=self.packs)
+        not_shared = reason_against(job.training.prefix_sharing, self.model, packs=self.packs)
+        self.shares = not_shared is None
+        self.attention = _attention(self.device, job.training.dtype, packs=self.packs, not_shared=not_shared)
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
@@ -253,13 +257,20 @@ def own_device(local_rank: int, *, gpus: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-def _attention(device: torch.device, dtype: DType, *, packs: bool) -> str:
+def _attention(device: torch.device, dtype: DType, *, packs: bool, not_shared: str | None) -> str:
+    shared = "shared beginnings run once"
+    if not_shared is not None:
+        shared = f"each run whole, with the beginnings that it shares ({not_shared})"
+    return f"{_rows(device, dtype, packs=packs, tree=not_shared is None)}, {shared}"
+
+
+def _rows(device: torch.device, dtype: DType, *, packs: bool, tree: bool) -> str:
     if not packs:
         return "padded rows"
     if device.type != "cuda":
         return "packed rows"
     if dtype == "float32":
         return "packed rows, attention piece by piece"
-    if problem := varlen.problem_with_device(device):
+    if problem := varlen.problem_with_device(device, tree=tree):
         return f"packed rows, attention piece by piece (not by the variable-length kernel: {problem})"
     return "packed rows, attention by the variable-length kernel"

@@ -124,6 +124,7 @@ def _run_reference(job: TrainingJob, log_path: Path) -> None:
             objective.reference_answers,
             tokens_per_batch=job.training.tokens_per_batch,
             top_tokens=TOP_TOKENS if objective.held_to_base else 0,
+            share_prefixes=job.training.prefix_sharing is not False,
             log_path=log_path,
         )
 

@@ -15,14 +15,16 @@ import torch
 from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.training import checkpoints
 from figa_core.training.alarms import Alarm
-from figa_core.training.batches import MicroBatch, StepPlan, plan_step, step_pairs
+from figa_core.training.batches import StepPlan, plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update, ZeroEngine
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import MetricsLog, StepMetrics
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import token_nll
 from figa_core.training.objectives.base import Objective, Predictions, Terms
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.prefixes import GRAIN
 from figa_core.training.top_tokens import kl_from_base, tensors
 from figa_core.training.watch import Watch, Watched
 
@@ -169,6 +171,7 @@ class Steps:
             tokens_per_batch=job.training.tokens_per_batch,
             packing=self._engine.packs,
             tail_cut=job.levers.tail_cut,
+            grain=GRAIN if self._engine.shares else None,
         )
 
     def run(self, step: int, clock: Clock) -> StepMetrics:

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from figa_core.errors import TrainingError
-from figa_core.training.batches import MicroBatch
+from figa_core.training.attention import caps_scores
+from figa_core.training.micro_batch import MicroBatch
 
 
 class WeightedTokenLogits(nn.Module):
@@ -39,11 +40,13 @@ class WeightedTokenLogits(nn.Module):
         columns_K: torch.Tensor,
         position_ids_BT: torch.Tensor | None = None,
         piece_lengths: tuple[int, ...] | None = None,
+        piece_parents: tuple[int, ...] | None = None,
     ) -> torch.Tensor:
         """Logits (K, V) at ``(rows_K, columns_K)``."""
         self._rows_K, self._columns_K = rows_K, columns_K
         # No attention mask and no cache: with either, a packed sequence would see its neighbour.
-        packed = {} if piece_lengths is None else {"piece_lengths": piece_lengths}
+        pieces = {"piece_lengths": piece_lengths, "piece_parents": piece_parents}
+        packed = {name: value for name, value in pieces.items() if value is not None}
         output = self.model(input_ids=ids_BT, position_ids=position_ids_BT, use_cache=False, **packed)
         return output.logits[0] if self._sparse_head else output.logits[rows_K, columns_K]
 
@@ -56,7 +59,7 @@ def inputs_of(batch: MicroBatch, device: torch.device) -> tuple[Any, ...]:
     """The arguments of `WeightedTokenLogits.forward` for a micro-batch, on this device."""
     arrays = (batch.ids_BT, batch.rows_K, batch.columns_K, batch.position_ids_BT)
     tensors = [None if a is None else torch.from_numpy(a).to(device, non_blocking=True) for a in arrays]
-    return (*tensors, batch.piece_lengths)
+    return (*tensors, batch.piece_lengths, batch.piece_parents)
 
 
 def token_nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch.Tensor) -> torch.Tensor:
@@ -87,7 +90,7 @@ def load_model(directory: Path) -> Any:
     """
     disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             str(directory),
             dtype=torch.float32,
             local_files_only=True,
@@ -98,3 +101,6 @@ def load_model(directory: Path) -> Any:
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error
+    if caps_scores(model):
+        model.set_attn_implementation("eager")  # transformers' sdpa leaves the capping out
+    return model

@@ -16,10 +16,12 @@ from torch.nn import functional
 
 from figa_core.records import EditClass
 from figa_core.training.alarms import ProbeValues
-from figa_core.training.batches import MicroBatch, share_of_rank, steps_per_epoch
+from figa_core.training.batches import Layout, share_of_rank, steps_per_epoch
 from figa_core.training.data import PairData
 from figa_core.training.job import TrainingJob
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.objectives.base import Answer, Objective
+from figa_core.training.prefixes import GRAIN, tree_tokens
 from figa_core.training.probe_plan import Candidate, ProbePlan, Size, plan_probe
 from figa_core.training.sequence import TrainingSequence
 
@@ -60,10 +62,9 @@ class Probe:
             return
         self._batches = share_of_rank(
             [[(self._sequence(data, pair),)] for pair in self.plan.pairs],
+            Layout(job.training.tokens_per_batch, packing=engine.packs),
             rank=engine.rank,
             ranks=engine.ranks,
-            tokens_per_batch=job.training.tokens_per_batch,
-            packing=engine.packs,
         )
         self._base_KV = [log_p_KV.cpu() for log_p_KV in self._log_probs()]
         self.base = self.values()
@@ -108,7 +109,8 @@ class Probe:
             self._candidates(data, drawn),
             self._engine.size(),
             steps=job.steps,
-            tokens=seen * sum(len(s.inputs_T) for sequences in measured for s in sequences),
+            # With shared beginnings, whatever the setting: what an alarm goes back to does not depend on it.
+            tokens=seen * sum(tree_tokens([s.inputs_T for s in pair], grain=GRAIN) for pair in measured),
             positions=seen * sum(len(s.weights_K) for sequences in measured for s in sequences),
             positions_max=_BASE_FLOATS // self._engine.vocabulary,
         )

@@ -20,10 +20,13 @@ from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training import reference_log_probs
 from figa_core.training.attention import use_packed_attention
-from figa_core.training.batches import MicroBatch, group_packed, group_rows, packed_batch, padded_batch
+from figa_core.training.batches import Layout
 from figa_core.training.data import PairData
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
 from figa_core.training.objectives.base import Answer
+from figa_core.training.prefixes import GRAIN
+from figa_core.training.sharing import problem_with_model
 from figa_core.training.top_tokens import top_tokens_of
 
 _PAIRS_AT_ONCE = 512
@@ -43,6 +46,7 @@ def main() -> int:
     parser.add_argument("--answers", nargs="+", choices=("response", "revision", "reference"), required=True)
     parser.add_argument("--tokens-per-batch", type=int, required=True)
     parser.add_argument("--top-tokens", type=int, default=0, help="of each token of Ỹ")
+    parser.add_argument("--share-prefixes", action=argparse.BooleanOptionalAction, default=True)
     try:
         run_pass(**vars(parser.parse_args()))
     except FigaError as error:
@@ -58,17 +62,19 @@ def run_pass(
     answers: Sequence[Answer],
     tokens_per_batch: int,
     top_tokens: int = 0,
+    share_prefixes: bool = True,
 ) -> None:
     """Write the log-probability of every token of these answers, for every pair.
 
     With `top_tokens`, which needs Ỹ among the answers, also so many most likely tokens at each token of Ỹ.
+    With `share_prefixes`, what answers have in common at their beginning is run once, if the model can.
 
     Raises:
         StorageError: the shards are damaged, or the results cannot be written.
         TrainingError: the model cannot be loaded, or has no embedding for a token.
     """
     data = PairData(shards)
-    reference = _Reference(model, tokens_per_batch, top_tokens)
+    reference = _Reference(model, tokens_per_batch, top_tokens, share_prefixes=share_prefixes)
     data.check_vocabulary(reference.vocabulary)
     tell(f"log-probabilities of {len(data):,} pairs under the reference model {model}")
     tables = _tables(reference, data, answers)
@@ -76,13 +82,14 @@ def run_pass(
 
 
 class _Reference:
-    def __init__(self, model: Path, tokens_per_batch: int, top_tokens: int) -> None:
+    def __init__(self, model: Path, tokens_per_batch: int, top_tokens: int, *, share_prefixes: bool) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         loaded = load_model(model).to(self._device).eval()
         self.vocabulary: int = loaded.get_input_embeddings().num_embeddings
-        self._packs = use_packed_attention(loaded)
+        packs = use_packed_attention(loaded)
+        shares = share_prefixes and packs and problem_with_model(loaded) is None
+        self._layout = Layout(tokens_per_batch, packing=packs, grain=GRAIN if shares else None)
         self._module = WeightedTokenLogits(loaded, sparse_head=True)
-        self._tokens_per_batch = tokens_per_batch
         self.top_tokens = min(top_tokens, self.vocabulary)
 
     @torch.no_grad()
@@ -94,9 +101,8 @@ class _Reference:
             for answer in answers
             if data.answer_tokens(pair, answer)
         ]
-        group, build = (group_packed, packed_batch) if self._packs else (group_rows, padded_batch)
         found: LogProbs = {}
-        for batch in map(build, group(units, self._tokens_per_batch)):
+        for batch in map(self._layout.batch, self._layout.groups(units)):
             logits_KV = self._module(*inputs_of(batch, self._device))
             parts = zip(
                 batch.pairs,

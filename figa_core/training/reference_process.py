@@ -27,10 +27,12 @@ def run_log_probs(
     tokens_per_batch: int,
     log_path: Path,
     top_tokens: int = 0,
+    share_prefixes: bool = True,
 ) -> None:
     """Make a model's log-probabilities of these answers, unless they exist (`reference_pass.py`).
 
-    `top_tokens`: also those of so many most likely tokens at each token of Ỹ.
+    `top_tokens`: also those of so many most likely tokens at each token of Ỹ. `share_prefixes`: run what
+    answers have in common at their beginning once, if the model can.
 
     Raises:
         TrainingError: the pass failed; the message has its last lines.
@@ -42,6 +44,8 @@ def run_log_probs(
         budget = ("--answers", *answers, "--tokens-per-batch", str(tokens_per_batch))
         if top_tokens:
             budget += ("--top-tokens", str(top_tokens))
+        if not share_prefixes:
+            budget += ("--no-share-prefixes",)
         with followed(log_path, _LOGGER), interruption.doing("the reference model stops"):
             command = [sys.executable, "-m", "figa_core.training.reference_pass", *paths, *budget]
             child = Child(command, log_path, environment=rank_environment())

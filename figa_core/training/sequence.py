@@ -39,6 +39,10 @@ class TrainingSequence:
     top: TopTokens | None = None
 
 
+Unit = tuple[TrainingSequence, ...]
+"""Sequences that must be in the same micro-batch: a single one, or all answers of a pair."""
+
+
 class Piece(NamedTuple):
     """An answer in a chain: the ids of the words before it, its own ids and their weights, (N) both."""
 

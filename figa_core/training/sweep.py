@@ -205,7 +205,15 @@ def _trial(
 
 def _mean_nll(plan: SweepPlan, model: Path, output: Path, log_path: Path) -> MeanNll:
     held_out, budget = plan.directory / "held-out", plan.jobs[0].training.tokens_per_batch
-    run_log_probs(model, held_out, output, ("revision",), tokens_per_batch=budget, log_path=log_path)
+    run_log_probs(
+        model,
+        held_out,
+        output,
+        ("revision",),
+        tokens_per_batch=budget,
+        share_prefixes=plan.jobs[0].training.prefix_sharing is not False,
+        log_path=log_path,
+    )
     column = reference_log_probs.read(output).column("revision")
     nll = -np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks])
     classes = np.concatenate(

@@ -22,9 +22,10 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config.training import LossConfig
 from figa_core.records import AdmittedPair, EditClass, FinishReason, Message, WeighedPair
 from figa_core.shards.write import write_shards
-from figa_core.training.batches import MicroBatch, padded_batch, plan_step, step_pairs
+from figa_core.training.batches import plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.loop import accumulate
+from figa_core.training.micro_batch import MicroBatch, padded_batch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_pass import run_pass

@@ -55,7 +55,14 @@ def quantile_lengths(settings: ChatLike, count: int) -> npt.NDArray[np.int64]:
 def draw_pair(settings: ChatLike, rng: np.random.Generator, response_length: int) -> BarePair:
     """One pair with a response of that many tokens."""
     prompt_length = _PROMPT_MEDIAN * np.exp(_PROMPT_SIGMA * rng.standard_normal())
-    prompt = draw_ids(settings, rng, int(np.clip(prompt_length, *_PROMPT_RANGE)))
+    return pair_of(settings, rng, int(np.clip(prompt_length, *_PROMPT_RANGE)), response_length)
+
+
+def pair_of(
+    settings: ChatLike, rng: np.random.Generator, prompt_length: int, response_length: int
+) -> BarePair:
+    """One pair with a prompt and a response of so many tokens."""
+    prompt = draw_ids(settings, rng, prompt_length)
     response = draw_ids(settings, rng, response_length)
     revision = _revise(settings, rng, response)
     return BarePair(prompt, (*response, END_ID), (*revision, END_ID))

@@ -18,11 +18,22 @@ from tests.benchmarks.models import Shape
 _TRAINING = 3
 
 
-def row_flops(shape: Shape, vocabulary: int, *, tokens: int, projected: int, head_passes: int = 1) -> float:
-    """Forward and backward of one row; `head_passes` is 2 if the head's forward runs again in backward."""
+def row_flops(
+    shape: Shape,
+    vocabulary: int,
+    *,
+    tokens: int,
+    projected: int,
+    head_passes: int = 1,
+    before: int = 0,
+) -> float:
+    """Forward and backward of one row; `head_passes` is 2 if the head's forward runs again in backward.
+
+    Its tokens also attend to so many tokens `before` them, which are not run.
+    """
     q, kv = shape.hidden, shape.head_dim * shape.key_value_heads
     layer = shape.hidden * (q + 2 * kv) + q * shape.hidden + 3 * shape.hidden * shape.intermediate
-    body = shape.layers * (2 * tokens * layer + 2 * tokens**2 * q)
+    body = shape.layers * (2 * tokens * layer + (2 * tokens**2 + 4 * tokens * before) * q)
     head = 2 * projected * shape.hidden * vocabulary
     return _TRAINING * body + (_TRAINING + head_passes - 1) * head
 

@@ -9,12 +9,14 @@ from unittest.mock import patch
 
 from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.training import batches, loop
-from figa_core.training.batches import MicroBatch, Unit
-from figa_core.training.data import PairData, TrainingSequence
+from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.metrics import read_metrics
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.objectives.base import Objective
+from figa_core.training.prefixes import ROOT, paths_of
+from figa_core.training.sequence import TrainingSequence, Unit
 from figa_core.weighting.alignment import edit_classes
 from tests.benchmarks.flops import row_flops
 from tests.benchmarks.measure import MemoryWatch, Outcome, Step, finished_clock
@@ -97,7 +99,12 @@ def join_alone() -> None:
 
 def _flops(spec: Spec, batch: MicroBatch) -> float:
     rows, tokens = batch.ids_BT.shape
-    pieces = batch.piece_lengths or (tokens,) * rows
-    body = sum(row_flops(spec.shape, spec.vocabulary, tokens=piece, projected=0) for piece in pieces)
+    lengths = batch.piece_lengths or (tokens,) * rows
+    paths = paths_of(batch.piece_parents or (ROOT,) * len(lengths))
+    seen = [sum(lengths[piece] for piece in path) for path in paths]
+    body = sum(
+        row_flops(spec.shape, spec.vocabulary, tokens=length, projected=0, before=keys - length)
+        for length, keys in zip(lengths, seen, strict=True)
+    )
     projected = len(batch.targets_K) if spec.sparse_head else rows * tokens
     return body + row_flops(spec.shape, spec.vocabulary, tokens=0, projected=projected)

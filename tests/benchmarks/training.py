@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import prefix_gain
 from tests.benchmarks.bare_pairs import write_steps
 from tests.benchmarks.chatlike import ChatLike, draw_steps, write_step_shards
 from tests.benchmarks.child import ROOT, start, wait_for
@@ -159,15 +160,18 @@ def main() -> None:
         spec = replace(bench.spec(runs[0]), bfloat16=False)
         agreement = Agreement.load(_in_process("agreement", spec, bench.directory))
         results = run_all(bench, runs)
+        sizes = prefix_gain.sizes_here(quick=quick)
+        gains = prefix_gain.measure(sizes, bench.directory)
         tokens = {Case(*case): data.tokens_per_pair for case, data in bench.made.items()}
     show(
         table(results, tokens),
+        prefix_gain.table(gains, sizes.pairs_per_step),
         f"our gradient differs from the reference's, with the same N, by {agreement.gradient_difference:.1e} "
         "of its largest entry",
         f"matmul {min(results.matmul) / 1e9:,.0f} to {results.matmul_peak / 1e9:,.0f} GFLOP/s over the run "
         f"(shares are of the latter); {time.perf_counter() - begun:.0f} s in total",
     )
-    numbers = figures(results, tokens) | asdict(agreement)
+    numbers = figures(results, tokens) | asdict(agreement) | prefix_gain.figures(gains)
     save(f"training{'-float32' * (cuda and not bfloat16)}{'-quick' * quick}", numbers)
 
 

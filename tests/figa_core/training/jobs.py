@@ -16,12 +16,13 @@ from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.processes.children import child_environment
 from figa_core.records import WeighedPair
 from figa_core.shards.write import write_shards
-from figa_core.training.batches import MicroBatch, StepPlan, plan_step
+from figa_core.training.batches import StepPlan, plan_step
 from figa_core.training.checkpoints import TrainingManifest, last_whole
 from figa_core.training.data import PairData
 from figa_core.training.job import TrainingJob
 from figa_core.training.loop import accumulate
 from figa_core.training.metrics import StepMetrics
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of
 from figa_core.training.objectives.base import Objective, Terms
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from figa_core.training.batches import MicroBatch
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update
 from figa_core.training.job import TrainingJob
 from figa_core.training.loop import TrainingEnd, train
+from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import load_model, parameters_of
 from figa_core.training.optimizers import optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
@@ -19,7 +19,7 @@ from tests.figa_core.training.jobs import PlainEngine
 class OneRank(PlainEngine):
     """What `loop.train` needs of a `ZeroEngine`, for one rank and padded rows."""
 
-    rank, ranks, packs, max_positions = 0, 1, False, None
+    rank, ranks, packs, shares, max_positions = 0, 1, False, False, None
 
     def __init__(self, job: TrainingJob) -> None:
         self.model = load_model(job.model).train()

@@ -51,12 +51,13 @@ def answers(draw: st.DrawFn, classes: list[EditClass]) -> tuple[tuple[int, ...],
 @st.composite
 def pair_lists(draw: st.DrawFn) -> list[WeighedPair]:
     pairs: list[WeighedPair] = []
+    prompts = draw(st.lists(st.lists(token, min_size=1, max_size=6).map(tuple), min_size=1, max_size=3))
     for index in range(draw(st.integers(1, 5))):
         response, revision = draw(answers(RESPONSE)), draw(answers(REVISION))
         pairs.append(
             WeighedPair(
                 pair_id=f"pair-{index}",
-                prompt_ids=tuple(draw(st.lists(token, min_size=1, max_size=6))),
+                prompt_ids=draw(st.sampled_from(prompts)),
                 response_ids=response[0],
                 response_classes=response[1],
                 revision_ids=revision[0],
@@ -89,12 +90,18 @@ class Grouping:
     ranks: int
     tokens_per_batch: int
     packing: bool
+    grain: int | None
     packed_attention: bool
     tail_cut: bool
     sparse_head: bool
 
 
-groupings = st.builds(Grouping, ranks=st.integers(1, 3), tokens_per_batch=st.sampled_from([16, 40, 4096]))
+groupings = st.builds(
+    Grouping,
+    ranks=st.integers(1, 3),
+    tokens_per_batch=st.sampled_from([16, 40, 4096]),
+    grain=st.sampled_from([None, 1, 3]),
+)
 all_settings = st.builds(
     Settings,
     objective=st.sampled_from(["figa", "sft", "sft_revised", "unlikelihood"]),
@@ -137,6 +144,7 @@ def run_ours(
         grouping.ranks,
         tokens_per_batch=grouping.tokens_per_batch,
         packing=grouping.packing,
+        grain=grouping.grain if grouping.packed_attention else None,
         tail_cut=grouping.tail_cut,
     )
     counted = plans[0].counted

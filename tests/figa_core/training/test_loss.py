@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from figa_core.config.training import LossConfig
-from figa_core.training.batches import _DUMMY
+from figa_core.training.micro_batch import DUMMY
 from figa_core.training.model import token_nll
 from figa_core.training.objectives.base import Objective, Predictions
 from figa_core.training.objectives.figa import Figa
@@ -131,7 +131,7 @@ def test_half_precision_logits_are_converted_to_fp32_first(loss: Loss, dtype: to
 
 def test_a_dummy_adds_nothing() -> None:
     """A rank with fewer micro-batches than the others runs one token of weight 0."""
-    targets, weights = torch.from_numpy(_DUMMY.targets_K), torch.from_numpy(_DUMMY.weights_K)
+    targets, weights = torch.from_numpy(DUMMY.targets_K), torch.from_numpy(DUMMY.weights_K)
     for loss in (weighted_nll, weighted_unlikelihood):
         sums = loss(torch.randn(len(targets), 5), targets, weights)
         assert [float(value) for value in sums] == [0.0] * len(sums)

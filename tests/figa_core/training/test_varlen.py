@@ -32,15 +32,15 @@ class PlainKernel(TorchDispatchMode):
             self.calls += 1
             query, key, value, starts, starts_of_keys, longest, longest_key = args[:7]
             scale, window, grouped = args[8:11]
-            assert starts.dtype == torch.int32
-            assert torch.equal(starts, starts_of_keys)
-            assert longest == longest_key == int(starts.diff().max())
+            assert starts.dtype == starts_of_keys.dtype == torch.int32
+            assert (int(starts[-1]), int(starts_of_keys[-1])) == (len(query), len(key))
+            assert (longest, longest_key) == tuple(int(s.diff().max()) for s in (starts, starts_of_keys))
             assert window[0] >= -1  # for all tokens before
             assert grouped or query.shape[1] == key.shape[1]
-            _, output = self._attend(query, key, value, starts, scale, window)
+            _, output = self._attend(query, key, value, (starts, starts_of_keys), scale, window)
             return output.to(query.dtype), torch.zeros(0), torch.zeros(2)
         if func is torch.ops.torch_attn._varlen_attn_backward.default:
-            (gradient, query, key, value, _, _, starts), (scale, window) = args[:7], args[12:14]
+            (gradient, query, key, value, _, _, *starts), (scale, window) = args[:8], args[12:14]
             return self._backward(gradient, query, key, value, starts, scale, window)
         return func(*args, **(kwargs or {}))
 
@@ -49,12 +49,12 @@ class PlainKernel(TorchDispatchMode):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Probabilities (H, T, T) and output (T, H, D)."""
         groups = query.shape[1] // key.shape[1]
-        piece = torch.repeat_interleave(torch.arange(len(starts) - 1), starts.diff())
-        place = torch.arange(len(query))
-        behind = place[:, None] - place[None]
+        pieces, places = zip(*(_pieces_and_places(of_side) for of_side in starts), strict=True)
+        # The last query of a piece is beside its last key.
+        behind = places[0][:, None] - places[1][None]
         seen = behind >= -window[1]
         if not self._leaks:
-            seen = seen & (piece[:, None] == piece[None])
+            seen = seen & (pieces[0][:, None] == pieces[1][None])
         if window[0] >= 0:
             seen = seen & (behind <= window[0])
         scores = torch.einsum("thd,shd->hts", query.float(), key.repeat_interleave(groups, 1).float())
@@ -76,6 +76,12 @@ class PlainKernel(TorchDispatchMode):
         by_query = torch.einsum("hts,shd->thd", by_score, wide_key) * (2 if self._wrong_gradient else 1)
         summed = (t.unflatten(1, (few, groups)).sum(2) for t in (by_key, by_value))
         return tuple(t.to(query.dtype) for t in (by_query, *summed))
+
+
+def _pieces_and_places(starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each token its piece, and its distance from the piece's end, negative."""
+    piece = torch.repeat_interleave(torch.arange(len(starts) - 1), starts.diff())
+    return piece, torch.arange(int(starts[-1])) - starts[1:][piece]
 
 
 def layer(groups: int) -> torch.nn.Module:
@@ -105,6 +111,19 @@ def test_one_call_equals_the_loop_over_pieces(groups: int, window: int | None, s
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("window", [None, 1, 4, 100])
+def test_one_call_equals_the_loop_over_pieces_that_continue_others(window: int | None) -> None:
+    query, key, value = tensors(4, 2)
+    for parents in ((-1, 0, 0, -1), (-1, 0, 1, 1), (-1, -1, 1, 0)):
+        expected, _ = packed_attention(
+            layer(2), query, key, value, None, LENGTHS, parents, sliding_window=window
+        )
+        with PlainKernel() as kernel:
+            found = varlen.attend(query, key, value, LENGTHS, parents=parents, sliding_window=window)
+        assert kernel.calls == 1
+        torch.testing.assert_close(found, expected)
+
+
 def test_other_pieces_begin_at_other_places() -> None:
     query, key, value = tensors(2, 1)
     for lengths in ((25,), (20, 5), LENGTHS):
@@ -119,16 +138,18 @@ def test_a_cpu_uses_the_loop() -> None:
     assert varlen.problem_with_device(query.device) == "it needs an NVIDIA GPU"
 
 
-def test_a_correct_kernel_is_used() -> None:
+@pytest.mark.parametrize("tree", [False, True])
+def test_a_correct_kernel_is_used(tree: bool) -> None:
     with PlainKernel() as kernel:
-        assert varlen.problem_when_tried(torch.device("cpu")) is None
+        assert varlen.problem_when_tried(torch.device("cpu"), tree=tree) is None
     assert kernel.calls == 1
 
 
+@pytest.mark.parametrize("tree", [False, True])
 @pytest.mark.parametrize("fault", ["leaks", "wrong_gradient"])
-def test_a_wrong_kernel_is_not_used(fault: str) -> None:
+def test_a_wrong_kernel_is_not_used(fault: str, tree: bool) -> None:
     with PlainKernel(**{fault: True}):
-        problem = varlen.problem_when_tried(torch.device("cpu"))
+        problem = varlen.problem_when_tried(torch.device("cpu"), tree=tree)
     assert problem is not None
     assert problem.startswith("what it computes is off by ")
 
@@ -179,6 +200,8 @@ def test_the_kernel_supports_what_transformers_passes_to_every_layer() -> None:
         {"dropout": 0.1},
         {"position_bias": torch.ones(1)},
         {"cache": object()},
+        {"softcap": 50.0},
+        {"s_aux": torch.ones(1)},
         {"is_causal": False},
     ],
 )
