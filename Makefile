@@ -18,7 +18,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e rl bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -45,11 +45,13 @@ else
 endif
 	@touch $@
 
-# TRL, to which the training is compared, in a separate environment.
-$(STAMPS)/bench: docker/bench.lock.txt | $(STAMPS)/python
-	@echo "Installing the benchmarks' environment into .venv-bench (1 to 2 minutes) ..."
-	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/$(PIP) --no-deps -r docker/bench.lock.txt
+# TRL, to which the training is compared, in environments of its own: one release for GRPO and RLOO, and the
+# last one that has PPO. Both have this package too, which the trainings import.
+$(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(STAMPS)/python
+	@echo "Installing TRL into .venv-$* (1 to 2 minutes) ..."
+	@[ -x .venv-$*/bin/python ] || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/$(PIP) --no-deps -r $<
+	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(STAMPS)/e2e $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
@@ -100,7 +102,9 @@ e2e: setup $(STAMPS)/e2e
 serve: setup  ## server with UI, deployments and workers on this machine, until Ctrl-C; SANDBOX=1 adds a run to try
 	@$(BIN)/python -m deployments.serve --port $(PORT) --directory $(DIRECTORY) $(if $(SANDBOX),--sandbox)
 
-bench: setup $(STAMPS)/bench $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
+rl: setup $(STAMPS)/trl $(STAMPS)/ppo  ## reinforcement learning for `figa compare`: TRL for grpo, rloo and ppo
+
+bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
@@ -121,4 +125,4 @@ format: $(STAMPS)/main
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf build .venv .venv-vllm .venv-bench .venv-curator .venv-distilabel *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build .venv .venv-vllm .venv-trl .venv-ppo .venv-curator .venv-distilabel *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -201,6 +201,28 @@ def training_id(
     return content_id("training", 1, model=model, shards=shards, steps=steps, **settings, **changed)
 
 
+def prompts_digest(prompts: Iterable[str], tokenizer: str, template: str) -> str:
+    """SHA-256 (hex) of prompt ids in order, and of the hashes that decide their token ids."""
+    return _digest_of_lines((*prompts, tokenizer, template))
+
+
+def rl_training_id(
+    *, model: str, scorer: str, prompts: str, trainer: str, settings: Mapping[str, object]
+) -> str:
+    """Recipe 1: the model's fingerprint, the scorer, the prompts' digest, the trainer's release, and the
+    settings that change the result.
+    """
+    return content_id(
+        "rl-training",
+        1,
+        model=model,
+        scorer=scorer,
+        prompts=prompts,
+        trainer=trainer,
+        settings=dict(settings),
+    )
+
+
 def reference_log_probs_id(*, model: str, shards: str, answers: Sequence[str], top_tokens: int = 0) -> str:
     """Recipe 1: the model's fingerprint, the shard set, and the answers that were scored; the number of most
     likely tokens, if any are stored.

@@ -19,7 +19,8 @@ from figa_core.errors import TrainingError
 from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
 from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
-from figa_core.shards.sizes import shard_sizes
+from figa_core.rl.methods import is_rl
+from figa_core.shards.sizes import ShardSizes, shard_sizes
 from flows.build_dataset import build, grade_words
 from flows.checks.comparison import check_comparison
 from flows.comparison.contest import Contest
@@ -28,9 +29,10 @@ from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
-from tasks.compare import contenders, samples_for_best, schemes_of, trainings_of, weighted_by
+from tasks.compare import contenders, methods_of, samples_for_best, schemes_of, trainings_of, weighted_by
 from tasks.grading_settings import GradingSections
 from tasks.methods_report import write_methods
+from tasks.reinforcement import RlData, rl_data
 from tasks.weigh import WeighResult, weigh
 
 
@@ -97,13 +99,21 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
             shards[scheme] = result.directory
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(with_best or weighed.directory)
-    rows = contenders(run.workspace, config, shards, sizes, with_best)
+    rl = _by_rewards(run, config, sizes)
+    rows = contenders(run.workspace, config, shards, sizes, with_best, rl)
     count = sum(trainings_of(row, config.compare) for row in rows)
     names = len({row.method.name for row in rows})
     of = "1 method" if names == 1 else f"{names:,} methods"
     story.progress.line(f"{count:,} trainings of {of}; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
     return contest.data([await contest.outcome(row) for row in rows])
+
+
+def _by_rewards(run: OpenRun, config: PipelineConfig, sizes: ShardSizes) -> RlData | None:
+    """What methods of reinforcement learning need, if there are any."""
+    if not any(is_rl(method.objective) for method in methods_of(config)):
+        return None
+    return rl_data(run.workspace, run.run_id, run.generator, run.scorer, config, sizes)
 
 
 def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | None:

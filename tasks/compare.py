@@ -1,19 +1,18 @@
-"""The trainings of `figa compare`: which there are, which of their results are stored, and what they cost."""
+"""The trainings of `figa compare`: which there are, and which of their results are stored."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from figa_core.chat.format import load_chat_format
 from figa_core.config import CompareConfig, MethodConfig, PipelineConfig
-from figa_core.evaluation.cost import Cost, forward_flops, training_flops
 from figa_core.models.fingerprint import model_fingerprint
-from figa_core.models.weight_files import read_weights
 from figa_core.records import Split
 from figa_core.report.data import TrainingCurve
+from figa_core.rl.job import RlJob
+from figa_core.rl.methods import is_rl
 from figa_core.shards.sizes import ShardSizes
-from figa_core.storage import responses, revisions
+from figa_core.storage import responses
 from figa_core.storage.responses import Samples
 from figa_core.storage.runs import latest_runs
 from figa_core.training import checkpoints
@@ -24,6 +23,8 @@ from figa_core.training.metrics import read_metrics
 from figa_core.training.objectives.registry import make_objective, objective_named, objective_names
 from tasks.evaluate import held_out_sampling
 from tasks.generate import generator_id, generator_of
+from tasks.reinforcement import RlData, rl_curve, rl_job
+from tasks.reinforcement import why_unable as why_unable_by_rewards
 from tasks.report import curve_of
 from tasks.train import training_job
 from tasks.workspace import Workspace
@@ -31,12 +32,12 @@ from tasks.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One training of the comparison."""
+    """One training of the comparison; `spec` is None for one that learns from rewards."""
 
     learning_rate: float
     seed: int
-    spec: TrainingSpec
-    job: TrainingJob
+    spec: TrainingSpec | None
+    job: TrainingJob | RlJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def schemes_of(config: PipelineConfig) -> tuple[str, ...]:
 
 def samples_for_best(config: PipelineConfig) -> int | None:
     """The samples of each prompt whose best a method trains on; None if none does, or there is only one."""
-    read = {answer for method in methods_of(config) for answer in objective_named(method.objective).answers}
+    on_pairs = [method.objective for method in methods_of(config) if not is_rl(method.objective)]
+    read = {answer for name in on_pairs for answer in objective_named(name).answers}
     samples = config.generation.samples_per_prompt
     return samples if "best" in read and samples > 1 else None
 
@@ -100,10 +102,12 @@ def contenders(
     shards: Mapping[str, Path],
     sizes: ShardSizes,
     with_best: Path | None = None,
+    rl: RlData | None = None,
 ) -> list[Contender]:
     """Every method at every number of pairs; `shards` are the directories by weighting scheme.
 
-    `with_best`: the set that has the best samples too, if a method trains on them.
+    `with_best`: the set that has the best samples too, if a method trains on them. `rl`: what methods of
+    reinforcement learning need, if there are any.
 
     Raises:
         TrainingError: a shard set is not complete.
@@ -114,6 +118,9 @@ def contenders(
         sizes.pairs if isinstance(size, str) else size for size in config.compare.pairs
     ):
         for method in methods_of(config):
+            if rl is not None and is_rl(method.objective):
+                found.append(_by_rewards(workspace, config, method, pairs, sizes, rl))
+                continue
             if reason := why_unable(method, config, pairs, sizes):
                 found.append(Contender(method, pairs, unable=reason))
                 continue
@@ -163,6 +170,32 @@ def _planned(
                 pairs_limit=pairs,
             )
             yield Planned(rate, seed, spec, training_job(workspace, spec))
+
+
+def _by_rewards(
+    workspace: Workspace,
+    config: PipelineConfig,
+    method: MethodConfig,
+    pairs: int,
+    sizes: ShardSizes,
+    rl: RlData,
+) -> Contender:
+    """At a number of pairs it may spend what that share of them cost."""
+    share = pairs / max(sizes.pairs, 1)
+    reason = f"there are only {sizes.pairs:,} pairs" if share > 1 else ""
+    if reason := reason or why_unable_by_rewards(method, config, rl, share):
+        return Contender(method, pairs, unable=reason)
+    planned = [
+        Planned(
+            rate,
+            seed,
+            None,
+            rl_job(workspace, config, method, rl, share=share, learning_rate=rate, seed=seed),
+        )
+        for rate in method.learning_rates or config.compare.learning_rates
+        for seed in config.compare.seeds
+    ]
+    return Contender(method, pairs, tuple(planned))
 
 
 def trained_generator(workspace: Workspace, config: PipelineConfig, output: Path) -> str | None:
@@ -227,7 +260,8 @@ def remark(output: Path) -> str:
 def drop_checkpoints(trainings: Iterable[Planned]) -> None:
     """Remove the checkpoints of trainings that diverged: they are not continued."""
     for each in trainings:
-        checkpoints.drop_checkpoints(each.job)
+        if not isinstance(each.job, RlJob):  # which has none
+            checkpoints.drop_checkpoints(each.job)
 
 
 def kl_from_base(planned: Planned) -> float | None:
@@ -239,61 +273,11 @@ def kl_from_base(planned: Planned) -> float | None:
 
 def shared_curve(planned: Planned, label: str) -> TrainingCurve:
     """Loss, and what the probes measured, which is comparable between objectives."""
+    if isinstance(planned.job, RlJob):
+        return rl_curve(planned.job, manifest_of(planned.job.output), label)
     curve = curve_of(planned.job.output, planned.job.objective)
     steps = {step.step: step.figures for step in read_metrics(planned.job.metrics_path)}
     probes = {
         figure.title: tuple(steps[step].get(figure.name) for step in curve.steps) for figure in PROBE_FIGURES
     }
     return replace(curve, label=label, series={"loss": curve.series["loss"], **probes})
-
-
-@cache
-def parameters_of(model: Path) -> int:
-    """The number of a model's parameters, from the headers of its weights."""
-    return read_weights(model).parameters
-
-
-def training_cost(planned: Planned) -> Cost:
-    """What one training took so far."""
-    steps = read_metrics(planned.job.metrics_path)
-    tokens = sum(step.tokens for step in steps)
-    manifest = manifest_of(planned.job.output)
-    return Cost(
-        tokens=tokens,
-        flops=training_flops(parameters_of(planned.spec.model), tokens),
-        seconds=sum(step.seconds for step in steps) if manifest is None else manifest.wall_seconds,
-        peak_bytes=0 if manifest is None else manifest.peak_rss_bytes,
-    )
-
-
-def pass_cost(method: MethodConfig, config: PipelineConfig, sizes: ShardSizes) -> Cost:
-    """The base model's pass over the answers of the whole set that the method needs it for, if any."""
-    read = make_objective(method.loss(config.loss)).reference_answers
-    if not read:
-        return Cost()
-    tokens = sum(sizes.tokens[answer] for answer in read)
-    return Cost(tokens=tokens, flops=forward_flops(parameters_of(config.generation.model), tokens))
-
-
-def data_cost(
-    workspace: Workspace, run_id: str, generator: str, config: PipelineConfig, sizes: ShardSizes
-) -> Cost:
-    """What the run's pairs cost: drawing and scoring the responses, and the reviser's calls.
-
-    Prompts without a pair count with the mean prompt of the pairs.
-    """
-    drawn, tokens = responses.tokens_drawn(workspace.database, Samples(run_id, generator, Split.TRAIN))
-    tokens += drawn * sizes.prompt_tokens / max(sizes.pairs, 1)
-    scored = tokens + sizes.tokens["revision"] + sizes.tokens["reference"]
-    flops = forward_flops(parameters_of(config.generation.model), tokens)
-    flops += forward_flops(parameters_of(config.reward.model), scored)
-    return Cost(tokens=tokens, flops=flops, usd=revisions.spent(workspace.database, run_id).usd)
-
-
-def share_of(cost: Cost, method: MethodConfig, config: PipelineConfig, share: float) -> Cost:
-    """The part of the data's cost that a method needs: none if it reads references only."""
-    answers = make_objective(method.loss(config.loss)).answers
-    if set(answers) <= {"reference"}:
-        return Cost()
-    usd = None if cost.usd is None else cost.usd * share
-    return Cost(cost.tokens * share, cost.flops * share, usd=usd)

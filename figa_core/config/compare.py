@@ -10,10 +10,14 @@ from figa_core.config.decisions import nothing
 from figa_core.config.optimization import OptimizerConfig, ScheduleConfig
 from figa_core.config.section import Section
 from figa_core.config.training import LossConfig, Scheme, TrainingConfig
-from figa_core.config.values import ObjectiveName, one_line
+from figa_core.config.values import MethodName, one_line
+from figa_core.rl.methods import is_rl, rl_method
 from figa_core.training.objectives.registry import label_of
 
 ALL_PAIRS = "all"
+
+
+_READ_BY_RL = {"kl_weight", "token_budget"}
 
 
 def _each_once(values: Sequence[object]) -> Any:
@@ -48,10 +52,13 @@ class MethodConfig(LossConfig):
     """One method: an objective, and the settings of `[loss]`, `[training.schedule]` and
     `[training.optimizer]` that differ; the others are as there.
 
-    In a list of methods, a name alone means the objective of that name.
+    Or a method of reinforcement learning (grpo, rloo, ppo), which reads `kl_weight` and `token_budget` only.
+    In a list of methods, a name alone means the method of that name.
     """
 
-    objective: ObjectiveName = nothing(..., "The objective, as in [loss].")
+    objective: MethodName = nothing(
+        ..., "The objective, as in [loss]; or grpo, rloo or ppo, which TRL trains on the reward."
+    )
     label: _Label | None = nothing(None, 'Its name in the report; "none" for one made from its settings.')
     scheme: Scheme | None = nothing(None, 'As [weighting] scheme; "none" for the scheme of the run.')
     learning_rates: _Rates | None = nothing(
@@ -64,10 +71,26 @@ class MethodConfig(LossConfig):
         None, 'Settings that differ from [training.optimizer]; "none" for no difference.'
     )
 
+    token_budget: float = nothing(
+        1.0,
+        "Of grpo, rloo and ppo: the tokens that they generate, as a multiple of those that the pairs cost.",
+        gt=0,
+        le=10_000,
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         return {"objective": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _with_what_it_reads(self) -> "MethodConfig":
+        given = self.model_fields_set - {"objective", "label", "learning_rates"}
+        unread = given - _READ_BY_RL if is_rl(self.objective) else given & {"token_budget"}
+        if unread:
+            what = f"{self.objective} does not read {' and '.join(sorted(unread))}"
+            raise ValueError(f"{what}; leave it out" if len(unread) == 1 else f"{what}; leave them out")
+        return self
 
     @model_serializer(mode="wrap")
     def _only_what_was_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -90,6 +113,9 @@ class MethodConfig(LossConfig):
             for field, value in _fields_given(table).items()
         ]
         given += [self.scheme] if self.scheme else []
+        if is_rl(self.objective):
+            given += [f"{self.token_budget:g} × the tokens"] if self.token_budget != 1 else []
+            return rl_method(self.objective).label + (f" ({', '.join(given)})" if given else "")
         return label_of(self.objective) + (f" ({', '.join(given)})" if given else "")
 
     def loss(self, usual: LossConfig) -> LossConfig:
@@ -137,7 +163,9 @@ class CompareConfig(Section):
     """`figa compare`: methods × learning rates × seeds × numbers of pairs, on the pairs of one run."""
 
     methods: Annotated[tuple[MethodConfig, ...], AfterValidator(_differently_named)] = nothing(
-        (), "Objectives, or settings that differ from [loss]; an empty list for every objective there is."
+        (),
+        "Objectives, or settings that differ from [loss]; an empty list for every objective there is. grpo, "
+        "rloo and ppo must be named.",
     )
     seeds: _Seeds = nothing((0, 1, 2), "Seeds of the trainings; intervals cover them from two on.")
     learning_rates: _Rates = nothing((3e-6, 1e-5, 3e-5), "Rates to try with every method.")

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticKnownError
 
 from figa_core.inference.engine import engine_names
+from figa_core.rl.methods import rl_names
 from figa_core.training.objectives.registry import objective_names
 
 TOKENS_MAX = 10_000_000
@@ -47,6 +48,14 @@ def _choices(names: Callable[[], Sequence[str]]) -> Any:
 EngineName = Annotated[str, AfterValidator(_known(engine_names)), _choices(engine_names)]
 """A name in `inference.engine`'s registry, or "auto"."""
 ObjectiveName = Annotated[str, AfterValidator(_known(objective_names)), _choices(objective_names)]
+
+
+def _method_names() -> tuple[str, ...]:
+    return (*objective_names(), *rl_names())
+
+
+MethodName = Annotated[str, AfterValidator(_known(_method_names)), _choices(_method_names)]
+"""An objective, or a method of reinforcement learning."""
 
 
 def one_line(text: str) -> str:

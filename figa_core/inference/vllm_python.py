@@ -1,18 +1,16 @@
 """Finds the interpreter of vLLM's environment, without loading vLLM."""
 
 import os
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
 from figa_core.errors import EngineError
+from figa_core.processes import interpreters
 
 PYTHON_VARIABLE = "FIGA_VLLM_PYTHON"
 
 _NEEDED = ("vllm", "pyarrow", "figa_core")
 _QUESTION = f"import importlib.util as u; print(*(m for m in {_NEEDED} if u.find_spec(m) is None))"
-_TIMEOUT_S = 60.0
 
 
 def find_vllm_python() -> Path | None:
@@ -30,11 +28,8 @@ def find_vllm_python() -> Path | None:
                 'set engine = "transformers".'
             )
         return Path(named)
-    for folder in (Path(sys.prefix).parent, Path.cwd(), *Path.cwd().parents):
-        python = folder / ".venv-vllm" / "bin" / "python"
-        if python.exists() and why_not(python) is None:  # vLLM may not be installed in it yet
-            return python
-    return None
+    found = interpreters.environments_named(".venv-vllm")
+    return next((python for python in found if why_not(python) is None), None)  # it may lack vLLM yet
 
 
 def require_vllm_python() -> Path:
@@ -61,21 +56,4 @@ def vllm_version() -> dict[str, str]:
 @lru_cache(maxsize=16)
 def why_not(python: Path) -> str | None:
     """Why this interpreter cannot run vLLM; None if a quick check finds no reason."""
-    try:
-        answer = subprocess.run(
-            [str(python), "-c", _QUESTION],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except OSError as error:
-        return f"it cannot be started ({error.strerror or error})"
-    except subprocess.TimeoutExpired:
-        return f"it did not answer in {_TIMEOUT_S:.0f} s"
-    if answer.returncode != 0:
-        output = answer.stderr.decode(errors="replace").strip().splitlines()
-        reason = output[-1][:200] if output else f"exit code {answer.returncode}"
-        return f"it is not a working Python ({reason})"
-    missing = answer.stdout.decode(errors="replace").split()
-    return f"it has no {' and no '.join(missing)}" if missing else None
+    return interpreters.why_not(python, _QUESTION, interpreters.lacking)

@@ -66,6 +66,17 @@ def chosen_prompts(database: Database, samples: Samples) -> list[str]:
     return sorted(prompt_id for (prompt_id,) in database.fetch(samples.prompt_ids, **values))
 
 
+def iter_prompts(database: Database, samples: Samples) -> Iterator[list[tuple[str, tuple[Message, ...]]]]:
+    """The prompts of these samples with their ids, a page at a time, in order."""
+    values = {name: value for name, value in samples.values.items() if name != "generator"}
+    query = f"""SELECT * FROM ({samples.prompts}) WHERE prompt_id > $after
+        ORDER BY prompt_id LIMIT {PAGE_ROWS}"""
+    after = ""
+    while page := database.fetch(query, **values, after=after):
+        yield [(prompt_id, read_messages(text)) for prompt_id, text in page]
+        after = page[-1][0]
+
+
 def tokens_drawn(database: Database, samples: Samples) -> tuple[int, int]:
     """How many of these samples were drawn, and their tokens."""
     [found] = database.fetch(

@@ -170,6 +170,15 @@ def spent(database: Database, run_id: str) -> Spent:
     return Spent(usd, None if usd is None else estimated or 0.0, number)
 
 
+def tokens_answered(database: Database, run_id: str) -> int:
+    """The tokens that the reviser wrote for this run's rows, as its provider counts; 0 if it does not."""
+    return database.value(
+        f"""SELECT coalesce(sum(completion_tokens), 0)::BIGINT
+            FROM {_CALLS_OF_RUN} AND answered_at IS NOT NULL""",
+        run=run_id,
+    )
+
+
 def calls(database: Database, run_id: str, started_at: datetime) -> Calls:
     """The calls for this run's rows, whichever run sent them; `since_start` counts from `started_at`."""
     by_outcome = dict(

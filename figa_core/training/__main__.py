@@ -6,7 +6,6 @@ On a cluster, start it with any launcher that sets RANK, LOCAL_RANK, WORLD_SIZE,
 import argparse
 import logging
 import os
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from figa_core.errors import TrainingError
 from figa_core.processes.children import die_with_parent
+from figa_core.processes.memory import peak_rss_bytes
 from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training.alarms import alarm_that_ends, steps_to_do
 from figa_core.training.failures import full_memory, record_failure
@@ -121,7 +121,7 @@ def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_
     from figa_core.training.export import export_model
 
     state = engine.state_dict()
-    peak_rss = int(engine.total(_peak_rss_bytes())[0])
+    peak_rss = int(engine.total(peak_rss_bytes())[0])
     if engine.rank == 0:
         assert state is not None
         export_model(engine.model, state, job)
@@ -154,11 +154,6 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
         f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {engine.attention}; {steps}"
     )
-
-
-def _peak_rss_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +19,6 @@ from safetensors import SafetensorError
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.inference.checkpoint import checkpoint_dtype
-from figa_core.training.job import TrainingJob
-from figa_core.training.objectives.registry import objective_named
 from figa_core.training.words import asking_with, problem_with_words
 
 _GENERATION_CONFIG = "generation_config.json"
@@ -43,7 +41,22 @@ _NOT_COPIED = (
 )
 
 
-def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJob) -> None:
+class Trained(Protocol):
+    """What is known of a training here: the base model, the directories, and its prompt words."""
+
+    @property
+    def objective(self) -> str: ...
+    @property
+    def model(self) -> Path: ...
+    @property
+    def output(self) -> Path: ...
+    @property
+    def model_dir(self) -> Path: ...
+    @property
+    def prompt_words(self) -> str: ...
+
+
+def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: Trained) -> None:
     """Write the model to a temporary directory, then rename it to `job.model_dir`.
 
     Raises:
@@ -68,7 +81,7 @@ def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: TrainingJ
         ) from error
 
 
-def rehearse(model: Any, job: TrainingJob) -> Iterator[str]:
+def rehearse(model: Any, job: Trained) -> Iterator[str]:
     """Write everything but the weights and remove it again, so that an export that would fail is known before
     the first step. Yields warnings for the log.
 
@@ -120,22 +133,22 @@ def companion_files(model: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _write_companions(job: TrainingJob, target: Path) -> None:
+def _write_companions(job: Trained, target: Path) -> None:
     model = job.model
     (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # made up by transformers
     for source in companion_files(model):
         copy = target / source.relative_to(model)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
-    chat, words = load_chat_format(model), objective_named(job.objective).prompt_words
+    chat, words = load_chat_format(model), job.prompt_words
     if chat.fallback_template or words:
         template = asking_with(words, chat.template) if words else chat.template
         (target / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
-def _check_words(job: TrainingJob, exported: Path) -> None:
+def _check_words(job: Trained, exported: Path) -> None:
     """Raises TrainingError if the exported model would not be asked with the objective's words."""
-    words = objective_named(job.objective).prompt_words
+    words = job.prompt_words
     if not words:
         return
     if problem := problem_with_words(load_chat_format(job.model), load_chat_format(exported), words):

@@ -15,7 +15,7 @@ from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingC
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
 from figa_core.errors import TrainingError
-from figa_core.training.objectives.registry import make_objective
+from figa_core.training.objectives.registry import make_objective, objective_named
 from figa_core.training.schedule import learning_rate_at
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -107,6 +107,11 @@ class TrainingJob(TrainingSpec):
     @property
     def objective(self) -> str:
         return self.loss.objective
+
+    @property
+    def prompt_words(self) -> str:
+        """What the trained model must be asked with, after the prompt."""
+        return objective_named(self.objective).prompt_words
 
     @property
     def pairs_per_step(self) -> int:

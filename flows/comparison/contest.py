@@ -15,6 +15,7 @@ from figa_core.report.methods.data import (
     best_rate,
     best_training,
 )
+from figa_core.rl.job import RlJob
 from figa_core.shards.sizes import ShardSizes
 from figa_core.storage.prompts import types_of
 from figa_core.storage.responses import chosen_prompts
@@ -26,17 +27,15 @@ from flows.run.story import Story
 from tasks.compare import (
     Contender,
     Planned,
-    data_cost,
     drop_checkpoints,
     drop_models,
     held_out,
     kl_from_base,
-    pass_cost,
     remark,
-    share_of,
     shared_curve,
-    training_cost,
 )
+from tasks.method_costs import data_cost, pass_cost, share_of, training_cost
+from tasks.reinforcement import record_rl
 from tasks.report import time_of_report
 from tasks.train import record_training, trained_model
 
@@ -143,8 +142,11 @@ class Contest:
             diverged = {each.training_id for each in trainings if each.outcome is Outcome.DIVERGED}
             drop_checkpoints(each for each in contender.trainings if each.job.training_id in diverged)
         there = {each.job.training_id: each for each in contender.trainings if read_manifest(each.job.output)}
-        for each in there.values():
-            record_training(run.workspace, run.run_id, each.job, trained_model(each.job), of_run=False)
+        for job in (each.job for each in there.values()):
+            if not isinstance(job, RlJob):
+                record_training(run.workspace, run.run_id, job, trained_model(job), of_run=False)
+            elif manifest := read_manifest(job.output):
+                record_rl(run.workspace, run.run_id, job, manifest)
         return tuple(
             replace(each, model=str(there[each.training_id].job.model_dir))
             if each.training_id in there

@@ -9,13 +9,16 @@ from figa_core.config import PipelineConfig
 from figa_core.errors import ConfigError, FigaError, TrainingError, WorkspaceError, one_line
 from figa_core.ports import ProgressCallback
 from figa_core.report.methods.data import Outcome, TrainingOutcome
+from figa_core.rl.job import RlJob
 from figa_core.training.checkpoints import read_manifest
 from figa_core.training.failures import root_failure
 from flows.run.open_run import OpenRun
 from flows.run.story import Story
 from flows.server.names import GPU_POOL
-from flows.train_model import log_of, train_where_deployed, trains_elsewhere
-from tasks.compare import Contender, Planned, is_answered, training_cost
+from flows.train_model import train_where_deployed, trains_elsewhere
+from tasks.compare import Contender, Planned, is_answered
+from tasks.method_costs import training_cost
+from tasks.reinforcement import train_by_rewards
 from tasks.results import StageCounts, no_progress
 
 _AT_ONCE = 4  # if the pool has no limit
@@ -42,7 +45,9 @@ async def train_contender(
     if todo:
         run.engines.end()  # the trainings need the memory
         trainings = _Trainings(story, run, contender)
-        found = await (trainings.elsewhere(todo) if await trains_elsewhere() else trainings.here(todo))
+        by_rewards = any(isinstance(each.job, RlJob) for each in todo)
+        here = by_rewards or not await trains_elsewhere()
+        found = await (trainings.here(todo) if here else trainings.elsewhere(todo))
         ended |= {each.training_id: each for each in found if each is not None}
     return ended
 
@@ -83,9 +88,14 @@ class _Trainings:
         return list(found)
 
     async def _train(self, each: Planned, on_progress: ProgressCallback) -> TrainingOutcome | None:
-        log = log_of(self._run.workspace, each.job)
+        workspace, job = self._run.workspace, each.job
+        log = workspace.logs / f"train-{job.objective}-{job.training_id[-8:]}.log"
         try:
-            await train_where_deployed(each.job, each.spec, log, on_progress=on_progress)
+            if isinstance(job, RlJob):
+                train_by_rewards(job, log, on_progress=on_progress)
+            else:
+                assert each.spec is not None
+                await train_where_deployed(job, each.spec, log, on_progress=on_progress)
         except (ConfigError, WorkspaceError):
             raise
         except FigaError as error:

@@ -30,7 +30,7 @@ from tests.benchmarks.summary import Case, DataSet, Measured, Results, figures, 
 
 _DISTURBED_CORES = 0.25
 _ATTEMPTS = 2
-_TRL_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+_TRL_PYTHON = ROOT / ".venv-trl" / "bin" / "python"
 _MODULES = {"ours": "ours", "reference": "reference_run", "trl": "trl_sft"}
 
 
@@ -91,7 +91,7 @@ def run_all(bench: Bench, runs: Iterable[Run]) -> Results:
     results = Results()
     for run in runs:
         if run.contender.kind == "trl" and not _TRL_PYTHON.is_file():
-            log(f"{run.contender.name}: left out, there is no .venv-bench (`make bench` installs it)")
+            log(f"{run.contender.name}: left out, there is no .venv-trl (`make bench` installs it)")
             continue
         results.matmul.append(matmul_peak(bfloat16=bench.bfloat16))
         measured = min(_measured(bench, run), key=lambda one: one.other_cores)

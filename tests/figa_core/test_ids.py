@@ -103,6 +103,16 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             "settings": {"objective": "figa", "pairs_per_step": 8},
         },
     ),
+    "rl-training": (
+        ids.rl_training_id,
+        {
+            "model": "m",
+            "scorer": "s",
+            "prompts": "p",
+            "trainer": "TRL 1.16",
+            "settings": {"method": "grpo", "seed": 0},
+        },
+    ),
     "log-probs": (
         ids.reference_log_probs_id,
         {"model": "m", "shards": "s", "answers": ("response", "revision")},
@@ -121,6 +131,7 @@ GOLDEN = {
     "shards": "shards-s256-7cb681f06d0b4fd4307be4d3c498e0d1",
     "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
     "sweep": "sweep-s256-d299dc9ff285cc456c7dd9b21866faba",
+    "rl-training": "rl-training-s256-cdff236bd1f40f63a7db17670baec3dd",
     "log-probs": "log-probs-s256-9b9e5c1f36dfcb7f3be2787c8aa7b9e0",
 }
 

@@ -12,16 +12,17 @@ from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from figa_core.shards.write import write_shards
+from figa_core.training.job import TrainingJob
 from tasks.compare import (
     Contender,
+    Planned,
     contenders,
     methods_of,
-    pass_cost,
     schemes_of,
-    share_of,
     trainings_of,
     why_unable,
 )
+from tasks.method_costs import pass_cost, share_of
 from tasks.workspace import Workspace
 
 from .test_train import PAIR
@@ -75,6 +76,11 @@ def found(workspace: Workspace, **compare: Any) -> list[Contender]:
     return contenders(workspace, config, shards, shard_sizes(directory))
 
 
+def job_of(planned: Planned) -> TrainingJob:
+    assert isinstance(planned.job, TrainingJob)
+    return planned.job
+
+
 def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pairs(
     workspace: Workspace,
 ) -> None:
@@ -90,8 +96,9 @@ def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pai
     ]
     first = rows[0].trainings[1]
     assert (first.learning_rate, first.seed) == (1e-5, 7)
-    assert (first.job.training.learning_rate, first.job.training.seed) == (1e-5, 7)
-    assert first.job.pairs_limit == 4
+    job = job_of(first)
+    assert (job.training.learning_rate, job.training.seed) == (1e-5, 7)
+    assert job.pairs_limit == 4
     trainings = [each.job.training_id for row in rows for each in row.trainings]
     assert len(set(trainings)) == len(trainings)
 
@@ -121,14 +128,14 @@ def test_training_on_as_many_pairs_as_there_are_is_training_on_all(workspace: Wo
     [ten] = found(workspace, methods=["figa"], pairs=[10], seeds=[0], learning_rates=[1e-5])
     [everything] = found(workspace, methods=["figa"], pairs=["all"], seeds=[0], learning_rates=[1e-5])
     assert ten.trainings[0].job == everything.trainings[0].job
-    assert ten.trainings[0].job.pairs_limit is None
+    assert job_of(ten.trainings[0]).pairs_limit is None
     assert len(found(workspace, methods=["figa"], pairs=[10, "all"])) == 1
 
 
 def test_a_method_overrides_settings_of_the_loss_and_nothing_else(workspace: Workspace) -> None:
     [row] = found(workspace, methods=[{"objective": "figa", "beta": 0.25, "label": "mine"}])
     assert row.method.name == "mine"
-    loss = row.trainings[0].job.loss
+    loss = job_of(row.trainings[0]).loss
     assert (loss.beta, loss.alpha) == (0.25, config_of().loss.alpha)
 
 

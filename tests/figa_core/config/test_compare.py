@@ -85,3 +85,43 @@ def test_methods_need_names_of_their_own() -> None:
 def test_what_cannot_be_compared_is_refused(setting: str, value: object, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         CompareConfig.model_validate({setting: value})
+
+
+def test_a_method_of_reinforcement_learning_has_a_budget_and_its_name_says_which() -> None:
+    methods = CompareConfig.model_validate(
+        {
+            "methods": [
+                "grpo",
+                {"objective": "grpo", "token_budget": 5},
+                {"objective": "rloo", "kl_weight": 0},
+                {"objective": "ppo", "label": "mine", "learning_rates": [1e-6]},
+            ]
+        }
+    ).methods
+    assert [method.name for method in methods] == [
+        "GRPO",
+        "GRPO (5 × the tokens)",
+        "RLOO (kl_weight 0)",
+        "mine",
+    ]
+    assert [method.token_budget for method in methods] == [1, 5, 1, 1]
+    assert methods[2].kl_weight == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ({"objective": "grpo", "beta": 0.5}, "grpo does not read beta; leave it out"),
+        ({"objective": "ppo", "scheme": "bag_of_words", "gamma": 1}, "ppo does not read gamma and scheme"),
+        ({"objective": "figa", "token_budget": 1}, "figa does not read token_budget"),
+        ({"objective": "grpo", "token_budget": 0}, "greater than 0"),
+    ],
+)
+def test_a_setting_that_a_method_does_not_read_is_refused(method: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        MethodConfig.model_validate(method)
+
+
+def test_a_run_itself_trains_no_method_of_reinforcement_learning() -> None:
+    with pytest.raises(ValidationError, match="figa"):
+        LossConfig(objective="grpo")

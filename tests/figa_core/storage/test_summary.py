@@ -100,6 +100,8 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(database: Datab
     assert calls.by_outcome == {"answered": 2, "no answer": 1}
     assert (calls.calls, calls.since_start) == (3, 2)
     assert (calls.prompt_tokens, calls.completion_tokens) == (300, 40)
+    assert revisions.tokens_answered(database, RUN) == 40
+    assert revisions.tokens_answered(database, "another run") == 0
     assert calls.seconds_since_start == pytest.approx(3.0)
     assert revisions.calls(database, "another run", STARTED).calls == 0
 

@@ -1,0 +1,106 @@
+"""The definition of a training by reinforcement learning: the file that its worker reads.
+
+OUTPUT/job.json
+OUTPUT/metrics.jsonl    a line a step, as of the other trainings, with the figures below
+OUTPUT/worker.json      written by the worker at its end
+OUTPUT/model/           a Hugging Face directory
+OUTPUT/manifest.json    written last, by the run: its existence means finished (`training/checkpoints.py`)
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from figa_core.config.section import Section
+from figa_core.config.training import DType
+from figa_core.errors import TrainingError
+from figa_core.rl.methods import RlMethod, rl_method
+from figa_core.training.alarms import KL_FROM_BASE
+from figa_core.training.objectives.figures import Figure
+
+REWARD = Figure("reward", "reward of the samples")
+KL = KL_FROM_BASE  # here of its own samples
+ENTROPY = Figure("entropy", "entropy of the samples (nats per token)")
+GENERATED = "generated_tokens"
+SCORED = "scored_tokens"
+UNSCORED = "unscored"
+PEAK = "peak_bytes"
+
+_SPEED = ("output", "training_id", "prompts", "model", "reward_model", "tokens_per_batch", "steps")
+
+
+class RlJob(Section):
+    """A training with nothing left to decide.
+
+    Attributes:
+        method: its name (`methods.py`).
+        prompts: a file of prompts (`prompts_file.py`).
+        token_budget: the tokens to generate.
+        samples_per_step: over all prompts of a step, a power of two.
+        temperature: of the samples; nothing else bounds what is sampled.
+        kl_weight: β, how strongly the model is held to its base.
+        tokens_per_batch: of one forward pass; speed and memory only.
+        steps: about how many there will be.
+    """
+
+    method: str
+    training_id: str
+    output: Path
+    model: Path
+    reward_model: Path
+    reward_max_length: int
+    prompts: Path
+    token_budget: int = Field(ge=1)
+    samples_per_prompt: int = Field(ge=1)
+    samples_per_step: int = Field(ge=1)
+    temperature: float = Field(gt=0)
+    max_tokens: int = Field(ge=1)
+    kl_weight: float = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+    seed: int
+    dtype: DType
+    tokens_per_batch: int
+    steps: int
+
+    @property
+    def of_method(self) -> RlMethod:
+        return rl_method(self.method)
+
+    @property
+    def objective(self) -> str:
+        """What other trainings call their method."""
+        return self.method
+
+    @property
+    def prompt_words(self) -> str:
+        """The model is asked as its base is."""
+        return ""
+
+    @property
+    def model_dir(self) -> Path:
+        return self.output / "model"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.output / "metrics.jsonl"
+
+    @property
+    def result_path(self) -> Path:
+        return self.output / "worker.json"
+
+    def settings_in_id(self) -> dict[str, Any]:
+        """The settings that decide the result, by name."""
+        return self.model_dump(mode="json", exclude=set(_SPEED))
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str) -> "RlJob":
+        """Read what `model_dump_json` wrote. Raises TrainingError if the text is no such job."""
+        try:
+            job = cls.model_validate_json(text)
+            rl_method(job.method)
+        except ValidationError as error:
+            raise TrainingError(
+                f"{source}: not a training job ({error}). Start the training again."
+            ) from error
+        return job

@@ -1,0 +1,212 @@
+"""Reinforcement learning in `figa compare`: its trainings, with what they may spend, and what they cost.
+
+They have the run's base model, training prompts, chat format and reward model. The budget is that of
+`figa_core/rl/budget.py`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from figa_core import ids
+from figa_core.chat.format import load_chat_format
+from figa_core.config import MethodConfig, PipelineConfig
+from figa_core.evaluation.cost import Cost
+from figa_core.models.fingerprint import model_fingerprint
+from figa_core.ports import ProgressCallback
+from figa_core.records import Split
+from figa_core.report.data import TrainingCurve
+from figa_core.rl import budget
+from figa_core.rl.budget import DataTokens
+from figa_core.rl.cost import RlTokens, rl_flops
+from figa_core.rl.environments import why_missing
+from figa_core.rl.job import ENTROPY, GENERATED, KL, REWARD, SCORED, RlJob
+from figa_core.rl.launch import run_rl
+from figa_core.rl.methods import rl_method
+from figa_core.rl.prompts_file import PromptRow, write_prompts
+from figa_core.shards.sizes import ShardSizes
+from figa_core.storage import responses, revisions
+from figa_core.storage.responses import Samples
+from figa_core.storage.trainings import Training, save_training
+from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.metrics import StepMetrics, read_metrics
+from tasks.results import no_progress
+from tasks.workspace import Workspace
+
+_STEPS_DRAWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RlData:
+    """What all trainings of a run share: its training prompts, its reward model, and what its pairs cost."""
+
+    prompts: Path
+    prompts_hash: str
+    count: int
+    scorer: str
+    tokens: DataTokens
+
+
+def rl_data(
+    workspace: Workspace, run_id: str, generator: str, scorer: str, config: PipelineConfig, sizes: ShardSizes
+) -> RlData:
+    """Collects it, and writes the file of prompts that workers read.
+
+    Raises:
+        ConfigError: the model's chat format cannot be used.
+    """
+    drawn = Samples(run_id, generator, Split.TRAIN)
+    names = responses.chosen_prompts(workspace.database, drawn)
+    chat = load_chat_format(config.generation.model)
+    digest = ids.prompts_digest(names, chat.tokenizer_hash, chat.template_hash)
+    path = workspace.scratch("rl") / f"{digest}.parquet"
+    if not path.is_file():
+        write_prompts(path, _pages(workspace, drawn, config))
+    drafts, drafted = responses.tokens_drawn(workspace.database, drawn)
+    answered = revisions.tokens_answered(workspace.database, run_id)
+    if not answered:  # the provider does not count them
+        answered = sizes.tokens["revision"] - sizes.prompt_tokens
+    # A draft's end of turn was generated too, and is not stored.
+    return RlData(path, digest, len(names), scorer, DataTokens(drafts, drafted + drafts, answered))
+
+
+def _pages(workspace: Workspace, drawn: Samples, config: PipelineConfig) -> Iterator[list[PromptRow]]:
+    """Those that the chat template prints: the generate stage has stored why it refuses the others."""
+    chat = load_chat_format(config.generation.model)
+    for page in responses.iter_prompts(workspace.database, drawn):
+        outcomes = chat.prompt_ids_or_reasons([messages for _, messages in page])
+        rows = zip(page, outcomes, strict=True)
+        yield [(key, found, messages) for (key, messages), found in rows if not isinstance(found, str)]
+
+
+def why_unable(method: MethodConfig, config: PipelineConfig, data: RlData, share: float) -> str:
+    """Why a method cannot run here or on these prompts; empty if it can."""
+    known = rl_method(method.objective)
+    if config.generation.temperature == 0:
+        return "generation.temperature is 0, and it learns from differences between samples of the same model"
+    if not data.count:
+        return "there are no training prompts"
+    if missing := why_missing(known.environment):
+        return missing
+    tokens = data.tokens.budget(share=share, times=method.token_budget)
+    least = budget.samples_per_step(
+        tokens, data.tokens.mean, of_prompt=known.samples_per_prompt, prompts=data.count
+    )
+    if tokens < least * data.tokens.mean:
+        return f"its budget of {tokens:,} tokens is less than the {least} samples of one step may take"
+    return ""
+
+
+def rl_job(
+    workspace: Workspace,
+    config: PipelineConfig,
+    method: MethodConfig,
+    data: RlData,
+    *,
+    share: float,
+    learning_rate: float,
+    seed: int,
+) -> RlJob:
+    """The job of a training; equal trainings have equal ids."""
+    known, base = rl_method(method.objective), config.generation.model
+    given = "kl_weight" in method.model_fields_set
+    tokens = data.tokens.budget(share=share, times=method.token_budget)
+    samples = budget.samples_per_step(
+        tokens, data.tokens.mean, of_prompt=known.samples_per_prompt, prompts=data.count
+    )
+    job = RlJob(
+        method=method.objective,
+        training_id="",
+        output=Path(),
+        model=base,
+        reward_model=config.reward.model,
+        reward_max_length=config.reward.max_length,
+        prompts=data.prompts,
+        token_budget=tokens,
+        samples_per_prompt=known.samples_per_prompt,
+        samples_per_step=samples,
+        temperature=config.generation.temperature,
+        max_tokens=config.generation.max_tokens,
+        kl_weight=method.kl_weight if given else known.kl_weight,
+        learning_rate=learning_rate,
+        seed=seed,
+        dtype=config.training.dtype,
+        tokens_per_batch=config.training.tokens_per_batch,
+        steps=budget.expected_steps(tokens, data.tokens.mean, samples),
+    )
+    training_id = ids.rl_training_id(
+        model=model_fingerprint(base, workspace.fingerprints),
+        scorer=data.scorer,
+        prompts=data.prompts_hash,
+        trainer=known.environment.title,
+        settings=job.settings_in_id(),
+    )
+    return job.model_copy(update={"training_id": training_id, "output": workspace.training(training_id)})
+
+
+@task(name="train-by-rewards", task_run_name="train {job.method}", cache_policy=NO_CACHE)
+def train_by_rewards(
+    job: RlJob, log_path: Path, *, on_progress: ProgressCallback = no_progress
+) -> TrainingManifest:
+    """Train, or return the result of a finished training with this id. It does not open the database.
+
+    Raises:
+        TrainingError: see `run_rl`.
+    """
+    return run_rl(job, on_tokens=lambda done: on_progress(done, job.token_budget), log_path=log_path)
+
+
+def record_rl(workspace: Workspace, run_id: str, job: RlJob, manifest: TrainingManifest) -> None:
+    """Store a finished training; the caller holds the workspace."""
+    row = Training(
+        training_id=job.training_id,
+        run_id=run_id,
+        objective=job.method,
+        shard_set_id="",  # it has read no pairs
+        parent_model=model_fingerprint(job.model, workspace.fingerprints),
+        directory=str(job.output),
+        steps=manifest.steps,
+        seconds=manifest.wall_seconds,
+    )
+    save_training(workspace.database, row, model_fingerprint(job.model_dir, workspace.fingerprints))
+
+
+def rl_cost(job: RlJob, manifest: TrainingManifest | None, parameters: int, reward_parameters: int) -> Cost:
+    """What a training took so far, with generation, rewards, base and value model; see `rl/cost.py`."""
+    steps = read_metrics(job.metrics_path)
+    tokens = RlTokens(sum(step.tokens for step in steps), _sum(steps, GENERATED), _sum(steps, SCORED))
+    return Cost(
+        tokens=tokens.sequences,
+        flops=rl_flops(
+            job.of_method,
+            kl_weight=job.kl_weight,
+            parameters=parameters,
+            reward_parameters=reward_parameters,
+            tokens=tokens,
+        ),
+        seconds=sum(step.seconds for step in steps) if manifest is None else manifest.wall_seconds,
+        peak_bytes=0 if manifest is None else manifest.peak_rss_bytes,
+    )
+
+
+def rl_curve(job: RlJob, manifest: TrainingManifest | None, label: str) -> TrainingCurve:
+    """Loss, reward, KL from the base model and entropy of a training, finished or not."""
+    steps = read_metrics(job.metrics_path)
+    shown = steps[:: max(1, len(steps) // _STEPS_DRAWN)]
+    figures = {f.title: tuple(step.figures.get(f.name) for step in shown) for f in (REWARD, KL, ENTROPY)}
+    facts = {
+        "samples per step": str(job.samples_per_step),
+        "learning rate": f"{job.learning_rate:g}",
+        "tokens generated": f"{_sum(steps, GENERATED):,} of {job.token_budget:,}",
+    }
+    if manifest is not None:
+        facts |= {"steps": str(manifest.steps), "wall time": f"{manifest.wall_seconds:.0f} s"}
+    series = {"loss": tuple(step.loss for step in shown), **figures}
+    return TrainingCurve(label, tuple(step.step for step in shown), series, facts)
+
+
+def _sum(steps: list[StepMetrics], name: str) -> int:
+    return sum(int(step.figures.get(name) or 0) for step in steps)
