@@ -31,8 +31,9 @@ from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import Counts
 from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
 from figa_core.training.checkpoints import TrainingManifest, read_manifest
-from figa_core.training.job import METRICS_UNTIL_ALARM_NAME
-from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.going_back import metrics_of_all_steps
+from figa_core.training.held_out import HELD_OUT_LOSS, HeldOut
+from figa_core.training.metrics import StepMetrics
 from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
@@ -176,12 +177,18 @@ def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[E
 
 def curve_of(training: Path, objective: str) -> TrainingCurve:
     """The curve of the training in this directory, finished or not."""
-    steps = read_metrics(training / METRICS_UNTIL_ALARM_NAME) or read_metrics(training / "metrics.jsonl")
+    steps = metrics_of_all_steps(training)
     each = max(1, len(steps) // _STEPS_DRAWN)
-    steps = [s for place, s in enumerate(steps) if place % each == 0 or KL_FROM_BASE.name in s.figures]
+    looks = {KL_FROM_BASE.name, HELD_OUT_LOSS.name}
+    steps = [s for place, s in enumerate(steps) if place % each == 0 or looks & s.figures.keys()]
     shown = objective_named(objective)
     watched = any(KL_FROM_BASE.name in step.figures for step in steps)
-    figures = (*shown.figures, *(PROBE_FIGURES if watched else ()))
+    judged = any(HELD_OUT_LOSS.name in step.figures for step in steps)
+    figures = (
+        *([HELD_OUT_LOSS] if judged else []),
+        *shown.figures,
+        *(PROBE_FIGURES if watched else ()),
+    )
     return TrainingCurve(
         label=shown.label,
         steps=tuple(step.step for step in steps),
@@ -220,8 +227,8 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
         facts["learning rate"] = f"up to {highest:g}" if _rates(steps) else f"{highest:g}"
     if manifest is not None:
         planned = manifest.planned_steps or manifest.steps
-        facts["steps"] = str(manifest.steps) + (f" of {planned}" if manifest.ended_by else "")
-        facts |= _watch_facts(manifest)
+        facts["steps"] = str(manifest.steps) + (f" of {planned}" if planned > manifest.steps else "")
+        facts |= _watch_facts(manifest) | _held_out_facts(manifest.held_out)
         if without := manifest.skipped_steps + manifest.overflowed_steps:
             facts["steps without an update"] = f"{without}, {manifest.overflowed_steps} of them overflowed"
         if manifest.change is not None:
@@ -241,6 +248,17 @@ def _watch_facts(manifest: TrainingManifest) -> dict[str, str]:
     often = "every step" if watched.every == 1 else f"every {watched.every} steps"
     share = watched.seconds / max(manifest.wall_seconds, watched.seconds, 1e-9)
     return {"examined": f"{often} on {watched.pairs} pairs, {percent(share)} of the time"}
+
+
+def _held_out_facts(found: HeldOut | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    before = "" if found.before is None else f"; {found.before:.3g} before the first step"
+    ended = "; the training ended because it got no lower" if found.patience_ended else ""
+    return {
+        HELD_OUT_LOSS.title: f"lowest after step {found.best_step}: {found.best_loss:.3g}, of {found.looks} "
+        f"looks at {found.pairs} pairs{before}{ended}"
+    }
 
 
 def _calls(workspace: Workspace, run: Run, config: PipelineConfig, counts: Counts) -> RevisionCalls | None:

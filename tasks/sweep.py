@@ -7,13 +7,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.config import AlarmsConfig
+from figa_core.config import AlarmsConfig, HeldOutConfig
 from figa_core.errors import TrainingError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.models.weight_files import read_weights
 from figa_core.ports import ProgressCallback
 from figa_core.shards.manifest import ShardManifest, read_manifest
 from figa_core.training import learning_rate
+from figa_core.training.held_out import pairs_apart
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.sweep import (
     Sweep,
@@ -84,7 +85,8 @@ def plan_sweep(workspace: Workspace, spec: TrainingSpec) -> SweepPlan:
     directory = workspace.sweep(sweep_id)
     enough = shards.pairs >= learning_rate.PAIRS_LEAST
     jobs = [_short(proposal, directory, sweep_id, rate, steps) for rate in rates] if enough else []
-    return SweepPlan(sweep_id, directory, parameters, spec.shards, jobs)
+    apart = pairs_apart(spec.training.held_out, shards.pairs)
+    return SweepPlan(sweep_id, directory, parameters, spec.shards, jobs, apart)
 
 
 def about_rate(workspace: Workspace, spec: TrainingSpec) -> str | None:
@@ -152,7 +154,10 @@ def _short(proposal: TrainingJob, directory: Path, sweep_id: str, rate: float, s
     name = f"rate-{rate:.1e}"
     return proposal.model_copy(
         update={
-            "training": proposal.training.model_copy(update={"learning_rate": rate}),
+            # The sweep's own held-out pairs judge it, after its last step.
+            "training": proposal.training.model_copy(
+                update={"learning_rate": rate, "held_out": HeldOutConfig()}
+            ),
             "alarms": _NO_ALARMS,
             "training_id": f"{sweep_id}.{name}",
             "shards": train_shards(directory),

@@ -19,6 +19,7 @@ from figa_core.storage.trainings import Training, save_training
 from figa_core.training import checkpoints
 from figa_core.training.batches import steps_per_epoch
 from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.held_out import check_apart, pairs_apart
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import AlarmCallback, ignore_alarm, run_training
 from figa_core.training.objectives.registry import label_of, make_objective, objective_named
@@ -48,6 +49,11 @@ class TrainedModel:
     alarms: tuple[str, ...] = ()
 
 
+def trained_pairs(config: TrainingConfig, pairs: int) -> int:
+    """How many of the `pairs` are trained on; the others are kept apart to judge the training."""
+    return pairs - pairs_apart(config.held_out, pairs)
+
+
 def steps_of(config: TrainingConfig, pairs: int) -> int:
     """Optimizer steps of `epochs` passes, at most `max_steps`; the last step of a pass may be smaller."""
     steps = config.epochs * steps_per_epoch(pairs, step_size(config, pairs))
@@ -61,7 +67,8 @@ def step_size(config: TrainingConfig, pairs: int) -> int:
 
 def steps_line(config: TrainingConfig, pairs: int) -> str | None:
     """A line for people about the number of updates, if there is something to say; see `about_steps`."""
-    return about_steps(config.pairs_per_step, pairs=pairs, epochs=config.epochs, max_steps=config.max_steps)
+    trained = trained_pairs(config, pairs)
+    return about_steps(config.pairs_per_step, pairs=trained, epochs=config.epochs, max_steps=config.max_steps)
 
 
 def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
@@ -101,7 +108,8 @@ def trained_model(job: TrainingJob) -> TrainedModel:
 
 
 def _trained(job: TrainingJob, done: TrainingManifest) -> TrainedModel:
-    left = {"after the last good step": job.steps - done.steps} if done.ended_by else {}
+    reason = "after the last good step" if done.ended_by else "after the result's step, by held-out pairs"
+    left = {reason: job.steps - done.steps} if done.steps < job.steps else {}
     counts = StageCounts(job.steps, done.steps - done.skipped_steps, left)
     return TrainedModel(
         job.objective,
@@ -118,7 +126,8 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
     """The job of a training; equal trainings have equal ids.
 
     Raises:
-        TrainingError: `spec.shards` has no complete shard set, or no step would change the weights.
+        TrainingError: `spec.shards` has no complete shard set, no step would change the weights, or too few
+            pairs would be kept apart.
         InputError: `spec.model` is not a model directory.
     """
     manifest = read_manifest(spec.shards)
@@ -129,7 +138,9 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         )
     objective = objective_named(spec.loss.objective)
     limit = spec.pairs_limit if spec.pairs_limit is not None and spec.pairs_limit < manifest.pairs else None
-    size = step_size(spec.training, limit or manifest.pairs)
+    pairs = limit or manifest.pairs
+    check_apart(spec.training.held_out, pairs)
+    size = step_size(spec.training, trained_pairs(spec.training, pairs))
     settled = TrainingSpec(
         shards=spec.shards,
         model=spec.model,
@@ -166,7 +177,8 @@ def _identify(
 ) -> tuple[str, int]:
     """Id and steps of the training; those of release 0.1 if its training is finished here."""
     name = partial(ids.training_id, model=model, shards=manifest.shard_set_id, settings=spec.settings_in_id())
-    pairs, config = spec.pairs_limit or manifest.pairs, spec.training
+    config = spec.training
+    pairs = trained_pairs(config, spec.pairs_limit or manifest.pairs)
     steps, size = steps_of(config, pairs), step_size(config, pairs)
     if pairs % size == 0 or steps <= pairs // size:
         return name(steps=steps), steps  # all steps have the same size

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from figa_core.config.decisions import nothing
-from figa_core.config.optimization import OptimizerConfig, ScheduleConfig
+from figa_core.config.optimization import HeldOutConfig, OptimizerConfig, ScheduleConfig
 from figa_core.config.section import Section
 from figa_core.config.training import LossConfig, Scheme, TrainingConfig
 from figa_core.config.values import MethodName, one_line
@@ -45,12 +45,12 @@ _Sizes = Annotated[
     AfterValidator(_each_once),
 ]
 _Label = Annotated[str, AfterValidator(one_line)]
-_TABLES = ("schedule", "optimizer")
+_TABLES = ("schedule", "optimizer", "held_out")
 
 
 class MethodConfig(LossConfig):
-    """One method: an objective, and the settings of `[loss]`, `[training.schedule]` and
-    `[training.optimizer]` that differ; the others are as there.
+    """One method: an objective, and the settings of `[loss]` and of the tables of `[training]` that differ;
+    the others are as there.
 
     Or a method of reinforcement learning (grpo, rloo, ppo), which reads `kl_weight` and `token_budget` only.
     In a list of methods, a name alone means the method of that name.
@@ -69,6 +69,9 @@ class MethodConfig(LossConfig):
     )
     optimizer: OptimizerConfig | None = nothing(
         None, 'Settings that differ from [training.optimizer]; "none" for no difference.'
+    )
+    held_out: HeldOutConfig | None = nothing(
+        None, 'Settings that differ from [training.held_out]; "none" for no difference.'
     )
 
     token_budget: float = nothing(

@@ -1,4 +1,4 @@
-"""The tables of `[training]`: the learning rate over the steps, and the optimizer."""
+"""The tables of `[training]`: the learning rate over the steps, the optimizer, and held-out pairs."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ from figa_core.config.decisions import models
 from figa_core.config.section import Section
 
 ScheduleKind = Literal["constant", "linear", "cosine"]
+ResultStep = Literal["last", "best"]
 
 
 class ScheduleConfig(Section):
@@ -36,4 +37,22 @@ class OptimizerConfig(Section):
     )
     gradient_norm_max: float | None = models(
         None, 'A gradient with a larger norm is scaled down to this norm; "none" for no clipping.', gt=0
+    )
+
+
+class HeldOutConfig(Section):
+    """Pairs that are kept apart from the training and judge it while it runs."""
+
+    share: float = models(0.0, "Share of the pairs that is kept apart; 0 for none.", ge=0, le=0.5)
+    every_steps: int = models(
+        10, "Steps between two looks at these pairs; there is one after the last step too.", ge=1
+    )
+    result: ResultStep = models(
+        "last",
+        "The trained model is that of the last step, or of the one with the lowest loss on these pairs.",
+    )
+    patience: int | None = models(
+        None,
+        'The training ends after so many looks in a row without a lower loss; "none" for all its steps.',
+        ge=1,
     )

@@ -16,15 +16,14 @@ from figa_core.errors import TrainingError
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.memory import peak_rss_bytes
 from figa_core.processes.tell import tell, tell_troubles
-from figa_core.training.alarms import alarm_that_ends, steps_to_do
+from figa_core.training.alarms import alarm_that_ends
 from figa_core.training.failures import full_memory, record_failure
+from figa_core.training.going_back import held_out_record, steps_to_do
 from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopRequest
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from figa_core.training.data import PairData
     from figa_core.training.engine import ZeroEngine
     from figa_core.training.loop import TrainingEnd
 
@@ -69,10 +68,15 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     from figa_core.training.export import rehearse
     from figa_core.training.loop import train
     from figa_core.training.objectives.registry import objective_named
+    from figa_core.training.selection import select_pairs
     from figa_core.training.words import word_ids
 
     words = word_ids(job.model, objective_named(job.objective))
-    data = PairData(job.shards, job.reference_log_probs, drawn=_drawn(job), word_ids=words)
+    chosen = select_pairs(job)
+    data = PairData(job.shards, job.reference_log_probs, drawn=chosen.trained, word_ids=words)
+    apart = None
+    if chosen.apart is not None:
+        apart = PairData(job.shards, job.reference_log_probs, drawn=chosen.apart, word_ids=words)
     engine = ZeroEngine(job)
     if engine.ranks != job.training.processes:
         raise TrainingError(
@@ -89,33 +93,34 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     before = checkpoints.last_whole(job)
     if engine.rank == 0:
         tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
-    end = train(job, engine, data, stop=stop)
+    end = train(job, engine, data, apart=apart, stop=stop)
     if end.done:
-        _export(job, engine, end, (before.seconds if before else 0.0) - started)
+        _export(job, engine, end, apart, (before.seconds if before else 0.0) - started)
     elif engine.rank == 0:
         tell(_stopped(job, end))
     engine.barrier()
     engine.close()
 
 
-def _drawn(job: TrainingJob) -> "npt.NDArray[np.int64] | None":
-    from figa_core.shards.manifest import read_manifest
-    from figa_core.training.batches import drawn_pairs
-
-    manifest = read_manifest(job.shards)
-    if job.pairs_limit is None or manifest is None:  # without a manifest, reading the pairs raises
-        return None
-    return drawn_pairs(job.pairs_limit, pairs=manifest.pairs, seed=job.training.seed)
-
-
 def _stopped(job: TrainingJob, end: "TrainingEnd") -> str:
     alarm = alarm_that_ends(end.alarms)
+    if alarm is None and end.over:
+        return (
+            f"ended after step {end.step} of {job.steps}; the result is the model with the lowest loss on "
+            "held-out pairs"
+        )
     if alarm is None:
         return f"stopped on request after step {end.step} of {job.steps}; run again to continue from there"
     return f"an alarm ended the training after step {end.step} of {job.steps}; {alarm.way_back}"
 
 
-def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_since: float) -> None:
+def _export(
+    job: TrainingJob,
+    engine: "ZeroEngine",
+    end: "TrainingEnd",
+    apart: "PairData | None",
+    seconds_since: float,
+) -> None:
     from figa_core.training import checkpoints
     from figa_core.training.change import weight_change
     from figa_core.training.export import export_model
@@ -139,6 +144,7 @@ def _export(job: TrainingJob, engine: "ZeroEngine", end: "TrainingEnd", seconds_
                 planned_steps=job.steps,
                 alarms=end.alarms,
                 watched=end.watched,
+                held_out=held_out_record(job, 0 if apart is None else len(apart)),
             ),
         )
 
@@ -148,7 +154,7 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
     from figa_core.training.model import parameters_of
 
     size = parameters_of(engine.model)
-    last = steps_to_do(job.output, job.steps)
+    last = steps_to_do(job)
     steps = f"resumes after step {done} of {last}" if done else f"{last} steps from the start"
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "

@@ -166,9 +166,3 @@ def write_alarms(output: Path, alarms: Sequence[Alarm]) -> None:
 def forget_alarms(output: Path) -> None:
     """Remove the record: the manifest has them."""
     (output / _NAME).unlink(missing_ok=True)
-
-
-def steps_to_do(output: Path, steps: int) -> int:
-    """The last step of a training that was to have `steps`: fewer if an alarm has ended it."""
-    ended = alarm_that_ends(read_alarms(output))
-    return ended.good_step if ended else steps

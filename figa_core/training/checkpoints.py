@@ -15,15 +15,17 @@ have no hashes and are not checked.
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from figa_core.errors import TrainingError
 from figa_core.file_hashes import changed_files, hashes_of, read_sealed, write_sealed
-from figa_core.training.alarms import Alarm, Watched, alarm_that_ends, forget_alarms, steps_to_do
+from figa_core.training.alarms import Alarm, Watched, alarm_that_ends, forget_alarms
 from figa_core.training.change import WeightChange
+from figa_core.training.going_back import forget_going_back, steps_to_do
+from figa_core.training.held_out import HeldOut
 from figa_core.training.job import TrainingJob
 
 MANIFEST_NAME = "manifest.json"
@@ -54,8 +56,8 @@ class TrainingManifest:
     updated a weight. `wall_seconds` counts from the start of the rank processes, over all resumptions.
     `peak_rss_bytes` is the sum of the ranks' peaks. `files` holds the hash of each file of the model.
 
-    `planned_steps` is more than `steps` if one of the `alarms` ended the training. `watched` is how it was
-    looked for them; None if that was not done.
+    `planned_steps` is more than `steps` if one of the `alarms` ended the training, or the pairs of `held_out`
+    did. `watched` is how alarms were looked for; None if that was not done.
     """
 
     training_id: str
@@ -70,6 +72,7 @@ class TrainingManifest:
     planned_steps: int | None = None
     alarms: tuple[Alarm, ...] = ()
     watched: Watched | None = None
+    held_out: HeldOut | None = None
 
     @property
     def ended_by(self) -> Alarm | None:
@@ -99,10 +102,10 @@ def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], 
         write(directory, checkpoint.tag)
 
 
-def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, good_step: int = 0) -> None:
-    """Declare it whole, then remove all but the last two and the last one up to `good_step`.
+def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Iterable[int] = ()) -> None:
+    """Declare it whole, then remove all but the last two, and the last one up to each of the `results`.
 
-    Rank 0 calls it after all ranks have written. An alarm may go back to `good_step`.
+    Rank 0 calls it after all ranks have written. The training may go back to one of these steps.
 
     Raises:
         TrainingError: it cannot be written.
@@ -112,9 +115,9 @@ def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, good_step: int = 0) 
         files = hashes_of(directory / checkpoint.tag, without=frozenset((_WHOLE_NAME,)))
         write_sealed(directory / checkpoint.tag / _WHOLE_NAME, asdict(replace(checkpoint, files=files)))
     whole = [c for c in _whole(job) if c.step <= checkpoint.step]
-    good = [c for c in whole if c.step <= good_step][-1:]
+    kept = [c for step in results for c in [c for c in whole if c.step <= step][-1:]]
     for old in whole[:-_KEPT]:
-        if old not in good:
+        if old not in kept:
             shutil.rmtree(directory / old.tag)
 
 
@@ -136,7 +139,7 @@ def _writing(job: TrainingJob, checkpoint: Checkpoint) -> Iterator[None]:
 def last_whole(job: TrainingJob) -> Checkpoint | None:
     """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype, if there is one."""
     how = (job.training.processes, job.training.zero_stage, job.training.dtype)
-    last = steps_to_do(job.output, job.steps)
+    last = steps_to_do(job)
     fitting = (c for c in _whole(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= last)
     return max(fitting, key=lambda c: c.step, default=None)
 
@@ -179,6 +182,7 @@ def finish(job: TrainingJob, manifest: TrainingManifest) -> None:
     write_sealed(job.output / MANIFEST_NAME, {**asdict(manifest), "job": job.model_dump(mode="json")})
     shutil.rmtree(checkpoints_dir(job), ignore_errors=True)
     forget_alarms(job.output)
+    forget_going_back(job.output)
 
 
 def read_manifest(output: Path) -> TrainingManifest | None:
@@ -258,12 +262,13 @@ def check_model(output: Path, manifest: TrainingManifest) -> None:
 
 def _manifest(fields: dict[str, Any]) -> TrainingManifest:
     change, watched = fields.pop("change", None), fields.pop("watched", None)
-    alarms = fields.pop("alarms", ())
+    alarms, held_out = fields.pop("alarms", ()), fields.pop("held_out", None)
     return TrainingManifest(
         **fields,
         change=WeightChange(**change) if change else None,
         alarms=tuple(Alarm(**alarm) for alarm in alarms),
         watched=Watched.of(watched) if watched else None,
+        held_out=HeldOut(**held_out) if held_out else None,
     )
 
 

@@ -23,7 +23,6 @@ _SECTIONS: dict[str, type[Section]] = {
     "training": TrainingConfig,
     "alarms": AlarmsConfig,
 }
-METRICS_UNTIL_ALARM_NAME = "metrics-until-alarm.jsonl"
 _BECOME_STEPS = ("epochs", "max_steps")
 
 
@@ -143,11 +142,6 @@ class TrainingJob(TrainingSpec):
     @property
     def metrics_path(self) -> Path:
         return self.output / "metrics.jsonl"
-
-    @property
-    def metrics_until_alarm_path(self) -> Path:
-        """The metrics up to the alarm that ended the training; `metrics_path` ends with the result's step."""
-        return self.output / METRICS_UNTIL_ALARM_NAME
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "training job") -> "TrainingJob":

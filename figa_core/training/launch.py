@@ -13,7 +13,7 @@ from textwrap import indent
 
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError
-from figa_core.files import last_lines, write_whole
+from figa_core.files import last_lines
 from figa_core.models.check import examine
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
@@ -26,6 +26,7 @@ from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.directory_lock import locked
 from figa_core.training.failures import clear_failures, root_failure
+from figa_core.training.going_back import begin_going_back, goes_back, must_go_back
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, keep_until, read_from
 from figa_core.training.objectives.registry import make_objective
@@ -60,8 +61,9 @@ def run_training(
     step once, including those before a resumption, and `on_alarm` every new alarm. The ranks die with this
     process. If another process runs the same training, this one waits for it and returns its result.
 
-    If an alarm ends the training, the ranks start once more and repeat the steps from the last checkpoint up
-    to the last good step. So the result does not depend on when checkpoints were written.
+    If an alarm ends the training, or an earlier step is the best on held-out pairs, the ranks start once more
+    and repeat the steps from the last checkpoint up to that step. So the result does not depend on when
+    checkpoints were written.
 
     Raises:
         TrainingError: the model is incomplete, the shards do not fit it, or the training stopped, such as by
@@ -130,19 +132,18 @@ def _run_reference(job: TrainingJob, log_path: Path) -> None:
 
 
 def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
-    if alarm_that_ends(read_alarms(job.output)) is None:
+    if not goes_back(job):
         _run(job, reports, log_path)
-    alarm = alarm_that_ends(read_alarms(job.output))
-    if alarm is None or checkpoints.read_manifest(job.output) is not None:
+    if checkpoints.read_manifest(job.output) is not None or not must_go_back(job):
         return
-    if alarm.good_step == 0:
+    alarm = alarm_that_ends(read_alarms(job.output))
+    if alarm is not None and alarm.good_step == 0:
         raise DivergedTrainingError(
             f"training {job.training_id}: {alarm.text}. {alarm.way_back[0].upper()}{alarm.way_back[1:]}, and "
             "nothing is exported. Lower training.learning_rate, raise loss.gamma, or leave the alarm out of "
             f"alarms.stops. Remove {job.output} to train again with the same settings. Full log: {log_path}"
         )
-    if not job.metrics_until_alarm_path.exists():
-        write_whole(job.metrics_until_alarm_path, job.metrics_path.read_bytes())
+    begin_going_back(job)
     _run(job, reports, log_path)
 
 

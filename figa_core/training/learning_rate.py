@@ -10,10 +10,8 @@ A rate is judged on held-out pairs by a yardstick that is the same for every obj
 the objective's own loss: a signed loss falls without end, and its level depends on its weights.
 """
 
-import hashlib
-import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,14 +55,9 @@ def sweep_steps(steps: int) -> int:
     return min(steps, max(_STEPS_LEAST, math.ceil(steps / _STEPS_SHARE)))
 
 
-def held_out_pairs(pair_ids: Iterable[str], pairs: int) -> frozenset[str]:
-    """A tenth of the pairs, by a hash of their ids: 4 to 256 of them. Their order does not matter."""
-    wanted = min(max(pairs // _HELD_OUT_SHARE, _HELD_OUT_LEAST), _HELD_OUT_MOST)
-    return frozenset(heapq.nsmallest(wanted, pair_ids, key=_hash))
-
-
-def _hash(pair_id: str) -> str:
-    return hashlib.sha256(f"held out of the sweep: {pair_id}".encode()).hexdigest()
+def held_out_count(pairs: int) -> int:
+    """How many of the pairs judge a sweep (`held_out.drawn_apart`): a tenth, 4 to 256 of them."""
+    return min(max(pairs // _HELD_OUT_SHARE, _HELD_OUT_LEAST), _HELD_OUT_MOST)
 
 
 def _two_digits(rate: float) -> float:

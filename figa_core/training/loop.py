@@ -6,7 +6,7 @@ by in this file only.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,14 +18,16 @@ from figa_core.training.alarms import Alarm
 from figa_core.training.batches import StepPlan, plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update, ZeroEngine
+from figa_core.training.going_back import goes_back
+from figa_core.training.held_out import looks_in
 from figa_core.training.job import TrainingJob
-from figa_core.training.metrics import MetricsLog, StepMetrics
+from figa_core.training.judge import Judge, measure_of
+from figa_core.training.metrics import MetricsLog, StepMetrics, read_metrics
 from figa_core.training.micro_batch import MicroBatch
-from figa_core.training.model import token_nll
-from figa_core.training.objectives.base import Objective, Predictions, Terms
+from figa_core.training.objectives.base import Objective, Terms
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.prefixes import GRAIN
-from figa_core.training.top_tokens import kl_from_base, tensors
+from figa_core.training.terms import terms_of, totals_of
 from figa_core.training.watch import Watch, Watched
 
 Clock = Callable[[], float]
@@ -48,12 +50,14 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingEnd:
-    """How `train` ended: all steps are `done`, or it stopped after `step`.
+    """How `train` ended: all steps of the result are `done`, or it stopped after `step`.
 
-    `skipped` and `overflowed` as in `MetricsLog`, `alarms` are all of the training's so far.
+    `over`: no step is left, but an earlier one may be the result. `skipped` and `overflowed` as in
+    `MetricsLog`, `alarms` are all of the training's so far.
     """
 
     done: bool
+    over: bool
     step: int
     skipped: int
     overflowed: int
@@ -66,13 +70,15 @@ def train(
     engine: ZeroEngine,
     data: PairData,
     *,
+    apart: PairData | None = None,
     stop: Callable[[], bool] = lambda: False,
     clock: Clock = time.perf_counter,
 ) -> TrainingEnd:
-    """Run the job's steps, from the last whole checkpoint if there is one.
+    """Run the job's steps, from the last whole checkpoint if there is one. `apart`: the held-out pairs.
 
     If `stop` is true on any rank, all of them end before the same step, with a checkpoint. If an alarm ends
-    the training, they end after that step, without one. In both cases the result is not `done`.
+    the training, they end after that step, without one; and after the last step, if an earlier one is the
+    result. In these cases the training is not `done`.
 
     Raises:
         TrainingError: shards that do not fit the model or the budget, a loss that is not finite, gradients
@@ -86,20 +92,37 @@ def train(
     if resumed is not None:
         engine.load_state(checkpoints.checkpoints_dir(job), resumed.tag)
     saved, seconds_before = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
+    judge = _judge(job, engine, apart, saved)
     engine.barrier()
     log = MetricsLog(job, after_step=saved, active=engine.rank == 0)
-    while log.step < watch.last_step and not watch.ended:
+    before = judge.before() if saved == 0 else {}
+    while log.step < watch.last_step and not watch.ended and not judge.ended:
         checkpoint_due = log.step % job.training.checkpoint_steps == 0
         stopping = engine.total(float(stop()))[0] > 0
         if log.step > saved and (checkpoint_due or stopping):
             saved = log.step
-            _save(job, engine, saved, seconds_before + clock() - started, watch.good_step(saved))
+            seconds = seconds_before + clock() - started
+            _save(job, engine, saved, seconds, {watch.good_step(saved), judge.result_step(saved)})
         if stopping:
             break
         metrics = steps.run(log.step + 1, clock)
-        log.write(replace(metrics, figures={**metrics.figures, **watch.figures(metrics.step)}))
-    done = log.step == watch.last_step and not watch.ended
-    return TrainingEnd(done, log.step, log.skipped, log.overflowed, watch.alarms, watch.record())
+        found = {**watch.figures(metrics.step), **judge.figures(metrics.step), **before}
+        log.write(replace(metrics, figures={**metrics.figures, **found}))
+        before = {}
+    over = log.step == watch.last_step or judge.ended
+    done = over and not watch.ended and judge.result_step(log.step) == log.step
+    return TrainingEnd(done, over, log.step, log.skipped, log.overflowed, watch.alarms, watch.record())
+
+
+def _judge(job: TrainingJob, engine: ZeroEngine, apart: PairData | None, saved: int) -> Judge:
+    """The judge of a training that is resumed after step `saved`; it does nothing on the way back."""
+    measure, plan = measure_of(make_objective(job.loss)), None
+    if apart is not None and not goes_back(job):
+        steps = Steps(job, engine, apart, measure)
+        steps.check()
+        plan = steps.plan_of(range(len(apart)))
+    looks = looks_in(step for step in read_metrics(job.metrics_path) if step.step <= saved)
+    return Judge(job, engine, plan, measure, looks)
 
 
 def accumulate(
@@ -108,44 +131,20 @@ def accumulate(
     """Forward and backward of one rank's micro-batches; the gradient is that of their terms / `divisor`."""
     found: list[Terms] = []
     for batch in batches:
-        predictions = _predict(engine, batch)
-        terms = objective.terms(predictions) if batch.pairs else _dummy_terms(predictions, objective)
+        terms = terms_of(engine.logits(batch), batch, objective, engine.tensor)
         engine.backward(terms.loss / divisor)
         found.append(Terms(terms.loss.detach(), terms.figures))
     return found
 
 
-def _predict(engine: Runs, batch: MicroBatch) -> Predictions:
-    logits_KV = engine.logits(batch)
-    weights_K, reference_K = engine.tensor(batch.weights_K), batch.reference_log_probs_K
-    base_kl_A = None
-    if batch.top is not None:
-        places_A, ids_AC, log_probs_AD = tensors(batch.top, engine.tensor)
-        base_kl_A = kl_from_base(logits_KV[places_A], ids_AC, log_probs_AD)
-    return Predictions(
-        nll_K=token_nll(logits_KV, engine.tensor(batch.targets_K), weights_K),
-        weights_K=weights_K,
-        counts=batch.counts,
-        pairs=batch.pairs,
-        answers=batch.answers,
-        rewards=batch.rewards,
-        reference_log_probs_K=None if reference_K is None else engine.tensor(reference_K),
-        base_kl_A=base_kl_A,
-    )
-
-
-def _dummy_terms(predictions: Predictions, objective: Objective) -> Terms:
-    """The terms of a dummy: zero, with a gradient of zeros for the collectives of the backward pass."""
-    zero = (predictions.weights_K * predictions.nll_K).sum()
-    return Terms(zero, {figure.name: (zero.detach(), zero.detach()) for figure in objective.reported})
-
-
 class Steps:
     """The optimizer steps of one rank."""
 
-    def __init__(self, job: TrainingJob, engine: ZeroEngine, data: PairData) -> None:
+    def __init__(
+        self, job: TrainingJob, engine: ZeroEngine, data: PairData, objective: Objective | None = None
+    ) -> None:
         self._job, self._engine, self._data = job, engine, data
-        self._objective = make_objective(job.loss)
+        self._objective = objective or make_objective(job.loss)
 
     def check(self) -> None:
         """Raises TrainingError for shards that do not fit the model, the objective or the budget."""
@@ -159,12 +158,15 @@ class Steps:
 
     def plan(self, step: int) -> StepPlan:
         """This rank's plan of a step."""
+        size, seed = self._job.pairs_per_step, self._job.training.seed
+        return self.plan_of(step_pairs(step, pairs=len(self._data), pairs_per_step=size, seed=seed))
+
+    def plan_of(self, pairs: Sequence[int]) -> StepPlan:
+        """This rank's part of these pairs."""
         job = self._job
         return plan_step(
             self._data,
-            step_pairs(
-                step, pairs=len(self._data), pairs_per_step=job.pairs_per_step, seed=job.training.seed
-            ),
+            pairs,
             self._objective,
             rank=self._engine.rank,
             ranks=self._engine.ranks,
@@ -187,7 +189,7 @@ class Steps:
             # Seeded by step and rank, so that dropout is the same after a resumption.
             torch.manual_seed((self._job.training.seed << 32) + step * engine.ranks + engine.rank)
             terms = accumulate(engine, plan.micro_batches, self._objective, max(plan.counted, 1))
-            totals = engine.total(*_rank_totals(self._objective, terms))
+            totals = engine.total(*totals_of(self._objective, terms))
             _check_finite(self._data, plan, terms, totals[0], step)
             update = engine.step(rate)
             _check_update(plan, update, step)
@@ -206,16 +208,6 @@ class Steps:
             overflowed=plan.weighted > 0 and not update.applied,
             figures={figure.name: total / count if count else None for figure, total, count in by_figure},
         )
-
-
-def _rank_totals(objective: Objective, terms: Sequence[Terms]) -> list[float]:
-    """The loss, then the sum and the count of each figure."""
-    rows: list[torch.Tensor] = []
-    for one in terms:
-        row = (one.loss, *(value for figure in objective.reported for value in one.figures[figure.name]))
-        doubles = [torch.as_tensor(value, dtype=torch.float64, device=one.loss.device) for value in row]
-        rows.append(torch.stack(doubles))
-    return torch.stack(rows).sum(dim=0).tolist()
 
 
 def _check_finite(data: PairData, plan: StepPlan, terms: Sequence[Terms], total: float, step: int) -> None:
@@ -243,9 +235,9 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
         )
 
 
-def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float, good_step: int) -> None:
+def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float, results: Collection[int]) -> None:
     checkpoint = checkpoints.checkpoint_of(job, step, seconds)
     checkpoints.save(job, checkpoint, engine.save_state)
     engine.barrier()
     if engine.rank == 0:
-        checkpoints.mark_whole(job, checkpoint, good_step=good_step)
+        checkpoints.mark_whole(job, checkpoint, results=results)

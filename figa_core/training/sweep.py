@@ -29,9 +29,10 @@ from figa_core.shards.read import iter_tables, pairs_of
 from figa_core.shards.write import write_shards
 from figa_core.training import reference_log_probs
 from figa_core.training.directory_lock import locked
+from figa_core.training.held_out import drawn_apart
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
-from figa_core.training.learning_rate import Trial, Yardstick, best_rate, held_out_pairs
+from figa_core.training.learning_rate import Trial, Yardstick, best_rate, held_out_count
 from figa_core.training.reference_process import run_log_probs
 
 _MANIFEST = "manifest.json"
@@ -59,13 +60,17 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What to sweep. `jobs` are the short trainings by their rates, on the shard set `directory`/train."""
+    """What to sweep. `jobs` are the short trainings by their rates, on the shard set `directory`/train.
+
+    `apart`: so many pairs are held out of the training itself, and of the short ones as well.
+    """
 
     sweep_id: str
     directory: Path
     parameters: int
     shards: Path
     jobs: Sequence[TrainingJob]
+    apart: int = 0
 
     @property
     def steps(self) -> int:
@@ -241,9 +246,10 @@ def _write_parts(plan: SweepPlan) -> int:
     if manifest is None:
         raise TrainingError(f"{plan.shards}: no complete shard set here. Weigh first.")
     ids = (pair_id for table in iter_tables(plan.shards) for pair_id in table.column("pair_id").to_pylist())
-    held_out = held_out_pairs(ids, manifest.pairs)
+    apart = drawn_apart(ids, max(held_out_count(manifest.pairs), plan.apart))
+    held_out = drawn_apart(apart, held_out_count(manifest.pairs))
     wanted = plan.steps * plan.jobs[0].pairs_per_step
-    trained_on = (pair for pair in _pairs(plan.shards) if pair.pair_id not in held_out)
+    trained_on = (pair for pair in _pairs(plan.shards) if pair.pair_id not in apart)
     judged_on = (pair for pair in _pairs(plan.shards) if pair.pair_id in held_out)
     _write_part(train_shards(plan.directory), manifest, islice(trained_on, wanted), plan)
     _write_part(plan.directory / "held-out", manifest, judged_on, plan)

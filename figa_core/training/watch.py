@@ -18,6 +18,7 @@ from figa_core.training.alarms import (
 )
 from figa_core.training.data import PairData
 from figa_core.training.engine import ZeroEngine
+from figa_core.training.going_back import goes_back, steps_to_do
 from figa_core.training.job import TrainingJob
 from figa_core.training.objectives.base import Objective
 from figa_core.training.probe import Probe
@@ -27,8 +28,8 @@ from figa_core.training.probe_plan import COST_MAX
 class Watch:
     """Of one rank; create it before the engine loads a checkpoint.
 
-    After an alarm has ended the training, `last_step` is the one that the alarm goes back to. The steps up to
-    it are repeated without examining the model again.
+    If the training goes back to an earlier step (`going_back.py`), that is the `last_step`, and the steps up
+    to it are repeated without examining the model again.
     """
 
     def __init__(
@@ -42,9 +43,8 @@ class Watch:
         self._job, self._engine, self._clock = job, engine, clock
         begun = clock()
         self.alarms = read_alarms(job.output)
-        ended = alarm_that_ends(self.alarms)
-        self.last_step = ended.good_step if ended else job.steps
-        self._probe = None if ended else Probe(job, engine, data, objective)
+        self.last_step = steps_to_do(job)
+        self._probe = None if goes_back(job) else Probe(job, engine, data, objective)
         self.seconds = clock() - begun
         if self._probe is not None and engine.rank == 0:
             tell(_plan_line(self._probe))

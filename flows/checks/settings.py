@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig, SpendingConfig
 from figa_core.findings import Finding, problem, warning
+from figa_core.training.held_out import useless_setting
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
 from flows.checks.facts import Facts
@@ -18,6 +19,7 @@ def check_settings(facts: Facts) -> Iterator[Finding]:
     yield from _sampling(config)
     yield from _thresholds(config.filter)
     yield from _objectives(config)
+    yield from _training(config)
     yield from _lengths(config)
     yield from _spending(config)
 
@@ -113,6 +115,12 @@ def _objectives(config: PipelineConfig) -> Iterator[Finding]:
         yield problem("loss", "alpha, beta and gamma are all 0: no token would count. Raise one of them.")
     if loss.gamma_fade_tokens is not None and loss.gamma == 0:
         yield problem("loss.gamma_fade_tokens", 'gamma is 0, so nothing fades. Raise gamma, or say "none".')
+
+
+def _training(config: PipelineConfig) -> Iterator[Finding]:
+    if text := useless_setting(config.training.held_out):
+        setting, _, message = text.partition(": ")
+        yield problem(setting, message)
 
 
 def _baselines(evaluation: EvaluationConfig, main: str) -> Iterator[Finding]:

@@ -118,6 +118,8 @@ class Objective(ABC):
         prompt_words: what the trained model must be asked with, after the prompt. The chat template of the
             exported model prints it.
         figures: what is reported of a step besides its loss.
+        ranks_models: a lower loss on pairs that were not trained on means a better model. If not, the NLL of
+            their answers judges (`judge.py`).
     """
 
     name: ClassVar[str]
@@ -131,6 +133,7 @@ class Objective(ABC):
     chains: ClassVar[tuple[tuple[Part, ...], ...]] = ()
     prompt_words: ClassVar[str] = ""
     figures: ClassVar[tuple[Figure, ...]] = ()
+    ranks_models: ClassVar[bool] = True
 
     def __init__(self, loss: "LossConfig") -> None:
         self.loss = loss

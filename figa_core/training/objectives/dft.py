@@ -14,6 +14,7 @@ class Dft(Sft):
 
     name, label = "dft", "DFT on Ỹ"
     answers = ("revision",)
+    ranks_models = False  # it is 0 for answers that the model holds impossible
 
     def terms(self, predictions: Predictions) -> Terms:
         """Σ_t p_t · NLL_t, without a gradient through p_t."""

@@ -36,6 +36,7 @@ class Figa(Objective):
     reads = ("alpha", "beta", "gamma", "negative_nll_max", "gamma_fade_tokens", "kl_weight", "negatives")
     scaled = True
     figures = (POSITIVE_NLL, GATED, BASE_KL)
+    ranks_models = False  # it rises when a negative token passes the gate
 
     def class_tables(self, answer: Answer, /) -> ClassTables:
         """α, β and γ by class (paper eq. 6–7)."""

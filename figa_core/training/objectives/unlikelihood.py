@@ -18,6 +18,7 @@ class Unlikelihood(Figa):
     name, label = "unlikelihood", "unlikelihood"
     reads = tuple(name for name in Figa.reads if name != "negative_nll_max")
     figures = (POSITIVE_NLL, BASE_KL)
+    ranks_models = True
 
     def terms(self, predictions: Predictions) -> Terms:
         """|w| · NLL, or |w| · −log(1 − p)."""

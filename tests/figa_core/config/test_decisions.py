@@ -144,6 +144,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.1,
         "gradient_norm_max": 1.0,
     },
+    "training.held_out": {"share": 0.2, "every_steps": 3, "result": "best", "patience": 2},
     "alarms": {
         "unchanged_nll_rise": 0.3,
         "kl_from_base_excess": None,

@@ -13,6 +13,7 @@ from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import load_model, parameters_of
 from figa_core.training.optimizers import optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
+from figa_core.training.selection import select_pairs
 from tests.figa_core.training.jobs import PlainEngine
 
 
@@ -65,4 +66,6 @@ def train_here(job: TrainingJob, **how: Any) -> tuple[TrainingEnd, OneRank]:
     """Train, from the last checkpoint if there is one."""
     job.output.mkdir(parents=True, exist_ok=True)
     engine: Any = OneRank(job)
-    return train(job, engine, PairData(job.shards), **how), engine
+    chosen = select_pairs(job)
+    apart = None if chosen.apart is None else PairData(job.shards, drawn=chosen.apart)
+    return train(job, engine, PairData(job.shards, drawn=chosen.trained), apart=apart, **how), engine

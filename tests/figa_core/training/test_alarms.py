@@ -15,7 +15,6 @@ from figa_core.training.alarms import (
     alarms_in,
     forget_alarms,
     read_alarms,
-    steps_to_do,
     write_alarms,
 )
 
@@ -81,15 +80,14 @@ def test_an_alarm_says_value_bound_setting_and_what_becomes_of_the_training() ->
     assert "the base model is the better one" in replace(rise, good_step=0).way_back
 
 
-def test_a_training_remembers_its_alarms_and_goes_back(tmp_path: Path) -> None:
+def test_a_training_remembers_its_alarms(tmp_path: Path) -> None:
     assert read_alarms(tmp_path) == ()
-    assert steps_to_do(tmp_path, 60) == 60
     alarms = raised(ProbeValues(9.0, math.nan, 0.0), AlarmsConfig(stops=("kl_from_base",)))
     write_alarms(tmp_path, alarms[:1])
-    assert steps_to_do(tmp_path, 60) == 60, "that one does not end it"
+    assert alarm_that_ends(read_alarms(tmp_path)) is None
     write_alarms(tmp_path, alarms)
     assert read_alarms(tmp_path) == tuple(alarms)
-    assert steps_to_do(tmp_path, 60) == 20
+    assert alarm_that_ends(read_alarms(tmp_path)) == alarms[1]
     forget_alarms(tmp_path)
     forget_alarms(tmp_path)
     assert read_alarms(tmp_path) == ()

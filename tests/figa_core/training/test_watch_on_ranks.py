@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from figa_core.errors import DivergedTrainingError
 from figa_core.training.alarms import Alarm
 from figa_core.training.checkpoints import read_manifest
+from figa_core.training.going_back import metrics_of_all_steps
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tests.figa_core.training.jobs import MakeJob, changed
@@ -32,7 +33,7 @@ def test_two_ranks_end_at_the_alarm_and_return_the_last_good_model(
     assert 0 < alarm.good_step < alarm.step
     assert "alarm: after step" in (tmp_path / "log").read_text()
     assert [m.step for m in read_metrics(job.metrics_path)] == list(range(1, done.steps + 1))
-    assert read_metrics(job.metrics_until_alarm_path)[-1].step == alarm.step
+    assert metrics_of_all_steps(job.output)[-1].step == alarm.step
     assert run_training(job, on_alarm=alarms.append, log_path=tmp_path / "log") == done
     assert len(alarms) == len(done.alarms), "no second event"
 

@@ -89,6 +89,11 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
         ({"loss": {"alpha": 0, "beta": 0, "gamma": 0}}, "loss: alpha, beta and gamma are all 0"),
         ({"loss": {"gamma": 0, "gamma_fade_tokens": 4}}, "loss.gamma_fade_tokens: gamma is 0, so nothing"),
         (
+            {"training": {"held_out": {"patience": 3}}},
+            "training.held_out.patience: no pairs are kept apart to judge the training by. Set",
+        ),
+        ({"training": {"held_out": {"result": "best"}}}, "training.held_out.result: no pairs are kept apart"),
+        (
             {"training": {"tokens_per_batch": 512}},
             "weighting.max_length is 1024 tokens, but a forward pass takes training.tokens_per_batch = 512",
         ),
