@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.figa import RunResult
 
 _PRESETS = Path(__file__).resolve().parent.parent / "deployments" / "presets"
-_DOMAIN, _PROMPTS, _SEED = "structured", 240, 0  # of `REAL`
+_DOMAIN, _PROMPTS, _SEED = "structured", 180, 0  # of `REAL`
 KEY_VARIABLE = "FIGA_DEMO_KEY"
 KEY = "the-sandbox-teacher-takes-any-key"
 
