@@ -19,7 +19,6 @@ from figa_core.errors import TrainingError
 from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
 from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
-from figa_core.rl.methods import is_rl
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from flows.build_dataset import build, grade_words
 from flows.checks.comparison import check_comparison
@@ -29,10 +28,11 @@ from flows.run.artifacts import publish_methods
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
-from tasks.compare import contenders, methods_of, samples_for_best, schemes_of, trainings_of, weighted_by
+from flows.train_model import trains_elsewhere
+from tasks.compare import contenders, samples_for_best, schemes_of, trainings_of, weighted_by
 from tasks.grading_settings import GradingSections
 from tasks.methods_report import write_methods
-from tasks.reinforcement import RlData, rl_data
+from tasks.reinforcement import RlData, methods_by_rewards, missing_environments, rl_data
 from tasks.weigh import WeighResult, weigh
 
 
@@ -70,6 +70,8 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
     # Paths typed into a form may be relative.
     config, progress = anchor_paths(config, Path.cwd()), current()
     check_comparison(config)
+    for line in () if await trains_elsewhere() else missing_environments(config):
+        progress.line(f"warning: {line}; the other methods are compared")
     with open_run(config, flow_run.name or "compare-methods", progress, reaches="methods compared") as run:
         story = Story(progress)
         weighed = await build(story, run, config)
@@ -99,7 +101,7 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
             shards[scheme] = result.directory
     run.engines.end()  # the trainings need the memory
     sizes = shard_sizes(with_best or weighed.directory)
-    rl = _by_rewards(run, config, sizes)
+    rl = _by_rewards(run, config, sizes, elsewhere=await trains_elsewhere())
     rows = contenders(run.workspace, config, shards, sizes, with_best, rl)
     count = sum(trainings_of(row, config.compare) for row in rows)
     names = len({row.method.name for row in rows})
@@ -109,11 +111,12 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
     return contest.data([await contest.outcome(row) for row in rows])
 
 
-def _by_rewards(run: OpenRun, config: PipelineConfig, sizes: ShardSizes) -> RlData | None:
+def _by_rewards(run: OpenRun, config: PipelineConfig, sizes: ShardSizes, *, elsewhere: bool) -> RlData | None:
     """What methods of reinforcement learning need, if there are any."""
-    if not any(is_rl(method.objective) for method in methods_of(config)):
+    if not any(methods_by_rewards(config)):
         return None
-    return rl_data(run.workspace, run.run_id, run.generator, run.scorer, config, sizes)
+    ids = (run.run_id, run.generator, run.scorer)
+    return rl_data(run.workspace, *ids, config, sizes, elsewhere=elsewhere)
 
 
 def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | None:

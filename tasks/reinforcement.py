@@ -22,10 +22,10 @@ from figa_core.report.data import TrainingCurve
 from figa_core.rl import budget
 from figa_core.rl.budget import DataTokens
 from figa_core.rl.cost import RlTokens, rl_flops
-from figa_core.rl.environments import why_missing
+from figa_core.rl.environments import installed_release, why_missing
 from figa_core.rl.job import ENTROPY, GENERATED, KL, REWARD, SCORED, RlJob
 from figa_core.rl.launch import run_rl
-from figa_core.rl.methods import rl_method
+from figa_core.rl.methods import RlMethod, is_rl, rl_method
 from figa_core.rl.prompts_file import PromptRow, write_prompts
 from figa_core.shards.sizes import ShardSizes
 from figa_core.storage import responses, revisions
@@ -39,19 +39,48 @@ from tasks.workspace import Workspace
 _STEPS_DRAWN = 500
 
 
+def methods_by_rewards(config: PipelineConfig) -> Iterator[RlMethod]:
+    """Those that the comparison names, each once."""
+    yield from (rl_method(n) for n in dict.fromkeys(m.objective for m in config.compare.methods) if is_rl(n))
+
+
+def missing_environments(config: PipelineConfig) -> Iterator[str]:
+    """A line about each method that cannot run here, for before anything is spent."""
+    for method in methods_by_rewards(config):
+        if reason := why_missing(method.environment):
+            yield f"{method.label} cannot run here: {reason}"
+
+
+def trl_versions(config: PipelineConfig) -> dict[str, str]:
+    """The releases of TRL that train the methods of the comparison, for the report."""
+    found = {m.label: installed_release(m.environment) for m in methods_by_rewards(config)}
+    return {f"TRL for {label}": release for label, release in found.items() if release}
+
+
 @dataclass(frozen=True, slots=True)
 class RlData:
-    """What all trainings of a run share: its training prompts, its reward model, and what its pairs cost."""
+    """What all trainings of a run share: its training prompts, its reward model, and what its pairs cost.
+
+    `elsewhere`: they run on the pool `gpu`, and what is installed here does not matter.
+    """
 
     prompts: Path
     prompts_hash: str
     count: int
     scorer: str
     tokens: DataTokens
+    elsewhere: bool = False
 
 
 def rl_data(
-    workspace: Workspace, run_id: str, generator: str, scorer: str, config: PipelineConfig, sizes: ShardSizes
+    workspace: Workspace,
+    run_id: str,
+    generator: str,
+    scorer: str,
+    config: PipelineConfig,
+    sizes: ShardSizes,
+    *,
+    elsewhere: bool = False,
 ) -> RlData:
     """Collects it, and writes the file of prompts that workers read.
 
@@ -70,7 +99,8 @@ def rl_data(
     if not answered:  # the provider does not count them
         answered = sizes.tokens["revision"] - sizes.prompt_tokens
     # A draft's end of turn was generated too, and is not stored.
-    return RlData(path, digest, len(names), scorer, DataTokens(drafts, drafted + drafts, answered))
+    tokens = DataTokens(drafts, drafted + drafts, answered)
+    return RlData(path, digest, len(names), scorer, tokens, elsewhere)
 
 
 def _pages(workspace: Workspace, drawn: Samples, config: PipelineConfig) -> Iterator[list[PromptRow]]:
@@ -89,7 +119,7 @@ def why_unable(method: MethodConfig, config: PipelineConfig, data: RlData, share
         return "generation.temperature is 0, and it learns from differences between samples of the same model"
     if not data.count:
         return "there are no training prompts"
-    if missing := why_missing(known.environment):
+    if not data.elsewhere and (missing := why_missing(known.environment)):
         return missing
     tokens = data.tokens.budget(share=share, times=method.token_budget)
     least = budget.samples_per_step(
@@ -147,16 +177,19 @@ def rl_job(
     return job.model_copy(update={"training_id": training_id, "output": workspace.training(training_id)})
 
 
-@task(name="train-by-rewards", task_run_name="train {job.method}", cache_policy=NO_CACHE)
-def train_by_rewards(
-    job: RlJob, log_path: Path, *, on_progress: ProgressCallback = no_progress
-) -> TrainingManifest:
+@task(name="train by rewards", task_run_name="train {job.method}", cache_policy=NO_CACHE)
+def train_rl(job: RlJob, log_path: Path, *, on_progress: ProgressCallback = no_progress) -> TrainingManifest:
     """Train, or return the result of a finished training with this id. It does not open the database.
 
     Raises:
         TrainingError: see `run_rl`.
     """
     return run_rl(job, on_tokens=lambda done: on_progress(done, job.token_budget), log_path=log_path)
+
+
+def log_of(workspace: Workspace, job: RlJob) -> Path:
+    """Of its own, because several trainings of one method may run at once."""
+    return workspace.logs / f"train-{job.method}-{job.training_id[-8:]}.log"
 
 
 def record_rl(workspace: Workspace, run_id: str, job: RlJob, manifest: TrainingManifest) -> None:

@@ -19,6 +19,11 @@ class Workspace:
         """The workspace of a shard set."""
         return cls(shards.parent.parent)
 
+    @classmethod
+    def of_training(cls, output: Path) -> "Workspace":
+        """The workspace of a training's directory."""
+        return cls(output.parent.parent)
+
     def check_writable(self) -> None:
         """Raises WorkspaceError if nothing can be written; for callers without a lease."""
         try:

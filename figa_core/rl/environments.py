@@ -66,6 +66,14 @@ def why_missing(environment: Environment) -> str:
     return f"TRL's environment is missing ({environment.title}, {environment.folder}); `{INSTALL}` makes it"
 
 
+def installed_release(environment: Environment) -> str | None:
+    """The exact release of TRL in the environment that is used; None without one."""
+    if why_missing(environment) or (python := find_python(environment)) is None:
+        return None
+    folders = python.parent.parent.glob("lib/python*/site-packages/trl-*.dist-info")
+    return next((folder.name.removesuffix(".dist-info").removeprefix("trl-") for folder in folders), None)
+
+
 @lru_cache(maxsize=16)
 def why_not(python: Path, release: str) -> str | None:
     """Why this interpreter cannot run that release of TRL; None if a quick check finds no reason."""

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from figa_core.config.section import Section
 from figa_core.config.training import DType
 from figa_core.errors import TrainingError
+from figa_core.files import write_whole
 from figa_core.rl.methods import RlMethod, rl_method
 from figa_core.training.alarms import KL_FROM_BASE
 from figa_core.training.objectives.figures import Figure
@@ -89,9 +90,30 @@ class RlJob(Section):
     def result_path(self) -> Path:
         return self.output / "worker.json"
 
+    @property
+    def job_path(self) -> Path:
+        return self.output / "job.json"
+
+    def write(self) -> Path:
+        """Write the job into its directory; returns the file. Raises TrainingError if that fails."""
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_whole(self.job_path, self.model_dump_json(indent=2).encode())
+        except OSError as error:
+            raise TrainingError(f"{self.job_path}: cannot write: {error.strerror or error}.") from error
+        return self.job_path
+
     def settings_in_id(self) -> dict[str, Any]:
         """The settings that decide the result, by name."""
         return self.model_dump(mode="json", exclude=set(_SPEED))
+
+    @classmethod
+    def read(cls, path: Path) -> "RlJob":
+        """Read what `write` wrote. Raises TrainingError if it cannot be read, or is no such job."""
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"), source=str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise TrainingError(f"{path}: cannot read the training job: {error}.") from error
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> "RlJob":

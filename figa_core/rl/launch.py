@@ -74,12 +74,10 @@ def _check_models(job: RlJob) -> None:
 
 
 def _run(job: RlJob, python: Path, on_tokens: Callable[[int], None], log_path: Path) -> None:
-    job.output.mkdir(parents=True, exist_ok=True)
+    job_path = job.write()
     clear_failures(job.output)
     for path in (job.metrics_path, job.result_path):
         path.unlink(missing_ok=True)
-    job_path = job.output / "job.json"
-    job_path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
     command = [str(python), "-m", "figa_core.rl.worker", "--job", str(job_path)]
     follow = _Tokens(job, on_tokens)

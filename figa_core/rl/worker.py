@@ -28,8 +28,7 @@ def main() -> int:
     tell_troubles()
     parser = argparse.ArgumentParser(prog="figa_core.rl.worker")
     parser.add_argument("--job", type=Path, required=True)
-    path: Path = parser.parse_args().job
-    job = RlJob.from_json(path.read_text(encoding="utf-8"), source=str(path))
+    job = RlJob.read(parser.parse_args().job)
     begun = time.perf_counter()
     try:
         steps, generated = _train(job)

@@ -35,7 +35,7 @@ from tasks.compare import (
     shared_curve,
 )
 from tasks.method_costs import data_cost, pass_cost, share_of, training_cost
-from tasks.reinforcement import record_rl
+from tasks.reinforcement import record_rl, trl_versions
 from tasks.report import time_of_report
 from tasks.train import record_training, trained_model
 
@@ -87,7 +87,7 @@ class Contest:
             validation_prompts=len(self._validation),
             against=self._config.compare.against,
             types=types_of(self._run.workspace.database, self._run.run_id),
-            versions=library_versions() | vllm_version(),
+            versions=library_versions() | vllm_version() | trl_versions(self._config),
         )
 
     async def _trainings(self, contender: Contender) -> tuple[TrainingOutcome, ...]:

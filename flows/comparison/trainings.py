@@ -14,12 +14,16 @@ from figa_core.training.checkpoints import read_manifest
 from figa_core.training.failures import root_failure
 from flows.run.open_run import OpenRun
 from flows.run.story import Story
-from flows.server.names import GPU_POOL
-from flows.train_model import train_where_deployed, trains_elsewhere
+from flows.server.elsewhere import run_elsewhere
+from flows.server.names import GPU_POOL, TRAIN_BY_REWARDS
+from flows.train_by_rewards import run_name_of
+from flows.train_model import log_of, train_where_deployed, trains_elsewhere
 from tasks.compare import Contender, Planned, is_answered
 from tasks.method_costs import training_cost
-from tasks.reinforcement import train_by_rewards
+from tasks.reinforcement import log_of as log_of_rl
+from tasks.reinforcement import train_rl
 from tasks.results import StageCounts, no_progress
+from tasks.workspace import Workspace
 
 _AT_ONCE = 4  # if the pool has no limit
 
@@ -45,9 +49,7 @@ async def train_contender(
     if todo:
         run.engines.end()  # the trainings need the memory
         trainings = _Trainings(story, run, contender)
-        by_rewards = any(isinstance(each.job, RlJob) for each in todo)
-        here = by_rewards or not await trains_elsewhere()
-        found = await (trainings.here(todo) if here else trainings.elsewhere(todo))
+        found = await (trainings.elsewhere(todo) if await trains_elsewhere() else trainings.here(todo))
         ended |= {each.training_id: each for each in found if each is not None}
     return ended
 
@@ -88,14 +90,14 @@ class _Trainings:
         return list(found)
 
     async def _train(self, each: Planned, on_progress: ProgressCallback) -> TrainingOutcome | None:
-        workspace, job = self._run.workspace, each.job
-        log = workspace.logs / f"train-{job.objective}-{job.training_id[-8:]}.log"
+        workspace = self._run.workspace
         try:
-            if isinstance(job, RlJob):
-                train_by_rewards(job, log, on_progress=on_progress)
+            if isinstance(each.job, RlJob):
+                await _train_by_rewards(workspace, each.job, on_progress)
             else:
                 assert each.spec is not None
-                await train_where_deployed(job, each.spec, log, on_progress=on_progress)
+                log = log_of(workspace, each.job)
+                await train_where_deployed(each.job, each.spec, log, on_progress=on_progress)
         except (ConfigError, WorkspaceError):
             raise
         except FigaError as error:
@@ -109,6 +111,19 @@ class _Trainings:
         if ended is not None:
             rate = f"rate {ended.learning_rate:g}, seed {ended.seed}"
             self._story.progress.line(f"{self._title}, {rate}: {ended.outcome}: {ended.reason}")
+
+
+async def _train_by_rewards(workspace: Workspace, job: RlJob, on_progress: ProgressCallback) -> None:
+    """On the GPU pool if there is one, otherwise in this process."""
+    if await trains_elsewhere():
+        await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), {"job": str(job.write())}, pool=GPU_POOL)
+        if read_manifest(job.output) is None:
+            raise TrainingError(
+                f"{TRAIN_BY_REWARDS} completed, but {job.output} holds no finished training here. The "
+                "workspace must have the same path for the workers of both pools."
+            )
+    else:
+        train_rl(job, log_of_rl(workspace, job), on_progress=on_progress)
 
 
 def ended_as(each: Planned, outcome: Outcome, reason: str) -> TrainingOutcome:

@@ -1,6 +1,14 @@
 """Names on the Prefect server, shared by flows and deployments."""
 
-FLOWS = ("figa", "build-dataset", "retry-revisions", "train-model", "evaluate-model", "compare-methods")
+FLOWS = (
+    "figa",
+    "build-dataset",
+    "retry-revisions",
+    "train-model",
+    "train-by-rewards",
+    "evaluate-model",
+    "compare-methods",
+)
 """Each has a deployment of the same name."""
 
 HEARTBEAT_S = 30
@@ -14,6 +22,9 @@ ALARM = "figa.alarm"
 
 TRAIN_MODEL = "train-model/train-model"
 """Flow and deployment of a training."""
+
+TRAIN_BY_REWARDS = "train-by-rewards/train-by-rewards"
+"""Flow and deployment of a training by reinforcement learning."""
 
 GPU_POOL = "gpu"
 """The work pool for runs that need a GPU to themselves."""

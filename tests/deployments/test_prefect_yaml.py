@@ -23,12 +23,21 @@ from flows.evaluate_model import evaluate_model
 from flows.figa import figa
 from flows.revise_pending import retry_revisions
 from flows.server.names import FLOWS as FLOW_NAMES
-from flows.server.names import HEARTBEAT_S, TRAIN_MODEL
+from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL
+from flows.train_by_rewards import train_by_rewards
 from flows.train_model import train_model
 
 FLOWS = {
     each.name: each
-    for each in (figa, build_dataset, retry_revisions, train_model, evaluate_model, compare_methods)
+    for each in (
+        figa,
+        build_dataset,
+        retry_revisions,
+        train_model,
+        train_by_rewards,
+        evaluate_model,
+        compare_methods,
+    )
 }
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(FILE.read_text())["deployments"]
@@ -45,7 +54,7 @@ def form_with_three_fields(sandbox: Sandbox) -> dict[str, Any]:
 
 def test_every_flow_has_its_deployment_of_the_same_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
-    assert TRAIN_MODEL in {f"{name}/{name}" for name in DEPLOYMENTS}
+    assert {TRAIN_MODEL, TRAIN_BY_REWARDS} <= {f"{name}/{name}" for name in DEPLOYMENTS}
     for name, deployment in DEPLOYMENTS.items():
         path, _, function = deployment["entrypoint"].partition(":")
         flow = FLOWS[name]
@@ -59,7 +68,7 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
 
 def test_only_trainings_and_evaluations_are_on_the_gpu_pool() -> None:
     on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
-    assert on_gpu == {"train-model", "evaluate-model"}
+    assert on_gpu == {"train-model", "train-by-rewards", "evaluate-model"}
     assert all(each["concurrency_limit"]["limit"] == 1 for each in DEPLOYMENTS.values())
 
 

@@ -21,7 +21,16 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.metrics import StepMetrics, to_line
 from tasks.compare import contenders, samples_for_best, schemes_of
 from tasks.method_costs import pass_cost, share_of
-from tasks.reinforcement import RlData, rl_cost, rl_curve, rl_data, rl_job, why_unable
+from tasks.reinforcement import (
+    RlData,
+    missing_environments,
+    rl_cost,
+    rl_curve,
+    rl_data,
+    rl_job,
+    trl_versions,
+    why_unable,
+)
 from tasks.workspace import Workspace
 
 from .conftest import RUN
@@ -137,6 +146,19 @@ def test_without_the_environment_it_is_a_row_that_says_how_to_get_it(base: Path)
     assert row.trainings == ()
     assert "cannot run TRL 1.16: it has no trl" in row.unable
     assert "`make rl`" in row.unable
+
+
+@pytest.mark.usefixtures("without_trl")
+def test_what_is_missing_is_said_before_anything_is_spent() -> None:
+    config = config_of(methods=["figa", "ppo", {"objective": "ppo", "token_budget": 5}])
+    [line] = missing_environments(config)
+    assert line.startswith("PPO cannot run here: FIGA_PPO_PYTHON")
+    assert trl_versions(config) == {}
+
+
+@pytest.mark.usefixtures("with_trl")
+def test_nothing_is_missing_where_the_environments_are(tmp_path: Path) -> None:
+    assert not list(missing_environments(config_of(methods=["figa", "ppo", "grpo"])))
 
 
 @pytest.mark.usefixtures("with_trl")

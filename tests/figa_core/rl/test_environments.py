@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import EngineError
-from figa_core.rl.environments import OF_PPO, OF_TRL, find_python, why_missing, why_not
+from figa_core.rl.environments import OF_PPO, OF_TRL, find_python, installed_release, why_missing, why_not
 
 
 def program(path: Path, text: str) -> Path:
@@ -32,6 +32,10 @@ def test_each_method_has_the_release_that_it_needs(elsewhere: Path) -> None:
     assert find_python(OF_TRL) == trl
     assert find_python(OF_PPO) == ppo
     assert why_missing(OF_TRL) == why_missing(OF_PPO) == ""
+    (elsewhere / ".venv-trl" / "lib" / "python3.11" / "site-packages" / "trl-1.16.2.dist-info").mkdir(
+        parents=True
+    )
+    assert (installed_release(OF_TRL), installed_release(OF_PPO)) == ("1.16.2", None)
 
 
 def test_an_environment_that_is_missing_is_named_with_its_command(elsewhere: Path) -> None:
