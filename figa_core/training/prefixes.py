@@ -94,10 +94,11 @@ def group_shared(units: Sequence[Unit], tokens_per_batch: int, *, grain: int) ->
     new group. A unit longer than the budget gets its own group.
     """
     ordered = sorted(units, key=lambda unit: _key(unit[0].inputs_T))
-    forest = _Forest(
-        [tree_tokens([s.inputs_T for s in unit], grain=grain) for unit in ordered],
-        _shared_with_next([unit[0].inputs_T for unit in ordered], grain),
-    )
+    shared = _shared_with_next([unit[0].inputs_T for unit in ordered], grain)
+    if any(len(unit) > 1 for unit in ordered):
+        # A sequence that begins another one may begin one of its own unit too, and counts only once.
+        shared = [tokens // grain * grain for tokens in shared]
+    forest = _Forest([tree_tokens([s.inputs_T for s in unit], grain=grain) for unit in ordered], shared)
     groups: list[list[int]] = []
     room: list[int] = []
     parts = [(-forest.tokens(range(len(ordered))), 0, len(ordered))] if ordered else []

@@ -15,6 +15,7 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.sharing import problem_with_model
 from tests.figa_core.training.jobs import MakeJob, changed, training_job
 
 pytestmark = [
@@ -101,8 +102,17 @@ def test_more_ranks_than_gpus_are_an_error(make_job: MakeJob) -> None:
         train(make_job(processes=ranks))
 
 
-def test_the_variable_length_kernel_equals_attention_piece_by_piece() -> None:
-    assert varlen.problem_with_device(GPU) is None
+@pytest.mark.parametrize("tree", [False, True])
+def test_the_variable_length_kernel_equals_attention_with_a_mask(tree: bool) -> None:
+    """`tree`: also for pieces with more keys than queries, aligned at the lower right."""
+    assert varlen.problem_with_device(GPU, tree=tree) is None
+
+
+def test_a_model_in_float32_can_share_beginnings() -> None:
+    model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    assert use_packed_attention(model)
+    model.to(GPU)  # pyright: ignore[reportArgumentType]
+    assert problem_with_model(model) is None
 
 
 def sequences() -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from figa_core.training.prefixes import ROOT, Tree, group_shared, paths_of, tree_of, tree_tokens
@@ -115,6 +115,12 @@ def cost(sequences: Sequence[TrainingSequence], grain: int) -> int:
     return tree_tokens([sequence.inputs_T for sequence in sequences], grain=grain)
 
 
+def unit_of(*sequences: str) -> Unit:
+    return tuple(sequence_of(np.array([*map(int, sequence)], dtype=np.int32)) for sequence in sequences)
+
+
+# The first sequence begins another one of its unit, and one of the other unit.
+@example([unit_of("0", "00001", "00000001"), unit_of("00000000", "00000010000")], 31, 16)
 @given(units, st.integers(1, 80), grains)
 def test_groups_hold_every_unit_whole_and_their_trees_are_within_the_budget(
     made: list[Unit], budget: int, grain: int
