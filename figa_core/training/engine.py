@@ -258,9 +258,7 @@ def own_device(local_rank: int, *, gpus: int) -> torch.device:
 
 
 def _attention(device: torch.device, dtype: DType, *, packs: bool, not_shared: str | None) -> str:
-    shared = "shared beginnings run once"
-    if not_shared is not None:
-        shared = f"each run whole, with the beginnings that it shares ({not_shared})"
+    shared = "with shared beginnings" if not_shared is None else f"nothing shared ({not_shared})"
     return f"{_rows(device, dtype, packs=packs, tree=not_shared is None)}, {shared}"
 
 

@@ -62,8 +62,8 @@ def test_the_second_waits_and_returns_the_result_of_the_first(
     assert second.result == first
     assert not (tmp_path / "second.log").exists()  # it started nothing
     trains = (
-        "objective figa: 89,152 parameters in float32, ZeRO-1 on 1 rank(s) (cpu), 24 pairs in packed rows; "
-        f"{STEPS} steps from the start"
+        "objective figa: 89,152 parameters in float32, ZeRO-1 on 1 rank(s) (cpu), 24 pairs in packed rows, "
+        f"with shared beginnings; {STEPS} steps from the start"
     )
     waits = "training training-test: another process is working on it; waiting for its result"
     starts, *then = log.messages

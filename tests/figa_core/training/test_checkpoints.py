@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,12 @@ def test_the_last_two_whole_checkpoints_are_kept(job: TrainingJob) -> None:
 def test_a_checkpoint_of_another_number_of_ranks_is_not_resumed(job: TrainingJob) -> None:
     save(changed(job, processes=4), 2)
     assert last_step(job) == 0
+
+
+@pytest.mark.parametrize("changes", [{"prefix_sharing": False}, {"tokens_per_batch": 128}])
+def test_a_checkpoint_is_resumed_with_other_micro_batches(job: TrainingJob, changes: dict[str, Any]) -> None:
+    save(changed(job, **changes), 2)
+    assert last_step(job) == 2
 
 
 def test_after_any_flipped_bit_of_a_checkpoint_the_one_before_is_used(job: TrainingJob) -> None:
