@@ -16,6 +16,7 @@ PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
 LearningRate = Annotated[float, Field(gt=0)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 PrefixSharing = bool | Literal["auto"]
+Recomputing = bool | Literal["auto"]
 
 _SEED_MAX = 2**32 - 1  # a training takes the upper half of a 64-bit seed from it
 
@@ -113,6 +114,11 @@ class TrainingConfig(Section):
         "auto",
         "Run what answers have in common at their beginning, such as the prompt, once for all of them; auto: "
         "unless the model has dropout, which the answers would then share.",
+    )
+    activation_checkpointing: Recomputing = nothing(
+        "auto",
+        "Keep only the input of each layer and run it again in the backward pass: much less memory, up to a "
+        "third more time; auto: on a GPU.",
     )
     zero_stage: Literal[1, 2, 3] = nothing(2, "DeepSpeed ZeRO: 3 also splits the weights over the ranks.")
     processes: int = nothing(1, "Ranks on this machine (torchrun --nproc_per_node).", ge=1, le=1024)

@@ -156,9 +156,11 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
     size = parameters_of(engine.model)
     last = steps_to_do(job)
     steps = f"resumes after step {done} of {last}" if done else f"{last} steps from the start"
+    again = ", with activations computed again in the backward pass" if engine.recomputes else ""
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
-        f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in {engine.attention}; {steps}"
+        f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in "
+        f"{engine.attention}{again}; {steps}"
     )
 
 

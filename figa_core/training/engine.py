@@ -24,6 +24,7 @@ from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
+from figa_core.training.recomputing import use_activation_checkpointing
 from figa_core.training.sharing import reason_against
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
@@ -73,8 +74,9 @@ class ZeroEngine:
     """One rank of a distributed training. Creating it joins the process group and loads the model.
 
     `packs` is whether sequences are packed: the job asks for it and the model can keep them apart. `shares`
-    is whether packed sequences share their beginnings. `attention` describes how, for the log. `stage` is the
-    ZeRO stage in use, not always that of the job.
+    is whether packed sequences share their beginnings, `recomputes` whether activations are computed again in
+    the backward pass. `attention` describes how, for the log. `stage` is the ZeRO stage in use, not always
+    that of the job.
     """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory | None = None) -> None:
@@ -93,6 +95,9 @@ class ZeroEngine:
         not_shared = reason_against(job.training.prefix_sharing, self.model, packs=self.packs)
         self.shares = not_shared is None
         self.attention = _attention(self.device, job.training.dtype, packs=self.packs, not_shared=not_shared)
+        self.recomputes = use_activation_checkpointing(
+            job.training.activation_checkpointing, self.model, self.device
+        )
         import deepspeed
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)

@@ -129,6 +129,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "max_steps": 9,
         "pairs_per_step": "auto",
         "tokens_per_batch": 100,
+        "activation_checkpointing": True,
         "prefix_sharing": False,
         "zero_stage": 3,
         "processes": 2,

@@ -44,6 +44,15 @@ VARIANTS: dict[str, dict[str, object]] = {
         f"accumulation-{count}": {"tokens_per_batch": budget, "processes": 1, "levers": Levers(packing=True)}
         for count, budget in ACCUMULATION.items()
     },
+    **{
+        f"recomputed-zero{stage}": {
+            "zero_stage": stage,
+            "activation_checkpointing": True,
+            "levers": Levers(packing=True),
+        }
+        for stage in (2, 3)
+    },
+    "recomputed-rows": {"activation_checkpointing": True, "processes": 1},
     "one-micro-batch": {"tokens_per_batch": 4096},
     "packed": {"levers": Levers(packing=True)},
     "packed-zero3": {"levers": Levers(packing=True), "zero_stage": 3},
