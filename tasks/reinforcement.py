@@ -229,7 +229,8 @@ def rl_curve(job: RlJob, manifest: TrainingManifest | None, label: str) -> Train
     """Loss, reward, KL from the base model and entropy of a training, finished or not."""
     steps = read_metrics(job.metrics_path)
     shown = steps[:: max(1, len(steps) // _STEPS_DRAWN)]
-    figures = {f.title: tuple(step.figures.get(f.name) for step in shown) for f in (REWARD, KL, ENTROPY)}
+    known = [f for f in (REWARD, KL, ENTROPY) if any(step.figures.get(f.name) is not None for step in steps)]
+    figures = {figure.title: tuple(step.figures.get(figure.name) for step in shown) for figure in known}
     facts = {
         "samples per step": str(job.samples_per_step),
         "learning rate": f"{job.learning_rate:g}",

@@ -141,16 +141,16 @@ class _PpoWatcher(Watcher):
         super().__init__(task.log)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-        """Called after each step; TRL adds up the KL divergence over a sample."""
+        """Called after each step. TRL adds up KL over a sample; its entropies count padding."""
         logs: dict[str, Any] = kwargs["logs"]
         if "loss/policy_avg" in logs:
             tokens = self.log.mean_sample
             self.log.write(
-                loss=logs["loss/policy_avg"] + logs["loss/value_avg"],
+                loss=logs["loss/policy_avg"] + args.vf_coef * logs["loss/value_avg"],
                 learning_rate=logs["lr"],
                 grad_norm=None,
                 kl=logs["objective/kl"] / tokens,
-                entropy=logs["policy/entropy_avg"],
+                entropy=None,
             )
         return control
 

@@ -179,9 +179,9 @@ def test_what_it_cannot_learn_from_is_a_reason(
     assert bool(words) == bool(found)
 
 
-def steps(job: Any) -> None:
+def steps(job: Any, figures: dict[str, float | None] | None = None) -> None:
     job.output.mkdir(parents=True)
-    figures = {REWARD.name: 0.5, KL.name: 0.01, ENTROPY.name: 2.0, GENERATED: 400, SCORED: 1100}
+    figures = figures or {REWARD.name: 0.5, KL.name: 0.01, ENTROPY.name: 2.0, GENERATED: 400, SCORED: 1100}
     lines = [StepMetrics(n, 0.1, 8, 1000, 8, 2.0, 1e-5, None, figures=figures) for n in (1, 2)]
     job.metrics_path.write_text("".join(map(to_line, lines)))
 
@@ -206,6 +206,14 @@ def test_its_curve_shows_reward_and_distance_from_the_base(base: Path) -> None:
     assert curve.series[REWARD.title] == (0.5, 0.5)
     assert curve.series[KL.title] == (0.01, 0.01)
     assert curve.facts["tokens generated"] == "800 of 8,500"
+
+
+def test_a_figure_that_its_trainer_does_not_report_has_no_curve(base: Path) -> None:
+    job = job_of(base, objective="ppo")
+    steps(job, {REWARD.name: 0.5, KL.name: None})
+    series = rl_curve(job, None, "mine").series
+    assert REWARD.title in series
+    assert not {KL.title, ENTROPY.title} & set(series)
 
 
 def fill(database: Database) -> list[Prompt]:
