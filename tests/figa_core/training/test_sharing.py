@@ -1,6 +1,7 @@
 """A beginning that answers share is run once, and loss and gradients stay those of each answer by itself."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCau
 
 from figa_core.config.training import LossConfig
 from figa_core.records import EditClass, WeighedPair
+from figa_core.training import reference_log_probs
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import StepPlan, plan_step
 from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Terms
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.reference_pass import run_pass
 from figa_core.training.sharing import has_dropout, problem_with_model, reason_against
 from figa_core.weighting.alignment import edit_classes
 from tests.figa_core.training.jobs import PlainEngine, step_of_all_ranks, write_set
@@ -136,6 +139,46 @@ def test_a_token_after_a_branching_point_is_predicted_once_for_each_branch(data:
         if place == branching
     }
     assert found == {30: -FIGA.beta, 40: FIGA.alpha}
+
+
+def tokens_run(tokens: list[int]) -> Any:
+    """Adds the number of tokens of each forward pass of any model."""
+
+    def count(module: torch.nn.Module, arguments: Any) -> None:
+        if isinstance(module, torch.nn.Embedding):
+            tokens.append(arguments[0].numel())
+
+    return torch.nn.modules.module.register_module_forward_pre_hook(count)
+
+
+def test_a_reference_model_says_the_same_and_the_divergence_from_it_has_the_same_gradient(
+    tmp_path: Path,
+) -> None:
+    make("qwen 3").save_pretrained(tmp_path / "model")
+    prompt = [*range(3, 35)]
+    write_set(tmp_path / "set", [pair_of(name, prompt, *answers) for name, answers in ANSWERS.items()])
+    tokens: dict[bool, list[int]] = {False: [], True: []}
+    tables: dict[bool, Any] = {}
+    for sharing, run in tokens.items():
+        output = tmp_path / f"log-probs-{sharing}"
+        counting = tokens_run(run)
+        run_pass(tmp_path / "model", tmp_path / "set", output, ("response", "revision"), 256, 8, sharing)
+        counting.remove()
+        tables[sharing] = reference_log_probs.read(output)
+    assert sum(tokens[True]) < 0.6 * sum(tokens[False])
+    for name in tables[False].schema.names[1:]:
+        found, expected = (
+            tables[sharing].column(name).combine_chunks().flatten() for sharing in (True, False)
+        )
+        assert found.to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-4)
+
+    data = PairData(tmp_path / "set", tmp_path / "log-probs-True")
+    model = make("llama")
+    assert use_packed_attention(model)
+    held = LossConfig(objective="figa", negative_nll_max=None, kl_weight=0.7)
+    before, after = (step(model, data, held, grain=grain) for grain in (None, 16))
+    assert after[0][0].tokens < 0.6 * before[0][0].tokens
+    assert_equal_to(after[2], before[2], 1e-5)
 
 
 def test_padded_rows_share_nothing(data: PairData) -> None:
