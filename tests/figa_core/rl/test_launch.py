@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from figa_core.errors import DivergedTrainingError, TrainingError
@@ -139,3 +140,18 @@ def test_an_incomplete_model_is_refused_before_anything_starts(
     with pytest.raises(TrainingError, match="nowhere"):
         run_rl(job.model_copy(update={"reward_model": tmp_path / "nowhere"}), log_path=tmp_path / "rl.log")
     assert not job.output.exists()
+
+
+def test_a_run_that_is_stopped_leaves_no_worker_behind(
+    job: RlJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "import os, time\n(output / 'pid').write_text(str(os.getpid()))\nstep(1, 40)\ntime.sleep(600)"
+    use_worker(body, tmp_path, monkeypatch)
+
+    def stop(_tokens: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_rl(job, on_tokens=stop, log_path=tmp_path / "rl.log")
+    assert not psutil.pid_exists(int((job.output / "pid").read_text()))
+    assert read_manifest(job.output) is None
