@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, judgement, models, nothing
+from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.config.optimization import HeldOutConfig, OptimizerConfig, ScheduleConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
@@ -127,6 +128,7 @@ class TrainingConfig(Section):
     seed: int = models(0, "Of the order of the pairs.", Always(), ge=0, le=_SEED_MAX)
     schedule: ScheduleConfig = models(ScheduleConfig(), "The learning rate over the steps.")
     optimizer: OptimizerConfig = models(OptimizerConfig(), "The optimizer, and clipping of gradients.")
+    deepspeed: DeepSpeedConfig = nothing(DeepSpeedConfig(), "Keys that are added to DeepSpeed's settings.")
     held_out: HeldOutConfig = models(HeldOutConfig(), "Pairs that are kept apart and judge the training.")
 
 

@@ -42,7 +42,7 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
     # bf16 stage 2 stays, because DeepSpeed's stage 1 is another optimizer there.
     alone = job.training.processes == 1 and job.training.dtype == "float32"
     stage = 1 if alone and job.training.zero_stage == 2 else job.training.zero_stage
-    return {
+    ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
@@ -60,6 +60,9 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
         "gradient_clipping": job.training.optimizer.gradient_norm_max or 0.0,
         "steps_per_print": 2**31 - 1,
     }
+    theirs = job.training.deepspeed.model_dump(exclude_defaults=True)
+    zero = {**ours["zero_optimization"], **theirs.pop("zero_optimization", {})}
+    return {**theirs, **ours, "zero_optimization": zero}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from tests.benchmarks.figures import log, save
+from tests.benchmarks.figures import save, show
 from tests.benchmarks.measure import MemoryWatch
 from tests.benchmarks.models import CPU_SHAPE, QUICK_SHAPE, Shape
 
@@ -87,8 +87,8 @@ def main() -> int:
         "time_ratio": again["seconds"] / kept["seconds"],
     }
     for name, unit in (("activations_gb", "GB of activations"), ("seconds", "s a step")):
-        log(f"{unit}: {again[name]:.3g} recomputed, {kept[name]:.3g} kept, {again[name] / kept[name]:.2f}")
-    save("recomputing", figures)
+        show(f"{unit}: {again[name]:.3g} recomputed, {kept[name]:.3g} kept, {again[name] / kept[name]:.2f}")
+    save("recomputing-quick" if arguments.quick else "recomputing", figures)
     return 0
 
 

@@ -81,6 +81,18 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "training.optimizer.eps: unknown setting; did you mean 'epsilon'?",
         ),
         (
+            "[training.deepspeed.zero_optimization]\nstage = 3\noverlap_comm = true",
+            "cannot be set: stage (training.zero_stage decides it); overlap_comm (gradients that are still",
+        ),
+        (
+            "[training.deepspeed.zero_optimization]\nnew_trick = true",
+            "training.deepspeed.zero_optimization: these keys cannot be set: new_trick (not known here)",
+        ),
+        (
+            "[training.deepspeed]\ngradient_accumulation_steps = 4",
+            "training.deepspeed.gradient_accumulation_steps: unknown setting; known here: zero_optimization",
+        ),
+        (
             "[training]\nschedule = 'cosine'",
             "training.schedule: must be a table: a line [training.schedule], and its settings below it",
         ),

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from figa_core.config import OptimizerConfig, ScheduleConfig
+from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
 from figa_core.training.batches import step_pairs
@@ -78,6 +79,16 @@ TRAININGS: dict[str, dict[str, object]] = {
         f"all-zero{stage}-{ranks}": {**EVERYTHING, "zero_stage": stage, "processes": ranks}
         for stage in (1, 2, 3)
         for ranks in (1, 2)
+    },
+    **{
+        f"offload-zero{stage}": {
+            **EVERYTHING,
+            "zero_stage": stage,
+            "deepspeed": DeepSpeedConfig(
+                zero_optimization={"offload_optimizer": {"device": "cpu"}, "reduce_bucket_size": 10_000}
+            ),
+        }
+        for stage in (2, 3)
     },
     "linear": {"schedule": ScheduleConfig(kind="linear", warmup_share=0.3)},
     "warm-up": {"schedule": ScheduleConfig(warmup_share=0.5)},
