@@ -49,8 +49,7 @@ def has_dropout(model: nn.Module) -> bool:
     return any(
         (isinstance(module, nn.Dropout) and module.p > 0)
         or any(
-            "dropout" in name and isinstance(value, float) and value > 0
-            for name, value in vars(module).items()
+            "drop" in name and isinstance(value, float) and value > 0 for name, value in vars(module).items()
         )
         for module in model.modules()
     )

@@ -1,15 +1,27 @@
 """A beginning that answers share is run once, and loss and gradients stay those of each answer by itself."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Llama4ForCausalLM,
+    Llama4TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
-from figa_core.config.training import LossConfig
+from figa_core.config.training import LossConfig, PrefixSharing
 from figa_core.records import EditClass, WeighedPair
 from figa_core.training import reference_log_probs
 from figa_core.training.attention import use_packed_attention
@@ -199,13 +211,33 @@ def test_dropout_speaks_against_sharing_unless_it_is_wanted() -> None:
     assert reason_against(True, model, packs=True) is None
 
 
-def test_it_can_be_switched_off_and_needs_packed_rows() -> None:
-    model = BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=1, n_head=2))
-    assert reason_against(False, model, packs=True) == "training.prefix_sharing is off"
-    for setting in ("auto", True):
-        assert reason_against(setting, model, packs=use_packed_attention(model)) == (
-            "only packed rows can do that"
-        )
+def test_it_can_be_switched_off() -> None:
+    assert reason_against(False, make("llama"), packs=True) == "training.prefix_sharing is off"
+
+
+OTHERS: dict[str, Callable[[], Any]] = {
+    "attention that cannot be replaced": lambda: BloomForCausalLM(
+        BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=1, n_head=2)
+    ),
+    "attention sinks": lambda: GptOssForCausalLM(
+        GptOssConfig(**SIZES, head_dim=16, num_local_experts=2, num_experts_per_tok=1)
+    ),
+    "a state": lambda: MambaForCausalLM(
+        MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=1, state_size=4)
+    ),
+    "attention in chunks": lambda: Llama4ForCausalLM(
+        Llama4TextConfig(**SIZES, head_dim=16, num_local_experts=2, attention_chunk_size=4)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("setting", ["auto", True])
+def test_models_that_cannot_be_packed_share_nothing(name: str, setting: PrefixSharing) -> None:
+    model = OTHERS[name]()
+    packs = use_packed_attention(model)
+    assert not packs
+    assert reason_against(setting, model, packs=packs) == "only packed rows can do that"
 
 
 class MovesOn(LlamaForCausalLM):
