@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from figa_core.config import LossConfig, TrainingConfig
+from figa_core.config import HeldOutConfig, LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.shards.write import write_shards
 from figa_core.training.job import TrainingSpec
@@ -64,6 +64,15 @@ def test_a_sweep_tries_three_rates_around_the_proposal_for_a_tenth_of_the_steps(
     assert {job.pairs_per_step for job in plan.jobs} == {8}
     assert len({job.output for job in plan.jobs}) == 3
     assert all(job.output.is_relative_to(plan.directory) for job in plan.jobs)
+
+
+def test_pairs_that_judge_the_training_are_kept_apart_from_the_sweep_too(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, held_out={"share": 0.25, "result": "best"}, schedule={"kind": "linear"})
+    plan = plan_sweep(Workspace(tmp_path), spec)
+    assert plan.apart == 25
+    for job in plan.jobs:
+        assert job.training.held_out == HeldOutConfig(), "the sweep's own pairs judge it"
+        assert job.learning_rate_at(job.steps) < job.learning_rate, "it has the whole schedule"
 
 
 def test_the_chosen_rate_gives_the_training_of_that_number(tmp_path: Path) -> None:

@@ -125,6 +125,15 @@ def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[s
     assert training_id(tmp_path, **settings) != training_id(tmp_path)
 
 
+def test_pairs_that_are_kept_apart_make_no_steps_and_too_few_are_an_error(tmp_path: Path) -> None:
+    job = job_of(tmp_path, pairs_per_step=8, held_out={"share": 0.2})
+    assert job.steps == 30, "three epochs of 80 pairs"
+    with pytest.raises(TrainingError, match=r"held_out\.share: 0\.03 of 100 pairs leaves 3 to judge by"):
+        job_of(tmp_path, held_out={"share": 0.03})
+    with pytest.raises(TrainingError, match=r"held_out\.patience: no pairs are kept apart"):
+        job_of(tmp_path, held_out={"patience": 3})
+
+
 def test_a_training_whose_only_step_has_the_rate_zero_is_refused(tmp_path: Path) -> None:
     schedule = {"warmup_share": 0.1}
     assert job_of(tmp_path, max_steps=2, schedule=schedule).steps == 2

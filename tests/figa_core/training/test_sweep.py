@@ -1,6 +1,7 @@
 """A sweep tries each rate once, on pairs that do not judge it, and continues where it stopped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.file_hashes import write_sealed
 from figa_core.records import EditClass, WeighedPair
 from figa_core.shards.read import iter_tables
+from figa_core.training.held_out import drawn_apart
 from figa_core.training.learning_rate import Trial, Yardstick
 from figa_core.training.sweep import (
     Sweep,
@@ -89,6 +91,18 @@ def test_no_pair_trains_and_judges(plan: SweepPlan, tmp_path: Path, pairs: list[
     assert not trained_on & judged_on
     assert (len(trained_on), len(judged_on)) == (12, 4), "three steps of four pairs, and a tenth"
     assert trained_on | judged_on <= {pair.pair_id for pair in pairs}
+
+
+def test_the_pairs_that_the_training_keeps_apart_are_not_trained_on_either(
+    plan: SweepPlan, tmp_path: Path, pairs: list[WeighedPair]
+) -> None:
+    store(plan, SANE)
+    store(plan, WILD)
+    swept(replace(plan, apart=14), tmp_path)
+    trained_on, judged_on = ids_of(plan.directory / "train"), ids_of(plan.directory / "held-out")
+    apart = drawn_apart([pair.pair_id for pair in pairs], 14)
+    assert judged_on < apart
+    assert trained_on == {pair.pair_id for pair in pairs} - apart
 
 
 def test_if_every_rate_diverges_the_error_names_them_all(plan: SweepPlan, tmp_path: Path) -> None:
