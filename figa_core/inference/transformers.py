@@ -21,6 +21,7 @@ from figa_core.inference.exchange import in_shards
 from figa_core.inference.row_checks import outcomes, problem_of
 from figa_core.models.check import require_model
 from figa_core.models.role import ModelRole
+from figa_core.models.soft_capping import with_soft_capping
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
@@ -160,7 +161,7 @@ def _load(kind: Any, path: Path) -> Any:
         missing = ", ".join(sorted(loading["missing_keys"])[:3])
         raise EngineError(f"{path}: the checkpoint lacks weights ({missing}). Give a complete one.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval()
+    return with_soft_capping(model).to(device).eval()
 
 
 def _in_batches(

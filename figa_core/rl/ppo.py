@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer  # pyright: ignore[reportMissingImports]
 
 from figa_core.errors import TrainingError
+from figa_core.models.soft_capping import with_soft_capping
 from figa_core.rl.trainers import Task, Watcher
 
 
@@ -78,7 +79,7 @@ def _padding(task: Task) -> int:
 def _value_model(task: Task) -> Any:
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # that it has no head yet is no news
-    model = AutoModelForSequenceClassification.from_pretrained(
+    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
         task.job.model,
         num_labels=1,
         dtype=torch.float32,
@@ -87,6 +88,7 @@ def _value_model(task: Task) -> Any:
         use_safetensors=True,
     )
     transformers_logging.set_verbosity(before)
+    model = with_soft_capping(loaded)
     head = getattr(model, "score", None)
     if not isinstance(head, torch.nn.Linear):
         raise TrainingError(

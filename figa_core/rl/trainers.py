@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, TrainerCallback
 
 from figa_core.chat.format import load_chat_format
+from figa_core.models.soft_capping import with_soft_capping
 from figa_core.models.tokenizer import load_tokenizer
 from figa_core.rl.budget import samples_per_batch
 from figa_core.rl.job import RlJob
@@ -122,7 +123,7 @@ def load_policy(job: RlJob) -> Any:
     )
     # Nothing in the checkpoint but the settings decides how it samples.
     policy.generation_config = GenerationConfig()
-    return policy
+    return with_soft_capping(policy)
 
 
 def train(task: Task) -> None:

@@ -14,6 +14,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from figa_core.models.soft_capping import caps_scores
 from figa_core.training import varlen
 from figa_core.training.prefixes import paths_of
 from figa_core.training.rectangular import masked, softcapped
@@ -30,7 +31,7 @@ def use_packed_attention(model: Any) -> bool:
     tokens in another way (a convolution, a recurrent state), which is found by trying.
     """
     before = model.config._attn_implementation
-    # Soft-capped attention is loaded as "eager" (`model.py`): transformers' sdpa leaves the capping out.
+    # Soft-capped attention is loaded as "eager" (`models/soft_capping.py`).
     if before != ("eager" if caps_scores(model) else "sdpa") or not model._can_set_attn_implementation():
         return False
     pieces = [made_up_ids(model, length, seed=length) for length in _TRIED]
@@ -41,11 +42,6 @@ def use_packed_attention(model: Any) -> bool:
         return True
     model.set_attn_implementation(before)
     return False
-
-
-def caps_scores(model: Any) -> bool:
-    """Whether the model limits the scores of its attention by a tanh, as Gemma 2 does."""
-    return bool(getattr(model.config.get_text_config(), "attn_logit_softcapping", None))
 
 
 def packed_attention(

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
 from figa_core.errors import TrainingError
-from figa_core.training.attention import caps_scores
+from figa_core.models.soft_capping import with_soft_capping
 from figa_core.training.micro_batch import MicroBatch
 
 
@@ -101,6 +101,4 @@ def load_model(directory: Path) -> Any:
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error
-    if caps_scores(model):
-        model.set_attn_implementation("eager")  # transformers' sdpa leaves the capping out
-    return model
+    return with_soft_capping(model)

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    Gemma2Config,
+    Gemma2ForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
@@ -54,6 +59,27 @@ def test_rewards_do_not_depend_on_the_batch(sandbox: Sandbox, scoring_requests: 
     alone = rewards(TransformersScorer(Scoring(sandbox.reward_model, tokens_per_batch=1)).score(requests))
     together = rewards(TransformersScorer(Scoring(sandbox.reward_model)).score(requests))
     assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_a_reward_model_with_soft_capped_attention_is_asked_with_it(
+    sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "head_dim": 16, "vocab_size": 2000}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    low = {"attn_logit_softcapping": 0.05}  # so that it matters to the small scores of a random model
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = Gemma2Config(**sizes, **heads, **low, **special, initializer_range=0.5)
+    config.num_labels = 1
+    model = Gemma2ForSequenceClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    model.set_attn_implementation("eager")
+    requests = scoring_requests[:8]
+    with torch.no_grad():
+        expected = {
+            request.subject_id: model(torch.tensor([request.token_ids])).logits.item() for request in requests
+        }
+    assert rewards(TransformersScorer(Scoring(tmp_path)).score(requests)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_batches_hold_texts_of_similar_length(
