@@ -6,6 +6,7 @@ from figa_core.config.decisions import models
 from figa_core.config.section import Section
 
 ScheduleKind = Literal["constant", "linear", "cosine"]
+OptimizerKind = Literal["adamw", "adamw_cpu"]
 ResultStep = Literal["last", "best"]
 
 
@@ -24,6 +25,11 @@ class ScheduleConfig(Section):
 class OptimizerConfig(Section):
     """AdamW, and the clipping of gradients before it."""
 
+    kind: OptimizerKind = models(
+        "adamw",
+        "adamw: PyTorch's; adamw_cpu: DeepSpeed's, which is faster where the optimizer is offloaded to "
+        "the CPU (deepspeed.zero_optimization), and is compiled for minutes at its first use.",
+    )
     beta1: float = models(0.9, "Decay of the mean of the gradients.", ge=0, lt=1)
     beta2: float = models(0.999, "Decay of the mean of their squares.", ge=0, lt=1)
     epsilon: float = models(

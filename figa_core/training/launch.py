@@ -24,6 +24,7 @@ from figa_core.shards.read import has_column
 from figa_core.training import checkpoints, stop
 from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.cpu_adam import no_compiler, not_offloaded
 from figa_core.training.directory_lock import locked
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.going_back import begin_going_back, goes_back, must_go_back
@@ -95,6 +96,8 @@ def _check_inputs(job: TrainingJob) -> None:
     """Refuse an incomplete model, and shards of another tokenizer or chat template."""
     if problems := examine(job.model, ModelRole.POLICY).problems:
         raise TrainingError("\n".join(problems))
+    if problem := not_offloaded(job.training) or no_compiler(job.training):
+        raise TrainingError(problem)
     manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig, SpendingConfig
 from figa_core.findings import Finding, problem, warning
+from figa_core.training.cpu_adam import not_offloaded
 from figa_core.training.held_out import useless_setting
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
@@ -118,9 +119,10 @@ def _objectives(config: PipelineConfig) -> Iterator[Finding]:
 
 
 def _training(config: PipelineConfig) -> Iterator[Finding]:
-    if text := useless_setting(config.training.held_out):
-        setting, _, message = text.partition(": ")
-        yield problem(setting, message)
+    for text in (useless_setting(config.training.held_out), not_offloaded(config.training)):
+        if text:
+            setting, _, message = text.partition(": ")
+            yield problem(setting, message)
 
 
 def _baselines(evaluation: EvaluationConfig, main: str) -> Iterator[Finding]:

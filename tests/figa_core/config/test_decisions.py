@@ -139,6 +139,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "training.schedule": {"kind": "linear", "warmup_share": 0.2},
     "training.optimizer": {
+        "kind": "adamw_cpu",
         "beta1": 0.8,
         "beta2": 0.99,
         "epsilon": 1e-6,

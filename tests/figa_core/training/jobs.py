@@ -89,7 +89,7 @@ def changed(job: TrainingJob, **changes: object) -> TrainingJob:
     return job.model_copy(update={**sections, **others})
 
 
-def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob]) -> None:
+def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob], *, timeout_s: float = 200) -> None:
     """Run all jobs with one start for each number of ranks, because starting takes most of the time."""
     for job in jobs:
         output = gradient_output(directory, job)
@@ -97,7 +97,7 @@ def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob]) -> None:
         output.with_suffix(".json").write_text(changed(job, output=output).model_dump_json())
     for of_ranks in sorted(directory.iterdir()):
         if of_ranks.name.isdecimal():
-            _run_ranks(of_ranks, int(of_ranks.name))
+            _run_ranks(of_ranks, int(of_ranks.name), timeout_s)
 
 
 def gradient_output(directory: Path, job: TrainingJob) -> Path:
@@ -120,7 +120,7 @@ def assert_gradients(output: Path, model: torch.nn.Module, tolerance: float) -> 
         )
 
 
-def _run_ranks(jobs: Path, ranks: int) -> None:
+def _run_ranks(jobs: Path, ranks: int, timeout_s: float) -> None:
     """`rank_gradients.py` under torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
     script = Path(__file__).with_name("rank_gradients.py")
@@ -130,7 +130,7 @@ def _run_ranks(jobs: Path, ranks: int) -> None:
         stderr=subprocess.STDOUT,
         env=_without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo", PYTHONPATH=str(ROOT)),
     )
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=timeout_s)
     assert process.returncode == 0, output.decode()[-4000:]
 
 

@@ -92,6 +92,10 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             {"training": {"held_out": {"patience": 3}}},
             "training.held_out.patience: no pairs are kept apart to judge the training by. Set",
         ),
+        (
+            {"training": {"optimizer": {"kind": "adamw_cpu"}}},
+            "training.optimizer.kind: adamw_cpu works on an",
+        ),
         ({"training": {"held_out": {"result": "best"}}}, "training.held_out.result: no pairs are kept apart"),
         (
             {"training": {"tokens_per_batch": 512}},
