@@ -26,7 +26,7 @@ class AlarmsConfig(Section):
     end_of_turn_share: float | None = models(
         0.5,
         "Alarm if the probability of the end-of-turn where answers end falls below this share of the base "
-        'model\'s; "none" for no such alarm.',
+        'model\'s, and that is 0.5 or more; "none" for no such alarm.',
         gt=0,
         lt=1,
     )

@@ -8,6 +8,8 @@ Three values of the model are compared with the base model's, on the same few to
   divergence of exactly the base model's NLL of them (−log of the base's probability); more than that is only
   possible by preferring tokens that are neither in the text nor likely for the base.
 * the mean probability of the end-of-turn where an answer ends. At half of it, every second answer runs on.
+  It counts if the base model's is 0.5 or more. Where a revision cut what the base model would have gone on
+  with, the base gives the end 0.02, say, and a training may lower that before it raises it.
 
 The tokens are the same every time, so there is no sampling noise to allow for.
 
@@ -32,6 +34,7 @@ END_OF_TURN = Figure("end_of_turn_probability", "probability of the end-of-turn"
 PROBE_FIGURES = (NLL_UNCHANGED, KL_FROM_BASE, END_OF_TURN)
 
 _NAME = "alarms.json"
+_ENDS = 0.5  # from this probability on, the base model ends where the answers end
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,9 @@ def _crossed(
         yield "kl_from_base", kl, nll_before, nll_before + excess
     end, end_before = values.end_of_turn_probability, base.end_of_turn_probability
     share = settings.end_of_turn_share
-    if end is not None and end_before is not None and share is not None and not end >= share * end_before:
+    if end is None or end_before is None or share is None or end_before < _ENDS:
+        return
+    if not end >= share * end_before:
         yield "end_of_turn", end, end_before, share * end_before
 
 

@@ -65,11 +65,17 @@ def test_a_reward_model_with_soft_capped_attention_is_asked_with_it(
     sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "head_dim": 16, "vocab_size": 2000}
-    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
-    low = {"attn_logit_softcapping": 0.05}  # so that it matters to the small scores of a random model
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = Gemma2Config(**sizes, **heads, **low, **special, initializer_range=0.5)
+    config = Gemma2Config(
+        vocab_size=2000,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        attn_logit_softcapping=0.05,  # so low that it matters to the small scores of a random model
+        initializer_range=0.5,
+    )
     config.num_labels = 1
     model = Gemma2ForSequenceClassification(config).eval()
     model.save_pretrained(tmp_path)

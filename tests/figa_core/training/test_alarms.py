@@ -39,6 +39,14 @@ def test_a_model_at_the_bounds_raises_none_and_beyond_each_bound_it_raises_that_
     assert names(replace(at, end_of_turn_probability=0.449)) == ["end_of_turn"]
 
 
+def test_where_the_base_model_does_not_end_nothing_can_collapse() -> None:
+    """As where a revision cut what the base model would have gone on with."""
+    for before, expected in ((0.02, []), (0.49, []), (0.5, ["end_of_turn"])):
+        base = replace(BASE, end_of_turn_probability=before)
+        now = replace(BASE, end_of_turn_probability=0.3 * before)
+        assert [alarm.name for alarm in alarms_in(now, base, DEFAULTS, step=4, good_step=0)] == expected
+
+
 def test_a_model_that_knows_the_tokens_by_heart_raises_none() -> None:
     """Its KL divergence is the base model's NLL of them, however large that is."""
     base = ProbeValues(nll_unchanged=5.0, kl_from_base=0.0, end_of_turn_probability=0.1)
