@@ -12,10 +12,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
-from figa_core.errors import TrainingError
+from figa_core.errors import FigaError, TrainingError
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
 from figa_core.training import learning_rate
+from figa_core.training.failures import divergence
 from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
@@ -115,7 +116,13 @@ async def train_model(
 async def train_models(
     story: Story, run: OpenRun, config: PipelineConfig, weighed: WeighResult
 ) -> dict[str, Path]:
-    """Train one model for each objective of this run; returns them and the base model by label."""
+    """Train one model for each objective of this run; returns them and the base model by label.
+
+    A baseline that diverges, or that an alarm ends before it has a good step, is left out with a warning.
+
+    Raises:
+        TrainingError: the main training did so, or one failed otherwise.
+    """
     models = {BASE_LABEL: config.generation.model}
     run.engines.end()  # the training needs the memory
     if line := about_updates(config.training, weighed.counts.n_out, run.warned):
@@ -125,15 +132,33 @@ async def train_models(
         spec = await _settle_rate(story, run, asked)
         job = training_job(run.workspace, spec)
         note_sweep(run.workspace, asked, job)
-        with story.stage(f"train {label_of(objective)}") as stage:
-            log = log_of(run.workspace, job)
-            trained = await train_where_deployed(job, spec, log, on_progress=stage.show)
-            stage.counts = trained.counts
+        trained = await _trained(story, run, spec, job, is_baseline=objective != config.loss.objective)
+        if trained is None:
+            continue
         record_training(run.workspace, run.run_id, job, trained)
         run.warnings.extend(f"{label_of(objective)}: {alarm}" for alarm in trained.alarms)
         await publish_curve(job)
         models[label_of(objective)] = trained.directory
     return models
+
+
+async def _trained(
+    story: Story, run: OpenRun, spec: TrainingSpec, job: TrainingJob, *, is_baseline: bool
+) -> TrainedModel | None:
+    """The model; None for a baseline that has none, which is not tried again."""
+    label = label_of(spec.loss.objective)
+    try:
+        if not (is_baseline and divergence(job.output)):
+            with story.stage(f"train {label}") as stage:
+                log = log_of(run.workspace, job)
+                trained = await train_where_deployed(job, spec, log, on_progress=stage.show)
+                stage.counts = trained.counts
+            return trained
+    except FigaError:
+        if not is_baseline or not divergence(job.output):
+            raise
+    run.warnings.append(f"{label} is not compared: {divergence(job.output)}")
+    return None
 
 
 async def _settle_rate(story: Story, run: OpenRun, spec: TrainingSpec) -> TrainingSpec:

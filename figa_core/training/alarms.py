@@ -95,6 +95,14 @@ class Alarm:
         return f"its result is the model of step {self.good_step}, when it was last examined without an alarm"
 
     @property
+    def lesson(self) -> str:
+        """That and what to do, as sentences, for a training that ends without a result."""
+        return (
+            f"{self.way_back[0].upper()}{self.way_back[1:]}, and nothing is exported. Lower "
+            "training.learning_rate, raise loss.gamma, or leave the alarm out of alarms.stops."
+        )
+
+    @property
     def text(self) -> str:
         """The alarm in words."""
         value = "not a finite number" if self.value is None else f"{self.value:.3g}"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from figa_core.errors import DivergedTrainingError, TrainingError, one_line
+from figa_core.training.alarms import alarm_that_ends, read_alarms
 from figa_core.training.job import TrainingJob
 
 
@@ -48,6 +49,22 @@ def root_failure(output: Path) -> Failure | None:
         except (ValueError, TypeError):
             continue  # the rank was killed while writing
     return min(failures, key=lambda failure: (failure.secondary, failure.rank), default=None)
+
+
+def divergence(output: Path) -> str | None:
+    """Why the training in this directory has no result and would have none if it were run again.
+
+    Its numbers were not finite, or an alarm ended it and it was never examined without one. None if it did
+    not end so.
+
+    Raises:
+        TrainingError: the record of its alarms is damaged.
+    """
+    failure = root_failure(output)
+    if failure is not None and failure.diverged:
+        return failure.message
+    alarm = alarm_that_ends(read_alarms(output))
+    return f"{alarm.text}. {alarm.lesson}" if alarm is not None and alarm.good_step == 0 else None
 
 
 def full_memory(error: BaseException, job: TrainingJob) -> TrainingError | None:

@@ -142,9 +142,8 @@ def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     alarm = alarm_that_ends(read_alarms(job.output))
     if alarm is not None and alarm.good_step == 0:
         raise DivergedTrainingError(
-            f"training {job.training_id}: {alarm.text}. {alarm.way_back[0].upper()}{alarm.way_back[1:]}, and "
-            "nothing is exported. Lower training.learning_rate, raise loss.gamma, or leave the alarm out of "
-            f"alarms.stops. Remove {job.output} to train again with the same settings. Full log: {log_path}"
+            f"training {job.training_id}: {alarm.text}. {alarm.lesson} "
+            f"Remove {job.output} to train again with the same settings. Full log: {log_path}"
         )
     begin_going_back(job)
     _run(job, reports, log_path)

@@ -11,7 +11,7 @@ from figa_core.ports import ProgressCallback
 from figa_core.report.methods.data import Outcome, TrainingOutcome
 from figa_core.rl.job import RlJob
 from figa_core.training.checkpoints import read_manifest
-from figa_core.training.failures import root_failure
+from figa_core.training.failures import divergence
 from flows.run.open_run import OpenRun
 from flows.run.story import Story
 from flows.server.elsewhere import run_elsewhere
@@ -139,11 +139,8 @@ def ended_as(each: Planned, outcome: Outcome, reason: str) -> TrainingOutcome:
 
 
 def _diverged(each: Planned) -> TrainingOutcome | None:
-    """A training that has ended with numbers that are not finite would end so again."""
-    failure = root_failure(each.job.output)
-    if failure is None or not failure.diverged:
-        return None
-    return ended_as(each, Outcome.DIVERGED, failure.message)
+    reason = divergence(each.job.output)
+    return None if reason is None else ended_as(each, Outcome.DIVERGED, reason)
 
 
 def _which(each: Planned) -> str:

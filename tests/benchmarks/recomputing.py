@@ -20,7 +20,7 @@ from tests.benchmarks.models import CPU_SHAPE, QUICK_SHAPE, Shape
 
 _VOCABULARY = 32_000
 _PIECES, _PIECE_TOKENS = 8, 512
-_WEIGHTED = 10  # every so manyth token has a weight
+_WEIGHTED = 10  # one token in so many has a weight
 _STEPS = 3
 
 

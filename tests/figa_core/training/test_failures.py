@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from figa_core.errors import DivergedTrainingError, TrainingError
-from figa_core.training.failures import clear_failures, full_memory, record_failure, root_failure
+from figa_core.training.alarms import Alarm, write_alarms
+from figa_core.training.failures import (
+    clear_failures,
+    divergence,
+    full_memory,
+    record_failure,
+    root_failure,
+)
 from tests.figa_core.training.jobs import gradient_job
 
 MESSAGE = "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 23.6 GiB"
@@ -68,3 +75,25 @@ def test_a_training_that_diverged_is_told_from_one_that_failed(tmp_path: Path) -
         failure = root_failure(tmp_path)
         assert failure is not None
         assert failure.diverged == diverged
+
+
+def test_numbers_that_were_not_finite_are_a_divergence_and_other_errors_are_none(tmp_path: Path) -> None:
+    assert divergence(tmp_path) is None
+    record_failure(tmp_path, 0, TrainingError("the disk is full"), secondary=False)
+    assert divergence(tmp_path) is None
+    record_failure(tmp_path, 0, DivergedTrainingError("the loss was NaN"), secondary=False)
+    assert divergence(tmp_path) == "the loss was NaN"
+
+
+@pytest.mark.parametrize(
+    ("stops", "good_step", "diverged"), [(True, 0, True), (True, 4, False), (False, 0, False)]
+)
+def test_an_alarm_that_ends_a_training_without_a_good_step_is_a_divergence(
+    tmp_path: Path, stops: bool, good_step: int, diverged: bool
+) -> None:
+    write_alarms(tmp_path, [Alarm("kl_from_base", 8, 3.0, 0.5, 1.5, stops, good_step)])
+    reason = divergence(tmp_path)
+    assert (reason is not None) == diverged
+    if reason is not None:
+        assert "the KL divergence from the base model is 3" in reason
+        assert "so the base model is the better one, and nothing is exported. Lower" in reason
