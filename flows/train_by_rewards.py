@@ -11,7 +11,7 @@ from flows.progress import current
 from flows.run.parameters import absolute
 from flows.run.story import showing_stage
 from flows.server.run_log import library_logs
-from tasks.reinforcement import log_of, train_rl
+from tasks.reinforcement import train_rl
 from tasks.workspace import Workspace
 
 
@@ -45,4 +45,5 @@ async def train_by_rewards(job: Path) -> None:
     workspace.check_writable()
     title = f"train {wanted.of_method.label}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
-        train_rl(wanted, log_of(workspace, wanted), on_progress=on_progress)
+        log = workspace.training_log(wanted.objective, wanted.training_id)
+        train_rl(wanted, log, on_progress=on_progress)

@@ -107,7 +107,10 @@ async def train_model(
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
             return train(
-                job, log_of(workspace, job), on_progress=on_progress, on_alarm=partial(announce_alarm, job)
+                job,
+                workspace.training_log(job.objective, job.training_id),
+                on_progress=on_progress,
+                on_alarm=partial(announce_alarm, job),
             )
         finally:
             await publish_curve(job)
@@ -147,17 +150,19 @@ async def _trained(
 ) -> TrainedModel | None:
     """The model; None for a baseline that has none, which is not tried again."""
     label = label_of(spec.loss.objective)
-    try:
-        if not (is_baseline and divergence(job.output)):
+    reason = divergence(job.output) if is_baseline else None
+    if reason is None:
+        try:
             with story.stage(f"train {label}") as stage:
-                log = log_of(run.workspace, job)
+                log = run.workspace.training_log(job.objective, job.training_id)
                 trained = await train_where_deployed(job, spec, log, on_progress=stage.show)
                 stage.counts = trained.counts
             return trained
-    except FigaError:
-        if not is_baseline or not divergence(job.output):
-            raise
-    run.warnings.append(f"{label} is not compared: {divergence(job.output)}")
+        except FigaError:
+            reason = divergence(job.output) if is_baseline else None
+            if reason is None:
+                raise
+    run.warnings.append(f"{label} is not compared: {reason}")
     return None
 
 
@@ -208,8 +213,3 @@ async def train_where_deployed(
                 "must have the same path for the workers of both pools: put it on a disk that they share."
             )
     return train(job, log, on_progress=on_progress, on_alarm=partial(announce_alarm, job))
-
-
-def log_of(workspace: Workspace, job: TrainingJob) -> Path:
-    """Of its own, because several trainings of one objective may run at once."""
-    return workspace.logs / f"train-{job.objective}-{job.training_id[-8:]}.log"

@@ -51,21 +51,19 @@ class Contender:
 
     def sweep(self, config: CompareConfig) -> "Contender":
         """With the trainings that choose the learning rate."""
-        seeds = config.seeds[: config.sweep_seeds]
-        return replace(self, trainings=tuple(each for each in self.trainings if each.seed in seeds))
+        swept = (each for each in self.trainings if each.seed in config.swept_seeds)
+        return replace(self, trainings=tuple(swept))
 
     def after_sweep(self, config: CompareConfig, learning_rate: float | None) -> "Contender":
         """With the trainings of the other seeds at the chosen rate; with none if there is no such rate."""
-        seeds = config.seeds[: config.sweep_seeds]
-        others = (each for each in self.trainings if each.seed not in seeds)
+        others = (each for each in self.trainings if each.seed not in config.swept_seeds)
         return replace(self, trainings=tuple(each for each in others if each.learning_rate == learning_rate))
 
 
 def trainings_of(contender: Contender, config: CompareConfig) -> int:
     """How many of its trainings will be run."""
     rates = len({each.learning_rate for each in contender.trainings})
-    swept = len(contender.sweep(config).trainings)
-    return swept + (len(contender.trainings) - swept) // max(rates, 1)
+    return config.trainings(rates) if rates else 0
 
 
 def methods_of(config: PipelineConfig) -> tuple[MethodConfig, ...]:

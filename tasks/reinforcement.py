@@ -187,11 +187,6 @@ def train_rl(job: RlJob, log_path: Path, *, on_progress: ProgressCallback = no_p
     return run_rl(job, on_tokens=lambda done: on_progress(done, job.token_budget), log_path=log_path)
 
 
-def log_of(workspace: Workspace, job: RlJob) -> Path:
-    """Of its own, because several trainings of one method may run at once."""
-    return workspace.logs / f"train-{job.method}-{job.training_id[-8:]}.log"
-
-
 def record_rl(workspace: Workspace, run_id: str, job: RlJob, manifest: TrainingManifest) -> None:
     """Store a finished training; the caller holds the workspace."""
     row = Training(

@@ -69,6 +69,10 @@ class Workspace:
         """The directory of one shard set."""
         return self.directory / "shards" / shard_set_id
 
+    def training_log(self, objective: str, training_id: str) -> Path:
+        """Of each training its own, because several of one objective may run at once."""
+        return self.logs / f"train-{objective}-{training_id[-8:]}.log"
+
     def training(self, training_id: str) -> Path:
         """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""
         return self.directory / "trainings" / training_id

@@ -190,3 +190,12 @@ class CompareConfig(Section):
     keep_models: Literal["best", "all"] = nothing(
         "best", "best: of each method and number of pairs, only the model that is best on validation."
     )
+
+    @property
+    def swept_seeds(self) -> tuple[int, ...]:
+        """The seeds with which every rate is tried."""
+        return self.seeds[: self.sweep_seeds]
+
+    def trainings(self, rates: int) -> int:
+        """How many trainings a method with so many rates takes at one number of pairs."""
+        return rates * len(self.swept_seeds) + len(self.seeds) - len(self.swept_seeds)

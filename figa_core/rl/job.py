@@ -18,6 +18,7 @@ from figa_core.errors import TrainingError
 from figa_core.files import write_whole
 from figa_core.rl.methods import RlMethod, rl_method
 from figa_core.training.alarms import KL_FROM_BASE
+from figa_core.training.job_files import JobFiles, not_a_job
 from figa_core.training.objectives.figures import Figure
 
 REWARD = Figure("reward", "reward of the samples")
@@ -31,7 +32,7 @@ PEAK = "peak_bytes"
 _SPEED = ("output", "training_id", "prompts", "model", "reward_model", "tokens_per_batch", "steps")
 
 
-class RlJob(Section):
+class RlJob(JobFiles, Section):
     """A training with nothing left to decide.
 
     Attributes:
@@ -79,14 +80,6 @@ class RlJob(Section):
         return ""
 
     @property
-    def model_dir(self) -> Path:
-        return self.output / "model"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.output / "metrics.jsonl"
-
-    @property
     def result_path(self) -> Path:
         return self.output / "worker.json"
 
@@ -122,7 +115,5 @@ class RlJob(Section):
             job = cls.model_validate_json(text)
             rl_method(job.method)
         except ValidationError as error:
-            raise TrainingError(
-                f"{source}: not a training job ({error}). Start the training again."
-            ) from error
+            raise not_a_job(source, error) from error
         return job

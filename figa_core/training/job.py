@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
-from figa_core.errors import TrainingError
+from figa_core.training.job_files import JobFiles, not_a_job
 from figa_core.training.objectives.registry import make_objective, objective_named
 from figa_core.training.schedule import learning_rate_at
 
@@ -79,7 +79,7 @@ def training_spec(config: PipelineConfig, shards: Path, objective: str) -> Train
     )
 
 
-class TrainingJob(TrainingSpec):
+class TrainingJob(JobFiles, TrainingSpec):
     """A training with nothing left to decide.
 
     Attributes:
@@ -135,14 +135,6 @@ class TrainingJob(TrainingSpec):
             warmup_share=schedule.warmup_share,
         )
 
-    @property
-    def model_dir(self) -> Path:
-        return self.output / "model"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.output / "metrics.jsonl"
-
     @classmethod
     def from_json(cls, text: str, *, source: str = "training job") -> "TrainingJob":
         """Read what `model_dump_json` wrote, in this release or an earlier one.
@@ -155,10 +147,7 @@ class TrainingJob(TrainingSpec):
             job = cls.model_validate(_in_sections(fields) if "loss" not in fields else fields)
             make_objective(job.loss)
         except (ValueError, TypeError, AttributeError) as error:
-            reason = _reasons(error) if isinstance(error, ValidationError) else error
-            raise TrainingError(
-                f"{source}: not a training job ({reason}). Start the training again, which writes the file."
-            ) from error
+            raise not_a_job(source, error) from error
         return job
 
 
@@ -170,10 +159,3 @@ def _in_sections(fields: dict[str, Any]) -> dict[str, Any]:
     }
     settings = {name for section in sections.values() for name in section}
     return {name: value for name, value in fields.items() if name not in settings} | sections
-
-
-def _reasons(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
-        for each in error.errors(include_url=False, include_input=False)
-    )

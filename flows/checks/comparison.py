@@ -64,9 +64,7 @@ def _graders(config: PipelineConfig) -> Iterator[str]:
 def models_at_once(config: PipelineConfig) -> int:
     """The most models on the disk: of one method all, of the others those that are kept."""
     compare, methods = config.compare, methods_of(config)
-    seeds, sweep = len(compare.seeds), len(compare.seeds[: compare.sweep_seeds])
-    rates = (len(method.learning_rates or compare.learning_rates) for method in methods)
-    tried = [count * sweep + seeds - sweep for count in rates]
+    tried = [compare.trainings(len(method.learning_rates or compare.learning_rates)) for method in methods]
     if compare.keep_models == "all":
         return sum(tried) * len(compare.pairs)
     return max(tried) + len(methods) * len(compare.pairs) - 1

@@ -17,10 +17,9 @@ from flows.run.story import Story
 from flows.server.elsewhere import run_elsewhere
 from flows.server.names import GPU_POOL, TRAIN_BY_REWARDS
 from flows.train_by_rewards import run_name_of
-from flows.train_model import log_of, train_where_deployed, trains_elsewhere
+from flows.train_model import train_where_deployed, trains_elsewhere
 from tasks.compare import Contender, Planned, is_answered
 from tasks.method_costs import training_cost
-from tasks.reinforcement import log_of as log_of_rl
 from tasks.reinforcement import train_rl
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
@@ -96,7 +95,7 @@ class _Trainings:
                 await _train_by_rewards(workspace, each.job, on_progress)
             else:
                 assert each.spec is not None
-                log = log_of(workspace, each.job)
+                log = workspace.training_log(each.job.objective, each.job.training_id)
                 await train_where_deployed(each.job, each.spec, log, on_progress=on_progress)
         except (ConfigError, WorkspaceError):
             raise
@@ -123,7 +122,8 @@ async def _train_by_rewards(workspace: Workspace, job: RlJob, on_progress: Progr
                 "workspace must have the same path for the workers of both pools."
             )
     else:
-        train_rl(job, log_of_rl(workspace, job), on_progress=on_progress)
+        log = workspace.training_log(job.objective, job.training_id)
+        train_rl(job, log, on_progress=on_progress)
 
 
 def ended_as(each: Planned, outcome: Outcome, reason: str) -> TrainingOutcome:

@@ -59,13 +59,14 @@ def run(experiment: Experiment) -> None:
         FigaError: see `flows.compare_methods`.
     """
     from flows.compare_methods import compare_methods
+    from flows.demo import KEY, KEY_VARIABLE
     from flows.preflight import check
     from flows.progress import Lines, showing
     from flows.server.api import prefect_api, wait_until_ready
     from tasks.workspace import Workspace
 
     workspace, progress = ROOT / experiment.domain, Lines(log)
-    os.environ.setdefault("FIGA_DEMO_KEY", "the-scripted-teacher-takes-any-key")
+    os.environ.setdefault(KEY_VARIABLE, KEY)
     with (
         TeacherProcess(domain=experiment.domain, requests_per_minute=6000) as teacher,
         prefect_api(Workspace(workspace).prefect) as server,

@@ -122,6 +122,7 @@ def test_without_sweep_seeds_every_rate_is_tried_with_every_seed(workspace: Work
     assert row.sweep(config) == row
     assert not row.after_sweep(config, 1e-4).trainings
     assert trainings_of(row, config) == 6
+    assert trainings_of(replace(row, trainings=(), unable="no references"), config) == 0
 
 
 def test_training_on_as_many_pairs_as_there_are_is_training_on_all(workspace: Workspace) -> None:
