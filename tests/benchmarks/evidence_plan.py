@@ -34,13 +34,31 @@ ANCHORS: tuple[Method, ...] = (
 )
 """What holds the unchanged tokens: long trainings at one rate, in which no alarm ends any."""
 
+SCHEMES: tuple[Method, ...] = (
+    {"objective": "figa", "label": "Levenshtein (default)"},
+    {"objective": "figa", "label": "bag of words", "scheme": "bag_of_words"},
+    {"objective": "figa", "label": "reward-scaled", "scheme": "reward_scaled"},
+    {"objective": "figa", "label": "LLM, graded", "scheme": "llm_graded"},
+    {"objective": "figa", "label": "LLM, binary", "scheme": "llm_binary"},
+    "sft_revised",
+)
+"""What decides on the weights of the edited tokens."""
+
+REINFORCED: tuple[Method, ...] = (
+    {"objective": "figa", "label": "FIGA (default, γ 0.3)"},
+    "grpo",
+    "rloo",
+    "ppo",
+)
+"""Methods that learn from rewards, with the tokens that the pairs cost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """One comparison.
 
     Attributes:
-        name: of its files.
+        name: of its files. One that is only the domain's name compares all methods.
         domain: see `figa_core.domains`.
         prompts: how many; four tenths of them are held out.
         settings: by section, besides those of evidence.toml.
@@ -70,9 +88,22 @@ def _anchors(domain: str, prompts: int) -> Experiment:
     return Experiment(f"{domain}-anchors", domain, prompts, settings)
 
 
+def _schemes(domain: str, prompts: int) -> Experiment:
+    compare = {"methods": SCHEMES, "learning_rates": (3e-5,), "against": "first", "pairs": (_PAIRS,)}
+    grader = {"model": "sandbox-teacher", "requests_per_minute": 6000, "tokens_per_minute": 3_000_000}
+    return Experiment(f"{domain}-schemes", domain, prompts, {"compare": compare, "grader": grader})
+
+
+def _reinforced(domain: str, prompts: int) -> Experiment:
+    compare = {"methods": REINFORCED, "learning_rates": (1e-5, 3e-5), "seeds": (0,), "against": "first"}
+    return Experiment(f"{domain}-rl", domain, prompts, {"compare": compare | {"pairs": (_PAIRS,)}})
+
+
 EXPERIMENTS = (
     _methods("structured", 300),
     _methods("arithmetic", 300),
     _methods("support", 300),
     _anchors("structured", 300),
+    _schemes("support", 300),  # the one domain whose teacher grades words
+    _reinforced("support", 300),  # and the one with a reward model that was trained on preferences
 )

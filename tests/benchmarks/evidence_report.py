@@ -14,12 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.evidence_picture import PICTURE, draw
 from tests.benchmarks.evidence_plan import Experiment
 
 REPORT = "report.html"
 SFT_Y, SFT_REVISED = "SFT on Y", "SFT on Ỹ"
 OTHERS = (SFT_REVISED, "DPO", "APO-zero")
-AHEAD_OF_SFT_Y = 3.2  # points of 100
+AHEAD_OF_SFT_Y, AHEAD_OF_PPO = 3.2, 1.8  # points of 100
+SHARE_OF_PPO = 0.2  # of its FLOPs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Found:
         """Of the judged methods, the best first."""
         rows = [row for row in self.content["rows"] if row["score"]["mean"] is not None]
         return sorted(rows, key=lambda row: -row["score"]["mean"])
+
+    @property
+    def compares_all_methods(self) -> bool:
+        """Not only the anchors, say."""
+        return "-" not in self.name
 
     @property
     def base(self) -> float:
@@ -105,7 +112,8 @@ def _interval(mean: float, ends: Sequence[float] | None, sign: str = "") -> str:
 
 def goals(found: Sequence[Found]) -> list[str]:
     """What the project wants of the method, and whether these results show it."""
-    return [line for each in found if not each.name.endswith("-anchors") for line in _goals(each)]
+    lines = [line for each in found if each.compares_all_methods for line in _goals(each)]
+    return lines + [line for each in found for line in _goals_against_ppo(each)]
 
 
 def _goals(found: Found) -> Iterator[str]:
@@ -131,6 +139,23 @@ def _goals(found: Found) -> Iterator[str]:
             ends = change["interval"]
             verdict = "reached" if ends and ends[0] > 0 else "missed"
             yield f"{found.name}: {name} against {other}: {_change(change)} (goal above zero: {verdict})."
+
+
+def _goals_against_ppo(found: Found) -> Iterator[str]:
+    """The default against PPO, and what a training of each cost."""
+    ours = next((row for row in found.rows if "default" in row["method"]), None)
+    for row in found.rows:
+        if ours is None or row["objective"] != "ppo":
+            continue
+        change = found.difference(ours["method"], row["method"], row["pairs"])
+        if change is not None:
+            share = ours["cost_of_one_training"]["flops"] / row["cost_of_one_training"]["flops"]
+            reached = change["mean"] >= AHEAD_OF_PPO and share <= SHARE_OF_PPO
+            yield (
+                f"{found.name}: {ours['method']} against {row['method']}: {_change(change)} at "
+                f"{share:.2f} of its FLOPs (goal {AHEAD_OF_PPO:+} at {SHARE_OF_PPO} or less: "
+                f"{'reached' if reached else 'missed'})."
+            )
 
 
 def chosen_on_validation(found: Found) -> dict[str, Any] | None:
@@ -169,8 +194,12 @@ def write_report(root: Path, experiments: Sequence[Experiment]) -> Path:
     for line in goals(found) or ["Nothing has been compared yet."]:
         console.print(line, highlight=False)
     links = "".join(f'<a href="{escape(each.name)}.html">{escape(each.name)}</a> ' for each in found)
+    root.mkdir(parents=True, exist_ok=True)
+    picture = draw(found, root / PICTURE)
+    image = f'<p><img src="{PICTURE}" alt="Scores by domain" style="max-width: 100%"></p>' if picture else ""
     page = console.export_html(inline_styles=True)
     path = root / REPORT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.replace("<body>", f"<body><p>The whole reports: {links}</p>"), encoding="utf-8")
+    path.write_text(
+        page.replace("<body>", f"<body>{image}<p>The whole reports: {links}</p>"), encoding="utf-8"
+    )
     return path
