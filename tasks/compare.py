@@ -18,6 +18,7 @@ from figa_core.storage.runs import latest_runs
 from figa_core.training import checkpoints
 from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
 from figa_core.training.checkpoints import TrainingManifest
+from figa_core.training.going_back import metrics_of_all_steps
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.metrics import read_metrics
 from figa_core.training.objectives.registry import make_objective, objective_named, objective_names
@@ -274,7 +275,7 @@ def shared_curve(planned: Planned, label: str) -> TrainingCurve:
     if isinstance(planned.job, RlJob):
         return rl_curve(planned.job, manifest_of(planned.job.output), label)
     curve = curve_of(planned.job.output, planned.job.objective)
-    steps = {step.step: step.figures for step in read_metrics(planned.job.metrics_path)}
+    steps = {step.step: step.figures for step in metrics_of_all_steps(planned.job.output)}
     probes = {
         figure.title: tuple(steps[step].get(figure.name) for step in curve.steps) for figure in PROBE_FIGURES
     }

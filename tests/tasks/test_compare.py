@@ -12,13 +12,16 @@ from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from figa_core.shards.write import write_shards
+from figa_core.training.alarms import KL_FROM_BASE
 from figa_core.training.job import TrainingJob
+from figa_core.training.metrics import StepMetrics, to_line
 from tasks.compare import (
     Contender,
     Planned,
     contenders,
     methods_of,
     schemes_of,
+    shared_curve,
     trainings_of,
     why_unable,
 )
@@ -101,6 +104,22 @@ def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pai
     assert job.pairs_limit == 4
     trainings = [each.job.training_id for row in rows for each in row.trainings]
     assert len(set(trainings)) == len(trainings)
+
+
+def step(number: int, kl: float) -> str:
+    figures = {KL_FROM_BASE.name: kl}
+    return to_line(StepMetrics(number, 0.5, 8, 100, 4, 1.0, 1e-5, 1.0, figures=figures))
+
+
+def test_a_training_that_an_alarm_ended_shows_the_steps_after_its_result_too(workspace: Workspace) -> None:
+    [row] = found(workspace, methods=["figa"], learning_rates=[1e-5], seeds=[0])
+    planned = row.trainings[0]
+    planned.job.output.mkdir(parents=True)
+    planned.job.metrics_path.write_text(step(1, 0.1))
+    (planned.job.output / "metrics-of-all-steps.jsonl").write_text(step(1, 0.1) + step(2, 0.9))
+    curve = shared_curve(planned, "FIGA")
+    assert (curve.label, curve.steps) == ("FIGA", (1, 2))
+    assert curve.series[KL_FROM_BASE.title] == (0.1, 0.9)
 
 
 def test_with_sweep_seeds_the_other_seeds_are_trained_at_the_chosen_rate_only(workspace: Workspace) -> None:
