@@ -9,7 +9,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config.file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
-from flows.checks import grader, models, prompts, reviser, room, settings, verifier, workspace
+from flows.checks import grader, models, prompts, reviser, room, servers, settings, verifier, workspace
 from flows.checks.facts import Facts, say_nothing
 
 INTERPRETER = "the interpreter"
@@ -32,6 +32,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(REWARD_MODEL, models.check_reward_model, after=(INTERPRETER,)),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),
+    Check("the servers", servers.check_servers),
     Check(PROMPTS, prompts.check_rows),
     Check("the settings for prompts", prompts.check_uses, after=(PROMPTS,)),
     Check(TEMPLATES, reviser.check_templates),

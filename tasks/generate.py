@@ -23,6 +23,7 @@ from figa_core.storage.responses import Sample, Samples
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
+from tasks.server_settings import generating_engine, servers_of
 from tasks.workspace import Workspace
 
 _SEPARATOR = "#"
@@ -95,7 +96,8 @@ def generate(
         longest = max_prompt_tokens + chat.added_tokens(load_chat_format(config.model))
         settings = _settings(config, sampling, chat.stop_token_ids, longest)
         work = Work(missing, length, config.max_tokens)
-        engine = engines.generator(config.engine, settings, work, workspace.scratch("generate"))
+        name = generating_engine(config, sampling.model)
+        engine = engines.generator(name, settings, work, workspace.scratch("generate"))
         failures.settle(
             engine.generate(requests),
             lambda drawn: responses.save_responses(database, generator, _responses(chat, drawn, generator)),
@@ -123,6 +125,7 @@ def _settings(
         max_prompt_tokens=max_prompt_tokens,
         rows_per_shard=config.rows_per_shard,
         gpu_memory_share=config.gpu_memory_share,
+        servers=servers_of(config),
     )
 
 

@@ -22,6 +22,7 @@ from figa_core.storage.scores import Source, Subject
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
+from tasks.server_settings import servers_of
 from tasks.workspace import Workspace
 
 
@@ -59,6 +60,7 @@ def score(
             config.max_length,
             gpu_memory_share=config.gpu_memory_share,
             tokens_per_batch=config.tokens_per_batch,
+            servers=servers_of(config),
         )
         engine = engines.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
         failures.settle(

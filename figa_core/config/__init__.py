@@ -26,6 +26,7 @@ from figa_core.config.rows import (
     WorkspaceConfig,
 )
 from figa_core.config.section import Section
+from figa_core.config.server import ServerConfig as ServerConfig
 from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConfig, WeightingConfig
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator
 
 from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
+from figa_core.config.server import ServerConfig
 from figa_core.config.values import TOKENS_MAX, EngineName, Name, one_line, quantile_or_number
 from figa_core.inference.engine import AUTO
 
@@ -56,7 +57,7 @@ class GenerationConfig(Section):
 
     model: Path = rows(..., "Hugging Face model directory of the model to align.", Within("generator"))
     engine: EngineName = nothing(
-        AUTO, "vllm, transformers, or auto: whichever finishes sooner, including vLLM's start."
+        AUTO, "vllm, transformers, server, or auto: vllm or transformers, whichever finishes sooner."
     )
     samples_per_prompt: int = rows(1, "Samples of every training prompt.", Always(), ge=1, le=64)
     temperature: float = rows(1.0, "0 is greedy.", Within("generator"), ge=0)
@@ -67,6 +68,7 @@ class GenerationConfig(Section):
     seed: int = rows(0, "Change it to sample anew.", Within("generator"), ge=0)
     rows_per_shard: int = nothing(2000, "Rows made durable together.", ge=1)
     gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)
+    server: ServerConfig = nothing(ServerConfig(), 'vLLM servers that have the model, for engine = "server".')
 
 
 class RewardConfig(Section):
@@ -74,7 +76,7 @@ class RewardConfig(Section):
 
     model: Path = rows(..., "Hugging Face model directory of the reward model.", Within("scorer"))
     engine: EngineName = nothing(
-        AUTO, "vllm, transformers, or auto: whichever finishes sooner, including vLLM's start."
+        AUTO, "vllm, transformers, server, or auto: vllm or transformers, whichever finishes sooner."
     )
     max_length: int = rows(
         2048, "Longer texts lose their beginning, in tokens.", Within("scorer"), ge=8, le=TOKENS_MAX
@@ -84,6 +86,7 @@ class RewardConfig(Section):
     plain_template: bool = nothing(
         False, "Rate in a plain form where the model brings no chat template; refused otherwise."
     )
+    server: ServerConfig = nothing(ServerConfig(), 'vLLM servers that have the model, for engine = "server".')
 
 
 class FilterConfig(Section):

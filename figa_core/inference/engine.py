@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from figa_core.errors import EngineError
+from figa_core.inference.servers import Servers
 from figa_core.ports import Generator, Scorer
 
 AUTO = "auto"
 """Not an engine: transformers or vLLM, whichever finishes sooner (`choice.py`)."""
 TRANSFORMERS = "transformers"
 VLLM = "vllm"
+SERVER = "server"
+"""vLLM servers that run elsewhere, or here."""
 
 Tell = Callable[[str], None]
 
@@ -41,6 +44,7 @@ class Generating:
     rows_per_shard: int = 2000  # rows made durable together, for engines that use files
     gpu_memory_share: float = 0.9  # for engines that reserve a GPU's memory
     tokens_per_batch: int = 16_384  # padded tokens of one forward pass, for engines that pad
+    servers: Servers | None = None  # for engines that use some
 
     @property
     def max_length(self) -> int:
@@ -60,6 +64,7 @@ class Scoring:
     rows_per_shard: int = 2000
     gpu_memory_share: float = 0.9
     tokens_per_batch: int = 16_384
+    servers: Servers | None = None
 
 
 class Engine:
@@ -100,6 +105,7 @@ def _ours(module: str, name: str) -> Factory:
 _factories: dict[str, Factory] = {
     VLLM: _ours("figa_core.inference.vllm", "VllmEngine"),
     TRANSFORMERS: _ours("figa_core.inference.transformers_engine", "TransformersEngine"),
+    SERVER: _ours("figa_core.inference.server.engine", "ServerEngine"),
 }
 
 

@@ -60,6 +60,22 @@ OTHERS: dict[str, dict[str, Any]] = {
         "gpu_memory_share": 0.5,
         "plain_template": True,
     },
+    "generation.server": {
+        "urls": ["http://127.0.0.1:8000"],
+        "model": "served",
+        "api_key_env": "KEY",
+        "max_in_flight": 8,
+        "timeout_s": 10,
+        "patience_s": 5,
+    },
+    "reward.server": {
+        "urls": ["http://127.0.0.1:8001"],
+        "model": "served",
+        "api_key_env": "KEY",
+        "max_in_flight": 8,
+        "timeout_s": 10,
+        "patience_s": 5,
+    },
     "filter": {
         "response_reward_below": "q0.7",
         "reference_reward_above": 2,

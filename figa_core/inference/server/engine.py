@@ -1,0 +1,197 @@
+"""The engine "server": vLLM servers generate and score, wherever they run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from figa_core.errors import EngineError
+from figa_core.inference.engine import Engine, Generating, Scoring, Tell
+from figa_core.inference.row_checks import problem_of
+from figa_core.inference.server.bridge import Deliver, in_thread, results
+from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
+from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
+from figa_core.inference.server.pool import Pool, Server
+from figa_core.inference.server.survey import UnfitServerError, model_of
+from figa_core.inference.servers import Servers
+from figa_core.models.check import require_model
+from figa_core.models.config_json import read_config, sections
+from figa_core.models.role import ModelRole
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
+
+_ANY_ID = 2**31  # for a model whose config.json does not say how many tokens it knows
+
+
+class ServerEngine(Engine):
+    """vLLM servers; the model's directory has the tokenizer and the identity of what they serve."""
+
+    def __init__(self, tell: Tell = lambda _: None) -> None:
+        """`tell` gets a line when a server falls away or answers again."""
+        self._tell = tell
+
+    def generator(self, settings: Generating, _scratch: Path) -> "ServerGenerator":
+        """Raises EngineError unless a server answers, and all that do have the model and a long context."""
+        require_model(settings.model, ModelRole.POLICY)
+        _require_one(_servers(settings), settings.max_length)
+        return ServerGenerator(settings, self._tell)
+
+    def scorer(self, settings: Scoring, _scratch: Path) -> "ServerScorer":
+        """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
+        require_model(settings.model, ModelRole.REWARD)
+        _require_one(_servers(settings), settings.max_length)
+        return ServerScorer(settings, self._tell)
+
+    def is_up(self, _settings: Generating | Scoring) -> bool:
+        """Always: it takes no memory of this machine."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGenerator:
+    """ports.Generator on vLLM servers; one request a sample, since each has its own seed."""
+
+    settings: Generating
+    tell: Tell
+
+    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
+        """See `ports.Generator`. Raises EngineError when no server can be used any more."""
+        longest = self.settings.max_length - 1  # room for one token at least
+        rows = ((request.request_id, request.prompt_ids, request) for request in requests)
+        return _run(self.settings, Sampling(self.settings), rows, longest, self.tell)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerScorer:
+    """ports.Scorer on vLLM servers: raw logits, no sigmoid."""
+
+    settings: Scoring
+    tell: Tell
+
+    def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
+        """See `ports.Scorer`. Raises EngineError when no server can be used any more."""
+        rows = ((request.subject_id, request.token_ids, request) for request in requests)
+        return _run(self.settings, Rating(), rows, self.settings.max_length, self.tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What servers said of themselves, by address: the model's name, or why they cannot be used.
+
+    `away` are those that do not answer now; they may later.
+    """
+
+    models: dict[str, str]
+    away: dict[str, str]
+
+
+def survey(servers: Servers, longest: int) -> Surveyed:
+    """Ask every server for its model. Raises EngineError if one of them is not what the settings say."""
+    return in_thread(lambda: _survey(servers, longest))
+
+
+async def _survey(servers: Servers, longest: int) -> Surveyed:
+    async with _session_of(servers) as found:
+        answers = await asyncio.gather(
+            *(model_of(client, servers, longest=longest) for client in found), return_exceptions=True
+        )
+    surveyed, unfit = Surveyed({}, {}), []
+    for client, answer in zip(found, answers, strict=True):
+        if isinstance(answer, UnreachableError):
+            surveyed.away[client.root] = str(answer)
+        elif isinstance(answer, UnfitServerError):
+            unfit.append(str(answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            surveyed.models[client.root] = answer
+    if unfit:
+        raise EngineError("\n".join(unfit))
+    return surveyed
+
+
+def _require_one(servers: Servers, longest: int) -> None:
+    """Raises EngineError if a server is not what the settings say, or none answers."""
+    found = survey(servers, longest)
+    if not found.models:
+        away = "; ".join(f"{root}: {reason}" for root, reason in found.away.items())
+        raise EngineError(
+            f"no vLLM server of {servers.section}.urls answers ({away}). Start one, or correct the addresses."
+        )
+
+
+def _servers(settings: Generating | Scoring) -> Servers:
+    if settings.servers is None or not settings.servers.urls:
+        section = "generation" if isinstance(settings, Generating) else "reward"
+        raise EngineError(
+            f'{section}.engine is "server", and {section}.server.urls names no server. Give at least one '
+            "address of a vLLM server."
+        )
+    return settings.servers
+
+
+@asynccontextmanager
+async def _session_of(servers: Servers) -> AsyncIterator[list[Client]]:
+    session = open_session(servers)
+    try:
+        yield clients(servers, session)
+    finally:
+        await session.close()
+
+
+def _run(
+    settings: Generating | Scoring,
+    work: Work,
+    rows: Iterator[tuple[str, Sequence[int], Any]],
+    longest: int,
+    tell: Tell,
+) -> Iterator[list[Any]]:
+    """The results of the rows that the model can read, and failures of the others.
+
+    A row comes with its id and its token ids.
+    """
+    servers = _servers(settings)
+    refused: list[RowFailure] = []
+    vocabulary = _vocabulary(settings.model)
+
+    def readable() -> Iterator[Any]:
+        for row_id, ids, request in rows:
+            reason = problem_of(ids, vocabulary=vocabulary, longest=longest)
+            if reason is None:
+                yield request
+            else:
+                refused.append(RowFailure(row_id, reason))
+
+    async def start(deliver: Deliver) -> tuple[Pool, Callable[[], Awaitable[None]]]:
+        session = open_session(servers)
+        try:
+            surveyed = await _survey(servers, settings.max_length)
+        except BaseException:
+            await session.close()
+            raise
+        found = [
+            Server(client, surveyed.models.get(client.root, ""), servers.most_in_flight)
+            for client in clients(servers, session)
+        ]
+        pool = Pool(servers, found, work, settings.max_length, deliver, tell)
+        for server in found:
+            if server.client.root in surveyed.away:
+                pool.lose(server, surveyed.away[server.client.root])
+        return pool, session.close
+
+    for batch in results(start, jobs_of(work, readable()), settings.rows_per_shard):
+        yield [*batch, *_emptied(refused)]
+    if refused:
+        yield _emptied(refused)
+
+
+def _emptied(failures: list[RowFailure]) -> list[RowFailure]:
+    found = [*failures]
+    failures.clear()
+    return found
+
+
+def _vocabulary(model: Path) -> int:
+    sizes = (section.get("vocab_size") for section in sections(read_config(model)))
+    return next((size for size in sizes if isinstance(size, int)), _ANY_ID)

@@ -1,0 +1,273 @@
+"""Gives each job to a server with room, and keeps it until it has an answer: no row is lost with a server.
+
+A server is one of these:
+
+* up: it gets as many jobs as `in_flight` allows;
+* on trial: it answers again after a fall, and gets one job at a time until it has done one;
+* away: it is asked with growing pauses whether it answers again;
+* out: it can never be used (another model, a refused key).
+
+A row fails only by its own fault: a server refuses it, or fails on it again and again while it answers
+others. Whether it does is tried with a request that it has answered before.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum, auto
+from typing import Any
+
+from figa_core.errors import EngineError
+from figa_core.inference.server import client as http
+from figa_core.inference.server.client import Client
+from figa_core.inference.server.in_flight import InFlight
+from figa_core.inference.server.jobs import Job, Work
+from figa_core.inference.server.protocol import BadAnswerError, BadSampleError, read_waiting
+from figa_core.inference.server.survey import UnfitServerError, model_of
+from figa_core.inference.servers import Servers
+from figa_core.ports import RowFailure
+
+_FAILURES_MOST = 3
+_LOSSES_MOST = 5
+_LOOK_S = 0.5  # between two looks at a server's queue, and at whether any server is up
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+
+Deliver = Callable[[Sequence[Any]], None]
+
+
+class State(Enum):
+    UP = auto()
+    TRIAL = auto()
+    AWAY = auto()
+    OUT = auto()
+
+
+class Server:
+    """One server and what is known of it; used in the pool's thread only."""
+
+    def __init__(self, client: Client, model: str, most_in_flight: int) -> None:
+        self.client, self.model = client, model
+        self.state = State.UP
+        self.in_flight = 0
+        self.limit = InFlight(most_in_flight)
+        self.answers = 0
+        self.known_good: bytes | None = None
+        self.trouble = ""
+        self.checking = asyncio.Lock()
+
+    @property
+    def has_room(self) -> bool:
+        if self.state is State.TRIAL:
+            return self.in_flight == 0
+        return self.state is State.UP and self.in_flight < self.limit.limit
+
+    @property
+    def load(self) -> float:
+        return self.in_flight / self.limit.limit
+
+
+class Pool:
+    """Sends jobs to servers; all methods are called in its event loop's thread."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        found: Sequence[Server],
+        work: Work,
+        longest: int,
+        deliver: Deliver,
+        tell: Callable[[str], None],
+    ) -> None:
+        """`found`: the servers that may be used; `longest`: tokens of a row; `deliver` gets results and
+        failures of rows as they come.
+        """
+        self._servers, self._all, self._work, self._longest = servers, found, work, longest
+        self._deliver, self._tell = deliver, tell
+        self._open: deque[Job] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last_up = time.monotonic()
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises EngineError when no server can be used any more."""
+        for server in self._all:
+            self._spawn(self._watch_queue(server))
+        self._spawn(self._watch_servers())
+        try:
+            await self._ended
+        finally:
+            tasks = [*self._tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def submit(self, job: Job) -> None:
+        self._open.append(job)
+        self._dispatch()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._ended.done():  # what is cancelled must start nothing new
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    def _dispatch(self) -> None:
+        while self._open:
+            free = [server for server in self._all if server.has_room]
+            if not free:
+                return
+            server = min(free, key=lambda each: each.load)
+            server.in_flight += 1
+            self._spawn(self._do(server, self._open.popleft()))
+
+    async def _do(self, server: Server, job: Job) -> None:
+        before, body = server.answers, self._work.body(server.model, job.rows)
+        try:
+            content = await server.client.post(self._work.path, body)
+            results = self._work.read(content, job.rows)
+        except BadSampleError as error:
+            self._answered(server)
+            self._fail(job, str(error))
+        except http.RefusedError as error:
+            self._split_or_fail(job, str(error))
+        except http.UselessError as error:
+            self._again(job)
+            self._out(server, f"{server.client.root}{self._work.path}: {error}")
+        except http.BusyError as error:
+            self._again(job)
+            await asyncio.sleep(error.wait_s)  # its place stays taken: the server gets fewer
+        except http.UnreachableError as error:
+            job.losses += 1
+            self.lose(server, str(error))
+            self._again(job) if job.losses < _LOSSES_MOST else self._fail(job, f"{error} (each time)")
+        except (http.ServerError, BadAnswerError) as error:
+            await self._doubt(server, job, str(error), before)
+        else:
+            server.known_good = body
+            self._answered(server)
+            self._deliver(results)
+        finally:
+            server.in_flight -= 1
+            self._dispatch()
+
+    def _answered(self, server: Server) -> None:
+        server.answers += 1
+        if server.state is State.TRIAL:
+            server.state = State.UP
+            self._tell(f"{server.client.root} answers again")
+
+    def _again(self, job: Job) -> None:
+        self._open.appendleft(job)
+
+    def _split_or_fail(self, job: Job, reason: str) -> None:
+        if len(job.rows) > 1:
+            self._open.extendleft(reversed(job.halves()))
+        else:
+            self._fail(job, reason)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        words = f"the server could not process this row ({reason})"
+        self._deliver([RowFailure(self._work.row_id(row), words) for row in job.rows])
+
+    async def _doubt(self, server: Server, job: Job, reason: str, answers_before: int) -> None:
+        """An error that may be the row's fault or the server's."""
+        async with server.checking:
+            healthy = server.answers > answers_before or await self._still_answers(server)
+        if not healthy:
+            self.lose(server, reason)
+            self._open.append(job)  # another row is the next to be tried
+            return
+        job.failures += 1
+        if job.failures < _FAILURES_MOST:
+            self._again(job)
+        else:
+            self._split_or_fail(job, reason)
+
+    async def _still_answers(self, server: Server) -> bool:
+        """Whether the server answers a request that it has answered before."""
+        if server.known_good is None:
+            return False
+        try:
+            await server.client.post(self._work.path, server.known_good)
+        except http.ServerError:
+            return False
+        server.answers += 1
+        return True
+
+    def lose(self, server: Server, reason: str) -> None:
+        """The server does not answer: it is asked again until it does."""
+        server.trouble = reason
+        if server.state in (State.UP, State.TRIAL):
+            if server.state is State.UP:
+                self._tell(f"{server.client.root} is away: {reason}. Its rows go to the others, or wait")
+            server.state = State.AWAY
+            self._spawn(self._revive(server))
+
+    def _out(self, server: Server, reason: str) -> None:
+        if server.state is not State.OUT:
+            server.state, server.trouble = State.OUT, reason
+            self._tell(f"{server.client.root} is not used any more: {reason}")
+        if all(each.state is State.OUT for each in self._all):
+            self._end(self._no_server())
+
+    async def _revive(self, server: Server) -> None:
+        turn = 0
+        while server.state is State.AWAY:
+            await asyncio.sleep(_PAUSES_S[min(turn, len(_PAUSES_S) - 1)])
+            turn += 1
+            try:
+                server.model = await model_of(server.client, self._servers, longest=self._longest)
+            except http.UnreachableError as error:
+                server.trouble = str(error)
+            except UnfitServerError as error:
+                # A server that starts may answer with an error for a while; a wrong model stays wrong.
+                server.trouble = str(error)
+                if not isinstance(error.__cause__, http.ServerError) or turn > len(_PAUSES_S):
+                    self._out(server, str(error))
+            else:
+                if server.known_good is None or await self._still_answers(server):
+                    server.state = State.TRIAL
+        self._dispatch()
+
+    async def _watch_queue(self, server: Server) -> None:
+        """Adapt the server's limit to its queue."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if server.state is not State.UP or not server.in_flight:
+                continue
+            try:
+                waiting = read_waiting(await server.client.get("/metrics"))
+            except http.ServerError:
+                waiting = None
+            server.limit.observed(waiting=waiting, in_flight=server.in_flight)
+            self._dispatch()
+
+    async def _watch_servers(self) -> None:
+        """End if no server has been of use for longer than the settings allow."""
+        while True:
+            await asyncio.sleep(min(_LOOK_S, self._servers.patience_s))
+            if any(each.state is State.UP for each in self._all):
+                self._last_up = time.monotonic()
+                continue
+            tried = any(each.in_flight for each in self._all)  # a trial may take as long as it needs
+            if not tried and time.monotonic() - self._last_up > self._servers.patience_s:
+                self._end(self._no_server())
+
+    def _no_server(self) -> EngineError:
+        troubles = "\n".join(f"  {each.client.root}: {each.trouble}" for each in self._all)
+        return EngineError(
+            f"no vLLM server can be used ({self._servers.section}.urls):\n{troubles}\n"
+            "What has been answered is stored. Start the servers, then run again: it continues from there."
+        )

@@ -1,0 +1,46 @@
+"""The vLLM servers of the settings: whether they are what the settings say."""
+
+from collections.abc import Iterator
+
+from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.errors import EngineError
+from figa_core.findings import Finding, problem, warning
+from figa_core.inference.engine import SERVER
+from flows.checks.facts import Facts
+from tasks.server_settings import servers_of
+
+
+def check_servers(facts: Facts) -> Iterator[Finding]:
+    """Those that answer have the model and a context that is long enough; raises ConfigError for a key."""
+    config = facts.config
+    longest = config.prompts.max_prompt_tokens + config.generation.max_tokens
+    yield from _check("generation", config.generation, longest)
+    yield from _check("reward", config.reward, config.reward.max_length)
+
+
+def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) -> Iterator[Finding]:
+    if config.engine != SERVER:
+        if config.server.urls:
+            yield warning(
+                f"{section}.server.urls",
+                f'is not used: {section}.engine is "{config.engine}", not "{SERVER}".',
+            )
+        return
+    servers = servers_of(config)
+    if servers is None or not servers.urls:
+        yield problem(
+            f"{section}.server.urls",
+            f'names no server, and {section}.engine is "{SERVER}". Give the address of a vLLM server, such '
+            "as http://host:8000.",
+        )
+        return
+    from figa_core.inference.server.engine import survey  # aiohttp, a third of a second to import
+
+    try:
+        found = survey(servers, longest)
+    except EngineError as error:
+        yield problem(f"{section}.server", str(error))
+        return
+    # It may be needed by nothing that is left to do; if it is, the stage that needs it says so at once.
+    for root, reason in found.away.items():
+        yield warning(f"{section}.server.urls", f"{root} does not answer now ({reason}).")

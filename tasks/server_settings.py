@@ -1,0 +1,32 @@
+"""The servers of an engine, from the settings and the environment."""
+
+from pathlib import Path
+
+from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.inference.engine import AUTO, SERVER
+from figa_core.inference.servers import Servers
+from tasks.revision_settings import key_in
+
+
+def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
+    """The servers of this section; None if its engine uses none. Raises ConfigError if the key is missing."""
+    if config.engine != SERVER:
+        return None
+    section = "generation.server" if isinstance(config, GenerationConfig) else "reward.server"
+    server, key = config.server, None
+    if server.api_key_env is not None:
+        key = key_in(server.api_key_env, f"{section}.api_key_env")
+    return Servers(
+        urls=server.urls,
+        model=server.model,
+        api_key=key,
+        most_in_flight=server.max_in_flight,
+        timeout_s=server.timeout_s,
+        patience_s=server.patience_s,
+        section=section,
+    )
+
+
+def generating_engine(config: GenerationConfig, model: Path) -> str:
+    """The engine that samples this model: servers have the model to align only, and no trained one."""
+    return AUTO if config.engine == SERVER and model != config.model else config.engine

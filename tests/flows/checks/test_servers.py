@@ -1,0 +1,65 @@
+"""The vLLM servers before a run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flows.checks.servers import check_servers
+from tests.figa_core.inference.server.stub import StubServer
+
+from .conftest import MakeFacts
+
+
+@pytest.fixture
+def server() -> Iterator[StubServer]:
+    with StubServer(max_length=4096) as stub:
+        yield stub
+
+
+def findings(facts: MakeFacts, **sections: dict[str, Any]) -> list[tuple[bool, str]]:
+    return [(found.is_problem, str(found)) for found in check_servers(facts(**sections))]
+
+
+def at(*urls: str, **more: Any) -> dict[str, Any]:
+    return {"engine": "server", "server": {"urls": list(urls)} | more}
+
+
+def test_without_the_engine_nothing_is_asked(facts: MakeFacts) -> None:
+    assert findings(facts) == []
+
+
+def test_servers_that_no_engine_uses_are_a_warning(facts: MakeFacts) -> None:
+    found = findings(facts, generation={"engine": "vllm", "server": {"urls": ["http://127.0.0.1:1"]}})
+    [(is_problem, text)] = found
+    assert not is_problem
+    assert 'generation.engine is "vllm", not "server"' in text
+
+
+def test_a_server_that_is_what_the_settings_say_passes(facts: MakeFacts, server: StubServer) -> None:
+    assert findings(facts, generation=at(server.url), reward=at(server.url)) == []
+    assert server.bodies == []
+
+
+def test_an_engine_without_addresses_is_a_problem(facts: MakeFacts) -> None:
+    [(is_problem, text)] = findings(facts, reward={"engine": "server"})
+    assert is_problem
+    assert text.startswith("reward.server.urls: names no server")
+
+
+def test_a_context_is_compared_with_the_longest_row(facts: MakeFacts, server: StubServer) -> None:
+    server.max_length = 100
+    lengths = {"prompts": {"max_prompt_tokens": 80}, "generation": at(server.url) | {"max_tokens": 21}}
+    [(is_problem, text)] = findings(facts, **lengths)
+    assert is_problem
+    assert "at most 100 tokens (--max-model-len), and a row may have 101" in text
+    assert findings(facts, **lengths | {"prompts": {"max_prompt_tokens": 79}}) == []
+
+
+def test_a_server_that_is_away_is_a_warning_because_nothing_may_need_it(
+    facts: MakeFacts, server: StubServer
+) -> None:
+    server.stop()
+    [(is_problem, text)] = findings(facts, generation=at(server.url))
+    assert not is_problem
+    assert f"{server.url} does not answer now" in text

@@ -1,0 +1,69 @@
+"""The servers of an engine, from the settings and the environment."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.errors import ConfigError
+from figa_core.inference.servers import Servers
+from tasks.server_settings import generating_engine, servers_of
+
+URLS = ("http://one:8000", "http://two:8000")
+
+
+def generation(**changes: Any) -> GenerationConfig:
+    settings = {"model": "base", "engine": "server", "server": {"urls": URLS}} | changes
+    return GenerationConfig.model_validate(settings)
+
+
+def test_other_engines_have_no_servers_and_need_no_key() -> None:
+    assert servers_of(generation(engine="vllm", server={"urls": URLS, "api_key_env": "NOT_THERE"})) is None
+
+
+def test_the_settings_and_the_key_in_the_environment_make_the_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SERVERS_KEY", "secret-of-servers ")
+    server = {
+        "urls": URLS,
+        "model": "served",
+        "api_key_env": "SERVERS_KEY",
+        "max_in_flight": 9,
+        "timeout_s": 5,
+        "patience_s": 7,
+    }
+    expected = Servers(URLS, "served", "secret-of-servers", 9, 5, 7, "generation.server")
+    assert servers_of(generation(server=server)) == expected
+    reward = RewardConfig.model_validate({"model": "r", "engine": "server", "server": server})
+    found = servers_of(reward)
+    assert found is not None
+    assert found.section == "reward.server"
+
+
+def test_a_missing_key_is_named() -> None:
+    config = generation(server={"urls": URLS, "api_key_env": "NOT_THERE"})
+    with pytest.raises(ConfigError, match=r"generation\.server\.api_key_env.*NOT_THERE"):
+        servers_of(config)
+
+
+def test_servers_sample_the_model_to_align_and_a_trained_one_is_sampled_here() -> None:
+    assert generating_engine(generation(), Path("base")) == "server"
+    assert generating_engine(generation(), Path("trained")) == "auto"
+    assert generating_engine(generation(engine="vllm"), Path("trained")) == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ({"urls": ["http://one:8000", "http://one:8000/v1/"]}, "listed twice"),
+        ({"urls": ["one:8000"]}, "http or https URL"),
+        ({"urls": ["http://user:word@one:8000"]}, "no user, password"),
+        ({"urls": ["http://one"], "api_key_env": "sk-abcdef"}, "seems to be a key itself"),
+        ({"urls": ["http://one"], "max_in_flight": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_addresses_and_names_that_cannot_be_right_are_refused(server: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        generation(server=server)
