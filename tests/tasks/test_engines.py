@@ -64,7 +64,7 @@ def test_an_engine_from_outside_generates_and_scores_by_its_name(parrot: str, ch
 
 def test_the_form_offers_every_engine_and_the_configuration_takes_no_other(parrot: str) -> None:
     offered = GenerationConfig.model_json_schema()["properties"]["engine"]
-    assert offered["enum"] == ["auto", "vllm", "transformers", "parrot"]
+    assert offered["enum"] == ["auto", "vllm", "transformers", "server", "parrot"]
     assert "parrot" in str(PipelineConfig.model_json_schema())
     with pytest.raises(ValidationError, match="Input should be 'auto', 'vllm', '"):
         GenerationConfig(model=Path("model"), engine="magic")
