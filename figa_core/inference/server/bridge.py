@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from figa_core.inference.server.jobs import Job
+from figa_core.ports import RowFailure
 
 WINDOW_ROWS = 4000
 _BATCH_S = 1.0  # results that come within it are handed over together
@@ -58,10 +59,11 @@ def in_thread(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
 def results(
     start: Start,
-    jobs: Iterator[Job],
+    jobs: Iterator[Job | RowFailure],
     rows_per_batch: int,
 ) -> Iterator[list[Any]]:
-    """The results of all jobs, in the order in which they come, in batches of about `rows_per_batch` rows.
+    """The results of all jobs, in the order in which they come, in batches of about `rows_per_batch` rows;
+    rows that have failed before are among them.
 
     The errors of `start` and of the pool are raised here.
     """
@@ -72,13 +74,17 @@ def results(
         thread.end()
 
 
-def _exchange(thread: "_PoolThread", jobs: Iterator[Job], rows_per_batch: int) -> Iterator[list[Any]]:
+def _exchange(
+    thread: "_PoolThread", jobs: Iterator[Job | RowFailure], rows_per_batch: int
+) -> Iterator[list[Any]]:
     outside, batch, begun, more = 0, [], time.monotonic(), True
     while more or outside:
-        while more and outside < WINDOW_ROWS:
+        while more and outside < WINDOW_ROWS and len(batch) < rows_per_batch:
             job = next(jobs, None)
             if job is None:
                 more = False
+            elif isinstance(job, RowFailure):
+                batch.append(job)
             else:
                 outside += len(job.rows)
                 thread.submit(job)

@@ -152,16 +152,12 @@ def _run(
     A row comes with its id and its token ids.
     """
     servers = _servers(settings)
-    refused: list[RowFailure] = []
     vocabulary = _vocabulary(settings.model)
 
-    def readable() -> Iterator[Any]:
+    def readable() -> Iterator[Any | RowFailure]:
         for row_id, ids, request in rows:
             reason = problem_of(ids, vocabulary=vocabulary, longest=longest)
-            if reason is None:
-                yield request
-            else:
-                refused.append(RowFailure(row_id, reason))
+            yield request if reason is None else RowFailure(row_id, reason)
 
     async def start(deliver: Deliver) -> tuple[Pool, Callable[[], Awaitable[None]]]:
         session = open_session(servers)
@@ -180,16 +176,7 @@ def _run(
                 pool.lose(server, surveyed.away[server.client.root])
         return pool, session.close
 
-    for batch in results(start, jobs_of(work, readable()), settings.rows_per_shard):
-        yield [*batch, *_emptied(refused)]
-    if refused:
-        yield _emptied(refused)
-
-
-def _emptied(failures: list[RowFailure]) -> list[RowFailure]:
-    found = [*failures]
-    failures.clear()
-    return found
+    yield from results(start, jobs_of(work, readable()), settings.rows_per_shard)
 
 
 def _vocabulary(model: Path) -> int:

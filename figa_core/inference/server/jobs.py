@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from figa_core.inference.engine import Generating
-from figa_core.inference.exchange import in_shards
 from figa_core.inference.server import protocol
-from figa_core.ports import Generation, GenerationRequest, ScoringRequest
+from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
 _TEXTS_PER_REQUEST = 32
 """Without them a reward model answers faster than requests can be made; more would hold up other servers."""
@@ -82,7 +81,16 @@ class Job:
         return [Job(self.rows[:middle]), Job(self.rows[middle:])]
 
 
-def jobs_of(work: Work, rows: Iterable[Any]) -> Iterator[Job]:
-    """The rows of a stream as jobs, in order."""
-    for group in in_shards(rows, work.rows_per_job):
+def jobs_of(work: Work, rows: Iterable[Any | RowFailure]) -> Iterator[Job | RowFailure]:
+    """The rows of a stream as jobs, in order; failures pass through."""
+    group: list[Any] = []
+    for row in rows:
+        if isinstance(row, RowFailure):
+            yield row
+            continue
+        group.append(row)
+        if len(group) == work.rows_per_job:
+            yield Job(group)
+            group = []
+    if group:
         yield Job(group)

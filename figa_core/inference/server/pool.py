@@ -54,10 +54,13 @@ class Server:
         self.answers = 0
         self.known_good: bytes | None = None
         self.trouble = ""
+        self.rests_until = 0.0
         self.checking = asyncio.Lock()
 
     @property
     def has_room(self) -> bool:
+        if time.monotonic() < self.rests_until:
+            return False
         if self.state is State.TRIAL:
             return self.in_flight == 0
         return self.state is State.UP and self.in_flight < self.limit.limit
@@ -147,7 +150,7 @@ class Pool:
             self._out(server, f"{server.client.root}{self._work.path}: {error}")
         except http.BusyError as error:
             self._again(job)
-            await asyncio.sleep(error.wait_s)  # its place stays taken: the server gets fewer
+            self._let_rest(server, error.wait_s)
         except http.UnreachableError as error:
             job.losses += 1
             self.lose(server, str(error))
@@ -167,6 +170,10 @@ class Pool:
         if server.state is State.TRIAL:
             server.state = State.UP
             self._tell(f"{server.client.root} answers again")
+
+    def _let_rest(self, server: Server, seconds: float) -> None:
+        server.rests_until = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._dispatch)
 
     def _again(self, job: Job) -> None:
         self._open.appendleft(job)
@@ -232,10 +239,7 @@ class Pool:
             except http.UnreachableError as error:
                 server.trouble = str(error)
             except UnfitServerError as error:
-                # A server that starts may answer with an error for a while; a wrong model stays wrong.
-                server.trouble = str(error)
-                if not isinstance(error.__cause__, http.ServerError) or turn > len(_PAUSES_S):
-                    self._out(server, str(error))
+                self._out(server, str(error))
             else:
                 if server.known_good is None or await self._still_answers(server):
                     server.state = State.TRIAL

@@ -1,6 +1,12 @@
 """Whether a server is what the settings say: vLLM, with the model, and a context that is long enough."""
 
-from figa_core.inference.server.client import Client, ServerError, UnreachableError
+from figa_core.inference.server.client import (
+    Client,
+    RefusedError,
+    ServerError,
+    UnreachableError,
+    UselessError,
+)
 from figa_core.inference.server.protocol import BadAnswerError, ServedModel, read_models
 from figa_core.inference.servers import Servers
 
@@ -15,15 +21,15 @@ async def model_of(client: Client, servers: Servers, *, longest: int) -> str:
     """The name under which the server has the model; `longest`: tokens of a row, with its sample.
 
     Raises:
-        UnreachableError: it does not answer (now).
+        UnreachableError: it does not answer, or with an error that may pass.
         UnfitServerError: it answers, and is no vLLM, or has another model or too short a context.
     """
     try:
         found = read_models(await client.get("/v1/models"))
-    except UnreachableError:
-        raise
-    except (ServerError, BadAnswerError) as error:
+    except (UselessError, RefusedError, BadAnswerError) as error:
         raise UnfitServerError(f"{client.root}/v1/models: {error}. {_VLLM}.") from error
+    except ServerError as error:  # a proxy answers so, too, while the server behind it starts
+        raise UnreachableError(str(error)) from error
     model = _named(found, servers.model, client.root, servers.section)
     if not model.by_vllm:
         raise UnfitServerError(

@@ -289,6 +289,33 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(asking: Asking, server
     assert set(refused.values()) == {2}
 
 
+def test_while_a_server_rests_its_rows_go_to_the_others(
+    asking: Asking, server: StubServer, other_server: StubServer
+) -> None:
+    async def before(_: dict[str, Any]) -> web.Response:
+        return error(429, "too many", **{"Retry-After": "60"})
+
+    server.before = before
+    found = generations(asking.generate(servers_of(server, other_server), REQUESTS[:50]))
+    assert found == all_of(REQUESTS[:50])
+    assert len(server.bodies) <= 32
+
+
+def test_a_proxy_whose_server_still_starts_is_waited_for(
+    asking: Asking, server: StubServer, other_server: StubServer
+) -> None:
+    listed = server.models
+    server.models = lambda: web.Response(status=502, text="<html>bad gateway</html>")
+    other_server.delay_s = 0.05
+    rows = iter(asking.generate(servers_of(server, other_server, most_in_flight=2)))
+    found = [*next(rows)]
+    assert server.bodies == []
+    server.models = listed
+    found += [row for batch in rows for row in batch]
+    assert generations([found]) == all_of(REQUESTS)
+    assert server.bodies
+
+
 def test_a_redirect_is_not_followed(asking: Asking, server: StubServer, other_server: StubServer) -> None:
     async def before(_: dict[str, Any]) -> web.Response:
         return web.Response(status=307, headers={"Location": other_server.url + "/v1/completions"})
@@ -311,6 +338,14 @@ def test_rows_that_the_model_cannot_read_are_not_sent(asking: Asking, server: St
     assert reasons["long"].startswith("too long for the model")
     assert "outside the model's vocabulary" in reasons["unknown"]
     assert len(server.bodies) == 3
+
+
+def test_rows_that_cannot_be_sent_come_back_in_batches_too(asking: Asking, server: StubServer) -> None:
+    empty = [GenerationRequest(f"empty-{i}", (), 1) for i in range(100)]
+    batches = [len(batch) for batch in asking.generate(servers_of(server), empty)]
+    assert sum(batches) == 100
+    assert max(batches) == 32
+    assert server.bodies == []
 
 
 def test_rows_are_read_as_they_are_needed(
