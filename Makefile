@@ -18,7 +18,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e rl bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e rl trackers bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -94,6 +94,15 @@ evidence: setup $(STAMPS)/real
 # The problems of the domain `code`, and its tests.
 domains: setup $(STAMPS)/domains
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/figa_core/domains
+
+# W&B, MLflow, trackio and TensorBoard itself beside the main environment, and the tests of what is sent to them.
+$(STAMPS)/trackers: docker/trackers.lock.txt | $(STAMPS)/main
+	@rm -rf build/trackers
+	@$(BIN)/$(PIP) --no-deps --target build/trackers -r $<
+	@touch $@
+
+trackers: setup $(STAMPS)/trackers
+	@PYTHONPATH=build/trackers OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m trackers tests/figa_core/tracking
 
 # `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e

@@ -29,6 +29,7 @@ from tasks.generate import generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
 from tasks.score import score
+from tasks.tracking import track_results
 from tasks.train import BASE_LABEL
 from tasks.verdict_files import add_separate_verdict
 
@@ -70,6 +71,7 @@ async def evaluate_model(
         _check_label(run, config, label, model)
         await judge(story, run, config, {label: model})
         data = await report_run(story, run)
+        track(story, run, config, data)
         judged = next((each for each in data.models if each.label == label), None)
         if judged is not None:
             add_separate_verdict(model, data, verdict_on(data.base, judged))
@@ -137,3 +139,11 @@ async def report_run(story: Story, run: OpenRun) -> ReportData:
         stage.counts = StageCounts(1, 1)
     await publish_report(run, data)
     return data
+
+
+def track(story: Story, run: OpenRun, config: PipelineConfig, data: ReportData) -> None:
+    """Send what was found out about the models to the trackers of their trainings, if there are any."""
+    if config.tracking.to:
+        with story.stage("track") as stage:
+            found = track_results(run.workspace, config.tracking, data)
+            stage.counts = StageCounts(found, found)

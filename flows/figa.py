@@ -15,7 +15,7 @@ from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
 from figa_core.report.data import ReportData
 from flows.build_dataset import build
-from flows.evaluate_model import judge, report_run
+from flows.evaluate_model import judge, report_run, track
 from flows.progress import current
 from flows.run.open_run import open_run
 from flows.run.parameters import run_name
@@ -57,6 +57,7 @@ async def figa(config: PipelineConfig) -> RunResult:
         models = await train_models(story, run, config, weighed)
         await judge(story, run, config, models)
         data = await report_run(story, run)
+        track(story, run, config, data)
         result = RunResult(run.run_id, run.workspace.report(run.run_id), data, story.seconds)
         require_not_worse(data, data.main, result)
     return result

@@ -9,7 +9,18 @@ from figa_core.config import PipelineConfig
 from figa_core.config.file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
-from flows.checks import grader, models, prompts, reviser, room, servers, settings, verifier, workspace
+from flows.checks import (
+    grader,
+    models,
+    prompts,
+    reviser,
+    room,
+    servers,
+    settings,
+    trackers,
+    verifier,
+    workspace,
+)
 from flows.checks.facts import Facts, say_nothing
 
 INTERPRETER = "the interpreter"
@@ -46,6 +57,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(GRADER, grader.check_grader),
     Check("grader.api_key_env", grader.check_key, after=(GRADER,)),
     Check("grader.template", grader.check_template),
+    Check("tracking.to", trackers.check_libraries),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),
 )

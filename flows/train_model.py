@@ -11,10 +11,12 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
-from figa_core.errors import FigaError, TrainingError
+from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrackingConfig, TrainingConfig
+from figa_core.errors import ConfigError, FigaError, TrainingError
+from figa_core.findings import problems_text
 from figa_core.ports import ProgressCallback
 from figa_core.processes import interruption
+from figa_core.tracking.extras import missing
 from figa_core.training import learning_rate
 from figa_core.training.failures import divergence
 from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
@@ -69,6 +71,7 @@ async def train_model(
     loss: LossConfig = LossConfig(),  # noqa: B008 - frozen
     training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
     alarms: AlarmsConfig = AlarmsConfig(),  # noqa: B008 - frozen
+    tracking: TrackingConfig = TrackingConfig(),  # noqa: B008 - frozen
     pairs_limit: int | None = None,
 ) -> TrainedModel:
     """Train a model on a shard set that a `build-dataset` or `figa` run wrote.
@@ -79,19 +82,28 @@ async def train_model(
         loss: The objective and its token weights.
         training: How the training runs.
         alarms: Signs that the training damages the model, and which of them end it.
+        tracking: Experiment trackers that follow the training.
         pairs_limit: Train on this many pairs of the set, drawn by the seed; empty for all.
 
     Raises:
-        ConfigError: a path is not valid.
+        ConfigError: a path is not valid, or a tracker's library is not installed.
         TrainingError: the shard set is not complete or does not fit the model, or the training stopped.
         InputError: there is no model.
         WorkspaceError: the workspace cannot be written.
     """
     shards, model = absolute("shards", shards), absolute("model", model)
+    if problems := missing(tracking.to):
+        raise ConfigError(problems_text([f"tracking.to: {each}" for each in problems]))
     workspace = Workspace.of_shards(shards)
     workspace.check_writable()
     spec = TrainingSpec(
-        shards=shards, model=model, loss=loss, training=training, alarms=alarms, pairs_limit=pairs_limit
+        shards=shards,
+        model=model,
+        loss=loss,
+        training=training,
+        alarms=alarms,
+        pairs_limit=pairs_limit,
+        tracking=tracking,
     )
     label = label_of(spec.loss.objective)
     with library_logs():

@@ -166,6 +166,7 @@ def _planned(
                     update={"learning_rate": rate, "seed": seed}
                 ),
                 alarms=config.alarms,
+                tracking=config.tracking,
                 pairs_limit=pairs,
             )
             yield Planned(rate, seed, spec, training_job(workspace, spec))

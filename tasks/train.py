@@ -27,6 +27,7 @@ from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
 from figa_core.training.top_tokens import TOP_TOKENS
 from tasks.results import StageCounts, no_progress
+from tasks.tracking import tracking
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
@@ -93,9 +94,10 @@ def train(
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
     """
-    done = run_training(
-        job, on_step=lambda step: on_progress(step.step, job.steps), on_alarm=on_alarm, log_path=log_path
-    )
+    with tracking(job):
+        done = run_training(
+            job, on_step=lambda step: on_progress(step.step, job.steps), on_alarm=on_alarm, log_path=log_path
+        )
     return _trained(job, done)
 
 
@@ -147,6 +149,7 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         loss=objective.settled(spec.loss),
         training=spec.training.model_copy(update={"pairs_per_step": size}),
         alarms=spec.alarms,
+        tracking=spec.tracking,
         pairs_limit=limit,
     )
     model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id

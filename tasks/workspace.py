@@ -61,6 +61,11 @@ class Workspace:
         """The state of our own Prefect server, if none is configured."""
         return self.directory / "prefect"
 
+    @property
+    def tracking(self) -> Path:
+        """What experiment trackers write on this machine."""
+        return self.directory / "tracking"
+
     def scratch(self, stage: str) -> Path:
         """Temporary files of one stage."""
         return self.directory / "scratch" / stage

@@ -27,6 +27,7 @@ from figa_core.config.rows import (
 )
 from figa_core.config.section import Section
 from figa_core.config.server import ServerConfig as ServerConfig
+from figa_core.config.tracking import TrackingConfig as TrackingConfig
 from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConfig, WeightingConfig
 
 
@@ -50,3 +51,4 @@ class PipelineConfig(Section):
     alarms: AlarmsConfig = AlarmsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compare: CompareConfig = CompareConfig()
+    tracking: TrackingConfig = TrackingConfig()

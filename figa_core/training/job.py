@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrainingConfig
+from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrackingConfig, TrainingConfig
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
 from figa_core.training.job_files import JobFiles, not_a_job
@@ -54,6 +54,7 @@ class TrainingSpec(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    tracking: TrackingConfig = TrackingConfig()
     pairs_limit: int | None = Field(default=None, ge=1)
 
     def settings_in_id(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def training_spec(config: PipelineConfig, shards: Path, objective: str) -> Train
         loss=config.loss.model_copy(update={"objective": objective}),
         training=config.training,
         alarms=config.alarms,
+        tracking=config.tracking,
     )
 
 

@@ -193,6 +193,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "against": "first",
         "keep_models": "all",
     },
+    "tracking": {"to": ["tensorboard", "mlflow"], "project": "another"},
 }
 """A value other than the default for every field of every section, and of the tables within sections."""
 
