@@ -17,7 +17,7 @@ from figa_core.processes.children import die_with_parent
 from figa_core.processes.memory import peak_rss_bytes
 from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training.alarms import alarm_that_ends
-from figa_core.training.failures import full_memory, record_failure
+from figa_core.training.failures import OtherRankError, full_memory, record_failure
 from figa_core.training.going_back import held_out_record, steps_to_do
 from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopRequest
@@ -47,8 +47,6 @@ def main() -> int:
     try:
         _run(job, stop, time.perf_counter(), verified=arguments.checkpoints_verified)
     except Exception as error:
-        from figa_core.training.loop import OtherRankError
-
         # If one rank is gone, a broken collective tells the others.
         gone = any(text in str(error) for text in ("Connection closed by peer", "Connection reset by peer"))
         secondary = isinstance(error, OtherRankError) or gone
@@ -84,6 +82,7 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
             f"{job.training.processes}. Start as many ranks."
         )
     if engine.rank == 0:
+        checkpoints.check_own(job)
         if not verified:
             for damage in checkpoints.remove_damaged(job):
                 tell(damage)

@@ -1,7 +1,7 @@
 """A training's files: checkpoints to resume from, and finally a Hugging Face model.
 
     OUTPUT/metrics.jsonl
-    OUTPUT/checkpoints/step-00000080/   DeepSpeed's files, and whole.json, written last
+    OUTPUT/checkpoints/step-00000080/   DeepSpeed's files, and whole.json; `saving.py` writes them
     OUTPUT/model/                       config, safetensors, tokenizer, chat template, generation_config
     OUTPUT/manifest.json                written last of all: its existence means finished
     OUTPUT/dropped.json                 in its place, once the model was judged and removed
@@ -15,7 +15,7 @@ have no hashes and are not checked.
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,15 @@ from figa_core.training.job import TrainingJob
 MANIFEST_NAME = "manifest.json"
 DROPPED_NAME = "dropped.json"
 MODEL_NAME = "model"
-_WHOLE_NAME = "whole.json"
-_KEPT = 2
+WHOLE_NAME = "whole.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`seconds` is the wall time of the training so far, `files` holds the hash of each file."""
+    """`seconds` is the wall time of the training so far, `files` holds the hash of each file.
+
+    `training_id` is that of the training it belongs to; None in earlier releases.
+    """
 
     step: int
     ranks: int
@@ -46,6 +48,7 @@ class Checkpoint:
     seconds: float
     tag: str
     files: Mapping[str, str] = field(default_factory=dict)
+    training_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,66 +90,38 @@ def checkpoints_dir(job: TrainingJob) -> Path:
 def checkpoint_of(job: TrainingJob, step: int, seconds: float) -> Checkpoint:
     """The record of a step's checkpoint, not yet written."""
     how, tag = job.training, tag_of(step)
-    return Checkpoint(step, how.processes, how.zero_stage, how.dtype, round(seconds, 3), tag)
-
-
-def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], None]) -> None:
-    """Let this rank `write` its part below (directory, tag). `mark_whole` follows once all ranks have.
-
-    Raises:
-        TrainingError: it cannot be written, usually because the disk is full; earlier checkpoints are kept.
-    """
-    directory = checkpoints_dir(job)
-    with _writing(job, checkpoint):
-        directory.mkdir(parents=True, exist_ok=True)
-        write(directory, checkpoint.tag)
-
-
-def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Iterable[int] = ()) -> None:
-    """Declare it whole, then remove all but the last two, and the last one up to each of the `results`.
-
-    Rank 0 calls it after all ranks have written. The training may go back to one of these steps.
-
-    Raises:
-        TrainingError: it cannot be written.
-    """
-    directory = checkpoints_dir(job)
-    with _writing(job, checkpoint):
-        files = hashes_of(directory / checkpoint.tag, without=frozenset((_WHOLE_NAME,)))
-        write_sealed(directory / checkpoint.tag / _WHOLE_NAME, asdict(replace(checkpoint, files=files)))
-    whole = [c for c in _whole(job) if c.step <= checkpoint.step]
-    kept = [c for step in results for c in [c for c in whole if c.step <= step][-1:]]
-    for old in whole[:-_KEPT]:
-        if old not in kept:
-            shutil.rmtree(directory / old.tag)
-
-
-@contextlib.contextmanager
-def _writing(job: TrainingJob, checkpoint: Checkpoint) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        before = last_whole(job)
-        kept = f"The checkpoint of step {before.step} is kept" if before else "There is no earlier one"
-        free = shutil.disk_usage(job.output).free / 2**30
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise TrainingError(
-            f"{checkpoints_dir(job) / checkpoint.tag}: cannot write the checkpoint ({reason}); {free:.1f} "
-            f"GiB are free there. {kept}. Free space and run again."
-        ) from error
+    return Checkpoint(
+        step,
+        how.processes,
+        how.zero_stage,
+        how.dtype,
+        round(seconds, 3),
+        tag,
+        training_id=job.training_id,
+    )
 
 
 def last_whole(job: TrainingJob) -> Checkpoint | None:
     """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype, if there is one."""
     how = (job.training.processes, job.training.zero_stage, job.training.dtype)
     last = steps_to_do(job)
-    fitting = (c for c in _whole(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= last)
+    fitting = (c for c in whole_ones(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= last)
     return max(fitting, key=lambda c: c.step, default=None)
+
+
+def check_own(job: TrainingJob) -> None:
+    """Raises TrainingError for a checkpoint of another training: nobody but a person puts one there."""
+    for found in whole_ones(job):
+        if found.training_id not in (None, job.training_id):
+            raise TrainingError(
+                f"{checkpoints_dir(job) / found.tag}: a checkpoint of training {found.training_id}, not of "
+                f"{job.training_id}. Move it away, then run again."
+            )
 
 
 def remove_unfinished(job: TrainingJob) -> None:
     """Remove checkpoints that a killed run had not finished, and those whose whole.json cannot be read."""
-    whole = {c.tag for c in _whole(job)}
+    whole = {c.tag for c in whole_ones(job)}
     for directory in checkpoints_dir(job).glob("step-*"):
         if directory.name not in whole:
             shutil.rmtree(directory)
@@ -167,12 +142,15 @@ def tag_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _whole(job: TrainingJob) -> list[Checkpoint]:
+def whole_ones(job: TrainingJob) -> list[Checkpoint]:
+    """Those that were written to their end, whatever number of ranks wrote them, in the order of steps."""
     found: list[Checkpoint] = []
-    for path in sorted(checkpoints_dir(job).glob(f"step-*/{_WHOLE_NAME}")):
+    for path in sorted(checkpoints_dir(job).glob(f"step-*/{WHOLE_NAME}")):
         # A damaged one does not count: the one before it is as good, only earlier.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Checkpoint(**read_sealed(path)))
+            checkpoint = Checkpoint(**read_sealed(path))
+            if checkpoint.tag == path.parent.name:  # not one that was about to be renamed
+                found.append(checkpoint)
     return sorted(found, key=lambda c: c.step)
 
 

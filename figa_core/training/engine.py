@@ -25,6 +25,7 @@ from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model,
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.probe_plan import Size
 from figa_core.training.recomputing import use_activation_checkpointing
+from figa_core.training.saving import Deferred
 from figa_core.training.sharing import reason_against
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
@@ -163,8 +164,21 @@ class ZeroEngine:
         dist.barrier()
 
     def save_state(self, directory: Path, tag: str) -> None:
-        """Write weights and optimizer state of all ranks below ``directory/tag``."""
-        self._engine.save_checkpoint(str(directory), tag=tag, save_latest=False)
+        """Write weights and optimizer state of all ranks below ``directory/tag``.
+
+        Raises:
+            UnwrittenFileError: a file of this rank cannot be written; all ranks have come to the end.
+        """
+        engine: Any = self._engine
+        writer = engine.checkpoint_engine
+        engine.checkpoint_engine = deferred = Deferred(writer)
+        # DeepSpeed's scripts to read its files would be copied by rank 0 alone, between two meetings.
+        engine._copy_recovery_script = lambda _path: None
+        try:
+            engine.save_checkpoint(str(directory), tag=tag, save_latest=False)
+        finally:
+            engine.checkpoint_engine = writer
+        deferred.check()
 
     def load_state(self, directory: Path, tag: str) -> None:
         """Read what `save_state` wrote with the same number of ranks."""

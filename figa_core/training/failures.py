@@ -12,6 +12,10 @@ from figa_core.training.alarms import alarm_that_ends, read_alarms
 from figa_core.training.job import TrainingJob
 
 
+class OtherRankError(TrainingError):
+    """This rank stops because of another one, whose error is the cause."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One rank's error; `secondary` means that another rank's error caused it."""

@@ -5,6 +5,7 @@ asked too. They finish the current step, write a checkpoint and end; ranks that 
 """
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, keep_until, read_from
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_process import rank_environment, run_log_probs
+from figa_core.training.room import room_for
 from figa_core.training.top_tokens import TOP_TOKENS
 
 StepCallback = Callable[[StepMetrics], None]
@@ -98,6 +100,12 @@ def _check_inputs(job: TrainingJob) -> None:
         raise TrainingError("\n".join(problems))
     if problem := not_offloaded(job.training) or no_compiler(job.training):
         raise TrainingError(problem)
+    room = room_for(job, free=shutil.disk_usage(job.output.parent).free)
+    if not room.enough:
+        raise TrainingError(room.text)
+    _LOGGER.log(
+        logging.WARNING if room.tight else logging.INFO, "training %s: %s", job.training_id, room.text
+    )
     manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
@@ -153,6 +161,7 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     clear_failures(job.output)
     stop.forget(job.output)
+    checkpoints.check_own(job)
     checkpoints.remove_unfinished(job)
     for damage in checkpoints.remove_damaged(job):
         _LOGGER.warning("%s", damage)

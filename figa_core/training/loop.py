@@ -5,6 +5,7 @@ of tokens or pairs. The number comes from the plan, which every rank makes for t
 by in this file only.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +13,14 @@ from typing import Any, Protocol
 
 import torch
 
-from figa_core.errors import DivergedTrainingError, TrainingError
+from figa_core.errors import DivergedTrainingError
+from figa_core.processes.tell import tell
 from figa_core.training import checkpoints
 from figa_core.training.alarms import Alarm
 from figa_core.training.batches import StepPlan, plan_step, step_pairs
 from figa_core.training.data import PairData
 from figa_core.training.engine import Update, ZeroEngine
+from figa_core.training.failures import OtherRankError
 from figa_core.training.going_back import goes_back
 from figa_core.training.held_out import looks_in
 from figa_core.training.job import TrainingJob
@@ -27,6 +30,7 @@ from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.objectives.base import Objective, Terms
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.prefixes import GRAIN
+from figa_core.training.saving import going_on, save_on_all_ranks
 from figa_core.training.terms import terms_of, totals_of
 from figa_core.training.watch import Watch, Watched
 
@@ -34,10 +38,6 @@ Clock = Callable[[], float]
 
 # AdamW keeps squares in float32: beyond this they are infinite, and the weights never change again.
 _GRADIENT_MAX = 1e19
-
-
-class OtherRankError(TrainingError):
-    """This rank stops because of another one, whose error is the cause."""
 
 
 class Runs(Protocol):
@@ -82,7 +82,8 @@ def train(
 
     Raises:
         TrainingError: shards that do not fit the model or the budget, a loss that is not finite, gradients
-            that are not finite in most steps, or a checkpoint that cannot be written.
+            that are not finite in most steps, or the checkpoint of a training that is asked to stop cannot be
+            written. Any other checkpoint that cannot be written is only told.
     """
     steps = Steps(job, engine, data)
     steps.check()
@@ -100,9 +101,10 @@ def train(
         checkpoint_due = log.step % job.training.checkpoint_steps == 0
         stopping = engine.total(float(stop()))[0] > 0
         if log.step > saved and (checkpoint_due or stopping):
-            saved = log.step
             seconds = seconds_before + clock() - started
-            _save(job, engine, saved, seconds, {watch.good_step(saved), judge.result_step(saved)})
+            results = {watch.good_step(log.step), judge.result_step(log.step)}
+            if _is_saved(job, engine, log.step, seconds, results, last=stopping):
+                saved = log.step
         if stopping:
             break
         metrics = steps.run(log.step + 1, clock)
@@ -235,9 +237,16 @@ def _check_update(plan: StepPlan, update: Update, step: int) -> None:
         )
 
 
-def _save(job: TrainingJob, engine: ZeroEngine, step: int, seconds: float, results: Collection[int]) -> None:
+def _is_saved(
+    job: TrainingJob, engine: ZeroEngine, step: int, seconds: float, results: Collection[int], *, last: bool
+) -> bool:
+    """Write a checkpoint. If that fails, the training goes on, unless it was the `last` thing to do."""
     checkpoint = checkpoints.checkpoint_of(job, step, seconds)
-    checkpoints.save(job, checkpoint, engine.save_state)
-    engine.barrier()
-    if engine.rank == 0:
-        checkpoints.mark_whole(job, checkpoint, results=results)
+    error = save_on_all_ranks(job, engine, checkpoint, results)
+    if error is None:
+        return True
+    if last:
+        raise error
+    if not isinstance(error, OtherRankError):
+        tell(going_on(error, job, step), logging.WARNING)
+    return False

@@ -1,6 +1,11 @@
 """Estimates the disk space a training needs from sizes alone, for a check before it starts."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from figa_core.config.training import DType
+from figa_core.models.weight_files import read_weights
+from figa_core.training.job import TrainingJob
 
 # Of each weight: itself, and AdamW's float32 master and two moments, as DeepSpeed 0.19 writes them.
 _CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}
@@ -17,3 +22,49 @@ def training_bytes(
     """
     checkpoints = min(_CHECKPOINTS_AT_ONCE, (steps - 1) // checkpoint_steps + 1)
     return checkpoints * parameters * _CHECKPOINT_BYTES[dtype] + exported_bytes
+
+
+def size_of(model: Path) -> tuple[int, int]:
+    """Weights of a model (tied ones once), and the bytes that they take in its files."""
+    weights = read_weights(model)
+    return weights.parameters, sum(each.end - each.begin for each in weights.tensors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A sentence about the disk space of a training. Without room for one checkpoint and the model it is not
+    `enough`; it is `tight` if not all checkpoints fit that are kept at once.
+    """
+
+    text: str
+    enough: bool = True
+    tight: bool = False
+
+
+def room_for(job: TrainingJob, *, free: int) -> Room:
+    """`free`: bytes that are free in the training's directory; its own files there count as free, too."""
+    parameters, exported = size_of(job.model)
+    dtype, every = job.training.dtype, job.training.checkpoint_steps
+
+    def bytes_of(steps: int) -> int:
+        return training_bytes(
+            parameters, dtype=dtype, exported_bytes=exported, steps=steps, checkpoint_steps=every
+        )
+
+    own = sum(path.stat().st_size for path in job.output.rglob("*") if path.is_file())
+    least, most, room = bytes_of(1), bytes_of(job.steps), free + own
+    each = f"a checkpoint takes {_size(least - exported)}, and the trained model {_size(exported)}"
+    if room < least:
+        remedy = "Free space, or use a larger disk."
+        return Room(f"{job.output}: {each}, but {_size(room)} are free there. {remedy}", enough=False)
+    if room < most:
+        return Room(
+            f"{each}; at once they take up to {_size(most)}, and {_size(room)} are free. The training goes "
+            "on without a checkpoint that does not fit",
+            tight=True,
+        )
+    return Room(each)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,6 +1,5 @@
 """Disk space: whether checkpoints and trained models fit into the workspace."""
 
-import math
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -8,8 +7,7 @@ from pathlib import Path
 
 from figa_core.config import PipelineConfig
 from figa_core.findings import Finding, problem, warning
-from figa_core.models.weight_files import read_weights
-from figa_core.training.room import training_bytes
+from figa_core.training.room import size_of, training_bytes
 from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 from flows.checks.workspace import nearest_existing
@@ -44,9 +42,7 @@ def room_findings(directory: Path, *, least: int, most: int, free: int) -> Itera
 
 def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
     """The least and the most bytes that a run's trainings need; all but the last keep only a model."""
-    tensors = read_weights(config.generation.model).tensors.values()
-    parameters = sum(math.prod(tensor.shape) for tensor in tensors)
-    exported = sum(tensor.end - tensor.begin for tensor in tensors)
+    parameters, exported = size_of(config.generation.model)
     training = config.training
     one = partial(
         training_bytes,

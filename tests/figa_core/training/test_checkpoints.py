@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from figa_core.errors import TrainingError
-from figa_core.training import checkpoints
+from figa_core.training import checkpoints, saving
 from figa_core.training.change import WeightChange
 from figa_core.training.checkpoints import TrainingManifest, checkpoint_of, checkpoints_dir, tag_of
 from figa_core.training.job import TrainingJob
@@ -31,8 +31,8 @@ def states(directory: Path, tag: str) -> None:
 
 def save(job: TrainingJob, step: int) -> Path:
     checkpoint = checkpoint_of(job, step, 1.0)
-    checkpoints.save(job, checkpoint, states)
-    checkpoints.mark_whole(job, checkpoint)
+    saving.save(job, checkpoint, states)
+    saving.mark_whole(job, checkpoint)
     return checkpoints_dir(job) / tag_of(step)
 
 
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error_and_the_one_befo
     with pytest.raises(
         TrainingError, match=r"step-00000020: cannot write the checkpoint \(.*No space left"
     ) as e:
-        checkpoints.save(job, checkpoint_of(job, 20, 1.0), on_a_full_disk)
+        saving.save(job, checkpoint_of(job, 20, 1.0), on_a_full_disk)
     assert "The checkpoint of step 10 is kept" in str(e.value)
     checkpoints.remove_unfinished(job)
     assert last_step(job) == 10
@@ -180,3 +180,12 @@ def test_a_damaged_record_of_a_dropped_model_counts_as_none(job: TrainingJob) ->
     path = job.output / "dropped.json"
     path.write_text(path.read_text().replace("fingerprint", "another"))
     assert checkpoints.read_dropped(job.output) is None
+
+
+def test_a_checkpoint_of_another_training_is_refused(job: TrainingJob) -> None:
+    save(changed(job, training_id="training-other"), 10)
+    with pytest.raises(
+        TrainingError, match=r"step-00000010: a checkpoint of training training-other, not of"
+    ):
+        checkpoints.check_own(job)
+    assert (checkpoints_dir(job) / tag_of(10)).is_dir(), "it may be the only copy"

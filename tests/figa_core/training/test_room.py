@@ -1,6 +1,9 @@
 """The disk space a training needs is estimated beforehand."""
 
-from figa_core.training.room import training_bytes
+import pytest
+
+from figa_core.training.room import room_for, size_of, training_bytes
+from tests.figa_core.training.jobs import MakeJob
 
 
 def test_a_short_training_needs_one_checkpoint_and_a_long_one_four() -> None:
@@ -11,3 +14,35 @@ def test_a_short_training_needs_one_checkpoint_and_a_long_one_four() -> None:
     assert room(101) == 2 * 16_000 + 4000
     assert room(201) == 3 * 16_000 + 4000
     assert room(301) == room(10_000) == 4 * 16_000 + 4000
+
+
+def test_a_disk_without_room_for_one_checkpoint_and_the_model_is_said_before_anything_starts(
+    make_job: MakeJob,
+) -> None:
+    job = make_job(steps=100, checkpoint_steps=10)
+    parameters, exported = size_of(job.model)
+    assert exported == 4 * parameters  # float32
+    checkpoint = 16 * parameters
+    full = room_for(job, free=checkpoint + exported - 1)
+    assert not full.enough
+    assert full.text.startswith(f"{job.output}: a checkpoint takes ")
+    assert "are free there. Free space, or use a larger disk." in full.text
+    tight = room_for(job, free=checkpoint + exported)
+    assert (tight.enough, tight.tight) == (True, True)
+    assert "without a checkpoint that does not fit" in tight.text
+    large = room_for(job, free=4 * checkpoint + exported)
+    assert (large.enough, large.tight) == (True, False)
+
+
+def test_the_files_of_a_training_that_is_resumed_count_as_room(make_job: MakeJob) -> None:
+    job = make_job(steps=100)
+    parameters, exported = size_of(job.model)
+    (job.output / "checkpoints").mkdir(parents=True)
+    (job.output / "checkpoints" / "states.pt").write_bytes(b"x" * 16 * parameters)
+    assert room_for(job, free=exported).enough
+    assert not room_for(job, free=exported - 1).enough
+
+
+@pytest.mark.parametrize("free", [0, 10**15])
+def test_the_sentence_says_what_a_checkpoint_takes(make_job: MakeJob, free: int) -> None:
+    assert "MiB, and the trained model " in room_for(make_job(), free=free).text

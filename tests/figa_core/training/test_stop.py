@@ -89,6 +89,26 @@ def test_ranks_that_a_scheduler_ends_write_a_checkpoint_and_the_error_says_how_t
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_signals_every_process_of_a_training_gets_a_checkpoint(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    """The ranks get the signal from the scheduler, and their launcher has it as well."""
+    job = make_job(processes=2)
+
+    def signal_all(metrics: StepMetrics) -> None:
+        if metrics.step == 13:
+            for pid in ranks_of(job):
+                os.kill(pid, signal.SIGTERM)
+
+    begun = time.monotonic()
+    with pytest.raises(TrainingError, match=r"stopped on request after step \d+ of 60.* run again"):
+        run_training(job, on_step=signal_all, log_path=tmp_path / "log")
+    assert time.monotonic() - begun < 120
+    assert not ranks_of(job)
+    assert last_step(job) >= 13
+
+
+@pytest.mark.slow
 def test_an_exception_while_a_training_is_followed_stops_it_with_a_checkpoint(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
@@ -138,6 +158,37 @@ def test_a_run_that_waits_for_another_with_the_same_training_can_be_stopped(
             run_training(make_job(), log_path=tmp_path / "log")
         assert time.monotonic() - begun < 30
         process.kill()
+
+
+STOPPING = """
+import sys, time
+from pathlib import Path
+from figa_core.training.stop import PassedOnStop, StopRequest
+stop = (PassedOnStop if sys.argv[1] == "launcher" else StopRequest)(Path(sys.argv[2]))
+print("ready", flush=True)
+while True:
+    time.sleep(0.02)
+    if stop():
+        print("asked", flush=True)
+        time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("who", ["rank", "launcher"])
+def test_a_signal_that_arrives_twice_at_once_is_one_request_and_a_later_one_ends_the_process(
+    who: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", STOPPING, who, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "asked\n"
+        assert (tmp_path / "stop").exists() == (who == "launcher")
+        time.sleep(1.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
 
 
 def test_a_request_to_an_earlier_attempt_does_not_stop_the_next(make_job: MakeJob, tmp_path: Path) -> None:

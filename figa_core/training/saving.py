@@ -1,0 +1,158 @@
+"""Writes checkpoints: all ranks under a temporary name, which becomes the checkpoint's own when it is whole.
+
+    OUTPUT/checkpoints/step-00000080.partial/   while it is written
+
+A disk that is full must not cost a training: the ranks agree that a checkpoint could not be written, remove
+what there is of it and go on; a retry would continue from the last whole one. `checkpoints.py` reads them.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from figa_core.errors import TrainingError
+from figa_core.file_hashes import hashes_of, write_sealed
+from figa_core.training.checkpoints import WHOLE_NAME, Checkpoint, checkpoints_dir, last_whole, whole_ones
+from figa_core.training.failures import OtherRankError
+from figa_core.training.job import TrainingJob
+
+_KEPT = 2
+_PARTIAL = ".partial"
+_REMEDY = "Free space and run again."
+
+
+class UnwrittenFileError(OSError):
+    """A file of a rank's checkpoint could not be written; no other rank waits for this one."""
+
+
+class Saves(Protocol):
+    """What is needed of an engine; see `ZeroEngine`."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def ranks(self) -> int: ...
+    def total(self, *values: float) -> list[float]: ...
+    def save_state(self, directory: Path, tag: str) -> None: ...
+
+
+def save_on_all_ranks(
+    job: TrainingJob, engine: Saves, checkpoint: Checkpoint, results: Collection[int]
+) -> TrainingError | None:
+    """Write a checkpoint, and remove old ones (`mark_whole`). All ranks call it.
+
+    Returns the error if it could not be written; on a rank without one of its own, an `OtherRankError`.
+
+    Raises:
+        TrainingError: this rank failed so that the ranks can't go on together.
+    """
+
+    def all_ranks(action: Callable[[], None]) -> bool:
+        nonlocal error
+        try:
+            action()
+        except TrainingError as raised:
+            if engine.ranks > 1 and not isinstance(raised.__cause__, UnwrittenFileError):
+                raise
+            error = raised
+        return engine.total(float(error is not None))[0] == 0
+
+    error: TrainingError | None = None
+    if all_ranks(lambda: save(job, checkpoint, engine.save_state)) and all_ranks(
+        lambda: mark_whole(job, checkpoint, results=results) if engine.rank == 0 else None
+    ):
+        return None
+    if engine.rank == 0:
+        shutil.rmtree(_partial(job, checkpoint), ignore_errors=True)
+    return error or OtherRankError(f"step {checkpoint.step}: another rank cannot write its checkpoint.")
+
+
+def going_on(error: TrainingError, job: TrainingJob, step: int) -> str:
+    """What a person is told if the training goes on after this error of `save_on_all_ranks`."""
+    next_step = step + job.training.checkpoint_steps
+    then = f"The next one is due after step {next_step}. " if next_step < job.steps else ""
+    return f"{str(error).removesuffix(_REMEDY)}The training goes on without it. {then}Free space."
+
+
+def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], None]) -> None:
+    """Let this rank `write` its part below (directory, tag). `mark_whole` follows once all ranks have.
+
+    Raises:
+        TrainingError: it cannot be written, usually because the disk is full; earlier checkpoints are kept.
+    """
+    partial = _partial(job, checkpoint)
+    with _writing(job, checkpoint):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        write(partial.parent, partial.name)
+
+
+def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[int] = ()) -> None:
+    """Give it its name, then remove all but the last two, and the last one up to each of the `results`.
+
+    Rank 0 calls it after all ranks have written. The training may go back to one of these steps.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    directory, partial = checkpoints_dir(job), _partial(job, checkpoint)
+    with _writing(job, checkpoint, others_wait=True):
+        files = hashes_of(partial, without=frozenset((WHOLE_NAME,)))
+        write_sealed(partial / WHOLE_NAME, asdict(replace(checkpoint, files=files)))
+        shutil.rmtree(directory / checkpoint.tag, ignore_errors=True)  # one of another number of ranks
+        partial.rename(directory / checkpoint.tag)
+    whole = [c for c in whole_ones(job) if c.step <= checkpoint.step]
+    kept = [c for step in results for c in [c for c in whole if c.step <= step][-1:]]
+    for old in whole[:-_KEPT]:
+        if old not in kept:
+            shutil.rmtree(directory / old.tag)
+
+
+class Deferred:
+    """A checkpoint engine of DeepSpeed that writes what it can: its ranks meet between writes, so that one
+    which stopped at a full disk would leave the others waiting.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self.error: Exception | None = None
+
+    def save(self, *arguments: Any, **named: Any) -> Any:
+        """Write a file, unless one failed; an error is kept for `check`."""
+        if self.error is None:
+            try:
+                return self._writer.save(*arguments, **named)
+            except (OSError, RuntimeError) as error:  # the latter is PyTorch's for a file in its own format
+                self.error = error
+        return None
+
+    def check(self) -> None:
+        """Raises UnwrittenFileError if a file could not be written."""
+        if self.error is not None:
+            raise UnwrittenFileError(str(self.error)) from self.error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+
+def _partial(job: TrainingJob, checkpoint: Checkpoint) -> Path:
+    return checkpoints_dir(job) / f"{checkpoint.tag}{_PARTIAL}"
+
+
+@contextlib.contextmanager
+def _writing(job: TrainingJob, checkpoint: Checkpoint, *, others_wait: bool = False) -> Iterator[None]:
+    """Tell an error in words. `others_wait`: this rank is alone at work, so all can go on together."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        before = last_whole(job)
+        kept = f"The checkpoint of step {before.step} is kept" if before else "There is no earlier one"
+        free = shutil.disk_usage(job.output).free / 2**30
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        cause = UnwrittenFileError(reason) if others_wait else error
+        raise TrainingError(
+            f"{checkpoints_dir(job) / checkpoint.tag}: cannot write the checkpoint ({reason}); {free:.1f} "
+            f"GiB are free there. {kept}. {_REMEDY}"
+        ) from cause
