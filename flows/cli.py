@@ -38,6 +38,12 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
 ]
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")]
+DeviceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--device-gb", min=0.1, help="Memory of a GPU in GB, for each rank; by default, this machine's."
+    ),
+]
 RunOption = Annotated[str | None, typer.Option("--run", help="Id of a run; by default the latest.")]
 
 
@@ -122,12 +128,15 @@ def retry_revisions(
 
 
 @app.command()
-def plan(config: ConfigOption) -> None:
-    """Show the reviser's calls, tokens, cost and time that a run would need. Spends nothing."""
+def plan(config: ConfigOption, device_gb: DeviceOption = None) -> None:
+    """Show the reviser's calls, tokens, cost and time that a run would need, and its training's memory.
+    Spends nothing.
+    """
     from figa_core.config.file import read_settings
 
     read = read_settings(config)
     from flows.plan import make_plan, plan_lines
+    from flows.plan_memory import memory_lines
     from flows.preflight import check, usable
 
     edge.say(_CHECKING)
@@ -135,6 +144,7 @@ def plan(config: ConfigOption) -> None:
     for warning in check(settings, needs_key=False, say=edge.say):
         _print([f"warning: {warning}"])
     _print(plan_lines(make_plan(settings), settings.revision.model))
+    _print(memory_lines(settings, device_gb))
 
 
 @app.command()

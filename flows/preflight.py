@@ -11,6 +11,7 @@ from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
     grader,
+    memory,
     models,
     prompts,
     reviser,
@@ -38,6 +39,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(WORKSPACE, workspace.check_directory),
     Check(GENERATION_MODEL, models.check_generation_model, after=(INTERPRETER,)),
     Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
+    Check("the memory of the training", memory.check_memory, after=(GENERATION_MODEL,)),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),
     Check("the words before answers", models.check_words, after=(GENERATION_MODEL,)),
     Check(REWARD_MODEL, models.check_reward_model, after=(INTERPRETER,)),

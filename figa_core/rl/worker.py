@@ -71,15 +71,8 @@ def _train(job: RlJob) -> tuple[int, int]:
     except Exception as error:
         raise _diverged(error, policy, log.steps) or error from error
     policy.config = type(policy.config).from_dict(config)  # trainers put a padding token into it
-    export_model(policy, _weights(policy), job)
+    export_model(policy, policy.state_dict().__getitem__, job)
     return log.steps, log.generated
-
-
-def _weights(policy: Any) -> dict[str, Any]:
-    """Tied weights stay one tensor, as `export_model` wants them."""
-    named = policy.state_dict(keep_vars=True)
-    tensors = {id(tensor): tensor.detach() for tensor in named.values()}
-    return {name: tensors[id(tensor)] for name, tensor in named.items()}
 
 
 def _diverged(error: Exception, policy: Any, steps: int) -> DivergedTrainingError | None:

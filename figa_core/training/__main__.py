@@ -124,11 +124,9 @@ def _export(
     from figa_core.training.change import weight_change
     from figa_core.training.export import export_model
 
-    state = engine.state_dict()
+    export_model(engine.model, engine.weight, job, writes=engine.rank == 0)
     peak_rss = int(engine.total(peak_rss_bytes())[0])
     if engine.rank == 0:
-        assert state is not None
-        export_model(engine.model, state, job)
         checkpoints.finish(
             job,
             checkpoints.TrainingManifest(

@@ -6,6 +6,7 @@ Shapes: K weighted tokens, V vocabulary.
 import logging
 import math
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,17 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
+from figa_core.training.partitioned import (
+    load_partitioned,
+    partitions_as_read,
+    to_bfloat16,
+    whole_while_running,
+)
 from figa_core.training.probe_plan import Size
 from figa_core.training.recomputing import use_activation_checkpointing
 from figa_core.training.saving import Deferred
 from figa_core.training.sharing import reason_against
+from figa_core.training.zero_stage import stage_in_use
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
 # once more every micro-batch, which on a CPU costs as much as its share of the optimizer step.
@@ -39,16 +47,12 @@ def zero_config(job: TrainingJob) -> dict[str, Any]:
     The number of micro-batches varies from step to step, so `step()` ends a step, not DeepSpeed's counter
     (``managed_gradient_accumulation``).
     """
-    # One rank has nothing to partition, but stage 2 would still copy every gradient once a micro-batch. In
-    # bf16 stage 2 stays, because DeepSpeed's stage 1 is another optimizer there.
-    alone = job.training.processes == 1 and job.training.dtype == "float32"
-    stage = 1 if alone and job.training.zero_stage == 2 else job.training.zero_stage
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
         "zero_optimization": {
-            "stage": stage,
+            "stage": stage_in_use(job.training),
             "reduce_bucket_size": _REDUCE_BUCKET,
             "overlap_comm": False,
             "stage3_param_persistence_threshold": 10_000,
@@ -90,13 +94,20 @@ class ZeroEngine:
             torch.cuda.set_device(self.device)
         self._start_distributed()
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
-        self.model = load_model(job.model)
+        config = zero_config(job)
+        self.stage: int = config["zero_optimization"]["stage"]
+        self._partitioned = partitions_as_read(config["zero_optimization"])
+        if self._partitioned:
+            self.model = load_partitioned(job.model, config, self.device)
+        else:
+            self.model = load_model(job.model)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
         self.max_positions: int | None = getattr(
             self.model.config.get_text_config(), "max_position_embeddings", None
         )
-        self.packs = job.levers.packing and use_packed_attention(self.model)
-        not_shared = reason_against(job.training.prefix_sharing, self.model, packs=self.packs)
+        with whole_while_running(self.model) if self._partitioned else nullcontext():
+            self.packs = job.levers.packing and use_packed_attention(self.model)
+            not_shared = reason_against(job.training.prefix_sharing, self.model, packs=self.packs)
         self.shares = not_shared is None
         self.attention = _attention(self.device, job.training.dtype, packs=self.packs, not_shared=not_shared)
         self.recomputes = use_activation_checkpointing(
@@ -108,8 +119,6 @@ class ZeroEngine:
         settings = job.training.optimizer
         groups = parameter_groups(module.parameters(), settings.weight_decay)
         optimizer = (make_optimizer or optimizer_of(settings))(groups, job.learning_rate)
-        config = zero_config(job)
-        self.stage: int = config["zero_optimization"]["stage"]
         exact = self._weights_to_keep()
         self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]
         self._set_masters(exact)
@@ -188,34 +197,27 @@ class ZeroEngine:
                 f"{directory / tag}: DeepSpeed cannot load this checkpoint. Remove it to start again."
             )
 
-    def state_dict(self) -> dict[str, torch.Tensor] | None:
-        """The model's full weights on the CPU on rank 0, None on the others. All ranks must call it.
+    def weight(self, name: str) -> torch.Tensor:
+        """A weight or persistent buffer of the model, by its name in `state_dict`. All ranks must call it.
 
-        In bfloat16 these are the optimizer's float32 masters. Tied weights are one tensor under each name.
+        It is on the CPU, whole on rank 0 and anything on the others. In bfloat16 it is the float32 master.
         """
-        state: dict[str, torch.Tensor] = {}
-        whole: dict[int, torch.Tensor] = {}
-        # One parameter at a time: the whole model need not fit on one device.
-        for name, parameter in self.model.named_parameters(remove_duplicate=False):
-            if id(parameter) not in whole:
-                whole[id(parameter)] = self._gathered(parameter)
-            state[name] = whole[id(parameter)]
-        if self.rank != 0:
-            return None
-        persistent = self.model.state_dict().keys()
-        return state | {
-            name: b.detach().cpu() for name, b in self.model.named_buffers() if name in persistent
-        }
+        found = self.model.get_parameter_or_buffer(name)
+        return self._gathered(found) if isinstance(found, nn.Parameter) else found.detach().cpu()
 
     def close(self) -> None:
         self._engine.destroy()
         dist.destroy_process_group()
 
     def _weights_to_keep(self) -> dict[str, torch.Tensor]:
-        """Copies of the weights that bfloat16 would round; empty if it would round none."""
-        if self.job.training.dtype in ("float32", checkpoint_dtype(self.job.model)):
-            return {}
-        return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        """Copies of the weights that bfloat16 would round, of this rank's parts of a partitioned model; empty
+        if it would round none.
+        """
+        rounds = self.job.training.dtype not in ("float32", checkpoint_dtype(self.job.model))
+        if self._partitioned and self.job.training.dtype == "bfloat16":
+            return to_bfloat16(self.model, keep=rounds)
+        named = self.model.named_parameters() if rounds else ()
+        return {name: parameter.detach().clone() for name, parameter in named}
 
     def _set_masters(self, exact: dict[str, torch.Tensor]) -> None:
         """Replace the optimizer's float32 masters, which DeepSpeed makes of the rounded weights, by the exact
@@ -226,13 +228,15 @@ class ZeroEngine:
         for name, parameter in self.model.named_parameters():
             if name not in exact:
                 continue
-            whole = exact.pop(name).to(self.device)
-            if hasattr(parameter, "ds_id"):  # ZeRO-3, whose setter does not pad
+            weight = exact.pop(name).to(self.device)
+            if self._partitioned:
+                safe_set_local_fp32_param(parameter, weight)
+            elif hasattr(parameter, "ds_id"):  # ZeRO-3, whose setter does not pad
                 size: int = parameter.partition_numel()  # pyright: ignore[reportCallIssue]
-                part = whole.flatten()[size * self.rank : size * (self.rank + 1)]
+                part = weight.flatten()[size * self.rank : size * (self.rank + 1)]
                 safe_set_local_fp32_param(parameter, nn.functional.pad(part, (0, size - len(part))))
             else:
-                safe_set_full_fp32_param(parameter, whole)
+                safe_set_full_fp32_param(parameter, weight)
 
     def _gathered(self, parameter: nn.Parameter) -> torch.Tensor:
         """One parameter, gathered from all ranks; may be empty except on rank 0."""
@@ -242,7 +246,7 @@ class ZeroEngine:
         if self.job.training.dtype != "float32":
             master = safe_get_full_fp32_param(parameter)
             if master is not None:
-                return master.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)
+                return master.detach().cpu() if self.rank == 0 else torch.zeros(0)
         if self.job.training.zero_stage == 3:
             with deepspeed.zero.GatheredParameters([parameter]):
                 return parameter.detach().cpu().clone() if self.rank == 0 else torch.zeros(0)

@@ -19,6 +19,13 @@ from safetensors import SafetensorError
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.training.exported_weights import (
+    FILE_BYTES,
+    WeightOf,
+    gather_weights,
+    plan_weights,
+    write_weights,
+)
 from figa_core.training.words import asking_with, problem_with_words
 
 _GENERATION_CONFIG = "generation_config.json"
@@ -56,22 +63,34 @@ class Trained(Protocol):
     def prompt_words(self) -> str: ...
 
 
-def export_model(model: Any, state_dict: dict[str, torch.Tensor], job: Trained) -> None:
+def export_model(
+    model: Any, weight_of: WeightOf, job: Trained, *, writes: bool = True, file_bytes: int = FILE_BYTES
+) -> None:
     """Write the model to a temporary directory, then rename it to `job.model_dir`.
+
+    The weights are asked for one by one. If that takes all ranks, all call this, and only one `writes`.
 
     Raises:
         TrainingError: a weight is not finite, or the directory cannot be written.
     """
     dtype = export_dtype(job.model)
+    plan = plan_weights(model, dtype, file_bytes=file_bytes)
+    if not writes:
+        gather_weights(plan, weight_of)
+        return
     temporary = job.output / "model.partial"
-    _require_finite(state_dict)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        model.save_pretrained(temporary, state_dict=_cast(state_dict, dtype))
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(temporary)
         _name_dtype(temporary / "config.json", dtype)
+        write_weights(temporary, model, plan, weight_of)
         _write_companions(job, temporary)
         shutil.rmtree(job.model_dir, ignore_errors=True)
         temporary.rename(job.model_dir)
+    except DivergedTrainingError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(job.output).free / 2**30
@@ -153,24 +172,6 @@ def _check_words(job: Trained, exported: Path) -> None:
         return
     if problem := problem_with_words(load_chat_format(job.model), load_chat_format(exported), words):
         raise TrainingError(f"{job.model}: {job.objective} cannot train it: {problem}.")
-
-
-def _require_finite(state_dict: dict[str, torch.Tensor]) -> None:
-    broken = [name for name, tensor in state_dict.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise DivergedTrainingError(
-            f"the trained weights hold NaN or infinity ({', '.join(broken[:3])}), so nothing is exported. "
-            "Lower the learning rate, or train in float32."
-        )
-
-
-def _cast(state_dict: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Tied weights stay one tensor: that is how transformers recognises them."""
-    cast: dict[int, torch.Tensor] = {}
-    for tensor in state_dict.values():
-        if id(tensor) not in cast:
-            cast[id(tensor)] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    return {name: cast[id(tensor)] for name, tensor in state_dict.items()}
 
 
 def _name_dtype(path: Path, dtype: torch.dtype) -> None:

@@ -26,10 +26,12 @@ from figa_core.training import checkpoints, stop
 from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.cpu_adam import no_compiler, not_offloaded
+from figa_core.training.device_memory import devices_here
 from figa_core.training.directory_lock import locked
 from figa_core.training.failures import clear_failures, root_failure
 from figa_core.training.going_back import begin_going_back, goes_back, must_go_back
 from figa_core.training.job import TrainingJob
+from figa_core.training.memory_report import TrainingMemory
 from figa_core.training.metrics import StepMetrics, keep_until, read_from
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.reference_process import rank_environment, run_log_probs
@@ -106,6 +108,7 @@ def _check_inputs(job: TrainingJob) -> None:
     _LOGGER.log(
         logging.WARNING if room.tight else logging.INFO, "training %s: %s", job.training_id, room.text
     )
+    _check_memory(job)
     manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
@@ -124,6 +127,15 @@ def _check_inputs(job: TrainingJob) -> None:
                 f"{job.shards}: its token ids were made with another {what} than {job.model} has "
                 f"({theirs[:12]}, not {ours[:12]}). Weigh again with this model."
             )
+
+
+def _check_memory(job: TrainingJob) -> None:
+    """Refuse a model that cannot fit into the devices here."""
+    memory = TrainingMemory(job.training, job.model, devices_here())
+    if problem := memory.problem():
+        raise TrainingError(f"{job.model}: {problem}")
+    if warning := memory.warning():
+        _LOGGER.warning("%s", warning)
 
 
 def _run_reference(job: TrainingJob, log_path: Path) -> None:

@@ -88,9 +88,18 @@ def load_model(directory: Path) -> Any:
     Raises:
         TrainingError: transformers cannot load one from the directory.
     """
+    return load_model_with_report(directory)[0]
+
+
+def load_model_with_report(directory: Path) -> tuple[Any, dict[str, Any]]:
+    """`load_model`, and what transformers reports: its `missing_keys`, for example.
+
+    Raises:
+        TrainingError: like `load_model`.
+    """
     disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             str(directory),
             dtype=torch.float32,
             local_files_only=True,
@@ -98,7 +107,8 @@ def load_model(directory: Path) -> Any:
             use_safetensors=True,
             # Nothing is generated here, so a file that transformers calls invalid must not end the training.
             generation_config=GenerationConfig(),
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error
-    return with_soft_capping(model)
+    return with_soft_capping(model), report

@@ -21,7 +21,12 @@ def training_bytes(
     in the dtype of the base model. A training that is asked to stop writes one more checkpoint.
     """
     checkpoints = min(_CHECKPOINTS_AT_ONCE, (steps - 1) // checkpoint_steps + 1)
-    return checkpoints * parameters * _CHECKPOINT_BYTES[dtype] + exported_bytes
+    return checkpoints * checkpoint_bytes(parameters, dtype) + exported_bytes
+
+
+def checkpoint_bytes(parameters: int, dtype: DType) -> int:
+    """The size of one checkpoint, of all ranks."""
+    return parameters * _CHECKPOINT_BYTES[dtype]
 
 
 def size_of(model: Path) -> tuple[int, int]:

@@ -129,7 +129,7 @@ def test_an_exported_model_answers_after_a_reload_as_it_did_in_memory(
     before = {key: ids[:-1] if ids[-1] in stops else ids for key, ids in before.items()}
     job = changed(zero2, output=outputs / "by-hand")
     job.output.mkdir()
-    export_model(trained, trained.state_dict(), job)
+    export_model(trained, trained.state_dict().__getitem__, job)
     written = load_file(job.model_dir / "model.safetensors")
     assert {tensor.dtype for tensor in written.values()} == {torch.float32}
     assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in written.items())

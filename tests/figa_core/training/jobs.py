@@ -97,7 +97,7 @@ def run_gradient_jobs(directory: Path, jobs: Iterable[TrainingJob], *, timeout_s
         output.with_suffix(".json").write_text(changed(job, output=output).model_dump_json())
     for of_ranks in sorted(directory.iterdir()):
         if of_ranks.name.isdecimal():
-            _run_ranks(of_ranks, int(of_ranks.name), timeout_s)
+            run_on_ranks("rank_gradients.py", of_ranks, int(of_ranks.name), timeout_s=timeout_s)
 
 
 def gradient_output(directory: Path, job: TrainingJob) -> Path:
@@ -120,12 +120,12 @@ def assert_gradients(output: Path, model: torch.nn.Module, tolerance: float) -> 
         )
 
 
-def _run_ranks(jobs: Path, ranks: int, timeout_s: float) -> None:
-    """`rank_gradients.py` under torchrun."""
+def run_on_ranks(name: str, directory: Path, ranks: int, *, timeout_s: float = 200) -> None:
+    """Run a script of this folder on a directory, under torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    script = Path(__file__).with_name("rank_gradients.py")
+    script = Path(__file__).with_name(name)
     process = subprocess.Popen(
-        [*torchrun, f"--nproc-per-node={ranks}", str(script), str(jobs)],
+        [*torchrun, f"--nproc-per-node={ranks}", str(script), str(directory)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=_without_parent_pid(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo", PYTHONPATH=str(ROOT)),

@@ -27,16 +27,18 @@ def change(job: TrainingJob, target: Path) -> None:
     data = PairData(job.shards, job.reference_log_probs)
     engine = ZeroEngine(job, make_optimizer=sgd if job.steps == 1 else None)
     plan = loop.Steps(job, engine, data).plan(1)
-    before = engine.state_dict()
-    before = None if before is None else {name: tensor.clone() for name, tensor in before.items()}
+    before = weights_of(engine)
     end = loop.train(job, engine, data)
     assert (end.step, end.skipped, end.overflowed) == (job.steps, 0, 0)
-    after = engine.state_dict()
-    if before is not None and after is not None:
-        moved = {
-            name: (before[name] - after[name]).contiguous() for name in before if name != "lm_head.weight"
-        }
+    after = weights_of(engine)
+    if engine.rank == 0:
+        moved = {name: (before[name] - after[name]).contiguous() for name in before}
         save_file(moved, target, {"micro_batches": str(len(plan.micro_batches))})
+
+
+def weights_of(engine: ZeroEngine) -> dict[str, torch.Tensor]:
+    """Copies of all weights, tied ones under one name; on rank 0."""
+    return {name: engine.weight(name).clone() for name, _ in engine.model.named_parameters()}
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def test_an_export_has_the_dtype_of_its_base_whatever_it_was_trained_in(
     base = shutil.copytree(job.model, tmp_path / "base")
     loaded(job.model).to(base_dtype).save_pretrained(base)
     job, trained = changed(job, model=base), loaded(base, trained_in)
-    export_model(trained, trained.state_dict(), job)
+    export_model(trained, trained.state_dict().__getitem__, job)
     assert {tensor.dtype for tensor in load_file(job.model_dir / "model.safetensors").values()} == {
         base_dtype
     }
@@ -121,7 +121,7 @@ def test_a_generation_config_that_transformers_refuses_is_copied_unchanged_with_
     assert str(base / "generation_config.json") in warning
     assert generation_config_problem(base) is not None
     assert list(job.output.iterdir()) == []  # the rehearsal removes its files
-    export_model(trained, trained.state_dict(), job)
+    export_model(trained, trained.state_dict().__getitem__, job)
     assert json.loads((job.model_dir / "generation_config.json").read_text()) == invalid
 
 
@@ -131,7 +131,7 @@ def test_a_base_without_a_generation_config_gets_none(job: TrainingJob, tmp_path
     (base / "generation_config.json").unlink()
     job, trained = changed(job, model=base), loaded(base)
     assert list(rehearse(trained, job)) == []
-    export_model(trained, trained.state_dict(), job)
+    export_model(trained, trained.state_dict().__getitem__, job)
     assert not (job.model_dir / "generation_config.json").exists()
     assert AutoModelForCausalLM.from_pretrained(job.model_dir).generation_config.eos_token_id == 1
 
@@ -141,7 +141,7 @@ def test_weights_that_are_not_finite_are_not_exported(job: TrainingJob) -> None:
     state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     state["model.norm.weight"][3] = float("nan")
     with pytest.raises(TrainingError, match=r"NaN or infinity \(model\.norm\.weight\)"):
-        export_model(trained, state, job)
+        export_model(trained, state.__getitem__, job)
     assert not job.model_dir.exists()
 
 
@@ -150,7 +150,7 @@ def test_an_export_that_cannot_be_written_is_an_error(job: TrainingJob) -> None:
     trained = loaded(job.model)
     (job.output / "model.partial").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match="cannot write the trained model"):
-        export_model(trained, trained.state_dict(), job)
+        export_model(trained, trained.state_dict().__getitem__, job)
 
 
 @pytest.mark.distributed

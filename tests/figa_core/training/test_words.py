@@ -69,7 +69,7 @@ def test_an_exported_model_is_asked_with_the_words_wherever_its_base_has_its_tem
     job.output.mkdir()
     model = AutoModelForCausalLM.from_pretrained(base, generation_config=GenerationConfig())
     assert list(rehearse(model, job)) == []
-    export_model(model, model.state_dict(), job)
+    export_model(model, model.state_dict().__getitem__, job)
     assert_asks(load_chat_format(job.model_dir), load_chat_format(base))
 
 
