@@ -11,5 +11,6 @@ def memory_lines(config: PipelineConfig, device_gb: float | None) -> Iterator[st
     """For people: on the devices of this machine, or on GPUs of so many gigabytes, one for each rank."""
     training = config.training
     devices = devices_here() if device_gb is None else gpus_of(device_gb, training.processes)
-    for line in TrainingMemory(training, config.generation.model, devices).lines():
-        yield f"training: {line}"
+    longest = config.weighting.max_length
+    memory = TrainingMemory(training, config.generation.model, devices, max_length=longest)
+    yield from (f"training: {line}" for line in memory.lines())

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ("training", "pairs", "ratio_vs_reference_2k"),
         ("prefix_gain", "pairs/s", "prefix_gain_50"),
         ("recomputing", "GB of activations", "memory_ratio"),
+        ("memory", "plan / peak", "largest_difference"),
         ("loading", "GB of anonymous memory", "loading_ratio"),
         ("attention", "tokens", "loop_over_pieces_512_float32_ms"),
         ("revision", "rows/s", "rate_share"),

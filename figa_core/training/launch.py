@@ -108,10 +108,10 @@ def _check_inputs(job: TrainingJob) -> None:
     _LOGGER.log(
         logging.WARNING if room.tight else logging.INFO, "training %s: %s", job.training_id, room.text
     )
-    _check_memory(job)
     manifest = read_manifest(job.shards)
     if manifest is None:
         raise TrainingError(f"{job.shards}: no complete shard set here. Run the weigh stage first.")
+    _check_memory(job, manifest.max_length)
     if "best" in make_objective(job.loss).answers and not has_column(job.shards, BEST):
         raise TrainingError(
             f"{job.shards}: {job.objective} trains on the best of each prompt's samples, and this shard set "
@@ -129,9 +129,9 @@ def _check_inputs(job: TrainingJob) -> None:
             )
 
 
-def _check_memory(job: TrainingJob) -> None:
+def _check_memory(job: TrainingJob, max_length: int) -> None:
     """Refuse a model that cannot fit into the devices here."""
-    memory = TrainingMemory(job.training, job.model, devices_here())
+    memory = TrainingMemory(job.training, job.model, devices_here(), max_length=max_length)
     if problem := memory.problem():
         raise TrainingError(f"{job.model}: {problem}")
     if warning := memory.warning():

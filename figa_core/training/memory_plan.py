@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from figa_core.config.training import DType, TrainingConfig
+from figa_core.config.values import TOKENS_MAX
 from figa_core.models.config_json import sections
 from figa_core.models.safetensors import Tensor
 from figa_core.training.room import checkpoint_bytes
+from figa_core.training.step_size import MOST_PAIRS
 from figa_core.training.zero_stage import stage_in_use
 
 Place = Literal["device", "host", "disk"]
@@ -47,7 +49,7 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The settings that decide."""
+    """The settings that decide. `weighted_share`: the most tokens of a micro-batch that have a weight."""
 
     ranks: int
     stage: int
@@ -58,6 +60,7 @@ class Setup:
     weights_at: Place = "device"
     kind: Literal["cpu", "gpu"] = "gpu"
     rounds: bool = False
+    weighted_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +131,26 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mod
     )
 
 
-def setup_of(training: TrainingConfig, *, kind: Literal["cpu", "gpu"], checkpoint_dtype: str) -> Setup:
-    """The settings of a training on devices of this kind, as the training itself would read them."""
+def setup_of(
+    training: TrainingConfig,
+    *,
+    kind: Literal["cpu", "gpu"],
+    checkpoint_dtype: str,
+    max_length: int = TOKENS_MAX,
+) -> Setup:
+    """The settings of a training on devices of this kind, as the training itself would read them.
+
+    `max_length` is that of a sequence in tokens: a micro-batch has no more than two for each pair of a step.
+    """
     zero = training.deepspeed.zero_optimization
     recompute = training.activation_checkpointing
+    pairs = MOST_PAIRS if training.pairs_per_step == "auto" else training.pairs_per_step
+    of_step = 2 * max_length * -(-pairs // training.processes)
     return Setup(
         ranks=training.processes,
         stage=stage_in_use(training),
         dtype=training.dtype,
-        tokens_per_batch=training.tokens_per_batch,
+        tokens_per_batch=min(training.tokens_per_batch, of_step),
         recompute=kind == "gpu" if recompute == "auto" else recompute,
         optimizer_at=_place(zero.get("offload_optimizer")),
         weights_at=_place(zero.get("offload_param")) if training.zero_stage == 3 else "device",
@@ -201,7 +215,7 @@ def _logits(shape: ModelShape, setup: Setup) -> int:
     """In the model's dtype with their gradient, and their log-probabilities in float32 with theirs."""
     width = _WIDTH[setup.dtype]
     of_token = 12 if width == 4 else 2 * width + 12
-    return setup.tokens_per_batch * shape.vocabulary * of_token
+    return round(setup.tokens_per_batch * setup.weighted_share) * shape.vocabulary * of_token
 
 
 def _loading(shape: ModelShape, setup: Setup) -> int:

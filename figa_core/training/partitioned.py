@@ -92,14 +92,11 @@ def to_bfloat16(model: Any, *, keep: bool) -> dict[str, torch.Tensor]:
 @contextlib.contextmanager
 def _partitioning(config: dict[str, Any]) -> Iterator[None]:
     """Every weight that is assigned to a module becomes a parameter of ZeRO-3."""
-    import deepspeed
-
-    init: Any = deepspeed.zero.Init(module=nn.Module(), config_dict_or_path=config)
+    init = _init_of_rank(config)
 
     def partition(_module: nn.Module, _name: str, parameter: Any) -> None:
         if parameter is None or parameter.is_meta or hasattr(parameter, "ds_id"):
             return
-        _own_memory(parameter)
         init._convert_to_zero_parameters([parameter])
         part = parameter.ds_tensor
         filled = parameter.ds_numel - part.numel() * parameter.ds_zero_partition_rank
@@ -112,13 +109,19 @@ def _partitioning(config: dict[str, Any]) -> Iterator[None]:
         handle.remove()
 
 
-def _own_memory(parameter: nn.Parameter) -> None:
-    """Copy a weight that lies in a mapped file: DeepSpeed writes into it, and what is written stays in memory
-    until the whole file is closed.
+def _init_of_rank(config: dict[str, Any]) -> Any:
+    """DeepSpeed's `zero.Init`, which takes each weight from rank 0; here every rank has read the same file.
+
+    What is received would also have to be written into the mapped file, and stay in memory.
     """
-    data = parameter.data
-    if data.untyped_storage().nbytes() > data.nbytes or not data.is_contiguous():
-        parameter.data = data.clone(memory_format=torch.contiguous_format)
+    import deepspeed
+
+    class Init(deepspeed.zero.Init):
+        def _zero_init_param(self, param: Any) -> None:
+            self._convert_to_deepspeed_param(param)
+            param.partition()
+
+    return Init(module=nn.Module(), config_dict_or_path=config)
 
 
 def _check_tied(directory: Path, model: Any) -> None:

@@ -98,7 +98,7 @@ def _join() -> dict[str, object]:
 
 
 def _write(directory: Path, *, quick: bool) -> float:
-    """The model and a small one, of which the first loading is not measured; returns the gigabytes in fp32."""
+    """Both models; returns the gigabytes in float32. That of the small one pays for imports."""
     from transformers import AutoModelForCausalLM
 
     shape, vocabulary = (QUICK_SHAPE, _QUICK_VOCABULARY) if quick else (_SHAPE, _VOCABULARY)

@@ -129,6 +129,10 @@ def test_the_settings_are_read_as_the_training_reads_them() -> None:
     assert not on_cpu.rounds
     rounded = setup_of(TrainingConfig(dtype="bfloat16"), kind="gpu", checkpoint_dtype="float32")
     assert (rounded.stage, rounded.rounds) == (2, True)
+    few = setup_of(
+        TrainingConfig(pairs_per_step=5, processes=2), kind="gpu", checkpoint_dtype="float32", max_length=100
+    )
+    assert few.tokens_per_batch == 3 * 2 * 100, "a step has no more"
     offload = {"offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "nvme"}}
     with_offload = TrainingConfig(zero_stage=3, deepspeed=DeepSpeedConfig(zero_optimization=offload))
     found = setup_of(with_offload, kind="gpu", checkpoint_dtype="bfloat16")
