@@ -35,7 +35,7 @@ def test_a_plan_beyond_the_devices_says_what_to_change(model_dir: Path) -> None:
     assert found.problem() is None, "what is certain fits"
     warning = found.warning()
     assert warning is not None
-    assert "may need more memory than a GPU of 950 MB has free" in warning
+    assert "may need more memory than a GPU of 0.95 GB has free" in warning
     assert "It would with training.tokens_per_batch = " in warning
 
 

@@ -16,13 +16,13 @@ from tests.figa_core.training.jobs import gradient_job, run_on_ranks
 from tests.figa_core.training.small_models import SIZES, make
 
 RANKS = 2
-# Of 4-byte values: two thirds in the layers, the rest in the embeddings, its largest weight.
+# Large enough that its weights are more than what else a process allocates.
 LARGE: dict[str, Any] = {
     **SIZES,
     "vocab_size": 8000,
     "hidden_size": 512,
     "intermediate_size": 1536,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 6,
     "tie_word_embeddings": True,
 }
 MODELS: dict[str, Callable[[], Any]] = {
