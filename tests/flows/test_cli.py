@@ -192,6 +192,16 @@ def test_a_plan_needs_no_key_and_shows_an_upper_bound(project: Project) -> None:
     assert not project.workspace.exists()
 
 
+@pytest.mark.parametrize(("gigabytes", "verdict"), [("80", "It fits"), ("0.1", "It does not fit")])
+def test_a_plan_shows_the_memory_of_the_training(project: Project, gigabytes: str, verdict: str) -> None:
+    result = runner.invoke(app, ["plan", "--config", str(project.config), "--device-gb", gigabytes])
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    assert "training: " in output
+    assert "optimizer" in output
+    assert f"{verdict} into a GPU of {gigabytes} GB" in output
+
+
 def test_a_budget_without_a_price_is_refused(project: Project, refusal: Callable[[], str]) -> None:
     project.settings["spending"] = {"budget_usd": 5}
     del project.settings['spending.prices."sandbox-teacher"']

@@ -104,7 +104,8 @@ def test_each_rank_holds_its_part_of_what_the_files_have(examined: Path, name: s
         assert found["equal"], "the float32 masters too"
         assert found["same buffers"], "they are not rounded"
         assert found["dtypes"] == [of_training]
-        assert found["packs"] is found["shares"] is (CASES[name][0] != "gpt-2") or found["packs"]
+        assert found["packs"], "it was run on trial, layer by layer"
+        assert found["shares"]
 
 
 @pytest.mark.distributed
