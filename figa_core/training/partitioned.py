@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from figa_core.errors import TrainingError
+from figa_core.models.safetensors import Tensor
 from figa_core.models.weight_files import read_weights
 from figa_core.training.model import load_model_with_report
 
@@ -129,21 +130,23 @@ def _check_tied(directory: Path, model: Any) -> None:
 
     transformers compares them itself, and leaves them apart if they differ, but here it saw parts only.
     """
-    from safetensors import safe_open
-
     tensors = read_weights(directory).tensors
     for target, source in model.all_tied_weights_keys.items():
-        if target in tensors and source in tensors:
-            with (
-                safe_open(tensors[target].file, "pt") as first,
-                safe_open(tensors[source].file, "pt") as second,
-            ):
-                if torch.equal(first.get_tensor(target), second.get_tensor(source)):
-                    continue
+        both = target in tensors and source in tensors
+        if both and not torch.equal(_read(tensors[target]), _read(tensors[source])):
             raise TrainingError(
                 f"{directory}: {target} and {source} are one weight by its config.json, but its files have "
                 'two different ones. Set "tie_word_embeddings" to false there.'
             )
+
+
+def _read(tensor: Tensor) -> torch.Tensor:
+    """Mapped from its file, so that it takes no memory of its own."""
+    from safetensors import safe_open
+
+    with safe_open(tensor.file, "pt") as file:
+        handle: Any = file
+        return handle.get_tensor(tensor.name)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:

@@ -21,7 +21,7 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.model import load_model
 from figa_core.training.optimizers import Groups
 
-FILE_BYTES = 40_000
+FILE_BYTES = 10_000
 
 
 def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:

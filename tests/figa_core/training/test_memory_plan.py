@@ -124,7 +124,8 @@ def test_the_shape_is_read_from_the_files_whatever_their_names() -> None:
 
 def test_the_settings_are_read_as_the_training_reads_them() -> None:
     training = TrainingConfig(dtype="float32", processes=1)
-    on_cpu, on_gpu = (setup_of(training, kind=kind, checkpoint_dtype="float32") for kind in ("cpu", "gpu"))
+    on_cpu = setup_of(training, kind="cpu", checkpoint_dtype="float32")
+    on_gpu = setup_of(training, kind="gpu", checkpoint_dtype="float32")
     assert (on_cpu.stage, on_cpu.recompute, on_gpu.recompute) == (1, False, True)
     assert not on_cpu.rounds
     rounded = setup_of(TrainingConfig(dtype="bfloat16"), kind="gpu", checkpoint_dtype="float32")
