@@ -99,7 +99,7 @@ def load_model_with_report(directory: Path) -> tuple[Any, dict[str, Any]]:
     """
     disable_progress_bar()
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(directory),
             dtype=torch.float32,
             local_files_only=True,
@@ -111,4 +111,5 @@ def load_model_with_report(directory: Path) -> tuple[Any, dict[str, Any]]:
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error
+    model, report = loaded
     return with_soft_capping(model), report

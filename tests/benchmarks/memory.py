@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
@@ -34,7 +34,9 @@ _SIZES = {
     "large": Shape(hidden=576, layers=30, heads=9, key_value_heads=3, intermediate=1536),
 }
 _QUICK_SIZES = {"tiny": QUICK_SHAPE}
-_CASES = [(stage, recompute) for stage in (1, 2, 3) for recompute in (False, True)]
+Stage = Literal[1, 2, 3]
+_STAGES: tuple[Stage, ...] = (1, 2, 3)
+_CASES = [(stage, recompute) for stage in _STAGES for recompute in (False, True)]
 
 
 def measure(directory: Path, model: Path) -> None:
@@ -50,7 +52,7 @@ def measure(directory: Path, model: Path) -> None:
     (directory / f"rank{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 
-def _train(directory: Path, model: Path, *, stage: int, recompute: bool) -> int:
+def _train(directory: Path, model: Path, *, stage: Stage, recompute: bool) -> int:
     """Some steps; returns the plan."""
     from figa_core.config.training import TrainingConfig
     from figa_core.training.device_memory import Devices
