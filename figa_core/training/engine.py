@@ -229,11 +229,11 @@ class ZeroEngine:
             if name not in exact:
                 continue
             weight = exact.pop(name).to(self.device)
-            if self._partitioned:
-                safe_set_local_fp32_param(parameter, weight)
-            elif hasattr(parameter, "ds_id"):  # ZeRO-3, whose setter does not pad
+            if hasattr(parameter, "ds_id"):  # ZeRO-3, whose setter does not pad
                 size: int = parameter.partition_numel()  # pyright: ignore[reportCallIssue]
-                part = weight.flatten()[size * self.rank : size * (self.rank + 1)]
+                part = weight.flatten()
+                if len(part) != size:  # a whole weight
+                    part = part[size * self.rank : size * (self.rank + 1)]
                 safe_set_local_fp32_param(parameter, nn.functional.pad(part, (0, size - len(part))))
             else:
                 safe_set_full_fp32_param(parameter, weight)

@@ -78,14 +78,19 @@ def whole_while_running(model: Any) -> Iterator[None]:
 
 
 def to_bfloat16(model: Any, *, keep: bool) -> dict[str, torch.Tensor]:
-    """Round the weights of a partitioned model. With `keep`, returns this rank's parts as they were."""
+    """Round the weights of a partitioned model.
+
+    With `keep`, returns this rank's parts of those that are trained as they were; a parameter that was added
+    later has no parts yet, and is returned whole.
+    """
     kept: dict[str, torch.Tensor] = {}
     for name, parameter in model.named_parameters():
-        part = parameter.ds_tensor
-        if keep:
-            kept[name] = part.detach().cpu()
-        rounded = part.data.to(torch.bfloat16)
-        part.data = rounded.pin_memory() if part.is_pinned() else rounded
+        part = getattr(parameter, "ds_tensor", None)
+        if keep and parameter.requires_grad:
+            kept[name] = (parameter if part is None else part).detach().cpu()
+        if part is not None:
+            rounded = part.data.to(torch.bfloat16)
+            part.data = rounded.pin_memory() if part.is_pinned() else rounded
         parameter.data = parameter.data.to(torch.bfloat16)
     return kept
 
@@ -108,6 +113,7 @@ def _partitioning(config: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+        init.reads = False
 
 
 def _init_of_rank(config: dict[str, Any]) -> Any:
@@ -118,9 +124,14 @@ def _init_of_rank(config: dict[str, Any]) -> Any:
     import deepspeed
 
     class Init(deepspeed.zero.Init):
+        reads = True
+
         def _zero_init_param(self, param: Any) -> None:
-            self._convert_to_deepspeed_param(param)
-            param.partition()
+            if self.reads:
+                self._convert_to_deepspeed_param(param)
+                param.partition()
+            else:  # a parameter that was added to the model, such as an adapter's
+                super()._zero_init_param(param)
 
     return Init(module=nn.Module(), config_dict_or_path=config)
 
