@@ -120,6 +120,7 @@ bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  #
 	@$(BIN)/python -m tests.benchmarks.recomputing
 	@$(BIN)/python -m tests.benchmarks.loading
 	@$(BIN)/python -m tests.benchmarks.memory
+	@$(BIN)/python -m tests.benchmarks.lora
 	@$(BIN)/python -m tests.benchmarks.load
 
 # PACKAGES="weighting training" for some packages, TENTHS=2 for a sample; see tests/mutants.py.

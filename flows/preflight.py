@@ -11,6 +11,7 @@ from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
     grader,
+    lora,
     memory,
     models,
     prompts,
@@ -38,6 +39,8 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the settings", settings.check_settings),
     Check(WORKSPACE, workspace.check_directory),
     Check(GENERATION_MODEL, models.check_generation_model, after=(INTERPRETER,)),
+    Check("the base model of generation.model", lora.check_adapter, after=(GENERATION_MODEL,)),
+    Check("training.lora", lora.check_updates, after=(GENERATION_MODEL,)),
     Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
     Check("the memory of the training", memory.check_memory, after=(GENERATION_MODEL,)),
     Check("the context of generation.model", models.check_generation_lengths, after=(GENERATION_MODEL,)),

@@ -1,5 +1,6 @@
 """The trainings of `figa compare`: which there are, and which of their results are stored."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -233,8 +234,12 @@ def drop_models(workspace: Workspace, trainings: Iterable[Planned], *, keep: str
         if each.job.training_id in kept or checkpoints.read_manifest(output) is None:
             continue
         model = output / checkpoints.MODEL_NAME
-        template = load_chat_format(model).template_hash
-        checkpoints.drop_model(output, model_fingerprint(model, workspace.fingerprints), template)
+        template, fingerprint = (
+            load_chat_format(model).template_hash,
+            model_fingerprint(model, workspace.fingerprints),
+        )
+        checkpoints.drop_model(output, fingerprint, template)
+        shutil.rmtree(workspace.merged(fingerprint), ignore_errors=True)  # of an adapter
 
 
 def manifest_of(output: Path) -> TrainingManifest | None:

@@ -13,7 +13,7 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
-from figa_core.inference.engine import Generating
+from figa_core.inference.engine import SERVER, Generating
 from figa_core.inference.engines import Engines
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import Generation, GenerationRequest, ProgressCallback, RowFailure
@@ -24,6 +24,7 @@ from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
 from tasks.server_settings import generating_engine, servers_of
+from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
 _SEPARATOR = "#"
@@ -94,9 +95,11 @@ def generate(
         )
         # The template of a trained model may print more than that of its base (`training/words.py`).
         longest = max_prompt_tokens + chat.added_tokens(load_chat_format(config.model))
-        settings = _settings(config, sampling, chat.stop_token_ids, longest)
-        work = Work(missing, length, config.max_tokens)
         name = generating_engine(config, sampling.model)
+        # Servers have the model already, an adapter as their user chose to serve it.
+        model = sampling.model if name == SERVER else whole_model(workspace, sampling.model)
+        settings = _settings(config, model, sampling, chat.stop_token_ids, longest)
+        work = Work(missing, length, config.max_tokens)
         engine = engines.generator(name, settings, work, workspace.scratch("generate"))
         failures.settle(
             engine.generate(requests),
@@ -114,10 +117,14 @@ def generate(
 
 
 def _settings(
-    config: GenerationConfig, sampling: Sampling, stop_token_ids: tuple[int, ...], max_prompt_tokens: int
+    config: GenerationConfig,
+    model: Path,
+    sampling: Sampling,
+    stop_token_ids: tuple[int, ...],
+    max_prompt_tokens: int,
 ) -> Generating:
     return Generating(
-        model=sampling.model,
+        model=model,
         temperature=sampling.temperature,
         top_p=config.top_p,
         max_tokens=config.max_tokens,

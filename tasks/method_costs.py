@@ -5,6 +5,7 @@ from pathlib import Path
 
 from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost, forward_flops, training_flops
+from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
 from figa_core.records import Split
 from figa_core.rl.job import RlJob
@@ -22,7 +23,7 @@ from tasks.workspace import Workspace
 @cache
 def parameters_of(model: Path) -> int:
     """The number of a model's parameters, from the headers of its weights."""
-    return read_weights(model).parameters
+    return read_weights(underlying(model)).parameters
 
 
 def training_cost(planned: Planned) -> Cost:
@@ -34,7 +35,7 @@ def training_cost(planned: Planned) -> Cost:
     tokens = sum(step.tokens for step in steps)
     return Cost(
         tokens=tokens,
-        flops=training_flops(parameters_of(job.model), tokens),
+        flops=training_flops(parameters_of(job.model), tokens, frozen=job.training.lora.rank is not None),
         seconds=sum(step.seconds for step in steps) if manifest is None else manifest.wall_seconds,
         peak_bytes=0 if manifest is None else manifest.peak_rss_bytes,
     )

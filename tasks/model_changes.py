@@ -6,6 +6,7 @@ from pathlib import Path
 from figa_core.config import PipelineConfig
 from figa_core.errors import FigaError
 from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.models.adapter import underlying
 from figa_core.report.data import ModelChange
 from figa_core.storage.evaluations import Evaluation, same_responses
 from figa_core.storage.runs import Run
@@ -86,7 +87,7 @@ def _weights(manifest: TrainingManifest) -> str:
 
 def _dtype(model: Path) -> str | None:
     try:
-        return checkpoint_dtype(model)
+        return checkpoint_dtype(underlying(model))
     except FigaError:  # the directory is gone, and only the scores are left
         return None
 

@@ -34,6 +34,7 @@ from figa_core.storage.trainings import Training, save_training
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tasks.results import no_progress
+from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
 _STEPS_DRAWN = 500
@@ -141,7 +142,7 @@ def rl_job(
     seed: int,
 ) -> RlJob:
     """The job of a training; equal trainings have equal ids."""
-    known, base = rl_method(method.objective), config.generation.model
+    known, base = rl_method(method.objective), whole_model(workspace, config.generation.model)
     given = "kl_weight" in method.model_fields_set
     tokens = data.tokens.budget(share=share, times=method.token_budget)
     samples = budget.samples_per_step(

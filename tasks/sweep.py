@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from figa_core import ids
 from figa_core.config import AlarmsConfig, HeldOutConfig
 from figa_core.errors import TrainingError
+from figa_core.models.adapter import underlying
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.models.weight_files import read_weights
 from figa_core.ports import ProgressCallback
@@ -45,7 +46,7 @@ def settled(workspace: Workspace, spec: TrainingSpec) -> TrainingSpec | None:
         return spec
     plan = plan_sweep(workspace, spec)
     if not plan.jobs:
-        return with_rate(spec, learning_rate.proposed_rate(plan.parameters))
+        return with_rate(spec, learning_rate.proposed_rate(plan.parameters, lora=_has_lora(spec)))
     done = read_sweep(plan.directory)
     return None if done is None else with_rate(spec, done.chosen)
 
@@ -74,8 +75,10 @@ def plan_sweep(workspace: Workspace, spec: TrainingSpec) -> SweepPlan:
         InputError: there is no model.
     """
     parameters = parameters_of(spec.model)
-    proposal = training_job(workspace, with_rate(spec, learning_rate.proposed_rate(parameters)))
-    rates, steps = learning_rate.rates_to_try(parameters), learning_rate.sweep_steps(proposal.steps)
+    lora = _has_lora(spec)
+    proposal = training_job(workspace, with_rate(spec, learning_rate.proposed_rate(parameters, lora=lora)))
+    rates = learning_rate.rates_to_try(parameters, lora=lora)
+    steps = learning_rate.sweep_steps(proposal.steps)
     shards = _manifest(proposal)
     settings = {name: value for name, value in proposal.settings_in_id().items() if name != "learning_rate"}
     model = model_fingerprint(spec.model, workspace.fingerprints)
@@ -137,10 +140,14 @@ def parameters_of(model: Path) -> int:
     Raises:
         TrainingError: they cannot be read.
     """
-    weights = read_weights(model)
+    weights = read_weights(underlying(model))
     if weights.problems or not weights.tensors:
         raise TrainingError("\n".join(weights.problems) or f"{model}: no weights here.")
     return weights.parameters
+
+
+def _has_lora(spec: TrainingSpec) -> bool:
+    return spec.training.lora.rank is not None
 
 
 def _manifest(job: TrainingJob) -> ShardManifest:
@@ -151,12 +158,17 @@ def _manifest(job: TrainingJob) -> ShardManifest:
 
 def _short(proposal: TrainingJob, directory: Path, sweep_id: str, rate: float, steps: int) -> TrainingJob:
     """A short training: no alarm ends it, because the held-out pairs judge it."""
+    lora = proposal.training.lora
     name = f"rate-{rate:.1e}"
     return proposal.model_copy(
         update={
             # The sweep's own held-out pairs judge it, after its last step.
             "training": proposal.training.model_copy(
-                update={"learning_rate": rate, "held_out": HeldOutConfig()}
+                update={
+                    "learning_rate": rate,
+                    "held_out": HeldOutConfig(),
+                    "lora": lora.model_copy(update={"merge": lora.rank is not None}),  # to be judged
+                }
             ),
             "alarms": _NO_ALARMS,
             "training_id": f"{sweep_id}.{name}",

@@ -28,6 +28,7 @@ from figa_core.training.step_size import about_steps, pairs_per_step
 from figa_core.training.top_tokens import TOP_TOKENS
 from tasks.results import StageCounts, no_progress
 from tasks.tracking import tracking
+from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
 BASE_LABEL = "base"
@@ -130,7 +131,8 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
     Raises:
         TrainingError: `spec.shards` has no complete shard set, no step would change the weights, or too few
             pairs would be kept apart.
-        InputError: `spec.model` is not a model directory.
+        InputError: `spec.model` is not a model directory, or an adapter of another base model.
+        EngineError: `spec.model` is an adapter, and cannot be merged.
     """
     manifest = read_manifest(spec.shards)
     if manifest is None:
@@ -145,14 +147,14 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
     size = step_size(spec.training, trained_pairs(spec.training, pairs))
     settled = TrainingSpec(
         shards=spec.shards,
-        model=spec.model,
+        model=whole_model(workspace, spec.model),
         loss=objective.settled(spec.loss),
         training=spec.training.model_copy(update={"pairs_per_step": size}),
         alarms=spec.alarms,
         tracking=spec.tracking,
         pairs_limit=limit,
     )
-    model, shards = model_fingerprint(spec.model, workspace.fingerprints), manifest.shard_set_id
+    model, shards = model_fingerprint(settled.model, workspace.fingerprints), manifest.shard_set_id
     trained = make_objective(settled.loss)
     log_probs_id = ids.reference_log_probs_id(
         model=model,
@@ -172,6 +174,7 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
         output=workspace.training(training_id),
         steps=steps,
         reference_log_probs=directory_of(spec.shards, log_probs_id) if trained.reference_answers else None,
+        base_fingerprint=None if spec.training.lora.rank is None else model,
     )
 
 

@@ -90,6 +90,10 @@ class Workspace:
         """The directory of a finished training's model."""
         return self.training(training_id) / "model"
 
+    def merged(self, fingerprint: str) -> Path:
+        """The directory of the whole model that an adapter with this fingerprint is merged into."""
+        return self.directory / "merged" / fingerprint[:32]
+
     def templates(self, run_id: str) -> Path:
         """The reviser's instructions at the start of a run, for a retry after an upgrade changed them."""
         return self.directory / "templates" / run_id

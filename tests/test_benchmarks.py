@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ("recomputing", "GB of activations", "memory_ratio"),
         ("memory", "plan / peak", "largest_difference"),
         ("loading", "GB of anonymous memory", "loading_ratio"),
+        ("lora", "pairs/s", "lora_gain"),
         ("attention", "tokens", "loop_over_pieces_512_float32_ms"),
         ("revision", "rows/s", "rate_share"),
         ("load", "prompts/s", "rows_per_second"),

@@ -26,7 +26,8 @@ from typing import Any
 
 from figa_core.chat.tokenization import encoder, hash_of, span_encoder, tokenizer_hash
 from figa_core.chat.turn import ANCHOR, ANSWER, QUESTION, Ids, TurnReader
-from figa_core.errors import ConfigError, InputError
+from figa_core.errors import ConfigError, EngineError, InputError
+from figa_core.models.adapter import with_all_files
 from figa_core.models.tokenizer import generation_stops, load_tokenizer
 from figa_core.records import Message
 
@@ -47,10 +48,16 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def load_chat_format(model_dir: Path) -> "ChatFormat":
     """Load tokenizer, chat template and stop tokens of a Hugging Face model directory; nothing is downloaded.
 
+    Those of an adapter are its base model's, unless it has files of its own.
+
     Raises:
         ConfigError: the directory, a usable tokenizer or a usable template is missing.
     """
-    return ChatFormat.from_tokenizer(load_tokenizer(model_dir), generation_stops(model_dir))
+    try:
+        with with_all_files(model_dir) as directory:
+            return ChatFormat.from_tokenizer(load_tokenizer(directory), generation_stops(directory))
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
 
 
 class ChatFormat:

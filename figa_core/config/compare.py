@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from figa_core.config.decisions import nothing
-from figa_core.config.optimization import HeldOutConfig, OptimizerConfig, ScheduleConfig
+from figa_core.config.optimization import HeldOutConfig, LoraConfig, OptimizerConfig, ScheduleConfig
 from figa_core.config.section import Section
 from figa_core.config.training import LossConfig, Scheme, TrainingConfig
 from figa_core.config.values import MethodName, one_line
@@ -45,7 +45,7 @@ _Sizes = Annotated[
     AfterValidator(_each_once),
 ]
 _Label = Annotated[str, AfterValidator(one_line)]
-_TABLES = ("schedule", "optimizer", "held_out")
+_TABLES = ("schedule", "optimizer", "held_out", "lora")
 
 
 class MethodConfig(LossConfig):
@@ -72,6 +72,9 @@ class MethodConfig(LossConfig):
     )
     held_out: HeldOutConfig | None = nothing(
         None, 'Settings that differ from [training.held_out]; "none" for no difference.'
+    )
+    lora: LoraConfig | None = nothing(
+        None, 'Settings that differ from [training.lora]; "none" for no difference.'
     )
 
     token_budget: float = nothing(
@@ -152,6 +155,8 @@ def _fields_given(section: Section) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(map(str, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,6 +1,8 @@
-"""The tables of `[training]`: the learning rate over the steps, the optimizer, and held-out pairs."""
+"""The tables of `[training]`: the learning rate over the steps, the optimizer, held-out pairs, and LoRA."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from figa_core.config.decisions import models
 from figa_core.config.section import Section
@@ -8,6 +10,22 @@ from figa_core.config.section import Section
 ScheduleKind = Literal["constant", "linear", "cosine"]
 OptimizerKind = Literal["adamw", "adamw_cpu"]
 ResultStep = Literal["last", "best"]
+LoraAlpha = Annotated[float, Field(gt=0)] | Literal["auto"]
+
+ALL_LINEAR = "all-linear"
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _in_one_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
+
+
+_Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list), AfterValidator(_in_one_order)
+]
 
 
 class ScheduleConfig(Section):
@@ -62,3 +80,36 @@ class HeldOutConfig(Section):
         'The training ends after so many looks in a row without a lower loss; "none" for all its steps.',
         ge=1,
     )
+
+
+class LoraConfig(Section):
+    """LoRA (arXiv 2106.09685): the model's weights stay as they are, and an update B·A of low rank is trained
+    for each of the chosen matrices.
+    """
+
+    rank: int | None = models(
+        None,
+        'Rank of the updates, usually 8 to 64; "none" trains all weights. LoRA usually needs a learning_rate '
+        "about ten times that of training all weights.",
+        ge=1,
+        le=65_536,
+    )
+    alpha: LoraAlpha = models(
+        "auto", "The updates are scaled by alpha / rank; auto: alpha is twice the rank."
+    )
+    dropout: float = models(0.0, "Of the updates' inputs, in training.", ge=0, lt=1)
+    target_modules: _Names = models(
+        (ALL_LINEAR,),
+        "Names of the modules with an update, such as q_proj; all-linear: every linear layer but the output "
+        "layer.",
+        min_length=1,
+    )
+    merge: bool = models(
+        False,
+        "The result is a whole model, with the updates added to its weights, not an adapter directory.",
+    )
+
+    @property
+    def scaled_by(self) -> float:
+        """`alpha`, settled."""
+        return 2.0 * (self.rank or 1) if isinstance(self.alpha, str) else self.alpha

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, judgement, models, nothing
 from figa_core.config.deepspeed import DeepSpeedConfig
-from figa_core.config.optimization import HeldOutConfig, OptimizerConfig, ScheduleConfig
+from figa_core.config.optimization import HeldOutConfig, LoraConfig, OptimizerConfig, ScheduleConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
@@ -130,6 +130,7 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig = models(OptimizerConfig(), "The optimizer, and clipping of gradients.")
     deepspeed: DeepSpeedConfig = nothing(DeepSpeedConfig(), "Keys that are added to DeepSpeed's settings.")
     held_out: HeldOutConfig = models(HeldOutConfig(), "Pairs that are kept apart and judge the training.")
+    lora: LoraConfig = models(LoraConfig(), "Training of small updates instead of all weights (LoRA).")
 
 
 class EvaluationConfig(Section):

@@ -9,9 +9,9 @@ texts comes on top, and positions whose vocabulary projection is left out come o
 from dataclasses import dataclass, fields
 
 
-def training_flops(parameters: int, tokens: float) -> float:
-    """Of forward and backward passes over `tokens`."""
-    return 6.0 * parameters * tokens
+def training_flops(parameters: int, tokens: float, *, frozen: bool = False) -> float:
+    """Of forward and backward passes over `tokens`; of `frozen` weights there is no gradient (LoRA)."""
+    return (4.0 if frozen else 6.0) * parameters * tokens
 
 
 def forward_flops(parameters: int, tokens: float) -> float:

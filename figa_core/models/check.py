@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import EngineError
+from figa_core.models.adapter import base_of, is_adapter
+from figa_core.models.adapter_check import adapter_problems, misfits
 from figa_core.models.architecture import (
     NOT_CAUSAL,
     RATES_TOKENS,
@@ -46,12 +48,18 @@ class Examined:
 
 
 def examine(model: Path, role: ModelRole) -> Examined:
-    """Check config.json and the headers of the weights; raises nothing."""
+    """Check config.json and the headers of the weights; raises nothing.
+
+    Of an adapter both its own files and its base model are checked, but for the base's fingerprint, which
+    takes reading all of it (`fingerprint.model_fingerprint`).
+    """
     try:
         if not model.is_dir():
             return Examined([f"{model}: {NO_DIRECTORY}"])
         if irregular := irregular_files(model):
             return Examined(irregular)  # reading further would wait for them
+        if is_adapter(model):
+            return _examine_adapter(model, role)
         found = Examined([*lfs_pointers(model)])
         weights = read_weights(model)
     except (OSError, ValueError) as error:
@@ -76,9 +84,32 @@ def examine(model: Path, role: ModelRole) -> Examined:
     return found
 
 
+def _examine_adapter(adapter: Path, role: ModelRole) -> Examined:
+    """What `examine` says of its base, with what is wrong with the adapter."""
+    found = Examined([*lfs_pointers(adapter), *adapter_problems(adapter, role)])
+    try:
+        base = base_of(adapter)
+    except EngineError as error:
+        found.problems.append(str(error))
+        return found
+    of_base = examine(base.directory, role)
+    found.vocabulary, found.has_config = of_base.vocabulary, of_base.has_config
+    found.problems.extend(f"the base model of {adapter}: {problem}" for problem in of_base.problems)
+    if not found.problems:
+        weights = read_weights(base.directory)
+        empty = empty_model(base.directory, read_config(base.directory), role, len(weights.tensors))
+        found.problems.extend(misfits(adapter, base, empty))
+    return found
+
+
+def problems_to_load(model: Path, role: ModelRole) -> list[str]:
+    """What `examine` finds, and whether it is an adapter, which nothing loads as it is."""
+    return read_weights(model).problems if is_adapter(model) else examine(model, role).problems
+
+
 def require_model(model: Path, role: ModelRole) -> None:
     """Raise EngineError, with all problems, unless `model` can be loaded and run as `role`."""
-    if problems := examine(model, role).problems:
+    if problems := problems_to_load(model, role):
         raise EngineError("\n".join(problems))
 
 

@@ -1,6 +1,5 @@
 """Finds the files of a model's weights, and checks that all of them exist and are complete. Headers only."""
 
-import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ def read_weights(model: Path) -> Weights:
     weights = Weights()
     single, index = model / _SINGLE, model / _INDEX
     if (model / ADAPTER).exists():
-        weights.problems.append(_adapter(model))
+        weights.problems.append(_adapter(model))  # `adapter.underlying` has the weights of its base
     elif index.exists() and (single.exists() or single.is_symlink()):
         weights.problems.append(
             f"{model}: has {_SINGLE} and {_INDEX}; engines differ in which they load. Remove the wrong one."
@@ -48,6 +47,11 @@ def read_weights(model: Path) -> Weights:
     else:
         weights.problems.append(f"{model}: {_instead(model)}")
     return weights
+
+
+def has_weights(model: Path) -> bool:
+    """Whether the directory has files of a whole model's weights."""
+    return any(path.exists() or path.is_symlink() for path in (model / _SINGLE, model / _INDEX))
 
 
 def irregular_files(model: Path) -> list[str]:
@@ -121,19 +125,12 @@ def _read_shards(index: Path, weights: Weights) -> None:
 
 
 def _adapter(model: Path) -> str:
-    named = None
-    with contextlib.suppress(EngineError):
-        named = read_object(model / ADAPTER, "").get("base_model_name_or_path")
-    base = f" ({named})" if named else ""
-    if (model / CONFIG).exists() and ((model / _SINGLE).exists() or (model / _INDEX).exists()):
+    if has_weights(model):
         return (
             f"{model}: holds a model and a PEFT adapter ({ADAPTER}), and the adapter would be left out. "
             "Merge it (PEFT's merge_and_unload), or remove its files."
         )
-    return (
-        f"{model}: is a PEFT adapter, not a whole model. Merge it into its base{base} (merge_and_unload), "
-        "and save the result."
-    )
+    return f"{model}: is a PEFT adapter, not a whole model. Give the directory of a whole model."
 
 
 def _instead(model: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from figa_core.errors import DivergedTrainingError, EngineError, TrainingError
 from figa_core.file_hashes import hashes_of, write_sealed
-from figa_core.models.check import examine
+from figa_core.models.check import problems_to_load
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
 from figa_core.processes.child import Child
@@ -66,8 +66,8 @@ def _python(job: RlJob) -> Path:
 
 def _check_models(job: RlJob) -> None:
     problems = [
-        *examine(job.model, ModelRole.POLICY).problems,
-        *examine(job.reward_model, ModelRole.REWARD).problems,
+        *problems_to_load(job.model, ModelRole.POLICY),
+        *problems_to_load(job.reward_model, ModelRole.REWARD),
     ]
     if problems:
         raise TrainingError("\n".join(problems))

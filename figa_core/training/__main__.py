@@ -123,10 +123,17 @@ def _export(
     from figa_core.training import checkpoints
     from figa_core.training.change import weight_change
     from figa_core.training.export import export_model
+    from figa_core.training.lora_export import base_fingerprint, export_lora
 
-    export_model(engine.model, engine.weight, job, writes=engine.rank == 0)
+    updates = engine.updates()
+    if engine.lora is None:
+        export_model(engine.model, engine.weight, job, writes=engine.rank == 0)
     peak_rss = int(engine.total(peak_rss_bytes())[0])
     if engine.rank == 0:
+        if engine.lora is None:
+            change = weight_change(job.model, job.model_dir)
+        else:
+            change = export_lora(engine.lora, updates, job)
         checkpoints.finish(
             job,
             checkpoints.TrainingManifest(
@@ -135,13 +142,14 @@ def _export(
                 skipped_steps=end.skipped,
                 wall_seconds=round(time.perf_counter() + seconds_since, 2),
                 peak_rss_bytes=peak_rss,
-                versions={name: version(name) for name in _VERSIONED},
+                versions={name: version(name) for name in (*_VERSIONED, *(("peft",) if engine.lora else ()))},
                 overflowed_steps=end.overflowed,
-                change=weight_change(job.model, job.model_dir),
+                change=change,
                 planned_steps=job.steps,
                 alarms=end.alarms,
                 watched=end.watched,
                 held_out=held_out_record(job, 0 if apart is None else len(apart)),
+                base_fingerprint=None if engine.lora is None else base_fingerprint(job),
             ),
         )
 
@@ -150,14 +158,15 @@ def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -
     """A line for the run's log."""
     from figa_core.training.model import parameters_of
 
-    size = parameters_of(engine.model)
+    size = parameters_of(engine.model) if engine.lora is None else engine.lora.total
+    trained = "" if engine.lora is None else f"; {engine.lora}"
     last = steps_to_do(job)
     steps = f"resumes after step {done} of {last}" if done else f"{last} steps from the start"
     again = ", with activations computed again in the backward pass" if engine.recomputes else ""
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "
         f"{engine.ranks} rank(s) ({engine.device.type}), {pairs:,} pairs in "
-        f"{engine.attention}{again}; {steps}"
+        f"{engine.attention}{again}{trained}; {steps}"
     )
 
 

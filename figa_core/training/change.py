@@ -28,7 +28,7 @@ def weight_change(before: Path, after: Path) -> WeightChange | None:
     """Compare two model directories; None if they have no weight in common."""
     olds, news = _files_by_weight(before), _files_by_weight(after)
     names = sorted(olds.keys() & news.keys())
-    return _compared((_tensor(olds[name], name), _tensor(news[name], name)) for name in names)
+    return compared((_tensor(olds[name], name), _tensor(news[name], name)) for name in names)
 
 
 def rounding_change(model: Path, dtype: str) -> float:
@@ -36,13 +36,14 @@ def rounding_change(model: Path, dtype: str) -> float:
     import torch
 
     tensors = (_tensor(path, name) for name, path in sorted(_files_by_weight(model).items()))
-    change = _compared((tensor, tensor.to(getattr(torch, dtype))) for tensor in tensors)
+    change = compared((tensor, tensor.to(getattr(torch, dtype))) for tensor in tensors)
     return change.relative if change else 0.0
 
 
-def _compared(pairs: "Iterable[tuple[torch.Tensor, torch.Tensor]]") -> WeightChange | None:
+def compared(pairs: "Iterable[tuple[torch.Tensor, torch.Tensor]]") -> WeightChange | None:
+    """Of weights before and after; None if there are none."""
     squares = total = 0.0
-    changed = compared = 0
+    changed = values = 0
     dtypes = ("", "")
     for old, new in pairs:
         if old.shape != new.shape or not (old.is_floating_point() and new.is_floating_point()):
@@ -52,11 +53,11 @@ def _compared(pairs: "Iterable[tuple[torch.Tensor, torch.Tensor]]") -> WeightCha
         squares += float(difference.square().sum())
         total += float(old.double().square().sum())
         changed += int((difference != 0).sum())
-        compared += old.numel()
-    if not compared:
+        values += old.numel()
+    if not values:
         return None
     relative = math.sqrt(squares / total) if total else math.sqrt(squares)
-    return WeightChange(relative, changed, compared, dtype=dtypes[1], dtype_before=dtypes[0])
+    return WeightChange(relative, changed, values, dtype=dtypes[1], dtype_before=dtypes[0])
 
 
 def _files_by_weight(model: Path) -> dict[str, Path]:

@@ -60,7 +60,8 @@ class TrainingManifest:
     `peak_rss_bytes` is the sum of the ranks' peaks. `files` holds the hash of each file of the model.
 
     `planned_steps` is more than `steps` if one of the `alarms` ended the training, or the pairs of `held_out`
-    did. `watched` is how alarms were looked for; None if that was not done.
+    did. `watched` is how alarms were looked for; None if that was not done. `base_fingerprint` is that of the
+    model that an adapter belongs to, or was merged into (LoRA).
     """
 
     training_id: str
@@ -76,6 +77,7 @@ class TrainingManifest:
     alarms: tuple[Alarm, ...] = ()
     watched: Watched | None = None
     held_out: HeldOut | None = None
+    base_fingerprint: str | None = None
 
     @property
     def ended_by(self) -> Alarm | None:

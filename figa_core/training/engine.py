@@ -15,12 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from figa_core.config.training import DType
 from figa_core.errors import TrainingError
 from figa_core.inference.checkpoint import checkpoint_dtype
-from figa_core.training import varlen
 from figa_core.training.attention import use_packed_attention
 from figa_core.training.job import TrainingJob
+from figa_core.training.lora import add_lora
 from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
@@ -33,7 +32,7 @@ from figa_core.training.partitioned import (
 from figa_core.training.probe_plan import Size
 from figa_core.training.recomputing import use_activation_checkpointing
 from figa_core.training.saving import Deferred
-from figa_core.training.sharing import reason_against
+from figa_core.training.sharing import in_words, reason_against
 from figa_core.training.zero_stage import stage_in_use
 
 # Elements. Larger gradients are reduced in place. At DeepSpeed's default (5e8) an embedding of 50 M is copied
@@ -84,7 +83,7 @@ class ZeroEngine:
     `packs` is whether sequences are packed: the job asks for it and the model can keep them apart. `shares`
     is whether packed sequences share their beginnings, `recomputes` whether activations are computed again in
     the backward pass. `attention` describes how, for the log. `stage` is the ZeRO stage in use, not always
-    that of the job.
+    that of the job. `lora` are the model's updates, if only they are trained.
     """
 
     def __init__(self, job: TrainingJob, *, make_optimizer: OptimizerFactory | None = None) -> None:
@@ -96,11 +95,11 @@ class ZeroEngine:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
-        self._partitioned = partitions_as_read(config["zero_optimization"])
-        if self._partitioned:
-            self.model = load_partitioned(job.model, config, self.device)
-        else:
-            self.model = load_model(job.model)
+        # With LoRA every rank reads the whole model, and DeepSpeed partitions it.
+        whole = job.training.lora.rank is not None or not partitions_as_read(config["zero_optimization"])
+        self._partitioned = not whole
+        self.model = load_model(job.model) if whole else load_partitioned(job.model, config, self.device)
+        self.lora = add_lora(self.model, job.training.lora, base=job.model, seed=job.training.seed)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
         self.max_positions: int | None = getattr(
             self.model.config.get_text_config(), "max_position_embeddings", None
@@ -109,7 +108,7 @@ class ZeroEngine:
             self.packs = job.levers.packing and use_packed_attention(self.model)
             not_shared = reason_against(job.training.prefix_sharing, self.model, packs=self.packs)
         self.shares = not_shared is None
-        self.attention = _attention(self.device, job.training.dtype, packs=self.packs, not_shared=not_shared)
+        self.attention = in_words(self.device, job.training.dtype, packs=self.packs, not_shared=not_shared)
         self.recomputes = use_activation_checkpointing(
             job.training.activation_checkpointing, self.model, self.device
         )
@@ -117,7 +116,8 @@ class ZeroEngine:
 
         module = WeightedTokenLogits(self.model, sparse_head=job.levers.sparse_head)
         settings = job.training.optimizer
-        groups = parameter_groups(module.parameters(), settings.weight_decay)
+        trained = (parameter for parameter in module.parameters() if parameter.requires_grad)
+        groups = parameter_groups(trained, settings.weight_decay)
         optimizer = (make_optimizer or optimizer_of(settings))(groups, job.learning_rate)
         exact = self._weights_to_keep()
         self._engine: Any = deepspeed.initialize(model=module, optimizer=optimizer, config=config)[0]
@@ -184,14 +184,21 @@ class ZeroEngine:
         # DeepSpeed's scripts to read its files would be copied by rank 0 alone, between two meetings.
         engine._copy_recovery_script = lambda _path: None
         try:
-            engine.save_checkpoint(str(directory), tag=tag, save_latest=False)
+            engine.save_checkpoint(
+                str(directory),
+                tag=tag,
+                save_latest=False,
+                exclude_frozen_parameters=self.lora is not None,  # the training's model has them
+            )
         finally:
             engine.checkpoint_engine = writer
         deferred.check()
 
     def load_state(self, directory: Path, tag: str) -> None:
         """Read what `save_state` wrote with the same number of ranks."""
-        loaded, _ = self._engine.load_checkpoint(str(directory), tag=tag)
+        loaded, _ = self._engine.load_checkpoint(
+            str(directory), tag=tag, load_module_strict=self.lora is None
+        )
         if loaded is None:
             raise TrainingError(
                 f"{directory / tag}: DeepSpeed cannot load this checkpoint. Remove it to start again."
@@ -205,6 +212,13 @@ class ZeroEngine:
         found = self.model.get_parameter_or_buffer(name)
         return self._gathered(found) if isinstance(found, nn.Parameter) else found.detach().cpu()
 
+    def updates(self) -> dict[str, torch.Tensor]:
+        """With LoRA the `weight` of each that is trained, by name; empty without. All ranks must call it."""
+        if self.lora is None:
+            return {}
+        names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        return {name: self.weight(name) for name in names}
+
     def close(self) -> None:
         self._engine.destroy()
         dist.destroy_process_group()
@@ -217,7 +231,7 @@ class ZeroEngine:
         if self._partitioned and self.job.training.dtype == "bfloat16":
             return to_bfloat16(self.model, keep=rounds)
         named = self.model.named_parameters() if rounds else ()
-        return {name: parameter.detach().clone() for name, parameter in named}
+        return {name: parameter.detach().clone() for name, parameter in named if parameter.requires_grad}
 
     def _set_masters(self, exact: dict[str, torch.Tensor]) -> None:
         """Replace the optimizer's float32 masters, which DeepSpeed makes of the rounded weights, by the exact
@@ -281,20 +295,3 @@ def own_device(local_rank: int, *, gpus: int) -> torch.device:
             "set CUDA_VISIBLE_DEVICES to nothing."
         )
     return torch.device("cuda", local_rank)
-
-
-def _attention(device: torch.device, dtype: DType, *, packs: bool, not_shared: str | None) -> str:
-    shared = "with shared beginnings" if not_shared is None else f"nothing shared ({not_shared})"
-    return f"{_rows(device, dtype, packs=packs, tree=not_shared is None)}, {shared}"
-
-
-def _rows(device: torch.device, dtype: DType, *, packs: bool, tree: bool) -> str:
-    if not packs:
-        return "padded rows"
-    if device.type != "cuda":
-        return "packed rows"
-    if dtype == "float32":
-        return "packed rows, attention piece by piece"
-    if problem := varlen.problem_with_device(device, tree=tree):
-        return f"packed rows, attention piece by piece (not by the variable-length kernel: {problem})"
-    return "packed rows, attention by the variable-length kernel"

@@ -6,6 +6,7 @@ the base model's dtype, so that the two are judged alike and a training in bfloa
 not rounded (its optimizer keeps float32 masters).
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -22,6 +23,7 @@ from figa_core.inference.checkpoint import checkpoint_dtype
 from figa_core.training.exported_weights import (
     FILE_BYTES,
     WeightOf,
+    WeightPlan,
     gather_weights,
     plan_weights,
     write_weights,
@@ -39,6 +41,8 @@ _NOT_COPIED = (
     "config.json",
     "*.index.json",
     "adapter_*",
+    "base_model.json",
+    "merged.json",
     "params.json",
     "quantize_config.json",
     "trainer_state.json",
@@ -78,14 +82,31 @@ def export_model(
     if not writes:
         gather_weights(plan, weight_of)
         return
+    with writing(job) as temporary:
+        write_model(model, plan, weight_of, temporary)
+        write_companions(job, temporary)
+
+
+def write_model(model: Any, plan: WeightPlan, weight_of: WeightOf, directory: Path) -> None:
+    """Write config.json and the weights as planned.
+
+    Raises:
+        DivergedTrainingError: a weight is not finite.
+        OSError, SafetensorError: a file cannot be written.
+    """
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(directory)
+    _name_dtype(directory / "config.json", plan.dtype)
+    write_weights(directory, model, plan, weight_of)
+
+
+@contextlib.contextmanager
+def writing(job: Trained) -> Iterator[Path]:
+    """A place for a directory that becomes `job.model_dir`. Raises TrainingError if it cannot be written."""
     temporary = job.output / "model.partial"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        model.config.architectures = [type(model).__name__]
-        model.config.save_pretrained(temporary)
-        _name_dtype(temporary / "config.json", dtype)
-        write_weights(temporary, model, plan, weight_of)
-        _write_companions(job, temporary)
+        yield temporary
         shutil.rmtree(job.model_dir, ignore_errors=True)
         temporary.rename(job.model_dir)
     except DivergedTrainingError:
@@ -110,7 +131,7 @@ def rehearse(model: Any, job: Trained) -> Iterator[str]:
     temporary = job.output / "model.partial"
     try:
         model.config.save_pretrained(temporary)
-        _write_companions(job, temporary)
+        write_companions(job, temporary)
         _check_words(job, temporary)
     except (OSError, ValueError) as error:
         raise TrainingError(f"{job.model}: a model trained from it cannot be exported: {error}") from error
@@ -152,13 +173,19 @@ def companion_files(model: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _write_companions(job: Trained, target: Path) -> None:
-    model = job.model
-    (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # made up by transformers
+def copy_companions(model: Path, target: Path) -> None:
+    """Copy the files that do not depend on the weights. Raises OSError."""
     for source in companion_files(model):
         copy = target / source.relative_to(model)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
+
+
+def write_companions(job: Trained, target: Path) -> None:
+    """Copy the base model's companion files, with the template that the objective's words need."""
+    model = job.model
+    (target / _GENERATION_CONFIG).unlink(missing_ok=True)  # made up by transformers
+    copy_companions(model, target)
     chat, words = load_chat_format(model), job.prompt_words
     if chat.fallback_template or words:
         template = asking_with(words, chat.template) if words else chat.template

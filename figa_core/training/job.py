@@ -89,6 +89,7 @@ class TrainingJob(JobFiles, TrainingSpec):
         output: directory of this training; a ``manifest.json`` in it means finished.
         steps: total number of optimizer steps.
         reference_log_probs: their directory (`reference_log_probs.py`), if the objective needs them.
+        base_fingerprint: that of the model, if the result records it (LoRA).
     """
 
     training_id: str
@@ -96,6 +97,7 @@ class TrainingJob(JobFiles, TrainingSpec):
     steps: int
     levers: Levers = Levers()
     reference_log_probs: Path | None = None
+    base_fingerprint: str | None = None
 
     @field_validator("training")
     @classmethod

@@ -15,7 +15,7 @@ from textwrap import indent
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.files import last_lines
-from figa_core.models.check import examine
+from figa_core.models.check import problems_to_load
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
 from figa_core.processes.child import Child
@@ -98,7 +98,7 @@ def run_training(
 
 def _check_inputs(job: TrainingJob) -> None:
     """Refuse an incomplete model, and shards of another tokenizer or chat template."""
-    if problems := examine(job.model, ModelRole.POLICY).problems:
+    if problems := problems_to_load(job.model, ModelRole.POLICY):
         raise TrainingError("\n".join(problems))
     if problem := not_offloaded(job.training) or no_compiler(job.training):
         raise TrainingError(problem)

@@ -36,6 +36,7 @@ class ModelShape:
         width, inner, vocabulary, layers: of the hidden states, of a layer's MLP (of all experts that a token
             uses), of the head, and the number of layers.
         keys: the width of all keys of a token, equal to `width` without grouped heads.
+        edges: rows and columns of all matrices: an update of LoRA has so many weights for each of its rank.
     """
 
     parameters: int
@@ -45,6 +46,7 @@ class ModelShape:
     vocabulary: int
     layers: int
     keys: int
+    edges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Setup:
     kind: Literal["cpu", "gpu"] = "gpu"
     rounds: bool = False
     weighted_share: float = 1.0
+    lora_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mod
         vocabulary=_number(config, ("vocab_size",), 0),
         layers=_number(config, ("num_hidden_layers", "n_layer", "num_layers"), 0),
         keys=key_heads * head_width,
+        edges=sum(sum(tensor.shape) for tensor in tensors.values() if len(tensor.shape) == 2),
     )
 
 
@@ -156,14 +160,16 @@ def setup_of(
         weights_at=_place(zero.get("offload_param")) if training.zero_stage == 3 else "device",
         kind=kind,
         rounds=training.dtype not in ("float32", checkpoint_dtype),
+        lora_rank=training.lora.rank,
     )
 
 
 def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
     """The plan of one rank."""
-    count, ranks, width = shape.parameters, setup.ranks, _WIDTH[setup.dtype]
-    part = -(-count // ranks)
-    weights = width * (part if setup.stage == 3 else count)
+    ranks, width, trained = setup.ranks, _WIDTH[setup.dtype], _trained(shape, setup)
+    count = shape.parameters + (0 if setup.lora_rank is None else trained)
+    part = -(-trained // ranks)
+    weights = width * (-(-count // ranks) if setup.stage == 3 else count)
     gathered = width * min(count, _LIVE) if setup.stage == 3 and ranks > 1 else 0
     optimizer = 12 * part
     at = {"device": 0, "host": 0, "disk": 0}
@@ -173,11 +179,11 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
     activations, logits = _activations(shape, setup), _logits(shape, setup)
     device = RankMemory(
         weights=on_device + gathered,
-        gradients=_gradients(count, setup),
+        gradients=_gradients(trained, setup),
         optimizer=optimizer if setup.optimizer_at == "device" else 0,
         activations=activations,
         logits=logits,
-        buffers=4 * min(_BUCKET, count),
+        buffers=4 * min(_BUCKET, trained),
         update=max(_update(part, setup) - activations - logits, 0),
         process=_PROCESS[setup.kind],
     )
@@ -186,8 +192,15 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
         host=at["host"],
         disk=at["disk"],
         loading=_loading(shape, setup),
-        checkpoint=checkpoint_bytes(count, setup.dtype),
+        checkpoint=checkpoint_bytes(trained, setup.dtype),
     )
+
+
+def _trained(shape: ModelShape, setup: Setup) -> int:
+    """Weights that are trained; with LoRA at most so many, as if every matrix got an update."""
+    if setup.lora_rank is None:
+        return shape.parameters
+    return min(shape.parameters, setup.lora_rank * shape.edges)
 
 
 def _gradients(count: int, setup: Setup) -> int:
@@ -219,7 +232,7 @@ def _logits(shape: ModelShape, setup: Setup) -> int:
 
 
 def _loading(shape: ModelShape, setup: Setup) -> int:
-    if setup.stage == 3 and setup.weights_at != "disk":
+    if setup.stage == 3 and setup.weights_at != "disk" and setup.lora_rank is None:
         return 4 * (-(-shape.parameters // setup.ranks) + shape.largest)
     return 4 * shape.parameters * (2 if setup.rounds else 1)
 

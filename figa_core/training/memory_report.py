@@ -7,6 +7,7 @@ from pathlib import Path
 from figa_core.config.training import TrainingConfig
 from figa_core.config.values import TOKENS_MAX
 from figa_core.inference.checkpoint import checkpoint_dtype
+from figa_core.models.adapter import underlying
 from figa_core.models.config_json import read_config
 from figa_core.models.weight_files import read_weights
 from figa_core.training.device_memory import Devices
@@ -24,16 +25,17 @@ from figa_core.training.memory_plan import (
 class TrainingMemory:
     """The plan of a training from a model's directory, on these devices and with sequences of `max_length`.
 
-    Creating it raises EngineError if the model has no readable config.json.
+    Of an adapter it is the base model's. Creating it raises EngineError if the model has no readable
+    config.json.
     """
 
     def __init__(
         self, training: TrainingConfig, model: Path, devices: Devices, *, max_length: int = TOKENS_MAX
     ) -> None:
-        self.devices = devices
-        self.shape: ModelShape = model_shape(read_config(model), read_weights(model).tensors)
+        self.devices, base = devices, underlying(model)
+        self.shape: ModelShape = model_shape(read_config(base), read_weights(base).tensors)
         self.setup: Setup = setup_of(
-            training, kind=devices.kind, checkpoint_dtype=checkpoint_dtype(model), max_length=max_length
+            training, kind=devices.kind, checkpoint_dtype=checkpoint_dtype(base), max_length=max_length
         )
         self.plan: MemoryPlan = memory_plan(self.shape, self.setup)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figa_core.config.training import DType
+from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
 from figa_core.training.job import TrainingJob
 
@@ -17,7 +18,7 @@ def training_bytes(
 ) -> int:
     """The most bytes that checkpoints and exported model take at once.
 
-    `parameters` is the model's number of weights (tied ones once), `exported_bytes` the size of its weights
+    `parameters` is the number of trained weights (tied ones once), `exported_bytes` the size of its weights
     in the dtype of the base model. A training that is asked to stop writes one more checkpoint.
     """
     checkpoints = min(_CHECKPOINTS_AT_ONCE, (steps - 1) // checkpoint_steps + 1)
@@ -29,10 +30,17 @@ def checkpoint_bytes(parameters: int, dtype: DType) -> int:
     return parameters * _CHECKPOINT_BYTES[dtype]
 
 
-def size_of(model: Path) -> tuple[int, int]:
-    """Weights of a model (tied ones once), and the bytes that they take in its files."""
-    weights = read_weights(model)
-    return weights.parameters, sum(each.end - each.begin for each in weights.tensors.values())
+def size_of(model: Path, lora_rank: int | None = None) -> tuple[int, int]:
+    """Trained weights of a model (tied ones once), and the bytes that all its weights take in its files.
+
+    With LoRA the trained weights are at most so many: as if every matrix got an update.
+    """
+    weights = read_weights(underlying(model))
+    trained = weights.parameters
+    if lora_rank is not None:
+        matrices = (each.shape for each in weights.tensors.values() if len(each.shape) == 2)
+        trained = min(trained, sum(lora_rank * sum(shape) for shape in matrices))
+    return trained, sum(each.end - each.begin for each in weights.tensors.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Room:
 
 def room_for(job: TrainingJob, *, free: int) -> Room:
     """`free`: bytes that are free in the training's directory; its own files there count as free, too."""
-    parameters, exported = size_of(job.model)
+    parameters, exported = size_of(job.model, job.training.lora.rank)
     dtype, every = job.training.dtype, job.training.checkpoint_steps
 
     def bytes_of(steps: int) -> int:

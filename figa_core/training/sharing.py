@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from figa_core.config.training import PrefixSharing
+from figa_core.config.training import DType, PrefixSharing
+from figa_core.training import varlen
 from figa_core.training.attention import agree, made_up_ids, trial_logits
 from figa_core.training.prefixes import ROOT, paths_of
 
@@ -53,3 +54,21 @@ def has_dropout(model: nn.Module) -> bool:
         )
         for module in model.modules()
     )
+
+
+def in_words(device: torch.device, dtype: DType, *, packs: bool, not_shared: str | None) -> str:
+    """How a training's sequences are run, for its log; `not_shared` is what `reason_against` says."""
+    shared = "with shared beginnings" if not_shared is None else f"nothing shared ({not_shared})"
+    return f"{_rows(device, dtype, packs=packs, tree=not_shared is None)}, {shared}"
+
+
+def _rows(device: torch.device, dtype: DType, *, packs: bool, tree: bool) -> str:
+    if not packs:
+        return "padded rows"
+    if device.type != "cuda":
+        return "packed rows"
+    if dtype == "float32":
+        return "packed rows, attention piece by piece"
+    if problem := varlen.problem_with_device(device, tree=tree):
+        return f"packed rows, attention piece by piece (not by the variable-length kernel: {problem})"
+    return "packed rows, attention by the variable-length kernel"

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 from figa_core.config import PipelineConfig
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, EngineError
 from figa_core.findings import problems_text
+from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
 from flows.checks.facts import Facts
 from flows.checks.grader import check_grader, check_key, check_template
@@ -35,9 +36,10 @@ def _prompts(config: PipelineConfig) -> str:
 def _room(config: PipelineConfig) -> str:
     directory = config.workspace.path
     models, free = models_at_once(config), shutil.disk_usage(nearest_existing(directory)).free
-    if not config.generation.model.is_dir():  # the checks of every run report this, and the next
+    try:
+        weights = read_weights(underlying(config.generation.model))
+    except (OSError, EngineError):  # the checks of every run report this, and the next
         return ""
-    weights = read_weights(config.generation.model)
     if weights.problems:
         return ""
     exported = sum(tensor.end - tensor.begin for tensor in weights.tensors.values())

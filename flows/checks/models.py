@@ -8,6 +8,7 @@ from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.engine import check_engine
+from figa_core.models.adapter import underlying
 from figa_core.models.check import examine
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.role import ModelRole
@@ -180,7 +181,7 @@ def _cut(setting: str, prompts: Sequence[int], answer: int, most: int, what: str
 
 
 def _too_long(setting: str, tokens: int, model: Path) -> Iterator[Finding]:
-    longest = longest_input(read_config(model))
+    longest = longest_input(read_config(underlying(model)))
     if longest is not None and tokens > longest[0]:
         yield problem(
             "",

@@ -42,11 +42,11 @@ def room_findings(directory: Path, *, least: int, most: int, free: int) -> Itera
 
 def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
     """The least and the most bytes that a run's trainings need; all but the last keep only a model."""
-    parameters, exported = size_of(config.generation.model)
     training = config.training
+    trained, exported = size_of(config.generation.model, training.lora.rank)
     one = partial(
         training_bytes,
-        parameters,
+        trained,
         dtype=training.dtype,
         exported_bytes=exported,
         checkpoint_steps=training.checkpoint_steps,

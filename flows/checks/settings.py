@@ -119,6 +119,13 @@ def _objectives(config: PipelineConfig) -> Iterator[Finding]:
 
 
 def _training(config: PipelineConfig) -> Iterator[Finding]:
+    lora = config.training.lora
+    if lora.rank is None and (given := sorted(lora.model_dump(exclude_defaults=True))):
+        yield problem(
+            "training.lora",
+            f'rank is "none", so all weights are trained, and {", ".join(given)} has no effect. Set '
+            "rank, such as to 16, or leave the others out.",
+        )
     for text in (useless_setting(config.training.held_out), not_offloaded(config.training)):
         if text:
             setting, _, message = text.partition(": ")

@@ -171,6 +171,13 @@ OTHERS: dict[str, dict[str, Any]] = {
         "memory_breakdown": True,
     },
     "training.held_out": {"share": 0.2, "every_steps": 3, "result": "best", "patience": 2},
+    "training.lora": {
+        "rank": 8,
+        "alpha": 4.0,
+        "dropout": 0.1,
+        "target_modules": ["q_proj"],
+        "merge": True,
+    },
     "alarms": {
         "unchanged_nll_rise": 0.3,
         "kl_from_base_excess": None,

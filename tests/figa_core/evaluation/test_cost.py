@@ -5,6 +5,7 @@ from figa_core.evaluation.cost import NOTHING, Cost, forward_flops, mean_cost, t
 
 def test_training_takes_three_times_the_operations_of_a_forward_pass() -> None:
     assert training_flops(10, 5) == 3 * forward_flops(10, 5) == 300
+    assert training_flops(10, 5, frozen=True) == 200
 
 
 def test_costs_add_up_but_for_the_memory() -> None:

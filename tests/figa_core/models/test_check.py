@@ -6,6 +6,7 @@ as another model than its files hold.
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -259,15 +260,35 @@ def test_a_device_in_the_place_of_a_file_is_the_one_problem(policy: Path, name: 
     assert examine(policy, POLICY).problems == [expected]
 
 
-@pytest.mark.parametrize("weights", ["model.safetensors", "adapter_model.safetensors"])
 @pytest.mark.parametrize("role", [POLICY, REWARD])
-def test_an_adapter_is_refused_before_anything_loads_it(
-    policy: Path, reward: Path, role: ModelRole, weights: str
+def test_an_adapter_beside_a_model_is_refused_before_anything_loads_it(
+    policy: Path, reward: Path, role: ModelRole
 ) -> None:
     model = policy if role is POLICY else reward
     (model / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    (model / "model.safetensors").rename(model / weights)
     [problem] = examine(model, role).problems
     assert "merge_and_unload" in problem
     with pytest.raises(EngineError, match="merge_and_unload"):
         require_model(model, role)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"peft_type": "LORA"}, "holds no updates (lora_A, lora_B)"),
+        ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; only LORA is taken here"),
+        ({"peft_type": "LORA", "base_model_name_or_path": None}, "names no base model"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_refused(
+    policy: Path, tmp_path: Path, fields: dict[str, object], words: str
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": str(policy), **fields})
+    )
+    shutil.copyfile(policy / "model.safetensors", adapter / "adapter_model.safetensors")
+    assert any(words in problem for problem in examine(adapter, POLICY).problems)
+    with pytest.raises(EngineError, match="is a PEFT adapter, not a whole model"):
+        require_model(adapter, POLICY)

@@ -90,10 +90,7 @@ def test_an_adapter_is_not_a_model(policy: Path) -> None:
     (policy / "adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.1-8B"}')
     assert "the adapter would be left out" in only_problem(policy)
     (policy / "model.safetensors").rename(policy / "adapter_model.safetensors")
-    assert (
-        "is a PEFT adapter, not a whole model. Merge it into its base (meta-llama/Llama-3.1-8B)"
-        in only_problem(policy)
-    )
+    assert "is a PEFT adapter, not a whole model" in only_problem(policy)
 
 
 def test_a_broken_link_is_named(policy: Path) -> None:

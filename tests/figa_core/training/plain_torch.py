@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import peft
 import torch
 from torch.nn.utils import clip_grad_norm_
 from transformers import AutoModelForCausalLM, get_scheduler
@@ -20,9 +21,15 @@ from tests.figa_core.training.oracle import oracle, settings_of
 def train_plainly(
     job: TrainingJob, pairs: Sequence[WeighedPair]
 ) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """What each weight lost over the training, by name, and the norms of the gradients before clipping."""
+    """What each weight lost over the training, by name, and the norms of the gradients before clipping.
+
+    With LoRA the weights are those of the updates, which peft draws by the training's seed.
+    """
     model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    if job.training.lora.rank is not None:
+        _add_lora(model, job)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    before = {name: parameter.detach().clone() for name, parameter in trained.items()}
     optimizer, scheduler = _optimizer(model, job)
     mean_scale = sum(pair.scale for pair in pairs) / len(pairs)
     limit = job.training.optimizer.gradient_norm_max
@@ -34,13 +41,25 @@ def train_plainly(
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-    return {name: before[name] - parameter.detach() for name, parameter in model.named_parameters()}, norms
+    return {name: before[name] - parameter.detach() for name, parameter in trained.items()}, norms
+
+
+def _add_lora(model: torch.nn.Module, job: TrainingJob) -> None:
+    lora = job.training.lora
+    assert (lora.alpha, lora.target_modules) == ("auto", ("all-linear",))
+    assert lora.rank is not None
+    torch.manual_seed(job.training.seed)
+    config = peft.LoraConfig(
+        r=lora.rank, lora_alpha=2 * lora.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    peft.get_peft_model(model, config)  # pyright: ignore[reportArgumentType] - a transformers model
 
 
 def _optimizer(model: torch.nn.Module, job: TrainingJob) -> tuple[torch.optim.Optimizer, Any]:
     settings, schedule = job.training.optimizer, job.training.schedule
-    spared = [parameter for name, parameter in model.named_parameters() if "norm" in name]
-    others = [parameter for name, parameter in model.named_parameters() if "norm" not in name]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    spared = [parameter for name, parameter in trained if "norm" in name]
+    others = [parameter for name, parameter in trained if "norm" not in name]
     optimizer = torch.optim.AdamW(
         [{"params": others}, {"params": spared, "weight_decay": 0.0}],
         lr=job.learning_rate,

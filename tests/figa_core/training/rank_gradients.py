@@ -2,7 +2,8 @@
 
 The step is run by `loop.train`. Usage: rank_gradients.py JOBS_DIR. Each job's gradient is written to
 JOBS_DIR/<training_id>.safetensors. A job of more steps is run with its own optimizer, and the whole change of
-its weights is written, with the opposite sign.
+its weights is written, with the opposite sign. If it has a checkpoint before its end, it is stopped there and
+resumed by a new engine.
 """
 
 import sys
@@ -28,6 +29,11 @@ def change(job: TrainingJob, target: Path) -> None:
     engine = ZeroEngine(job, make_optimizer=sgd if job.steps == 1 else None)
     plan = loop.Steps(job, engine, data).plan(1)
     before = weights_of(engine)
+    if (first := job.training.checkpoint_steps) < job.steps:
+        asked = iter(range(job.steps))
+        stopped = loop.train(job, engine, data, stop=lambda: next(asked) == first)
+        assert (stopped.step, stopped.done) == (first, False)
+        engine = ZeroEngine(job)
     end = loop.train(job, engine, data)
     assert (end.step, end.skipped, end.overflowed) == (job.steps, 0, 0)
     after = weights_of(engine)
@@ -37,8 +43,10 @@ def change(job: TrainingJob, target: Path) -> None:
 
 
 def weights_of(engine: ZeroEngine) -> dict[str, torch.Tensor]:
-    """Copies of all weights, tied ones under one name; on rank 0."""
-    return {name: engine.weight(name).clone() for name, _ in engine.model.named_parameters()}
+    """Copies of all trained weights, tied ones under one name; on rank 0."""
+    named = engine.model.named_parameters()
+    names = [name for name, parameter in named if parameter.requires_grad]
+    return {name: engine.weight(name).clone() for name in names}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from figa_core.config import OptimizerConfig, ScheduleConfig
+from figa_core.config import LoraConfig, OptimizerConfig, ScheduleConfig
 from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
@@ -95,6 +95,18 @@ TRAININGS: dict[str, dict[str, object]] = {
     "decay": {"optimizer": OptimizerConfig(weight_decay=0.5)},
     "clipped": {"optimizer": OptimizerConfig(gradient_norm_max=0.5), "levers": Levers(packing=True)},
     "epsilon": {"optimizer": OptimizerConfig(epsilon=1e-3)},
+    **{
+        f"lora-zero{stage}": {**EVERYTHING, "lora": LoraConfig(rank=4), "zero_stage": stage}
+        for stage in (1, 2, 3)
+    },
+    "lora-resumed": {**EVERYTHING, "lora": LoraConfig(rank=4), "checkpoint_steps": 3},
+    "lora-resumed-zero3": {"lora": LoraConfig(rank=4), "checkpoint_steps": 3, "zero_stage": 3},
+    "lora-packed": {
+        "lora": LoraConfig(rank=4),
+        "processes": 1,
+        "activation_checkpointing": True,
+        "levers": Levers(packing=True),
+    },
 }
 
 

@@ -26,6 +26,12 @@ def test_the_papers_model_has_the_papers_rate_and_smaller_ones_have_higher_rates
     assert proposed_rate(70_000_000_000) == pytest.approx(3.9e-6)
 
 
+def test_lora_gets_ten_times_the_rates() -> None:
+    assert proposed_rate(135_000_000, lora=True) == pytest.approx(4.9e-4)
+    usual, lora = rates_to_try(135_000_000), rates_to_try(135_000_000, lora=True)
+    assert lora == pytest.approx([10 * rate for rate in usual])
+
+
 @given(SIZES, SIZES)
 def test_a_larger_model_never_has_a_higher_rate(one: int, other: int) -> None:
     small, large = sorted((one, other))

@@ -53,6 +53,15 @@ def test_a_training_takes_checkpoints_and_a_model_for_every_objective(model: Pat
     assert trainings_bytes(long) == (14 * weights + exported, 4 * 14 * weights + 3 * exported)
 
 
+def test_a_checkpoint_of_lora_has_the_updates_only(model: Path, facts: MakeFacts) -> None:
+    lora = facts(
+        generation={"model": str(model)},
+        training={"dtype": "float32", "max_steps": 100, "lora": {"rank": 2}},
+    ).config
+    updates, exported = 2 * (100 + 10), 4096
+    assert trainings_bytes(lora)[1] == 16 * updates + exported
+
+
 def test_a_small_model_has_room(model: Path, facts: MakeFacts) -> None:
     assert list(check_room(facts(generation={"model": str(model)}))) == []
 

@@ -42,6 +42,10 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             "filter: none of the responses can have a reward below",
         ),
         (
+            {"training": {"lora": {"merge": True, "dropout": 0.1}}},
+            'training.lora: rank is "none", so all weights are trained, and dropout, merge has no effect.',
+        ),
+        (
             {"evaluation": {"baselines": ["figa"]}},
             "evaluation.baselines: figa is already the main objective.",
         ),
