@@ -106,6 +106,16 @@ def test_loading_takes_a_part_and_one_weight_only_with_zero_3() -> None:
     assert memory_plan(SHAPE, replace(SETUP, stage=3)).loading == whole // 4 + 4 * SHAPE.largest
 
 
+def test_lora_holds_the_weights_and_what_adamw_needs_of_the_updates() -> None:
+    shape = replace(SHAPE, edges=500_000)
+    updates = 16 * shape.edges
+    found = device(shape, ranks=1, stage=1, dtype="float32", lora_rank=16)
+    assert found.least == 4 * (shape.parameters + updates) + (4 + 8 + 4) * updates
+    assert memory_plan(shape, replace(SETUP, lora_rank=16)).checkpoint == 14 * updates
+    every_rank = memory_plan(shape, replace(SETUP, stage=3, lora_rank=16))
+    assert every_rank.loading == 4 * shape.parameters
+
+
 def test_the_shape_is_read_from_the_files_whatever_their_names() -> None:
     tensors = {
         name: Tensor(name, Path("file"), "F32", shape, 0, 0)
@@ -113,7 +123,7 @@ def test_the_shape_is_read_from_the_files_whatever_their_names() -> None:
     }
     llama = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 300}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    expected = ModelShape(44, 40, width=64, inner=96, vocabulary=300, layers=2, keys=32)
+    expected = ModelShape(44, 40, width=64, inner=96, vocabulary=300, layers=2, keys=32, edges=14)
     assert model_shape({**llama, **heads}, tensors) == expected
     assert model_shape({"text_config": {**llama, **heads}}, tensors) == expected
     gpt2 = model_shape({"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 300, "n_inner": None}, tensors)
