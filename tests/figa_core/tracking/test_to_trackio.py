@@ -4,6 +4,7 @@ import json
 import logging
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trackers:
     return Trackers(["trackio"], tmp_path / "tracking", tmp_path / "logs", wait_s=250)
 
 
-def rows(trackers: Trackers, query: str) -> list[tuple[object, ...]]:
+def rows(trackers: Trackers, query: str) -> list[tuple[Any, ...]]:
     [path] = (trackers.local / "trackio").glob("figa*.db")
     with sqlite3.connect(path) as database:
         return database.execute(query).fetchall()
@@ -35,9 +36,9 @@ def rows(trackers: Trackers, query: str) -> list[tuple[object, ...]]:
 def figures_by_step(trackers: Trackers) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for step, metrics in rows(trackers, "SELECT step, metrics FROM metrics"):
-        values = json.loads(str(metrics))
-        assert not values.keys() & found.setdefault(int(str(step)), {}).keys(), "sent twice"
-        found[int(str(step))] |= values
+        values = json.loads(metrics)
+        assert not values.keys() & found.setdefault(int(step), {}).keys(), "sent twice"
+        found[int(step)] |= values
     return found
 
 
@@ -64,7 +65,7 @@ def test_a_training_that_is_stopped_and_resumed_is_one_run_with_every_figure_of_
     assert of_result["evaluation/verifier"] == 81.5
     assert set(rows(trackers, "SELECT run_name FROM metrics")) == {(RUN.name,)}
     [(config,)] = rows(trackers, "SELECT config FROM configs")
-    assert json.loads(str(config))["training.seed"] == 3
+    assert json.loads(config)["training.seed"] == 3
     contents = [path.read_bytes() for path in (trackers.local / "trackio").rglob("*") if path.is_file()]
     assert report.read_bytes() in contents
 
