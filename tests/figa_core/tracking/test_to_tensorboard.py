@@ -11,6 +11,7 @@ import pytest
 from figa_core.tracking import files
 from figa_core.tracking.files import Results
 from figa_core.tracking.follow import Trackers, send, tracked
+from figa_core.tracking.to_tensorboard import TensorBoard
 
 from .trainings import RUN, add_steps, figures_in_metrics, finish
 
@@ -100,3 +101,21 @@ def test_a_directory_that_cannot_be_written_is_one_warning_and_no_error(
     with tracked(output, RUN, trackers):  # the same command sends what is missing
         pass
     assert files.is_sent(output, "tensorboard")
+
+
+@pytest.mark.trackers
+def test_tensorboard_itself_reads_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore[reportMissingImports]
+        EventAccumulator,
+    )
+
+    tracker = TensorBoard(tmp_path, print)
+    entry = tracker.start(RUN, None)
+    for step in (1, 2):
+        tracker.log(step, {"training/loss": 1.0 / step})
+    tracker.finish(succeeded=True)
+    found = EventAccumulator(entry.place, size_guidance={"scalars": 0, "tensors": 0})
+    found.Reload()
+    assert [(each.step, each.value) for each in found.Scalars("training/loss")] == [(1, 1.0), (2, 0.5)]
+    assert "settings/text_summary" in found.Tags()["tensors"]
