@@ -21,6 +21,7 @@ from figa_core.training.job import TrainingJob
 
 _KEPT = 2
 _PARTIAL = ".partial"
+_PYTORCH = "inline_container"  # in what it says of positions in a file
 _REMEDY = "Free space and run again."
 
 
@@ -151,6 +152,8 @@ def _writing(job: TrainingJob, checkpoint: Checkpoint, *, others_wait: bool = Fa
         kept = f"The checkpoint of step {before.step} is kept" if before else "There is no earlier one"
         free = shutil.disk_usage(job.output).free / 2**30
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if _PYTORCH in reason:
+            reason = "PyTorch could not write a file to its end, as on a full disk or at a quota"
         cause = UnwrittenFileError(reason) if others_wait else error
         raise TrainingError(
             f"{checkpoints_dir(job) / checkpoint.tag}: cannot write the checkpoint ({reason}); {free:.1f} "
