@@ -183,7 +183,8 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
         optimizer=optimizer if setup.optimizer_at == "device" else 0,
         activations=activations,
         logits=logits,
-        buffers=4 * min(_BUCKET, trained),
+        # On the CPU memory that was never written to takes no place.
+        buffers=4 * (min(_BUCKET, trained) if setup.kind == "cpu" else _BUCKET),
         update=max(_update(part, setup) - activations - logits, 0),
         process=_PROCESS[setup.kind],
     )
