@@ -95,10 +95,11 @@ class ZeroEngine:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         config = zero_config(job)
         self.stage: int = config["zero_optimization"]["stage"]
-        # With LoRA every rank reads the whole model, and DeepSpeed partitions it.
-        whole = job.training.lora.rank is not None or not partitions_as_read(config["zero_optimization"])
-        self._partitioned = not whole
-        self.model = load_model(job.model) if whole else load_partitioned(job.model, config, self.device)
+        self._partitioned = partitions_as_read(config["zero_optimization"])
+        if self._partitioned:
+            self.model = load_partitioned(job.model, config, self.device)
+        else:
+            self.model = load_model(job.model)
         self.lora = add_lora(self.model, job.training.lora, base=job.model, seed=job.training.seed)
         self.vocabulary: int = self.model.get_input_embeddings().num_embeddings
         self.max_positions: int | None = getattr(

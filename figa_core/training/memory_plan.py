@@ -233,7 +233,7 @@ def _logits(shape: ModelShape, setup: Setup) -> int:
 
 
 def _loading(shape: ModelShape, setup: Setup) -> int:
-    if setup.stage == 3 and setup.weights_at != "disk" and setup.lora_rank is None:
+    if setup.stage == 3 and setup.weights_at != "disk":
         return 4 * (-(-shape.parameters // setup.ranks) + shape.largest)
     return 4 * shape.parameters * (2 if setup.rounds else 1)
 
