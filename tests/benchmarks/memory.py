@@ -36,7 +36,7 @@ _SIZES = {
 _QUICK_SIZES = {"tiny": QUICK_SHAPE}
 Stage = Literal[1, 2, 3]
 _STAGES: tuple[Stage, ...] = (1, 2, 3)
-_CASES = [(stage, recompute) for stage in _STAGES for recompute in (False, True)]
+_CASES: list[tuple[Stage, bool]] = [(stage, recompute) for stage in _STAGES for recompute in (False, True)]
 
 
 def measure(directory: Path, model: Path) -> None:
