@@ -127,6 +127,7 @@ def switch_on(serving: Operation) -> Iterator[Callable[[], None]]:
     enable(False)
 
 
+@pytest.mark.slow
 def test_a_second_run_waits_for_the_workspace_and_repeats_nothing_and_an_event_may_train_on_it(
     serving: Operation, sandbox: Sandbox, tmp_path: Path, switch_on: Callable[[], None]
 ) -> None:

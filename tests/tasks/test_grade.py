@@ -231,6 +231,7 @@ async def test_a_lost_database_gets_the_scores_back_from_the_journal(
     assert teacher.requests() == asked
 
 
+@pytest.mark.slow
 async def test_a_grader_that_is_down_ends_the_stage_and_a_later_run_asks_for_every_pair(
     chain: Chain, teacher: TeacherProcess
 ) -> None:

@@ -247,6 +247,7 @@ def test_ranks_have_the_gradient_of_plain_torch_and_report_the_divergence(
 
 
 @pytest.mark.distributed
+@pytest.mark.slow
 def test_a_training_makes_what_it_needs_of_the_base_model_and_starts_at_no_distance_from_it(
     make_job: MakeJob, tmp_path: Path
 ) -> None:

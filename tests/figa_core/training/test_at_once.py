@@ -66,7 +66,8 @@ def test_the_second_waits_and_returns_the_result_of_the_first(
         f"with shared beginnings; {STEPS} steps from the start"
     )
     waits = "training training-test: another process is working on it; waiting for its result"
-    starts, *then = log.messages
+    room, starts, *then = log.messages
+    assert room.startswith("training training-test: a checkpoint takes ")
     assert starts == f"training training-test starts; full log: {tmp_path / 'log'}"
     # A rank's messages come through its log, a little late.
     assert sorted(line for line in then if not line.startswith(EXAMINES)) == sorted([trains, waits])

@@ -94,6 +94,7 @@ def test_a_pair_whose_answers_do_not_fit_together_is_refused(
 
 
 @pytest.mark.distributed
+@pytest.mark.slow
 def test_a_whole_training_runs_the_reference_model_once_and_reports_the_figures(
     make_job: MakeJob,
     pairs: list[WeighedPair],

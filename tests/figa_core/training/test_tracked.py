@@ -15,6 +15,7 @@ pytest.importorskip("tensorboardX")
 
 
 @pytest.mark.distributed
+@pytest.mark.slow
 def test_what_a_tracker_has_of_a_training_is_what_its_ranks_wrote(make_job: MakeJob, tmp_path: Path) -> None:
     output = tmp_path / "workspace" / "trainings" / "training-1"
     job = make_job(steps=4, output=output, tracking=TrackingConfig(to=("tensorboard",)))
