@@ -105,17 +105,9 @@ async def train_model(
         pairs_limit=pairs_limit,
         tracking=tracking,
     )
-    label = label_of(spec.loss.objective)
-    with library_logs():
-        if (found := settled(workspace, spec)) is None:
-            title = f"try learning rates for {label}"
-            with interruption.doing(title), showing_stage(current(), title) as on_progress:
-                found = with_rate(
-                    spec, sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=on_progress).chosen
-                )
-    job = training_job(workspace, found)
+    job = training_job(workspace, _with_rate_found(workspace, spec))
     note_sweep(workspace, spec, job)
-    title = f"train {label}"
+    title = f"train {label_of(spec.loss.objective)}"
     with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
         try:
             return train(
@@ -126,6 +118,17 @@ async def train_model(
             )
         finally:
             await publish_curve(job)
+
+
+def _with_rate_found(workspace: Workspace, spec: TrainingSpec) -> TrainingSpec:
+    """The training with a learning rate, for which a sweep is made if the settings leave it to one."""
+    title = f"try learning rates for {label_of(spec.loss.objective)}"
+    with library_logs():
+        if (found := settled(workspace, spec)) is not None:
+            return found
+        with interruption.doing(title), showing_stage(current(), title) as on_progress:
+            tried = sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=on_progress)
+    return with_rate(spec, tried.chosen)
 
 
 async def train_models(

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from figa_core.tracking import files
-from figa_core.tracking.files import Results
-from figa_core.tracking.follow import Trackers, send, tracked
+from figa_core.tracking.follow import Trackers, tracked
 
 from .servers import KEY, Refusing, Silent, closed_port
-from .trainings import RUN, add_steps, figures_in_metrics, finish
+from .trainings import (
+    RUN,
+    add_steps,
+    figures_in_metrics,
+    finish,
+    require_nowhere,
+    stopped_resumed_and_judged,
+)
 
 pytestmark = pytest.mark.trackers
 pytest.importorskip("mlflow")
@@ -41,19 +47,7 @@ def figures_by_step(trackers: Trackers) -> dict[int, dict[str, float]]:
 def test_a_training_that_is_stopped_and_resumed_is_one_run_with_every_figure_of_its_metrics(
     tmp_path: Path, trackers: Trackers
 ) -> None:
-    output = tmp_path / "training-1"
-    add_steps(output, [1, 2, 3])
-    with tracked(output, RUN, trackers):
-        pass
-    with tracked(output, RUN, trackers):
-        add_steps(output, [4, 5])
-        finish(output, 5)
-    report = tmp_path / "report.html"
-    report.write_text("<html>the report</html>")
-    files.write_results(
-        output, Results({"evaluation/verifier": 81.5}, {"revision.model": "r"}, (str(report),))
-    )
-    send([output], trackers)
+    output, report = stopped_resumed_and_judged(tmp_path, trackers)
     assert files.is_sent(output, "mlflow")
 
     figures = figures_by_step(trackers)
@@ -64,7 +58,7 @@ def test_a_training_that_is_stopped_and_resumed_is_one_run_with_every_figure_of_
     params = {str(key): value for key, value in query(trackers, "SELECT key, value FROM params")}
     assert params == {"training.seed": "3", "loss.alpha": "0.5", "revision.model": "r"}
     [kept] = trackers.local.rglob("report.html")
-    assert kept.read_text() == "<html>the report</html>"
+    assert kept.read_bytes() == report.read_bytes()
 
 
 @pytest.mark.parametrize("server", ["closed", "silent", "refusing"])
@@ -90,6 +84,4 @@ def test_a_server_that_cannot_be_used_is_one_warning_and_the_figures_are_written
     [record] = [each for each in caplog.records if each.name == "figa_core.tracking"]
     said = "refuses the key" if server == "refusing" else "cannot be used"
     assert record.getMessage().startswith(f"MLflow at http://127.0.0.1:{port} {said} (")
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
+    require_nowhere(KEY, tmp_path)

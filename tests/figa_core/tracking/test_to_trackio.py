@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from figa_core.tracking import files
-from figa_core.tracking.files import Results
-from figa_core.tracking.follow import Trackers, send, tracked
+from figa_core.tracking.follow import Trackers, tracked
 
 from .servers import KEY, Refusing, Silent, closed_port
-from .trainings import RUN, add_steps, figures_in_metrics, finish
+from .trainings import (
+    RUN,
+    add_steps,
+    figures_in_metrics,
+    finish,
+    require_nowhere,
+    stopped_resumed_and_judged,
+)
 
 pytestmark = pytest.mark.trackers
 pytest.importorskip("trackio")
@@ -45,19 +51,7 @@ def figures_by_step(trackers: Trackers) -> dict[int, dict[str, float]]:
 def test_a_training_that_is_stopped_and_resumed_is_one_run_with_every_figure_of_its_metrics(
     tmp_path: Path, trackers: Trackers
 ) -> None:
-    output = tmp_path / "training-1"
-    add_steps(output, [1, 2, 3])
-    with tracked(output, RUN, trackers):
-        pass
-    with tracked(output, RUN, trackers):
-        add_steps(output, [4, 5])
-        finish(output, 5)
-    report = tmp_path / "report.html"
-    report.write_text("<html>the report</html>")
-    files.write_results(
-        output, Results({"evaluation/verifier": 81.5}, {"revision.model": "r"}, (str(report),))
-    )
-    send([output], trackers)
+    output, report = stopped_resumed_and_judged(tmp_path, trackers)
     assert files.is_sent(output, "trackio")
     figures = figures_by_step(trackers)
     of_result = {k: figures[5].pop(k) for k in list(figures[5]) if not k.startswith("training/")}
@@ -91,6 +85,4 @@ def test_a_server_that_cannot_be_used_is_one_warning_and_the_figures_are_written
     assert figures_by_step(trackers).keys() == {1, 2}
     [record] = [each for each in caplog.records if each.name == "figa_core.tracking"]
     assert record.getMessage().startswith("trackio: ")
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
+    require_nowhere(KEY, tmp_path)

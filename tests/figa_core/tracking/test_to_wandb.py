@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 from figa_core.tracking import files
-from figa_core.tracking.files import Results
-from figa_core.tracking.follow import Trackers, send, tracked
+from figa_core.tracking.follow import Trackers, tracked
 
 from .servers import KEY, Refusing, Silent, closed_port
-from .trainings import RUN, add_steps, figures_in_metrics, finish
+from .trainings import (
+    RUN,
+    add_steps,
+    figures_in_metrics,
+    finish,
+    require_nowhere,
+    stopped_resumed_and_judged,
+)
 
 pytestmark = pytest.mark.trackers
 pytest.importorskip("wandb")
@@ -74,19 +80,7 @@ def test_a_training_that_is_stopped_and_resumed_offline_is_one_run_with_every_fi
     tmp_path: Path, trackers: Trackers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    output = tmp_path / "training-1"
-    add_steps(output, [1, 2, 3])
-    with tracked(output, RUN, trackers):
-        pass
-    with tracked(output, RUN, trackers):
-        add_steps(output, [4, 5])
-        finish(output, 5)
-    report = tmp_path / "report.html"
-    report.write_text("<html>the report</html>")
-    files.write_results(
-        output, Results({"evaluation/verifier": 81.5}, {"revision.model": "r"}, (str(report),))
-    )
-    send([output], trackers)
+    output, report = stopped_resumed_and_judged(tmp_path, trackers)
     assert files.is_sent(output, "wandb")
     ids, figures, others = read_back(trackers)
     assert len(ids) == 1
@@ -122,6 +116,4 @@ def test_a_server_that_cannot_be_used_is_one_warning_and_the_figures_are_written
     said = "W&B has no key: set WANDB_API_KEY" if server == "no key" else "W&B cannot be used ("
     assert record.getMessage().startswith(said)
     assert "wandb sync" in record.getMessage()
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
+    require_nowhere(KEY, tmp_path)

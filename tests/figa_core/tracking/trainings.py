@@ -7,6 +7,8 @@ from pathlib import Path
 
 from figa_core.file_hashes import write_sealed
 from figa_core.tracking import files
+from figa_core.tracking.files import Results
+from figa_core.tracking.follow import Trackers, send, tracked
 from figa_core.tracking.tracker import Entry, TrackedRun
 from figa_core.training.metrics import StepMetrics, to_line
 
@@ -93,6 +95,30 @@ class Recording:
 
     def finish(self, *, succeeded: bool) -> None:
         self.succeeded = succeeded
+
+
+def stopped_resumed_and_judged(tmp_path: Path, trackers: Trackers) -> tuple[Path, Path]:
+    """A training that was stopped after three steps, continued to five, judged and reported, as a tracker's
+    processes have followed it. Returns its directory and the report.
+    """
+    output, report = tmp_path / "training-1", tmp_path / "report.html"
+    add_steps(output, [1, 2, 3])
+    with tracked(output, RUN, trackers):
+        pass
+    with tracked(output, RUN, trackers):
+        add_steps(output, [4, 5])
+        finish(output, 5)
+    report.write_text("<html>the report</html>")
+    results = Results({"evaluation/verifier": 81.5}, {"revision.model": "r"}, (str(report),))
+    files.write_results(output, results)
+    send([output], trackers)
+    return output, report
+
+
+def require_nowhere(secret: str, directory: Path) -> None:
+    """No file below the directory has it."""
+    for path in directory.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
 
 
 def begin(output: Path) -> None:
