@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -39,22 +40,8 @@ def in_thread(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
     Stages may run within an event loop, in which no other one can be started.
     """
-    found: list[_T] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            found.append(asyncio.run(work()))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=body, name="vllm-servers", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_POLL_S)
-    if errors:
-        raise errors[0]
-    return found[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="vllm-servers") as thread:
+        return thread.submit(lambda: asyncio.run(work())).result()
 
 
 def results(
