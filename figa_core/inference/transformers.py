@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging as transformers_logging
 
 from figa_core.errors import EngineError, UnknownHeadError
+from figa_core.inference.decoding import decode
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.exchange import in_shards
 from figa_core.inference.row_checks import outcomes, problem_of
@@ -68,21 +69,21 @@ class TransformersGenerator:
         step_flops = 2.0 * self._parameters * len(batch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), _threads_for(step_flops):
             torch.manual_seed(batch[0].seed)
-            out_BT = self._model.generate(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                max_new_tokens=self._max_tokens,
-                eos_token_id=self._stops,
-                pad_token_id=self._stops[0],
+            written = decode(
+                self._model,
+                ids_BT,
+                mask_BT,
+                max_tokens=self._max_tokens,
+                stops=self._stops,
                 **self._sampling,
             )
-        rows = out_BT[:, ids_BT.shape[1] :].tolist()
-        drawn = []
-        for request, row in zip(batch, rows, strict=True):
-            end = next((i for i, token in enumerate(row) if token in self._stops), None)
-            finish = FinishReason.LENGTH if end is None else FinishReason.STOP
-            drawn.append(Generation(request.request_id, tuple(row[:end]), finish))
-        return drawn
+        return [
+            Generation(request.request_id, tuple(row), self._finish(row))
+            for request, row in zip(batch, written, strict=True)
+        ]
+
+    def _finish(self, row: list[int]) -> FinishReason:
+        return FinishReason.LENGTH if len(row) == self._max_tokens else FinishReason.STOP
 
 
 class TransformersScorer:
