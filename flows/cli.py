@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from flows.operations.commands import add_to
 from flows.terminal import edge, streams
+from flows.terminal.options import DEMO_WORKSPACE, ConfigOption, DeviceOption, RunOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from figa_core.config import PipelineConfig
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _Flow = Callable[["PipelineConfig"], Coroutine[Any, Any, _T]]
-DEMO_WORKSPACE = Path("build/demo")
 SANDBOX_ROOT = Path("build/sandbox")
 REAL_WORKSPACE = Path("build/demo-real")
 REAL_ROOT = Path("build/real")
@@ -33,18 +34,6 @@ app = typer.Typer(
 )
 _console = streams.console()
 _CHECKING = "checking the settings, the models and the prompts"
-
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", "-w", envvar="FIGA_WORKSPACE", help="Directory of the workspace.")
-]
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="TOML file; see deployments/presets.")]
-DeviceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--device-gb", min=0.1, help="Memory of a GPU in GB, for each rank; by default, this machine's."
-    ),
-]
-RunOption = Annotated[str | None, typer.Option("--run", help="Id of a run; by default the latest.")]
 
 
 def main() -> None:
@@ -280,6 +269,9 @@ def _show(data: "ReportData", path: Path, workspace: Path) -> None:
     _print(["", *funnel_lines(data.funnel), ""])
     _print([result_sentence(data), *comparison_sentences(data), *verdict_sentences(data), ""])
     _print([f"Report: {path.resolve().as_uri()}", f"Status: {edge.status_command(workspace)}"])
+
+
+add_to(app)
 
 
 if __name__ == "__main__":

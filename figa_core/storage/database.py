@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from figa_core.errors import StorageError, WorkspaceError
+from figa_core.files import replacing
 from figa_core.processes import interruption
 from figa_core.processes.interruptible import interruptible
 from figa_core.storage.migrations import migrate
@@ -30,6 +31,7 @@ Row = Mapping[str, Any]
 """Column → value."""
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
+_BLOCK = 1 << 24
 # Parts of DuckDB's messages; longer than a word, because a message repeats the path.
 _LOCKED = "Could not set lock on file"
 _DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes")
@@ -120,6 +122,33 @@ class Database:
                     connection.rollback()
                 raise
             connection.commit()
+
+    def copy_to(self, target: Path, *, within_s: float | None = None) -> None:
+        """Copy the file as it is between two units of work of whoever uses it; they wait meanwhile.
+
+        `within_s`: the longest that they may be kept waiting, in seconds; None for as long as it takes.
+
+        Raises:
+            StorageError: see `open`; or the copy takes longer, or cannot be written. Then there is none.
+        """
+        # Closing any handle of a file drops this process's lock on it, so ours is closed after DuckDB's.
+        with self._thread_lock, self.path.open("rb") as source, self.open() as connection:
+            connection.execute("CHECKPOINT")  # everything is in the file, nothing in the log beside it
+            deadline = None if within_s is None else time.monotonic() + within_s
+            try:
+                with replacing(target, durable=True) as file:
+                    while block := source.read(_BLOCK):
+                        file.write(block)
+                        if deadline is not None and time.monotonic() > deadline:
+                            raise StorageError(
+                                f"{self.path}: copying it takes longer than {within_s:g} s, and the run that "
+                                "uses it would have to wait. Copy it to a faster disk, or after the run."
+                            )
+            except OSError as error:
+                raise StorageError(
+                    f"{target}: cannot write the copy of the database: {error.strerror or error}. Free "
+                    "space, or choose another directory."
+                ) from error
 
     def execute(self, statement: str, **values: Any) -> None:
         """Run one statement in a transaction; see `open` for what it raises."""

@@ -96,6 +96,11 @@ def latest_runs(database: Database, limit: int = 20) -> list[Run]:
     return database.records(_run, f"{_RUNS} ORDER BY started_at DESC LIMIT $n", n=limit)
 
 
+def all_runs(database: Database) -> list[Run]:
+    """Every run, the latest first."""
+    return database.records(_run, f"{_RUNS} ORDER BY started_at DESC")
+
+
 def find_run(database: Database, run_id: str | None = None) -> Run:
     """The run whose id is or begins with `run_id`; without one, the latest.
 

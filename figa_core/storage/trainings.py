@@ -30,3 +30,13 @@ def save_training(database: Database, training: Training, fingerprint: str) -> N
     with database.transaction() as connection:
         insert_rows(connection, "trainings", [as_row(training)])
         insert_rows(connection, "models", [model])
+
+
+def trainings_of(database: Database, run_id: str, shard_set_id: str | None) -> list[str]:
+    """The ids of the trainings that a run has recorded, or another run on the same shard set."""
+    found = database.fetch(
+        "SELECT training_id FROM trainings WHERE run_id = $run OR shard_set_id = $shards",
+        run=run_id,
+        shards=shard_set_id,
+    )
+    return [training_id for (training_id,) in found]

@@ -35,7 +35,7 @@ from figa_core.training.launch import run_training
 from figa_core.training.learning_rate import Trial, Yardstick, best_rate, held_out_count
 from figa_core.training.reference_process import run_log_probs
 
-_MANIFEST = "manifest.json"
+MANIFEST_NAME = "manifest.json"
 _PAIRS_PER_SHARD = 10_000
 _LOGGER = logging.getLogger("figa_core.training")
 
@@ -130,7 +130,7 @@ def trial_line(trial: Trial) -> str:
     )
 
 
-def read_sweep(directory: Path, name: str = _MANIFEST) -> Sweep | None:
+def read_sweep(directory: Path, name: str = MANIFEST_NAME) -> Sweep | None:
     """The result in this directory; None if there is none.
 
     Raises:
@@ -146,7 +146,7 @@ def read_sweep(directory: Path, name: str = _MANIFEST) -> Sweep | None:
         raise TrainingError(f"{path}: damaged ({error}). Remove {path.parent}, and sweep again.") from error
 
 
-def write_sweep(directory: Path, sweep: Sweep, name: str = _MANIFEST) -> None:
+def write_sweep(directory: Path, sweep: Sweep, name: str = MANIFEST_NAME) -> None:
     """Raises TrainingError if it cannot be written."""
     _write(directory / name, asdict(sweep))
 

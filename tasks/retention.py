@@ -1,0 +1,208 @@
+"""Which results of old runs may be removed from a workspace, and their removal.
+
+Only files that the same commands make again are removed: shard sets, trainings with their models, sweeps,
+merged models, logs, and leftovers of killed runs. The database, the journal of paid answers, reports,
+verdicts and what trackers wrote stay.
+
+A run is kept if it ended (or, without an end, began) within the given time. Kept with it is everything that
+it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
+settings or the jobs of these trainings name, such as the model of an earlier round. What no kept run needs is
+removed once none of its files has been written within that time.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from figa_core.errors import WorkspaceError
+from figa_core.file_hashes import read_sealed
+from figa_core.models.fingerprint import MERGED
+from figa_core.storage.runs import Run, all_runs
+from figa_core.storage.trainings import trainings_of
+from figa_core.training.checkpoints import MANIFEST_NAME
+from tasks.backup import paths_in
+from tasks.sweep import NAME as SWEEP
+from tasks.workspace import Workspace
+
+_RESULTS = ("shards", "trainings", "sweeps", "merged")
+
+
+@dataclass(frozen=True, slots=True)
+class Removable:
+    """A result or a file that no kept run needs: what kind, where, its bytes, and its last change."""
+
+    kind: str
+    path: Path
+    size: int
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What would be removed, and the ids of the runs that are kept with all they need."""
+
+    removable: tuple[Removable, ...]
+    kept_runs: tuple[str, ...]
+    old_runs: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that removing it all would free."""
+        return sum(each.size for each in self.removable)
+
+
+def plan_cleaning(workspace: Workspace, before: datetime) -> Cleaning:
+    """What can be removed if runs that ended before this time are not kept; removes nothing."""
+    runs = all_runs(workspace.database)
+    kept = [run for run in runs if (run.ended_at or run.started_at) >= before]
+    needed = _needed(workspace, kept)
+    results = (
+        Removable(folder, path, *_size_and_time(path))
+        for folder in _RESULTS
+        for path in sorted((workspace.directory / folder).glob("*"))
+        if path.is_dir() and not _is_needed(path, needed)
+    )
+    found = [*results, *_leftovers(workspace)]
+    return Cleaning(
+        tuple(each for each in found if each.changed_at < before),
+        tuple(run.run_id for run in kept),
+        tuple(run.run_id for run in runs if run not in kept),
+    )
+
+
+def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
+    """Remove what was planned; the caller holds the workspace's lease. Returns what was removed.
+
+    A result that another process works on is left alone. Each is first moved aside, so that no killed removal
+    leaves half of one in its place.
+
+    Raises:
+        WorkspaceError: something cannot be removed.
+    """
+    removed = []
+    for each in cleaning.removable:
+        try:
+            if each.path.is_dir():
+                with _locked(each.path) as free:
+                    if not free:
+                        continue
+                    _remove_directory(each.path, workspace.scratch("removed"))
+            else:
+                each.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{each.path}: cannot be removed: {error.strerror or error}. Correct the permissions, then "
+                "run the same command."
+            ) from error
+        removed.append(each)
+    return removed
+
+
+def _needed(workspace: Workspace, kept: Collection[Run]) -> set[Path]:
+    """The directories and files that the kept runs need, and what these were made from."""
+    needed: set[Path] = set()
+    for run in kept:
+        needed |= {_where_now(path, run, workspace) for _, path in paths_in(run.config)}
+        shard_set_id = run.found.shard_set_id
+        trainings = {
+            *run.found.trainings.values(),
+            *trainings_of(workspace.database, run.run_id, shard_set_id),
+        }
+        needed |= {workspace.training(training_id) for training_id in trainings}
+        if shard_set_id:
+            needed.add(workspace.shards(shard_set_id))
+    while len(more := needed | _made_with(workspace, needed)) > len(needed):
+        needed = more
+    return needed
+
+
+def _where_now(path: Path, run: Run, workspace: Workspace) -> Path:
+    """The path in this workspace, if the run names one in the directory where the workspace was before."""
+    before = str(run.config.get("workspace", {}).get("path", ""))
+    inside = before and path.is_relative_to(before)
+    return workspace.directory / path.relative_to(before) if inside else path
+
+
+def _made_with(workspace: Workspace, needed: Collection[Path]) -> set[Path]:
+    """The trainings on needed shard sets, what their jobs name, and merged models of needed adapters."""
+    found: set[Path] = set()
+    for path in sorted((workspace.directory / "trainings").glob("*")):
+        job = _job_of(path)
+        shards, model = (Path(str(job.get(key, ""))) for key in ("shards", "model"))
+        if _is_needed(path, needed) or workspace.shards(shards.name) in needed:
+            is_finished = (path / MANIFEST_NAME).is_file()
+            found |= {path, model} if is_finished else {path, model, workspace.shards(shards.name)}
+            if isinstance(sweep_id := _fields(path / SWEEP).get("sweep_id"), str):
+                found.add(workspace.sweep(sweep_id))
+    for path in sorted((workspace.directory / "merged").glob("*")):
+        adapter = _fields(path / MERGED).get("adapter")
+        if _is_needed(path, needed) or (isinstance(adapter, str) and Path(adapter) in needed):
+            found |= {path, *([Path(adapter)] if isinstance(adapter, str) else [])}
+    return found
+
+
+def _is_needed(path: Path, needed: Collection[Path]) -> bool:
+    """Whether the directory, or something in it, is needed."""
+    return any(each == path or each.is_relative_to(path) for each in needed)
+
+
+def _job_of(training: Path) -> dict[str, Any]:
+    """The job of a training, finished or not; empty if there is none."""
+    job = _fields(training / MANIFEST_NAME).get("job") or _fields(training / "job.json")
+    return job if isinstance(job, dict) else {}
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        return read_sealed(path)
+    return {}
+
+
+def _leftovers(workspace: Workspace) -> Iterator[Removable]:
+    """Logs, and what killed runs left behind; nobody reads either again."""
+    for path in sorted(workspace.logs.glob("*")):
+        if path.is_file():
+            yield Removable("logs", path, *_size_and_time(path))
+    for path in sorted((workspace.directory / "scratch").glob("*")):
+        if path.is_dir():
+            yield Removable("scratch", path, *_size_and_time(path))
+
+
+def _size_and_time(path: Path) -> tuple[int, datetime]:
+    """Bytes of all files, and the time of the last change of one of them."""
+    files = [path, *(each for each in path.rglob("*") if each.is_file())] if path.is_dir() else [path]
+    stats = [each.stat() for each in files]
+    size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
+    return size, datetime.fromtimestamp(max(each.st_mtime for each in stats)).astimezone()
+
+
+@contextlib.contextmanager
+def _locked(result: Path) -> Iterator[bool]:
+    """Whether no process works on this result (`training/directory_lock.py`), which the block keeps so."""
+    lock = FileLock(result.with_name(f"{result.name}.lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _remove_directory(path: Path, aside: Path) -> None:
+    aside.mkdir(parents=True, exist_ok=True)
+    moved = aside / f"{path.name}.{os.getpid()}"
+    try:
+        path.replace(moved)
+    except OSError:  # a mount point or another disk
+        moved = path
+    shutil.rmtree(moved)
