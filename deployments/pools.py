@@ -8,13 +8,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from figa_core.errors import ConfigError
-from flows.server.names import GPU_POOL
+from flows.server.names import CPU_POOL, GPU_POOL
 
 
 class Pool(StrEnum):
     """A work pool's name; `deployments/prefect.yaml` says which deployment runs where."""
 
-    CPU = "cpu"
+    CPU = CPU_POOL
     GPU = GPU_POOL
 
 

@@ -11,32 +11,37 @@ FIGA_VLLM_PYTHON, CUDA_VISIBLE_DEVICES).
 import argparse
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
+from prefect.variables import Variable
 
 from deployments.pools import Pool, check_pool
 from deployments.server import require_server
 from figa_core.errors import FigaError
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
+from flows.server.versions import own_version
+from flows.server.workers import worker_name, worker_variable
 
 
 async def check(pool: Pool) -> None:
-    """Raises ConfigError if the server does not answer or the pool is missing."""
+    """Tell the server this worker's version, which `figa doctor` shows.
+
+    Raises ConfigError if the server does not answer or the pool is missing.
+    """
     require_server()
     async with get_client() as client:
         await check_pool(client, pool)
+    await Variable.aset(worker_variable(worker_name(pool)), own_version(), overwrite=True)
 
 
 def _worker_command(pool: Pool) -> list[str]:
     """Prefect's worker; one run at a time on a GPU."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
-    name = f"figa-{pool}-{socket.gethostname()}"
-    return [*command, "--name", name, *(["--limit", "1"] if pool is Pool.GPU else [])]
+    return [*command, "--name", worker_name(pool), *(["--limit", "1"] if pool is Pool.GPU else [])]
 
 
 def _prepare_environment() -> None:

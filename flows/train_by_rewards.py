@@ -10,7 +10,9 @@ from figa_core.rl.job import RlJob
 from flows.progress import current
 from flows.run.parameters import absolute
 from flows.run.story import showing_stage
+from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
+from flows.server.versions import check_version
 from tasks.reinforcement import train_rl
 from tasks.workspace import Workspace
 
@@ -40,6 +42,8 @@ async def train_by_rewards(job: Path) -> None:
         TrainingError: there is no such file, TRL's environment is missing, or the training stopped.
         WorkspaceError: the workspace cannot be written.
     """
+    if started_by_worker():
+        check_version()
     wanted = RlJob.read(absolute("job", job))
     workspace = Workspace.of_training(wanted.output)
     workspace.check_writable()

@@ -31,6 +31,7 @@ from flows.run.story import Story, showing_stage
 from flows.server.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.server.names import GPU_POOL, TRAIN_MODEL
 from flows.server.run_log import library_logs
+from flows.server.versions import check_version
 from tasks.results import StageCounts
 from tasks.sweep import about_rate, note_sweep, settled, sweep, with_rate
 from tasks.train import (
@@ -91,6 +92,8 @@ async def train_model(
         InputError: there is no model.
         WorkspaceError: the workspace cannot be written.
     """
+    if started_by_worker():
+        check_version()
     shards, model = absolute("shards", shards), absolute("model", model)
     if problems := missing(tracking.to):
         raise ConfigError(problems_text([f"tracking.to: {each}" for each in problems]))

@@ -44,8 +44,9 @@ def test_the_readme_names_only_targets_and_links_that_exist() -> None:
 
 def test_every_figa_command_in_the_readme_parses() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = set(re.findall(r"figa (demo|run|status|report)\b([^\n`]*)", readme))
-    assert {name for name, _ in commands} == {"demo", "run", "status", "report"}
+    expected = {"demo", "run", "status", "report", "doctor", "backup", "restore", "clean"}
+    commands = set(re.findall(rf"figa ({'|'.join(expected)})\b([^\n`]*)", readme))
+    assert {name for name, _ in commands} == expected
     for name, arguments in commands:
         options = set(re.findall(r"--[a-z]+", arguments))
         help_text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout

@@ -21,8 +21,27 @@ _SHOWN = 30
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (backup, restore, clean):
+    for command in (doctor, backup, restore, clean):
         app.command()(command)
+
+
+def doctor(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    wait_s: Annotated[
+        float,
+        typer.Option("--wait", min=0, help="Longest time to wait for an answer of the workers, in seconds."),
+    ] = 60,
+) -> None:
+    """Look at the installation, the Prefect server with its pools, limits and workers, and the workspace."""
+    from flows.operations.doctor.examine import examine
+    from flows.operations.doctor.lines import Level
+
+    problems = 0
+    for line in examine(workspace.expanduser().absolute(), wait_s=wait_s):
+        _print([str(line)])
+        problems += line.level is Level.PROBLEM
+    if problems:
+        raise typer.Exit(1)
 
 
 def backup(

@@ -22,6 +22,7 @@ from flows.preflight import check
 from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
+from flows.server.versions import check_version
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
 from tasks.score import scorer_id
@@ -112,6 +113,8 @@ def visit_run(
 
     `needs_key`: whether the reviser will be called. Raises: see `open_run`.
     """
+    if started_by_worker():
+        check_version()
     # The command line has already made the checks and printed its lines.
     say = progress.line if started_by_worker() else say_nothing
     warnings = check(config, needs_key=needs_key, say=say)

@@ -12,9 +12,11 @@ from prefect.runtime import deployment as own_deployment
 
 from figa_core.errors import ConfigError, FigaError
 from flows.progress import Progress, current
+from flows.server.versions import check_version
+from flows.server.workers import no_worker_text, online_workers
 
 _POLL_S = 2.0
-_WARN_AFTER_S = 30.0
+_WARN_AFTER_S = 60.0
 
 
 def started_by_worker() -> bool:
@@ -36,10 +38,11 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
     """Run the deployment `name` ("flow/deployment") as part of this flow run, until it has completed.
 
     Raises:
-        ConfigError: there is no such deployment; the message says how to create it.
+        ConfigError: there is no such deployment, or another version made it; the message says what to do.
         FigaError: it did not complete; the message gives its state.
     """
     progress = current()
+    check_version()
     try:
         async with get_client() as client:
             deployment = await client.read_deployment_by_name(name)
@@ -73,8 +76,17 @@ async def _wait(client: PrefectClient, run: FlowRun, progress: Progress, pool: s
         late = time.monotonic() - begun > _WARN_AFTER_S
         if state is not None and state.is_scheduled() and late and not warned:
             warned = True
-            progress.line(
-                f"{run.name!r} is waiting for its turn on the pool {pool!r} ({state.name}). If that pool has "
-                f"no worker, start one: `python -m deployments.worker {pool}` (`make serve` runs it too)."
-            )
+            progress.line(await _why_it_waits(client, run, pool))
         await asyncio.sleep(_POLL_S)
+
+
+async def _why_it_waits(client: PrefectClient, run: FlowRun, pool: str) -> str:
+    """The pool has no worker, or its workers are busy."""
+    workers = await online_workers(client, pool)
+    if not workers:
+        return f"{run.name!r} has not begun: {no_worker_text(pool)}"
+    state = run.state.name if run.state is not None else "no state"
+    return (
+        f"{run.name!r} is waiting for its turn on the pool {pool!r} ({state}): {len(workers)} worker(s) are "
+        "online and busy, or have not looked for work yet"
+    )

@@ -26,8 +26,17 @@ TRAIN_MODEL = "train-model/train-model"
 TRAIN_BY_REWARDS = "train-by-rewards/train-by-rewards"
 """Flow and deployment of a training by reinforcement learning."""
 
+CPU_POOL = "cpu"
+"""The work pool for everything else."""
+
 GPU_POOL = "gpu"
 """The work pool for runs that need a GPU to themselves."""
+
+CHECK_WORKER = "check-worker"
+"""Flow of `figa doctor`; it has a deployment for each pool, named like the pool."""
+
+VERSION_VARIABLE = "figa_version"
+"""The Prefect variable with the version of this package that made the deployments."""
 
 API_URL_VARIABLE = "PREFECT_API_URL"
 """The environment variable that holds the address of the API."""

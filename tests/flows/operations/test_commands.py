@@ -16,8 +16,7 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from flows.cli import app
 from flows.operations.commands import age_in
 from tasks.workspace import Workspace
-
-from .conftest import Project, wait_until
+from tests.flows.conftest import Project, wait_until
 
 runner = CliRunner()
 

@@ -1,0 +1,113 @@
+"""Asks a worker of each pool what it has and whether it sees the workspace: `check-worker` runs there."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+
+from figa_core.errors import WorkspaceError
+from flows.check_worker import WorkerFacts
+from flows.operations.doctor.lines import Line, ok, problem, warning
+from flows.operations.doctor.server import CLOCK_S, clock_line
+from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
+from flows.server.versions import own_version
+from flows.server.workers import online_workers
+
+_POLL_S = 0.5
+
+
+def worker_lines(workspace: Path, wait_s: float) -> list[Line]:
+    """What a worker of each pool that has one says of the workspace, within `wait_s` seconds.
+
+    Raises WorkspaceError if nothing can be written into the workspace here.
+    """
+    with _token_in(workspace) as token:
+        return asyncio.run(_ask_all(workspace, token, wait_s))
+
+
+@contextlib.contextmanager
+def _token_in(workspace: Path) -> Iterator[str]:
+    token = f".doctor-{secrets.token_hex(8)}"
+    path = workspace / token
+    try:
+        path.write_text(token, encoding="utf-8")
+        yield token
+    except OSError as error:
+        raise WorkspaceError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+async def _ask_all(workspace: Path, token: str, wait_s: float) -> list[Line]:
+    async with get_client() as client:
+        pools = [pool for pool in (CPU_POOL, GPU_POOL) if await _has_workers(client, pool)]
+        found = await asyncio.gather(*(_ask(client, pool, workspace, token, wait_s) for pool in pools))
+    return [line for lines in found for line in lines]
+
+
+async def _has_workers(client: PrefectClient, pool: str) -> bool:
+    try:
+        return bool(await online_workers(client, pool))
+    except ObjectNotFound:
+        return False
+
+
+async def _ask(client: PrefectClient, pool: str, workspace: Path, token: str, wait_s: float) -> list[Line]:
+    about, begun = f"a worker on {pool}", time.time()
+    try:
+        deployment = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
+    except ObjectNotFound:
+        return [warning(about, "was not asked. `python -m deployments.deploy` creates what is needed for it")]
+    parameters = {"pool": pool, "workspace": str(workspace), "token": token}
+    run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    try:
+        ended = await _ended(client, run, wait_s)
+    finally:
+        await client.delete_flow_run(run.id)  # it says nothing to anybody else
+    state = ended.state
+    if state is None or not state.is_final():
+        return [warning(about, f"has not answered within {wait_s:.0f} s: they are busy. Ask again later.")]
+    if not state.is_completed() or not state.message:
+        return [problem(about, f"could not run the check ({state.name}): {state.message}")]
+    return list(facts_lines(about, WorkerFacts(**orjson.loads(state.message)), workspace, begun, time.time()))
+
+
+async def _ended(client: PrefectClient, run: FlowRun, wait_s: float) -> FlowRun:
+    deadline = time.monotonic() + wait_s
+    while True:
+        found = await client.read_flow_run(run.id)
+        if (found.state is not None and found.state.is_final()) or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(_POLL_S)
+
+
+def facts_lines(
+    about: str, facts: WorkerFacts, workspace: Path, begun: float, ended: float
+) -> Iterator[Line]:
+    """What is right and wrong with a worker that was asked between `begun` and `ended` of our clock."""
+    from flows.checks.room import size_text  # torch's sizes, which take a second to import
+
+    own, where = own_version(), f"{about} ({facts.host})"
+    if facts.version != own:
+        yield problem(where, f"runs figa {facts.version}, here is {own}. Update it and start it again.")
+    if not facts.sees:
+        yield problem(
+            where,
+            f"does not see {workspace} as it is here. Put workspaces on a file system that all machines "
+            "mount at the same path.",
+        )
+    elif not facts.writes:
+        yield problem(where, f"cannot write to {workspace}. Correct the permissions there, or the mount.")
+    else:
+        yield ok(where, f"sees {workspace} and writes to it, {size_text(facts.free)} free")
+    behind, ahead = begun - facts.clock, facts.clock - ended
+    if max(behind, ahead) > CLOCK_S:
+        yield clock_line(f"the clock of {facts.host}", ahead if ahead > 0 else -behind)

@@ -1,0 +1,31 @@
+"""The workers of a pool, as the Prefect server knows them."""
+
+import re
+import socket
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import Worker, WorkerStatus
+
+
+async def online_workers(client: PrefectClient, pool: str) -> list[Worker]:
+    """The pool's workers with a recent sign of life; none if there is no such pool."""
+    found = await client.read_workers_for_work_pool(pool)
+    return [worker for worker in found if worker.status == WorkerStatus.ONLINE]
+
+
+def no_worker_text(pool: str) -> str:
+    """What is wrong if a pool has no worker that is online, and the command that starts one."""
+    return (
+        f"the pool {pool!r} has no worker that is online. Start one on a machine that sees the workspace: "
+        f"`python -m deployments.worker {pool}` (`make serve` runs it too)"
+    )
+
+
+def worker_name(pool: str) -> str:
+    """The name of this machine's worker on a pool."""
+    return f"figa-{pool}-{socket.gethostname()}"
+
+
+def worker_variable(worker: str) -> str:
+    """The Prefect variable with the version of this package with which a worker was started."""
+    return re.sub(r"[^a-z0-9]+", "_", f"figa_version_of_{worker}".lower())

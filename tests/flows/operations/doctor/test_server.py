@@ -1,0 +1,95 @@
+"""What the doctor says of servers, clocks, workers and what they see."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import Worker, WorkerStatus
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from figa_core.errors import ConfigError
+from flows.check_worker import WorkerFacts, facts_of
+from flows.operations.doctor.lines import Level, Line
+from flows.operations.doctor.server import CLOCK_S, clock_line, server_lines, worker_line
+from flows.operations.doctor.workers import facts_lines
+from flows.server.versions import own_version
+
+WORKSPACE = Path("/data/workspace")
+NOW = time.time()
+FACTS = WorkerFacts("gpu1", own_version(), "3.8.8", NOW, sees=True, writes=True, free=10**12)
+
+
+def about_facts(facts: WorkerFacts) -> list[Line]:
+    return list(facts_lines("a worker on gpu", facts, WORKSPACE, NOW - 1, NOW + 1))
+
+
+def test_no_server_is_no_problem_and_a_wrong_address_is_one() -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        [line] = server_lines()
+    assert line.level is Level.OK
+    assert "starts a server of its own" in line.text
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(ConfigError, match="nothing answers there"),
+    ):
+        server_lines()
+
+
+def test_a_server_on_which_nothing_is_deployed_says_what_to_do(prefect_api: str) -> None:
+    lines = {line.about: line for line in server_lines()}
+    assert lines["Prefect"].text.startswith(prefect_api)
+    assert lines["the server's clock"].level is Level.OK
+    for about in ("deployments", "pool cpu", "pool gpu"):
+        assert lines[about].level is Level.PROBLEM
+        assert "python -m deployments.deploy" in lines[about].text
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600, CLOCK_S + 1])
+def test_a_clock_that_is_an_hour_off_is_a_problem(ahead_s: float) -> None:
+    line = clock_line("the clock of gpu1", ahead_s)
+    assert line.level is Level.PROBLEM
+    assert f"{abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the one here" in line.text
+    assert clock_line("a clock", CLOCK_S / 2).level is Level.OK
+
+
+def test_a_worker_of_another_or_unknown_version_stands_out() -> None:
+    worker = Worker(name="figa-gpu-h", work_pool_id=uuid4(), status=WorkerStatus.ONLINE)
+    assert worker_line(worker, own_version()).level is Level.OK
+    assert worker_line(worker, None).level is Level.WARNING
+    other = worker_line(worker, "0.0.1")
+    assert other.level is Level.PROBLEM
+    assert f"figa 0.0.1, here is {own_version()}" in other.text
+
+
+def test_a_worker_that_sees_the_workspace_is_well() -> None:
+    [line] = about_facts(FACTS)
+    assert line == Line(Level.OK, "a worker on gpu (gpu1)", f"sees {WORKSPACE} and writes to it, 1 TB free")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"sees": False}, "does not see"),
+        ({"writes": False}, "cannot write"),
+        ({"version": "0.0.1"}, "runs figa 0.0.1"),
+        ({"clock": NOW - 3600}, "s behind the one here"),
+        ({"clock": NOW + 3600}, "s ahead of the one here"),
+    ],
+)
+def test_what_is_wrong_with_a_worker_is_a_problem(changed: dict[str, object], words: str) -> None:
+    problems = [line for line in about_facts(replace(FACTS, **changed)) if line.level is Level.PROBLEM]
+    assert len(problems) == 1
+    assert words in problems[0].text
+
+
+def test_a_worker_sees_only_the_very_file_that_was_written(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token")
+    found = facts_of(tmp_path, "token")
+    assert (found.sees, found.writes) == (True, True)
+    assert abs(found.clock - time.time()) < 60
+    assert not facts_of(tmp_path, "another").sees
+    elsewhere = facts_of(tmp_path / "not-mounted", "token")
+    assert (elsewhere.sees, elsewhere.writes, elsewhere.free) == (False, False, 0)
+    assert not (tmp_path / "not-mounted").exists()
