@@ -59,9 +59,19 @@ def response_id(prompt: str, generator: str, sample_index: int) -> str:
     return content_id("response", 1, prompt=prompt, generator=generator, sample_index=sample_index)
 
 
-def scorer_id(fingerprint: str, max_length: int) -> str:
-    """Recipe 1: the reward model's fingerprint and the length at which its inputs are cut."""
-    return content_id("scorer", 1, fingerprint=fingerprint, max_length=max_length)
+def scorer_id(
+    fingerprint: str, max_length: int, *, label: int | None = None, template: str | None = None
+) -> str:
+    """Recipe 1: the reward model's fingerprint and the length at which its inputs are cut; of a model with
+    several labels the one that is the reward, and the chat template if it is not the model's own.
+    """
+    more = {name: value for name, value in (("label", label), ("template", template)) if value is not None}
+    return content_id("scorer", 1, fingerprint=fingerprint, max_length=max_length, **more)
+
+
+def reward_form_id(fingerprint: str, *, label: int | None, template: str | None) -> str:
+    """Recipe 1: the reward model's fingerprint, its label and chat template as in `scorer_id`."""
+    return content_id("reward", 1, fingerprint=fingerprint, label=label, template=template)
 
 
 def verifier_id(name: str, source: str) -> str:

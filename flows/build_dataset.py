@@ -82,7 +82,7 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     model, longest = config.generation.model, config.prompts.max_prompt_tokens
     _read_journal(story, run)
     with story.stage("import") as stage:
-        stage.counts = import_prompts(*at, config.prompts, model, reward.model, on_progress=stage.on_progress)
+        stage.counts = import_prompts(*at, config.prompts, model, reward, on_progress=stage.on_progress)
     with story.stage("generate") as stage:
         stage.counts = generate(
             *at, config.generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.chat.roles import TemplateRoles
-from figa_core.config import PromptsConfig
+from figa_core.config import PromptsConfig, RewardConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import ProgressCallback
@@ -19,6 +19,7 @@ from figa_core.row_failures import too_many
 from figa_core.storage import prompts
 from figa_core.storage.first_rows import FirstRows
 from tasks.results import StageCounts, no_progress
+from tasks.reward_models import reward_chat
 from tasks.workspace import Workspace
 
 _BATCH_ROWS = 1000
@@ -43,20 +44,20 @@ def import_prompts(
     run_id: str,
     config: PromptsConfig,
     model: Path,
-    reward_model: Path | None = None,
+    reward: RewardConfig | None = None,
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
     """Read the file once, in batches. The tokenizer of `model` measures the prompts.
 
     A row that the chat template of `model` refuses or prints in part is bad, and so is one that the template
-    of `reward_model` refuses: found here, it costs no generation.
+    of `reward` refuses: found here, it costs no generation.
 
     Raises:
         InputError: the file cannot be used at all, or the reward model's template refuses many rows.
         NothingToDoError: no row of it can be used.
     """
-    check = PromptCheck(load_chat_format(model), reward_model and load_chat_format(reward_model), config)
+    check = PromptCheck(load_chat_format(model), reward and reward_chat(reward), config)
     database = workspace.database
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []
@@ -77,8 +78,8 @@ def import_prompts(
         if prompts.count_prompts(database, run_id) > rows - reasons.total():
             prompts.keep_only(database, run_id, first_rows.prompt_ids())
     usable = rows - reasons.total()
-    if too_many(by_reward, usable + by_reward):
-        raise _refused_by_reward(reward_model, refused, by_reward, usable + by_reward)
+    if reward is not None and too_many(by_reward, usable + by_reward):
+        raise _refused_by_reward(reward.model, refused, by_reward, usable + by_reward)
     if not usable:
         raise _nothing_usable(config.path, rows, reasons)
     return StageCounts(rows, usable, dict(reasons.most_common()))
@@ -93,7 +94,7 @@ def _nothing_usable(path: Path, rows: int, reasons: Counter[str]) -> NothingToDo
     )
 
 
-def _refused_by_reward(model: Path | None, some: Sequence[BadRow], refused: int, rows: int) -> InputError:
+def _refused_by_reward(model: Path, some: Sequence[BadRow], refused: int, rows: int) -> InputError:
     numbers = ", ".join(str(row.row) for row in some) + (" …" if refused > len(some) else "")
     why = some[0].reason.partition(": ")[2]
     return InputError(

@@ -15,6 +15,7 @@ from figa_core import ids
 from figa_core.chat.format import load_chat_format
 from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
+from figa_core.inference.engine import TRANSFORMERS
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
 from figa_core.records import Split
@@ -34,6 +35,7 @@ from figa_core.storage.trainings import Training, save_training
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.metrics import StepMetrics, read_metrics
 from tasks.results import no_progress
+from tasks.reward_models import loaded_reward_model
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
@@ -153,7 +155,7 @@ def rl_job(
         training_id="",
         output=Path(),
         model=base,
-        reward_model=config.reward.model,
+        reward_model=loaded_reward_model(workspace, config.reward, TRANSFORMERS),
         reward_max_length=config.reward.max_length,
         prompts=data.prompts,
         token_budget=tokens,

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat
 from figa_core.config import RewardConfig
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
@@ -21,6 +21,7 @@ from figa_core.storage import scores
 from figa_core.storage.scores import Source, Subject
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
+from tasks.reward_models import form_of, loaded_reward_model, reward_chat, served_label
 from tasks.row_failures import Failures
 from tasks.server_settings import servers_of
 from tasks.workspace import Workspace
@@ -28,7 +29,8 @@ from tasks.workspace import Workspace
 
 def scorer_id(workspace: Workspace, config: RewardConfig) -> str:
     """The id of this reward model's values."""
-    return ids.scorer_id(model_fingerprint(config.model, workspace.fingerprints), config.max_length)
+    fingerprint = model_fingerprint(config.model, workspace.fingerprints)
+    return ids.scorer_id(fingerprint, config.max_length, **form_of(config))
 
 
 @task(name="score", task_run_name="score {source.name}", cache_policy=NO_CACHE)
@@ -51,13 +53,14 @@ def score(
     missing = scores.count_unscored(database, source, scorer)
     failures = Failures(partial(scores.save_score_failures, database, scorer), missing)
     if missing:
-        chat, pages = load_chat_format(config.model), scores.iter_unscored(database, source, scorer)
+        chat, pages = reward_chat(config), scores.iter_unscored(database, source, scorer)
         length, requests = sampled_length(
             _requests(chat, pages, config.max_length, failures.add), lambda request: request.token_ids
         )
         settings = Scoring(
-            config.model,
+            loaded_reward_model(workspace, config, config.engine),
             config.max_length,
+            label=served_label(config),
             gpu_memory_share=config.gpu_memory_share,
             tokens_per_batch=config.tokens_per_batch,
             servers=servers_of(config),

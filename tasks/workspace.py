@@ -94,6 +94,10 @@ class Workspace:
         """The directory of the whole model that an adapter with this fingerprint is merged into."""
         return self.directory / "merged" / fingerprint[:32]
 
+    def reward_form(self, name: str) -> Path:
+        """The directory of a reward model in the form that engines load, if its own is another."""
+        return self.directory / "reward-models" / name
+
     def templates(self, run_id: str) -> Path:
         """The reviser's instructions at the start of a run, for a retry after an upgrade changed them."""
         return self.directory / "templates" / run_id

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.server import ServerConfig
-from figa_core.config.values import TOKENS_MAX, EngineName, Name, one_line, quantile_or_number
+from figa_core.config.values import TOKENS_MAX, EngineName, Name, label_name, one_line, quantile_or_number
 from figa_core.inference.engine import AUTO
 
 Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
@@ -72,7 +72,7 @@ class GenerationConfig(Section):
 
 
 class RewardConfig(Section):
-    """The reward model: a sequence classifier with one label; its raw logit is the reward."""
+    """The reward model, a sequence classifier; the raw logit of its label is the reward."""
 
     model: Path = rows(..., "Hugging Face model directory of the reward model.", Within("scorer"))
     engine: EngineName = nothing(
@@ -83,6 +83,15 @@ class RewardConfig(Section):
     )
     tokens_per_batch: int = nothing(16_384, "Padded tokens of one forward pass.", ge=64)
     gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)
+    label: Annotated[int | str, AfterValidator(label_name)] | None = rows(
+        None,
+        'Of a model with several labels: the name or the number of the one that is the reward; "none" for '
+        "the only one.",
+        Within("scorer"),
+    )
+    chat_template: Path | None = rows(
+        None, 'Jinja file in the place of the model\'s chat template; "none" for its own.', Within("scorer")
+    )
     plain_template: bool = nothing(
         False, "Rate in a plain form where the model brings no chat template; refused otherwise."
     )

@@ -17,6 +17,7 @@ TOKENS_MAX = 10_000_000
 _ROUTE = "/chat/completions"
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
 _ONE_LINE_MAX = 200
+_LABEL_MAX = 1000
 
 
 def not_blank(text: str) -> str:
@@ -115,3 +116,11 @@ def function_spec(spec: str | None) -> str | None:
 def _looks_like_a_key(name: str) -> bool:
     mixed = all(re.search(kind, name) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
     return name.startswith(_KEY_PREFIXES) or len(name) > 60 or (mixed and len(name) >= 20)
+
+
+def label_name(value: int | str) -> int | str:
+    """A label's name, or its number, also in quotes."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(number, int) and not 0 <= number <= _LABEL_MAX:
+        raise ValueError(f"must be a label's name, or its number from 0 to {_LABEL_MAX}")
+    return number

@@ -61,6 +61,7 @@ class Scoring:
 
     model: Path
     max_length: int = 2048
+    label: int | None = None  # which value of a server is the reward, if it has a model of several
     rows_per_shard: int = 2000
     gpu_memory_share: float = 0.9
     tokens_per_batch: int = 16_384

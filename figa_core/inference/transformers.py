@@ -21,6 +21,7 @@ from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.exchange import in_shards
 from figa_core.inference.row_checks import outcomes, problem_of
 from figa_core.models.check import require_model
+from figa_core.models.plain_reward import reward_offset
 from figa_core.models.role import ModelRole
 from figa_core.models.soft_capping import with_soft_capping
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
@@ -100,6 +101,7 @@ class TransformersScorer:
                 f'this is a {type(self._model).__name__}. Set engine = "vllm".'
             )
         self._head = head.float()  # as vLLM does: bfloat16 would round the rewards to steps of 1/64
+        self._offset = reward_offset(settings.model)
         self._pad_id = _padding(self._model)
         self._tokens_per_batch = settings.tokens_per_batch
 
@@ -117,7 +119,7 @@ class TransformersScorer:
         # The mask finds the last real token; the model's search would fail if the text contains the pad id.
         last_B = mask_BT.sum(dim=1) - 1
         values_B = self._head(hidden_BTD[torch.arange(len(batch)), last_B].float()).squeeze(-1)
-        return [(r.subject_id, value) for r, value in zip(batch, values_B.tolist(), strict=True)]
+        return [(r.subject_id, v + self._offset) for r, v in zip(batch, values_B.tolist(), strict=True)]
 
 
 @contextmanager

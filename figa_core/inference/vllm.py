@@ -21,6 +21,7 @@ from figa_core.inference.engine import Engine, Generating, Scoring, Tell
 from figa_core.inference.vllm_process import VllmKeeper, WorkerEngine, threads_for
 from figa_core.inference.vllm_python import require_vllm_python
 from figa_core.models.check import require_model
+from figa_core.models.plain_reward import reward_offset
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
@@ -98,7 +99,17 @@ class VllmScorer:
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`. Raises EngineError when the worker fails."""
-        return _run(self, {}, requests, exchange.SCORING_REQUESTS, exchange.read_scores)
+        offset = reward_offset(self.settings.model)
+        return _run(
+            self,
+            {},
+            requests,
+            exchange.SCORING_REQUESTS,
+            lambda path: [
+                row if isinstance(row, RowFailure) else (row[0], row[1] + offset)
+                for row in exchange.read_scores(path)
+            ],
+        )
 
 
 def _run(

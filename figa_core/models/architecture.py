@@ -13,6 +13,7 @@ from typing import Any
 
 from figa_core.errors import EngineError, one_line
 from figa_core.models.config_json import CONFIG
+from figa_core.models.reward_head import HEADS
 from figa_core.models.role import ModelRole
 from figa_core.models.safetensors import Tensor
 from figa_core.models.weight_files import names
@@ -21,16 +22,18 @@ from figa_core.models.weight_files import names
 RATES_TOKENS = ("ForTokenClassification", "ForQuestionAnswering")
 NOT_CAUSAL = (*RATES_TOKENS, "ForSequenceClassification", "ForMaskedLM")
 _SAME = "Fetch weights and config.json of the same model."
-_HEADS = ("score", "classifier", "classification_head")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 # Settings of layers that predict further tokens; a checkpoint may hold their weights too.
 _EXTRA_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers")
 
 
-def empty_model(model: Path, settings: Mapping[str, Any], role: ModelRole, weights: int) -> Any:
+def empty_model(
+    model: Path, settings: Mapping[str, Any], role: ModelRole, weights: int, labels: int | None = None
+) -> Any:
     """Build the model that config.json (`settings`) describes, on the device "meta".
 
-    `weights` is how many weights the files hold; a model with more layers than that is not built.
+    `weights` is how many weights the files hold; a model with more layers than that is not built. `labels` is
+    the number of labels if config.json does not know it.
 
     Raises:
         EngineError: transformers cannot build it, or it is a model of another kind.
@@ -50,6 +53,8 @@ def empty_model(model: Path, settings: Mapping[str, Any], role: ModelRole, weigh
             config = transformers.AutoConfig.from_pretrained(
                 str(model), local_files_only=True, trust_remote_code=False
             )
+        if labels is not None:
+            config.num_labels = labels
     except Exception as error:  # with a file from outside, a library may raise anything
         raise EngineError(f"{path}: transformers cannot read it: {one_line(error)}.") from error
     layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
@@ -79,11 +84,6 @@ def named_class(settings: Mapping[str, Any], endings: tuple[str, ...]) -> str | 
     named = settings.get("architectures")
     name = str(named[0]) if isinstance(named, list) and named else ""
     return name if name.endswith(endings) else None
-
-
-def has_head(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a weight belongs to a classification head, judged by its name."""
-    return any(name.removeprefix("model.").split(".")[0] in _HEADS for name in tensors)
 
 
 def weight_problems(
@@ -151,7 +151,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _missing(model: Path, missing: list[str], role: ModelRole) -> Iterator[str]:
-    head = [name for name in missing if name.split(".")[0] in _HEADS]
+    head = [name for name in missing if name.split(".")[0] in HEADS]
     if role is ModelRole.REWARD and head:
         yield (
             f"{model}: the checkpoint lacks weights of the classification head ({names(head)}): it is not a "
@@ -178,7 +178,7 @@ def _left_out(
     """Weights that belong to this model and would not be loaded: the result would be another model."""
     import torch
 
-    heads = [name for name in unexpected if name.split(".")[0] in _HEADS]
+    heads = [name for name in unexpected if name.split(".")[0] in HEADS]
     if role is ModelRole.POLICY and heads and not named_class(settings, NOT_CAUSAL):
         yield (
             f"{model}: is a classifier ({names(heads)}), not a causal language model. "

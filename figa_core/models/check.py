@@ -16,17 +16,22 @@ from figa_core.models.architecture import (
     NOT_CAUSAL,
     RATES_TOKENS,
     empty_model,
-    has_head,
     named_class,
     weight_problems,
 )
 from figa_core.models.config_json import (
     CONFIG,
     NO_DIRECTORY,
-    label_count,
     quantization,
     read_config,
     sections,
+)
+from figa_core.models.reward_head import (
+    RewardHead,
+    as_loaded,
+    head_file,
+    label_index,
+    reward_head,
 )
 from figa_core.models.role import ModelRole
 from figa_core.models.values import value_problems
@@ -39,16 +44,19 @@ _DTYPES = {"float64", "float32", "float16", "bfloat16", "half", "float", "double
 class Examined:
     """The problems of a model; `vocabulary` is the number of rows of its embedding, None if unknown.
 
-    Without `has_config` its tokenizer cannot be checked either.
+    Without `has_config` its tokenizer cannot be checked either. `head`: a reward model's.
     """
 
     problems: list[str] = field(default_factory=list)
     vocabulary: int | None = None
     has_config: bool = False
+    head: RewardHead | None = None
 
 
-def examine(model: Path, role: ModelRole) -> Examined:
+def examine(model: Path, role: ModelRole, label: int | str | None = None) -> Examined:
     """Check config.json and the headers of the weights; raises nothing.
+
+    `label`: which one of a reward model is the reward, if it has several.
 
     Of an adapter both its own files and its base model are checked, but for the base's fingerprint, which
     takes reading all of it (`fingerprint.model_fingerprint`).
@@ -75,13 +83,27 @@ def examine(model: Path, role: ModelRole) -> Examined:
     found.problems.extend(_config_problems(model, config, role))
     if weights.problems:
         return found
+    if role is ModelRole.REWARD:
+        _find_head(model, config, weights, label, found)
     if not quantization(config):
         _compare(model, config, role, weights, found)
-    elif role is ModelRole.REWARD and not has_head(weights.tensors):  # all that can be checked
+    elif role is ModelRole.REWARD and found.head is None:  # all that can be checked
         found.problems.append(
             f"{model}: has no classification head (score.weight). Set reward.model to another model."
         )
     return found
+
+
+def _find_head(
+    model: Path, config: dict[str, Any], weights: Weights, label: int | str | None, found: Examined
+) -> None:
+    try:
+        weights.tensors.update(head_file(model))
+        found.head = reward_head(model, config, weights.tensors)
+        if found.head is not None:
+            label_index(model, found.head, label)
+    except EngineError as error:
+        found.problems.append(str(error))
 
 
 def _examine_adapter(adapter: Path, role: ModelRole) -> Examined:
@@ -103,8 +125,18 @@ def _examine_adapter(adapter: Path, role: ModelRole) -> Examined:
 
 
 def problems_to_load(model: Path, role: ModelRole) -> list[str]:
-    """What `examine` finds, and whether it is an adapter, which nothing loads as it is."""
-    return read_weights(model).problems if is_adapter(model) else examine(model, role).problems
+    """What `examine` finds, and whether it is an adapter, or a reward model in another form than engines
+    load (`plain_reward.py`): nothing loads these as they are.
+    """
+    if is_adapter(model):
+        return read_weights(model).problems
+    found = examine(model, role)
+    if found.problems or found.head is None or not found.head.foreign:
+        return found.problems
+    return [
+        f"{model}: its head is {found.head.said}, and engines load score.weight: transformers would make "
+        "another one of random numbers. Write the model's plain form first."
+    ]
 
 
 def require_model(model: Path, role: ModelRole) -> None:
@@ -115,8 +147,6 @@ def require_model(model: Path, role: ModelRole) -> None:
 
 def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> Iterator[str]:
     path = model / CONFIG
-    if role is ModelRole.REWARD and (labels := label_count(config)) != 1:
-        yield f"{model}: a reward model has one label, this one has {labels}. Set reward.model to another."
     if role is ModelRole.POLICY and (name := named_class(config, NOT_CAUSAL)):
         yield f"{path}: this is a {name}, not a causal language model. Set generation.model to one."
     if role is ModelRole.REWARD and (name := named_class(config, RATES_TOKENS)):
@@ -133,13 +163,15 @@ def _config_problems(model: Path, config: dict[str, Any], role: ModelRole) -> It
 
 
 def _compare(model: Path, config: dict[str, Any], role: ModelRole, weights: Weights, found: Examined) -> None:
+    head = found.head
+    labels = len(head.names) if head is not None and head.foreign else None
     try:
-        empty = empty_model(model, config, role, len(weights.tensors))
+        empty = empty_model(model, config, role, len(weights.tensors), labels)
     except EngineError as error:
         found.problems.append(str(error))
         return
     found.vocabulary = int(empty.get_input_embeddings().weight.shape[0])
-    found.problems.extend(weight_problems(model, config, empty, weights.tensors, role))
+    found.problems.extend(weight_problems(model, config, empty, as_loaded(weights.tensors, head), role))
     try:
         found.problems.extend(value_problems(weights.tensors.values()))
     except OSError as error:

@@ -15,6 +15,7 @@ _CONTEXT_LENGTHS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
     "max_sequence_length", "max_seq_length", "max_target_positions",
 )  # fmt: skip
+_WIDTHS = ("hidden_size", "n_embd", "d_model")
 _POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}
 # With these, max_position_embeddings is already the stretched length.
 _STRETCHED_ALREADY = {"default", "llama3", "longrope", "su", "mrope"}
@@ -57,6 +58,23 @@ def label_count(config: dict[str, Any]) -> int:
         return number
     labels = config.get("id2label")
     return len(labels) if isinstance(labels, dict | list) and labels else _DEFAULT_LABELS
+
+
+def label_names(config: dict[str, Any], count: int) -> tuple[str, ...]:
+    """The names of `count` labels; LABEL_0 and so on where config.json does not name as many."""
+    named = config.get("id2label")
+    labels = [str(named[key]) for key in sorted(named, key=_place)] if isinstance(named, dict) else []
+    return tuple(labels) if len(labels) == count else tuple(f"LABEL_{number}" for number in range(count))
+
+
+def hidden_size(config: dict[str, Any]) -> int | None:
+    """The width of the language model; None if config.json does not say it."""
+    found = (section.get(name) for section in sections(config)[::-1] for name in _WIDTHS)
+    return next((width for width in found if isinstance(width, int)), None)
+
+
+def _place(key: object) -> int:
+    return int(str(key)) if str(key).isdecimal() else 0
 
 
 def sections(config: dict[str, Any]) -> list[dict[str, Any]]:

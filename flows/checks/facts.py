@@ -10,6 +10,7 @@ from figa_core.prompts.read import read_prompts
 from figa_core.prompts.survey import PromptSurvey, survey
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from tasks.import_prompts import row_format
+from tasks.reward_models import reward_chat
 
 ROWS_READ = 1000
 
@@ -36,7 +37,7 @@ class Facts:
     @cached_property
     def reward_chat(self) -> ChatFormat:
         """Tokenizer and template of the reward model; raises ConfigError likewise."""
-        return load_chat_format(self.config.reward.model)
+        return reward_chat(self.config.reward)
 
     @cached_property
     def prompts(self) -> PromptSurvey:

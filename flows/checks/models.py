@@ -9,8 +9,10 @@ from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.engine import check_engine
 from figa_core.models.adapter import underlying
-from figa_core.models.check import examine
+from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
+from figa_core.models.plain_reward import is_plain
+from figa_core.models.reward_head import RewardHead, label_index
 from figa_core.models.role import ModelRole
 from figa_core.models.tokenizer import vocabulary_problems
 from figa_core.prompts.read import reason_kind
@@ -27,7 +29,7 @@ _REPAIR = "Copy its chat_template.jinja from its source again."
 def check_generation_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
     model = facts.config.generation.model
-    chat = yield from _model(model, ModelRole.POLICY, lambda: facts.generation_chat)
+    chat = yield from _model(model, examine(model, ModelRole.POLICY), lambda: facts.generation_chat)
     if chat is not None and chat.fallback_template:
         yield warning(
             "generation.model",
@@ -37,14 +39,18 @@ def check_generation_model(facts: Facts) -> Iterator[Finding]:
 
 def check_reward_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
-    model = facts.config.reward.model
-    chat = yield from _model(model, ModelRole.REWARD, lambda: facts.reward_chat)
+    reward = facts.config.reward
+    model = reward.model
+    examined = examine(model, ModelRole.REWARD, reward.label)
+    chat = yield from _model(model, examined, lambda: facts.reward_chat)
+    if not examined.problems and examined.head is not None and not is_plain(examined.head):
+        yield warning("reward.model", _which_value(model, examined.head, reward.label))
     if chat is not None and chat.fallback_template and not facts.config.reward.plain_template:
         yield problem(
             "reward.model",
             f"{model} has no chat template, so it is unknown in which format it learnt to rate answers. "
-            "Copy its chat_template.jinja from its source, or set reward.plain_template = true to rate "
-            'them as "### User: … ### Assistant: …".',
+            "Copy its chat_template.jinja from its source, name a file with reward.chat_template, or set "
+            'reward.plain_template = true to rate them as "### User: … ### Assistant: …".',
         )
 
 
@@ -112,10 +118,9 @@ def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
 
 
 def _model(
-    model: Path, role: ModelRole, load_chat: Callable[[], ChatFormat]
+    model: Path, examined: Examined, load_chat: Callable[[], ChatFormat]
 ) -> Generator[Finding, None, ChatFormat | None]:
     """What both models have in common; returns the chat format unless the model has no config."""
-    examined = examine(model, role)
     for words in examined.problems:
         yield problem("", words)
     if not examined.has_config:
@@ -132,6 +137,12 @@ def _model(
     if not answer:
         yield problem("", f"{model}: its chat template leaves the assistant's answer out. {_REPAIR}")
     return chat
+
+
+def _which_value(model: Path, head: RewardHead, label: int | str | None) -> str:
+    row = label_index(model, head, label)
+    where = f"its head is {head.said}" if head.foreign else f"it has {len(head.names)} labels"
+    return f"{where}; the reward is the raw value of {head.names[row]} (number {row}) at the last token."
 
 
 def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:

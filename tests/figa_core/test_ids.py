@@ -26,6 +26,7 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
     ),
     "response": (ids.response_id, {"prompt": "prompt-1", "generator": "generator-1", "sample_index": 2}),
     "scorer": (ids.scorer_id, {"fingerprint": "f", "max_length": 512}),
+    "reward": (ids.reward_form_id, {"fingerprint": "f", "label": 1, "template": "t"}),
     "verifier": (ids.verifier_id, {"name": "module:function", "source": "s"}),
     "run": (
         ids.run_id,
@@ -124,6 +125,7 @@ GOLDEN = {
     "generator": "generator-s256-8f50ff69c862d70ab22f1dbbcdab639d",
     "response": "response-s256-0bbfc56aafd6051d4471a157cfc36213",
     "scorer": "scorer-s256-7e36cdd5257278fa628df49699dcaa53",
+    "reward": "reward-s256-bd0c1999d79d44dadc51b50192393995",
     "verifier": "verifier-s256-34a93f602d98b246f1c39d78f76b87e7",
     "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
     "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
@@ -161,6 +163,13 @@ def test_every_named_field_changes_the_id(kind: str, field: str) -> None:
 def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
     recipe, fields = FIELDS[kind]
     assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
+
+
+def test_label_and_template_change_a_scorers_id_and_none_do_not() -> None:
+    recipe, fields = FIELDS["scorer"]
+    assert recipe(**fields, label=None, template=None) == GOLDEN["scorer"]
+    others = [recipe(**fields, **more) for more in ({"label": 0}, {"label": 1}, {"template": "t"})]
+    assert len({GOLDEN["scorer"], *others}) == 4
 
 
 def test_scores_change_the_id_of_a_shard_set_and_none_do_not() -> None:

@@ -111,7 +111,7 @@ class Chain:
         return RevisionSections(self.revision, self.prompt, self.batches, self.spending)
 
     def import_prompts(self, **options: Any) -> StageCounts:
-        models = (self.sampling.model, self.reward.model)
+        models = (self.sampling.model, self.reward)
         return import_prompts.fn(self.workspace, RUN, self.prompts, *models, **options)
 
     def generate(self) -> StageCounts:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from figa_core.config import PromptsConfig
+from figa_core.config import PromptsConfig, RewardConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from tasks.import_prompts import import_prompts
@@ -24,11 +24,14 @@ ASKED = [{"prompt": f"question {i}"} for i in range(40)]
 SYSTEM = {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where?"}]}
 
 
-def do_import(workspace: Workspace, rows: list[Any], *models: Path) -> StageCounts:
+def do_import(
+    workspace: Workspace, rows: list[Any], model: Path, reward_model: Path | None = None
+) -> StageCounts:
     path = workspace.directory / "prompts.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     config = PromptsConfig(path=path, held_out_share=0.0)
-    return import_prompts.fn(workspace, RUN, config, *models)
+    reward = reward_model and RewardConfig(model=reward_model)
+    return import_prompts.fn(workspace, RUN, config, model, reward)
 
 
 def bad_rows(workspace: Workspace) -> dict[int, str]:

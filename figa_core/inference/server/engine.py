@@ -16,7 +16,7 @@ from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
 from figa_core.inference.server.pool import Pool, Server
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
-from figa_core.models.check import require_model
+from figa_core.models.check import examine, require_model
 from figa_core.models.config_json import read_config, sections
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
@@ -39,7 +39,9 @@ class ServerEngine(Engine):
 
     def scorer(self, settings: Scoring, _scratch: Path) -> "ServerScorer":
         """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
-        require_model(settings.model, ModelRole.REWARD)
+        # The server loaded it in a form of its own choice.
+        if problems := examine(settings.model, ModelRole.REWARD, settings.label).problems:
+            raise EngineError("\n".join(problems))
         _require_one(_servers(settings), settings.max_length)
         return ServerScorer(settings, self._tell)
 
@@ -72,7 +74,7 @@ class ServerScorer:
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
         """See `ports.Scorer`. Raises EngineError when no server can be used any more."""
         rows = ((request.subject_id, request.token_ids, request) for request in requests)
-        return _run(self.settings, Rating(), rows, self.settings.max_length, self.tell)
+        return _run(self.settings, Rating(self.settings.label), rows, self.settings.max_length, self.tell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,16 +48,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """Raw rewards."""
+    """Raw rewards; of a model with several labels that of `label`."""
 
     path: ClassVar[str] = "/classify"
     rows_per_job: ClassVar[int] = _TEXTS_PER_REQUEST
+
+    label: int | None = None
 
     def body(self, model: str, rows: Sequence[ScoringRequest]) -> bytes:
         return protocol.classify_body(model, rows)
 
     def read(self, content: bytes, rows: Sequence[ScoringRequest]) -> list[tuple[str, float]]:
-        return protocol.read_rewards(content, rows)
+        return protocol.read_rewards(content, rows, self.label)
 
     def row_id(self, row: ScoringRequest) -> str:
         return row.subject_id

@@ -117,8 +117,10 @@ def classify_body(model: str, requests: Sequence[ScoringRequest]) -> bytes:
     )
 
 
-def read_rewards(content: bytes, requests: Sequence[ScoringRequest]) -> list[tuple[str, float]]:
-    """The reward of each text, in the requests' order.
+def read_rewards(
+    content: bytes, requests: Sequence[ScoringRequest], label: int | None = None
+) -> list[tuple[str, float]]:
+    """The reward of each text, in the requests' order: its only value, or the one of `label`.
 
     Raises:
         BadAnswerError: the answer does not have one number for each of the texts.
@@ -130,13 +132,22 @@ def read_rewards(content: bytes, requests: Sequence[ScoringRequest]) -> list[tup
         probs = row.get("probs") if isinstance(row, dict) else None
         if not isinstance(index, int) or not isinstance(probs, list) or index in values:
             raise BadAnswerError("a row of it has no place or no values")
-        if len(probs) != 1:
-            raise BadAnswerError(f"the model has {len(probs)} labels; a reward model has one")
+        value = _of_label(probs, label)
         # A reward that JSON cannot hold (not a number, infinite) comes as null.
-        values[index] = float("nan") if probs[0] is None else float(_number(probs[0]))
+        values[index] = float("nan") if value is None else float(_number(value))
     if values.keys() != set(range(len(requests))):
         raise BadAnswerError(f"it has {len(rows)} rewards for {len(requests)} texts")
     return [(request.subject_id, values[place]) for place, request in enumerate(requests)]
+
+
+def _of_label(values: list[Any], label: int | None) -> Any:
+    if len(values) == 1:
+        return values[0]
+    if label is None:
+        raise BadAnswerError(f"the model has {len(values)} labels; a reward model has one (see reward.label)")
+    if label >= len(values):
+        raise BadAnswerError(f"the model has {len(values)} labels, and none is number {label} (reward.label)")
+    return values[label]
 
 
 def read_models(content: bytes) -> list[ServedModel]:

@@ -59,6 +59,8 @@ OTHERS: dict[str, dict[str, Any]] = {
         "tokens_per_batch": 128,
         "gpu_memory_share": 0.5,
         "plain_template": True,
+        "label": 1,
+        "chat_template": "reward.jinja",
     },
     "generation.server": {
         "urls": ["http://127.0.0.1:8000"],

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
@@ -18,6 +20,7 @@ from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmEngine
 from figa_core.inference.vllm_python import find_vllm_python
+from figa_core.models.plain_reward import write_plain_form
 from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
@@ -109,6 +112,26 @@ def test_rewards_equal_the_raw_logits_of_transformers(
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
+@pytest.mark.slow
+def test_a_value_head_saved_with_a_causal_model_gives_the_rewards_of_the_classifier(
+    engine: VllmEngine, sandbox: Sandbox, scoring_requests: list[ScoringRequest], tmp_path: Path
+) -> None:
+    model = shutil.copytree(sandbox.reward_model, tmp_path / "published")
+    weights = load_file(model / "model.safetensors")
+    head, embedding = weights.pop("score.weight"), weights["model.embed_tokens.weight"]
+    value_head = {"v_head.summary.weight": head, "v_head.summary.bias": torch.tensor([-1.5])}
+    weights = {**weights, **value_head, "lm_head.weight": embedding.clone()}
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    config = json.loads((model / "config.json").read_text())
+    published = {**config, "architectures": ["LlamaForCausalLM"], "id2label": None, "label2id": None}
+    (model / "config.json").write_text(json.dumps(published))
+    write_plain_form(model, tmp_path / "plain", None)
+
+    ours = rewards(engine.scorer(_scoring(tmp_path / "plain"), tmp_path).score(scoring_requests))
+    theirs = rewards(TransformersScorer(_scoring(sandbox.reward_model)).score(scoring_requests))
+    assert ours == pytest.approx({key: value - 1.5 for key, value in theirs.items()}, abs=1e-4)
+
+
 def test_one_worker_serves_two_stages_and_ends_for_another_model(
     engine: VllmEngine,
     starts: list[str],
@@ -159,7 +182,7 @@ def test_a_missing_model_is_named_before_anything_starts(engine: VllmEngine, tmp
 def test_a_model_that_is_not_a_reward_model_is_refused(
     engine: VllmEngine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    with pytest.raises(EngineError, match="one label"):
+    with pytest.raises(EngineError, match="not a reward model"):
         engine.scorer(_scoring(sandbox.base_model), tmp_path)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from figa_core.errors import ConfigError
 from figa_core.findings import Finding
 from figa_core.sandbox.build import Sandbox
 from flows.checks import models
@@ -87,9 +88,38 @@ def test_a_model_given_for_the_other_is_refused(facts: MakeFacts, base: Path) ->
     assert any(
         "not a causal language model" in line for line in findings_of(models.check_generation_model, swapped)
     )
-    assert any(
-        "one label, this one has 2" in line for line in findings_of(models.check_reward_model, swapped)
-    )
+    assert any("it is not a reward model" in line for line in findings_of(models.check_reward_model, swapped))
+
+
+@pytest.mark.usefixtures("base")
+def test_it_is_said_which_value_is_the_reward_of_a_model_in_another_form(
+    facts: MakeFacts, reward: Path
+) -> None:
+    path = reward / "model.safetensors"
+    weights = load_file(path)
+    head = weights.pop("score.weight")
+    save_file({**weights, "v_head.summary.weight": head}, path, {"format": "pt"})
+    [line] = findings_of(models.check_reward_model, facts())
+    assert line.startswith("warning: reward.model: its head is v_head.summary.weight; the reward is the raw")
+
+    edit(reward / "config.json", id2label={"0": "bad", "1": "good"})
+    save_file({**weights, "score.weight": torch.cat([-head, head])}, path, {"format": "pt"})
+    [line] = findings_of(models.check_reward_model, facts())
+    assert "this one has 2 (0: bad, 1: good). Say which of them is the reward" in line
+    [line] = findings_of(models.check_reward_model, facts(reward={"label": "good"}))
+    assert "it has 2 labels; the reward is the raw value of good (number 1)" in line
+
+
+@pytest.mark.usefixtures("base")
+def test_a_template_from_the_settings_takes_the_place_of_a_missing_one(
+    facts: MakeFacts, reward: Path, tmp_path: Path
+) -> None:
+    template = reward / "chat_template.jinja"
+    template.rename(tmp_path / "rating.jinja")
+    settings = {"chat_template": "rating.jinja"}
+    assert findings_of(models.check_reward_model, facts(reward=settings)) == []
+    with pytest.raises(ConfigError, match=r"reward\.chat_template = .*nowhere\.jinja: cannot be read"):
+        findings_of(models.check_reward_model, facts(reward={"chat_template": "nowhere.jinja"}))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(

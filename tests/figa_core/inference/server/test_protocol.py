@@ -118,6 +118,15 @@ def test_what_is_no_reward_of_each_text_is_not_taken_for_it(rows: list[dict[str,
         read_rewards(rewards(*rows), TEXTS)
 
 
+def test_of_a_model_with_several_labels_the_reward_is_the_value_that_is_asked_for() -> None:
+    content = rewards({"index": 1, "probs": [0.5, -2.0]}, {"index": 0, "probs": [3.0, 4.0]})
+    assert [value for _, value in read_rewards(content, TEXTS, 1)] == [4.0, -2.0]
+    with pytest.raises(BadAnswerError, match="has 2 labels, and none is number 2"):
+        read_rewards(content, TEXTS, 2)
+    one = rewards(*({"index": place, "probs": [1.5]} for place in range(2)))
+    assert [value for _, value in read_rewards(one, TEXTS, 1)] == [1.5, 1.5], "served with one label"
+
+
 def test_models_are_listed_with_the_length_of_their_context() -> None:
     card = {"id": "tiny", "owned_by": "vllm", "max_model_len": 300}
     found = read_models(json.dumps({"data": [card, {"id": "other", "owned_by": "someone"}]}).encode())
