@@ -1,10 +1,10 @@
-"""The tables of `[training]`: the learning rate over the steps, the optimizer, held-out pairs, and LoRA."""
+"""The tables of `[training]`: checkpoints, the learning rate, the optimizer, held-out pairs, and LoRA."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from figa_core.config.decisions import models
+from figa_core.config.decisions import models, nothing
 from figa_core.config.section import Section
 
 ScheduleKind = Literal["constant", "linear", "cosine"]
@@ -26,6 +26,18 @@ def _in_one_order(names: tuple[str, ...]) -> tuple[str, ...]:
 _Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list), AfterValidator(_in_one_order)
 ]
+
+
+class CheckpointsConfig(Section):
+    """Checkpoints that a training goes on from; `training.checkpoint_steps` says how often one is written."""
+
+    kept: int = nothing(
+        2,
+        "Newest checkpoints that are kept while the training runs. Beside them the last one is kept before "
+        "each step that the training may go back to.",
+        ge=1,
+        le=1_000_000,
+    )
 
 
 class ScheduleConfig(Section):

@@ -6,7 +6,13 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, judgement, models, nothing
 from figa_core.config.deepspeed import DeepSpeedConfig
-from figa_core.config.optimization import HeldOutConfig, LoraConfig, OptimizerConfig, ScheduleConfig
+from figa_core.config.optimization import (
+    CheckpointsConfig,
+    HeldOutConfig,
+    LoraConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
@@ -126,6 +132,7 @@ class TrainingConfig(Section):
     dtype: DType = models("bfloat16", "Of weights and gradients.", Always())
     checkpoint_steps: int = nothing(100, "Optimizer steps between checkpoints.", ge=1)
     seed: int = models(0, "Of the order of the pairs.", Always(), ge=0, le=_SEED_MAX)
+    checkpoints: CheckpointsConfig = nothing(CheckpointsConfig(), "Which checkpoints are kept.")
     schedule: ScheduleConfig = models(ScheduleConfig(), "The learning rate over the steps.")
     optimizer: OptimizerConfig = models(OptimizerConfig(), "The optimizer, and clipping of gradients.")
     deepspeed: DeepSpeedConfig = nothing(DeepSpeedConfig(), "Keys that are added to DeepSpeed's settings.")

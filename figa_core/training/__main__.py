@@ -23,6 +23,7 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.stop import StopRequest
 
 if TYPE_CHECKING:
+    from figa_core.training.checkpoints import Checkpoint
     from figa_core.training.data import PairData
     from figa_core.training.engine import ZeroEngine
     from figa_core.training.loop import TrainingEnd
@@ -91,7 +92,7 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     engine.barrier()
     before = checkpoints.last_whole(job)
     if engine.rank == 0:
-        tell(_summary(job, engine, pairs=len(data), done=before.step if before else 0))
+        tell(_summary(job, engine, pairs=len(data), before=before))
     end = train(job, engine, data, apart=apart, stop=stop)
     if end.done:
         _export(job, engine, end, apart, (before.seconds if before else 0.0) - started)
@@ -154,14 +155,16 @@ def _export(
         )
 
 
-def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, done: int) -> str:
+def _summary(job: TrainingJob, engine: "ZeroEngine", *, pairs: int, before: "Checkpoint | None") -> str:
     """A line for the run's log."""
     from figa_core.training.model import parameters_of
 
     size = parameters_of(engine.model) if engine.lora is None else engine.lora.total
     trained = "" if engine.lora is None else f"; {engine.lora}"
     last = steps_to_do(job)
-    steps = f"resumes after step {done} of {last}" if done else f"{last} steps from the start"
+    steps = f"resumes after step {before.step} of {last}" if before else f"{last} steps from the start"
+    if before and not before.is_laid_out_for(job):
+        steps += f", from a checkpoint of {before.layout}"
     again = ", with activations computed again in the backward pass" if engine.recomputes else ""
     return (
         f"objective {job.objective}: {size:,} parameters in {job.training.dtype}, ZeRO-{engine.stage} on "

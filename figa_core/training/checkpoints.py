@@ -8,6 +8,8 @@
 
 The checkpoints are removed once the model is exported: their optimizer state is several times its size.
 
+A checkpoint resumes with any number of ranks, ZeRO stage and dtype (`repartition.py`).
+
 whole.json and manifest.json hold the SHA-256 of the files beside them and of themselves. A checkpoint is
 checked before it is resumed, a model before its training counts as finished. The files of earlier releases
 have no hashes and are not checked.
@@ -49,6 +51,17 @@ class Checkpoint:
     tag: str
     files: Mapping[str, str] = field(default_factory=dict)
     training_id: str | None = None
+
+    def is_laid_out_for(self, job: TrainingJob) -> bool:
+        """Whether the job's ranks can read it as they would have written it."""
+        how = job.training
+        return (self.ranks, self.zero_stage, self.dtype) == (how.processes, how.zero_stage, how.dtype)
+
+    @property
+    def layout(self) -> str:
+        """For people."""
+        ranks = "one rank" if self.ranks == 1 else f"{self.ranks} ranks"
+        return f"{ranks}, ZeRO-{self.zero_stage}, {self.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +117,16 @@ def checkpoint_of(job: TrainingJob, step: int, seconds: float) -> Checkpoint:
 
 
 def last_whole(job: TrainingJob) -> Checkpoint | None:
-    """The latest whole checkpoint of the job's number of ranks, ZeRO stage and dtype, if there is one."""
-    how = (job.training.processes, job.training.zero_stage, job.training.dtype)
+    """The latest whole checkpoint that the job can resume, if there is one."""
     last = steps_to_do(job)
-    fitting = (c for c in whole_ones(job) if (c.ranks, c.zero_stage, c.dtype) == how and c.step <= last)
+    fitting = (c for c in whole_ones(job) if c.step <= last and _resumes(job, c))
     return max(fitting, key=lambda c: c.step, default=None)
+
+
+def _resumes(job: TrainingJob, checkpoint: Checkpoint) -> bool:
+    # What was offloaded to disk is copied as the ranks have it, and cannot be divided anew.
+    offloaded = checkpoints_dir(job) / checkpoint.tag / "offloaded_tensors"
+    return checkpoint.is_laid_out_for(job) or not offloaded.exists()
 
 
 def check_own(job: TrainingJob) -> None:

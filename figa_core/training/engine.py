@@ -31,6 +31,7 @@ from figa_core.training.partitioned import (
 )
 from figa_core.training.probe_plan import Size
 from figa_core.training.recomputing import use_activation_checkpointing
+from figa_core.training.repartition import read_parts, resume
 from figa_core.training.saving import Deferred
 from figa_core.training.sharing import in_words, reason_against
 from figa_core.training.zero_stage import stage_in_use
@@ -195,8 +196,15 @@ class ZeroEngine:
             engine.checkpoint_engine = writer
         deferred.check()
 
-    def load_state(self, directory: Path, tag: str) -> None:
-        """Read what `save_state` wrote with the same number of ranks."""
+    def load_state(self, directory: Path, tag: str, *, same_layout: bool = True) -> None:
+        """Read what `save_state` wrote, with the same ranks, ZeRO stage and dtype or with others.
+
+        Raises:
+            TrainingError: it cannot be read, or lacks something.
+        """
+        if not same_layout:
+            resume(self._engine.optimizer, read_parts(directory / tag), rank=self.rank, ranks=self.ranks)
+            return
         loaded, _ = self._engine.load_checkpoint(
             str(directory), tag=tag, load_module_strict=self.lora is None
         )

@@ -91,7 +91,8 @@ def train(
     watch = Watch(job, engine, data, make_objective(job.loss), clock)  # while the weights are the base's
     resumed = checkpoints.last_whole(job)
     if resumed is not None:
-        engine.load_state(checkpoints.checkpoints_dir(job), resumed.tag)
+        directory, same_layout = checkpoints.checkpoints_dir(job), resumed.is_laid_out_for(job)
+        engine.load_state(directory, resumed.tag, same_layout=same_layout)
     saved, seconds_before = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
     judge = _judge(job, engine, apart, saved)
     engine.barrier()

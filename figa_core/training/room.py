@@ -3,26 +3,28 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from figa_core.config.training import DType
+from figa_core.config.training import DType, TrainingConfig
 from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
 from figa_core.training.job import TrainingJob
 
 # Of each weight: itself, and AdamW's float32 master and two moments, as DeepSpeed 0.19 writes them.
 _CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}
-_CHECKPOINTS_AT_ONCE = 4  # two, and one that an alarm may go back to, while the next is written
 
 
-def training_bytes(
-    parameters: int, *, dtype: DType, exported_bytes: int, steps: int, checkpoint_steps: int
-) -> int:
+def training_bytes(training: TrainingConfig, parameters: int, *, exported_bytes: int, steps: int) -> int:
     """The most bytes that checkpoints and exported model take at once.
 
     `parameters` is the number of trained weights (tied ones once), `exported_bytes` the size of its weights
     in the dtype of the base model. A training that is asked to stop writes one more checkpoint.
     """
-    checkpoints = min(_CHECKPOINTS_AT_ONCE, (steps - 1) // checkpoint_steps + 1)
-    return checkpoints * checkpoint_bytes(parameters, dtype) + exported_bytes
+    checkpoints = min(_at_once(training), (steps - 1) // training.checkpoint_steps + 1)
+    return checkpoints * checkpoint_bytes(parameters, training.dtype) + exported_bytes
+
+
+def _at_once(training: TrainingConfig) -> int:
+    """The newest, those that an alarm or the best step on held-out pairs may go back to, and the next."""
+    return training.checkpoints.kept + 1 + (training.held_out.result == "best") + 1
 
 
 def checkpoint_bytes(parameters: int, dtype: DType) -> int:
@@ -57,12 +59,9 @@ class Room:
 def room_for(job: TrainingJob, *, free: int) -> Room:
     """`free`: bytes that are free in the training's directory; its own files there count as free, too."""
     parameters, exported = size_of(job.model, job.training.lora.rank)
-    dtype, every = job.training.dtype, job.training.checkpoint_steps
 
     def bytes_of(steps: int) -> int:
-        return training_bytes(
-            parameters, dtype=dtype, exported_bytes=exported, steps=steps, checkpoint_steps=every
-        )
+        return training_bytes(job.training, parameters, exported_bytes=exported, steps=steps)
 
     own = sum(path.stat().st_size for path in job.output.rglob("*") if path.is_file())
     least, most, room = bytes_of(1), bytes_of(job.steps), free + own

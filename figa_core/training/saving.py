@@ -19,7 +19,6 @@ from figa_core.training.checkpoints import WHOLE_NAME, Checkpoint, checkpoints_d
 from figa_core.training.failures import OtherRankError
 from figa_core.training.job import TrainingJob
 
-_KEPT = 2
 _PARTIAL = ".partial"
 _PYTORCH = "inline_container"  # in what it says of positions in a file
 _REMEDY = "Free space and run again."
@@ -91,7 +90,7 @@ def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], 
 
 
 def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[int] = ()) -> None:
-    """Give it its name, then remove all but the last two, and the last one up to each of the `results`.
+    """Give it its name, then remove all but the newest, and the last one up to each of the `results`.
 
     Rank 0 calls it after all ranks have written. The training may go back to one of these steps.
 
@@ -102,11 +101,11 @@ def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[
     with _writing(job, checkpoint, others_wait=True):
         files = hashes_of(partial, without=frozenset((WHOLE_NAME,)))
         write_sealed(partial / WHOLE_NAME, asdict(replace(checkpoint, files=files)))
-        shutil.rmtree(directory / checkpoint.tag, ignore_errors=True)  # one of another number of ranks
+        shutil.rmtree(directory / checkpoint.tag, ignore_errors=True)  # of other ranks, in earlier releases
         partial.rename(directory / checkpoint.tag)
     whole = [c for c in whole_ones(job) if c.step <= checkpoint.step]
     kept = [c for step in results for c in [c for c in whole if c.step <= step][-1:]]
-    for old in whole[:-_KEPT]:
+    for old in whole[: -job.training.checkpoints.kept]:
         if old not in kept:
             shutil.rmtree(directory / old.tag)
 

@@ -44,13 +44,7 @@ def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
     """The least and the most bytes that a run's trainings need; all but the last keep only a model."""
     training = config.training
     trained, exported = size_of(config.generation.model, training.lora.rank)
-    one = partial(
-        training_bytes,
-        trained,
-        dtype=training.dtype,
-        exported_bytes=exported,
-        checkpoint_steps=training.checkpoint_steps,
-    )
+    one = partial(training_bytes, training, trained, exported_bytes=exported)
     others = (len(objectives(config)) - 1) * exported
     return one(steps=1), one(steps=training.max_steps or 10**9) + others
 

@@ -155,6 +155,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 5,
         "seed": 4,
     },
+    "training.checkpoints": {"kept": 3},
     "training.schedule": {"kind": "linear", "warmup_share": 0.2},
     "training.optimizer": {
         "kind": "adamw_cpu",

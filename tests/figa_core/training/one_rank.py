@@ -56,7 +56,7 @@ class OneRank(PlainEngine):
         state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
         torch.save(state, directory / tag / "state.pt")
 
-    def load_state(self, directory: Path, tag: str) -> None:
+    def load_state(self, directory: Path, tag: str, *, same_layout: bool = True) -> None:
         state = torch.load(directory / tag / "state.pt")
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])

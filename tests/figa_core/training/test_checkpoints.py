@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
+from figa_core.config import CheckpointsConfig
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints, saving
 from figa_core.training.change import WeightChange
-from figa_core.training.checkpoints import TrainingManifest, checkpoint_of, checkpoints_dir, tag_of
+from figa_core.training.checkpoints import (
+    TrainingManifest,
+    checkpoint_of,
+    checkpoints_dir,
+    last_whole,
+    tag_of,
+)
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from tests.figa_core.shards.test_shards import flipped
@@ -45,15 +52,37 @@ def test_the_last_two_whole_checkpoints_are_kept(job: TrainingJob) -> None:
     assert sorted(path.name for path in checkpoints_dir(job).iterdir()) == [tag_of(4), tag_of(6)]
 
 
-def test_a_checkpoint_of_another_number_of_ranks_is_not_resumed(job: TrainingJob) -> None:
-    save(changed(job, processes=4), 2)
-    assert last_step(job) == 0
+@pytest.mark.parametrize("kept", [1, 3])
+def test_as_many_checkpoints_are_kept_as_the_setting_says(job: TrainingJob, kept: int) -> None:
+    for step in (2, 4, 6, 8):
+        save(changed(job, checkpoints=CheckpointsConfig(kept=kept)), step)
+    names = sorted(path.name for path in checkpoints_dir(job).iterdir())
+    assert names == [tag_of(step) for step in (2, 4, 6, 8)[-kept:]]
 
 
-@pytest.mark.parametrize("changes", [{"prefix_sharing": False}, {"tokens_per_batch": 128}])
-def test_a_checkpoint_is_resumed_with_other_micro_batches(job: TrainingJob, changes: dict[str, Any]) -> None:
+OTHER_RANKS = [{"processes": 4}, {"zero_stage": 3}, {"dtype": "bfloat16"}]
+
+
+@pytest.mark.parametrize("changes", [{"prefix_sharing": False}, {"tokens_per_batch": 128}, *OTHER_RANKS])
+def test_a_checkpoint_is_resumed_with_other_micro_batches_and_ranks(
+    job: TrainingJob, changes: dict[str, Any]
+) -> None:
     save(changed(job, **changes), 2)
     assert last_step(job) == 2
+    found = last_whole(job)
+    assert found is not None
+    assert found.is_laid_out_for(job) == (changes not in OTHER_RANKS)
+
+
+@pytest.mark.parametrize("changes", OTHER_RANKS)
+def test_states_that_were_offloaded_to_disk_resume_with_the_same_ranks_only(
+    job: TrainingJob, changes: dict[str, Any]
+) -> None:
+    save(changed(job, processes=4), 2)
+    offloaded = save(job, 4) / "offloaded_tensors"
+    offloaded.mkdir()
+    assert last_step(job) == 4
+    assert last_step(changed(job, **changes)) == 2
 
 
 def test_after_any_flipped_bit_of_a_checkpoint_the_one_before_is_used(job: TrainingJob) -> None:

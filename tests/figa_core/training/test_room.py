@@ -1,19 +1,30 @@
 """The disk space a training needs is estimated beforehand."""
 
+from typing import Any
+
 import pytest
 
+from figa_core.config import CheckpointsConfig, HeldOutConfig, TrainingConfig
 from figa_core.training.room import room_for, size_of, training_bytes
 from tests.figa_core.training.jobs import MakeJob
 
 
-def test_a_short_training_needs_one_checkpoint_and_a_long_one_four() -> None:
-    def room(steps: int) -> int:
-        return training_bytes(1000, dtype="float32", exported_bytes=4000, steps=steps, checkpoint_steps=100)
+def checkpoints_at_once(steps: int, **settings: Any) -> float:
+    training = TrainingConfig(dtype="float32", checkpoint_steps=100, **settings)
+    size = training_bytes(training, 1000, exported_bytes=4000, steps=steps)
+    return (size - 4000) / 16_000
 
-    assert room(1) == room(100) == 16_000 + 4000
-    assert room(101) == 2 * 16_000 + 4000
-    assert room(201) == 3 * 16_000 + 4000
-    assert room(301) == room(10_000) == 4 * 16_000 + 4000
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 1), (100, 1), (101, 2), (201, 3), (301, 4), (10_000, 4)])
+def test_a_short_training_needs_one_checkpoint_and_a_long_one_four(steps: int, count: int) -> None:
+    assert checkpoints_at_once(steps) == count
+
+
+def test_the_newest_checkpoints_and_the_one_of_the_best_step_are_counted() -> None:
+    best = HeldOutConfig(share=0.1, result="best")
+    assert checkpoints_at_once(10_000, held_out=best) == 5
+    assert checkpoints_at_once(10_000, checkpoints=CheckpointsConfig(kept=1)) == 3
+    assert checkpoints_at_once(10_000, checkpoints=CheckpointsConfig(kept=7), held_out=best) == 10
 
 
 def test_a_disk_without_room_for_one_checkpoint_and_the_model_is_said_before_anything_starts(
