@@ -23,7 +23,6 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.variables import Variable
 
 from deployments.automations import create_automations
 from deployments.pools import Pool, create_pool
@@ -31,7 +30,7 @@ from deployments.server import require_server
 from deployments.worker_checks import deploy_worker_checks
 from figa_core.errors import ConfigError, FigaError
 from flows.server.names import API_URL_VARIABLE, VERSION_VARIABLE
-from flows.server.versions import own_version
+from flows.server.versions import own_version, save_variable
 
 FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent
@@ -56,7 +55,7 @@ async def deploy(*, reset: bool = False) -> list[str]:
         await deploy_worker_checks(client)
         automations = await create_automations(client, reset=reset)
         lines += [f"automation {name!r}: created" for name in automations]
-    await Variable.aset(VERSION_VARIABLE, own_version(), overwrite=True)
+        await save_variable(client, VERSION_VARIABLE, own_version())
     return lines
 
 

@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.variables import Variable
 
 from deployments.pools import Pool, check_pool
 from deployments.server import require_server
 from figa_core.errors import FigaError
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
-from flows.server.versions import own_version
+from flows.server.versions import own_version, save_variable
 from flows.server.workers import worker_name, worker_variable
 
 
@@ -35,7 +34,7 @@ async def check(pool: Pool) -> None:
     require_server()
     async with get_client() as client:
         await check_pool(client, pool)
-    await Variable.aset(worker_variable(worker_name(pool)), own_version(), overwrite=True)
+        await save_variable(client, worker_variable(worker_name(pool)), own_version())
 
 
 def _worker_command(pool: Pool) -> list[str]:

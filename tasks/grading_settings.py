@@ -17,7 +17,8 @@ from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.settings import AskerSettings
 from figa_core.weighting.schemes import HIGHEST_SCORES
-from tasks.revision_settings import key_in, price_of
+from tasks.api_keys import api_key_of, names_a_key
+from tasks.revision_settings import api_key, price_of
 
 _SECTION = "grader"
 
@@ -104,9 +105,10 @@ def grader_asker_settings(sections: GradingSections) -> AskerSettings:
 
 
 def grader_key(sections: GradingSections) -> str:
-    """The key from the environment; raises ConfigError if it is missing or not a key."""
-    own, shared = sections.grader.api_key_env, sections.revision.api_key_env
-    return key_in(own or shared, f"{_SECTION if own else 'revision'}.api_key_env")
+    """The grader's own key, or the reviser's; raises ConfigError if it is missing or not a key."""
+    if names_a_key(sections.grader):
+        return api_key_of(sections.grader, _SECTION)
+    return api_key(sections.revision)
 
 
 def grader_endpoint(sections: GradingSections) -> ChatEndpoint:

@@ -1,6 +1,5 @@
 """Turns the configuration of revisions into the plain values that the library takes."""
 
-import os
 from dataclasses import dataclass, field
 
 from figa_core.config import (
@@ -13,11 +12,11 @@ from figa_core.config import (
 from figa_core.llm.budget import Price
 from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.endpoint import ChatEndpoint
-from figa_core.llm.key import usable_key
 from figa_core.llm.question import Decoding
 from figa_core.llm.settings import AskerSettings
 from figa_core.revision.prompt import RESPONSE_FORMAT, load_templates
 from figa_core.revision.reviser import ReviserSettings
+from tasks.api_keys import api_key_of
 
 _SECTION = "revision"
 
@@ -37,13 +36,8 @@ class RevisionSections:
 
 
 def api_key(config: RevisionConfig) -> str:
-    """The key from the environment; raises ConfigError if it is missing or not a key."""
-    return key_in(config.api_key_env, f"{_SECTION}.api_key_env")
-
-
-def key_in(variable: str, setting: str) -> str:
-    """The key in this environment variable, which `setting` names; raises ConfigError likewise."""
-    return usable_key(os.environ.get(variable, ""), variable, setting)
+    """The reviser's key; raises ConfigError if it is missing or not a key."""
+    return api_key_of(config, _SECTION)
 
 
 def price_of(spending: SpendingConfig, model: str) -> Price | None:

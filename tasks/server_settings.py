@@ -5,7 +5,7 @@ from pathlib import Path
 from figa_core.config import GenerationConfig, RewardConfig
 from figa_core.inference.engine import AUTO, SERVER
 from figa_core.inference.servers import Servers
-from tasks.revision_settings import key_in
+from tasks.api_keys import api_key_of, names_a_key
 
 
 def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
@@ -13,9 +13,8 @@ def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
     if config.engine != SERVER:
         return None
     section = "generation.server" if isinstance(config, GenerationConfig) else "reward.server"
-    server, key = config.server, None
-    if server.api_key_env is not None:
-        key = key_in(server.api_key_env, f"{section}.api_key_env")
+    server = config.server
+    key = api_key_of(server, section) if names_a_key(server) else None
     return Servers(
         urls=server.urls,
         model=server.model,

@@ -1,4 +1,4 @@
-"""The settings of one run: frozen sections of at most ten fields, besides tables; `file.py` reads the TOML.
+"""The settings of one run: frozen sections of about ten fields, besides tables; `file.py` reads the TOML.
 
 A task gets the section that it needs, and functions below it get plain values; no numerical code takes a
 config object. The descriptions also make the form in the Prefect UI.
@@ -29,6 +29,7 @@ from figa_core.config.rows import (
 )
 from figa_core.config.section import Section
 from figa_core.config.server import ServerConfig as ServerConfig
+from figa_core.config.storage import StorageConfig
 from figa_core.config.tracking import TrackingConfig as TrackingConfig
 from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConfig, WeightingConfig
 
@@ -37,6 +38,7 @@ class PipelineConfig(Section):
     """Everything one run needs. `flows/checks/settings.py` checks whether settings fit each other."""
 
     workspace: WorkspaceConfig
+    storage: StorageConfig = StorageConfig()
     prompts: PromptsConfig
     generation: GenerationConfig
     reward: RewardConfig

@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from figa_core.config.decisions import Within, nothing, rows
 from figa_core.config.section import Section
-from figa_core.config.values import TOKENS_MAX, Name, api_base_url, environment_variable
+from figa_core.config.values import TOKENS_MAX, Name, SecretName, api_base_url, environment_variable
 
 
 def _api_base_url(url: str | None) -> str | None:
@@ -30,7 +30,10 @@ class GraderConfig(Section):
         None, 'Any OpenAI-compatible endpoint; "none" for revision.base_url.'
     )
     api_key_env: Annotated[str | None, AfterValidator(_environment_variable)] = nothing(
-        None, 'Name of the environment variable that holds the key; "none" for revision.api_key_env.'
+        None, 'Name of the environment variable that holds the key; "none" for the reviser\'s key.'
+    )
+    api_key_secret: SecretName = nothing(
+        None, 'Name of a Prefect Secret block that holds the key instead; "none" for none.'
     )
     requests_per_minute: float = nothing(500, "What the provider permits.", gt=0)
     tokens_per_minute: float = nothing(200_000, "What the provider permits, prompt and answer.", gt=0)

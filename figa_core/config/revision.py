@@ -7,13 +7,13 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Decides, Within, nothing, rows
 from figa_core.config.section import Section
-from figa_core.config.values import TOKENS_MAX, Name, api_base_url, environment_variable
+from figa_core.config.values import TOKENS_MAX, Name, SecretName, api_base_url, environment_variable
 
 OptionalRequestField = Literal["max_tokens", "stream"]
 
 
 class RevisionConfig(Section):
-    """The LLM that revises, behind an OpenAI-compatible endpoint. The key comes from the environment."""
+    """The LLM that revises, behind an OpenAI-compatible endpoint. The key is never part of the settings."""
 
     base_url: Annotated[str, AfterValidator(api_base_url)] = nothing(
         "https://api.openai.com/v1", "Any OpenAI-compatible endpoint."
@@ -21,6 +21,9 @@ class RevisionConfig(Section):
     model: Name = rows(..., "The provider's model name.", Within("reviser"))
     api_key_env: Annotated[str, AfterValidator(environment_variable)] = nothing(
         "OPENAI_API_KEY", "Name of the environment variable that holds the key."
+    )
+    api_key_secret: SecretName = nothing(
+        None, 'Name of a Prefect Secret block that holds the key instead; "none" for the variable.'
     )
     requests_per_minute: float = nothing(500, "What the provider permits.", gt=0)
     tokens_per_minute: float = nothing(200_000, "What the provider permits, prompt and answer.", gt=0)

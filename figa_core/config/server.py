@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import nothing
 from figa_core.config.section import Section
-from figa_core.config.values import Name, api_base_url, environment_variable
+from figa_core.config.values import Name, SecretName, api_base_url, environment_variable
 
 
 def _environment_variable(name: str | None) -> str | None:
@@ -31,6 +31,9 @@ class ServerConfig(Section):
     )
     api_key_env: Annotated[str | None, AfterValidator(_environment_variable)] = nothing(
         None, 'Name of the environment variable that holds their key; "none" for no key.'
+    )
+    api_key_secret: SecretName = nothing(
+        None, 'Name of a Prefect Secret block that holds their key instead; "none" for none.'
     )
     max_in_flight: Annotated[int, Field(ge=1, le=4096)] = nothing(
         256, "Most requests at once to one server; below it the server's queue decides."

@@ -106,6 +106,24 @@ def environment_variable(name: str) -> str:
     return name
 
 
+def secret_block(name: str | None) -> str | None:
+    """Refuse text that cannot name a Prefect Secret block; a key is not repeated."""
+    if name is None:
+        return None
+    if _looks_like_a_key(name):
+        raise ValueError(
+            "this seems to be a key itself (not repeated here). Put the key into a Secret block on the "
+            "Prefect server, give the block's name, and renew the key if this file was shared"
+        )
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) is None:
+        raise ValueError("must be a block's name: lower-case letters, digits and dashes")
+    return name
+
+
+SecretName = Annotated[str | None, AfterValidator(secret_block)]
+"""The name of a Prefect Secret block, or None."""
+
+
 def function_spec(spec: str | None) -> str | None:
     """Refuse text that does not have the form "module:function"."""
     if spec is not None and not all(part.strip() for part in (spec + ":").split(":")[:2]):

@@ -56,10 +56,11 @@ _ABOUT_THE_REQUEST = (
 _ABOUT_LENGTH = re.compile(r"max_\w*tokens|\btokens\b", re.IGNORECASE)
 
 _ADVICE = {
-    CallOutcome.BAD_KEY: "Check the API key in the environment variable that {section}.api_key_env names.",
+    CallOutcome.BAD_KEY: "Check the API key in the environment variable that {section}.api_key_env names, "
+    "or in the Secret block of {section}.api_key_secret.",
     CallOutcome.NO_QUOTA: "Top up the account or raise its limit. Then run again: nothing is paid for twice.",
     CallOutcome.NO_ACCESS: "Ask the provider for access to the model, or use another account's API key "
-    "({section}.api_key_env).",
+    "({section}.api_key_env or api_key_secret).",
     CallOutcome.UNKNOWN_MODEL: "Check {section}.model and {section}.base_url (which usually ends in /v1).",
     CallOutcome.WRONG_ADDRESS: "Check {section}.base_url (which usually ends in /v1) and {section}.model.",
     CallOutcome.UNSUPPORTED_SETTING: "Set it in the {section} section to a value the model accepts.",

@@ -67,7 +67,7 @@ class ChatEndpoint:
         if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
             raise LLMError(
                 f"{self.url}: the API key is empty or has characters that no HTTP header can carry. "
-                f"Set the environment variable that {section}.api_key_env names."
+                f"Set what {section}.api_key_env or {section}.api_key_secret names."
             )
         self._address, self._api_key = address, api_key
         self._secret = len(api_key) >= 8  # keys of local servers, such as "none", are words and not secrets

@@ -6,16 +6,16 @@ _BYTE_ORDER_MARK = "\ufeff"
 _QUOTES = "\"'`“”‘’«»"
 
 
-def usable_key(text: str, variable: str, setting: str) -> str:
+def usable_key(text: str, source: str, setting: str) -> str:
     """The key without surrounding white space; no message contains the key.
 
-    `variable` is the environment variable, and `setting` the one that names it.
+    `source` is where it comes from, such as "the environment variable KEY", and `setting` what names that.
 
     Raises:
         ConfigError: it is empty, or has a character that no key has or no HTTP header can carry.
     """
     key = text.strip().removeprefix(_BYTE_ORDER_MARK).strip()
-    name = f"{setting}: the environment variable {variable}"
+    name = f"{setting}: {source}"
     if not key:
         raise ConfigError(f"{name} is empty. Set it to the API key.")
     if key[0] in _QUOTES or key[-1] in _QUOTES:

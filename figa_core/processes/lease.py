@@ -1,25 +1,30 @@
 """One owner per workspace: a file lock, and a note beside it about its holder.
 
-Only the lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for
-people who wait.
+The lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for people
+who wait. It has one more use: locks of some network file systems do not reach other machines. So whoever gets
+the lock although the note is another host's waits for two heartbeats, and refuses if the note still changes.
 """
 
 import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 from filelock import FileLock, Timeout
 
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
 from figa_core.files import write_whole
+from figa_core.processes import interruption
 
 _HEARTBEAT_S = 5.0
+_SIGNS_WAITED = 2.5
 
 
 @contextmanager
@@ -27,7 +32,8 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
     """Hold the workspace; wait up to `timeout_s` for another holder.
 
     Raises:
-        WorkspaceBusyError: another process holds it; the message names it.
+        WorkspaceBusyError: another process holds it, or one of another host that the lock does not keep out;
+            the message names it.
         WorkspaceError: the directory cannot be created or written.
     """
     lock = _lock(directory)
@@ -44,6 +50,11 @@ def workspace_lease(directory: Path, *, owner: str, timeout_s: float = 0.0) -> I
             f"{directory}: cannot write to the workspace: {error.strerror or error}. "
             "Set workspace.path to a directory you may write to."
         ) from error
+    try:
+        _check_nobody_elsewhere(directory)
+    except BaseException:
+        lock.release()
+        raise
     stopped = threading.Event()
     note, started = _note(directory), _now()
     beat = threading.Thread(target=_beat, args=(note, owner, started, stopped), daemon=True)
@@ -75,9 +86,8 @@ def is_held(directory: Path) -> bool:
 
 def describe_holder(directory: Path) -> str:
     """The holder by its note, in words; "unknown" without a note or with another version's."""
-    try:
-        holder = orjson.loads(_note(directory).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+    holder = _holder(directory)
+    if holder is None:
         return "unknown (it has just started or ended)"
     try:
         return (
@@ -86,6 +96,36 @@ def describe_holder(directory: Path) -> str:
         )
     except (KeyError, TypeError):
         return f"unknown ({_note(directory)} is of another version)"
+
+
+def _check_nobody_elsewhere(directory: Path) -> None:
+    """Raises WorkspaceBusyError if the holder in the note runs on another host, and is alive.
+
+    Clocks of two machines may differ, so a sign of life is a note that changes, not a recent time.
+    """
+    before = _holder(directory)
+    if before is None or before.get("host") in (None, socket.gethostname()):
+        return
+    deadline = time.monotonic() + _SIGNS_WAITED * _HEARTBEAT_S
+    while time.monotonic() < deadline:
+        interruption.sleep(min(_HEARTBEAT_S, 1.0) / 4)
+        interruption.check()
+        if (now := _holder(directory)) is None:
+            return
+        if now != before:
+            raise WorkspaceBusyError(
+                f"{directory}: {describe_holder(directory)}, uses this workspace, and the locks of this file "
+                "system do not keep this machine out. Wait for it or stop it; and keep workspaces on a file "
+                "system whose locks hold between machines."
+            )
+
+
+def _holder(directory: Path) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(_note(directory).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _lock(directory: Path) -> FileLock:

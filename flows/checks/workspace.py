@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from figa_core.findings import Finding, problem
+from figa_core.storage.file_systems import Mount, mount_of
 from flows.checks.facts import Facts
 
 
@@ -16,11 +17,34 @@ def check_directory(facts: Facts) -> Iterator[Finding]:
         yield problem(
             "workspace.path", f"{path} cannot be a directory: {found} is a file. Choose another path."
         )
+    elif os.statvfs(found).f_flag & os.ST_RDONLY:
+        yield problem(
+            "workspace.path",
+            f"{path} cannot be written to: {found} lies on a file system that is mounted read-only. Choose "
+            "another path, or mount it for writing.",
+        )
     elif not os.access(found, os.W_OK | os.X_OK):
         yield problem(
             "workspace.path",
             f"{path} cannot be written to: no permission to write to {found}. Choose another path.",
         )
+
+
+def check_file_system(facts: Facts) -> Iterator[Finding]:
+    """The database does not lie on a network file system, unless the settings permit it."""
+    config = facts.config
+    mount = mount_of(config.workspace.path)
+    if mount is not None and mount.is_network and not config.storage.database_on_network:
+        yield problem("workspace.path", network_text(config.workspace.path, mount))
+
+
+def network_text(path: Path, mount: Mount) -> str:
+    """Why a workspace should not lie there, and what to do."""
+    return (
+        f"{path} lies on a network file system ({mount.kind}, mounted at {mount.point}), whose locks may not "
+        "keep other machines out: two that open the database at once destroy it. Choose a path on a local "
+        "disk, or, if its locks hold between all your machines, set storage.database_on_network = true."
+    )
 
 
 def nearest_existing(path: Path) -> Path:

@@ -3,7 +3,8 @@
 import socket
 from importlib.metadata import version
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 
 from figa_core.errors import ConfigError
 from flows.server.names import VERSION_VARIABLE
@@ -19,6 +20,14 @@ def deployed_version() -> str | None:
     with get_client(sync_client=True) as client:
         found = client.read_variable_by_name(VERSION_VARIABLE)
     return None if found is None else str(found.value)
+
+
+async def save_variable(client: PrefectClient, name: str, value: str) -> None:
+    """Set a Prefect variable. `Variable.aset` does the same and leaves a connection open."""
+    if await client.read_variable_by_name(name) is None:
+        await client.create_variable(VariableCreate(name=name, value=value))
+    else:
+        await client.update_variable(VariableUpdate(name=name, value=value))
 
 
 def check_version() -> None:

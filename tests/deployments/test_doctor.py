@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.variables import Variable
 from typer.testing import CliRunner
 
 from figa_core.sandbox.build import Sandbox
 from flows.cli import app
 from flows.server.names import CHECK_WORKER, VERSION_VARIABLE
-from flows.server.versions import own_version
+from flows.server.versions import own_version, save_variable
 from tasks.workspace import Workspace
 from tests.deployments.conftest import form
 from tests.deployments.operation import Operation
@@ -41,14 +40,14 @@ async def test_a_run_on_a_worker_of_another_version_fails_at_its_start_in_words(
     config = form(tmp_path, sandbox, "http://127.0.0.1:9/v1")
     training = {"shards": str(tmp_path / "shards" / "x"), "model": str(sandbox.base_model)}
     with temporary_settings({PREFECT_API_URL: serving.api_url}):
-        try:
-            await Variable.aset(VERSION_VARIABLE, "99.0", overwrite=True)
-            runs = [serving.run("figa", config=config), serving.run("train-model", **training)]
-            ended = [serving.ended(run) for run in runs]
-        finally:
-            await Variable.aset(VERSION_VARIABLE, own_version(), overwrite=True)
         async with get_client() as client:
             assert await client.read_variable_by_name(VERSION_VARIABLE)
+            await save_variable(client, VERSION_VARIABLE, "99.0")
+            try:
+                runs = [serving.run("figa", config=config), serving.run("train-model", **training)]
+                ended = [serving.ended(run) for run in runs]
+            finally:
+                await save_variable(client, VERSION_VARIABLE, own_version())
     for run in ended:
         assert run["state_type"] == "FAILED"
         assert f"figa {own_version()} runs on" in run["state"]["message"]

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from prefect.blocks.system import Secret
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
 from figa_core.llm import journal
 from figa_core.llm.calls import CallAnswered, CallRecord
@@ -14,7 +17,7 @@ from figa_core.sandbox.teacher_rules import TeacherFault
 from flows.server.process import PrefectServer
 from tests.figa_core.llm.runs import calls_in_flight
 
-from .conftest import KEY, Project, find, wait_until
+from .conftest import KEY, KEY_VARIABLE, Project, find, wait_until
 
 pytestmark = pytest.mark.distributed
 
@@ -85,10 +88,14 @@ def test_ctrl_c_stores_the_answers_and_the_same_command_continues(
         assert answered < teacher.requests() == len(rows)
 
 
+@pytest.mark.parametrize("kept_in", ["environment", pytest.param("block", marks=pytest.mark.slow)])
 def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
-    served_project: Project, prefect_server: PrefectServer
+    served_project: Project, prefect_server: PrefectServer, kept_in: str
 ) -> None:
     variable = "FIGA_TEACHERS_KEY"
+    if kept_in == "block":
+        del served_project.environment[KEY_VARIABLE]
+        served_project.settings["revision"]["api_key_secret"] = save_secret(prefect_server, KEY)
     with TeacherProcess(api_key_env=variable, environment={variable: "another-key"}) as teacher:
         served_project.settings["revision"]["base_url"] = teacher.base_url
         process = served_project.start_run()
@@ -105,6 +112,31 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
     for directory in (served_project.workspace, prefect_server.directory):
         for path in directory.rglob("*"):
             assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_key_that_is_renewed_in_its_block_counts_for_the_same_command(
+    served_project: Project, prefect_server: PrefectServer
+) -> None:
+    variable = "FIGA_TEACHERS_KEY"
+    with TeacherProcess(api_key_env=variable, environment={variable: KEY}) as teacher:
+        served_project.settings["revision"] |= {
+            "base_url": teacher.base_url,
+            "api_key_secret": save_secret(prefect_server, "an-old-key-of-last-year"),
+        }
+        refused = served_project.run()
+        assert refused.returncode == 1
+        assert "in the Secret block of revision.api_key_secret" in refused.stdout
+        save_secret(prefect_server, KEY)
+        done = served_project.run()
+        assert done.returncode == 0, done.stdout
+
+
+def save_secret(server: PrefectServer, key: str) -> str:
+    """Store the key in a Secret block on the server; returns the block's name."""
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        Secret(value=SecretStr(key)).save("figa-test-key", overwrite=True)
+    return "figa-test-key"
 
 
 def _journal(project: Project) -> list[CallRecord]:

@@ -10,12 +10,12 @@ KEY = "sk-abc_DEF-123.456/789+xyz="
 
 @pytest.mark.parametrize("text", [KEY, KEY + "\n", KEY + "\r\n", f"  {KEY}\t", f"\ufeff{KEY}\n"])
 def test_white_space_around_a_key_is_removed(text: str) -> None:
-    assert usable_key(text, "SOME_KEY", "grading.api_key_env") == KEY
+    assert usable_key(text, "the environment variable SOME_KEY", "grading.api_key_env") == KEY
 
 
 @pytest.mark.parametrize("key", ["".join(map(chr, range(33, 127)))[::-1], "none", "x", "a'b\"c"])
 def test_a_key_may_have_every_character_that_a_header_can_carry(key: str) -> None:
-    assert usable_key(key, "SOME_KEY", "grading.api_key_env") == key
+    assert usable_key(key, "the environment variable SOME_KEY", "grading.api_key_env") == key
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_a_key_may_have_every_character_that_a_header_can_carry(key: str) -> Non
     ],
 )
 def test_an_unusable_key_is_reported_by_its_variable_and_never_shown(text: str, reason: str) -> None:
-    with pytest.raises(ConfigError, match="SOME_KEY") as caught:
-        usable_key(text, "SOME_KEY", "grading.api_key_env")
+    with pytest.raises(ConfigError, match=r"grading\.api_key_env: .*variable SOME_KEY") as caught:
+        usable_key(text, "the environment variable SOME_KEY", "grading.api_key_env")
     assert reason in str(caught.value)
     assert KEY not in str(caught.value)
     str(caught.value).encode("ascii")

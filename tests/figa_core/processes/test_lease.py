@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
+from figa_core.files import write_whole
 from figa_core.processes import lease
 from figa_core.processes.lease import describe_holder, is_held, workspace_lease
 
@@ -198,3 +199,48 @@ def test_a_heartbeat_that_cannot_be_written_is_not_the_last(tmp_path: Path) -> N
     lease._beat(tmp_path / "lease.json", "me", "today", Waits(obstacle.mkdir, obstacle.rmdir))
     assert describe_holder(tmp_path).startswith("me, process")
     assert ", since today, " in describe_holder(tmp_path)
+
+
+def _note_of_another_host(directory: Path, heartbeat: str) -> None:
+    holder = {"owner": "a run", "pid": 7, "host": "elsewhere", "started": "today", "heartbeat": heartbeat}
+    write_whole(directory / "lease.json", json.dumps(holder).encode())
+
+
+def test_a_holder_on_another_host_that_the_lock_does_not_keep_out_is_noticed_by_its_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_HEARTBEAT_S", 20.0)
+    _note_of_another_host(tmp_path, "12:00:00")  # whatever the clock here says
+    timer = threading.Timer(0.2, _note_of_another_host, [tmp_path, "12:00:05"])
+    timer.start()
+    with (
+        pytest.raises(
+            WorkspaceBusyError, match=r"a run, process 7 on elsewhere, .* do not keep this machine"
+        ),
+        workspace_lease(tmp_path, owner="us"),
+    ):
+        pass
+    timer.join()
+    assert not is_held(tmp_path)
+    assert describe_holder(tmp_path).startswith("a run")  # the note is still theirs
+
+
+def test_the_note_of_a_killed_holder_on_another_host_keeps_nobody_out_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_HEARTBEAT_S", 0.05)
+    _note_of_another_host(tmp_path, "12:00:00")
+    with workspace_lease(tmp_path, owner="us"):
+        assert describe_holder(tmp_path).startswith("us, process")
+
+
+def test_a_holder_on_another_host_that_ends_meanwhile_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_HEARTBEAT_S", 20.0)
+    _note_of_another_host(tmp_path, "12:00:00")
+    timer = threading.Timer(0.2, (tmp_path / "lease.json").unlink)
+    timer.start()
+    with workspace_lease(tmp_path, owner="us"):
+        assert describe_holder(tmp_path).startswith("us, process")
+    timer.join()

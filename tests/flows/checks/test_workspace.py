@@ -1,8 +1,15 @@
 """Paths at which a workspace cannot be created."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from flows.checks.workspace import check_directory, nearest_existing
+import pytest
+
+from figa_core.storage import file_systems
+from figa_core.storage.file_systems import Mount
+from flows.checks.workspace import check_directory, check_file_system, nearest_existing
 
 from .conftest import MakeFacts
 
@@ -25,6 +32,38 @@ def test_a_directory_without_write_permission_is_named(facts: MakeFacts) -> None
     assert str(finding).startswith(
         "workspace.path: /proc/1/workspace cannot be written to: no permission to write to /proc/1."
     )
+
+
+def test_a_network_file_system_is_refused_with_the_reason_unless_it_is_permitted(
+    facts: MakeFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "nfs4")])
+    [finding] = check_file_system(facts())
+    assert finding.is_problem
+    assert f"nfs4, mounted at {tmp_path}" in str(finding)
+    assert "storage.database_on_network = true" in str(finding)
+    assert list(check_file_system(facts(storage={"database_on_network": True}))) == []
+    monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "ext4")])
+    assert list(check_file_system(facts())) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_read_only_volume_is_named(tmp_path: Path) -> None:
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1"'
+    check = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace as N\n"
+        "from flows.checks.workspace import check_directory\n"
+        "config = N(workspace=N(path=Path(sys.argv[1]) / 'workspace'))\n"
+        "print(*check_directory(N(config=config)))"
+    )
+    command = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$2" -c "$3" "$1"', "sh"]
+    done = subprocess.run(
+        [*command, str(tmp_path), sys.executable, check], capture_output=True, text=True, check=False
+    )
+    if "ermission" in done.stderr:
+        pytest.skip("this container may not mount")
+    assert "lies on a file system that is mounted read-only" in done.stdout, done.stderr
 
 
 def test_the_nearest_directory_above_is_found(tmp_path: Path) -> None:
