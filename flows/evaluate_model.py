@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
+from figa_core.config.section import Section
 from figa_core.errors import InputError
 from figa_core.records import Split
 from figa_core.report.comparison import verdict_on
@@ -22,6 +23,7 @@ from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.story import Story
 from flows.run.verdict import failed_by_its_model, require_not_worse
+from flows.server.elsewhere import started_by_worker
 from flows.stored import stored_config
 from tasks.alarms import judge_alarms
 from tasks.evaluate import evaluate, held_out_sampling
@@ -64,7 +66,7 @@ async def evaluate_model(
     """
     workspace, model = absolute("workspace", workspace), absolute("model", model)
     check_exported(model)
-    config, progress = _without_waiting(stored_config(workspace, run_id)), current()
+    config, progress = _by_itself(stored_config(workspace, run_id)), current()
     with visit_run(config, flow_run.name or "evaluate-model", progress) as run:
         story = Story(progress)
         label = label or _label_of(model, workspace)
@@ -79,9 +81,12 @@ async def evaluate_model(
     return data
 
 
-def _without_waiting(config: PipelineConfig) -> PipelineConfig:
-    workspace = config.workspace.model_copy(update={"lease_timeout_s": 0.0})
-    return config.model_copy(update={"workspace": workspace})
+def _by_itself(config: PipelineConfig) -> PipelineConfig:
+    """The config for a run that waits for nobody: on the pool `gpu` it would wait for its own place."""
+    changes: dict[str, Section] = {"workspace": config.workspace.model_copy(update={"lease_timeout_s": 0.0})}
+    if started_by_worker():
+        changes["generation"] = config.generation.model_copy(update={"workers": None})
+    return config.model_copy(update=changes)
 
 
 def _label_of(model: Path, workspace: Path) -> str:

@@ -23,7 +23,7 @@ from figa_core.storage.responses import Sample, Samples
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
-from tasks.server_settings import generating_engine, servers_of
+from tasks.server_settings import copies_of, generating_engine, servers_of
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
@@ -133,6 +133,7 @@ def _settings(
         rows_per_shard=config.rows_per_shard,
         gpu_memory_share=config.gpu_memory_share,
         servers=servers_of(config),
+        copies=copies_of(config),
     )
 
 

@@ -23,7 +23,7 @@ from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.reward_models import form_of, loaded_reward_model, reward_chat, served_label
 from tasks.row_failures import Failures
-from tasks.server_settings import servers_of
+from tasks.server_settings import copies_of, servers_of
 from tasks.workspace import Workspace
 
 
@@ -64,6 +64,7 @@ def score(
             gpu_memory_share=config.gpu_memory_share,
             tokens_per_batch=config.tokens_per_batch,
             servers=servers_of(config),
+            copies=copies_of(config),
         )
         engine = engines.scorer(config.engine, settings, Work(missing, length), workspace.scratch("score"))
         failures.settle(

@@ -1,8 +1,9 @@
-"""The servers of an engine, from the settings and the environment."""
+"""Where an engine's models run: its servers, or its copies on this machine."""
 
 from pathlib import Path
 
 from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.inference.copies import Copies
 from figa_core.inference.engine import AUTO, SERVER
 from figa_core.inference.servers import Servers
 from tasks.api_keys import api_key_of, names_a_key
@@ -24,6 +25,12 @@ def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
         patience_s=server.patience_s,
         section=section,
     )
+
+
+def copies_of(config: GenerationConfig | RewardConfig) -> Copies:
+    """How many copies of this section's model vLLM runs here."""
+    section = "generation.vllm" if isinstance(config, GenerationConfig) else "reward.vllm"
+    return Copies(config.vllm.tensor_parallel, config.vllm.data_parallel, section)
 
 
 def generating_engine(config: GenerationConfig, model: Path) -> str:

@@ -51,6 +51,10 @@ class Workspace:
         """The cache of file hashes."""
         return self.directory / "fingerprints.json"
 
+    def fingerprints_on(self, host: str) -> Path:
+        """As `fingerprints`, of the files that a worker on another machine sees."""
+        return self.directory / "fingerprints" / f"{host}.json"
+
     @property
     def logs(self) -> Path:
         """The logs of child processes."""

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.server import ServerConfig
 from figa_core.config.values import TOKENS_MAX, EngineName, Name, label_name, one_line, quantile_or_number
+from figa_core.config.vllm import VllmConfig
 from figa_core.inference.engine import AUTO
 
 Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
@@ -68,6 +69,10 @@ class GenerationConfig(Section):
     seed: int = rows(0, "Change it to sample anew.", Within("generator"), ge=0)
     rows_per_shard: int = nothing(2000, "Rows made durable together.", ge=1)
     gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)
+    workers: Annotated[int, Field(ge=1, le=256)] | None = nothing(
+        None, 'Runs on the pool "gpu" that generate and score, at most; "none" for this process.'
+    )
+    vllm: VllmConfig = nothing(VllmConfig(), "How vLLM uses the GPUs of this machine.")
     server: ServerConfig = nothing(ServerConfig(), 'vLLM servers that have the model, for engine = "server".')
 
 
@@ -95,6 +100,7 @@ class RewardConfig(Section):
     plain_template: bool = nothing(
         False, "Rate in a plain form where the model brings no chat template; refused otherwise."
     )
+    vllm: VllmConfig = nothing(VllmConfig(), "How vLLM uses the GPUs of this machine.")
     server: ServerConfig = nothing(ServerConfig(), 'vLLM servers that have the model, for engine = "server".')
 
 

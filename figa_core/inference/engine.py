@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from figa_core.errors import EngineError
+from figa_core.inference.copies import AS_MANY_AS_FIT, Copies
 from figa_core.inference.servers import Servers
 from figa_core.ports import Generator, Scorer
 
@@ -45,6 +46,7 @@ class Generating:
     gpu_memory_share: float = 0.9  # for engines that reserve a GPU's memory
     tokens_per_batch: int = 16_384  # padded tokens of one forward pass, for engines that pad
     servers: Servers | None = None  # for engines that use some
+    copies: Copies = AS_MANY_AS_FIT  # of the model, for engines that run several
 
     @property
     def max_length(self) -> int:
@@ -66,6 +68,7 @@ class Scoring:
     gpu_memory_share: float = 0.9
     tokens_per_batch: int = 16_384
     servers: Servers | None = None
+    copies: Copies = AS_MANY_AS_FIT
 
 
 class Engine:

@@ -8,8 +8,10 @@ from figa_core.errors import UnknownHeadError
 from figa_core.inference.checkpoint import model_size
 from figa_core.inference.choice import Choice, Work, by_transformers, by_vllm, choose
 from figa_core.inference.devices import transformers_device, vllm_device
+from figa_core.inference.elsewhere import Elsewhere
 from figa_core.inference.engine import (
     AUTO,
+    SERVER,
     TRANSFORMERS,
     VLLM,
     Engine,
@@ -28,20 +30,24 @@ class Engines:
     It holds a model's memory: call `end` before something else needs that, and at the end of the run.
     """
 
-    def __init__(self, tell: Tell = lambda _: None) -> None:
+    def __init__(self, tell: Tell = lambda _: None, elsewhere: Elsewhere | None = None) -> None:
         """`tell` gets a line when "auto" chooses (once per kind of work and model), and when an engine starts
-        something that takes a while.
+        something that takes a while. `elsewhere`: where all work goes that is not for servers; None for here.
         """
-        self._tell = tell
+        self._tell, self._elsewhere = tell, elsewhere
         self._told: set[tuple[str, Path, str]] = set()
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
 
     def generator(self, name: str, settings: Generating, work: Work, scratch: Path) -> Generator:
         """The generator of engine `name`. Raises EngineError if the engine or the model cannot be used."""
+        if self._elsewhere is not None and name != SERVER:
+            return self._elsewhere.generator(name, settings, work, scratch, self._tell)
         return self._engine(self._resolved(name, settings, work), settings).generator(settings, scratch)
 
     def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
+        if self._elsewhere is not None and name != SERVER:
+            return self._elsewhere.scorer(name, settings, work, scratch, self._tell)
         try:
             return self._engine(self._resolved(name, settings, work), settings).scorer(settings, scratch)
         except UnknownHeadError:

@@ -50,6 +50,49 @@ def write_requests(
     write_shard(path, [[getattr(each, name) for each in requests] for name in schema.names], schema)
 
 
+def write_request_shards(
+    folder: Path,
+    requests: Iterable[GenerationRequest | ScoringRequest],
+    rows_per_shard: int,
+    schema: pa.Schema,
+) -> list[str]:
+    """All requests as shards in a folder; returns the names of the files, in order."""
+    names = []
+    for shard in in_shards(requests, rows_per_shard):
+        names.append(f"shard-{len(names):06d}.parquet")
+        write_requests(folder / names[-1], shard, schema)
+    return names
+
+
+def read_generation_requests(path: Path) -> list[GenerationRequest]:
+    columns = zip(*read_shard(path, GENERATION_REQUESTS), strict=True)
+    return [GenerationRequest(key, tuple(ids), seed) for key, ids, seed in columns]
+
+
+def read_scoring_requests(path: Path) -> list[ScoringRequest]:
+    columns = zip(*read_shard(path, SCORING_REQUESTS), strict=True)
+    return [ScoringRequest(key, tuple(ids)) for key, ids in columns]
+
+
+def write_generations(path: Path, rows: Sequence[Generation | RowFailure]) -> None:
+    """One shard of samples and failures."""
+    columns = [
+        (row.row_id, [], "", row.reason)
+        if isinstance(row, RowFailure)
+        else (row.request_id, row.token_ids, row.finish_reason.value, None)
+        for row in rows
+    ]
+    write_shard(path, [*zip(*columns, strict=True)], GENERATIONS)
+
+
+def write_scores(path: Path, rows: Sequence[tuple[str, float] | RowFailure]) -> None:
+    """One shard of raw rewards and failures."""
+    columns = [
+        (row.row_id, None, row.reason) if isinstance(row, RowFailure) else (*row, None) for row in rows
+    ]
+    write_shard(path, [*zip(*columns, strict=True)], SCORES)
+
+
 def read_generations(path: Path) -> list[Generation | RowFailure]:
     return [
         Generation(key, tuple(ids), FinishReason(finish)) if failure is None else RowFailure(key, failure)

@@ -1,12 +1,12 @@
 """Generation and scoring by vLLM, in its own interpreter, through Parquet shards.
 
 vLLM and Prefect cannot be installed together, so this side never imports vLLM. It writes shards of token ids,
-sends them to a worker in the other environment (`vllm_process`), and reads each output shard as soon as it is
-complete.
+deals them to workers in the other environment, one for each copy of the model (`vllm_process`), and reads
+each output shard as soon as it is complete.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,9 +16,11 @@ import pyarrow as pa
 from figa_core.inference import exchange
 from figa_core.inference.checkpoint import checkpoint_dtype, model_size, weights_bytes
 from figa_core.inference.choice import vllm_start_seconds
-from figa_core.inference.devices import vllm_device
+from figa_core.inference.copies import places_of
+from figa_core.inference.dealing import deal
+from figa_core.inference.devices import vllm_device, vllm_gpus
 from figa_core.inference.engine import Engine, Generating, Scoring, Tell
-from figa_core.inference.vllm_process import VllmKeeper, WorkerEngine, threads_for
+from figa_core.inference.vllm_process import VllmKeeper, VllmWorker, WorkerEngine, threads_for
 from figa_core.inference.vllm_python import require_vllm_python
 from figa_core.models.check import require_model
 from figa_core.models.plain_reward import reward_offset
@@ -29,10 +31,13 @@ _R = TypeVar("_R")
 
 
 class VllmEngine(Engine):
-    """vLLM in a process that stays up for following stages with the same model."""
+    """vLLM in processes that stay up for following stages with the same model."""
 
     def __init__(self, tell: Tell = lambda _: None, *, python: Path | None = None) -> None:
-        """`tell` gets a line whenever a worker starts. Raises EngineError if no environment has vLLM."""
+        """`tell` gets a line whenever workers start, and when one ends before its time.
+
+        Raises EngineError if no environment has vLLM.
+        """
         self.keeper = VllmKeeper(python or require_vllm_python(), on_start=self._tell_start)
         self._tell = tell
 
@@ -54,6 +59,9 @@ class VllmEngine(Engine):
     def close(self) -> None:
         self.keeper.end()
 
+    def say(self, line: str) -> None:
+        self._tell(line)
+
     def _tell_start(self, model: str) -> None:
         seconds = vllm_start_seconds(model_size(Path(model)), vllm_device())
         self._tell(f"starting vLLM for {Path(model).name}; about {seconds:.0f} s")
@@ -71,6 +79,7 @@ def worker_engine(settings: Generating | Scoring) -> WorkerEngine:
         "dtype": checkpoint_dtype(settings.model),
         "max_length": settings.max_length,
         "gpu_memory_share": settings.gpu_memory_share,
+        "tensor_parallel": settings.copies.tensor_parallel,
     }
 
 
@@ -112,6 +121,34 @@ class VllmScorer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class VllmCopy:
+    """dealing.ShardWorker: a worker with one job, whose shards are files in a folder."""
+
+    worker: VllmWorker
+    job: Mapping[str, object]
+    source: Path
+    target: Path
+
+    @property
+    def name(self) -> str:
+        return self.worker.place.name
+
+    def is_ready(self) -> bool:
+        return True
+
+    def give(self, shard: str) -> None:
+        files = {"input": str(self.source / shard), "output": str(self.target / shard)}
+        self.worker.send({**self.job, **files})
+
+    def result(self, shard: str) -> Path | None:
+        path = self.target / shard
+        return path if path.exists() else None
+
+    def trouble(self) -> str | None:
+        return self.worker.trouble()
+
+
 def _run(
     work: VllmGenerator | VllmScorer,
     job: dict[str, object],
@@ -123,21 +160,20 @@ def _run(
     for folder in (source, target):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    names = []
-    for shard in exchange.in_shards(requests, work.settings.rows_per_shard):
-        names.append(f"shard-{len(names):06d}.parquet")
-        exchange.write_requests(source / names[-1], shard, schema)
+    names = exchange.write_request_shards(source, requests, work.settings.rows_per_shard, schema)
     if not names:
         return
-    with work.engine.keeper.worker(
+    # A copy without a shard would start for nothing.
+    places = places_of(work.settings.copies, vllm_gpus())[: len(names)]
+    with work.engine.keeper.workers(
         worker_engine(work.settings),
-        threads=threads_for(weights_bytes(work.settings.model)),
+        places,
+        threads=threads_for(weights_bytes(work.settings.model), len(places)),
         log_path=work.scratch / "worker.log",
-    ) as worker:
-        worker.send({**job, "input": str(source), "output": str(target)})
-        for name in names:
-            worker.wait_for(target / name)
-            yield read(target / name)
-            (target / name).unlink()
+    ) as workers:
+        copies = [VllmCopy(worker, job, source, target) for worker in workers]
+        for _, path in deal(names, copies, work.engine.say):
+            yield read(path)
+            path.unlink()
     shutil.rmtree(source)
     shutil.rmtree(target)

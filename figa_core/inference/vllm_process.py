@@ -1,20 +1,23 @@
-"""The vLLM process: started once, kept for following stages with the same model, and ended in time.
+"""vLLM processes: started once, kept for following stages with the same model, and ended in time.
 
-A worker (`vllm_worker`) loads one model and then reads jobs, a line of JSON each, from its standard input.
-Starting it takes longer than the work of a small stage, so a `VllmKeeper` keeps it between stages, one at
-most, because two do not fit into one GPU's memory. It ends with its keeper, after some time without a job,
-when another engine is needed, and whenever this process ends: the kernel kills it.
+A worker (`vllm_worker`) loads one copy of a model and then reads jobs, a line of JSON each, from its standard
+input. Starting it takes longer than the work of a small stage, so a `VllmKeeper` keeps the copies of one
+model between stages, never those of two, which do not fit into one GPU's memory. They end with their keeper,
+after some time without a job, when another engine is needed, and whenever this process ends: the kernel kills
+them.
 """
 
 import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from figa_core.errors import EngineError
+from figa_core.inference.copies import CopyPlace
+from figa_core.inference.out_of_memory import memory_advice
 from figa_core.inference.vllm_python import PYTHON_VARIABLE
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
@@ -30,71 +33,87 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_SEARCHED_LINES = 400  # of a log, for why a memory was full: a traceback comes after it
+
 WorkerEngine = Mapping[str, object]
 """A worker's arguments: task, model and engine settings, as JSON can hold them."""
 
 
 class VllmKeeper:
-    """Provides vLLM workers, at most one at a time, and keeps the last one for more jobs with its model."""
+    """Provides vLLM workers of one model at a time, and keeps the last ones for more jobs with that model."""
 
     def __init__(
         self, python: Path, *, idle_s: float = 120.0, on_start: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`on_start` gets the model's path whenever a worker is about to start, which takes a while."""
+        """`on_start` gets the model's path whenever workers are about to start, which takes a while."""
         self._python, self._idle_s, self._on_start = python, idle_s, on_start
-        self._worker: VllmWorker | None = None
+        self._workers: list[VllmWorker] = []
         self._busy = False
         self._clock: threading.Timer | None = None
         self._lock = threading.RLock()
 
     def is_up(self, engine: WorkerEngine) -> bool:
         """Whether a job for this engine would find it running."""
-        worker = self._worker
-        return worker is not None and worker.engine == engine and worker.is_running()
+        return any(worker.engine == engine and worker.is_running() for worker in self._workers)
 
     @contextmanager
-    def worker(self, engine: WorkerEngine, *, threads: int, log_path: Path) -> Iterator["VllmWorker"]:
-        """The worker for `engine`. It stays up after the context, unless an exception ends that.
+    def workers(
+        self, engine: WorkerEngine, places: Sequence[CopyPlace], *, threads: int, log_path: Path
+    ) -> Iterator[list["VllmWorker"]]:
+        """A worker for `engine` at each place; further ones that are up already are left alone.
+
+        They stay up after the context, unless an exception ends that. `threads` is for each of them.
 
         Raises EngineError if the interpreter cannot be started.
         """
-        worker = self._take(engine, threads, log_path)
-        with followed(worker.log_path, _LOGGER):
+        workers = self._take(engine, places, threads, log_path)
+        with ExitStack() as logs:
             try:
-                if not worker.is_running():
+                for worker in workers:
+                    logs.enter_context(followed(worker.log_path, _LOGGER))
+                if new := [worker for worker in workers if not worker.is_running()]:
                     self._on_start(str(engine["model"]))
-                    worker.start()
-                yield worker
+                    for worker in new:
+                        worker.start()
+                yield workers
             except BaseException:  # also if the caller stops early: the rest of the job is not needed
                 with self._lock:
-                    if self._worker is worker:
+                    if self._workers[: len(workers)] == workers:
                         self.end()
                 raise
-        self._leave(worker)
+        self._leave(workers)
 
     def end(self) -> None:
-        """End the worker, if there is one, whatever it is doing."""
+        """End all workers, whatever they are doing."""
         with self._lock:
-            worker, self._worker, self._busy = self._worker, None, False
+            workers, self._workers, self._busy = self._workers, [], False
             self._stop_clock()
-            if worker is not None:
+            for worker in workers:
                 worker.stop()
 
-    def _take(self, engine: WorkerEngine, threads: int, log_path: Path) -> "VllmWorker":
+    def _take(
+        self, engine: WorkerEngine, places: Sequence[CopyPlace], threads: int, log_path: Path
+    ) -> list["VllmWorker"]:
         with self._lock:
             self._stop_clock()
-            worker = self._worker
-            if worker is None or self._busy or not self.is_up(engine):
+            if self._busy or not self.is_up(engine):
                 self.end()
-                worker = self._worker = VllmWorker(self._python, engine, threads, log_path)
+            for number, place in enumerate(places):
+                if number < len(self._workers) and self._workers[number].is_running():
+                    continue
+                log = log_path if number == 0 else log_path.with_stem(f"{log_path.stem}-{number + 1}")
+                for dead in self._workers[number : number + 1]:
+                    dead.stop()
+                worker = VllmWorker(self._python, engine, threads, log, place)
+                self._workers[number : number + 1] = [worker]
             self._busy = True
-            return worker
+            return self._workers[: len(places)]
 
-    def _leave(self, worker: "VllmWorker") -> None:
+    def _leave(self, workers: list["VllmWorker"]) -> None:
         with self._lock:
-            if self._worker is worker:
+            if self._workers[: len(workers)] == workers:
                 self._busy = False
-                self._clock = threading.Timer(self._idle_s, self._end_idle, [worker])
+                self._clock = threading.Timer(self._idle_s, self._end_idle, [workers])
                 self._clock.daemon = True
                 self._clock.start()
 
@@ -103,9 +122,9 @@ class VllmKeeper:
             self._clock.cancel()
             self._clock = None
 
-    def _end_idle(self, worker: "VllmWorker") -> None:
+    def _end_idle(self, workers: list["VllmWorker"]) -> None:
         with self._lock:
-            if self._worker is worker and not self._busy:
+            if self._workers[: len(workers)] == workers and not self._busy:
                 _LOGGER.info("ended vLLM after %.0f s without work", self._idle_s)
                 self.end()
 
@@ -113,11 +132,18 @@ class VllmKeeper:
 class VllmWorker:
     """One process with one model loaded; it runs `vllm_worker`."""
 
-    def __init__(self, python: Path, engine: WorkerEngine, threads: int, log_path: Path) -> None:
+    def __init__(
+        self,
+        python: Path,
+        engine: WorkerEngine,
+        threads: int,
+        log_path: Path,
+        place: CopyPlace = CopyPlace(),  # noqa: B008 - frozen
+    ) -> None:
         """Its output goes to `log_path`, which is emptied."""
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.write_bytes(b"")
-        self.engine, self.log_path = engine, log_path
+        self.engine, self.log_path, self.place = engine, log_path, place
         self._python, self._threads = python, threads
         self._process: Child | None = None
 
@@ -127,7 +153,7 @@ class VllmWorker:
     def start(self) -> None:
         """Start it; jobs can be sent at once. Raises EngineError if the interpreter cannot be started."""
         _LOGGER.info("vLLM starts for %s; full log: %s", self.engine["model"], self.log_path)
-        environment = child_environment(**_ENVIRONMENT)
+        environment = child_environment(**_ENVIRONMENT, **self.place.environment)
         for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
             environment.setdefault(name, value)
         command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self.engine)]
@@ -140,28 +166,32 @@ class VllmWorker:
             ) from error
 
     def send(self, job: Mapping[str, object]) -> None:
-        """Send it a job. If it has ended, `wait_for` raises."""
+        """Send it a job. If it has ended, nothing happens: `trouble` says so."""
         assert self._process is not None
         self._process.send(json.dumps(job).encode())
 
-    def wait_for(self, path: Path) -> None:
-        """Return when `path` exists. Raises EngineError with the end of its log if the worker ends first."""
+    def trouble(self) -> str | None:
+        """Why it has ended, its log's end, and what to change if a memory was full; None while it runs."""
         assert self._process is not None
-        if not self._process.wait_until(path.exists):
-            raise EngineError(
-                f"the vLLM worker ended with code {self._process.exit_code}; its log is {self.log_path}. "
-                f"Its last lines:\n{self._process.log_tail(15)}"
-            )
+        code = self._process.exit_code
+        if code is None:
+            return None
+        section = "reward" if self.engine.get("task") == "score" else "generation"
+        advice = memory_advice(self._process.log_tail(_SEARCHED_LINES), code, section)
+        return (
+            f"the vLLM worker ended with code {code}{'. ' + advice if advice else '.'} Its log is "
+            f"{self.log_path}. Its last lines:\n{self._process.log_tail(15)}"
+        )
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
 
 
-def threads_for(weights_bytes: int) -> int:
-    """The number of threads for the CPU build; with a GPU it does not matter.
+def threads_for(weights_bytes: int, copies: int = 1) -> int:
+    """The number of threads of one of several copies, for the CPU build; with a GPU it does not matter.
 
     For small models more than two threads gain nothing, and slow down a busy machine a lot.
     """
     cores = os.cpu_count() or 1
-    return min(2, cores) if weights_bytes < 200_000_000 else cores
+    return max(1, min(2, cores) // copies if weights_bytes < 200_000_000 else cores // copies)

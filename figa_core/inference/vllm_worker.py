@@ -24,13 +24,11 @@ Process = Callable[[Path, Path], None]
 
 
 def main(engine: dict[str, Any], jobs: Iterable[bytes]) -> None:
-    """Load the engine, then process the shards of each job, until there are no more."""
+    """Load the engine, then make the output shard of each job, until there are no more."""
     of_job = _generator(engine) if engine["task"] == "generate" else _scorer(engine)
     for line in jobs:
         job = json.loads(line)
-        process = of_job(job)
-        for source in sorted(Path(job["input"]).glob("shard-*.parquet")):
-            process(source, Path(job["output"], source.name))
+        of_job(job)(Path(job["input"]), Path(job["output"]))
 
 
 def _engine(settings: dict[str, Any], **extra: Any) -> Any:
@@ -44,6 +42,7 @@ def _engine(settings: dict[str, Any], **extra: Any) -> Any:
         model=settings["model"],
         dtype=settings["dtype"],
         max_model_len=settings["max_length"],
+        tensor_parallel_size=settings["tensor_parallel"],
         gpu_memory_utilization=settings["gpu_memory_share"],
         generation_config="vllm",  # the job has all wanted settings of generation_config.json
         disable_log_stats=True,

@@ -7,7 +7,10 @@ from pathlib import Path
 from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
 from figa_core.findings import Finding, problem, warning
-from figa_core.inference.engine import check_engine
+from figa_core.inference.copies import places_of
+from figa_core.inference.devices import vllm_gpus
+from figa_core.inference.engine import AUTO, VLLM, check_engine
+from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.models.adapter import underlying
 from figa_core.models.check import Examined, examine
 from figa_core.models.config_json import longest_input, read_config
@@ -21,6 +24,7 @@ from figa_core.training.words import asking_with, problem_with_words
 from flows.checks.facts import Facts
 from flows.checks.settings import objectives
 from tasks.import_prompts import PromptCheck
+from tasks.server_settings import copies_of
 
 _ANSWER = "Yes."
 _REPAIR = "Copy its chat_template.jinja from its source again."
@@ -55,9 +59,15 @@ def check_reward_model(facts: Facts) -> Iterator[Finding]:
 
 
 def check_engines(facts: Facts) -> Iterator[Finding]:
-    """The engines of the settings can run on this machine; raises EngineError."""
-    for engine in dict.fromkeys((facts.config.generation.engine, facts.config.reward.engine)):
+    """The engines of the settings can run on this machine, with its GPUs; raises EngineError."""
+    generation, reward = facts.config.generation, facts.config.reward
+    if generation.workers is not None:
+        return  # other machines run them, and say so themselves
+    for engine in dict.fromkeys((generation.engine, reward.engine)):
         check_engine(engine)
+    for config in (generation, reward):
+        if config.engine in (AUTO, VLLM) and find_vllm_python() is not None:
+            places_of(copies_of(config), vllm_gpus())
     yield from ()
 
 

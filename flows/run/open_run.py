@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from figa_core.config import PipelineConfig, identity
 from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
+from figa_core.inference.elsewhere import Elsewhere
 from figa_core.inference.engine import AUTO
 from figa_core.inference.engines import Engines
 from figa_core.inference.vllm_python import vllm_version
+from figa_core.models.fingerprint import model_fingerprint
 from figa_core.processes import interruption
 from figa_core.processes.children import end_leftovers
 from figa_core.processes.lease import describe_holder, is_held, workspace_lease
@@ -22,6 +25,7 @@ from flows.preflight import check
 from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
+from flows.server.shard_runs import PrefectShardRuns
 from flows.server.versions import check_version
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
@@ -128,16 +132,29 @@ def visit_run(
         interruption.cancellable(),
         workspace_lease(directory, owner=flow_run, timeout_s=timeout_s),
         library_logs(),
-        Engines(progress.line) as engines,
+        Engines(progress.line, _elsewhere(config, progress)) as engines,
     ):
         for process in end_leftovers():
             progress.line(f"ended {process}, left over from an earlier run that was killed")
-        if AUTO in (config.generation.engine, config.reward.engine) and not vllm_version():
+        here = config.generation.workers is None
+        if here and AUTO in (config.generation.engine, config.reward.engine) and not vllm_version():
             progress.line("vLLM is not installed here: the transformers engine is used instead")
         workspace = Workspace(directory)
         workspace.database.create()
         warned = frozenset(found.where for found in warnings)
         yield replace(identify(workspace, config), engines=engines, warned=warned)
+
+
+def _elsewhere(config: PipelineConfig, progress: Progress) -> Elsewhere | None:
+    """Where generation and scoring go; None for this process."""
+    if config.generation.workers is None:
+        return None
+    workspace = Workspace(config.workspace.path)
+    return Elsewhere(
+        config.generation.workers,
+        PrefectShardRuns(workspace.directory, progress.line),
+        partial(model_fingerprint, cache=workspace.fingerprints),
+    )
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:

@@ -6,6 +6,8 @@ FLOWS = (
     "retry-revisions",
     "train-model",
     "train-by-rewards",
+    "generate-shard",
+    "score-shard",
     "evaluate-model",
     "compare-methods",
 )
@@ -25,6 +27,9 @@ TRAIN_MODEL = "train-model/train-model"
 
 TRAIN_BY_REWARDS = "train-by-rewards/train-by-rewards"
 """Flow and deployment of a training by reinforcement learning."""
+
+SHARD_DEPLOYMENTS = {"generate": "generate-shard/generate-shard", "score": "score-shard/score-shard"}
+"""Flow and deployment of the workers of a stage, by the engine's task."""
 
 CPU_POOL = "cpu"
 """The work pool for everything else."""

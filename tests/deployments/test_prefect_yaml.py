@@ -24,6 +24,7 @@ from flows.figa import figa
 from flows.revise_pending import retry_revisions
 from flows.server.names import FLOWS as FLOW_NAMES
 from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL
+from flows.shards import generate_shard, score_shard
 from flows.train_by_rewards import train_by_rewards
 from flows.train_model import train_model
 
@@ -36,9 +37,12 @@ FLOWS = {
         train_model,
         train_by_rewards,
         evaluate_model,
+        generate_shard,
+        score_shard,
         compare_methods,
     )
 }
+SHARD_FLOWS = {"generate-shard", "score-shard"}
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(FILE.read_text())["deployments"]
 }
@@ -66,10 +70,15 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
         assert deployment["work_pool"]["name"] in list(Pool)
 
 
-def test_only_trainings_and_evaluations_are_on_the_gpu_pool() -> None:
+def test_only_what_runs_models_is_on_the_gpu_pool() -> None:
     on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
-    assert on_gpu == {"train-model", "train-by-rewards", "evaluate-model"}
-    assert all(each["concurrency_limit"]["limit"] == 1 for each in DEPLOYMENTS.values())
+    assert on_gpu == {"train-model", "train-by-rewards", "evaluate-model", *SHARD_FLOWS}
+
+
+def test_one_run_of_each_at_a_time_except_those_that_share_the_work_of_one() -> None:
+    limits = {name: each.get("concurrency_limit", {}).get("limit") for name, each in DEPLOYMENTS.items()}
+    assert {name for name, limit in limits.items() if limit is None} == SHARD_FLOWS
+    assert all(limit == 1 for name, limit in limits.items() if name not in SHARD_FLOWS)
 
 
 def test_the_nightly_schedule_is_off() -> None:

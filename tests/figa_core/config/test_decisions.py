@@ -51,6 +51,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "seed": 3,
         "rows_per_shard": 10,
         "gpu_memory_share": 0.5,
+        "workers": 2,
     },
     "reward": {
         "model": "another",
@@ -62,6 +63,8 @@ OTHERS: dict[str, dict[str, Any]] = {
         "label": 1,
         "chat_template": "reward.jinja",
     },
+    "generation.vllm": {"tensor_parallel": 2, "data_parallel": 3},
+    "reward.vllm": {"tensor_parallel": 2, "data_parallel": 3},
     "generation.server": {
         "urls": ["http://127.0.0.1:8000"],
         "model": "served",

@@ -27,11 +27,10 @@ from figa_core.processes.children import die_with_parent
 die_with_parent()
 for line in sys.stdin.buffer:
     job = json.loads(line)
-    for source in Path(job["input"]).glob("*.parquet"):
-        subjects, _ = exchange.read_shard(source, exchange.SCORING_REQUESTS)
-        rewards = [float(os.getpid())] * len(subjects)
-        columns = [subjects, rewards, [None] * len(subjects)]
-        exchange.write_shard(Path(job["output"]) / source.name, columns, exchange.SCORES)
+    subjects, _ = exchange.read_shard(Path(job["input"]), exchange.SCORING_REQUESTS)
+    rewards = [float(os.getpid())] * len(subjects)
+    columns = [subjects, rewards, [None] * len(subjects)]
+    exchange.write_shard(Path(job["output"]), columns, exchange.SCORES)
 """
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from figa_core.chat.format import ChatFormat
 from figa_core.errors import EngineError
+from figa_core.inference.copies import Copies
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
 from figa_core.inference.vllm import VllmEngine
@@ -101,6 +103,38 @@ def test_a_sample_depends_on_its_seed_and_not_on_other_rows(
     drawn = {token for ids in samples.values() for token in ids}
     assert full_stop not in drawn
     assert drawn & set(chat.stop_token_ids)
+
+
+@pytest.mark.slow
+def test_two_copies_draw_and_rate_what_one_does_though_one_is_killed(
+    engine: VllmEngine,
+    starts: list[str],
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    scoring_requests: list[ScoringRequest],
+    tmp_path: Path,
+) -> None:
+    alone = replace(_generating(sandbox.base_model, chat.stop_token_ids, 1.0), rows_per_shard=8)
+    two = replace(alone, copies=Copies(data_parallel=2))
+    expected = generations(engine.generator(alone, tmp_path).generate(generation_requests))
+    engine.close()
+
+    others = set(psutil.Process().children())
+    batches = engine.generator(two, tmp_path).generate(generation_requests)
+    first = next(batches)
+    copies = set(psutil.Process().children()) - others
+    assert len(copies) == 2
+    copies.pop().kill()
+    rest = list(batches)
+    assert sum(map(len, [first, *rest])) == len(generation_requests)
+    assert generations([first, *rest]) == expected
+    assert len([line for line in starts if "its rows go to the others" in line]) == 1
+
+    scoring = replace(_scoring(sandbox.reward_model), rows_per_shard=8)
+    rated = rewards(engine.scorer(scoring, tmp_path).score(scoring_requests))
+    twice = replace(scoring, copies=Copies(data_parallel=2))
+    assert rewards(engine.scorer(twice, tmp_path).score(scoring_requests)) == pytest.approx(rated, abs=1e-5)
 
 
 def test_rewards_equal_the_raw_logits_of_transformers(

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from figa_core.errors import EngineError, InterruptedRunError
+from figa_core.inference.copies import CopyPlace
 from figa_core.inference.vllm_process import VllmKeeper, VllmWorker
 from figa_core.processes import interruption
 
@@ -55,6 +56,14 @@ def keeper(python: Path, starts: list[str]) -> Iterator[VllmKeeper]:
     keeper.end()
 
 
+def wait_for(worker: VllmWorker, path: Path) -> None:
+    while not path.exists():
+        interruption.check()
+        if (trouble := worker.trouble()) is not None:
+            raise EngineError(trouble)
+        time.sleep(0.01)
+
+
 class Place:
     """Runs single jobs; returns the model and the pid of the worker that did them."""
 
@@ -65,15 +74,18 @@ class Place:
     def engine(self, model: str) -> dict[str, object]:
         return {"task": "score", "model": model}
 
-    def worker(self, keeper: VllmKeeper, model: str = "reward") -> AbstractContextManager[VllmWorker]:
-        return keeper.worker(self.engine(model), threads=1, log_path=self.folder / "worker.log")
+    @contextmanager
+    def worker(self, keeper: VllmKeeper, model: str = "reward") -> Iterator[VllmWorker]:
+        log = self.folder / "worker.log"
+        with keeper.workers(self.engine(model), [CopyPlace()], threads=1, log_path=log) as (worker,):
+            yield worker
 
     def job(self, keeper: VllmKeeper, model: str = "reward", do: str = "write") -> tuple[str, int]:
         self._jobs += 1
         output = self.folder / f"output-{self._jobs}"
         with self.worker(keeper, model) as worker:
             worker.send({"do": do, "output": str(output)})
-            worker.wait_for(output)
+            wait_for(worker, output)
             name, pid = output.read_text().split()
             return name, int(pid)
 
@@ -161,7 +173,7 @@ def test_a_worker_that_is_killed_during_a_job_is_an_error(keeper: VllmKeeper, pl
     with place.worker(keeper) as worker:
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="ended with code -9"):
-            worker.wait_for(place.folder / "never")
+            wait_for(worker, place.folder / "never")
 
 
 def test_a_worker_ends_when_its_user_stops_early(keeper: VllmKeeper, place: Place) -> None:
@@ -192,13 +204,15 @@ def test_a_missing_interpreter_is_named(place: Place, tmp_path: Path) -> None:
 PARENT = """
 import sys, threading, time
 from pathlib import Path
+from figa_core.inference.copies import CopyPlace
 from figa_core.inference.vllm_process import VllmKeeper
 python, folder = map(Path, sys.argv[1:])
 keeper = VllmKeeper(python)
 def stage(index):
-    with keeper.worker({"model": "m"}, threads=1, log_path=folder / "log") as worker:
+    with keeper.workers({"model": "m"}, [CopyPlace()], threads=1, log_path=folder / "log") as (worker,):
         worker.send({"do": "write", "output": str(folder / f"out{index}")})
-        worker.wait_for(folder / f"out{index}")
+        while not (folder / f"out{index}").exists():
+            time.sleep(0.01)
 for index in range(2):
     thread = threading.Thread(target=stage, args=[index])  # a stage may have its own thread
     thread.start()

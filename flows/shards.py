@@ -1,0 +1,77 @@
+"""Runs on the pool `gpu` that generate or score the shards that another run deals to them.
+
+What they exchange are Parquet files in the workspace (`figa_core/inference/shard_folder.py`): no row passes
+through Prefect, and only the run that deals the shards opens the database.
+"""
+
+import socket
+from functools import partial
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from figa_core.errors import WorkspaceError
+from figa_core.inference.shard_folder import ShardFolder
+from figa_core.inference.shard_work import work_on_shards
+from figa_core.models.fingerprint import model_fingerprint
+from figa_core.processes import interruption
+from flows.progress import current
+from flows.run.parameters import absolute
+from flows.server.elsewhere import started_by_worker
+from flows.server.run_log import library_logs
+from flows.server.versions import check_version
+from tasks.workspace import Workspace
+
+
+def _run_name(task: str) -> str:
+    given = flow_run.parameters
+    return f"{Path(given['workspace']).name}: {task}, worker {int(given['number']) + 1}"
+
+
+@flow(name="generate-shard", flow_run_name=partial(_run_name, "generate"), persist_result=False)
+async def generate_shard(workspace: Path, folder: str, number: int) -> int:
+    """Draw samples for a run with `generation.workers`, which starts this; returns the number of shards done.
+
+    Args:
+        workspace: Directory of the workspace, which must have the same path here.
+        folder: Name of the folder with the shards, in WORKSPACE/scratch/generate.
+        number: Of this worker, from 0.
+
+    Raises:
+        ConfigError: the path is not valid, or another version of figa runs here.
+        WorkspaceError: there is no such workspace here, or it cannot be written.
+        EngineError: the model is another one here, or the engine failed.
+    """
+    return _work("generate", workspace, folder, number)
+
+
+@flow(name="score-shard", flow_run_name=partial(_run_name, "score"), persist_result=False)
+async def score_shard(workspace: Path, folder: str, number: int) -> int:
+    """Score texts for a run with `generation.workers`, which starts this; returns the number of shards done.
+
+    Args:
+        workspace: Directory of the workspace, which must have the same path here.
+        folder: Name of the folder with the shards, in WORKSPACE/scratch/score.
+        number: Of this worker, from 0.
+
+    Raises: see `generate_shard`.
+    """
+    return _work("score", workspace, folder, number)
+
+
+def _work(task: str, directory: Path, folder: str, number: int) -> int:
+    if started_by_worker():
+        check_version()
+    workspace = Workspace(absolute("workspace", directory))
+    if not workspace.directory.is_dir():
+        raise WorkspaceError(
+            f"{workspace.directory}: there is no such directory on {socket.gethostname()}. The workspace "
+            "must have one path on all machines of the pool: put it on a disk that they share."
+        )
+    workspace.check_writable()
+    # Of this machine's files: another machine's hashes say nothing about them.
+    fingerprint_of = partial(model_fingerprint, cache=workspace.fingerprints_on(socket.gethostname()))
+    shards = ShardFolder(workspace.scratch(task) / folder)
+    with library_logs(), interruption.doing(f"{task} shards: what is done is kept"):
+        return work_on_shards(shards, number, fingerprint_of, current().line)
