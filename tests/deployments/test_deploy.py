@@ -1,5 +1,6 @@
 """What the deploy command creates on a server, what it leaves unchanged, and its errors."""
 
+import asyncio
 import http.server
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from deployments.pools import Pool
 from figa_core.errors import ConfigError
 from figa_core.processes.children import child_environment
 from flows.progress import Lines, showing
+from flows.server import elsewhere
 from flows.server.elsewhere import run_elsewhere
-from flows.server.names import FLOWS, TRAIN_MODEL
+from flows.server.names import CHECK_WORKER, FLOWS, TRAIN_MODEL, VERSION_VARIABLE
 from flows.server.process import PrefectServer
+from flows.server.versions import own_version
+from flows.server.workers import worker_name, worker_variable
 
 NOBODY = "http://127.0.0.1:9/api"
 NEW_DEFAULT = {"workspace": "/somewhere/else"}
@@ -99,6 +103,41 @@ async def test_a_missing_deployment_or_pool_is_named_with_the_command_that_creat
         await worker.check(Pool.GPU)
     await deploy()
     await worker.check(Pool.GPU)
+
+
+async def test_a_pool_without_workers_is_named_after_a_minute_with_the_command_that_starts_one(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert elsewhere._WARN_AFTER_S == 60
+    monkeypatch.setattr(elsewhere, "_WARN_AFTER_S", 0.1)
+    monkeypatch.setattr(elsewhere, "_POLL_S", 0.1)
+    await deploy()
+    said = asyncio.Queue[str]()
+    with showing(Lines(said.put_nowait)):
+        parameters = {"shards": "s", "model": "m"}
+        run = asyncio.create_task(run_elsewhere(TRAIN_MODEL, "a training", parameters, pool="gpu"))
+        assert "'a training' on the pool 'gpu'" in await said.get()
+        waits = await said.get()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert waits.startswith("'a training' has not begun: the pool 'gpu' has no worker that is online.")
+    assert "`python -m deployments.worker gpu`" in waits
+
+
+async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_there_for_each_pool(
+    prefect_api: str,
+) -> None:
+    await deploy()
+    await worker.check(Pool.CPU)
+    async with get_client() as client:
+        for name in (VERSION_VARIABLE, worker_variable(worker_name(Pool.CPU))):
+            found = await client.read_variable_by_name(name)
+            assert found is not None
+            assert found.value == own_version()
+        for pool in Pool:
+            check = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
+            assert check.work_pool_name == pool
 
 
 @pytest.mark.parametrize("command", ["deployments.deploy", "deployments.worker"])

@@ -1,0 +1,118 @@
+"""The compose file: its services fit together, nothing is public, and Prefect knows every setting in it."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.settings import Settings
+from prefect.settings.legacy import _get_settings_fields
+
+DOCKER = Path(__file__).parents[2] / "docker"
+FILE = DOCKER / "compose.yaml"
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OF_REDIS = {"PREFECT_REDIS_MESSAGING_URL", "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL"}
+"""Settings of prefect-redis, which is not installed here."""
+
+
+def environments() -> Iterator[tuple[str, str, str]]:
+    for service, fields in SERVICES.items():
+        for name, value in fields.get("environment", {}).items():
+            yield service, name, str(value)
+
+
+def test_every_service_depends_on_services_that_it_has_and_that_tell_when_they_are_ready() -> None:
+    for service, fields in SERVICES.items():
+        for needed, how in fields.get("depends_on", {}).items():
+            other = SERVICES[needed]
+            if how["condition"] == "service_healthy":
+                assert other["healthcheck"]["test"], (service, needed)
+            else:  # it runs once and ends
+                assert how["condition"] == "service_completed_successfully", (service, needed)
+                assert "restart" not in other, (service, needed)
+            assert set(other.get("profiles", ())) <= set(fields.get("profiles", ())), (service, needed)
+
+
+def test_networks_and_volumes_are_declared() -> None:
+    for service, fields in SERVICES.items():
+        assert set(fields["networks"]) <= set(COMPOSE["networks"]), service
+        for volume in fields.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert source.startswith(("${", ".", "/")) or source in COMPOSE["volumes"], (service, volume)
+
+
+def test_only_the_ui_is_published_on_loopback_and_behind_a_password() -> None:
+    published = {name: fields["ports"] for name, fields in SERVICES.items() if "ports" in fields}
+    assert published == {"server": ["127.0.0.1:4200:4200"]}
+    assert "PREFECT_SERVER_API_AUTH_STRING" in SERVICES["server"]["environment"]
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    for name in ("postgres", "redis", "services", "migrate"):
+        assert SERVICES[name]["networks"] == ["inside"], name
+
+
+def test_every_client_of_the_api_has_its_address_and_its_password() -> None:
+    for name in ("deploy", "worker-cpu", "worker-gpu"):
+        environment = SERVICES[name]["environment"]
+        assert environment["PREFECT_API_URL"] == "http://server:4200/api"
+        assert (
+            environment["PREFECT_API_AUTH_STRING"]
+            == SERVICES["server"]["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
+        )
+
+
+def test_the_api_has_several_processes_and_the_background_services_are_apart() -> None:
+    command = SERVICES["server"]["command"]
+    assert "--no-services" in command
+    assert int(command[command.index("--workers") + 1]) > 1
+    assert SERVICES["services"]["command"] == ["prefect", "server", "services", "start"]
+    assert SERVICES["services"]["environment"] == SERVICES["server"]["environment"]
+
+
+def test_prefect_knows_every_setting() -> None:
+    known = set(_get_settings_fields(Settings)) | OF_REDIS
+    given = {name for _, name, _ in environments() if name.startswith("PREFECT_")}
+    assert given
+    assert given - known == set()
+
+
+def test_no_password_is_in_the_file_and_one_that_is_missing_ends_the_start() -> None:
+    for service, name, value in environments():
+        if re.search("PASSWORD|AUTH|CONNECTION_URL", name):
+            assert re.search(r"\$\{[A-Z_]+:\?", value), (service, name)
+    wanted = set(re.findall(r"\$\{([A-Z_]+):[?]", FILE.read_text()))
+    example = dict(
+        line.split("=", 1)
+        for line in (DOCKER / "compose.env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    assert wanted <= set(example)
+    assert not any(example.values()), "an example with a value is a password that many will keep"
+
+
+def test_images_are_pinned_and_our_modules_exist() -> None:
+    for service, fields in SERVICES.items():
+        image = fields["image"]
+        if not image.startswith("${FIGA_IMAGE:?"):
+            tag = image.rstrip("}").rpartition(":")[2]
+            assert re.search(r"\d+\.\d+", tag), (service, image)
+        command = fields.get("command", [])
+        if command[:2] == ["python", "-m"]:
+            assert find_spec(command[2]) is not None, service
+
+
+@pytest.mark.slow
+def test_docker_compose_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("docker compose is not installed")
+    environment = {**os.environ, "FIGA_IMAGE": "figa:1", "POSTGRES_PASSWORD": "p", "FIGA_AUTH": "a:b"}
+    command = [docker, "compose", "--file", str(FILE), "--profile", "*", "config", "--quiet"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
