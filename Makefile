@@ -18,7 +18,7 @@ TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e rl trackers bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s rl trackers bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -54,7 +54,7 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/e2e $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -103,6 +103,10 @@ $(STAMPS)/trackers: docker/trackers.lock.txt | $(STAMPS)/main
 
 trackers: setup $(STAMPS)/trackers
 	@PYTHONPATH=build/trackers OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m trackers tests/figa_core/tracking
+
+# The manifests for Kubernetes against the schemas of its API, offline; 110 MB of them.
+k8s: setup $(STAMPS)/k8s
+	@$(BIN)/python -m pytest -q tests/deployments/k8s
 
 # `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e

@@ -25,7 +25,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import create_automations
-from deployments.pools import Pool, create_pool
+from deployments.pools import Pool, PoolType, create_pool
 from deployments.server import require_server
 from deployments.worker_checks import deploy_worker_checks
 from figa_core.errors import ConfigError, FigaError
@@ -36,23 +36,28 @@ FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent
 
 
-async def deploy(*, reset: bool = False) -> list[str]:
-    """Create or update everything; returns a line about each. Raises ConfigError if the server refuses."""
+async def deploy(*, reset: bool = False, image: str | None = None) -> list[str]:
+    """Create or update everything; returns a line about each. Raises ConfigError if the server refuses.
+
+    `image`: run on Kubernetes, in Jobs with this image, instead of in processes of the workers' machines.
+    """
+    kind = PoolType.PROCESS if image is None else PoolType.KUBERNETES
     api_url, lines = require_server(), list[str]()
     definitions = {each["name"]: each for each in yaml.safe_load(FILE.read_text("utf-8"))["deployments"]}
     async with get_client() as client:
         for pool in Pool:
-            created = await create_pool(client, pool)
+            created = await create_pool(client, pool, kind)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
         existing = {name: await _read(client, f"{name}/{name}") for name in definitions}
         new = [name for name, deployment in existing.items() if deployment is None or reset]
         if new:
             _prefect_deploy(api_url, new)
         for name, deployment in existing.items():
-            if deployment is not None and not reset:
-                await _update(client, deployment, definitions[name])
+            now = await _read(client, f"{name}/{name}")
+            if now is not None and (image is not None or (deployment is not None and not reset)):
+                await _update(client, now, definitions[name], image)
             lines.append(f"deployment {name}/{name}: {_what_was_done(deployment, reset)}")
-        await deploy_worker_checks(client)
+        await deploy_worker_checks(client, image)
         automations = await create_automations(client, reset=reset)
         lines += [f"automation {name!r}: created" for name in automations]
         await save_variable(client, VERSION_VARIABLE, own_version())
@@ -66,7 +71,9 @@ async def _read(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return None
 
 
-async def _update(client: PrefectClient, existing: DeploymentResponse, definition: dict[str, Any]) -> None:
+async def _update(
+    client: PrefectClient, existing: DeploymentResponse, definition: dict[str, Any], image: str | None
+) -> None:
     """Update what the code defines in a deployment. `prefect deploy` would also undo its users' changes."""
     pool = definition["work_pool"]
     pull = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
@@ -82,7 +89,7 @@ async def _update(client: PrefectClient, existing: DeploymentResponse, definitio
                 enforce_parameter_schema=definition["enforce_parameter_schema"],
                 work_pool_name=pool["name"],
                 work_queue_name=pool["work_queue_name"],
-                job_variables=pool["job_variables"],
+                job_variables={**pool["job_variables"], **({} if image is None else {"image": image})},
             ),
         )
     except httpx.HTTPStatusError as error:
@@ -124,8 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--reset", action="store_true", help="also restore the parameters and schedules of the file"
     )
+    parser.add_argument(
+        "--kubernetes",
+        metavar="IMAGE",
+        help="make the pools of type kubernetes, whose runs are Jobs with this image; see deployments/k8s",
+    )
+    options = parser.parse_args(arguments)
     try:
-        lines = asyncio.run(deploy(reset=parser.parse_args(arguments).reset))
+        lines = asyncio.run(deploy(reset=options.reset, image=options.kubernetes))
     except FigaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,10 @@
 """The two work pools: `cpu` for runs, `gpu` for what needs a GPU to itself."""
 
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
+import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
@@ -18,6 +21,14 @@ class Pool(StrEnum):
     GPU = GPU_POOL
 
 
+class PoolType(StrEnum):
+    """What a worker makes of a run: a process on its machine, or a Job of Kubernetes."""
+
+    PROCESS = "process"
+    KUBERNETES = "kubernetes"
+
+
+_KUBERNETES = Path(__file__).resolve().parent / "k8s"
 _AT_ONCE = {Pool.CPU: None, Pool.GPU: 1}
 _DESCRIPTIONS = {
     Pool.CPU: "Runs of figa and their revisions; they start work that needs a GPU on the pool gpu.",
@@ -25,22 +36,38 @@ _DESCRIPTIONS = {
 }
 
 
-async def create_pool(client: PrefectClient, pool: Pool) -> bool:
-    """Create a pool of processes unless it exists; returns whether it was created."""
+async def create_pool(client: PrefectClient, pool: Pool, kind: PoolType = PoolType.PROCESS) -> bool:
+    """Create a pool of this type unless it exists; returns whether it was created.
+
+    Raises ConfigError if it exists with another type, which a pool keeps.
+    """
     try:
-        await client.read_work_pool(pool)
-        return False
+        found = await client.read_work_pool(pool)
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
                 name=pool,
-                type="process",
+                type=kind,
                 description=_DESCRIPTIONS[pool],
                 concurrency_limit=_AT_ONCE[pool],
-                base_job_template=ProcessWorker.get_default_base_job_template(),
+                base_job_template=job_template(pool, kind),
             )
         )
         return True
+    if found.type != kind:
+        raise ConfigError(
+            f"the work pool {pool.value!r} on the server at {client.api_url} has type {found.type!r}, not "
+            f"{kind.value!r}, and a pool keeps its type. Delete it (prefect work-pool delete {pool.value}), "
+            "or deploy for its type (--kubernetes IMAGE for Kubernetes)."
+        )
+    return False
+
+
+def job_template(pool: Pool, kind: PoolType) -> dict[str, Any]:
+    """The base job template of a pool: Prefect's for processes, `k8s/pool-*.yaml` for Kubernetes."""
+    if kind is PoolType.PROCESS:
+        return ProcessWorker.get_default_base_job_template()
+    return yaml.safe_load((_KUBERNETES / f"pool-{pool}.yaml").read_text("utf-8"))
 
 
 async def check_pool(client: PrefectClient, pool: Pool) -> None:
@@ -52,7 +79,7 @@ async def check_pool(client: PrefectClient, pool: Pool) -> None:
             f"there is no work pool {pool.value!r} on the server at {client.api_url}. Create pools and "
             "deployments with `python -m deployments.deploy` (`make serve` runs it too)."
         ) from error
-    if found.type != "process":
+    if found.type != PoolType.PROCESS:
         raise ConfigError(
             f"the work pool {pool.value!r} on the server at {client.api_url} has type {found.type!r}; this "
             f"worker runs processes. Start a worker of that type: prefect worker start --pool {pool.value}"

@@ -10,8 +10,8 @@ from flows.check_worker import check_worker
 ROOT = Path(__file__).resolve().parent.parent
 
 
-async def deploy_worker_checks(client: PrefectClient) -> None:
-    """Create or replace them; nobody has anything to set in them."""
+async def deploy_worker_checks(client: PrefectClient, image: str | None = None) -> None:
+    """Create or replace them; nobody has anything to set in them. `image`: that of Jobs on Kubernetes."""
     flow_id = await client.create_flow_from_name(check_worker.name)
     for pool in Pool:
         await client.create_deployment(
@@ -25,5 +25,6 @@ async def deploy_worker_checks(client: PrefectClient) -> None:
             enforce_parameter_schema=True,
             work_pool_name=pool,
             work_queue_name="default",
+            job_variables={} if image is None else {"image": image},
             tags=["figa", "doctor"],
         )

@@ -84,7 +84,8 @@ async def _why_it_waits(client: PrefectClient, run: FlowRun, pool: str) -> str:
     """The pool has no worker, or its workers are busy."""
     workers = await online_workers(client, pool)
     if not workers:
-        return f"{run.name!r} has not begun: {no_worker_text(pool)}"
+        found = await client.read_work_pool(pool)
+        return f"{run.name!r} has not begun: {no_worker_text(pool, found.type)}"
     state = run.state.name if run.state is not None else "no state"
     return (
         f"{run.name!r} is waiting for its turn on the pool {pool!r} ({state}): {len(workers)} worker(s) are "

@@ -13,12 +13,16 @@ async def online_workers(client: PrefectClient, pool: str) -> list[Worker]:
     return [worker for worker in found if worker.status == WorkerStatus.ONLINE]
 
 
-def no_worker_text(pool: str) -> str:
-    """What is wrong if a pool has no worker that is online, and the command that starts one."""
-    return (
-        f"the pool {pool!r} has no worker that is online. Start one on a machine that sees the workspace: "
-        f"`python -m deployments.worker {pool}` (`make serve` runs it too)"
-    )
+def no_worker_text(pool: str, kind: str = "process") -> str:
+    """What is wrong if a pool of this type has no worker that is online, and the command that starts one."""
+    if kind != "process":
+        command = f"Start one: `prefect worker start --type {kind} --pool {pool}`"
+    else:
+        command = (
+            "Start one on a machine that sees the workspace: "
+            f"`python -m deployments.worker {pool}` (`make serve` runs it too)"
+        )
+    return f"the pool {pool!r} has no worker that is online. {command}"
 
 
 def worker_name(pool: str) -> str:

@@ -140,6 +140,33 @@ async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_th
             assert check.work_pool_name == pool
 
 
+@pytest.mark.slow
+async def test_for_kubernetes_the_pools_have_their_type_and_every_deployment_its_image(
+    prefect_api: str,
+) -> None:
+    await deploy()
+    async with get_client() as client:
+        try:
+            with pytest.raises(ConfigError, match=r"has type 'process', not 'kubernetes'"):
+                await deploy(image="figa:1")
+            for pool in Pool:
+                await client.delete_work_pool(pool)
+            await deploy(image="figa:1")
+            names = [*(f"{name}/{name}" for name in FLOWS), *(f"{CHECK_WORKER}/{pool}" for pool in Pool)]
+            for pool in Pool:
+                assert (await client.read_work_pool(pool)).type == "kubernetes"
+            for name in names:
+                found = await client.read_deployment_by_name(name)
+                assert found.job_variables["image"] == "figa:1", name
+                assert found.work_pool_name in set(Pool)
+            figa = await client.read_deployment_by_name("figa/figa")
+            assert figa.job_variables["command"] == "python -m deployments.engine"
+        finally:  # other tests use the server
+            for pool in Pool:
+                await client.delete_work_pool(pool)
+            await deploy()
+
+
 @pytest.mark.parametrize("command", ["deployments.deploy", "deployments.worker"])
 def test_a_wrong_address_is_named_with_what_to_do(command: str) -> None:
     arguments = ["cpu"] if command == "deployments.worker" else []

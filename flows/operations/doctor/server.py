@@ -96,7 +96,7 @@ async def _pool(client: PrefectClient, name: str) -> list[Line]:
         )
     workers = await online_workers(client, name)
     if not workers:
-        return [*lines, problem(about, no_worker_text(name))]
+        return [*lines, problem(about, no_worker_text(name, pool.type))]
     versions = {worker.name: await _variable(client, worker_variable(worker.name)) for worker in workers}
     return [*lines, *(worker_line(each, versions[each.name]) for each in workers)]
 
