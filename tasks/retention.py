@@ -6,8 +6,9 @@ verdicts and what trackers wrote stay.
 
 A run is kept if it ended (or, without an end, began) within the given time. Kept with it is everything that
 it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
-settings or the jobs of these trainings name, such as the model of an earlier round. What no kept run needs is
-removed once none of its files has been written within that time.
+settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training
+needs that was written to within that time, whoever asked for it. Everything else is removed once none of its
+files has been written within that time.
 """
 
 import contextlib
@@ -62,7 +63,7 @@ def plan_cleaning(workspace: Workspace, before: datetime) -> Cleaning:
     """What can be removed if runs that ended before this time are not kept; removes nothing."""
     runs = all_runs(workspace.database)
     kept = [run for run in runs if (run.ended_at or run.started_at) >= before]
-    needed = _needed(workspace, kept)
+    needed = _needed(workspace, kept, before)
     results = (
         Removable(folder, path, *_size_and_time(path))
         for folder in _RESULTS
@@ -105,9 +106,10 @@ def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
     return removed
 
 
-def _needed(workspace: Workspace, kept: Collection[Run]) -> set[Path]:
-    """The directories and files that the kept runs need, and what these were made from."""
-    needed: set[Path] = set()
+def _needed(workspace: Workspace, kept: Collection[Run], before: datetime) -> set[Path]:
+    """What the kept runs and recent trainings need, and what that was made from."""
+    trainings = (workspace.directory / "trainings").glob("*")
+    needed = {path for path in trainings if path.is_dir() and _size_and_time(path)[1] >= before}
     for run in kept:
         needed |= {_where_now(path, run, workspace) for _, path in paths_in(run.config)}
         shard_set_id = run.found.shard_set_id

@@ -71,7 +71,8 @@ def restore(
     from tasks.backup import restore as restore_from
 
     taken = restore_from(source, workspace)
-    _print([f"{_files(taken)} of {taken.taken_at} are in {workspace}.", edge.status_command(workspace)])
+    _print([f"{_files(taken)} of {taken.taken_at} are in {workspace}."])
+    _print([f"Status: {edge.status_command(workspace)}"])
     for setting, path in taken.outside.items():
         if not Path(path).exists():
             _print([f"warning: {path} is not on this machine; runs need it ({setting})"])

@@ -161,6 +161,16 @@ def test_what_was_written_lately_is_kept_whoever_it_belongs_to(old: Old) -> None
     assert old.removable() == {"trainings/long-ago", "logs/old.log", "scratch/score"}
 
 
+def test_a_training_under_way_keeps_its_shards_although_no_kept_run_asked_for_it(old: Old) -> None:
+    for name in ("used", "unused"):
+        old.shards(name)
+    under_way = old.training("under-way", "used", finished=False)
+    old.run("run-old", shard_set_id="used")
+    old.age()
+    (under_way / "job.json").touch()
+    assert old.removable() == {"shards/unused"}
+
+
 def test_rows_paid_answers_and_reports_stay(old: Old) -> None:
     kept = ("journal/revise.jsonl", "reports/r.html", "verdicts/r.json", "templates/r/a.jinja", "tracking/x")
     for name in kept:

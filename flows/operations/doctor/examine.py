@@ -15,12 +15,9 @@ from flows.server.api import configured_url
 def examine(workspace: Path, *, wait_s: float) -> Iterator[Line]:
     """A line about each thing; `wait_s`: the longest to wait for workers, in seconds."""
     yield from looked_at("installation", installation_lines)
-    stored = looked_at("workspace", partial(storage_lines, workspace))
-    yield from stored
+    yield from looked_at("workspace", partial(storage_lines, workspace))
     served = looked_at("Prefect", server_lines)
     yield from served
-    can_ask = (
-        workspace.is_dir() and configured_url() is not None and any(each.level is Level.OK for each in served)
-    )
-    if can_ask:
+    answers = configured_url() is not None and any(each.level is Level.OK for each in served)
+    if answers and workspace.is_dir():
         yield from looked_at("workers", partial(worker_lines, workspace, wait_s))
