@@ -126,6 +126,7 @@ bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  #
 	@$(BIN)/python -m tests.benchmarks.memory
 	@$(BIN)/python -m tests.benchmarks.lora
 	@$(BIN)/python -m tests.benchmarks.load
+	@$(BIN)/python -m tests.benchmarks.inference
 
 # PACKAGES="weighting training" for some packages, TENTHS=2 for a sample; see tests/mutants.py.
 mutants: setup $(STAMPS)/mutants  ## mutation testing; an hour or more

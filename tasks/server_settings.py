@@ -23,6 +23,7 @@ def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
         most_in_flight=server.max_in_flight,
         timeout_s=server.timeout_s,
         patience_s=server.patience_s,
+        managed=server.managed,
         section=section,
     )
 
@@ -34,5 +35,6 @@ def copies_of(config: GenerationConfig | RewardConfig) -> Copies:
 
 
 def generating_engine(config: GenerationConfig, model: Path) -> str:
-    """The engine that samples this model: servers have the model to align only, and no trained one."""
-    return AUTO if config.engine == SERVER and model != config.model else config.engine
+    """The engine that samples this model: servers that run elsewhere have no trained one."""
+    elsewhere = config.engine == SERVER and not config.server.managed
+    return AUTO if elsewhere and model != config.model else config.engine

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ("attention", "tokens", "loop_over_pieces_512_float32_ms"),
         ("revision", "rows/s", "rate_share"),
         ("load", "prompts/s", "rows_per_second"),
+        ("inference", "rows/s", "two_servers_ratio"),
     ],
 )
 def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, unit: str, figure: str) -> None:

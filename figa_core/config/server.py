@@ -26,6 +26,9 @@ class ServerConfig(Section):
     urls: Annotated[tuple[Annotated[str, AfterValidator(api_base_url)], ...], AfterValidator(_each_once)] = (
         nothing((), "Addresses of vLLM servers that all have the model, such as http://host:8000.")
     )
+    managed: bool = nothing(
+        False, "The run starts servers of its own on this machine, and ends them; then urls is empty."
+    )
     model: Name | None = nothing(
         None, 'The name under which they serve it; "none" for the only one that a server lists.'
     )

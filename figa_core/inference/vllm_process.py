@@ -25,8 +25,8 @@ from figa_core.processes.log import followed
 
 _LOGGER = logging.getLogger("figa_core.inference")
 # Only the CPU build reads these; a variable that is already set wins.
-_CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-_ENVIRONMENT = {
+CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
@@ -153,8 +153,8 @@ class VllmWorker:
     def start(self) -> None:
         """Start it; jobs can be sent at once. Raises EngineError if the interpreter cannot be started."""
         _LOGGER.info("vLLM starts for %s; full log: %s", self.engine["model"], self.log_path)
-        environment = child_environment(**_ENVIRONMENT, **self.place.environment)
-        for name, value in {**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
+        environment = child_environment(**ENVIRONMENT, **self.place.environment)
+        for name, value in {**CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():
             environment.setdefault(name, value)
         command = [str(self._python), "-m", "figa_core.inference.vllm_worker", json.dumps(self.engine)]
         try:

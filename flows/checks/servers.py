@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from figa_core.config import GenerationConfig, RewardConfig
 from figa_core.errors import EngineError
 from figa_core.findings import Finding, problem, warning
+from figa_core.inference.copies import places_of
+from figa_core.inference.devices import vllm_gpus
 from figa_core.inference.engine import SERVER
+from figa_core.inference.vllm_python import find_vllm_python
 from flows.checks.facts import Facts
-from tasks.server_settings import servers_of
+from tasks.server_settings import copies_of, servers_of
 
 
 def check_servers(facts: Facts) -> Iterator[Finding]:
@@ -18,6 +21,28 @@ def check_servers(facts: Facts) -> Iterator[Finding]:
     yield from _check("reward", config.reward, config.reward.max_length)
 
 
+def _check_managed(section: str, config: GenerationConfig | RewardConfig) -> Iterator[Finding]:
+    if not isinstance(config, GenerationConfig):
+        yield problem(
+            f"{section}.server.managed",
+            f'a run starts servers for generation only. Set {section}.engine = "vllm", which keeps the model '
+            "loaded as well.",
+        )
+        return
+    if config.server.urls:
+        yield problem(
+            f"{section}.server",
+            "managed = true starts servers here, and urls names others. Choose one of the two.",
+        )
+    if find_vllm_python() is None:
+        yield problem(
+            f"{section}.server.managed",
+            "no environment with vLLM was found. Run `make setup`, or set FIGA_VLLM_PYTHON to an interpreter "
+            "that has it.",
+        )
+    places_of(copies_of(config), vllm_gpus())
+
+
 def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) -> Iterator[Finding]:
     if config.engine != SERVER:
         if config.server.urls:
@@ -25,6 +50,9 @@ def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) 
                 f"{section}.server.urls",
                 f'is not used: {section}.engine is "{config.engine}", not "{SERVER}".',
             )
+        return
+    if config.server.managed:
+        yield from _check_managed(section, config)
         return
     servers = servers_of(config)
     if servers is None or not servers.urls:

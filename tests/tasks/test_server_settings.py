@@ -7,8 +7,9 @@ import pytest
 
 from figa_core.config import GenerationConfig, RewardConfig
 from figa_core.errors import ConfigError
+from figa_core.inference.copies import Copies
 from figa_core.inference.servers import Servers
-from tasks.server_settings import generating_engine, servers_of
+from tasks.server_settings import copies_of, generating_engine, servers_of
 
 URLS = ("http://one:8000", "http://two:8000")
 
@@ -52,6 +53,20 @@ def test_servers_sample_the_model_to_align_and_a_trained_one_is_sampled_here() -
     assert generating_engine(generation(), Path("base")) == "server"
     assert generating_engine(generation(), Path("trained")) == "auto"
     assert generating_engine(generation(engine="vllm"), Path("trained")) == "vllm"
+
+
+def test_servers_of_the_run_sample_every_model() -> None:
+    managed = generation(server={"managed": True})
+    assert generating_engine(managed, Path("trained")) == generating_engine(managed, Path("base")) == "server"
+    servers = servers_of(managed)
+    assert servers is not None
+    assert (servers.managed, servers.urls) == (True, ())
+
+
+def test_the_copies_are_those_of_the_section() -> None:
+    config = generation(vllm={"tensor_parallel": 2, "data_parallel": 4})
+    assert copies_of(config) == Copies(2, 4, "generation.vllm")
+    assert copies_of(RewardConfig.model_validate({"model": "r"})) == Copies(1, None, "reward.vllm")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
 from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
 from figa_core.inference.server.pool import Pool, Server
+from figa_core.inference.server.served import ServedModel
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
-from figa_core.models.check import examine, require_model
+from figa_core.models.adapter import underlying
+from figa_core.models.check import examine
 from figa_core.models.config_json import read_config, sections
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
@@ -28,12 +30,16 @@ class ServerEngine(Engine):
     """vLLM servers; the model's directory has the tokenizer and the identity of what they serve."""
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
-        """`tell` gets a line when a server falls away or answers again."""
+        """`tell` gets a line when a server is started here, falls away or answers again."""
         self._tell = tell
+        self._served: ServedModel | None = None
 
-    def generator(self, settings: Generating, _scratch: Path) -> "ServerGenerator":
+    def generator(self, settings: Generating, scratch: Path) -> "ServerGenerator":
         """Raises EngineError unless a server answers, and all that do have the model and a long context."""
-        require_model(settings.model, ModelRole.POLICY)
+        # Adapters too, which a server loads beside their base.
+        if problems := examine(settings.model, ModelRole.POLICY).problems:
+            raise EngineError("\n".join(problems))
+        settings = self._with_servers(settings, scratch)
         _require_one(_servers(settings), settings.max_length)
         return ServerGenerator(settings, self._tell)
 
@@ -45,9 +51,30 @@ class ServerEngine(Engine):
         _require_one(_servers(settings), settings.max_length)
         return ServerScorer(settings, self._tell)
 
-    def is_up(self, _settings: Generating | Scoring) -> bool:
-        """Always: it takes no memory of this machine."""
-        return True
+    def is_up(self, settings: Generating | Scoring) -> bool:
+        """Whether it takes no further memory of this machine: its own servers are up, or there are others."""
+        if settings.servers is None or not settings.servers.managed:
+            return self._served is None
+        return isinstance(settings, Generating) and self._served is not None and self._served.fits(settings)
+
+    def close(self) -> None:
+        """End the servers that it has started."""
+        served, self._served = self._served, None
+        if served is not None:
+            served.stop()
+
+    def _with_servers(self, settings: Generating, scratch: Path) -> Generating:
+        """The settings with the addresses of our own servers, which are started if they are not up."""
+        servers = settings.servers
+        if servers is None or not servers.managed:
+            return settings
+        if self._served is None or not self._served.fits(settings):
+            self.close()
+            self._served = ServedModel(settings, scratch)
+            self._served.start(self._tell)
+        name = self._served.name_of(settings.model)
+        own = replace(servers, urls=self._served.urls, model=name, api_key=self._served.key)
+        return replace(settings, servers=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +209,5 @@ def _run(
 
 
 def _vocabulary(model: Path) -> int:
-    sizes = (section.get("vocab_size") for section in sections(read_config(model)))
+    sizes = (section.get("vocab_size") for section in sections(read_config(underlying(model))))
     return next((size for size in sizes if isinstance(size, int)), _ANY_ID)

@@ -67,6 +67,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "reward.vllm": {"tensor_parallel": 2, "data_parallel": 3},
     "generation.server": {
         "urls": ["http://127.0.0.1:8000"],
+        "managed": True,
         "model": "served",
         "api_key_env": "KEY",
         "api_key_secret": "a-key",
@@ -76,6 +77,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "reward.server": {
         "urls": ["http://127.0.0.1:8001"],
+        "managed": True,
         "model": "served",
         "api_key_env": "KEY",
         "api_key_secret": "a-key",

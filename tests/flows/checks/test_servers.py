@@ -1,5 +1,6 @@
 """The vLLM servers before a run."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,3 +64,21 @@ def test_a_server_that_is_away_is_a_warning_because_nothing_may_need_it(
     [(is_problem, text)] = findings(facts, generation=at(server.url))
     assert not is_problem
     assert f"{server.url} does not answer now" in text
+
+
+def test_servers_that_a_run_starts_itself_are_for_generation_and_have_no_addresses(
+    facts: MakeFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    managed = {"engine": "server", "server": {"managed": True}}
+    monkeypatch.setattr("flows.checks.servers.find_vllm_python", lambda: sys.executable)
+    assert findings(facts, generation=managed) == []
+    [(is_problem, text)] = findings(facts, reward=managed)
+    assert is_problem
+    assert 'Set reward.engine = "vllm"' in text
+    [(is_problem, text)] = findings(facts, generation=at("http://127.0.0.1:9", managed=True))
+    assert is_problem
+    assert "Choose one of the two" in text
+    monkeypatch.setattr("flows.checks.servers.find_vllm_python", lambda: None)
+    [(is_problem, text)] = findings(facts, generation=managed)
+    assert is_problem
+    assert text.startswith("generation.server.managed: no environment with vLLM")

@@ -48,6 +48,7 @@ class StubServer:
         self.models: Callable[[], web.Response] | None = None
         self.waiting: int | None = 0
         self.delay_s = 0.0
+        self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
@@ -94,6 +95,8 @@ class StubServer:
         app = web.Application(client_max_size=2**26)
         app.router.add_get("/v1/models", self._list)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/health", self._metrics)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/classify", self._classify)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
@@ -114,7 +117,13 @@ class StubServer:
         if self.models is not None:
             return self.models()
         card = {"id": self.name, "object": "model", "owned_by": self.owner, "max_model_len": self.max_length}
-        return web.json_response({"object": "list", "data": [card]})
+        loras = [{"id": name, "object": "model", "owned_by": "vllm"} for name in self.adapters]
+        return web.json_response({"object": "list", "data": [card, *loras]})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return web.Response(text="Success")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         if self.waiting is None:
