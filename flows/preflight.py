@@ -50,6 +50,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
     Check("the engines", models.check_engines),
     Check("the servers", servers.check_servers),
+    Check("the workers", servers.check_workers),
     Check(PROMPTS, prompts.check_rows),
     Check("the settings for prompts", prompts.check_uses, after=(PROMPTS,)),
     Check(TEMPLATES, reviser.check_templates),

@@ -117,7 +117,9 @@ def _run(
     read: Callable[[Path], list[_R]],
 ) -> Iterator[list[_R]]:
     folder = new_folder(dealt.scratch, uuid.uuid4().hex[:12])
-    shards = exchange.write_request_shards(folder.input, requests, dealt.settings.rows_per_shard, schema)
+    shards = exchange.write_request_shards(
+        folder.input, requests, dealt.settings.rows_per_shard, schema, workers=dealt.elsewhere.workers
+    )
     if shards:
         with signs_of_life(folder.dealer):
             yield from _dealt(dealt, folder, shards, read)

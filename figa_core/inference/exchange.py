@@ -4,6 +4,7 @@ Both sides import this, so it needs only pyarrow and the standard library. A sha
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from figa_core.files import replacing
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
+ROWS_WORTH_A_WORKER = 200
+"""With fewer, one worker has done them before another has started."""
 _T = TypeVar("_T")
 _IDS = pa.list_(pa.int32())
 GENERATION_REQUESTS = pa.schema([("request_id", pa.string()), ("prompt_ids", _IDS), ("seed", pa.int64())])
@@ -55,10 +58,18 @@ def write_request_shards(
     requests: Iterable[GenerationRequest | ScoringRequest],
     rows_per_shard: int,
     schema: pa.Schema,
+    *,
+    workers: int = 1,
 ) -> list[str]:
-    """All requests as shards in a folder; returns the names of the files, in order."""
-    names = []
-    for shard in in_shards(requests, rows_per_shard):
+    """All requests as shards in a folder; returns the names of the files, in order.
+
+    If there are too few for `workers` shards of `rows_per_shard`, there are as many smaller ones of about one
+    size, of `ROWS_WORTH_A_WORKER` at least.
+    """
+    names, rows = [], iter(requests)
+    first = list(islice(rows, rows_per_shard * workers))
+    share = max(-(-len(first) // workers), ROWS_WORTH_A_WORKER)
+    for shard in in_shards(chain(first, rows), min(rows_per_shard, share)):
         names.append(f"shard-{len(names):06d}.parquet")
         write_requests(folder / names[-1], shard, schema)
     return names

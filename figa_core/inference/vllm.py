@@ -160,11 +160,14 @@ def _run(
     for folder in (source, target):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    names = exchange.write_request_shards(source, requests, work.settings.rows_per_shard, schema)
+    places = places_of(work.settings.copies, vllm_gpus())
+    names = exchange.write_request_shards(
+        source, requests, work.settings.rows_per_shard, schema, workers=len(places)
+    )
     if not names:
         return
     # A copy without a shard would start for nothing.
-    places = places_of(work.settings.copies, vllm_gpus())[: len(names)]
+    places = places[: len(names)]
     with work.engine.keeper.workers(
         worker_engine(work.settings),
         places,

@@ -21,6 +21,27 @@ def check_servers(facts: Facts) -> Iterator[Finding]:
     yield from _check("reward", config.reward, config.reward.max_length)
 
 
+def check_workers(facts: Facts) -> Iterator[Finding]:
+    """Whether there can be runs that generate and score for this one."""
+    generation, reward = facts.config.generation, facts.config.reward
+    if generation.workers is None:
+        return
+    if generation.engine == reward.engine == SERVER:
+        yield warning(
+            "generation.workers", "is not used: the servers of both engines share their work without it."
+        )
+        return
+    from flows.server.api import configured_url  # Prefect, a second to import
+
+    if configured_url() is None:
+        yield problem(
+            "generation.workers",
+            "needs a Prefect server with workers on the pool gpu, and a run without PREFECT_API_URL has one "
+            "of its own without any. Start `make serve` and set PREFECT_API_URL to its API; or set "
+            'generation.workers = "none".',
+        )
+
+
 def _check_managed(section: str, config: GenerationConfig | RewardConfig) -> Iterator[Finding]:
     if not isinstance(config, GenerationConfig):
         yield problem(

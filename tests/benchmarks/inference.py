@@ -3,8 +3,10 @@
     python -m tests.benchmarks.inference [--quick] [--stubs]
 
 The first two use stub servers of fixed latency and capacity (`stub_server.py`), in processes of their own, so
-that they measure how the work is spread and not how fast a model is. The last one needs vLLM and a quiet
-machine; `--stubs` leaves it out. Prints a table and writes ``build/bench/inference.json``.
+that they measure how the work is spread and not how fast a model is. The last one needs vLLM, the model of
+`make real` (a tiny one does less work than HTTP) and a quiet machine; `--stubs` leaves it out.
+
+Prints a table and writes ``build/bench/inference.json``.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from tests.benchmarks.stub_server import STOP
 
 _VOCABULARY = 1000
 _START_S = 120.0
+_REAL = Path("build/real/smollm2-135m-instruct")  # `make real` makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Size:
     real_rows: int
 
 
-_FULL = Size(rows=1280, repeats=3, latency_s=0.5, capacity=16, real_rows=2000)
+_FULL = Size(rows=1280, repeats=3, latency_s=0.5, capacity=16, real_rows=300)
 _QUICK = Size(rows=64, repeats=1, latency_s=0.05, capacity=4, real_rows=32)
 
 
@@ -120,7 +123,9 @@ def _kill_one(model: Path, size: Size) -> Killed:
 
 def _served_share(model: Path, size: Size, scratch: Path) -> float:
     """Rows per second by a real server, over those of the local engine, both after their start."""
-    settings = replace(_settings(model, ()), servers=None, rows_per_shard=500, gpu_memory_share=0.2)
+    settings = replace(
+        _settings(model, ()), servers=None, max_tokens=64, rows_per_shard=500, gpu_memory_share=0.2
+    )
     with open_engine("vllm") as engine:
         local = _drawn_per_second(engine.generator(settings, scratch).generate, size.real_rows)
     with open_engine("server") as engine:
@@ -160,8 +165,9 @@ def main() -> int:
         figures |= {"rows_lost": killed.lost, "rows_twice": killed.twice, "in_flight_most": killed.in_flight}
         table.add_row("rows lost with a killed server, of two", str(killed.lost))
         table.add_row("rows drawn twice (at most in flight there)", f"{killed.twice} ({killed.in_flight})")
-        if not arguments.stubs and find_vllm_python() is not None:
-            share = _served_share(model, size, Path(made, "scratch"))
+        real = model if arguments.quick else _REAL.absolute()
+        if not arguments.stubs and find_vllm_python() is not None and real.is_dir():
+            share = _served_share(real, size, Path(made, "scratch"))
             figures["server_share_of_local"] = share
             table.add_row("a real server against the local engine, rows/s", f"{share:.2f}")
     show(table)

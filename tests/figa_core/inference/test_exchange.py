@@ -54,3 +54,25 @@ def test_a_shard_that_cannot_be_written_whole_is_not_seen(tmp_path: Path) -> Non
 )
 def test_a_stream_is_cut_into_full_shards_and_a_rest(rows: list[int], shards: list[list[int]]) -> None:
     assert list(exchange.in_shards(iter(rows), 2)) == shards
+
+
+@pytest.mark.parametrize(
+    ("rows", "workers", "sizes"),
+    [
+        (2500, 1, [1000, 1000, 500]),
+        (2500, 4, [625, 625, 625, 625]),  # each gets the same
+        (500, 4, [200, 200, 100]),  # a worker for fewer would start for nothing
+        (150, 4, [150]),
+        (5000, 4, [1000] * 5),
+        (0, 4, []),
+    ],
+)
+def test_few_rows_are_cut_into_a_shard_for_each_worker(
+    tmp_path: Path, rows: int, workers: int, sizes: list[int]
+) -> None:
+    requests = [GenerationRequest(str(number), (1,), number) for number in range(rows)]
+    schema = exchange.GENERATION_REQUESTS
+    names = exchange.write_request_shards(tmp_path, iter(requests), 1000, schema, workers=workers)
+    shards = [exchange.read_generation_requests(tmp_path / name) for name in names]
+    assert [len(shard) for shard in shards] == sizes
+    assert [row for shard in shards for row in shard] == requests

@@ -1,12 +1,12 @@
 """The vLLM servers before a run."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from flows.checks.servers import check_servers
+from flows.checks.servers import check_servers, check_workers
 from tests.figa_core.inference.server.stub import StubServer
 
 from .conftest import MakeFacts
@@ -82,3 +82,32 @@ def test_servers_that_a_run_starts_itself_are_for_generation_and_have_no_address
     [(is_problem, text)] = findings(facts, generation=managed)
     assert is_problem
     assert text.startswith("generation.server.managed: no environment with vLLM")
+
+
+@pytest.fixture
+def of_workers(facts: MakeFacts) -> Callable[..., list[tuple[bool, str]]]:
+    def found(**sections: dict[str, Any]) -> list[tuple[bool, str]]:
+        return [(found.is_problem, str(found)) for found in check_workers(facts(**sections))]
+
+    return found
+
+
+def test_workers_need_a_prefect_server_that_has_some(
+    of_workers: Callable[..., list[tuple[bool, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of_workers() == []
+    monkeypatch.setattr("flows.server.api.configured_url", lambda: None)
+    [(is_problem, text)] = of_workers(generation={"workers": 2})
+    assert is_problem
+    assert "set PREFECT_API_URL" in text
+    monkeypatch.setattr("flows.server.api.configured_url", lambda: "http://127.0.0.1:4200/api")
+    assert of_workers(generation={"workers": 2}) == []
+
+
+def test_workers_beside_servers_that_do_everything_are_a_warning(
+    of_workers: Callable[..., list[tuple[bool, str]]],
+) -> None:
+    both = {"generation": at("http://127.0.0.1:9") | {"workers": 2}, "reward": at("http://127.0.0.1:9")}
+    [(is_problem, text)] = of_workers(**both)
+    assert not is_problem
+    assert text.startswith("generation.workers: is not used")
