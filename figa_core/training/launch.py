@@ -24,6 +24,7 @@ from figa_core.shards.manifest import BEST, read_manifest
 from figa_core.shards.read import has_column
 from figa_core.training import checkpoints, stop
 from figa_core.training.alarms import Alarm, alarm_that_ends, read_alarms
+from figa_core.training.bitsandbytes_adam import not_installed, offloaded_to_disk
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.cpu_adam import no_compiler, not_offloaded
 from figa_core.training.device_memory import devices_here
@@ -100,8 +101,9 @@ def _check_inputs(job: TrainingJob) -> None:
     """Refuse an incomplete model, and shards of another tokenizer or chat template."""
     if problems := problems_to_load(job.model, ModelRole.POLICY):
         raise TrainingError("\n".join(problems))
-    if problem := not_offloaded(job.training) or no_compiler(job.training):
-        raise TrainingError(problem)
+    for lacks in (not_offloaded, no_compiler, not_installed, offloaded_to_disk):
+        if problem := lacks(job.training):
+            raise TrainingError(problem)
     room = room_for(job, free=shutil.disk_usage(job.output.parent).free)
     if not room.enough:
         raise TrainingError(room.text)

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from figa_core.config.optimization import OptimizerKind
 from figa_core.config.training import DType, TrainingConfig
 from figa_core.config.values import TOKENS_MAX
 from figa_core.models.config_json import sections
 from figa_core.models.safetensors import Tensor
+from figa_core.training.optimizer_size import state_bytes
 from figa_core.training.room import checkpoint_bytes
 from figa_core.training.step_size import MOST_PAIRS
 from figa_core.training.zero_stage import stage_in_use
@@ -64,6 +66,7 @@ class Setup:
     rounds: bool = False
     weighted_share: float = 1.0
     lora_rank: int | None = None
+    optimizer: OptimizerKind = "adamw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class RankMemory:
     Attributes:
         weights: this rank's, and what ZeRO-3 gathers of the others.
         gradients: summed in float32; ZeRO-1 keeps all of them.
-        optimizer: float32 masters and AdamW's two moments.
+        optimizer: float32 masters and the optimizer's states.
         buffers: of DeepSpeed, for gradients under way.
         update: what the optimizer's step takes beyond the memory of the activations, which are gone by then.
         process: the interpreter with its libraries, or CUDA's context.
@@ -161,6 +164,7 @@ def setup_of(
         kind=kind,
         rounds=training.dtype not in ("float32", checkpoint_dtype),
         lora_rank=training.lora.rank,
+        optimizer=training.optimizer.kind,
     )
 
 
@@ -171,7 +175,7 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
     part = -(-trained // ranks)
     weights = width * (-(-count // ranks) if setup.stage == 3 else count)
     gathered = width * min(count, _LIVE) if setup.stage == 3 and ranks > 1 else 0
-    optimizer = 12 * part
+    optimizer = 4 * part + state_bytes(setup.optimizer, part)
     at = {"device": 0, "host": 0, "disk": 0}
     at[setup.weights_at] += weights
     on_device = at["device"]
@@ -193,7 +197,7 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
         host=at["host"],
         disk=at["disk"],
         loading=_loading(shape, setup),
-        checkpoint=checkpoint_bytes(trained, setup.dtype),
+        checkpoint=checkpoint_bytes(trained, dtype=setup.dtype, stage=setup.stage, kind=setup.optimizer),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from figa_core.config.optimization import OptimizerConfig
+from figa_core.config.optimization import OptimizerConfig, OptimizerKind
 
 Groups = list[dict[str, Any]]
 """Parameters with the same weight decay, as PyTorch's optimizers take them."""
@@ -16,7 +16,7 @@ OptimizerFactory = Callable[[Groups, float], torch.optim.Optimizer]
 
 def optimizer_of(settings: OptimizerConfig) -> OptimizerFactory:
     """Makes the optimizer of these settings; it gets groups of parameters, and the learning rate."""
-    return partial(_adamw_cpu if settings.kind == "adamw_cpu" else _adamw, settings)
+    return partial(_FACTORIES[settings.kind], settings)
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> Groups:
@@ -61,3 +61,23 @@ def _adamw_cpu(settings: OptimizerConfig, groups: Groups, learning_rate: float) 
         weight_decay=0,  # the groups have theirs
         adamw_mode=True,
     )
+
+
+def _adamw_8bit(settings: OptimizerConfig, groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
+    """bitsandbytes' AdamW with moments of 8 bits; see `eight_bit.py`."""
+    from bitsandbytes.optim.adamw import AdamW8bit
+
+    return AdamW8bit(
+        groups,
+        lr=learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=0,  # the groups have theirs
+    )
+
+
+_FACTORIES: dict[OptimizerKind, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adamw_cpu": _adamw_cpu,
+    "adamw_8bit": _adamw_8bit,
+}

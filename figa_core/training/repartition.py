@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from figa_core.errors import TrainingError
+from figa_core.training.eight_bit import Coded, decoded, encoded
 
 _RANK = re.compile(r"zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt$")
 
@@ -83,7 +84,7 @@ def resume(zero: Any, parts: list[Part], *, rank: int, ranks: int) -> None:
         for key in reader.divided:
             reader.copy(piece, states[piece.flat][key], key)
     own = zero.state_dict()
-    _base_state(own)["state"] = states
+    _base_state(own)["state"] = {flat: encoded(state) for flat, state in states.items()}
     every: list[Any] = [None] * ranks
     every[rank] = own
     zero.load_state_dict(state_dict_list=every, load_optimizer_states=True, load_from_fp32_weights=True)
@@ -132,7 +133,7 @@ class _Reader:
 
 
 def _is_divided(value: Any) -> bool:
-    return torch.is_tensor(value) and value.dim() > 0
+    return isinstance(value, Coded) or (torch.is_tensor(value) and value.dim() > 0)
 
 
 def _check(weights: torch.Tensor, states: Mapping[str, Any], divided: list[str]) -> None:
@@ -175,7 +176,7 @@ def _share(name: str, numel: int, share: int, rank: int, flat: int, at: int) -> 
 
 def _part(state: dict[str, Any], weights: list[torch.Tensor], pieces: list[Piece]) -> Part:
     states = _base_state(state)["state"]  # empty before the first update
-    return Part(weights, [states.get(flat, {}) for flat in range(len(weights))], pieces)
+    return Part(weights, [decoded(states.get(flat, {})) for flat in range(len(weights))], pieces)
 
 
 def _base_state(state: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from figa_core.config.optimization import OptimizerKind
 from figa_core.config.training import DType, TrainingConfig
 from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
 from figa_core.training.job import TrainingJob
+from figa_core.training.optimizer_size import state_bytes
 
-# Of each weight: itself, and AdamW's float32 master and two moments, as DeepSpeed 0.19 writes them.
-_CHECKPOINT_BYTES: dict[DType, int] = {"float32": 4 + 12, "bfloat16": 2 + 12}
+# Of each weight, as DeepSpeed 0.19 writes it beside its float32 master; ZeRO-3 writes the master alone.
+_WEIGHT_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2}
 
 
 def training_bytes(training: TrainingConfig, parameters: int, *, exported_bytes: int, steps: int) -> int:
@@ -19,7 +21,10 @@ def training_bytes(training: TrainingConfig, parameters: int, *, exported_bytes:
     in the dtype of the base model. A training that is asked to stop writes one more checkpoint.
     """
     checkpoints = min(_at_once(training), (steps - 1) // training.checkpoint_steps + 1)
-    return checkpoints * checkpoint_bytes(parameters, training.dtype) + exported_bytes
+    each = checkpoint_bytes(
+        parameters, dtype=training.dtype, stage=training.zero_stage, kind=training.optimizer.kind
+    )
+    return checkpoints * each + exported_bytes
 
 
 def _at_once(training: TrainingConfig) -> int:
@@ -27,9 +32,10 @@ def _at_once(training: TrainingConfig) -> int:
     return training.checkpoints.kept + 1 + (training.held_out.result == "best") + 1
 
 
-def checkpoint_bytes(parameters: int, dtype: DType) -> int:
-    """The size of one checkpoint, of all ranks."""
-    return parameters * _CHECKPOINT_BYTES[dtype]
+def checkpoint_bytes(parameters: int, *, dtype: DType, stage: int, kind: OptimizerKind) -> int:
+    """The size of one checkpoint, of all ranks, with this ZeRO stage."""
+    width = 0 if stage == 3 else _WEIGHT_BYTES[dtype]
+    return parameters * (width + 4) + state_bytes(kind, parameters)
 
 
 def size_of(model: Path, lora_rank: int | None = None) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from figa_core.config import EvaluationConfig, FilterConfig, PipelineConfig, SpendingConfig
 from figa_core.findings import Finding, problem, warning
+from figa_core.training.bitsandbytes_adam import offloaded_to_disk
 from figa_core.training.cpu_adam import not_offloaded
 from figa_core.training.held_out import useless_setting
 from figa_core.training.objectives.base import Answer
@@ -126,7 +127,12 @@ def _training(config: PipelineConfig) -> Iterator[Finding]:
             f'rank is "none", so all weights are trained, and {", ".join(given)} has no effect. Set '
             "rank, such as to 16, or leave the others out.",
         )
-    for text in (useless_setting(config.training.held_out), not_offloaded(config.training)):
+    training = config.training
+    for text in (
+        useless_setting(training.held_out),
+        not_offloaded(training),
+        offloaded_to_disk(training),
+    ):
         if text:
             setting, _, message = text.partition(": ")
             yield problem(setting, message)

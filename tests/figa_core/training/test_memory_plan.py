@@ -43,6 +43,12 @@ def test_one_rank_in_float32_holds_what_adamw_needs() -> None:
     assert found.least == (4 + 4 + 8 + 4) * SHAPE.parameters
 
 
+def test_moments_of_8_bits_take_a_quarter_and_their_factors() -> None:
+    found = device(ranks=1, stage=1, dtype="float32", optimizer="adamw_8bit")
+    assert found.optimizer == (4 + 2 + 2 * 4 / 256) * SHAPE.parameters
+    assert found.least == found.optimizer + (4 + 4) * SHAPE.parameters
+
+
 @pytest.mark.parametrize(("stage", "of_weight"), [(1, 20), (2, 18), (3, 18)])
 def test_one_rank_in_bfloat16_holds_what_was_counted_over_the_tensors_of_a_training(
     stage: int, of_weight: int

@@ -13,6 +13,7 @@ from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.room import checkpoint_bytes
 from tests.figa_core.training.jobs import gradient_job, run_on_ranks
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -34,6 +35,7 @@ EXTRAS: dict[str, dict[str, object]] = {
     "lora": {"lora": LoraConfig(rank=4)},
     "offload": {"deepspeed": OFFLOADED},
     "bf16": {"dtype": "bfloat16"},
+    "8bit": {"optimizer": OptimizerConfig(kind="adamw_8bit", epsilon=1e-6, weight_decay=0.5)},
 }
 
 
@@ -65,8 +67,10 @@ OF_ANOTHER_DTYPE = [
     (Layout(2, 2), Layout(2, 1, "bf16")),
     (Layout(2, 2), Layout(3, 3, "bf16")),
 ]
-EVERY = RESUMED + OF_ANOTHER_DTYPE
-UNCHANGED = [(each, each) for each in (Layout(2, 2), Layout(2, 2, "lora"))]
+IN_8_BITS = [(Layout(2, 2, "8bit"), Layout(1, 3, "8bit")), (Layout(2, 3, "8bit"), Layout(3, 1, "8bit"))]
+EVERY = RESUMED + OF_ANOTHER_DTYPE + IN_8_BITS
+UNCHANGED = [(each, each) for each in (Layout(2, 2), Layout(2, 2, "lora"), Layout(2, 2, "8bit"))]
+SOURCES = sorted({source for source, _ in EVERY + UNCHANGED})
 
 
 def name_of(pair: tuple[Layout, Layout]) -> str:
@@ -90,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, shards_di
     def job_of(layout: Layout, output: str) -> TrainingJob:
         return layout_job(model_dir, shards_dir, layout, directory / output)
 
-    run("written", [job_of(source, str(source)) for source in {source for source, _ in EVERY + UNCHANGED}])
+    run("written", [job_of(source, str(source)) for source in SOURCES])
     for pair in EVERY + UNCHANGED:
         shutil.copytree(directory / str(pair[0]), directory / name_of(pair))
     run("resumed", [job_of(pair[1], name_of(pair)) for pair in EVERY + UNCHANGED])
@@ -133,6 +137,32 @@ def test_with_another_dtype_losses_differ_by_the_rounding_of_bfloat16_alone(
     expected = metrics(trained, UNCHANGED[0])[STOP:]
     found = metrics(trained, pair)[STOP:]
     assert [step.loss for step in found] == pytest.approx([step.loss for step in expected], rel=0.03)
+
+
+@pytest.mark.parametrize("pair", IN_8_BITS, ids=name_of)
+def test_moments_of_8_bits_are_rounded_once_more(pair: tuple[Layout, Layout], trained: Path) -> None:
+    expected, found = metrics(trained, UNCHANGED[2]), metrics(trained, pair)
+    assert [step.step for step in found] == list(range(1, STEPS + 1))
+    assert [step.loss for step in found] == pytest.approx([step.loss for step in expected], rel=1e-3)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_a_checkpoint_takes_the_space_that_is_said_before(
+    source: Layout, trained: Path, model_dir: Path, shards_dir: Path
+) -> None:
+    training = layout_job(model_dir, shards_dir, source, trained).training
+    weights = load_file(trained / str(source) / "weights.safetensors")
+    count = sum(weight.numel() for weight in weights.values())
+    planned = checkpoint_bytes(
+        count, dtype=training.dtype, stage=training.zero_stage, kind=training.optimizer.kind
+    )
+    files = (trained / str(source) / "checkpoints").rglob("*.pt")
+    of_each_file = 40_000  # what DeepSpeed writes beside the numbers
+    assert (
+        planned
+        <= sum(path.stat().st_size - 3000 for path in files)
+        <= planned + 2 * source.ranks * of_each_file
+    )
 
 
 def test_a_training_goes_on_from_the_checkpoint_of_other_ranks_and_says_so(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from figa_core.config import CheckpointsConfig, HeldOutConfig, TrainingConfig
+from figa_core.config import CheckpointsConfig, HeldOutConfig, OptimizerConfig, TrainingConfig
 from figa_core.training.room import room_for, size_of, training_bytes
 from tests.figa_core.training.jobs import MakeJob
 
@@ -25,6 +25,15 @@ def test_the_newest_checkpoints_and_the_one_of_the_best_step_are_counted() -> No
     assert checkpoints_at_once(10_000, held_out=best) == 5
     assert checkpoints_at_once(10_000, checkpoints=CheckpointsConfig(kept=1)) == 3
     assert checkpoints_at_once(10_000, checkpoints=CheckpointsConfig(kept=7), held_out=best) == 10
+
+
+def test_zero_3_writes_no_weights_beside_their_masters() -> None:
+    assert checkpoints_at_once(1, zero_stage=3) == pytest.approx(12 / 16)
+
+
+def test_moments_of_8_bits_take_less_room() -> None:
+    eight = OptimizerConfig(kind="adamw_8bit")
+    assert checkpoints_at_once(1, optimizer=eight) == pytest.approx((4 + 4 + 2 + 2 * 4 / 256) / 16, rel=1e-3)
 
 
 def test_a_disk_without_room_for_one_checkpoint_and_the_model_is_said_before_anything_starts(
