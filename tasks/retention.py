@@ -33,6 +33,8 @@ from tasks.sweep import NAME as SWEEP
 from tasks.workspace import Workspace
 
 _RESULTS = ("shards", "trainings", "sweeps", "merged")
+_WORKED_ON = ("trainings", "sweeps", "merged")
+"""Those that a process locks while it makes them, without the workspace's lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
     for each in cleaning.removable:
         try:
             if each.path.is_dir():
-                with _locked(each.path) as free:
+                lock = _locked(each.path) if each.kind in _WORKED_ON else contextlib.nullcontext(True)
+                with lock as free:
                     if not free:
                         continue
                     _remove_directory(each.path, workspace.scratch("removed"))

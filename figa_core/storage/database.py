@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -131,24 +131,28 @@ class Database:
         Raises:
             StorageError: see `open`; or the copy takes longer, or cannot be written. Then there is none.
         """
+        try:
+            with replacing(target, durable=True) as file:
+                self._copy_into(file, within_s)
+        except OSError as error:
+            raise StorageError(
+                f"{target}: cannot write the copy of the database: {error.strerror or error}. Free space, or "
+                "choose another directory."
+            ) from error
+
+    def _copy_into(self, file: BinaryIO, within_s: float | None) -> None:
+        """Hold the database no longer than the copy takes; that it is durable is not waited for here."""
         # Closing any handle of a file drops this process's lock on it, so ours is closed after DuckDB's.
         with self._thread_lock, self.path.open("rb") as source, self.open() as connection:
             connection.execute("CHECKPOINT")  # everything is in the file, nothing in the log beside it
             deadline = None if within_s is None else time.monotonic() + within_s
-            try:
-                with replacing(target, durable=True) as file:
-                    while block := source.read(_BLOCK):
-                        file.write(block)
-                        if deadline is not None and time.monotonic() > deadline:
-                            raise StorageError(
-                                f"{self.path}: copying it takes longer than {within_s:g} s, and the run that "
-                                "uses it would have to wait. Copy it to a faster disk, or after the run."
-                            )
-            except OSError as error:
-                raise StorageError(
-                    f"{target}: cannot write the copy of the database: {error.strerror or error}. Free "
-                    "space, or choose another directory."
-                ) from error
+            while block := source.read(_BLOCK):
+                file.write(block)
+                if deadline is not None and time.monotonic() > deadline:
+                    raise StorageError(
+                        f"{self.path}: copying it takes longer than {within_s:g} s, and the run that uses it "
+                        "would have to wait. Copy it to a faster disk, or after the run."
+                    )
 
     def execute(self, statement: str, **values: Any) -> None:
         """Run one statement in a transaction; see `open` for what it raises."""

@@ -183,7 +183,7 @@ def test_rows_paid_answers_and_reports_stay(old: Old) -> None:
     assert [each.path.name for each in remove(old.workspace, planned)] == ["old"]
     assert all((old.workspace.directory / name).is_file() for name in kept)
     assert old.workspace.database.value("SELECT count(*) FROM runs") == 1
-    assert not old.workspace.shards("old").exists()
+    assert list((old.workspace.directory / "shards").iterdir()) == []
     assert list(old.workspace.scratch("removed").iterdir()) == []
 
 
