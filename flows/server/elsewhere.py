@@ -46,12 +46,14 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
     try:
         async with get_client() as client:
             deployment = await client.read_deployment_by_name(name)
-        if deployment.work_pool_name is None:  # it was deleted, and no worker would ever start the run
-            raise ConfigError(
-                f"the deployment {name!r} has lost its work pool. Create the pool and connect it again with "
-                "`python -m deployments.deploy` (`make serve` runs it too)."
+            if deployment.work_pool_name is None:  # it was deleted, and no worker would ever start the run
+                raise ConfigError(
+                    f"the deployment {name!r} has lost its work pool. Create the pool and connect it again "
+                    "with `python -m deployments.deploy` (`make serve` runs it too)."
+                )
+            started = await arun_deployment(
+                name, parameters=parameters, flow_run_name=run_name, timeout=0, client=client
             )
-        started = await arun_deployment(name, parameters=parameters, flow_run_name=run_name, timeout=0)
     except ObjectNotFound as error:
         raise ConfigError(
             f"there is no deployment {name!r} on this Prefect server to run on the pool {pool!r}. Create "

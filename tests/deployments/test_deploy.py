@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled
 
 from deployments import worker
 from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATASET
 from deployments.deploy import deploy, main
 from deployments.pools import Pool
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, FigaError
 from figa_core.processes.children import child_environment
 from flows.progress import Lines, showing
 from flows.server import elsewhere
@@ -118,8 +120,11 @@ async def test_a_pool_without_workers_is_named_after_a_minute_with_the_command_t
         run = asyncio.create_task(run_elsewhere(TRAIN_MODEL, "a training", parameters, pool="gpu"))
         assert "'a training' on the pool 'gpu'" in await said.get()
         waits = await said.get()
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        async with get_client() as client:
+            named = FlowRunFilter(name=FlowRunFilterName(any_=["a training"]))
+            [waiting] = await client.read_flow_runs(flow_run_filter=named)
+            await client.set_flow_run_state(waiting.id, Cancelled(), force=True)
+        with pytest.raises(FigaError, match="Cancelled"):
             await run
     assert waits.startswith("'a training' has not begun: the pool 'gpu' has no worker that is online.")
     assert "`python -m deployments.worker gpu`" in waits
