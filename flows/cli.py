@@ -151,6 +151,17 @@ def compare(config: ConfigOption) -> None:
 
 
 @app.command()
+def join(
+    workspace: WorkspaceOption,
+    node: Annotated[int, typer.Option("--node", min=1, help="Number of this machine; node 0 has the run.")],
+) -> None:
+    """Serve a workspace's trainings as a further node ([training] nodes), until Ctrl-C."""
+    from flows.join import join_trainings
+
+    join_trainings(workspace, node, edge.say)
+
+
+@app.command()
 def status(
     workspace: WorkspaceOption = DEMO_WORKSPACE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,

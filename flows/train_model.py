@@ -20,8 +20,10 @@ from figa_core.tracking.extras import missing
 from figa_core.training import learning_rate
 from figa_core.training.failures import divergence
 from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
+from figa_core.training.nodes.board import OtherNodes
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
+from flows.further_nodes import further_nodes
 from flows.progress import current
 from flows.run.alarms import announce_alarm
 from flows.run.artifacts import publish_curve
@@ -108,29 +110,39 @@ async def train_model(
         pairs_limit=pairs_limit,
         tracking=tracking,
     )
-    job = training_job(workspace, _with_rate_found(workspace, spec))
-    note_sweep(workspace, spec, job)
-    title = f"train {label_of(spec.loss.objective)}"
-    with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
-        try:
-            return train(
-                job,
-                workspace.training_log(job.objective, job.training_id),
-                on_progress=on_progress,
-                on_alarm=partial(announce_alarm, job),
-            )
-        finally:
-            await publish_curve(job)
+    nodes = 1 if _is_done(workspace, spec) else training.nodes
+    async with further_nodes(workspace, nodes, run_name_of(spec)) as others:
+        job = training_job(workspace, _with_rate_found(workspace, spec, others))
+        note_sweep(workspace, spec, job)
+        title = f"train {label_of(spec.loss.objective)}"
+        with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
+            try:
+                return train(
+                    job,
+                    workspace.training_log(job.objective, job.training_id),
+                    on_progress=on_progress,
+                    on_alarm=partial(announce_alarm, job),
+                    others=others,
+                )
+            finally:
+                await publish_curve(job)
 
 
-def _with_rate_found(workspace: Workspace, spec: TrainingSpec) -> TrainingSpec:
+def _is_done(workspace: Workspace, spec: TrainingSpec) -> bool:
+    """Whether its result is there, so that no other machine is needed."""
+    found = settled(workspace, spec)
+    return found is not None and is_finished(training_job(workspace, found))
+
+
+def _with_rate_found(workspace: Workspace, spec: TrainingSpec, others: OtherNodes | None) -> TrainingSpec:
     """The training with a learning rate, for which a sweep is made if the settings leave it to one."""
     title = f"try learning rates for {label_of(spec.loss.objective)}"
     with library_logs():
         if (found := settled(workspace, spec)) is not None:
             return found
         with interruption.doing(title), showing_stage(current(), title) as on_progress:
-            tried = sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=on_progress)
+            log = _sweep_log(workspace, spec)
+            tried = sweep(workspace, spec, log, on_progress=on_progress, others=others)
     return with_rate(spec, tried.chosen)
 
 

@@ -17,6 +17,7 @@ from figa_core.shards.manifest import ShardManifest, read_manifest
 from figa_core.training import learning_rate
 from figa_core.training.held_out import pairs_apart
 from figa_core.training.job import TrainingJob, TrainingSpec
+from figa_core.training.nodes.board import OtherNodes
 from figa_core.training.sweep import (
     Sweep,
     SweepPlan,
@@ -27,7 +28,7 @@ from figa_core.training.sweep import (
     write_sweep,
 )
 from tasks.results import no_progress
-from tasks.train import training_job
+from tasks.train import other_nodes, training_job
 from tasks.workspace import Workspace
 
 NAME = "sweep.json"
@@ -53,7 +54,12 @@ def settled(workspace: Workspace, spec: TrainingSpec) -> TrainingSpec | None:
 
 @task(name="sweep", task_run_name="sweep learning rates of {spec.loss.objective}", cache_policy=NO_CACHE)
 def sweep(
-    workspace: Workspace, spec: TrainingSpec, log_path: Path, *, on_progress: ProgressCallback = no_progress
+    workspace: Workspace,
+    spec: TrainingSpec,
+    log_path: Path,
+    *,
+    on_progress: ProgressCallback = no_progress,
+    others: OtherNodes | None = None,
 ) -> Sweep:
     """Try the rates of a training whose learning rate is "auto", or return the stored result.
 
@@ -64,7 +70,12 @@ def sweep(
     """
     plan = plan_sweep(workspace, spec)
     total = plan.steps * len(plan.jobs)
-    return run_sweep(plan, on_step=lambda done: on_progress(done, total), log_path=log_path)
+    return run_sweep(
+        plan,
+        on_step=lambda done: on_progress(done, total),
+        log_path=log_path,
+        others=others or other_nodes(workspace),
+    )
 
 
 def plan_sweep(workspace: Workspace, spec: TrainingSpec) -> SweepPlan:

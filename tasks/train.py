@@ -22,6 +22,7 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.held_out import check_apart, pairs_apart
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.launch import AlarmCallback, ignore_alarm, run_training
+from figa_core.training.nodes.board import Board, OtherNodes
 from figa_core.training.objectives.registry import label_of, make_objective, objective_named
 from figa_core.training.reference_log_probs import directory_of
 from figa_core.training.step_size import about_steps, pairs_per_step
@@ -86,20 +87,30 @@ def train(
     *,
     on_progress: ProgressCallback = no_progress,
     on_alarm: AlarmCallback = ignore_alarm,
+    others: OtherNodes | None = None,
 ) -> TrainedModel:
     """Train, resume an interrupted training, or return the result of a finished one with this id.
 
     It does not open the database, so it may run on another machine than the one that holds the workspace.
-    `on_alarm` gets every new alarm once.
+    `on_alarm` gets every new alarm once. `others` are the further nodes, which `figa join` serves by default.
 
     Raises:
         TrainingError: the shards do not fit the model, or the training stopped.
     """
     with tracking(job):
         done = run_training(
-            job, on_step=lambda step: on_progress(step.step, job.steps), on_alarm=on_alarm, log_path=log_path
+            job,
+            on_step=lambda step: on_progress(step.step, job.steps),
+            on_alarm=on_alarm,
+            log_path=log_path,
+            others=others or other_nodes(Workspace.of_training(job.output)),
         )
     return _trained(job, done)
+
+
+def other_nodes(workspace: Workspace) -> OtherNodes:
+    """The further nodes of a workspace's trainings, if nobody has started them for these."""
+    return OtherNodes(Board(workspace.nodes_board))
 
 
 def trained_model(job: TrainingJob) -> TrainedModel:

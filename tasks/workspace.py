@@ -70,6 +70,11 @@ class Workspace:
         """What experiment trackers write on this machine."""
         return self.directory / "tracking"
 
+    @property
+    def nodes_board(self) -> Path:
+        """Where node 0 of a training calls the other nodes (`figa_core/training/nodes/board.py`)."""
+        return self.directory / "nodes.json"
+
     def scratch(self, stage: str) -> Path:
         """Temporary files of one stage."""
         return self.directory / "scratch" / stage
@@ -81,6 +86,10 @@ class Workspace:
     def training_log(self, objective: str, training_id: str) -> Path:
         """Of each training its own, because several of one objective may run at once."""
         return self.logs / f"train-{objective}-{training_id[-8:]}.log"
+
+    def node_log(self, training: Path, node: int) -> Path:
+        """Of one node's ranks of a training in this directory; node 0 has `training_log`."""
+        return self.logs / f"train-{training.name[-8:]}-node{node}.log"
 
     def training(self, training_id: str) -> Path:
         """The directory of one training: checkpoints while it runs, then model, metrics and manifest."""

@@ -13,6 +13,7 @@ from figa_core.config.optimization import (
     OptimizerConfig,
     ScheduleConfig,
 )
+from figa_core.config.rendezvous import RendezvousConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
 
@@ -92,7 +93,7 @@ class LossConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How the training runs; ZeRO stage, processes and batch size change speed, not the result."""
+    """How the training runs; ZeRO stage, ranks and batch size change speed, not the result."""
 
     learning_rate: LearningRate = models(
         1e-5,
@@ -128,7 +129,8 @@ class TrainingConfig(Section):
         "third more time; auto: on a GPU.",
     )
     zero_stage: Literal[1, 2, 3] = nothing(2, "DeepSpeed ZeRO: 3 also splits the weights over the ranks.")
-    processes: int = nothing(1, "Ranks on this machine (torchrun --nproc_per_node).", ge=1, le=1024)
+    processes: int = nothing(1, "Ranks on each node (torchrun --nproc_per_node).", ge=1, le=1024)
+    nodes: int = nothing(1, "Machines that train together; see rendezvous.", ge=1, le=1024)
     dtype: DType = models("bfloat16", "Of weights and gradients.", Always())
     checkpoint_steps: int = nothing(100, "Optimizer steps between checkpoints.", ge=1)
     seed: int = models(0, "Of the order of the pairs.", Always(), ge=0, le=_SEED_MAX)
@@ -138,6 +140,12 @@ class TrainingConfig(Section):
     deepspeed: DeepSpeedConfig = nothing(DeepSpeedConfig(), "Keys that are added to DeepSpeed's settings.")
     held_out: HeldOutConfig = models(HeldOutConfig(), "Pairs that are kept apart and judge the training.")
     lora: LoraConfig = models(LoraConfig(), "Training of small updates instead of all weights (LoRA).")
+    rendezvous: RendezvousConfig = nothing(RendezvousConfig(), "Where several nodes meet.")
+
+    @property
+    def ranks(self) -> int:
+        """Those of all nodes."""
+        return self.nodes * self.processes
 
 
 class EvaluationConfig(Section):

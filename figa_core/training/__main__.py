@@ -1,6 +1,7 @@
 """One rank of a training: ``python -m figa_core.training --job job.json``, started by torchrun.
 
-On a cluster, start it with any launcher that sets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
+On a cluster, start it with any launcher that sets RANK, LOCAL_RANK, LOCAL_WORLD_SIZE, WORLD_SIZE, MASTER_ADDR
+and MASTER_PORT.
 """
 
 import argparse
@@ -17,9 +18,10 @@ from figa_core.processes.children import die_with_parent
 from figa_core.processes.memory import peak_rss_bytes
 from figa_core.processes.tell import tell, tell_troubles
 from figa_core.training.alarms import alarm_that_ends
-from figa_core.training.failures import OtherRankError, full_memory, record_failure
+from figa_core.training.failures import full_memory, is_from_another_rank
 from figa_core.training.going_back import held_out_record, steps_to_do
 from figa_core.training.job import TrainingJob
+from figa_core.training.nodes.meet import company_of
 from figa_core.training.stop import StopRequest
 
 if TYPE_CHECKING:
@@ -43,16 +45,16 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
-    stop = StopRequest(job.output)
+    company, job = company_of(arguments.job), None
     try:
-        _run(job, stop, time.perf_counter(), verified=arguments.checkpoints_verified)
+        company.gather()
+        job = TrainingJob.from_json(arguments.job.read_text(encoding="utf-8"), source=str(arguments.job))
+        _run(job, StopRequest(job.output), time.perf_counter(), verified=arguments.checkpoints_verified)
+        company.part()
     except Exception as error:
-        # If one rank is gone, a broken collective tells the others.
-        gone = any(text in str(error) for text in ("Connection closed by peer", "Connection reset by peer"))
-        secondary = isinstance(error, OtherRankError) or gone
-        error = full_memory(error, job) or error
-        record_failure(job.output, int(os.environ.get("RANK", "0")), error, secondary=secondary)
+        secondary = is_from_another_rank(error)
+        error = (job and full_memory(error, job)) or error
+        company.fail(error, job.output if job else arguments.job.parent, secondary=secondary)
         if not isinstance(error, TrainingError):
             raise
         tell(f"TrainingError: {error}", logging.ERROR)
@@ -77,10 +79,10 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
     if chosen.apart is not None:
         apart = PairData(job.shards, job.reference_log_probs, drawn=chosen.apart, word_ids=words)
     engine = ZeroEngine(job)
-    if engine.ranks != job.training.processes:
+    if engine.ranks != job.training.ranks:
         raise TrainingError(
             f"{engine.ranks} ranks were started, but the job has training.processes = "
-            f"{job.training.processes}. Start as many ranks."
+            f"{job.training.processes} on {job.training.nodes} node(s). Start as many ranks."
         )
     if engine.rank == 0:
         checkpoints.check_own(job)

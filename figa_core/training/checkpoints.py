@@ -55,7 +55,7 @@ class Checkpoint:
     def is_laid_out_for(self, job: TrainingJob) -> bool:
         """Whether the job's ranks can read it as they would have written it."""
         how = job.training
-        return (self.ranks, self.zero_stage, self.dtype) == (how.processes, how.zero_stage, how.dtype)
+        return (self.ranks, self.zero_stage, self.dtype) == (how.ranks, how.zero_stage, how.dtype)
 
     @property
     def layout(self) -> str:
@@ -107,7 +107,7 @@ def checkpoint_of(job: TrainingJob, step: int, seconds: float) -> Checkpoint:
     how, tag = job.training, tag_of(step)
     return Checkpoint(
         step,
-        how.processes,
+        how.ranks,
         how.zero_stage,
         how.dtype,
         round(seconds, 3),

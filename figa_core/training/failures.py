@@ -16,14 +16,40 @@ class OtherRankError(TrainingError):
     """This rank stops because of another one, whose error is the cause."""
 
 
+# What a collective says if another rank is gone: gloo names its source file, NCCL has a class of its own.
+_BROKEN = ("Connection closed by peer", "Connection reset by peer", "gloo/transport/")
+_BROKEN_KIND = "DistBackendError"
+
+
+def is_from_another_rank(error: BaseException) -> bool:
+    """Whether another rank's error, or its end, is the likely cause of this one."""
+    broken = type(error).__name__ == _BROKEN_KIND or any(text in str(error) for text in _BROKEN)
+    return broken or isinstance(error, OtherRankError)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One rank's error; `secondary` means that another rank's error caused it."""
+    """One rank's error; `secondary` means that another rank's error caused it.
+
+    `where` names its node if there are several. `silent`: the rank could not say so itself.
+    """
 
     rank: int
     kind: str
     message: str
     secondary: bool
+    where: str = ""
+    silent: bool = False
+
+    @property
+    def precedence(self) -> tuple[bool, bool]:
+        """The lowest is that of the error which caused the others."""
+        return self.secondary, self.silent
+
+    @property
+    def origin(self) -> str:
+        """Such as "rank 3", or "rank 3 on node 1 (gpu2)"."""
+        return f"rank {self.rank}" + (f" on {self.where}" if self.where else "")
 
     @property
     def diverged(self) -> bool:
@@ -31,11 +57,20 @@ class Failure:
         return self.kind == DivergedTrainingError.__name__
 
 
-def record_failure(output: Path, rank: int, error: BaseException, *, secondary: bool) -> None:
-    """Write the error into the training's directory."""
-    failure = Failure(rank, type(error).__name__, str(error), secondary)
+def record_failure(
+    output: Path, rank: int, error: BaseException, *, secondary: bool, where: str = ""
+) -> Failure:
+    """Write the error into the training's directory; returns what is written."""
+    failure = Failure(rank, type(error).__name__, str(error), secondary, where)
     output.mkdir(parents=True, exist_ok=True)
-    (output / f"failure-rank{rank}.json").write_text(json.dumps(asdict(failure)), encoding="utf-8")
+    write_failure(output, failure)
+    return failure
+
+
+def write_failure(output: Path, failure: Failure) -> None:
+    """Write a failure into the training's directory."""
+    path = output / f"failure-rank{failure.rank}.json"
+    path.write_text(json.dumps(asdict(failure)), encoding="utf-8")
 
 
 def clear_failures(output: Path) -> None:
@@ -52,7 +87,7 @@ def root_failure(output: Path) -> Failure | None:
             failures.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, TypeError):
             continue  # the rank was killed while writing
-    return min(failures, key=lambda failure: (failure.secondary, failure.rank), default=None)
+    return min(failures, key=lambda failure: (*failure.precedence, failure.rank), default=None)
 
 
 def divergence(output: Path) -> str | None:

@@ -7,14 +7,12 @@ asked too. They finish the current step, write a checkpoint and end; ranks that 
 import logging
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from textwrap import indent
 
 from figa_core.chat.format import load_chat_format
 from figa_core.errors import DivergedTrainingError, TrainingError
-from figa_core.files import last_lines
 from figa_core.models.check import problems_to_load
 from figa_core.models.role import ModelRole
 from figa_core.processes import interruption
@@ -29,12 +27,14 @@ from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.cpu_adam import no_compiler, not_offloaded
 from figa_core.training.device_memory import devices_here
 from figa_core.training.directory_lock import locked
-from figa_core.training.failures import clear_failures, root_failure
+from figa_core.training.failures import clear_failures
 from figa_core.training.going_back import begin_going_back, goes_back, must_go_back
 from figa_core.training.job import TrainingJob
 from figa_core.training.memory_report import TrainingMemory
-from figa_core.training.metrics import StepMetrics, keep_until, read_from
+from figa_core.training.metrics import StepMetrics, keep_until
+from figa_core.training.nodes.board import NAME, Board, OtherNodes, next_meeting
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.ranks import Ranks, failure_of
 from figa_core.training.reference_process import rank_environment, run_log_probs
 from figa_core.training.room import room_for
 from figa_core.training.top_tokens import TOP_TOKENS
@@ -43,11 +43,6 @@ StepCallback = Callable[[StepMetrics], None]
 AlarmCallback = Callable[[Alarm], None]
 
 _LOGGER = logging.getLogger("figa_core.training")
-_POLL_S = 0.1
-_LOG_LINES = 8
-# The time a stopping training gets for its checkpoint, besides its steps; a second signal ends it at once.
-_GRACE_S = 60.0
-_GRACE_STEPS = 2
 
 
 def ignore_alarm(_alarm: Alarm) -> None:
@@ -60,12 +55,16 @@ def run_training(
     on_step: StepCallback = lambda _: None,
     on_alarm: AlarmCallback = ignore_alarm,
     log_path: Path,
+    others: OtherNodes | None = None,
 ) -> TrainingManifest:
     """Train or resume, and block until the training is finished; if it already is, return its manifest.
 
     The ranks' output is appended to `log_path`; messages in it for people are logged. `on_step` gets every
     step once, including those before a resumption, and `on_alarm` every new alarm. The ranks die with this
     process. If another process runs the same training, this one waits for it and returns its result.
+
+    If the training has several nodes, this one is the first. It calls the `others` on their board, by default
+    the file nodes.json beside the training's directory, each time its ranks start, and waits for them.
 
     If an alarm ends the training, or an earlier step is the best on held-out pairs, the ranks start once more
     and repeat the steps from the last checkpoint up to that step. So the result does not depend on when
@@ -90,10 +89,15 @@ def run_training(
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_path.touch()
             _run_reference(job, log_path)
-            _run_to_end(job, _Reports(job, on_step, on_alarm), log_path)
+            others = others or OtherNodes(Board(job.output.with_name(NAME)))
+            _run_to_end(job, _Reports(job, on_step, on_alarm), log_path, others)
             finished = checkpoints.read_manifest(job.output)
     if finished is None:
-        raise _error(job, log_path, "the ranks ended without a result")
+        if reason := stop.reason(job.output):
+            raise TrainingError(
+                f"training {job.training_id} stopped with a checkpoint: {reason}. Run it again to continue."
+            )
+        raise failure_of(job, log_path, "the ranks ended without a result")
     return finished
 
 
@@ -156,9 +160,9 @@ def _run_reference(job: TrainingJob, log_path: Path) -> None:
         )
 
 
-def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
+def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNodes) -> None:
     if not goes_back(job):
-        _run(job, reports, log_path)
+        _run(job, reports, log_path, others)
     if checkpoints.read_manifest(job.output) is not None or not must_go_back(job):
         return
     alarm = alarm_that_ends(read_alarms(job.output))
@@ -168,10 +172,10 @@ def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
             f"Remove {job.output} to train again with the same settings. Full log: {log_path}"
         )
     begin_going_back(job)
-    _run(job, reports, log_path)
+    _run(job, reports, log_path, others)
 
 
-def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
+def _run(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNodes) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     clear_failures(job.output)
     stop.forget(job.output)
@@ -186,10 +190,11 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     job_path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
     stopping = interruption.doing("the training finishes its step and writes a checkpoint")
-    with followed(log_path, _LOGGER), stopping, interruption.cooperating():
-        command = [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path)]
+    called = _called(job, job_path, others.board)
+    with followed(log_path, _LOGGER), stopping, interruption.cooperating(), called as meeting:
+        command = [sys.executable, "-m", "figa_core.training.launcher", "--job", str(job_path), *meeting]
         launcher = Child(command, log_path, environment=rank_environment())
-        ranks = _Ranks(job, launcher, reports, done_before=done)
+        ranks = Ranks(job, launcher, reports, done_before=done, problem=others.problem)
         try:
             code = ranks.follow()
         finally:
@@ -197,7 +202,28 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path) -> None:
     interruption.check()
     if code != 0:
         checkpoints.remove_unfinished(job)  # it may be what fills the disk
-        raise _error(job, log_path, f"the launcher ended with code {code}")
+        raise failure_of(job, log_path, f"the launcher ended with code {code}", others.problem())
+
+
+@contextmanager
+def _called(job: TrainingJob, job_path: Path, board: Board) -> Iterator[Sequence[str]]:
+    """Call the other nodes, if there are any, until the ranks end; yields the launcher's arguments."""
+    if job.training.nodes == 1:
+        yield ()
+        return
+    meeting = next_meeting(job, job_path)
+    board.call(meeting)
+    _LOGGER.info(
+        "training %s: this machine is node 0 and waits for %d more at %s, which %s calls: `figa join` there",
+        job.training_id,
+        meeting.nodes - 1,
+        meeting.address,
+        board.path,
+    )
+    try:
+        yield ("--meet", meeting.address, "--attempt", meeting.attempt)
+    finally:
+        board.clear()
 
 
 class _Reports:
@@ -218,68 +244,3 @@ class _Reports:
         for alarm in found[self._alarms :]:
             self._on_alarm(alarm)
         self._alarms = max(self._alarms, len(found))
-
-
-class _Ranks:
-    """The running ranks of a training, seen through their launcher, their metrics and their alarms."""
-
-    def __init__(self, job: TrainingJob, launcher: Child, reports: _Reports, *, done_before: int) -> None:
-        self._job, self._launcher, self._done_before = job, launcher, done_before
-        self._reports = reports
-        self._offset = self._last_step = 0
-        self._slowest_s = 0.0
-        self._kill_at: float | None = None
-
-    def follow(self) -> int:
-        """Report steps and alarms until the process ends; return its exit code."""
-        while True:
-            code = self._launcher.exit_code
-            for metrics in self._new_steps():
-                self._reports.step(metrics)
-            self._reports.alarms()
-            if code is not None:
-                return code
-            if interruption.requested():
-                self._stop()
-            time.sleep(_POLL_S)
-
-    def end(self) -> None:
-        """Stop the ranks if an exception in `follow` left them running."""
-        try:
-            while self._launcher.exit_code is None:
-                self._stop()
-                time.sleep(_POLL_S)
-        finally:
-            self._launcher.kill()
-
-    def _new_steps(self) -> Iterator[StepMetrics]:
-        found, self._offset = read_from(self._job.metrics_path, self._offset)
-        for metrics in found:
-            if metrics.step > self._last_step:
-                self._last_step = metrics.step
-                self._slowest_s = max(self._slowest_s, metrics.seconds)
-                yield metrics
-
-    def _stop(self) -> None:
-        """Ask once; kill if no step would be lost, or when the time is up."""
-        if self._kill_at is None:
-            has_new_steps = self._last_step > self._done_before
-            grace = _GRACE_S + _GRACE_STEPS * self._slowest_s if has_new_steps else 0.0
-            self._kill_at = time.monotonic() + grace
-            stop.ask(self._job.output)
-        if time.monotonic() >= self._kill_at:
-            self._launcher.kill()  # its ranks die with it
-
-
-def _error(job: TrainingJob, log_path: Path, otherwise: str) -> TrainingError:
-    failure = root_failure(job.output)
-    if failure is not None:
-        ours = failure.kind in (TrainingError.__name__, DivergedTrainingError.__name__)
-        what = failure.message if ours else f"{failure.kind}: {failure.message}"
-        kind = DivergedTrainingError if failure.diverged else TrainingError
-        return kind(f"training {job.training_id} stopped, rank {failure.rank}: {what}\nFull log: {log_path}")
-    tail = indent(last_lines(log_path, _LOG_LINES), "  ")
-    return TrainingError(
-        f"training {job.training_id} stopped: {otherwise}. A rank that is killed without a message is often "
-        f"out of memory. Last lines of {log_path}:\n{tail}"
-    )

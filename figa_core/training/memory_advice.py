@@ -85,4 +85,4 @@ def _words(before: Setup, after: Setup) -> Iterator[str]:
     if after.optimizer_at != before.optimizer_at:
         yield 'training.deepspeed.zero_optimization.offload_optimizer = { device = "cpu" }'
     if after.ranks > before.ranks:
-        yield f"training.processes = {after.ranks}"
+        yield f"training.processes = {after.ranks_of_node}"

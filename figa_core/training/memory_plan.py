@@ -53,7 +53,10 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The settings that decide. `weighted_share`: the most tokens of a micro-batch that have a weight."""
+    """The settings that decide. `ranks` are those of all `nodes`.
+
+    `weighted_share`: the most tokens of a micro-batch that have a weight.
+    """
 
     ranks: int
     stage: int
@@ -67,6 +70,12 @@ class Setup:
     weighted_share: float = 1.0
     lora_rank: int | None = None
     optimizer: OptimizerKind = "adamw"
+    nodes: int = 1
+
+    @property
+    def ranks_of_node(self) -> int:
+        """Those that share a machine's memory."""
+        return -(-self.ranks // self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +161,10 @@ def setup_of(
     zero = training.deepspeed.zero_optimization
     recompute = training.activation_checkpointing
     pairs = MOST_PAIRS if training.pairs_per_step == "auto" else training.pairs_per_step
-    of_step = 2 * max_length * -(-pairs // training.processes)
+    of_step = 2 * max_length * -(-pairs // training.ranks)
     return Setup(
-        ranks=training.processes,
+        ranks=training.ranks,
+        nodes=training.nodes,
         stage=stage_in_use(training),
         dtype=training.dtype,
         tokens_per_batch=min(training.tokens_per_batch, of_step),

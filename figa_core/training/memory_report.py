@@ -42,17 +42,17 @@ class TrainingMemory:
     @property
     def fits(self) -> bool:
         """Whether all of it fits into the devices, were they empty."""
-        return self.plan.device.total <= self.devices.of_rank(self.setup.ranks)
+        return self.plan.device.total <= self.devices.of_rank(self.setup.ranks_of_node)
 
     def problem(self) -> str | None:
         """Why the training cannot work: what it holds whatever the data exceeds the devices."""
-        if not self.devices.total or self.plan.device.least <= self.devices.of_rank(self.setup.ranks):
+        if not self.devices.total or self.plan.device.least <= self.devices.of_rank(self.setup.ranks_of_node):
             return None
         return f"the model is too large for {self._devices()}. " + " ".join(self.lines())
 
     def warning(self) -> str | None:
         """Why it may fail: the plan exceeds what the devices have free."""
-        free = self.devices.free_of_rank(self.setup.ranks)
+        free = self.devices.free_of_rank(self.setup.ranks_of_node)
         if not self.devices.total or self.plan.device.total <= free:
             return None
         return f"the training may need more memory than {self._devices()} has free. " + " ".join(self.lines())
@@ -85,7 +85,7 @@ class TrainingMemory:
             return "How much memory the GPUs here have is not known; --device-gb tells figa plan."
         if self.fits:
             return f"It fits into {self._devices()}."
-        found = advice(self.shape, self.setup, self.devices.of_rank(self.setup.ranks))
+        found = advice(self.shape, self.setup, self.devices.of_rank(self.setup.ranks_of_node))
         if found is None:
             return f"It does not fit into {self._devices()}, whatever the settings: take a smaller model."
         return f"It does not fit into {self._devices()}. It would with {' and '.join(found.words)}."
@@ -93,7 +93,8 @@ class TrainingMemory:
     def _devices(self) -> str:
         if self.devices.kind == "gpu":
             return f"a GPU of {_gb(self.devices.total)}"
-        shared = "" if self.setup.ranks == 1 else f", which {self.setup.ranks} ranks share"
+        ranks = self.setup.ranks_of_node
+        shared = "" if ranks == 1 else f", which {ranks} ranks share"
         return f"this machine's memory of {_gb(self.devices.total)}{shared}"
 
 

@@ -16,9 +16,19 @@ _NAME = "stop"
 _SAME_REQUEST_S = 1.0
 
 
-def ask(output: Path) -> None:
-    """Ask the ranks of the training in this directory to stop."""
-    (output / _NAME).touch()
+def ask(output: Path, reason: str = "") -> None:
+    """Ask the ranks of the training in this directory to stop; the first reason given is kept."""
+    with (output / _NAME).open("a", encoding="utf-8") as file:
+        if file.tell() == 0:
+            file.write(reason)
+
+
+def reason(output: Path) -> str:
+    """Why they were asked to; "" if nobody said or asked."""
+    try:
+        return (output / _NAME).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def forget(output: Path) -> None:

@@ -33,6 +33,7 @@ from figa_core.training.held_out import drawn_apart
 from figa_core.training.job import TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.learning_rate import Trial, Yardstick, best_rate, held_out_count
+from figa_core.training.nodes.board import OtherNodes
 from figa_core.training.reference_process import run_log_probs
 
 MANIFEST_NAME = "manifest.json"
@@ -83,10 +84,12 @@ def train_shards(directory: Path) -> Path:
     return directory / "train"
 
 
-def run_sweep(plan: SweepPlan, *, on_step: Callable[[int], None], log_path: Path) -> Sweep:
+def run_sweep(
+    plan: SweepPlan, *, on_step: Callable[[int], None], log_path: Path, others: OtherNodes | None = None
+) -> Sweep:
     """Try every rate, or continue; returns the stored result of a finished sweep.
 
-    `on_step` gets the number of steps that are done, over all rates.
+    `on_step` gets the number of steps that are done, over all rates; `others` as in `run_training`.
 
     Raises:
         DivergedTrainingError: every rate diverged; the message names them.
@@ -105,7 +108,7 @@ def run_sweep(plan: SweepPlan, *, on_step: Callable[[int], None], log_path: Path
         for index, job in enumerate(plan.jobs):
             before = index * plan.steps
             trials.append(
-                _trial(plan, job, base, lambda step, before=before: on_step(before + step), log_path)
+                _trial(plan, job, base, lambda step, before=before: on_step(before + step), log_path, others)
             )
             _LOGGER.info("learning rate %s", trial_line(trials[-1]))
         chosen = best_rate(trials)
@@ -185,7 +188,12 @@ class _Base:
 
 
 def _trial(
-    plan: SweepPlan, job: TrainingJob, base: "_Base", on_step: Callable[[int], None], log_path: Path
+    plan: SweepPlan,
+    job: TrainingJob,
+    base: "_Base",
+    on_step: Callable[[int], None],
+    log_path: Path,
+    others: OtherNodes | None,
 ) -> Trial:
     path = job.output.with_name(f"{job.output.name}.json")
     if (done := _stored_trial(path)) is not None:
@@ -193,7 +201,7 @@ def _trial(
         return done
     log_probs = job.output.with_name(f"{job.output.name}.log-probs")
     try:
-        run_training(job, on_step=lambda step: on_step(step.step), log_path=log_path)
+        run_training(job, on_step=lambda step: on_step(step.step), log_path=log_path, others=others)
     except DivergedTrainingError as error:
         trial = Trial(job.learning_rate, None, f"it diverged: {one_line(error)}")
     else:

@@ -128,6 +128,11 @@ def _training(config: PipelineConfig) -> Iterator[Finding]:
             "rank, such as to 16, or leave the others out.",
         )
     training = config.training
+    given = sorted(training.rendezvous.model_dump(exclude_defaults=True))
+    if training.nodes == 1 and given:
+        yield warning(
+            "training.rendezvous", f"training.nodes is 1, so {', '.join(given)} has no effect: nobody is met."
+        )
     for text in (
         useless_setting(training.held_out),
         not_offloaded(training),

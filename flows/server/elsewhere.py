@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment as own_deployment
@@ -38,10 +39,22 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
     """Run the deployment `name` ("flow/deployment") as part of this flow run, until it has completed.
 
     Raises:
-        ConfigError: there is no such deployment, or another version made it; the message says what to do.
+        ConfigError: see `start_elsewhere`.
         FigaError: it did not complete; the message gives its state.
     """
-    progress = current()
+    started = await start_elsewhere(name, run_name, parameters, pool=pool)
+    async with get_client() as client:
+        ended = await _wait(client, started, current(), pool, State.is_final)
+    if not is_completed(ended):
+        raise FigaError(f"{name}, run {started.name!r}: {end_of(ended)}")
+
+
+async def start_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *, pool: str) -> FlowRun:
+    """Start the deployment `name` as part of this flow run.
+
+    Raises:
+        ConfigError: there is no such deployment, or another version made it; the message says what to do.
+    """
     check_version()
     try:
         async with get_client() as client:
@@ -59,23 +72,42 @@ async def run_elsewhere(name: str, run_name: str, parameters: dict[str, Any], *,
             f"there is no deployment {name!r} on this Prefect server to run on the pool {pool!r}. Create "
             "all deployments with `python -m deployments.deploy` (`make serve` runs it too)."
         ) from error
-    progress.line(f"{name} runs as {started.name!r} on the pool {pool!r}")
+    current().line(f"{name} runs as {started.name!r} on the pool {pool!r}")
+    return started
+
+
+async def begun(run: FlowRun, *, pool: str) -> None:
+    """Return when a run that was started has begun. Raises FigaError if it ended before it did."""
+
+    def is_running(state: State) -> bool:
+        return state.is_running() or state.is_final()
+
     async with get_client() as client:
-        ended = await _wait(client, started, progress, pool)
-    state = ended.state
-    if state is None or not state.is_completed():
-        what = "ended without a state" if state is None else f"{state.name}: {state.message}"
-        raise FigaError(f"{name}, run {started.name!r}: {what}")
+        found = await _wait(client, run, current(), pool, is_running)
+    if found.state is None or not found.state.is_running():
+        raise FigaError(f"run {run.name!r}: {end_of(found)}")
 
 
-async def _wait(client: PrefectClient, run: FlowRun, progress: Progress, pool: str) -> FlowRun:
-    begun, warned = time.monotonic(), False
+def is_completed(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_completed()
+
+
+def end_of(run: FlowRun) -> str:
+    """The final state in words."""
+    state = run.state
+    return "ended without a state" if state is None else f"{state.name}: {state.message}"
+
+
+async def _wait(
+    client: PrefectClient, run: FlowRun, progress: Progress, pool: str, until: Callable[[State], bool]
+) -> FlowRun:
+    since, warned = time.monotonic(), False
     while True:
         run = await client.read_flow_run(run.id)
         state = run.state
-        if state is not None and state.is_final():
+        if state is not None and until(state):
             return run
-        late = time.monotonic() - begun > _WARN_AFTER_S
+        late = time.monotonic() - since > _WARN_AFTER_S
         if state is not None and state.is_scheduled() and late and not warned:
             warned = True
             progress.line(await _why_it_waits(client, run, pool))

@@ -5,6 +5,7 @@ FLOWS = (
     "build-dataset",
     "retry-revisions",
     "train-model",
+    "train-rank",
     "train-by-rewards",
     "generate-shard",
     "score-shard",
@@ -24,6 +25,9 @@ ALARM = "figa.alarm"
 
 TRAIN_MODEL = "train-model/train-model"
 """Flow and deployment of a training."""
+
+TRAIN_RANK = "train-rank/train-rank"
+"""Flow and deployment of a further node of a training."""
 
 TRAIN_BY_REWARDS = "train-by-rewards/train-by-rewards"
 """Flow and deployment of a training by reinforcement learning."""

@@ -23,10 +23,11 @@ from flows.evaluate_model import evaluate_model
 from flows.figa import figa
 from flows.revise_pending import retry_revisions
 from flows.server.names import FLOWS as FLOW_NAMES
-from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL
+from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL, TRAIN_RANK
 from flows.shards import generate_shard, score_shard
 from flows.train_by_rewards import train_by_rewards
 from flows.train_model import train_model
+from flows.train_rank import train_rank
 
 FLOWS = {
     each.name: each
@@ -35,6 +36,7 @@ FLOWS = {
         build_dataset,
         retry_revisions,
         train_model,
+        train_rank,
         train_by_rewards,
         evaluate_model,
         generate_shard,
@@ -58,7 +60,7 @@ def form_with_three_fields(sandbox: Sandbox) -> dict[str, Any]:
 
 def test_every_flow_has_its_deployment_of_the_same_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
-    assert {TRAIN_MODEL, TRAIN_BY_REWARDS} <= {f"{name}/{name}" for name in DEPLOYMENTS}
+    assert {TRAIN_MODEL, TRAIN_RANK, TRAIN_BY_REWARDS} <= {f"{name}/{name}" for name in DEPLOYMENTS}
     for name, deployment in DEPLOYMENTS.items():
         path, _, function = deployment["entrypoint"].partition(":")
         flow = FLOWS[name]
@@ -72,13 +74,13 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
 
 def test_only_what_runs_models_is_on_the_gpu_pool() -> None:
     on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
-    assert on_gpu == {"train-model", "train-by-rewards", "evaluate-model", *SHARD_FLOWS}
+    assert on_gpu == {"train-model", "train-rank", "train-by-rewards", "evaluate-model", *SHARD_FLOWS}
 
 
 def test_one_run_of_each_at_a_time_except_those_that_share_the_work_of_one() -> None:
     limits = {name: each.get("concurrency_limit", {}).get("limit") for name, each in DEPLOYMENTS.items()}
-    assert {name for name, limit in limits.items() if limit is None} == SHARD_FLOWS
-    assert all(limit == 1 for name, limit in limits.items() if name not in SHARD_FLOWS)
+    assert {name for name, limit in limits.items() if limit is None} == {"train-rank", *SHARD_FLOWS}
+    assert set(limits.values()) == {None, 1}
 
 
 def test_the_nightly_schedule_is_off() -> None:

@@ -99,6 +99,7 @@ def test_a_training_with_a_smaller_step_is_another_one_unless_the_earlier_one_is
     [
         {"zero_stage": 3},
         {"processes": 2},
+        {"nodes": 2, "rendezvous": {"address": "gpu1:29500"}},
         {"tokens_per_batch": 64},
         {"prefix_sharing": False},
         {"checkpoint_steps": 7},

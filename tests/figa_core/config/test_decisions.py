@@ -161,6 +161,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "prefix_sharing": False,
         "zero_stage": 3,
         "processes": 2,
+        "nodes": 2,
         "dtype": "float32",
         "checkpoint_steps": 5,
         "seed": 4,
@@ -183,6 +184,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "wall_clock_breakdown": True,
         "memory_breakdown": True,
     },
+    "training.rendezvous": {"address": "gpu1:29500", "wait_s": 60},
     "training.held_out": {"share": 0.2, "every_steps": 3, "result": "best", "patience": 2},
     "training.lora": {
         "rank": 8,

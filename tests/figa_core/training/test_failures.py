@@ -8,9 +8,11 @@ import torch
 from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.training.alarms import Alarm, write_alarms
 from figa_core.training.failures import (
+    OtherRankError,
     clear_failures,
     divergence,
     full_memory,
+    is_from_another_rank,
     record_failure,
     root_failure,
 )
@@ -42,6 +44,24 @@ def test_only_remedies_that_are_not_in_use_are_named(
 def test_other_errors_are_not_replaced() -> None:
     job = gradient_job(Path("model"), Path("shards"), "training")
     assert full_memory(RuntimeError("CUDA error: device-side assert triggered"), job) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "of_another"),
+    [
+        (OtherRankError("rank 1 ended"), True),
+        (
+            RuntimeError("[/pytorch/gloo/transport/tcp/pair.cc:537] Read error: timed out"),
+            True,
+        ),
+        (RuntimeError("Application timeout caused pair closure: Connection closed by peer [10.0.0.2]"), True),
+        (torch.distributed.DistBackendError("NCCL error: remote process exited"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (TrainingError("token id 7"), False),
+    ],
+)
+def test_a_broken_connection_is_told_from_a_rank_s_own_error(error: Exception, of_another: bool) -> None:
+    assert is_from_another_rank(error) is of_another
 
 
 def test_the_error_that_caused_the_others_is_found(tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ def test_a_model_that_is_too_large_for_one_gpu_gets_more_ranks() -> None:
     assert f"training.processes = {alone.setup.ranks}" in alone.words
 
 
+def test_more_ranks_are_advised_for_each_node() -> None:
+    found = advice(LARGE, replace(SETUP, recompute=True, ranks=4, nodes=2, optimizer_at="host"), 24 * GB)
+    assert found is not None
+    assert found.setup.ranks > 4
+    assert f"training.processes = {found.setup.ranks // 2}" in found.words
+
+
 def test_no_advice_where_nothing_is_enough() -> None:
     assert advice(LARGE, SETUP, GB) is None
     assert advice(LARGE, replace(SETUP, kind="cpu"), 8 * GB) is None

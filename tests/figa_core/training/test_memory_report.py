@@ -29,6 +29,14 @@ def test_the_plan_names_every_part_and_says_that_it_fits(model_dir: Path) -> Non
     assert (found.problem(), found.warning()) == (None, None)
 
 
+def test_the_ranks_of_a_node_share_its_memory_and_no_other(model_dir: Path) -> None:
+    devices = Devices("cpu", 1, 10**9, 10**9)
+    of_two = memory(model_dir, devices, TRAINING.model_copy(update={"nodes": 2}))
+    assert of_two.setup.ranks == 4
+    assert of_two.setup.ranks_of_node == 2
+    assert "this machine's memory of 1 GB, which 2 ranks share" in " ".join(of_two.lines())
+
+
 def test_a_plan_beyond_the_devices_says_what_to_change(model_dir: Path) -> None:
     found = memory(model_dir, gpus_of(1.02, 2))
     assert not found.fits

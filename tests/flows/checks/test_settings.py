@@ -131,6 +131,10 @@ def test_what_cannot_work_is_a_problem(
             'filter: there are no references (prompts.reference_field is "none"), so these settings',
         ),
         (
+            {"training": {"rendezvous": {"wait_s": 60, "address": "gpu1:29500"}}},
+            "training.rendezvous: training.nodes is 1, so address, wait_s has no effect",
+        ),
+        (
             {"generation": {"max_tokens": 1024}},
             "weighting.max_length: 1024 tokens of prompt and response are trained on",
         ),
@@ -153,6 +157,7 @@ def test_what_works_less_well_than_it_seems_to_is_a_warning(
     [
         {"generation": {"temperature": 0}},
         {"generation": {"samples_per_prompt": 3}},
+        {"training": {"nodes": 2, "rendezvous": {"wait_s": 60}}},
         {"filter": {"response_reward_below": "q1", "reference_reward_above": "q0", "reward_gap_above": -9}},
         {"loss": {"alpha": 0, "beta": 0, "objective": "sft_revised"}},
         {"loss": {"alpha": 0, "beta": 0, "gamma": 0.1}},

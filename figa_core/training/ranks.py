@@ -1,0 +1,134 @@
+"""The ranks of a training on this machine, as the process that started them sees them.
+
+This module imports no torch.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import indent
+from typing import Protocol
+
+from figa_core.errors import DivergedTrainingError, TrainingError
+from figa_core.files import last_lines
+from figa_core.processes import interruption
+from figa_core.processes.child import Child
+from figa_core.training import stop
+from figa_core.training.failures import root_failure
+from figa_core.training.job import TrainingJob
+from figa_core.training.metrics import StepMetrics, read_from
+
+_POLL_S = 0.1
+_LOG_LINES = 8
+# The time a stopping training gets for its checkpoint, besides its steps; a second signal ends it at once.
+_GRACE_S = 60.0
+_GRACE_STEPS = 2
+_LOOK_EVERY_S = 1.0
+_ALONE_S = 10.0
+
+
+def no_problem() -> str | None:
+    """The `problem` of a training whose ranks are all here."""
+    return None
+
+
+class Reports(Protocol):
+    """What becomes of a training's steps and alarms."""
+
+    def step(self, metrics: StepMetrics, /) -> None: ...
+    def alarms(self) -> None: ...
+
+
+class Ranks:
+    """The running ranks of a training, seen through their launcher, their metrics and their alarms.
+
+    If the ranks of another node have ended, by a failure that they noted or a `problem`, those here end by
+    themselves (`nodes/bonds.py`). If they do not, such as before they have met, they are killed.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        launcher: Child,
+        reports: Reports,
+        *,
+        done_before: int,
+        problem: Callable[[], str | None] = no_problem,
+        alone_s: float = _ALONE_S,
+        stop_reason: str = "",
+    ) -> None:
+        self._job, self._launcher, self._done_before = job, launcher, done_before
+        self._reports, self._problem, self._alone_s = reports, problem, alone_s
+        self._stop_reason = stop_reason
+        self._look_at, self._alone_since = 0.0, float("inf")
+        self._offset = self._last_step = 0
+        self._slowest_s = 0.0
+        self._kill_at: float | None = None
+
+    def follow(self) -> int:
+        """Report steps and alarms until the process ends; return its exit code."""
+        while True:
+            code = self._launcher.exit_code
+            for metrics in self._new_steps():
+                self._reports.step(metrics)
+            self._reports.alarms()
+            if code is not None:
+                return code
+            if interruption.requested():
+                self._stop()
+            if self._job.training.nodes > 1 and self._are_alone():
+                self._launcher.kill()
+            time.sleep(_POLL_S)
+
+    def end(self) -> None:
+        """Stop the ranks if an exception in `follow` left them running."""
+        try:
+            while self._launcher.exit_code is None:
+                self._stop()
+                time.sleep(_POLL_S)
+        finally:
+            self._launcher.kill()
+
+    def _new_steps(self) -> Iterator[StepMetrics]:
+        found, self._offset = read_from(self._job.metrics_path, self._offset)
+        for metrics in found:
+            if metrics.step > self._last_step:
+                self._last_step = metrics.step
+                self._slowest_s = max(self._slowest_s, metrics.seconds)
+                yield metrics
+
+    def _are_alone(self) -> bool:
+        """Whether those of another node ended some time ago."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY_S
+            if self._problem() is not None or root_failure(self._job.output) is not None:
+                self._alone_since = min(self._alone_since, now)
+        return now - self._alone_since > self._alone_s
+
+    def _stop(self) -> None:
+        """Ask once; kill if no step would be lost, or when the time is up."""
+        if self._kill_at is None:
+            has_new_steps = self._last_step > self._done_before
+            grace = _GRACE_S + _GRACE_STEPS * self._slowest_s if has_new_steps else 0.0
+            self._kill_at = time.monotonic() + grace
+            stop.ask(self._job.output, self._stop_reason)
+        if time.monotonic() >= self._kill_at:
+            self._launcher.kill()  # its ranks die with it
+
+
+def failure_of(job: TrainingJob, log_path: Path, otherwise: str, problem: str | None = None) -> TrainingError:
+    """The error of a training that stopped: the ranks' own, the `problem` of another node, or the log's."""
+    failure = root_failure(job.output)
+    if failure is not None and not (failure.secondary and problem):
+        ours = failure.kind in (TrainingError.__name__, DivergedTrainingError.__name__)
+        what = failure.message if ours else f"{failure.kind}: {failure.message}"
+        kind = DivergedTrainingError if failure.diverged else TrainingError
+        return kind(f"training {job.training_id} stopped, {failure.origin}: {what}\nFull log: {log_path}")
+    if problem is not None:
+        return TrainingError(f"training {job.training_id} stopped: {problem}\nFull log: {log_path}")
+    tail = indent(last_lines(log_path, _LOG_LINES), "  ")
+    return TrainingError(
+        f"training {job.training_id} stopped: {otherwise}. A rank that is killed without a message is often "
+        f"out of memory. Last lines of {log_path}:\n{tail}"
+    )
