@@ -130,7 +130,7 @@ def plan(config: ConfigOption, device_gb: DeviceOption = None) -> None:
 
     edge.say(_CHECKING)
     settings = usable(read, needs_key=False)
-    for warning in check(settings, needs_key=False, say=edge.say):
+    for warning in check(settings, needs_key=False, planning=True, say=edge.say):
         _print([f"warning: {warning}"])
     _print(plan_lines(make_plan(settings), settings.revision.model))
     _print(memory_lines(settings, device_gb))

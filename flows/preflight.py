@@ -71,17 +71,22 @@ CHECKS: tuple[Check[Facts], ...] = (
 
 
 def check(
-    config: PipelineConfig, *, needs_key: bool = True, say: Callable[[str], None] = say_nothing
+    config: PipelineConfig,
+    *,
+    needs_key: bool = True,
+    planning: bool = False,
+    say: Callable[[str], None] = say_nothing,
 ) -> list[Finding]:
     """Refuse a config that cannot work; returns the warnings.
 
-    `needs_key`: whether the run will call the reviser; `say` is called before a check that may take long.
+    `needs_key`: whether the run will call the reviser; `planning`: nothing will be trained here. `say` is
+    called before a check that may take long.
 
     Raises:
         ConfigError: everything that is wrong with the settings, the models, the prompts, the key, the
             verifier or the templates, in one message.
     """
-    found = run_checks(CHECKS, Facts(config, needs_key, say))
+    found = run_checks(CHECKS, Facts(config, needs_key, say, planning))
     problems = [finding for finding in found if finding.is_problem]
     if problems:
         raise ConfigError(problems_text(problems))

@@ -118,6 +118,12 @@ class LoraConfig(Section):
         "layer.",
         min_length=1,
     )
+    quantize: bool = models(
+        False,
+        "Keep the model's own weights in 4 bits while the updates are trained (QLoRA, arXiv 2305.14314): a "
+        "quarter of their memory in bfloat16, and slower steps. The result is judged and used with the whole "
+        "weights. Needs an NVIDIA GPU, and ZeRO stage 1 or 2.",
+    )
     merge: bool = models(
         False,
         "The result is a whole model, with the updates added to its weights, not an adapter directory.",

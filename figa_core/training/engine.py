@@ -21,7 +21,7 @@ from figa_core.training.attention import use_packed_attention
 from figa_core.training.job import TrainingJob
 from figa_core.training.lora import add_lora
 from figa_core.training.micro_batch import MicroBatch
-from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, parameters_of
+from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, load_quantized, parameters_of
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.partitioned import (
     load_partitioned,
@@ -99,6 +99,8 @@ class ZeroEngine:
         self._partitioned = partitions_as_read(config["zero_optimization"])
         if self._partitioned:
             self.model = load_partitioned(job.model, config, self.device)
+        elif job.training.lora.quantize:
+            self.model = load_quantized(job.model, job.training.dtype, self.device)
         else:
             self.model = load_model(job.model)
         self.lora = add_lora(self.model, job.training.lora, base=job.model, seed=job.training.seed)

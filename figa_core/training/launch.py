@@ -34,6 +34,7 @@ from figa_core.training.memory_report import TrainingMemory
 from figa_core.training.metrics import StepMetrics, keep_until
 from figa_core.training.nodes.board import NAME, Board, OtherNodes, next_meeting
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.quantized import cannot_quantize
 from figa_core.training.ranks import Ranks, failure_of
 from figa_core.training.reference_process import rank_environment, run_log_probs
 from figa_core.training.room import room_for
@@ -136,8 +137,11 @@ def _check_inputs(job: TrainingJob) -> None:
 
 
 def _check_memory(job: TrainingJob, max_length: int) -> None:
-    """Refuse a model that cannot fit into the devices here."""
-    memory = TrainingMemory(job.training, job.model, devices_here(), max_length=max_length)
+    """Refuse a model that the devices here cannot hold."""
+    devices = devices_here()
+    if lacking := cannot_quantize(job.training, devices):
+        raise TrainingError(lacking)
+    memory = TrainingMemory(job.training, job.model, devices, max_length=max_length)
     if problem := memory.problem():
         raise TrainingError(f"{job.model}: {problem}")
     if warning := memory.warning():

@@ -17,6 +17,7 @@ from figa_core.config.values import TOKENS_MAX
 from figa_core.models.config_json import sections
 from figa_core.models.safetensors import Tensor
 from figa_core.training.optimizer_size import state_bytes
+from figa_core.training.quantized import BYTES_PER_WEIGHT
 from figa_core.training.room import checkpoint_bytes
 from figa_core.training.step_size import MOST_PAIRS
 from figa_core.training.zero_stage import stage_in_use
@@ -39,6 +40,7 @@ class ModelShape:
             uses), of the head, and the number of layers.
         keys: the width of all keys of a token, equal to `width` without grouped heads.
         edges: rows and columns of all matrices: an update of LoRA has so many weights for each of its rank.
+        quantizable: the weights of the matrices within the layers.
     """
 
     parameters: int
@@ -49,6 +51,7 @@ class ModelShape:
     layers: int
     keys: int
     edges: int = 0
+    quantizable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Setup:
     weighted_share: float = 1.0
     lora_rank: int | None = None
     optimizer: OptimizerKind = "adamw"
+    quantize: bool = False
     nodes: int = 1
 
     @property
@@ -134,16 +138,22 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mod
     head_width = _number(config, ("head_dim",), width // max(heads, 1))
     experts = _number(config, ("num_experts_per_tok",), 1)
     inner = _number(config, ("moe_intermediate_size", "intermediate_size", "n_inner", "ffn_dim"), 4 * width)
+    vocabulary = _number(config, ("vocab_size",), 0)
     sizes = [_elements(tensor) for tensor in tensors.values()]
     return ModelShape(
         parameters=sum(sizes),
         largest=max(sizes, default=0),
         width=width,
         inner=inner * max(experts, 1),
-        vocabulary=_number(config, ("vocab_size",), 0),
+        vocabulary=vocabulary,
         layers=_number(config, ("num_hidden_layers", "n_layer", "num_layers"), 0),
         keys=key_heads * head_width,
         edges=sum(sum(tensor.shape) for tensor in tensors.values() if len(tensor.shape) == 2),
+        quantizable=sum(
+            _elements(tensor)
+            for tensor in tensors.values()
+            if len(tensor.shape) == 2 and vocabulary not in tensor.shape
+        ),
     )
 
 
@@ -175,6 +185,7 @@ def setup_of(
         rounds=training.dtype not in ("float32", checkpoint_dtype),
         lora_rank=training.lora.rank,
         optimizer=training.optimizer.kind,
+        quantize=training.lora.quantize,
     )
 
 
@@ -184,6 +195,8 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
     count = shape.parameters + (0 if setup.lora_rank is None else trained)
     part = -(-trained // ranks)
     weights = width * (-(-count // ranks) if setup.stage == 3 else count)
+    if setup.quantize:
+        weights -= round((width - BYTES_PER_WEIGHT) * shape.quantizable)
     gathered = width * min(count, _LIVE) if setup.stage == 3 and ranks > 1 else 0
     optimizer = 4 * part + state_bytes(setup.optimizer, part)
     at = {"device": 0, "host": 0, "disk": 0}

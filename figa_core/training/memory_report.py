@@ -65,9 +65,10 @@ class TrainingMemory:
         )
         ranks = "one rank" if setup.ranks == 1 else f"each of {setup.ranks} ranks"
         again = "computed again" if setup.recompute else "kept"
+        packed = " and the layers' matrices in 4 bits" if setup.quantize else ""
         yield (
             f"{self.shape.parameters:,} parameters: {ranks} needs at most about {_gb(device.total)} "
-            f"({parts}), in {setup.dtype} with ZeRO-{setup.stage}, micro-batches of "
+            f"({parts}), in {setup.dtype}{packed} with ZeRO-{setup.stage}, micro-batches of "
             f"{setup.tokens_per_batch:,} tokens and activations {again}."
         )
         elsewhere = {"in the host's memory": self.plan.host, "on disk": self.plan.disk}

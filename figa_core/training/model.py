@@ -12,9 +12,11 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
+from figa_core.config.training import DType
 from figa_core.errors import TrainingError
 from figa_core.models.soft_capping import with_soft_capping
 from figa_core.training.micro_batch import MicroBatch
+from figa_core.training.quantized import quantization, weights_in
 
 
 class WeightedTokenLogits(nn.Module):
@@ -78,8 +80,7 @@ def token_nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch
 
 def parameters_of(module: nn.Module) -> int:
     """The number of its weights, tied ones once; with ZeRO-3, those of all ranks."""
-    # With ZeRO-3 each rank has a part of a parameter, and the whole size in `ds_numel`.
-    return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
+    return sum(weights_in(parameter) for parameter in module.parameters())
 
 
 def load_model(directory: Path) -> Any:
@@ -91,8 +92,20 @@ def load_model(directory: Path) -> Any:
     return load_model_with_report(directory)[0]
 
 
-def load_model_with_report(directory: Path) -> tuple[Any, dict[str, Any]]:
+def load_quantized(directory: Path, dtype: DType, device: torch.device) -> Any:
+    """A causal language model with its linear layers, but the output layer, in 4 bits; the rest in float32.
+
+    Raises:
+        TrainingError: like `load_model`.
+    """
+    how = {"quantization_config": quantization(dtype), "device_map": {"": device}}
+    return load_model_with_report(directory, **how)[0]
+
+
+def load_model_with_report(directory: Path, **how: Any) -> tuple[Any, dict[str, Any]]:
     """`load_model`, and what transformers reports: its `missing_keys`, for example.
+
+    `how` are further arguments of `from_pretrained`.
 
     Raises:
         TrainingError: like `load_model`.
@@ -108,6 +121,7 @@ def load_model_with_report(directory: Path) -> tuple[Any, dict[str, Any]]:
             # Nothing is generated here, so a file that transformers calls invalid must not end the training.
             generation_config=GenerationConfig(),
             output_loading_info=True,
+            **how,
         )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{directory}: cannot load a causal language model from it: {error}") from error

@@ -22,12 +22,14 @@ def say_nothing(_line: str) -> None:
 @dataclass
 class Facts:
     """`needs_key`: whether the run will call the reviser. `say` is called before code of the user runs, which
-    may never return. Each file is read once.
+    may never return. `planning`: nothing will be trained here, whatever the config says. Each file is read
+    once.
     """
 
     config: PipelineConfig
     needs_key: bool = True
     say: Callable[[str], None] = say_nothing
+    planning: bool = False
 
     @cached_property
     def generation_chat(self) -> ChatFormat:

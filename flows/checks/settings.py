@@ -11,6 +11,7 @@ from figa_core.training.cpu_adam import not_offloaded
 from figa_core.training.held_out import useless_setting
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
+from figa_core.training.quantized import not_quantizable
 from flows.checks.facts import Facts
 
 
@@ -137,6 +138,7 @@ def _training(config: PipelineConfig) -> Iterator[Finding]:
         useless_setting(training.held_out),
         not_offloaded(training),
         offloaded_to_disk(training),
+        not_quantizable(training),
     ):
         if text:
             setting, _, message = text.partition(": ")

@@ -191,6 +191,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "alpha": 4.0,
         "dropout": 0.1,
         "target_modules": ["q_proj"],
+        "quantize": True,
         "merge": True,
     },
     "alarms": {

@@ -10,12 +10,19 @@ from typing import Any
 import peft
 import torch
 from torch.nn.utils import clip_grad_norm_
-from transformers import AutoModelForCausalLM, get_scheduler
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, get_scheduler
 
 from figa_core.records import WeighedPair
 from figa_core.training.batches import step_pairs
 from figa_core.training.job import TrainingJob
 from tests.figa_core.training.oracle import oracle, settings_of
+
+NF4 = BitsAndBytesConfig(
+    load_in_4bit=True,
+    bnb_4bit_quant_type="nf4",
+    bnb_4bit_use_double_quant=True,
+    bnb_4bit_compute_dtype=torch.float32,
+)
 
 
 def train_plainly(
@@ -25,7 +32,9 @@ def train_plainly(
 
     With LoRA the weights are those of the updates, which peft draws by the training's seed.
     """
-    model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+    how = {"quantization_config": NF4} if job.training.lora.quantize else {}
+    model: Any = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32, **how)
+    model.train()  # a CPU with bfloat16 instructions would round what passes through 4-bit weights
     if job.training.lora.rank is not None:
         _add_lora(model, job)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

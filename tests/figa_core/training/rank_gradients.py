@@ -24,6 +24,13 @@ def sgd(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=learning_rate)
 
 
+def use_the_path_of_a_gpu() -> None:
+    """A CPU with bfloat16 instructions would get its 4-bit weights in an order that has no backward pass."""
+    from bitsandbytes.nn import modules
+
+    modules.has_avx512bf16 = lambda: False  # pyright: ignore[reportPrivateImportUsage]
+
+
 def change(job: TrainingJob, target: Path) -> None:
     data = PairData(job.shards, job.reference_log_probs)
     engine = ZeroEngine(job, make_optimizer=sgd if job.steps == 1 else None)
@@ -51,6 +58,7 @@ def weights_of(engine: ZeroEngine) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     die_with_parent()
+    use_the_path_of_a_gpu()
     for path in sorted(Path(sys.argv[1]).glob("*.json")):
         job = TrainingJob.from_json(path.read_text())
         change(job, path.with_suffix(".safetensors"))

@@ -101,6 +101,12 @@ TRAININGS: dict[str, dict[str, object]] = {
     },
     "lora-resumed": {**EVERYTHING, "lora": LoraConfig(rank=4), "checkpoint_steps": 3},
     "lora-resumed-zero3": {"lora": LoraConfig(rank=4), "checkpoint_steps": 3, "zero_stage": 3},
+    "qlora-resumed": {
+        **EVERYTHING,
+        "lora": LoraConfig(rank=4, quantize=True),
+        "checkpoint_steps": 3,
+        "activation_checkpointing": True,
+    },
     "lora-packed": {
         "lora": LoraConfig(rank=4),
         "processes": 1,

@@ -127,7 +127,9 @@ def test_the_shape_is_read_from_the_files_whatever_their_names() -> None:
     }
     llama = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 300}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    expected = ModelShape(44, 40, width=64, inner=96, vocabulary=300, layers=2, keys=32, edges=14)
+    expected = ModelShape(
+        44, 40, width=64, inner=96, vocabulary=300, layers=2, keys=32, edges=14, quantizable=40
+    )
     assert model_shape({**llama, **heads}, tensors) == expected
     assert model_shape({"text_config": {**llama, **heads}}, tensors) == expected
     gpt2 = model_shape({"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 300, "n_inner": None}, tensors)

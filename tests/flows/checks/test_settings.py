@@ -93,6 +93,10 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
         ({"loss": {"alpha": 0, "beta": 0, "gamma": 0}}, "loss: alpha, beta and gamma are all 0"),
         ({"loss": {"gamma": 0, "gamma_fade_tokens": 4}}, "loss.gamma_fade_tokens: gamma is 0, so nothing"),
         (
+            {"training": {"lora": {"rank": 4, "quantize": True}, "zero_stage": 3}},
+            "training.lora.quantize: ZeRO-3 splits the weights over the ranks, and 4-bit weights are not",
+        ),
+        (
             {"training": {"held_out": {"patience": 3}}},
             "training.held_out.patience: no pairs are kept apart to judge the training by. Set",
         ),
