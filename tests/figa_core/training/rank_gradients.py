@@ -58,7 +58,8 @@ def weights_of(engine: ZeroEngine) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     die_with_parent()
-    use_the_path_of_a_gpu()
     for path in sorted(Path(sys.argv[1]).glob("*.json")):
         job = TrainingJob.from_json(path.read_text())
+        if job.training.lora.quantize:
+            use_the_path_of_a_gpu()
         change(job, path.with_suffix(".safetensors"))
