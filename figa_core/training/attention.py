@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from figa_core.models.soft_capping import caps_scores
 from figa_core.training import varlen
+from figa_core.training.model import device_of
 from figa_core.training.prefixes import paths_of
 from figa_core.training.rectangular import masked, softcapped
 
@@ -122,7 +123,7 @@ def _causal(
 def made_up_ids(model: Any, length: int, *, seed: int) -> torch.Tensor:
     """(T) of ids that the model has embeddings for."""
     vocabulary = model.get_input_embeddings().num_embeddings
-    return torch.arange(seed, seed + length, device=model.device) * 17 % vocabulary
+    return torch.arange(seed, seed + length, device=device_of(model)) * 17 % vocabulary
 
 
 def agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -139,7 +140,7 @@ def trial_logits(
     positions: Sequence[torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Logits (1, T, V) of pieces in one row, without dropout; NaN if the model refuses the row."""
-    counted = [torch.arange(len(piece), device=model.device) for piece in pieces]
+    counted = [torch.arange(len(piece), device=device_of(model)) for piece in pieces]
     tree = {} if parents is None else {"piece_parents": parents}
     training = model.training
     model.eval()
@@ -153,6 +154,6 @@ def trial_logits(
         ).logits
     except TypeError:  # a forward without the argument `piece_lengths`
         vocabulary = model.get_input_embeddings().num_embeddings
-        return torch.full((1, sum(map(len, pieces)), vocabulary), float("nan"), device=model.device)
+        return torch.full((1, sum(map(len, pieces)), vocabulary), float("nan"), device=device_of(model))
     finally:
         model.train(training)

@@ -54,7 +54,8 @@ class WeightedTokenLogits(nn.Module):
 
     def _choose(self, _module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden_BTD, *rest = arguments
-        return (hidden_BTD[self._rows_K, self._columns_K][None], *rest)
+        device = hidden_BTD.device  # that of the head, if the model is spread over several
+        return (hidden_BTD[self._rows_K.to(device), self._columns_K.to(device)][None], *rest)
 
 
 def inputs_of(batch: MicroBatch, device: torch.device) -> tuple[Any, ...]:
@@ -76,6 +77,11 @@ def token_nll(logits_KV: torch.Tensor, targets_K: torch.Tensor, weights_K: torch
     if logits_KV.dtype in (torch.bfloat16, torch.float16):
         logits_KV = logits_KV.float()
     return functional.cross_entropy(logits_KV, targets_K, reduction="none")
+
+
+def device_of(model: Any) -> torch.device:
+    """The device for its inputs. Weights that stay in their files until they are used have none."""
+    return torch.device("cpu") if model.device.type == "meta" else model.device
 
 
 def parameters_of(module: nn.Module) -> int:

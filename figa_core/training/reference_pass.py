@@ -1,7 +1,7 @@
 """The reference model's one pass over a shard set: ``python -m figa_core.training.reference_pass …``.
 
 It runs in its own process and ends before the training begins, so that its memory is free again. It uses one
-device, and float32 whatever the training's dtype is.
+device, or all if the model does not fit into one, and float32 whatever the training's dtype is.
 
 Shapes: K tokens of the answers in a micro-batch.
 """
@@ -10,6 +10,8 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +25,11 @@ from figa_core.training.attention import use_packed_attention
 from figa_core.training.batches import Layout
 from figa_core.training.data import PairData
 from figa_core.training.micro_batch import MicroBatch
-from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, token_nll
+from figa_core.training.model import WeightedTokenLogits, inputs_of, token_nll
 from figa_core.training.objectives.base import Answer
 from figa_core.training.prefixes import GRAIN
 from figa_core.training.sharing import problem_with_model
+from figa_core.training.spread import Room, load_to_read, room_here
 from figa_core.training.top_tokens import top_tokens_of
 
 _PAIRS_AT_ONCE = 512
@@ -63,28 +66,31 @@ def run_pass(
     tokens_per_batch: int,
     top_tokens: int = 0,
     share_prefixes: bool = True,
+    room: Room | None = None,
 ) -> None:
     """Write the log-probability of every token of these answers, for every pair.
 
     With `top_tokens`, which needs Ỹ among the answers, also so many most likely tokens at each token of Ỹ.
     With `share_prefixes`, what answers have in common at their beginning is run once, if the model can.
+    `room` is for the model's weights, by default that of this process.
 
     Raises:
         StorageError: the shards are damaged, or the results cannot be written.
         TrainingError: the model cannot be loaded, or has no embedding for a token.
     """
     data = PairData(shards)
-    reference = _Reference(model, tokens_per_batch, top_tokens, share_prefixes=share_prefixes)
-    data.check_vocabulary(reference.vocabulary)
-    tell(f"log-probabilities of {len(data):,} pairs under the reference model {model}")
-    tables = _tables(reference, data, answers)
-    reference_log_probs.write(output, tuple(answers), tables, reference.top_tokens)
+    with TemporaryDirectory(prefix="figa-reference-") as scratch:
+        loaded = load_to_read(model, room or room_here(), Path(scratch))
+        reference = _Reference(loaded, tokens_per_batch, top_tokens, share_prefixes=share_prefixes)
+        data.check_vocabulary(reference.vocabulary)
+        tell(f"log-probabilities of {len(data):,} pairs under the reference model {model}")
+        tables = _tables(reference, data, answers)
+        reference_log_probs.write(output, tuple(answers), tables, reference.top_tokens)
 
 
 class _Reference:
-    def __init__(self, model: Path, tokens_per_batch: int, top_tokens: int, *, share_prefixes: bool) -> None:
+    def __init__(self, loaded: Any, tokens_per_batch: int, top_tokens: int, *, share_prefixes: bool) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        loaded = load_model(model).to(self._device).eval()
         self.vocabulary: int = loaded.get_input_embeddings().num_embeddings
         packs = use_packed_attention(loaded)
         shares = share_prefixes and packs and problem_with_model(loaded) is None

@@ -8,6 +8,7 @@ from torch import nn
 from figa_core.config.training import DType, PrefixSharing
 from figa_core.training import varlen
 from figa_core.training.attention import agree, made_up_ids, trial_logits
+from figa_core.training.model import device_of
 from figa_core.training.prefixes import ROOT, paths_of
 
 # A beginning with two branches, one of which branches again, and a sequence by itself.
@@ -35,7 +36,7 @@ def problem_with_model(model: Any) -> str | None:
     paths = paths_of(_TRIED_PARENTS)
     ends = [sum(_TRIED_LENGTHS[above] for above in path) for path in paths]
     positions = [
-        torch.arange(end - length, end, device=model.device)
+        torch.arange(end - length, end, device=device_of(model))
         for end, length in zip(ends, _TRIED_LENGTHS, strict=True)
     ]
     row = trial_logits(model, pieces, parents=_TRIED_PARENTS, positions=positions)
