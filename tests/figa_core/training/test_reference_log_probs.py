@@ -14,7 +14,7 @@ from figa_core.training import reference_log_probs
 from figa_core.training.data import PairData
 from figa_core.training.objectives.base import Answer
 from figa_core.training.reference_pass import run_pass
-from figa_core.training.spread import bytes_in_float32, load_to_read
+from figa_core.training.spread import Room, bytes_in_float32, load_to_read
 from tests.figa_core.shards.test_shards import flipped
 from tests.figa_core.training.gpt2 import gpt2_fp64
 from tests.figa_core.training.jobs import write_set
@@ -50,7 +50,7 @@ def test_a_model_that_no_memory_holds_is_read_from_its_files_layer_by_layer(
     share: float, tmp_path: Path, model_dir: Path, shards_dir: Path, pairs: list[WeighedPair]
 ) -> None:
     files = sorted(model_dir.iterdir())
-    room = {"cpu": int(share * bytes_in_float32(model_dir))}
+    room: Room = {"cpu": int(share * bytes_in_float32(model_dir))}
     places = set(load_to_read(model_dir, room, tmp_path).hf_device_map.values())
     assert places == ({"cpu", "disk"} if share else {"disk"})
     run_pass(model_dir, shards_dir, tmp_path / "id", ANSWERS, 100, room=room)
