@@ -36,7 +36,7 @@ def cannot_quantize(training: TrainingConfig, devices: Devices) -> str | None:
     if find_spec("bitsandbytes") is None:
         return (
             "training.lora.quantize: needs the package bitsandbytes, which is not installed here. Install it "
-            "(docker/main.lock.txt has the version), or set it to false."
+            "(pip install 'figa[bitsandbytes]'), or set it to false."
         )
     return None
 
