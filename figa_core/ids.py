@@ -39,9 +39,18 @@ def reference_id(prompt: str, text: str) -> str:
 
 
 def generator_id(
-    *, fingerprint: str, temperature: float, top_p: float, max_tokens: int, seed: int, template: str
+    *,
+    fingerprint: str,
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+    seed: int,
+    template: str,
+    variables: Mapping[str, object] | None = None,
 ) -> str:
-    """Recipe 1: the model's fingerprint, sampling settings, seed and chat template hash."""
+    """Recipe 1: the model's fingerprint, sampling settings, seed and chat template hash, and the template's
+    variables, if it gets some.
+    """
     return content_id(
         "generator",
         1,
@@ -51,6 +60,7 @@ def generator_id(
         max_tokens=max_tokens,
         seed=seed,
         template=template,
+        **({"variables": dict(variables)} if variables else {}),
     )
 
 
@@ -170,12 +180,13 @@ def shard_set_id(
     max_length: int,
     best: Iterable[str] | None = None,
     scores: Iterable[str] | None = None,
+    thoughts: str | None = None,
 ) -> str:
     """Recipe 2: the pairs' revision ids in order, tokenizer and template hashes, scorer, scheme, cut length.
 
     The scorer, because a pair is stored with its rewards, which may scale it. `best`: the response ids of the
     best samples, in a set that has them. `scores`: what an LLM gave the words of each pair, if the scheme
-    needs that.
+    needs that. `thoughts`: what is done with them, if they are not put back before the answers.
     """
     return content_id(
         "shards",
@@ -183,6 +194,7 @@ def shard_set_id(
         pairs=_digest_of_lines(pairs),
         **({} if best is None else {"best": _digest_of_lines(best)}),
         **({} if scores is None else {"scores": _digest_of_lines(scores)}),
+        **({} if thoughts is None else {"thoughts": thoughts}),
         tokenizer=tokenizer,
         template=template,
         scorer=scorer,
@@ -211,9 +223,12 @@ def training_id(
     return content_id("training", 1, model=model, shards=shards, steps=steps, **settings, **changed)
 
 
-def prompts_digest(prompts: Iterable[str], tokenizer: str, template: str) -> str:
-    """SHA-256 (hex) of prompt ids in order, and of the hashes that decide their token ids."""
-    return _digest_of_lines((*prompts, tokenizer, template))
+def prompts_digest(
+    prompts: Iterable[str], tokenizer: str, template: str, variables: Mapping[str, object] | None = None
+) -> str:
+    """SHA-256 (hex) of prompt ids in order, and of what decides their token ids."""
+    more = (json.dumps(dict(variables), sort_keys=True),) if variables else ()
+    return _digest_of_lines((*prompts, tokenizer, template, *more))
 
 
 def rl_training_id(

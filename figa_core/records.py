@@ -93,7 +93,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Ŷ: one sample of a model. `token_ids` are the generated ids without the end-of-turn token."""
+    """Ŷ: one sample of a model. `token_ids` are the generated ids without the end-of-turn token.
+
+    `thought` is what the model thought before, with its marks, and None if it did not; a response that is all
+    thought has no text.
+    """
 
     response_id: str
     prompt_id: str
@@ -101,6 +105,8 @@ class Response:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
+    thought: str | None = None
+    thought_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +210,14 @@ class AdmittedPair:
     word_scores: tuple[int, ...] | None = None  # of the changed words of Ỹ, if an LLM graded them
     best_text: str | None = None  # of the prompt's sample with the highest reward, if it was looked for
     best_finish: FinishReason | None = None
+    thought_ids: tuple[int, ...] = ()  # what the model thought before Ŷ
 
 
 @dataclass(frozen=True, slots=True)
 class WeighedPair:
     """Token ids and edit classes of one admitted pair, as the shards hold them.
 
+    `prompt_ids` end with the thought before Ŷ, if there is one and the training sees it.
     `*_ids` exclude the prompt and include the end of turn where the response has one; `*_classes`
     (values of `EditClass`) have the same length. `reference_ids` is empty without a reference.
 

@@ -79,13 +79,15 @@ def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> Non
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace."""
     at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
-    model, longest = config.generation.model, config.prompts.max_prompt_tokens
+    generation, longest = config.generation, config.prompts.max_prompt_tokens
     _read_journal(story, run)
     with story.stage("import") as stage:
-        stage.counts = import_prompts(*at, config.prompts, model, reward, on_progress=stage.on_progress)
+        stage.counts = import_prompts(
+            *at, config.prompts, config.generation, reward, on_progress=stage.on_progress
+        )
     with story.stage("generate") as stage:
         stage.counts = generate(
-            *at, config.generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress
+            *at, generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress
         )
     with story.stage("score responses") as stage:
         texts = responses_of(run.run_id, run.generator, Split.TRAIN)
@@ -105,9 +107,14 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     if (sections := GradingSections.of(config)) is not None:
         await grade_words(story, run, config, sections)
     with story.stage("weigh") as stage:
-        best_of = config.generation.samples_per_prompt if reading(config, "best") else None
+        best_of = generation.samples_per_prompt if reading(config, "best") else None
         weighed = weigh(
-            *at, config.weighting, model, run.scorer, best_of=best_of, on_progress=stage.on_progress
+            *at,
+            config.weighting,
+            config.generation,
+            run.scorer,
+            best_of=best_of,
+            on_progress=stage.on_progress,
         )
         stage.counts = weighed.counts
     await publish_funnel(run)

@@ -94,7 +94,7 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
         with story.stage(f"weigh by {scheme}") as stage:
             changed = weighted_by(config, scheme).weighting
             result = weigh(
-                run.workspace, run.run_id, changed, config.generation.model, run.scorer,
+                run.workspace, run.run_id, changed, config.generation, run.scorer,
                 of_run=False, on_progress=stage.on_progress,
             )  # fmt: skip
             stage.counts = result.counts
@@ -126,7 +126,7 @@ def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | Non
         return None
     with story.stage(f"weigh the best of {best_of}") as stage:
         result = weigh(
-            run.workspace, run.run_id, config.weighting, config.generation.model, run.scorer,
+            run.workspace, run.run_id, config.weighting, config.generation, run.scorer,
             of_run=False, best_of=best_of, on_progress=stage.on_progress,
         )  # fmt: skip
         stage.counts = result.counts

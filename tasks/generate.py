@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.thinking import Parts, Thoughts, thoughts_of
 from figa_core.config import GenerationConfig
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
@@ -20,6 +21,7 @@ from figa_core.ports import Generation, GenerationRequest, ProgressCallback, Row
 from figa_core.records import FinishReason, Response, Split
 from figa_core.storage import responses
 from figa_core.storage.responses import Sample, Samples
+from tasks.chat_formats import generation_chat, template_variables
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
@@ -57,6 +59,7 @@ def generator_of(config: GenerationConfig, temperature: float, fingerprint: str,
         max_tokens=config.max_tokens,
         seed=config.seed,
         template=template,
+        variables=template_variables(config),
     )
 
 
@@ -88,13 +91,14 @@ def generate(
     missing = responses.count_missing_samples(database, wanted)
     failures = Failures(partial(_save_failures, workspace, generator), missing)
     if missing:
-        chat = load_chat_format(sampling.model)
+        chat = generation_chat(config, sampling.model)
+        thoughts = thoughts_of(chat)
         pages = responses.iter_missing_samples(database, wanted)
         length, requests = sampled_length(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
         )
         # The template of a trained model may print more than that of its base (`training/words.py`).
-        longest = max_prompt_tokens + chat.added_tokens(load_chat_format(config.model))
+        longest = max_prompt_tokens + chat.added_tokens(generation_chat(config))
         name = generating_engine(config, sampling.model)
         # Servers have the model already, an adapter as their user chose to serve it.
         model = sampling.model if name == SERVER else whole_model(workspace, sampling.model)
@@ -103,7 +107,9 @@ def generate(
         engine = engines.generator(name, settings, work, workspace.scratch("generate"))
         failures.settle(
             engine.generate(requests),
-            lambda drawn: responses.save_responses(database, generator, _responses(chat, drawn, generator)),
+            lambda drawn: responses.save_responses(
+                database, generator, [_response(chat, thoughts, each, generator) for each in drawn]
+            ),
             on_progress,
         )
     of_run = (database, replace(wanted, max_prompts=None))
@@ -167,17 +173,21 @@ def _requests(
                 yield GenerationRequest(request_id, prompt_ids, (int(response_id[-7:], 16) + seed) % 2**31)
 
 
-def _responses(chat: ChatFormat, batch: list[Generation], generator: str) -> list[Response]:
-    # The tokens of an end of turn before its stop token are generated too, and are not part of the answer.
-    answers = [
-        chat.without_end_of_turn(generation.token_ids)
-        if generation.finish_reason is FinishReason.STOP
-        else generation.token_ids
-        for generation in batch
-    ]
-    found = []
-    for drawn, token_ids in zip(batch, answers, strict=True):
-        prompt_id, index = _sample_of(drawn.request_id)
-        response_id, text = ids.response_id(prompt_id, generator, index), chat.decode(token_ids)
-        found.append(Response(response_id, prompt_id, index, text, token_ids, drawn.finish_reason))
-    return found
+def _response(chat: ChatFormat, thoughts: Thoughts | None, drawn: Generation, generator: str) -> Response:
+    token_ids, finish = drawn.token_ids, drawn.finish_reason
+    if finish is FinishReason.STOP:
+        # Tokens of an end of turn before its stop token are generated too, and not part of the answer.
+        token_ids = chat.without_end_of_turn(token_ids)
+    thought = Parts(None, (), token_ids) if thoughts is None else thoughts.split(token_ids)
+    answer = thought.answer_ids or ()
+    prompt_id, index = _sample_of(drawn.request_id)
+    return Response(
+        response_id=ids.response_id(prompt_id, generator, index),
+        prompt_id=prompt_id,
+        sample_index=index,
+        text=chat.decode(answer),
+        token_ids=answer,
+        finish_reason=finish,
+        thought=thought.thought,
+        thought_ids=thought.thought_ids or None,
+    )

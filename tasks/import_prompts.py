@@ -7,9 +7,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
-from figa_core.config import PromptsConfig, RewardConfig
+from figa_core.config import GenerationConfig, PromptsConfig, RewardConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.inference.exchange import in_shards
 from figa_core.ports import ProgressCallback
@@ -18,6 +18,7 @@ from figa_core.records import Prompt
 from figa_core.row_failures import too_many
 from figa_core.storage import prompts
 from figa_core.storage.first_rows import FirstRows
+from tasks.chat_formats import generation_chat
 from tasks.results import StageCounts, no_progress
 from tasks.reward_models import reward_chat
 from tasks.workspace import Workspace
@@ -43,21 +44,21 @@ def import_prompts(
     workspace: Workspace,
     run_id: str,
     config: PromptsConfig,
-    model: Path,
+    generation: GenerationConfig,
     reward: RewardConfig | None = None,
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
-    """Read the file once, in batches. The tokenizer of `model` measures the prompts.
+    """Read the file once, in batches. The tokenizer of the model to align measures the prompts.
 
-    A row that the chat template of `model` refuses or prints in part is bad, and so is one that the template
+    A row that its chat template refuses or prints in part is bad, and so is one that the template
     of `reward` refuses: found here, it costs no generation.
 
     Raises:
         InputError: the file cannot be used at all, or the reward model's template refuses many rows.
         NothingToDoError: no row of it can be used.
     """
-    check = PromptCheck(load_chat_format(model), reward and reward_chat(reward), config)
+    check = PromptCheck(generation_chat(generation), reward and reward_chat(reward), config)
     database = workspace.database
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []

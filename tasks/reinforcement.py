@@ -12,7 +12,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat.format import load_chat_format
 from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.inference.engine import TRANSFORMERS
@@ -34,6 +33,7 @@ from figa_core.storage.responses import Samples
 from figa_core.storage.trainings import Training, save_training
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.metrics import StepMetrics, read_metrics
+from tasks.chat_formats import generation_chat, template_variables
 from tasks.results import no_progress
 from tasks.reward_models import loaded_reward_model
 from tasks.whole_models import whole_model
@@ -92,8 +92,8 @@ def rl_data(
     """
     drawn = Samples(run_id, generator, Split.TRAIN)
     names = responses.chosen_prompts(workspace.database, drawn)
-    chat = load_chat_format(config.generation.model)
-    digest = ids.prompts_digest(names, chat.tokenizer_hash, chat.template_hash)
+    chat = generation_chat(config.generation)
+    digest = ids.prompts_digest(names, chat.tokenizer_hash, chat.template_hash, chat.variables)
     path = workspace.scratch("rl") / f"{digest}.parquet"
     if not path.is_file():
         write_prompts(path, _pages(workspace, drawn, config))
@@ -108,7 +108,7 @@ def rl_data(
 
 def _pages(workspace: Workspace, drawn: Samples, config: PipelineConfig) -> Iterator[list[PromptRow]]:
     """Those that the chat template prints: the generate stage has stored why it refuses the others."""
-    chat = load_chat_format(config.generation.model)
+    chat = generation_chat(config.generation)
     for page in responses.iter_prompts(workspace.database, drawn):
         outcomes = chat.prompt_ids_or_reasons([messages for _, messages in page])
         rows = zip(page, outcomes, strict=True)
@@ -157,6 +157,7 @@ def rl_job(
         model=base,
         reward_model=loaded_reward_model(workspace, config.reward, TRANSFORMERS),
         reward_max_length=config.reward.max_length,
+        template_variables=template_variables(config.generation),
         prompts=data.prompts,
         token_budget=tokens,
         samples_per_prompt=known.samples_per_prompt,

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core.chat.format import load_chat_format
+from figa_core.chat.thinking import thoughts_of
 from figa_core.config import PipelineConfig
 from figa_core.errors import WorkspaceError
 from figa_core.inference.vllm_python import vllm_version
@@ -27,6 +28,7 @@ from figa_core.report.tokens import example_of
 from figa_core.shards.manifest import read_manifest as read_shard_manifest
 from figa_core.shards.read import find_pairs
 from figa_core.storage import revisions, summary
+from figa_core.storage.responses import count_thoughts
 from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import Counts
 from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
@@ -37,6 +39,7 @@ from figa_core.training.metrics import StepMetrics
 from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
+from tasks.chat_formats import generation_chat, thinking_line
 from tasks.funnel import funnel_of
 from tasks.graded import fallback_line, graded_so_far
 from tasks.grading_settings import GradingSections
@@ -120,6 +123,9 @@ def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[s
         yield config.workspace.note
     if GradingSections.of(config) and (line := fallback_line(graded_so_far(workspace.database, run.run_id))):
         yield f"{_first_line(line)}."
+    thoughts = thoughts_of(generation_chat(config.generation))
+    if thoughts is not None:
+        yield f"{thinking_line(config.generation, thoughts)}. {_thoughts_drawn(workspace, run)}"
     shard_set_id = run.found.shard_set_id
     manifest = read_shard_manifest(workspace.shards(shard_set_id)) if shard_set_id else None
     if manifest is not None:
@@ -130,6 +136,14 @@ def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[s
         )
         if line := steps_line(config.training, manifest.pairs):
             yield f"{line[0].upper()}{line[1:].removesuffix('.')}."
+
+
+def _thoughts_drawn(workspace: Workspace, run: Run) -> str:
+    found = count_thoughts(workspace.database, run.run_id, run.found.generator or "")
+    return (
+        f"{found.with_thought:,} of its {found.responses:,} responses begin with a thought, and "
+        f"{found.all_thought:,} are nothing else: these count as empty answers and are not revised."
+    )
 
 
 def _first_line(text: str) -> str:

@@ -11,8 +11,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.chat.format import ChatFormat, load_chat_format
-from figa_core.config import WeightingConfig
+from figa_core.chat.format import ChatFormat
+from figa_core.config import GenerationConfig, WeightingConfig
 from figa_core.errors import NothingToDoError
 from figa_core.filtering import most_frequent_first
 from figa_core.ports import ProgressCallback
@@ -25,6 +25,7 @@ from figa_core.training.objectives.registry import objective_named
 from figa_core.weighting.best import with_best_samples
 from figa_core.weighting.schemes import HIGHEST_SCORES, LLM_GRADED, scheme_named
 from figa_core.weighting.weigh import SkippedPair, weigh_pairs
+from tasks.chat_formats import generation_chat
 from tasks.results import StageCounts, no_progress
 from tasks.workspace import Workspace
 
@@ -56,7 +57,7 @@ def weigh(
     workspace: Workspace,
     run_id: str,
     config: WeightingConfig,
-    model: Path,
+    generation: GenerationConfig,
     scorer: str,
     *,
     of_run: bool = True,
@@ -72,7 +73,8 @@ def weigh(
     Raises:
         NothingToDoError: no pair has an edit within the maximum length.
     """
-    chat = load_chat_format(model)
+    chat = generation_chat(generation)
+    thoughts = "cut" if generation.thinking == "cut" else None
     highest = HIGHEST_SCORES.get(config.scheme)
     weigh_page = partial(
         weigh_pairs,
@@ -80,17 +82,20 @@ def weigh(
         scheme=scheme_named(config.scheme),
         max_length=config.max_length,
         highest_score=highest,
+        with_thoughts=thoughts is None,
     )
     if highest is not None and of_run:
         forget_weighed(workspace.database, run_id)
     scratch = workspace.scratch("weigh")
     try:
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch, best_of=best_of)
-        manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, on_progress)
+        manifest = _write(workspace, pairs, weigh_page, chat, config, scorer, thoughts, on_progress)
         best = None
         if best_of is not None and manifest is not None:
             weigh_best = partial(_with_best, chat, weigh_page, config.max_length)
-            best = _write(workspace, pairs, weigh_best, chat, config, scorer, on_progress, with_best=True)
+            best = _write(
+                workspace, pairs, weigh_best, chat, config, scorer, thoughts, on_progress, with_best=True
+            )
         if manifest is not None and of_run:
             directory = workspace.shards(manifest.shard_set_id)
             files = [directory / shard.file for shard in manifest.shards]
@@ -121,6 +126,7 @@ def _write(
     chat: ChatFormat,
     config: WeightingConfig,
     scorer: str,
+    thoughts: str | None,
     on_progress: ProgressCallback,
     *,
     with_best: bool = False,
@@ -135,6 +141,7 @@ def _write(
         max_length=config.max_length,
         best=pairs.best_ids() if with_best else None,
         scores=pairs.scores() if config.scheme in HIGHEST_SCORES else None,
+        thoughts=thoughts,
     )
     try:
         return write_shards(

@@ -18,7 +18,7 @@ Decisions, each with a test:
 * If a response was cut within a character, that character is left out of its text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -45,17 +45,19 @@ _DATE = datetime(2024, 7, 26)  # the default of Llama 3.1's template
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def load_chat_format(model_dir: Path) -> "ChatFormat":
+def load_chat_format(model_dir: Path, variables: Mapping[str, Any] | None = None) -> "ChatFormat":
     """Load tokenizer, chat template and stop tokens of a Hugging Face model directory; nothing is downloaded.
 
-    Those of an adapter are its base model's, unless it has files of its own.
+    Those of an adapter are its base model's, unless it has files of its own. `variables` are given to the
+    template, such as enable_thinking.
 
     Raises:
         ConfigError: the directory, a usable tokenizer or a usable template is missing.
     """
     try:
         with with_all_files(model_dir) as directory:
-            return ChatFormat.from_tokenizer(load_tokenizer(directory), generation_stops(directory))
+            chat = ChatFormat.from_tokenizer(load_tokenizer(directory), generation_stops(directory))
+            return chat.with_variables(variables) if variables else chat
     except EngineError as error:
         raise ConfigError(str(error)) from error
 
@@ -69,13 +71,21 @@ class ChatFormat:
         template_hash: SHA-256 of the template's text, the special tokens it may print and the end of turn.
         fallback_template: whether the tokenizer has no template, and `PLAIN_TEMPLATE` is used.
         template: the template's Jinja text.
+        variables: what the template gets besides the messages. They are in no hash here.
     """
 
     def __init__(
-        self, tokenizer: Any, template: str, stop_token_ids: Iterable[int], *, fallback: bool
+        self,
+        tokenizer: Any,
+        template: str,
+        stop_token_ids: Iterable[int],
+        *,
+        fallback: bool,
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self.template = template
+        self.variables = dict(variables or {})
         self.fallback_template = fallback
         self._encode_template = encoder(tokenizer, control_tokens_as_text=False)
         self._encode_text = encoder(tokenizer, control_tokens_as_text=True)
@@ -117,7 +127,15 @@ class ChatFormat:
 
     def with_template(self, template: str) -> "ChatFormat":
         """The same tokenizer with another chat template."""
-        return ChatFormat(self._tokenizer, template, self.stop_token_ids, fallback=False)
+        return ChatFormat(
+            self._tokenizer, template, self.stop_token_ids, fallback=False, variables=self.variables
+        )
+
+    def with_variables(self, variables: Mapping[str, Any]) -> "ChatFormat":
+        """The same with these variables for the template, besides those that it has."""
+        both = {**self.variables, **variables}
+        stops, fallback = self.stop_token_ids, self.fallback_template
+        return ChatFormat(self._tokenizer, self.template, stops, fallback=fallback, variables=both)
 
     def added_tokens(self, base: "ChatFormat") -> int:
         """How many tokens more than in `base` a plain question has with this template; 0 if not more."""
@@ -149,6 +167,10 @@ class ChatFormat:
             self._behind_anchor(ids) or self._encode_text([text])[0]
             for text, ids in zip(texts, self._encode_text([ANCHOR + text for text in texts]), strict=True)
         ]
+
+    def template_ids(self, text: str) -> Ids:
+        """Ids of a text in which control-token strings are the control tokens."""
+        return self._encode_template([text])[0]
 
     def response_spans(self, text: str) -> list[tuple[int, int]]:
         """The place of each token of `response_ids(text)`, as (start, end) in characters of `text`.
@@ -191,6 +213,10 @@ class ChatFormat:
             return text.rstrip(_REPLACEMENT)  # part of a character, not a U+FFFD that the model wrote
         return text
 
+    def decode_marked(self, ids: Sequence[int]) -> str:
+        """Text of generated ids, with the names of control tokens."""
+        return self._decode(ids, control_tokens=True)
+
     def render(self, messages: Sequence[Message], *, for_generation: bool) -> str:
         """The template's text for these messages.
 
@@ -203,7 +229,7 @@ class ChatFormat:
                 chat_template=self.template,
                 add_generation_prompt=for_generation,
                 tokenize=False,
-                strftime_now=_DATE.strftime,
+                **{"strftime_now": _DATE.strftime, **self.variables},
             )
         except Exception as error:  # a template is a program: it may raise anything
             roles = ", ".join(message.role for message in messages) or "none"
@@ -239,17 +265,20 @@ class ChatFormat:
         conversation = self.render([question, answer], for_generation=False)
         return QUESTION in prompt.casefold(), ANSWER in conversation.casefold()
 
-    def _decode(self, ids: Sequence[int]) -> str:
+    def _decode(self, ids: Sequence[int], *, control_tokens: bool = False) -> str:
         try:
-            return self._decode_known(ids)
+            return self._decode_known(ids, control_tokens=control_tokens)
         except (ValueError, OverflowError, LookupError):
             # An embedding may have more rows than there are tokens, and a model may sample one of these ids.
             # The Rust core leaves them out of the text; Python tokenizers raise.
             tokens = frozenset(self.vocabulary.values())
-            return self._decode_known([token_id for token_id in ids if token_id in tokens])
+            known = [token_id for token_id in ids if token_id in tokens]
+            return self._decode_known(known, control_tokens=control_tokens)
 
-    def _decode_known(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _decode_known(self, ids: Sequence[int], *, control_tokens: bool) -> str:
+        return self._tokenizer.decode(
+            list(ids), skip_special_tokens=not control_tokens, clean_up_tokenization_spaces=False
+        )
 
     @cached_property
     def _spans(self) -> Any:

@@ -1,14 +1,22 @@
 """Which rows a run has before any is revised: prompts, responses, rewards, and the thresholds on them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.server import ServerConfig
-from figa_core.config.values import TOKENS_MAX, EngineName, Name, label_name, one_line, quantile_or_number
+from figa_core.config.values import (
+    TOKENS_MAX,
+    EngineName,
+    Name,
+    label_name,
+    one_line,
+    quantile_or_number,
+    template_variables,
+)
 from figa_core.config.vllm import VllmConfig
 from figa_core.inference.engine import AUTO
 
@@ -65,7 +73,17 @@ class GenerationConfig(Section):
     top_p: float = rows(
         1.0, "Sample from the most likely tokens of this total probability.", Within("generator"), gt=0, le=1
     )
-    max_tokens: int = rows(512, "Longest response, in tokens.", Within("generator"), ge=1, le=TOKENS_MAX)
+    max_tokens: int = rows(
+        512, "Longest response, in tokens, thoughts included.", Within("generator"), ge=1, le=TOKENS_MAX
+    )
+    thinking: Literal["off", "keep", "cut"] = rows(
+        "keep",
+        "Of a model that thinks before it answers: off asks it not to. Otherwise its thoughts are shown to "
+        "nobody; for the training, keep puts them back before the answers, and cut leaves them out.",
+    )
+    chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(template_variables)] = rows(
+        {}, "Given to the chat template besides the messages, such as reasoning_effort.", Within("generator")
+    )
     seed: int = rows(0, "Change it to sample anew.", Within("generator"), ge=0)
     rows_per_shard: int = nothing(2000, "Rows made durable together.", ge=1)
     gpu_memory_share: float = nothing(0.9, "vLLM's gpu_memory_utilization; 0.2 on CPU.", gt=0, le=1)

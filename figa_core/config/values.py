@@ -1,5 +1,6 @@
 """Checks of single settings. Each function returns its value, or raises ValueError with the problem."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -18,6 +19,11 @@ _ROUTE = "/chat/completions"
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
 _ONE_LINE_MAX = 200
 _LABEL_MAX = 1000
+_TAKEN = {
+    *("messages", "conversation", "tools", "documents", "chat_template", "add_generation_prompt"),
+    *("continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors"),
+    *("return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "raise_exception"),
+}
 
 
 def not_blank(text: str) -> str:
@@ -142,3 +148,16 @@ def label_name(value: int | str) -> int | str:
     if isinstance(number, int) and not 0 <= number <= _LABEL_MAX:
         raise ValueError(f"must be a label's name, or its number from 0 to {_LABEL_MAX}")
     return number
+
+
+def template_variables(variables: dict[str, Any]) -> dict[str, Any]:
+    """Values for a chat template: JSON values under names that it has no other use for."""
+    if taken := sorted(_TAKEN & variables.keys()):
+        raise ValueError(f"{taken[0]} is not for the settings: the program gives it to the chat template")
+    try:
+        text = json.dumps(variables, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"must hold texts, numbers, true or false, lists and tables: {error}") from error
+    if "\\u0000" in text:
+        raise ValueError("contains a NUL character")
+    return variables

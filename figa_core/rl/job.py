@@ -29,7 +29,17 @@ SCORED = "scored_tokens"
 UNSCORED = "unscored"
 PEAK = "peak_bytes"
 
-_SPEED = ("output", "training_id", "prompts", "model", "reward_model", "tokens_per_batch", "steps")
+# The prompts' digest has the variables of the template.
+_SPEED = (
+    "template_variables",
+    "output",
+    "training_id",
+    "prompts",
+    "model",
+    "reward_model",
+    "tokens_per_batch",
+    "steps",
+)
 
 
 class RlJob(JobFiles, Section):
@@ -37,6 +47,7 @@ class RlJob(JobFiles, Section):
 
     Attributes:
         method: its name (`methods.py`).
+        template_variables: what the chat template got besides the messages of the prompts.
         prompts: a file of prompts (`prompts_file.py`).
         token_budget: the tokens to generate.
         samples_per_step: over all prompts of a step, a power of two.
@@ -52,6 +63,7 @@ class RlJob(JobFiles, Section):
     model: Path
     reward_model: Path
     reward_max_length: int
+    template_variables: dict[str, Any] = Field(default_factory=dict)
     prompts: Path
     token_budget: int = Field(ge=1)
     samples_per_prompt: int = Field(ge=1)

@@ -5,11 +5,13 @@ It runs in the worker's environment, with the parts that generate and score stag
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from figa_core.chat.format import load_chat_format
+from figa_core.chat.thinking import thoughts_of
 from figa_core.errors import TrainingError
 from figa_core.inference.engine import Scoring
 from figa_core.inference.transformers import TransformersScorer
@@ -32,9 +34,21 @@ class Rewards:
     without a reward.
     """
 
-    def __init__(self, policy: Path, reward_model: Path, *, max_length: int, tokens_per_batch: int) -> None:
-        """Raises EngineError if the reward model cannot score, ConfigError if a template is unusable."""
-        self._policy, self._chat = load_chat_format(policy), load_chat_format(reward_model)
+    def __init__(
+        self,
+        policy: Path,
+        reward_model: Path,
+        *,
+        max_length: int,
+        tokens_per_batch: int,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`variables` are those of the policy's chat template.
+
+        Raises EngineError if the reward model cannot score, ConfigError if a template is unusable.
+        """
+        self._policy, self._chat = load_chat_format(policy, variables), load_chat_format(reward_model)
+        self._thoughts = thoughts_of(self._policy)
         self._stops = frozenset(self._policy.stop_token_ids)
         self._max_length = max_length
         settings = Scoring(reward_model, max_length, tokens_per_batch=tokens_per_batch)
@@ -42,10 +56,14 @@ class Rewards:
         self.scored_tokens = self.unscored = 0
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """The answer in a sample, without its end of turn, as the generate stage stores it."""
+        """The answer in a sample, without thoughts and its end of turn, as the generate stage stores it."""
         ids = tuple(token_ids)
         end = next((place for place, token in enumerate(ids) if token in self._stops), None)
-        return self._policy.decode(ids if end is None else self._policy.without_end_of_turn(ids[:end]))
+        if end is not None:
+            ids = self._policy.without_end_of_turn(ids[:end])
+        if self._thoughts is not None:
+            ids = self._thoughts.split(ids).answer_ids or ()
+        return self._policy.decode(ids)
 
     def of(self, samples: Sequence[Drawn]) -> list[float | None]:
         """The raw reward of each sample; None if its text or its value cannot be used.

@@ -56,7 +56,11 @@ def _train(job: RlJob) -> tuple[int, int]:
     from figa_core.training.export import export_model
 
     rewards = Rewards(
-        job.model, job.reward_model, max_length=job.reward_max_length, tokens_per_batch=job.tokens_per_batch
+        job.model,
+        job.reward_model,
+        max_length=job.reward_max_length,
+        tokens_per_batch=job.tokens_per_batch,
+        variables=job.template_variables,
     )
     log = StepLog(job, rewards)
     policy = trainers.load_policy(job)

@@ -30,7 +30,8 @@ _PLACES = """
         FROM responses r JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer
         WHERE r.sample_index < $best_of
           AND r.prompt_id IN (SELECT prompt_id FROM pairs WHERE run_id = $run AND admitted)
-          AND r.response_id NOT IN (SELECT subject_id FROM exclusions))
+          AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
+          AND NOT (r.thought IS NOT NULL AND r.text = ''))
     SELECT v.revision_id AS pair_id, before.value AS response_reward,
            after.value AS revision_reward, p.rowid AS prompt_row, r.rowid AS response_row,
            v.rowid AS revision_row, a.rowid AS reference_row, g.scores AS word_scores,
@@ -52,7 +53,7 @@ _PARTS = {
     "places": "SELECT place, pair_id, response_reward, revision_reward, word_scores FROM places",
     "prompts": "SELECT place, messages FROM prompts t JOIN places ON t.rowid = prompt_row",
     "responses": "SELECT place, text AS response_text, finish_reason AS response_finish, "
-    "token_ids AS response_token_ids FROM responses t JOIN places ON t.rowid = response_row",
+    "token_ids AS response_token_ids, thought_ids FROM responses t JOIN places ON t.rowid = response_row",
     "revisions": "SELECT place, text AS revision_text FROM revisions t JOIN places ON t.rowid = revision_row",
     "references": "SELECT place, text AS reference_text FROM reference_answers t "
     "JOIN places ON t.rowid = reference_row",
@@ -186,6 +187,7 @@ def _pair(
     messages: str,
     response_finish: str,
     response_token_ids: Sequence[int],
+    thought_ids: Sequence[int] | None,
     best_finish: str | None,
     word_scores: Sequence[int] | None,
     **fields: Any,
@@ -195,6 +197,7 @@ def _pair(
         messages=read_messages(messages),
         response_finish=FinishReason(response_finish),
         response_token_ids=tuple(response_token_ids),
+        thought_ids=tuple(thought_ids or ()),
         best_finish=None if best_finish is None else FinishReason(best_finish),
         **fields,
     )

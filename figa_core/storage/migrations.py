@@ -133,6 +133,12 @@ CREATE TABLE run_grades (
 );
 """
 
+# What a model thought before its answer; NULL if it did not, and in responses of earlier versions.
+_THOUGHTS = """
+ALTER TABLE responses ADD COLUMN thought TEXT;
+ALTER TABLE responses ADD COLUMN thought_ids INTEGER[];
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
@@ -141,6 +147,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("purposes", _PURPOSES),
     ("types", _TYPES),
     ("word grades", _WORD_GRADES),
+    ("thoughts", _THOUGHTS),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -18,13 +18,17 @@ from figa_core.filtering import Candidate
 from figa_core.processes.interruptible import interruptible
 from figa_core.records import Decision, RevisionStatus
 from figa_core.storage.database import PAGE_ROWS, Database, Row, as_row, query_rows
+from figa_core.storage.responses import ALL_THOUGHT
 
 # Without the limit DuckDB keeps every block it has read. A transaction needs about 0.3 kB of memory for each
 # row it changes, and would fail under the limit.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
-_CANDIDATES = """
-    SELECT r.response_id, r.prompt_id, s.value AS response_reward, y.value AS reference_reward,
-           sf.kind AS response_failure, yf.kind AS reference_failure, rp.reference_id
+_ALL_THOUGHT = "r.thought IS NOT NULL AND r.text = ''"
+_CANDIDATES = f"""
+    SELECT r.response_id, r.prompt_id, CASE WHEN NOT ({_ALL_THOUGHT}) THEN s.value END AS response_reward,
+           y.value AS reference_reward,
+           CASE WHEN {_ALL_THOUGHT} THEN '{ALL_THOUGHT}' ELSE sf.kind END AS response_failure,
+           yf.kind AS reference_failure, rp.reference_id
     FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
     LEFT JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer

@@ -14,6 +14,7 @@ from figa_core.row_failures import Failed, failure_kind
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import PAGE_ROWS, Database, as_row
 
+ALL_THOUGHT = "the response is all thought, without an answer (raise generation.max_tokens)"
 _DRAWN_BY = "generator_id = $generator"
 
 
@@ -80,11 +81,33 @@ def iter_prompts(database: Database, samples: Samples) -> Iterator[list[tuple[st
 def tokens_drawn(database: Database, samples: Samples) -> tuple[int, int]:
     """How many of these samples were drawn, and their tokens."""
     [found] = database.fetch(
-        f"SELECT count(*), coalesce(sum(len(token_ids)), 0)::BIGINT FROM responses "
+        f"SELECT count(*), "
+        "coalesce(sum(len(token_ids) + coalesce(len(thought_ids), 0)), 0)::BIGINT FROM responses "
         f"WHERE {_DRAWN_BY} AND prompt_id IN ({samples.prompt_ids})",
         **samples.values,
     )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtCounts:
+    """How many responses there are, how many begin with a thought, and how many are nothing else."""
+
+    responses: int
+    with_thought: int
+    all_thought: int
+
+
+def count_thoughts(database: Database, run_id: str, generator_id: str) -> ThoughtCounts:
+    """The counts over a run's responses of one generator, of both splits."""
+    [found] = database.fetch(
+        """SELECT count(*), count(thought), count(*) FILTER (thought IS NOT NULL AND text = '')
+           FROM responses JOIN run_prompts USING (prompt_id)
+           WHERE run_id = $run AND generator_id = $generator""",
+        run=run_id,
+        generator=generator_id,
+    )
+    return ThoughtCounts(*found)
 
 
 def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[Sample]]:

@@ -37,6 +37,7 @@ def weigh_pairs(
     scheme: Scheme,
     max_length: int,
     highest_score: int | None = None,
+    with_thoughts: bool = True,
 ) -> Iterator[WeighedPair | SkippedPair]:
     """Yield one result for each pair of a batch, in order; a few hundred pairs tokenize well together.
 
@@ -44,6 +45,8 @@ def weigh_pairs(
 
     Rules (`max_length` counts prompt and answer in tokens):
 
+    * What the model thought before Ŷ comes after the prompt and before every answer, and has no weight; with
+      `with_thoughts` false it is left out.
     * The end of turn follows an answer, unless it was cut: by generation (then its revision has none either,
       because a revision of half an answer is half an answer) or by `max_length`.
     * An answer too long for `max_length` is cut at its end, and so are its classes.
@@ -72,7 +75,8 @@ def weigh_pairs(
             if isinstance(weights, str):
                 yield SkippedPair(pair.pair_id, weights)
             else:
-                yield _weigh(chat, pair, (prompt, response, revision, reference), weights, max_length)
+                before = prompt + pair.thought_ids if with_thoughts else prompt
+                yield _weigh(chat, pair, (before, response, revision, reference), weights, max_length)
 
 
 def _by_scores(
@@ -94,7 +98,8 @@ def _weigh(
     prompt, response, revision, reference = ids
     room = max_length - len(prompt)
     if not prompt or room < 1:
-        reason = f"the prompt has {len(prompt)} tokens, which leaves no room in max_length={max_length}"
+        what = "the prompt with the thought" if pair.thought_ids else "the prompt"
+        reason = f"{what} has {len(prompt)} tokens, which leaves no room in max_length={max_length}"
         return SkippedPair(pair.pair_id, reason)
     canonical = pair.response_token_ids == response
     (response_classes, revision_classes, scale), factors = weights

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.format import ChatFormat
 from figa_core.config import PipelineConfig
 from figa_core.prompts.read import read_prompts
 from figa_core.prompts.survey import PromptSurvey, survey
 from figa_core.revision.prompt import PromptTemplates, load_templates
+from tasks.chat_formats import generation_chat
 from tasks.import_prompts import row_format
 from tasks.reward_models import reward_chat
 
@@ -34,7 +35,7 @@ class Facts:
     @cached_property
     def generation_chat(self) -> ChatFormat:
         """Tokenizer and template of the model to align; raises ConfigError, see `load_chat_format`."""
-        return load_chat_format(self.config.generation.model)
+        return generation_chat(self.config.generation)
 
     @cached_property
     def reward_chat(self) -> ChatFormat:

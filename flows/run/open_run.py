@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from figa_core.chat.thinking import thoughts_of
 from figa_core.config import PipelineConfig, identity
 from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
 from figa_core.inference.elsewhere import Elsewhere
@@ -27,6 +28,7 @@ from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
 from flows.server.shard_runs import PrefectShardRuns
 from flows.server.versions import check_version
+from tasks.chat_formats import generation_chat, thinking_line
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
 from tasks.score import scorer_id
@@ -139,6 +141,8 @@ def visit_run(
         here = config.generation.workers is None
         if here and AUTO in (config.generation.engine, config.reward.engine) and not vllm_version():
             progress.line("vLLM is not installed here: the transformers engine is used instead")
+        if (thoughts := thoughts_of(generation_chat(config.generation))) is not None:
+            progress.line(thinking_line(config.generation, thoughts))
         workspace = Workspace(directory)
         workspace.database.create()
         warned = frozenset(found.where for found in warnings)

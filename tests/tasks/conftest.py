@@ -111,7 +111,7 @@ class Chain:
         return RevisionSections(self.revision, self.prompt, self.batches, self.spending)
 
     def import_prompts(self, **options: Any) -> StageCounts:
-        models = (self.sampling.model, self.reward)
+        models = (self.generation, self.reward)
         return import_prompts.fn(self.workspace, RUN, self.prompts, *models, **options)
 
     def generate(self) -> StageCounts:
@@ -156,7 +156,7 @@ class Chain:
         return self.weigh(best_of)
 
     def weigh(self, best_of: int | None = None) -> WeighResult:
-        at = (self.workspace, RUN, WeightingConfig(), self.sampling.model, self.scorer)
+        at = (self.workspace, RUN, WeightingConfig(), self.generation, self.scorer)
         return weigh.fn(*at, best_of=best_of)
 
 

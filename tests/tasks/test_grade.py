@@ -56,7 +56,7 @@ class GradedChain:
 
     def weigh(self) -> WeighResult:
         chain = self.chain
-        return weigh.fn(chain.workspace, chain.run_id, self.weighting, chain.sampling.model, chain.scorer)
+        return weigh.fn(chain.workspace, chain.run_id, self.weighting, chain.generation, chain.scorer)
 
 
 async def admitted(make_chain: MakeChain, teacher: TeacherProcess) -> Chain:

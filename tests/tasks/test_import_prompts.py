@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from figa_core.config import PromptsConfig, RewardConfig
+from figa_core.config import GenerationConfig, PromptsConfig, RewardConfig
 from figa_core.errors import InputError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from tasks.import_prompts import import_prompts
@@ -31,7 +31,7 @@ def do_import(
     path.write_text("\n".join(map(json.dumps, rows)))
     config = PromptsConfig(path=path, held_out_share=0.0)
     reward = reward_model and RewardConfig(model=reward_model)
-    return import_prompts.fn(workspace, RUN, config, model, reward)
+    return import_prompts.fn(workspace, RUN, config, GenerationConfig(model=model), reward)
 
 
 def bad_rows(workspace: Workspace) -> dict[int, str]:

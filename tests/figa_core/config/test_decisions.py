@@ -52,6 +52,8 @@ OTHERS: dict[str, dict[str, Any]] = {
         "rows_per_shard": 10,
         "gpu_memory_share": 0.5,
         "workers": 2,
+        "thinking": "cut",
+        "chat_template_kwargs": {"reasoning_effort": "low"},
     },
     "reward": {
         "model": "another",

@@ -6,7 +6,14 @@ from figa_core import ids
 from figa_core.records import Message, Prompt, Score, Split
 from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_prompts
-from figa_core.storage.responses import save_responses
+from figa_core.storage.responses import (
+    ALL_THOUGHT,
+    Samples,
+    ThoughtCounts,
+    count_thoughts,
+    save_responses,
+    tokens_drawn,
+)
 from figa_core.storage.scores import (
     count_unscored,
     iter_unscored,
@@ -29,6 +36,20 @@ from .filled import (
     response,
     scored,
 )
+
+
+def test_a_response_that_is_all_thought_is_a_candidate_without_a_reward(database: Database) -> None:
+    thinking = {"thought": "<think>hm</think>", "thought_ids": (7, 8)}
+    samples = [replace(response(p), **thinking) for p in TRAIN]
+    samples[0] = replace(samples[0], text="", token_ids=())
+    save_responses(database, GENERATOR, [*samples[:4], response(TRAIN[4])])
+    save_scores(database, [Score(r.response_id, SCORER, 1.0) for r in samples[:5]])
+    found = {c.prompt_id: c for c in candidates(database)}
+    empty = found.pop(TRAIN[0].prompt_id)
+    assert (empty.response_reward, empty.response_failure) == (None, ALL_THOUGHT)
+    assert all(c.response_reward == 1.0 and c.response_failure is None for c in found.values())
+    assert count_thoughts(database, RUN, GENERATOR) == ThoughtCounts(5, 4, 1)
+    assert tokens_drawn(database, Samples(RUN, GENERATOR, Split.TRAIN)) == (5, 4 * 2 + 4 * 3)
 
 
 def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_nothing(

@@ -1,5 +1,6 @@
 """The weigh stage's rules for one pair, on a tokenizer of single bytes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,29 @@ def weighed(chat: ChatFormat, response: str, revision: str, **changes: Any) -> W
     result = weigh(chat, response, revision, **changes)
     assert isinstance(result, WeighedPair), result
     return result
+
+
+def test_what_the_model_thought_comes_before_both_answers_and_has_no_weight(chat: ChatFormat) -> None:
+    thought = chat.response_ids("<think>hm</think>")
+    without, behind = weigh(chat, "a b", "a c"), weigh(chat, "a b", "a c", thought_ids=thought)
+    assert isinstance(without, WeighedPair)
+    assert isinstance(behind, WeighedPair)
+    assert behind == replace(without, prompt_ids=without.prompt_ids + thought)
+
+    pair = AdmittedPair(
+        "pair", (Message("user", "hi"),), "a b", FinishReason.STOP, (), "a c", None, 0.0, 1.0,
+        thought_ids=thought,
+    )  # fmt: skip
+    [left_out] = weigh_pairs(chat, [pair], scheme=levenshtein, max_length=100, with_thoughts=False)
+    assert isinstance(left_out, WeighedPair)
+    assert left_out.prompt_ids == without.prompt_ids
+
+
+def test_a_thought_that_leaves_no_room_is_said_to(chat: ChatFormat) -> None:
+    found = weigh(chat, "a b", "a c", thought_ids=(5,) * 97)
+    assert found == SkippedPair(
+        "pair", "the prompt with the thought has 100 tokens, which leaves no room in max_length=100"
+    )
 
 
 def test_an_ordinary_pair(chat: ChatFormat) -> None:
