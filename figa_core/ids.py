@@ -47,9 +47,12 @@ def generator_id(
     seed: int,
     template: str,
     variables: Mapping[str, object] | None = None,
+    sampling: Mapping[str, object] | None = None,
 ) -> str:
-    """Recipe 1: the model's fingerprint, sampling settings, seed and chat template hash, and the template's
-    variables, if it gets some.
+    """Recipe 1: the model's fingerprint, sampling settings, seed and chat template hash.
+
+    The template's `variables`, if it gets some, and further settings of `sampling` that are not at their
+    defaults.
     """
     return content_id(
         "generator",
@@ -61,6 +64,7 @@ def generator_id(
         seed=seed,
         template=template,
         **({"variables": dict(variables)} if variables else {}),
+        **({"sampling": dict(sampling)} if sampling else {}),
     )
 
 

@@ -10,8 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.chat.format import ChatFormat, load_chat_format
+from figa_core.chat.stops import before_stop
 from figa_core.chat.thinking import Parts, Thoughts, thoughts_of
 from figa_core.config import GenerationConfig
+from figa_core.config.decisions import settings_in
 from figa_core.errors import EngineError
 from figa_core.inference.choice import Work
 from figa_core.inference.engine import SERVER, Generating
@@ -60,6 +62,7 @@ def generator_of(config: GenerationConfig, temperature: float, fingerprint: str,
         seed=config.seed,
         template=template,
         variables=template_variables(config),
+        sampling={s.field: s.value for s in settings_in("sampling", config.sampling) if not s.at_default},
     )
 
 
@@ -92,7 +95,7 @@ def generate(
     failures = Failures(partial(_save_failures, workspace, generator), missing)
     if missing:
         chat = generation_chat(config, sampling.model)
-        thoughts = thoughts_of(chat)
+        thoughts, stop = thoughts_of(chat), config.sampling.stop
         pages = responses.iter_missing_samples(database, wanted)
         length, requests = sampled_length(
             _requests(chat, pages, generator, config.seed, failures.add), lambda request: request.prompt_ids
@@ -108,7 +111,7 @@ def generate(
         failures.settle(
             engine.generate(requests),
             lambda drawn: responses.save_responses(
-                database, generator, [_response(chat, thoughts, each, generator) for each in drawn]
+                database, generator, [_response(chat, thoughts, stop, each, generator) for each in drawn]
             ),
             on_progress,
         )
@@ -133,6 +136,7 @@ def _settings(
         model=model,
         temperature=sampling.temperature,
         top_p=config.top_p,
+        **config.sampling.model_dump(),
         max_tokens=config.max_tokens,
         stop_token_ids=stop_token_ids,
         max_prompt_tokens=max_prompt_tokens,
@@ -173,11 +177,16 @@ def _requests(
                 yield GenerationRequest(request_id, prompt_ids, (int(response_id[-7:], 16) + seed) % 2**31)
 
 
-def _response(chat: ChatFormat, thoughts: Thoughts | None, drawn: Generation, generator: str) -> Response:
+def _response(
+    chat: ChatFormat, thoughts: Thoughts | None, stop: Sequence[str], drawn: Generation, generator: str
+) -> Response:
     token_ids, finish = drawn.token_ids, drawn.finish_reason
     if finish is FinishReason.STOP:
         # Tokens of an end of turn before its stop token are generated too, and not part of the answer.
         token_ids = chat.without_end_of_turn(token_ids)
+    before = before_stop(chat, token_ids, stop) if stop else None
+    if before is not None:
+        token_ids, finish = before, FinishReason.STOP
     thought = Parts(None, (), token_ids) if thoughts is None else thoughts.split(token_ids)
     answer = thought.answer_ids or ()
     prompt_id, index = _sample_of(drawn.request_id)

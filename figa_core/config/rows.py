@@ -20,6 +20,7 @@ from figa_core.config.values import (
 from figa_core.config.vllm import VllmConfig
 from figa_core.inference.engine import AUTO
 
+StopText = Annotated[str, Field(min_length=1, max_length=200)]
 Threshold = Annotated[float | str, AfterValidator(quantile_or_number)]
 """A raw reward, or "q0.3": that quantile of the run's own scores."""
 
@@ -61,6 +62,37 @@ class PromptsConfig(Section):
     limit: int | None = rows(None, 'Read at most this many rows; "none" for all.', Always(), ge=1)
 
 
+class SamplingConfig(Section):
+    """How tokens are drawn, beyond temperature and top_p. An engine that cannot do it refuses."""
+
+    top_k: int = rows(
+        0,
+        "Sample from this many of the most likely tokens; 0 for all.",
+        Within("generator"),
+        ge=0,
+        le=TOKENS_MAX,
+    )
+    min_p: float = rows(
+        0.0,
+        "Leave out tokens that are less likely than this share of the most likely one.",
+        Within("generator"),
+        ge=0,
+        le=1,
+    )
+    repetition_penalty: float = rows(
+        1.0,
+        "Above 1, tokens of the prompt and the response become less likely.",
+        Within("generator"),
+        gt=0,
+        le=10,
+    )
+    stop: tuple[StopText, ...] = rows(
+        (),
+        "Texts that end a response, and are not part of it, such as a question of the user.",
+        Within("generator"),
+    )
+
+
 class GenerationConfig(Section):
     """How the model to align is sampled."""
 
@@ -73,6 +105,7 @@ class GenerationConfig(Section):
     top_p: float = rows(
         1.0, "Sample from the most likely tokens of this total probability.", Within("generator"), gt=0, le=1
     )
+    sampling: SamplingConfig = rows(SamplingConfig(), "How tokens are drawn, beyond temperature and top_p.")
     max_tokens: int = rows(
         512, "Longest response, in tokens, thoughts included.", Within("generator"), ge=1, le=TOKENS_MAX
     )

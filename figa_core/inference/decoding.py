@@ -6,7 +6,7 @@ the others: with answers of mixed lengths, half of it.
 Shapes: B rows, T tokens of the padded prompts.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ def decode(
     *,
     max_tokens: int,
     stops: Collection[int],
+    ended: Callable[[list[int]], bool] | None = None,
     **sampling: Any,
 ) -> list[list[int]]:
     """What the model writes after each prompt, without the token that ends it.
@@ -32,10 +33,11 @@ def decode(
         mask_BT: int64 [B, T], 1 at the prompts' tokens.
         max_tokens: per row, at most.
         stops: ids that end a row.
+        ended: whether what a row has written ends it otherwise; asked after every call of `generate`.
         sampling: arguments of `generate`.
 
     Returns:
-        B lists; one of `max_tokens` ids did not end.
+        B lists; one of `max_tokens` ids did not end. One that `ended` ends may be longer than it had to be.
     """
     written: list[list[int]] = [[] for _ in range(len(ids_BT))]
     running = list(range(len(ids_BT)))
@@ -58,7 +60,7 @@ def decode(
         for place, new in enumerate(out.sequences[:, ids_BT.shape[1] :].tolist()):
             end = next((i for i, token in enumerate(new) if token in stops), None)
             written[running[place]] += new[:end]
-            if end is None:
+            if end is None and not (ended and ended(written[running[place]])):
                 open_rows.append(place)
         left -= wanted
         running = [running[place] for place in open_rows]

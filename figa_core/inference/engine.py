@@ -8,8 +8,8 @@ it. To add one, write a class with the methods of `Engine` and register it:
 This module imports no engine; ours are imported when they are opened.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Self
@@ -26,6 +26,9 @@ VLLM = "vllm"
 SERVER = "server"
 """vLLM servers that run elsewhere, or here."""
 
+FURTHER = frozenset({"top_k", "min_p", "repetition_penalty", "stop"})
+"""The settings of sampling that an engine names in `Engine.samples_by` if it knows them."""
+
 Tell = Callable[[str], None]
 
 
@@ -40,6 +43,10 @@ class Generating:
     stop_token_ids: Sequence[int]  # every id that ends a sample
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0  # 0: all tokens
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()  # texts that end a sample, which may hold more: the generate stage cuts it
     max_tokens: int = 512  # of a sample
     max_prompt_tokens: int = 2048
     rows_per_shard: int = 2000  # rows made durable together, for engines that use files
@@ -52,6 +59,11 @@ class Generating:
     def max_length(self) -> int:
         """The most tokens of a prompt with its sample."""
         return self.max_prompt_tokens + self.max_tokens
+
+    @property
+    def further(self) -> list[str]:
+        """The names of settings of sampling that not every engine knows, and that are in use."""
+        return [f.name for f in fields(self) if f.name in FURTHER and getattr(self, f.name) != f.default]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,12 @@ class Engine:
 
     Opening it raises EngineError if it cannot run on this machine, and starts nothing yet: the checks before
     a run open and close every engine that the configuration names.
+
+    Attributes:
+        samples_by: the settings of `FURTHER` that it knows; others are refused before the first row.
     """
+
+    samples_by: ClassVar[frozenset[str]] = frozenset()
 
     def generator(self, _settings: Generating, _scratch: Path, /) -> Generator:
         """A generator that may keep files in the scratch folder. Raises EngineError if there can be none."""
@@ -128,7 +145,21 @@ def open_engine(name: str, tell: Tell = lambda _: None) -> Engine:
     return _factories[name](tell)
 
 
-def check_engine(name: str) -> None:
-    """Raises EngineError if the engine cannot run on this machine; `AUTO` always can."""
+def check_engine(name: str, further: Iterable[str] = ()) -> None:
+    """Raises EngineError if the engine cannot run on this machine, or knows no such settings of sampling.
+
+    `AUTO` always can, and knows all.
+    """
     if name != AUTO:
-        open_engine(name).close()
+        with open_engine(name) as engine:
+            require_known(name, engine, further)
+
+
+def require_known(name: str, engine: Engine, further: Iterable[str]) -> None:
+    """Raises EngineError if the engine does not know one of these settings of sampling."""
+    if unknown := sorted(set(further) - engine.samples_by):
+        settings = ", ".join(f"generation.sampling.{each}" for each in unknown)
+        raise EngineError(
+            f"the engine {name!r} does not know {settings}, and would ignore it. Leave it out, or choose "
+            "another generation.engine."
+        )

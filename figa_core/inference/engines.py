@@ -19,6 +19,7 @@ from figa_core.inference.engine import (
     Scoring,
     Tell,
     open_engine,
+    require_known,
 )
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import Generator, Scorer
@@ -43,7 +44,10 @@ class Engines:
         """The generator of engine `name`. Raises EngineError if the engine or the model cannot be used."""
         if self._elsewhere is not None and name != SERVER:
             return self._elsewhere.generator(name, settings, work, scratch, self._tell)
-        return self._engine(self._resolved(name, settings, work), settings).generator(settings, scratch)
+        resolved = self._resolved(name, settings, work)
+        engine = self._engine(resolved, settings)
+        require_known(resolved, engine, settings.further)
+        return engine.generator(settings, scratch)
 
     def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
         if self._elsewhere is not None and name != SERVER:

@@ -24,6 +24,7 @@ from figa_core.models.check import require_model
 from figa_core.models.plain_reward import reward_offset
 from figa_core.models.role import ModelRole
 from figa_core.models.soft_capping import with_soft_capping
+from figa_core.models.tokenizer import load_tokenizer
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 from figa_core.records import FinishReason
 
@@ -54,8 +55,11 @@ class TransformersGenerator:
             "do_sample": samples,
             "temperature": settings.temperature if samples else None,
             "top_p": settings.top_p if samples else None,
-            "top_k": 0 if samples else None,
+            "top_k": settings.top_k if samples else None,
+            "min_p": settings.min_p or None if samples else None,
+            "repetition_penalty": settings.repetition_penalty if settings.repetition_penalty != 1 else None,
         }
+        self._ended = _stop_texts(settings.model, settings.stop) if settings.stop else None
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. The first request of a batch seeds it: repeatable for equal batches."""
@@ -67,6 +71,8 @@ class TransformersGenerator:
         device = self._model.device
         # Generation pads on the left, so that every row continues at the same position.
         ids_BT, mask_BT = _pad([r.prompt_ids for r in batch], self._stops[0], "left", device)
+        # A penalty on repetition would count the padding; a token of the prompt it counts already.
+        ids_BT = torch.where(mask_BT == 1, ids_BT, ids_BT.new_tensor([[r.prompt_ids[0]] for r in batch]))
         step_flops = 2.0 * self._parameters * len(batch)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), _threads_for(step_flops):
             torch.manual_seed(batch[0].seed)
@@ -76,6 +82,7 @@ class TransformersGenerator:
                 mask_BT,
                 max_tokens=self._max_tokens,
                 stops=self._stops,
+                ended=self._ended,
                 **self._sampling,
             )
         return [
@@ -120,6 +127,17 @@ class TransformersScorer:
         last_B = mask_BT.sum(dim=1) - 1
         values_B = self._head(hidden_BTD[torch.arange(len(batch)), last_B].float()).squeeze(-1)
         return [(r.subject_id, v + self._offset) for r, v in zip(batch, values_B.tolist(), strict=True)]
+
+
+def _stop_texts(model: Path, stop: Sequence[str]) -> Callable[[list[int]], bool]:
+    """Whether the text of these ids has one of the texts that end a sample."""
+    tokenizer = load_tokenizer(model)
+
+    def ended(token_ids: list[int]) -> bool:
+        text = tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return any(each in text for each in stop)
+
+    return ended
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 
-from figa_core.inference.engine import Engine, Generating, Scoring, Tell
+from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tell
 from figa_core.ports import Generator, Scorer
 
 
 class TransformersEngine(Engine):
     """Models in this process."""
+
+    samples_by = FURTHER
 
     def __init__(self, _tell: Tell) -> None:
         """Nothing is started."""

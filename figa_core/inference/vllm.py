@@ -19,7 +19,7 @@ from figa_core.inference.choice import vllm_start_seconds
 from figa_core.inference.copies import places_of
 from figa_core.inference.dealing import deal
 from figa_core.inference.devices import vllm_device, vllm_gpus
-from figa_core.inference.engine import Engine, Generating, Scoring, Tell
+from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tell
 from figa_core.inference.vllm_process import VllmKeeper, VllmWorker, WorkerEngine, threads_for
 from figa_core.inference.vllm_python import require_vllm_python
 from figa_core.models.check import require_model
@@ -32,6 +32,8 @@ _R = TypeVar("_R")
 
 class VllmEngine(Engine):
     """vLLM in processes that stay up for following stages with the same model."""
+
+    samples_by = FURTHER
 
     def __init__(self, tell: Tell = lambda _: None, *, python: Path | None = None) -> None:
         """`tell` gets a line whenever workers start, and when one ends before its time.
@@ -93,7 +95,7 @@ class VllmGenerator:
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Raises EngineError when the worker fails."""
-        names = ("temperature", "top_p", "max_tokens", "stop_token_ids")
+        names = ("temperature", "top_p", "max_tokens", "stop_token_ids", *sorted(FURTHER))
         sampling = {name: getattr(self.settings, name) for name in names}
         return _run(self, sampling, requests, exchange.GENERATION_REQUESTS, exchange.read_generations)
 

@@ -86,9 +86,13 @@ def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
                 top_p=job["top_p"],
                 max_tokens=job["max_tokens"],
                 seed=seed,
+                top_k=job["top_k"],
+                min_p=job["min_p"],
+                repetition_penalty=job["repetition_penalty"],
+                stop=job["stop"] or None,
                 stop_token_ids=job["stop_token_ids"],
-                ignore_eos=True,  # only the job's stop tokens count, as with transformers
-                detokenize=False,
+                ignore_eos=True,  # only the job's stops count, as with transformers
+                detokenize=bool(job["stop"]),  # only a text shows where it stops
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
+from figa_core.config.decisions import settings_in
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.copies import places_of
 from figa_core.inference.devices import vllm_gpus
@@ -63,8 +64,10 @@ def check_engines(facts: Facts) -> Iterator[Finding]:
     generation, reward = facts.config.generation, facts.config.reward
     if generation.workers is not None:
         return  # other machines run them, and say so themselves
-    for engine in dict.fromkeys((generation.engine, reward.engine)):
-        check_engine(engine)
+    further = [s.field for s in settings_in("sampling", generation.sampling) if not s.at_default]
+    check_engine(generation.engine, further)
+    if reward.engine != generation.engine:
+        check_engine(reward.engine)
     for config in (generation, reward):
         if config.engine in (AUTO, VLLM) and find_vllm_python() is not None:
             places_of(copies_of(config), vllm_gpus())

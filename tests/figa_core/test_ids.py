@@ -165,6 +165,30 @@ def test_a_whole_number_is_the_same_as_its_float(kind: str, field: str) -> None:
     assert recipe(**{**fields, field: 2}) == recipe(**{**fields, field: 2.0})
 
 
+def test_further_sampling_and_template_variables_change_a_generators_id_and_none_do_not() -> None:
+    recipe, fields = FIELDS["generator"]
+    assert recipe(**fields, sampling={}, variables={}) == GOLDEN["generator"]
+    others = [
+        recipe(**fields, **more)
+        for more in ({"sampling": {"top_k": 5}}, {"sampling": {"top_k": 6}}, {"variables": {"top_k": 5}})
+    ]
+    assert len({GOLDEN["generator"], *others}) == 4
+
+
+def test_what_becomes_of_thoughts_changes_the_id_of_a_shard_set_unless_they_are_put_back() -> None:
+    recipe, fields = FIELDS["shards"]
+    assert recipe(**fields, thoughts=None) == GOLDEN["shards"] != recipe(**fields, thoughts="cut")
+
+
+def test_template_variables_change_the_digest_of_prompts() -> None:
+    found = [
+        ids.prompts_digest(["p"], "tokenizer", "template", variables)
+        for variables in (None, {}, {"thinking": False}, {"thinking": True})
+    ]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
 def test_label_and_template_change_a_scorers_id_and_none_do_not() -> None:
     recipe, fields = FIELDS["scorer"]
     assert recipe(**fields, label=None, template=None) == GOLDEN["scorer"]

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from figa_core.config import GenerationConfig, PipelineConfig, RewardConfig
+from figa_core.config.rows import SamplingConfig
 from figa_core.errors import EngineError
 from figa_core.inference import engine as registry
 from figa_core.inference.engine import Engine, Generating, Scoring, check_engine, open_engine, register_engine
@@ -49,6 +50,19 @@ def parrot(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(Parrot, "closed", 0)
     register_engine("parrot", Parrot)
     return "parrot"
+
+
+def test_an_engine_that_does_not_know_a_setting_of_sampling_refuses_it(parrot: str, chain: Chain) -> None:
+    sampling = SamplingConfig(top_k=5, stop=("User:",))
+    chain.generation = GenerationConfig(model=chain.sampling.model, engine=parrot, sampling=sampling)
+    chain.import_prompts()
+    words = r"'parrot' does not know generation\.sampling\.stop, generation\.sampling\.top_k, and would"
+    with Engines() as chain.engines, pytest.raises(EngineError, match=words):
+        chain.generate()
+    with pytest.raises(EngineError, match="'parrot' does not know"):
+        check_engine(parrot, ["top_k"])
+    check_engine(parrot)
+    check_engine("transformers", ["top_k", "min_p", "repetition_penalty", "stop"])
 
 
 def test_an_engine_from_outside_generates_and_scores_by_its_name(parrot: str, chain: Chain) -> None:

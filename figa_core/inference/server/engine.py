@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.errors import EngineError
-from figa_core.inference.engine import Engine, Generating, Scoring, Tell
+from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tell
 from figa_core.inference.row_checks import problem_of
 from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
@@ -28,6 +28,8 @@ _ANY_ID = 2**31  # for a model whose config.json does not say how many tokens it
 
 class ServerEngine(Engine):
     """vLLM servers; the model's directory has the tokenizer and the identity of what they serve."""
+
+    samples_by = FURTHER
 
     def __init__(self, tell: Tell = lambda _: None) -> None:
         """`tell` gets a line when a server is started here, falls away or answers again."""

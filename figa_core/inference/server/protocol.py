@@ -48,14 +48,15 @@ def completion_body(model: str, request: GenerationRequest, settings: Generating
             "max_tokens": settings.max_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "top_k": 0,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
+            "top_k": settings.top_k,
+            "min_p": settings.min_p,
+            "repetition_penalty": settings.repetition_penalty,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
             "n": 1,
+            **({"stop": list(settings.stop)} if settings.stop else {}),
             "stop_token_ids": list(settings.stop_token_ids),
-            "ignore_eos": True,  # only our stop tokens count, as with the local engines
+            "ignore_eos": True,  # only our stops count, as with the local engines
             "add_special_tokens": False,
             "return_token_ids": True,
         }
@@ -63,7 +64,7 @@ def completion_body(model: str, request: GenerationRequest, settings: Generating
 
 
 def read_completion(content: bytes, request: GenerationRequest, settings: Generating) -> Generation:
-    """The sample, without the token that ended it.
+    """The sample, without the token that ended it; a text that ended it is still in it.
 
     Raises:
         BadAnswerError: the answer is not a completion of this prompt with its token ids.
@@ -84,6 +85,8 @@ def read_completion(content: bytes, request: GenerationRequest, settings: Genera
         return Generation(request.request_id, _full(ids, settings), FinishReason.LENGTH)
     if finish != "stop":
         raise BadAnswerError(f"the sample ended by {finish!r}")
+    if isinstance(stop := choice.get("stop_reason"), str) and stop in settings.stop:
+        return Generation(request.request_id, ids, FinishReason.STOP)
     return Generation(request.request_id, _stopped(ids, settings), FinishReason.STOP)
 
 

@@ -67,6 +67,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "generation.vllm": {"tensor_parallel": 2, "data_parallel": 3},
     "reward.vllm": {"tensor_parallel": 2, "data_parallel": 3},
+    "generation.sampling": {"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1, "stop": ["\n\n"]},
     "generation.server": {
         "urls": ["http://127.0.0.1:8000"],
         "managed": True,

@@ -1,6 +1,7 @@
 """What a server is asked, and which of its answers count as one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def test_a_request_says_everything_that_decides_on_the_sample() -> None:
     assert (body["seed"], body["temperature"], body["top_p"], body["max_tokens"]) == (11, 0.7, 0.9, 4)
     assert (body["stop_token_ids"], body["ignore_eos"], body["return_token_ids"]) == ([STOP, 9], True, True)
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
+
+
+def test_settings_of_sampling_are_passed_on_and_a_text_may_end_a_sample() -> None:
+    given = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "stop": ("User:",)}
+    settings = replace(SETTINGS, **given)
+    body = json.loads(completion_body("tiny", REQUEST, settings))
+    assert {name: body[name] for name in given} == {**given, "stop": ["User:"]}
+    assert "stop" not in json.loads(completion_body("tiny", REQUEST, SETTINGS))
+
+    stopped = answer(token_ids=[4, 5], finish_reason="stop", stop_reason="User:")
+    assert read_completion(stopped, REQUEST, settings) == Generation("row", (4, 5), FinishReason.STOP)
+    with pytest.raises(BadSampleError):
+        read_completion(stopped, REQUEST, SETTINGS)
 
 
 def test_a_sample_comes_without_the_token_that_ended_it() -> None:
