@@ -72,6 +72,9 @@ def _label(config: RewardConfig) -> int | None:
 
 
 def _head(model: Path) -> RewardHead | None:
+    """The head; None also if there is no such model here, which the engines say."""
+    if not model.is_dir():
+        return None
     weights = read_weights(model)
     if weights.problems:
         raise EngineError("\n".join(weights.problems))

@@ -25,4 +25,6 @@ def before_stop(chat: ChatFormat, ids: Sequence[int], stops: Collection[str]) ->
         else:
             high = middle - 1
     rest = wanted[len(chat.decode(ids[:low])) :]
-    return ids[:low] + (chat.response_ids(rest) if rest else ())
+    kept = ids[:low] + (chat.response_ids(rest) if rest else ())
+    # A tokenizer may put a space before a text, and so before the rest.
+    return kept if chat.decode(kept) == wanted else chat.response_ids(wanted)

@@ -276,6 +276,7 @@ def test_every_setting_says_what_it_decides(section: type[Section], name: str) -
 # These were not part of ids at first.
 ENTERED_LATER = {
     "prompts": ("type_field",),
+    "generation": ("thinking",),
     "revision_prompt": ("max_edit_share", "asked_again_max"),
     "loss": (
         *("preference_beta", "preference_margin"),
