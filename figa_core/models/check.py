@@ -130,12 +130,18 @@ def problems_to_load(model: Path, role: ModelRole) -> list[str]:
     """
     if is_adapter(model):
         return read_weights(model).problems
-    found = examine(model, role)
+    return problems_to_serve(model) if role is ModelRole.REWARD else examine(model, role).problems
+
+
+def problems_to_serve(model: Path, label: int | str | None = None) -> list[str]:
+    """What `examine` finds in a reward model, and whether its head is one that nothing loads as it is."""
+    found = examine(model, ModelRole.REWARD, label)
     if found.problems or found.head is None or not found.head.foreign:
         return found.problems
     return [
         f"{model}: its head is {found.head.said}, and engines load score.weight: transformers would make "
-        "another one of random numbers. Write the model's plain form first."
+        "another one of random numbers, and vLLM's servers of whatever their memory holds. Give a copy with "
+        'the head under that name; in a run, reward.engine = "vllm" or "transformers" makes it.'
     ]
 
 

@@ -10,10 +10,10 @@ from figa_core.config.decisions import settings_in
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.copies import places_of
 from figa_core.inference.devices import vllm_gpus
-from figa_core.inference.engine import AUTO, VLLM, check_engine
+from figa_core.inference.engine import AUTO, SERVER, VLLM, check_engine
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.models.adapter import underlying
-from figa_core.models.check import Examined, examine
+from figa_core.models.check import Examined, examine, problems_to_serve
 from figa_core.models.config_json import longest_input, read_config
 from figa_core.models.plain_reward import is_plain
 from figa_core.models.reward_head import RewardHead, label_index
@@ -49,6 +49,8 @@ def check_reward_model(facts: Facts) -> Iterator[Finding]:
     examined = examine(model, ModelRole.REWARD, reward.label)
     chat = yield from _model(model, examined, lambda: facts.reward_chat)
     if not examined.problems and examined.head is not None and not is_plain(examined.head):
+        if reward.engine == SERVER and examined.head.foreign:
+            yield problem("", problems_to_serve(model, reward.label)[0])
         yield warning("reward.model", _which_value(model, examined.head, reward.label))
     if chat is not None and chat.fallback_template and not facts.config.reward.plain_template:
         yield problem(

@@ -36,14 +36,15 @@ def serve_model(
     from figa_core.inference.devices import vllm_device, vllm_gpus
     from figa_core.inference.server.launch import Launch
     from figa_core.inference.vllm_python import require_vllm_python
-    from figa_core.models.check import examine
+    from figa_core.models.check import examine, problems_to_serve
     from figa_core.models.config_json import read_config
     from figa_core.models.role import ModelRole
 
     directory = model.expanduser().absolute()
     names = read_config(directory).get("architectures") or [""]
     rates = "ForSequenceClassification" in str(names[0])
-    if problems := examine(directory, ModelRole.REWARD if rates else ModelRole.POLICY).problems:
+    problems = problems_to_serve(directory) if rates else examine(directory, ModelRole.POLICY).problems
+    if problems:
         raise EngineError("\n".join(problems))
     places_of(Copies(tensor_parallel, 1, "--tensor-parallel"), vllm_gpus())
     launch = Launch(

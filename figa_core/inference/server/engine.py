@@ -18,7 +18,7 @@ from figa_core.inference.server.served import ServedModel
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
 from figa_core.models.adapter import underlying
-from figa_core.models.check import examine
+from figa_core.models.check import examine, problems_to_serve
 from figa_core.models.config_json import read_config, sections
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
@@ -47,8 +47,7 @@ class ServerEngine(Engine):
 
     def scorer(self, settings: Scoring, _scratch: Path) -> "ServerScorer":
         """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
-        # The server loaded it in a form of its own choice.
-        if problems := examine(settings.model, ModelRole.REWARD, settings.label).problems:
+        if problems := problems_to_serve(settings.model, settings.label):
             raise EngineError("\n".join(problems))
         _require_one(_servers(settings), settings.max_length)
         return ServerScorer(settings, self._tell)

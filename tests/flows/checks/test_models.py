@@ -101,6 +101,8 @@ def test_it_is_said_which_value_is_the_reward_of_a_model_in_another_form(
     save_file({**weights, "v_head.summary.weight": head}, path, {"format": "pt"})
     [line] = findings_of(models.check_reward_model, facts())
     assert line.startswith("warning: reward.model: its head is v_head.summary.weight; the reward is the raw")
+    lines = findings_of(models.check_reward_model, facts(reward={"engine": "server"}))
+    assert "vLLM's servers of whatever their memory holds" in lines[0]
 
     edit(reward / "config.json", id2label={"0": "bad", "1": "good"})
     save_file({**weights, "score.weight": torch.cat([-head, head])}, path, {"format": "pt"})
