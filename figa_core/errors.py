@@ -5,7 +5,8 @@
     ├── InputError ─── NothingToDoError
     ├── WorkspaceError ─── WorkspaceBusyError, StorageError
     ├── EngineError ─── UnknownHeadError
-    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError, UngradedPairsError
+    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError, UngradedPairsError,
+    │                UnjudgedAnswersError
     ├── TrainingError ─── DivergedTrainingError
     └── EvaluationError ─── WorseModelError
 
@@ -70,6 +71,10 @@ class RefusedRevisionsError(LLMError):
 
 class UngradedPairsError(LLMError):
     """More pairs have no usable scores than the settings tolerate; asking again would give none."""
+
+
+class UnjudgedAnswersError(LLMError):
+    """A judge gave no usable score for too many answers; asking again would give none."""
 
 
 class TrainingError(FigaError):

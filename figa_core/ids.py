@@ -88,6 +88,74 @@ def reward_form_id(fingerprint: str, *, label: int | None, template: str | None)
     return content_id("reward", 1, fingerprint=fingerprint, label=label, template=template)
 
 
+def program_id(*, name: str, source: str, fields: Sequence[str], rows: str | None) -> str:
+    """Recipe 1: a program's "module:function", the hash of its source file, and what it gets of a row.
+
+    `rows` identifies the prompts' rows, if it gets fields of them: another value of one is another reward.
+    """
+    return content_id("program", 1, name=name, source=source, fields=list(fields), rows=rows)
+
+
+def judge_id(
+    *,
+    model: str,
+    template: str,
+    rubric: str | None,
+    highest_score: int,
+    temperature: float | None,
+    max_tokens: int,
+    fields: Sequence[str],
+    rows: str | None,
+) -> str:
+    """Recipe 1: all that a judge is asked, but for the answer; `rows` as in `program_id`."""
+    return content_id(
+        "judge",
+        1,
+        model=model,
+        template=template,
+        rubric=rubric,
+        highest_score=highest_score,
+        temperature=None if temperature is None else float(temperature),
+        max_tokens=max_tokens,
+        fields=list(fields),
+        rows=rows,
+    )
+
+
+def judgement_id(
+    *,
+    messages: Sequence[Mapping[str, str]],
+    highest_score: int,
+    model: str,
+    temperature: float | None,
+    max_tokens: int,
+) -> str:
+    """Recipe 1: the whole question, as it is sent to a judge, and of which model. Never limits or prices."""
+    return content_id(
+        "judgement",
+        1,
+        messages=[[m["role"], m["content"]] for m in messages],
+        highest_score=highest_score,
+        model=model,
+        temperature=None if temperature is None else float(temperature),
+        max_tokens=max_tokens,
+    )
+
+
+def combined_id(*, parts: Sequence[tuple[str, float]], responses: str) -> str:
+    """Recipe 1: the scorers and their weights, and the responses whose values give each its scale."""
+    return content_id(
+        "combined", 1, parts=[[scorer, float(weight)] for scorer, weight in parts], responses=responses
+    )
+
+
+def sample_set_id(*, prompts: str, settings: Mapping[str, object], generator: str, samples: int) -> str:
+    """Recipe 1: the prompts file's hash and how it is read, the generator, and the samples of a prompt."""
+    return content_id(
+        "samples", 1, prompts=prompts, settings=dict(settings), generator=generator, samples=samples
+    )
+
+
 def verifier_id(name: str, source: str) -> str:
     """Recipe 1: a verifier's "module:function" and the hash of its source file."""
     return content_id("verifier", 1, name=name, source=source)

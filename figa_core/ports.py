@@ -1,8 +1,8 @@
 """The pipeline's three partners as Protocols: tasks depend on these, adapters implement them."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from figa_core.records import FinishReason, Message, Revision
 
@@ -34,6 +34,16 @@ class ScoringRequest:
 
     subject_id: str
     token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRequest:
+    """One answer to rate, for a program or a judge. `fields` are what it asked for of the prompt's row."""
+
+    subject_id: str
+    messages: tuple[Message, ...]
+    text: str
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A row's path: `Prompt` → `Response` → `Score` → `Pair` → `Revision` → 
 Ids are content hashes (`figa_core.ids`).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
@@ -29,6 +30,7 @@ class Purpose(StrEnum):
 
     REVISION = "revision"
     WORD_GRADES = "word_grades"
+    JUDGEMENT = "judgement"
 
 
 class RevisionStatus(StrEnum):
@@ -50,6 +52,17 @@ class GradeStatus(StrEnum):
     SUBMITTED = "submitted"
     GRADED = "graded"
     UNFIT = "unfit"  # no answer fits the words
+    REFUSED = "refused"  # content filter or refusal: final
+    FAILED = "failed"  # no answer; `retryable` says whether a later run may try again
+
+
+class JudgementStatus(StrEnum):
+    """The state of a question to a judge. Without a score, an answer has no reward."""
+
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    JUDGED = "judged"
+    UNFIT = "unfit"  # no answer has a score
     REFUSED = "refused"  # content filter or refusal: final
     FAILED = "failed"  # no answer; `retryable` says whether a later run may try again
 
@@ -80,7 +93,8 @@ class Message:
 class Prompt:
     """The conversation up to the assistant's turn, with the reference answer Y if there is one.
 
-    `type` is what the user's data call prompts of this kind.
+    `type` is what the user's data call prompts of this kind; `fields` is a JSON object of other fields of the
+    row, if rewards read some.
     """
 
     prompt_id: str
@@ -89,6 +103,12 @@ class Prompt:
     reference: str | None = None
     reference_id: str | None = None
     type: str | None = None
+    fields: str | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What rewards may ask for of the row."""
+        return {**json.loads(self.fields or "{}"), "type": self.type, "reference": self.reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +193,32 @@ class WordGrades:
         if (grades.status is GradeStatus.GRADED) != bool(scores):
             raise ValueError(f"no word grades: status {grades.status} with {len(scores)} scores")
         return replace(grades, scores=None if grades.scores is None else tuple(scores))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A judge's score of an answer, or the outcome of the attempt to get it."""
+
+    judgement_id: str
+    status: JudgementStatus
+    score: float | None = None
+    reason: str | None = None
+    retryable: bool = False
+    attempts: int = 0
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Judgement":
+        """From fields as in JSON. Raises ValueError if a field is missing, unknown or of a wrong type."""
+        try:
+            judgement = cls(**{**fields, "status": JudgementStatus(fields["status"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no judgement: {error}") from error
+        types = {"reason": str | None, "retryable": bool, "attempts": int, "score": float | int | None}
+        if wrong := [name for name, kind in types.items() if not isinstance(getattr(judgement, name), kind)]:
+            raise ValueError(f"no judgement: wrong type of {', '.join(wrong)}")
+        if (judgement.status is JudgementStatus.JUDGED) != (judgement.score is not None):
+            raise ValueError(f"no judgement: status {judgement.status} with the score {judgement.score}")
+        return judgement
 
 
 @dataclass(frozen=True, slots=True)

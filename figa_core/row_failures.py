@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_SHARE_MAX = 0.1  # of failed rows; more end a stage, unless they are only a few
+SHARE_MAX = 0.1  # of failed rows; more end a stage, unless they are only a few
 _FEW = 2
 _ROWS_TO_JUDGE_BY = 200
 _REASONS_SHOWN = 3
@@ -26,7 +26,7 @@ class Failed:
 
 def too_many(failed: int, rows: int) -> bool:
     """Whether the whole stage has failed: all rows did, or more than the share."""
-    return failed > 0 and (failed >= rows or failed > max(_FEW, _SHARE_MAX * rows))
+    return failed > 0 and (failed >= rows or failed > max(_FEW, SHARE_MAX * rows))
 
 
 def hopeless(failed: int, rows: int) -> bool:

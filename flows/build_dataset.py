@@ -9,8 +9,8 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
-from figa_core.records import Split
-from figa_core.storage.scores import references_of, responses_of, revisions_of
+from figa_core.config.roles import fields_of, model_rewards
+from figa_core.storage.scores import references_of, revisions_of
 from figa_core.training.job import training_spec
 from flows.checks.settings import reading
 from flows.progress import current
@@ -18,6 +18,7 @@ from flows.run.artifacts import publish_failures, publish_funnel
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
 from flows.run.story import Story
+from flows.scoring import score_kept_responses, score_own_responses, score_texts
 from flows.server.names import DATASET_BUILT
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
@@ -28,7 +29,6 @@ from tasks.import_prompts import import_prompts
 from tasks.revise import read_journal, revise, revise_batch
 from tasks.revised import check_open_rows, check_refused_rows, open_rows_warning
 from tasks.revision_settings import RevisionSections
-from tasks.score import score
 from tasks.weigh import WeighResult, weigh
 
 
@@ -78,32 +78,32 @@ def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> Non
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace."""
-    at, reward, engines = (run.workspace, run.run_id), config.reward, run.engines
+    at, engines, rewards = (run.workspace, run.run_id), run.engines, run.rewards
     generation, longest = config.generation, config.prompts.max_prompt_tokens
     _read_journal(story, run)
     with story.stage("import") as stage:
         stage.counts = import_prompts(
-            *at, config.prompts, config.generation, reward, on_progress=stage.on_progress
+            *at,
+            config.prompts,
+            generation,
+            *model_rewards(config).values(),
+            more_fields=fields_of(config),
+            on_progress=stage.on_progress,
         )
     with story.stage("generate") as stage:
         stage.counts = generate(
             *at, generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress
         )
-    with story.stage("score responses") as stage:
-        texts = responses_of(run.run_id, run.generator, Split.TRAIN)
-        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
-    with story.stage("score references") as stage:
-        texts = references_of(run.run_id)
-        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
+    await score_own_responses(story, run, config)
+    await score_texts(story, run, config, rewards.filter, references_of(run.run_id), "score references")
     with story.stage("filter") as stage:
         recipe = revision_recipe(config.revision, config.revision_prompt, run.templates)
-        stage.counts = filter_responses(*at, config.filter, recipe, run.generator, run.scorer)
+        stage.counts = filter_responses(*at, config.filter, recipe, run.generator, rewards.filter.scorer)
+    await score_kept_responses(story, run, config)
     await _revise(story, run, config)
-    with story.stage("score revisions") as stage:
-        texts = revisions_of(run.run_id)
-        stage.counts = score(run.workspace, reward, texts, engines=engines, on_progress=stage.on_progress)
+    await score_texts(story, run, config, rewards.training, revisions_of(run.run_id), "score revisions")
     with story.stage("admit") as stage:
-        stage.counts = admit(*at, config.admission, run.scorer)
+        stage.counts = admit(*at, config.admission, rewards.training.scorer)
     if (sections := GradingSections.of(config)) is not None:
         await grade_words(story, run, config, sections)
     with story.stage("weigh") as stage:
@@ -111,8 +111,8 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
         weighed = weigh(
             *at,
             config.weighting,
-            config.generation,
-            run.scorer,
+            generation,
+            rewards.training.scorer,
             best_of=best_of,
             on_progress=stage.on_progress,
         )
@@ -152,7 +152,7 @@ async def grade_words(story: Story, run: OpenRun, config: PipelineConfig, sectio
             run.run_id,
             sections,
             config.generation.model,
-            run.scorer,
+            run.rewards.training.scorer,
             run_batch=grade_batch,
             on_progress=stage.show,
             on_note=story.progress.line,

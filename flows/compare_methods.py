@@ -94,7 +94,7 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
         with story.stage(f"weigh by {scheme}") as stage:
             changed = weighted_by(config, scheme).weighting
             result = weigh(
-                run.workspace, run.run_id, changed, config.generation, run.scorer,
+                run.workspace, run.run_id, changed, config.generation, run.rewards.training.scorer,
                 of_run=False, on_progress=stage.on_progress,
             )  # fmt: skip
             stage.counts = result.counts
@@ -108,6 +108,7 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
     of = "1 method" if names == 1 else f"{names:,} methods"
     story.progress.line(f"{count:,} trainings of {of}; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
+    await contest.begin()
     return contest.data([await contest.outcome(row) for row in rows])
 
 
@@ -115,7 +116,7 @@ def _by_rewards(run: OpenRun, config: PipelineConfig, sizes: ShardSizes, *, else
     """What methods of reinforcement learning need, if there are any."""
     if not any(methods_by_rewards(config)):
         return None
-    ids = (run.run_id, run.generator, run.scorer)
+    ids = (run.run_id, run.generator, run.rewards.training.scorer)
     return rl_data(run.workspace, *ids, config, sizes, elsewhere=elsewhere)
 
 
@@ -126,7 +127,7 @@ def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | Non
         return None
     with story.stage(f"weigh the best of {best_of}") as stage:
         result = weigh(
-            run.workspace, run.run_id, config.weighting, config.generation, run.scorer,
+            run.workspace, run.run_id, config.weighting, config.generation, run.rewards.training.scorer,
             of_run=False, best_of=best_of, on_progress=stage.on_progress,
         )  # fmt: skip
         stage.counts = result.counts

@@ -23,6 +23,7 @@ from flows.run.open_run import OpenRun, visit_run
 from flows.run.parameters import absolute
 from flows.run.story import Story
 from flows.run.verdict import failed_by_its_model, require_not_worse
+from flows.scoring import score_texts
 from flows.server.elsewhere import started_by_worker
 from flows.stored import stored_config
 from tasks.alarms import judge_alarms
@@ -30,7 +31,6 @@ from tasks.evaluate import evaluate, held_out_sampling
 from tasks.generate import generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
-from tasks.score import score
 from tasks.tracking import track_results
 from tasks.train import BASE_LABEL
 from tasks.verdict_files import add_separate_verdict
@@ -121,15 +121,17 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
                 *at, config.generation, sampling, longest, engines=engines, on_progress=stage.on_progress
             )
     for label, generator in generators.items():
-        with story.stage(f"evaluate {label}: score") as stage:
-            texts = responses_of(run.run_id, generator, Split.HELD_OUT)
-            stage.counts = score(
-                run.workspace, config.reward, texts, engines=engines, on_progress=stage.on_progress
-            )
+        texts = responses_of(run.run_id, generator, Split.HELD_OUT)
+        await score_texts(story, run, config, run.rewards.judge, texts, f"evaluate {label}: score")
     for label, generator in generators.items():
         with story.stage(f"evaluate {label}") as stage:
             stage.counts = evaluate(
-                *at, config.evaluation, label, generator, run.scorer, on_progress=stage.on_progress
+                *at,
+                config.evaluation,
+                label,
+                generator,
+                run.rewards.judge.scorer,
+                on_progress=stage.on_progress,
             )
     for label in [label for label in generators if label != BASE_LABEL]:
         for alarm in judge_alarms(*at, config, label):

@@ -6,13 +6,15 @@ prompts are known, and the plan is an upper bound: every response is kept and ha
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from figa_core.config import PipelineConfig, PromptsConfig
+from figa_core.config.roles import fields_of
 from figa_core.errors import WorkspaceError
 from figa_core.inference.exchange import in_shards
 from figa_core.llm.limiter import CHARS_PER_TOKEN, estimate_tokens
@@ -23,6 +25,7 @@ from figa_core.revision.prompt import PromptTemplates, expected_tokens, load_tem
 from figa_core.storage import grades, revisions
 from figa_core.storage.first_rows import FirstRows
 from flows.plan_grading import GradingPlan, grading_lines, plan_grading
+from flows.plan_judging import JudgingPlan, judging_lines, plan_judging
 from flows.run.open_run import identify
 from flows.terminal.durations import duration
 from tasks.grading_settings import GradingSections
@@ -52,6 +55,7 @@ class Plan:
     minutes_by_requests: float
     minutes_by_tokens: float
     grading: GradingPlan | None = None
+    judging: Sequence[JudgingPlan] = ()
 
 
 _Row = tuple[tuple[str, ...], str]
@@ -70,9 +74,15 @@ def make_plan(config: PipelineConfig) -> Plan:
             rows = _open_rows(workspace, run.run_id, run.templates)
             pages = grades.iter_possible(workspace.database, run.run_id, _PAGE_ROWS)
             plan = _sum(config, rows, exact=True, spent_usd=spent)
-            return replace(plan, grading=_grading(config, chain.from_iterable(pages)))
+            grading = _grading(config, chain.from_iterable(pages))
+            return replace(plan, grading=grading, judging=_judging(config))
     plan = _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
-    return replace(plan, grading=_grading(config, _possible(config)))
+    return replace(plan, grading=_grading(config, _possible(config)), judging=_judging(config))
+
+
+def _judging(config: PipelineConfig) -> list[JudgingPlan]:
+    prompts = partial(_distinct, config.prompts, fields_of(config))
+    return plan_judging(config, prompts, _longest(config))
 
 
 def _grading(config: PipelineConfig, requests: Iterable[GradeRequest]) -> GradingPlan | None:
@@ -96,6 +106,8 @@ def plan_lines(plan: Plan, model: str) -> Iterator[str]:
     yield f"{at_most}{duration(minutes)} at the configured limits (revision.{limit}_per_minute decides)"
     if plan.grading is not None:
         yield from grading_lines(plan.grading)
+    for judging in plan.judging:
+        yield from judging_lines(judging)
 
 
 def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:
@@ -155,8 +167,7 @@ def _possible(config: PipelineConfig) -> Iterator[GradeRequest]:
     """The pairs that a run can have at most: responses of the greatest length, and revisions like them."""
     # Only the sample with the lowest reward is kept, unless all are.
     samples = config.generation.samples_per_prompt if config.filter.samples_kept == "all" else 1
-    characters = math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
-    longest = ("word " * math.ceil(characters / 5))[:characters]
+    longest = _longest(config)
     for row in _distinct(config.prompts):
         if row.split is Split.TRAIN:
             possible = GradeRequest(row.prompt_id, row.messages, longest, longest, row.reference, ())
@@ -164,9 +175,15 @@ def _possible(config: PipelineConfig) -> Iterator[GradeRequest]:
                 yield possible
 
 
-def _distinct(prompts: PromptsConfig) -> Iterator[Prompt]:
+def _longest(config: PipelineConfig) -> str:
+    """A text of the length of the longest response."""
+    characters = math.ceil(config.generation.max_tokens * CHARS_PER_TOKEN)
+    return ("word " * math.ceil(characters / 5))[:characters]
+
+
+def _distinct(prompts: PromptsConfig, more_fields: Sequence[str] = ()) -> Iterator[Prompt]:
     """Each prompt of the file once, as in the import; the prompts seen so far are kept on disk."""
-    rows = read_prompts(prompts.path, row_format(prompts), prompts.limit)
+    rows = read_prompts(prompts.path, row_format(prompts, more_fields), prompts.limit)
     with _scratch() as scratch, FirstRows(scratch) as seen:
         for page in in_shards(rows, _PAGE_ROWS):
             found = [(number, row) for number, row in page if isinstance(row, Prompt)]

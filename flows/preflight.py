@@ -16,6 +16,7 @@ from flows.checks import (
     models,
     prompts,
     reviser,
+    rewards,
     room,
     servers,
     settings,
@@ -34,6 +35,7 @@ PROMPTS = "prompts.path"
 TEMPLATES = "revision_prompt"
 GRADER = "grader"
 VERIFIER = "evaluation.verifier"
+REWARDS = "rewards"
 
 CHECKS: tuple[Check[Facts], ...] = (
     Check(INTERPRETER, settings.check_interpreter),
@@ -50,6 +52,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the words before answers", models.check_words, after=(GENERATION_MODEL,)),
     Check(REWARD_MODEL, models.check_reward_model, after=(INTERPRETER,)),
     Check("the context of reward.model", models.check_reward_lengths, after=(REWARD_MODEL,)),
+    Check(REWARDS, rewards.check_roles),
     Check("the engines", models.check_engines),
     Check("the servers", servers.check_servers),
     Check("the workers", servers.check_workers),
@@ -66,6 +69,9 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check(GRADER, grader.check_grader),
     Check("the key of grader", grader.check_key, after=(GRADER,)),
     Check("grader.template", grader.check_template),
+    Check("the fields for rewards", rewards.check_fields, after=(PROMPTS,)),
+    Check("reward programs", rewards.check_programs, after=(REWARDS, PROMPTS)),
+    Check("judges", rewards.check_judges, after=(REWARDS,)),
     Check("tracking.to", trackers.check_libraries),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),
@@ -85,8 +91,8 @@ def check(
     called before a check that may take long.
 
     Raises:
-        ConfigError: everything that is wrong with the settings, the models, the prompts, the key, the
-            verifier or the templates, in one message.
+        ConfigError: everything that is wrong with the settings, the models, the prompts, the keys, the
+            rewards, the verifier or the templates, in one message.
     """
     found = run_checks(CHECKS, Facts(config, needs_key, say, planning))
     problems = [finding for finding in found if finding.is_problem]

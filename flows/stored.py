@@ -1,10 +1,13 @@
 """The configuration of a stored run, for a retry or a separate evaluation."""
 
+import hashlib
 from pathlib import Path
 
-from figa_core.config import PipelineConfig
+from figa_core.config import JudgeRewardConfig, PipelineConfig
 from figa_core.config.file import parse_config
+from figa_core.config.section import Section
 from figa_core.errors import ConfigError, InputError, WorkspaceError
+from figa_core.judging.prompt import load_template
 from figa_core.revision.prompt import load_templates
 from figa_core.storage.runs import Run, find_run
 from flows.run.existing import existing_workspace
@@ -51,7 +54,19 @@ def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: Run) 
         path = _written(directory / "grader.jinja", of_grader)
         grader = config.grader.model_copy(update={"template": path})
         config = config.model_copy(update={"grader": grader})
-    return config
+    rewards = tuple(_with_its_template(reward, directory, run) for reward in config.rewards)
+    return config.model_copy(update={"rewards": rewards})
+
+
+def _with_its_template(reward: Section, directory: Path, run: Run) -> Section:
+    """A judge with the instructions that the run started with; any other reward as it is."""
+    if not isinstance(reward, JudgeRewardConfig):
+        return reward
+    text = run.found.judge_templates.get(reward.name)
+    if text is None or text == _judge_template_now(reward):
+        return reward
+    name = hashlib.sha256(reward.name.encode()).hexdigest()[:8]
+    return reward.model_copy(update={"template": _written(directory / f"judge-{name}.jinja", text)})
 
 
 def _written(path: Path, text: str) -> Path:
@@ -72,6 +87,13 @@ def _templates_now(config: PipelineConfig) -> tuple[str, str] | None:
     except ConfigError:
         return None  # the user's file is gone
     return now.without_reference, now.with_reference
+
+
+def _judge_template_now(judge: JudgeRewardConfig) -> str | None:
+    try:
+        return load_template(judge.template)
+    except ConfigError:
+        return None  # the user's file is gone
 
 
 def _grader_template_now(config: PipelineConfig) -> str | None:

@@ -28,14 +28,15 @@ _ROWS_NAMED = 5
 _REWARD_REFUSES = "the reward model's chat template"
 
 
-def row_format(config: PromptsConfig) -> RowFormat:
-    """Which field of the file means what."""
+def row_format(config: PromptsConfig, more_fields: Sequence[str] = ()) -> RowFormat:
+    """Which field of the file means what; `more_fields` are kept for rewards."""
     return RowFormat(
         config.prompt_field,
         config.reference_field,
         config.system_prompt,
         config.held_out_share,
         config.type_field,
+        tuple(more_fields),
     )
 
 
@@ -45,27 +46,29 @@ def import_prompts(
     run_id: str,
     config: PromptsConfig,
     generation: GenerationConfig,
-    reward: RewardConfig | None = None,
-    *,
+    *rewards: RewardConfig,
+    more_fields: Sequence[str] = (),
     on_progress: ProgressCallback = no_progress,
 ) -> StageCounts:
     """Read the file once, in batches. The tokenizer of the model to align measures the prompts.
 
-    A row that its chat template refuses or prints in part is bad, and so is one that the template
-    of `reward` refuses: found here, it costs no generation.
+    A row that its chat template refuses or prints in part is bad, and so is one that the template of a reward
+    model refuses: found here, it costs no generation. `more_fields` of the rows are kept for rewards.
 
     Raises:
         InputError: the file cannot be used at all, or the reward model's template refuses many rows.
         NothingToDoError: no row of it can be used.
     """
-    check = PromptCheck(generation_chat(generation), reward and reward_chat(reward), config)
+    check = PromptCheck(generation_chat(generation), [reward_chat(each) for each in rewards], config)
     database = workspace.database
     reasons: Counter[str] = Counter()
     refused: list[BadRow] = []
     rows = by_reward = 0
     prompts.forget_bad_rows(database, run_id)
     with FirstRows(workspace.scratch("import")) as first_rows:
-        for batch in in_shards(read_prompts(config.path, row_format(config), config.limit), _BATCH_ROWS):
+        for batch in in_shards(
+            read_prompts(config.path, row_format(config, more_fields), config.limit), _BATCH_ROWS
+        ):
             good, bad, out = check.sort_out(batch, first_rows)
             prompts.save_prompts(database, run_id, good)
             prompts.save_bad_rows(database, run_id, bad)
@@ -79,8 +82,8 @@ def import_prompts(
         if prompts.count_prompts(database, run_id) > rows - reasons.total():
             prompts.keep_only(database, run_id, first_rows.prompt_ids())
     usable = rows - reasons.total()
-    if reward is not None and too_many(by_reward, usable + by_reward):
-        raise _refused_by_reward(reward.model, refused, by_reward, usable + by_reward)
+    if too_many(by_reward, usable + by_reward):
+        raise _refused_by_reward([each.model for each in rewards], refused, by_reward, usable + by_reward)
     if not usable:
         raise _nothing_usable(config.path, rows, reasons)
     return StageCounts(rows, usable, dict(reasons.most_common()))
@@ -95,11 +98,12 @@ def _nothing_usable(path: Path, rows: int, reasons: Counter[str]) -> NothingToDo
     )
 
 
-def _refused_by_reward(model: Path, some: Sequence[BadRow], refused: int, rows: int) -> InputError:
+def _refused_by_reward(models: Sequence[Path], some: Sequence[BadRow], refused: int, rows: int) -> InputError:
     numbers = ", ".join(str(row.row) for row in some) + (" …" if refused > len(some) else "")
     why = some[0].reason.partition(": ")[2]
+    named = " or ".join(map(str, models))
     return InputError(
-        f"reward.model = {model}: its chat template refuses {refused:,} of {rows:,} prompts (rows "
+        f"reward.model = {named}: its chat template refuses {refused:,} of {rows:,} prompts (rows "
         f"{numbers}): {why}. Use a reward model that accepts such conversations, or remove these rows from "
         "the file."
     )
@@ -108,9 +112,9 @@ def _refused_by_reward(model: Path, some: Sequence[BadRow], refused: int, rows: 
 class PromptCheck:
     """Checks each prompt before it is imported; also used by the checks before a run."""
 
-    def __init__(self, chat: ChatFormat, reward: ChatFormat | None, config: PromptsConfig) -> None:
+    def __init__(self, chat: ChatFormat, rewards: Sequence[ChatFormat], config: PromptsConfig) -> None:
         self._chat, self._roles = chat, TemplateRoles(chat)
-        self._reward = reward and TemplateRoles(reward)
+        self._rewards = [TemplateRoles(reward) for reward in rewards]
         self._max_tokens = config.max_prompt_tokens
 
     def sort_out(
@@ -151,5 +155,6 @@ class PromptCheck:
             return "the chat template makes no token of it"
         if len(outcome) > self._max_tokens:
             return f"{len(outcome)} tokens, more than prompts.max_prompt_tokens = {self._max_tokens}"
-        refusal = self._reward and self._reward.refusal(prompt.messages, answered=True)
+        refusals = (roles.refusal(prompt.messages, answered=True) for roles in self._rewards)
+        refusal = next(filter(None, refusals), None)
         return refusal.replace("the chat template", _REWARD_REFUSES, 1) if refusal else None

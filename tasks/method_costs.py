@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from figa_core.config import MethodConfig, PipelineConfig
+from figa_core.config.roles import model_rewards
 from figa_core.evaluation.cost import Cost, forward_flops, training_flops
 from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
@@ -63,7 +64,8 @@ def data_cost(
     tokens += drawn * sizes.prompt_tokens / max(sizes.pairs, 1)
     scored = tokens + sizes.tokens["revision"] + sizes.tokens["reference"]
     flops = forward_flops(parameters_of(config.generation.model), tokens)
-    flops += forward_flops(parameters_of(config.reward.model), scored)
+    for reward in model_rewards(config).values():
+        flops += forward_flops(parameters_of(reward.model), scored)
     return Cost(tokens=tokens, flops=flops, usd=revisions.spent(workspace.database, run_id).usd)
 
 

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.config import MethodConfig, PipelineConfig
+from figa_core.config.roles import model_problem, the_model
 from figa_core.evaluation.cost import Cost
 from figa_core.inference.engine import TRANSFORMERS
 from figa_core.models.fingerprint import model_fingerprint
@@ -122,6 +123,8 @@ def why_unable(method: MethodConfig, config: PipelineConfig, data: RlData, share
         return "generation.temperature is 0, and it learns from differences between samples of the same model"
     if not data.count:
         return "there are no training prompts"
+    if problem := model_problem(config):
+        return problem
     if not data.elsewhere and (missing := why_missing(known.environment)):
         return missing
     tokens = data.tokens.budget(share=share, times=method.token_budget)
@@ -145,6 +148,7 @@ def rl_job(
 ) -> RlJob:
     """The job of a training; equal trainings have equal ids."""
     known, base = rl_method(method.objective), whole_model(workspace, config.generation.model)
+    reward = the_model(config, method.objective)
     given = "kl_weight" in method.model_fields_set
     tokens = data.tokens.budget(share=share, times=method.token_budget)
     samples = budget.samples_per_step(
@@ -155,8 +159,8 @@ def rl_job(
         training_id="",
         output=Path(),
         model=base,
-        reward_model=loaded_reward_model(workspace, config.reward, TRANSFORMERS),
-        reward_max_length=config.reward.max_length,
+        reward_model=loaded_reward_model(workspace, reward, TRANSFORMERS),
+        reward_max_length=reward.max_length,
         template_variables=template_variables(config.generation),
         prompts=data.prompts,
         token_budget=tokens,

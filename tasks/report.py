@@ -44,6 +44,7 @@ from tasks.funnel import funnel_of
 from tasks.graded import fallback_line, graded_so_far
 from tasks.grading_settings import GradingSections
 from tasks.judged_models import JudgedModels, judged_models, trained_model
+from tasks.reward_facts import reward_facts, reward_notes
 from tasks.sweep import sweep_of
 from tasks.train import steps_line
 from tasks.verdict_files import write_verdicts
@@ -96,6 +97,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         created_at=created_at,
         funnel=funnel_of(counts),
         rewards=_rewards(workspace, run),
+        reward_facts=reward_facts(database, run, config),
         examples=_examples(workspace, run, config),
         curves=tuple(
             curve_of(workspace.training(run.found.trainings[objective]), objective)
@@ -121,6 +123,7 @@ def _with_change(model: ModelScores, models: JudgedModels) -> ModelScores:
 def _notes(workspace: Workspace, run: Run, config: PipelineConfig) -> Iterator[str]:
     if config.workspace.note:
         yield config.workspace.note
+    yield from reward_notes(workspace.database, run, config)
     if GradingSections.of(config) and (line := fallback_line(graded_so_far(workspace.database, run.run_id))):
         yield f"{_first_line(line)}."
     thoughts = thoughts_of(generation_chat(config.generation))
@@ -173,7 +176,7 @@ def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[E
     shard_set_id = run.found.shard_set_id
     if shard_set_id is None:
         return ()
-    spread = summary.spread_pairs(workspace.database, run.run_id, run.found.scorer, _EXAMPLES)
+    spread = summary.spread_pairs(workspace.database, run.run_id, run.found.training_scorer, _EXAMPLES)
     rows = {row.pair_id: row for row in spread}
     pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
     decode = load_chat_format(config.generation.model).decode

@@ -14,10 +14,19 @@ _AGAIN = "What is done is stored; the same command continues and tries these row
 
 
 class Failures:
-    """The failures of a stage that works on `missing` rows; `save` stores them as they occur."""
+    """The failures of a stage that works on `missing` rows; `save` stores them as they occur.
 
-    def __init__(self, save: Callable[[Sequence[RowFailure]], None], missing: int) -> None:
-        self._save, self._missing = save, missing
+    Rows that fail for the reason `no_fault` end no stage, however many there are.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[Sequence[RowFailure]], None],
+        missing: int,
+        *,
+        no_fault: str | None = None,
+    ) -> None:
+        self._save, self._missing, self._no_fault = save, missing, no_fault
         self._reasons: Counter[str] = Counter()
         self._first: dict[str, RowFailure] = {}
         self._done = 0
@@ -55,7 +64,8 @@ class Failures:
 
     @property
     def _hopeless(self) -> bool:
-        return hopeless(self._reasons.total(), self._rows)
+        without = 0 if self._no_fault is None else self._reasons[self._no_fault]
+        return hopeless(self._reasons.total() - without, self._rows)
 
     def check(
         self,
@@ -72,6 +82,7 @@ class Failures:
         have no reward". `forget` is called before the error, so that the next run tries the rows again.
         """
         rows, failed = (self._rows, self._failed()) if self._hopeless else stored()
+        failed = [each for each in failed if each.kind != self._no_fault]
         count = sum(each.rows for each in failed)
         if too_many(count, rows):
             forget()

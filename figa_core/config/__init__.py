@@ -4,6 +4,8 @@ A task gets the section that it needs, and functions below it get plain values; 
 config object. The descriptions also make the form in the Prefect UI.
 """
 
+from pydantic import model_validator
+
 from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
 from figa_core.config.compare import MethodConfig as MethodConfig
@@ -19,6 +21,10 @@ from figa_core.config.revision import (
     RevisionPromptConfig,
     SpendingConfig,
 )
+from figa_core.config.rewards import JudgeRewardConfig as JudgeRewardConfig
+from figa_core.config.rewards import ModelRewardConfig as ModelRewardConfig
+from figa_core.config.rewards import ProgramRewardConfig as ProgramRewardConfig
+from figa_core.config.rewards import Rewards
 from figa_core.config.rows import (
     AdmissionConfig,
     FilterConfig,
@@ -35,13 +41,17 @@ from figa_core.config.training import EvaluationConfig, LossConfig, TrainingConf
 
 
 class PipelineConfig(Section):
-    """Everything one run needs. `flows/checks/settings.py` checks whether settings fit each other."""
+    """Everything one run needs. `flows/checks/settings.py` checks whether settings fit each other.
+
+    Either `reward` is given, or `rewards` has at least one; `tasks/rewards.py` says who uses which.
+    """
 
     workspace: WorkspaceConfig
     storage: StorageConfig = StorageConfig()
     prompts: PromptsConfig
     generation: GenerationConfig
-    reward: RewardConfig
+    reward: RewardConfig | None = None
+    rewards: Rewards = ()
     filter: FilterConfig = FilterConfig()
     revision: RevisionConfig
     revision_prompt: RevisionPromptConfig = RevisionPromptConfig()
@@ -56,3 +66,16 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     compare: CompareConfig = CompareConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _with_a_reward(self) -> "PipelineConfig":
+        if problem := reward_problem(self.reward, self.rewards):
+            raise ValueError(problem)
+        return self
+
+
+def reward_problem(single: object, listed: object) -> str | None:
+    """What is wrong if neither or both of `[reward]` and `[[rewards]]` are given."""
+    if single and listed:
+        return "reward: there is also a list of [[rewards]]; make it one of them, or remove one of the two"
+    return None if single or listed else "reward: missing; add it, or a list of [[rewards]]"

@@ -95,9 +95,14 @@ class Setting:
 
 
 def settings_of(config: Section, *sections: str) -> Iterator[Setting]:
-    """The settings of these sections of a config; of all sections if none is named."""
+    """The settings of these sections of a config; of all sections if none is named.
+
+    A list of sections, such as `[[rewards]]`, enters ids in other ways.
+    """
     for name in sections or type(config).model_fields:
-        yield from settings_in(name, getattr(config, name))
+        section = getattr(config, name)
+        if isinstance(section, Section):
+            yield from settings_in(name, section)
 
 
 def settings_in(name: str, section: Section) -> Iterator[Setting]:

@@ -5,14 +5,15 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from figa_core.config import PipelineConfig
+from figa_core.config import PipelineConfig, reward_problem
+from figa_core.config.rewards import KINDS
 from figa_core.config.section import Section, is_word_for_none, takes
 from figa_core.errors import ConfigError
 from figa_core.files import open_regular
@@ -33,6 +34,7 @@ _TYPES_TRIED = {
 }
 # Settings that may contain a password or a key by mistake; messages are logged.
 _NEVER_REPEATED = ("base_url", "api_key_env", "api_key_secret")
+_LISTED = "rewards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,10 @@ def _read_tables(data: dict[str, Any], *, source: str, base: Path) -> ReadSettin
         config = PipelineConfig.model_validate(data)
         found: list[Any] = []
     except ValidationError as error:
-        config, found = None, error.errors()
+        config, found = None, [problem for problem in error.errors() if problem["loc"]]
     problems: dict[str, str] = {}
+    if words := reward_problem(data.get("reward"), data.get("rewards")):
+        problems["reward"] = words
     for problem in found:  # one per setting: the first of the types that its value was tried as
         problems.setdefault(_setting(problem["loc"]), _explain(problem))
     problems = {**paths, **problems}
@@ -116,6 +120,8 @@ def _left(
     """The settings without the wrong ones; None if a required one is wrong."""
     left = copy.deepcopy(data)
     for section, *field in [*wrong, *(path.split(".") for path in paths)]:
+        if section == _LISTED:
+            return None
         fields = left.get(section) if field else left
         if isinstance(fields, dict):
             fields.pop(field[0] if field else section, None)
@@ -132,22 +138,34 @@ def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     """
     if problems := [text for _, text in _path_problems(config.model_dump(), base)]:
         raise ConfigError(ReadSettings("the settings", None, tuple(problems)).text())
-    updates: dict[str, Section] = {}
+    updates: dict[str, Any] = {}
     for section, field in path_fields():
-        model: Section = updates.get(section) or getattr(config, section)
-        path = getattr(model, field)
-        updates[section] = model.model_copy(update={field: path and absolute_path(path, base)})
+        model: Section | None = updates.get(section) or getattr(config, section)
+        if model is not None:
+            updates[section] = _anchored(model, [field], base)
+    updates[_LISTED] = tuple(_anchored(each, _path_fields_of(type(each)), base) for each in config.rewards)
     return config.model_copy(update=updates)
 
 
+def _anchored(section: Section, fields: Iterable[str], base: Path) -> Section:
+    paths = {field: getattr(section, field) for field in fields}
+    return section.model_copy(
+        update={field: path and absolute_path(path, base) for field, path in paths.items()}
+    )
+
+
 def path_fields() -> list[tuple[str, str]]:
-    """Section and field of every setting that is a path."""
+    """Section and field of every setting that is a path, but for those of `[[rewards]]`."""
     found = []
     for section, section_field in PipelineConfig.model_fields.items():
-        model = section_field.annotation
-        if isinstance(model, type) and issubclass(model, Section):
-            found += [(section, name) for name, field in model.model_fields.items() if takes(field, Path)]
+        for model in (section_field.annotation, *get_args(section_field.annotation)):
+            if isinstance(model, type) and issubclass(model, Section):
+                found += [(section, name) for name in _path_fields_of(model)]
     return found
+
+
+def _path_fields_of(section: type[Section]) -> list[str]:
+    return [name for name, field in section.model_fields.items() if takes(field, Path)]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -184,7 +202,7 @@ def _explain(problem: Any) -> str:
     location = _setting(problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{'.'.join(map(str, problem['loc']))}: unknown setting{_nearest(problem['loc'])}"
+        return f"{location}: unknown setting{_nearest(problem['loc'])}"
     if problem["type"] == "missing":
         return f"{location}: missing; add it"
     if problem["type"] == "model_type":
@@ -198,11 +216,16 @@ def _setting(location: tuple[str | int, ...]) -> str:
     """The setting's name, without the type that pydantic tried ("section.field.float")."""
     if len(location) > 2 and location[-1] in _TYPES_TRIED:
         location = location[:-1]
+    if len(location) > 2 and location[0] == _LISTED and location[2] in KINDS:
+        location = (*location[:2], *location[3:])
     return ".".join(map(str, location))
 
 
 def _nearest(location: tuple[str | int, ...]) -> str:
     model: type[BaseModel] = PipelineConfig
+    named = str(location[-1])
+    if len(location) > 3 and location[0] == _LISTED:
+        model, location = KINDS[str(location[2])], location[3:]
     for part in location[:-1]:
         field = model.model_fields.get(str(part))  # None for a key of the user's
         annotation = None if field is None else field.annotation
@@ -211,21 +234,31 @@ def _nearest(location: tuple[str | int, ...]) -> str:
     if location[:2] == ("spending", "prices"):
         return '; a model\'s name with a dot in it is quoted: [spending.prices."gpt-4.1"]'
     known = list(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    close = difflib.get_close_matches(named, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
 
 
 def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]]:
     """Setting and message for every impossible path; the other settings need not be valid."""
-    for section, field in path_fields():
-        fields = data.get(section)
-        path = fields.get(field) if isinstance(fields, dict) else None
+    for setting, path in _given_paths(data):
         if isinstance(path, (str, Path)) and str(path).strip() and not is_word_for_none(str(path)):
             try:
                 absolute_path(Path(path), base)
             except ValueError as error:
-                setting = f"{section}.{field}"
                 yield setting, f"{setting}: {error} (got {shortened(str(path), _GOT_LENGTH)!r})"
+
+
+def _given_paths(data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Setting and value of every path."""
+    for section, field in path_fields():
+        fields = data.get(section)
+        if isinstance(fields, dict):
+            yield f"{section}.{field}", fields.get(field)
+    listed = data.get(_LISTED)
+    for place, fields in enumerate(listed if isinstance(listed, (list, tuple)) else ()):
+        for kind in KINDS.values() if isinstance(fields, dict) else ():
+            for field in _path_fields_of(kind):
+                yield f"{_LISTED}.{place}.{field}", fields.get(field)
 
 
 def absolute_path(path: Path, base: Path) -> Path:

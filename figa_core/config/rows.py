@@ -162,9 +162,18 @@ class FilterConfig(Section):
     reference_reward_above: Threshold = rows(3.0, "η2: a number, or a quantile of R(Y).", Always())
     reward_gap_above: Threshold = rows(3.5, "η3: a number, or a quantile of R(Y) − R(Ŷ).", Always())
     samples_kept: Literal["lowest", "all"] = rows("lowest", "Of several samples that pass.", Always())
+    reward: Name | None = rows(
+        None, 'One of [[rewards]] by its name; "none" for all of them, combined.', Within("scorer")
+    )
 
 
 class AdmissionConfig(Section):
     """The guard on revisions: one that does not raise the reward is left out."""
 
     reward_gain_above: float | None = rows(0.0, 'R(Ỹ) − R(Ŷ) must exceed it; "none" admits all.', Always())
+    reward: Name | None = rows(
+        None,
+        'One of [[rewards]], or "combined", which is also the reward of the pairs trained on; "none" for '
+        "that of [filter].",
+        Within("scorer"),
+    )

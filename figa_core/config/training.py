@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from figa_core.config.decisions import Always, judgement, models, nothing
+from figa_core.config.decisions import Always, Within, judgement, models, nothing
 from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.config.optimization import (
     CheckpointsConfig,
@@ -15,7 +15,7 @@ from figa_core.config.optimization import (
 )
 from figa_core.config.rendezvous import RendezvousConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
-from figa_core.config.values import TOKENS_MAX, ObjectiveName, function_spec
+from figa_core.config.values import TOKENS_MAX, Name, ObjectiveName, function_spec
 
 Scheme = Literal["levenshtein", "bag_of_words", "reward_scaled", "llm_graded", "llm_binary"]
 DType = Literal["float32", "bfloat16"]
@@ -158,6 +158,9 @@ class EvaluationConfig(Section):
         "'module:function' taking (messages, text), returning 0 to 1; \"none\" for no verifier.",
         EMPTY_IS_A_VALUE,
         Always(),
+    )
+    reward: Name | None = judgement(
+        None, 'One of [[rewards]], or "combined"; "none" for that of [admission].', Within("scorer")
     )
     baselines: tuple[ObjectiveName, ...] = models(
         (), "Objectives trained and judged beside the main one.", Always()

@@ -133,7 +133,7 @@ SecretName = Annotated[str | None, AfterValidator(secret_block)]
 def function_spec(spec: str | None) -> str | None:
     """Refuse text that does not have the form "module:function"."""
     if spec is not None and not all(part.strip() for part in (spec + ":").split(":")[:2]):
-        raise ValueError('must be "module:function", or "none" for no verifier')
+        raise ValueError('must be "module:function"')
     return spec
 
 

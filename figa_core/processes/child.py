@@ -27,8 +27,12 @@ class Child:
         *,
         environment: Mapping[str, str] | None = None,
         takes_input: bool = False,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        """Start it; `takes_input` allows `send`. Raises OSError if it or the log cannot be opened."""
+        """Start it; `takes_input` allows `send`. Raises OSError if it or the log cannot be opened.
+
+        `pass_fds`: file descriptors that it inherits.
+        """
 
         def start() -> subprocess.Popen[bytes]:
             with log.open("ab") as file:
@@ -39,6 +43,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     env=child_environment() if environment is None else environment,
                     start_new_session=True,
+                    pass_fds=pass_fds,
                 )
 
         self.log = log

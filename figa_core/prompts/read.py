@@ -5,8 +5,9 @@ A bad row never stops the others and is never dropped: it becomes a `BadRow` wit
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,13 +34,14 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class RowFormat:
-    """The meaning of a row's fields; see `config.PromptsConfig`."""
+    """The meaning of a row's fields; see `config.PromptsConfig`. `more_fields` are what rewards read."""
 
     prompt_field: str
     reference_field: str | None
     system_prompt: str | None
     held_out_share: float
     type_field: str | None = None
+    more_fields: tuple[str, ...] = ()
 
 
 def read_prompts(
@@ -56,6 +58,7 @@ def read_prompts(
         columns.append(row_format.reference_field)
     if row_format.type_field:
         columns.append(row_format.type_field)
+    columns += row_format.more_fields
     for number, (place, row) in enumerate(islice(iter_rows(path, columns), limit), start=1):
         outcome = row if isinstance(row, str) else _parse_row(row, row_format)
         if isinstance(outcome, str):
@@ -104,6 +107,12 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
     kind = row.get(row_format.type_field) if row_format.type_field else None
     if not _is_null(kind) and not (isinstance(kind, str) and text_problem(kind) is None):
         return f"field {row_format.type_field!r} is not a text with content"
+    fields = None
+    if row_format.more_fields:
+        try:
+            fields = _as_json(row, row_format.more_fields)
+        except ValueError as error:
+            return str(error)
     prompt_id = ids.prompt_id(messages)
     return Prompt(
         prompt_id=prompt_id,
@@ -112,7 +121,22 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
         reference=reference,
         reference_id=None if reference is None else ids.reference_id(prompt_id, reference),
         type=None if _is_null(kind) else kind,
+        fields=fields,
     )
+
+
+def _as_json(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """These fields as a JSON object, null for those that the row lacks; ValueError says what is wrong."""
+    found = {}
+    for name in names:
+        value = row.get(name)
+        found[name] = None if _is_null(value) else value
+        try:
+            json.dumps(found[name])
+        except (TypeError, ValueError, RecursionError):
+            kind = type(value).__name__
+            raise ValueError(f"field {name!r} cannot be given to a reward: it is a {kind}") from None
+    return json.dumps(found)
 
 
 def _is_null(value: object) -> bool:

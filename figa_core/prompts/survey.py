@@ -25,6 +25,11 @@ class PromptSurvey:
     examples: dict[str, BadRow] = field(default_factory=dict)
 
     @property
+    def all_prompts(self) -> tuple[Prompt, ...]:
+        """Those for training and those for evaluation."""
+        return (*self.train_prompts, *self.held_out_prompts)
+
+    @property
     def usable(self) -> int:
         """The number of prompts, for training or evaluation."""
         return len(self.train_prompts) + len(self.held_out_prompts)

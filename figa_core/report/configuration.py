@@ -5,7 +5,7 @@ nevertheless, such as a password in a URL or a key under some field name, are ma
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,10 +24,17 @@ _SECRET_NAMES = (
 
 def configuration_sections(config: PipelineConfig) -> dict[str, dict[str, str]]:
     """Section → setting → value as text."""
-    return {
-        section: {name: setting_text(name, value) for name, value in settings.items()}
-        for section, settings in config.model_dump(mode="json").items()
-    }
+    sections: dict[str, dict[str, str]] = {}
+    for section, settings in config.model_dump(mode="json").items():
+        if isinstance(settings, dict):
+            sections[section] = _texts(settings)
+        else:  # a list of tables, or a section that is not there
+            sections |= {f"{section}: {each['name']}": _texts(each) for each in settings or ()}
+    return sections
+
+
+def _texts(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: setting_text(name, value) for name, value in settings.items()}
 
 
 def setting_text(name: str, value: object) -> str:

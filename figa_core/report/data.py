@@ -25,6 +25,24 @@ class RewardSamples:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardFacts:
+    """One of several rewards: what it is, what it is used for, and its values for the run's responses Ŷ.
+
+    `deviation` is their standard deviation; both are None without any. `without` counts the responses without
+    a value by reason.
+    """
+
+    name: str
+    kind: str
+    uses: tuple[str, ...]
+    weight: float
+    rated: int
+    mean: float | None = None
+    deviation: float | None = None
+    without: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of text with one edit class; `tokens` is its number of tokens."""
 
@@ -129,6 +147,7 @@ class RevisionCalls:
 class ReportData:
     """One run, ready to be rendered.
 
+    `reward_facts` is empty if there is one reward model only.
     `base` is the model before training, `main` the run's model, and `baselines` are the models it is compared
     with. `unjudged` names the main model if it was trained but no prompt is held out to judge it on.
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
@@ -141,6 +160,7 @@ class ReportData:
     created_at: str
     funnel: Funnel = field(default_factory=lambda: Funnel(()))
     rewards: RewardSamples = field(default_factory=RewardSamples)
+    reward_facts: tuple[RewardFacts, ...] = ()
     examples: tuple[Example, ...] = ()
     curves: tuple[TrainingCurve, ...] = ()
     base: ModelScores | None = None

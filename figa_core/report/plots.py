@@ -60,7 +60,7 @@ def reward_histograms(rewards: RewardSamples) -> Drawing | None:
             _histogram(axes, label, np.asarray(values), edges, colour)
             if threshold is not None and edges[0] <= threshold <= edges[-1]:
                 _threshold(axes, threshold, name if wide else name.partition(":")[0], below="below" in name)
-        grid[-1, 0].set_xlabel("reward (raw logit)", color=INK)
+        grid[-1, 0].set_xlabel("reward", color=INK)
 
     means = ", ".join(f"{label} mean {np.mean(values):.2f}" for label, values, *_ in shown)
     height = 0.5 + 1.25 * len(shown)

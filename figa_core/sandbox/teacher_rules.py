@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from figa_core.sandbox.correction import correct
 from figa_core.sandbox.grading import grade
+from figa_core.sandbox.judging import highest_score, judge
 
 MODEL = "sandbox-teacher"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -120,11 +121,13 @@ def section(text: str, tag: str) -> str | None:
 
 
 def answer(user_text: str) -> str:
-    """The correction of the draft in a reviser's message, or the scores of the words in a grader's."""
+    """The correction of the draft in a reviser's message, or a score of it, or of its revision's words."""
     draft, revision = section(user_text, "response"), section(user_text, "revision")
     if draft is None:
         return "I can only correct a reply between <response> and </response>."
     conversation, reference = section(user_text, "conversation") or "", section(user_text, "reference")
+    if (highest := highest_score(user_text)) is not None:
+        return judge(conversation, draft, highest)
     if revision is not None:
         return grade(user_text, conversation, revision, reference)
     return correct(conversation, draft, reference)

@@ -30,12 +30,12 @@ def last_call_sql(purpose: Purpose) -> str:
         FROM calls WHERE purpose = '{purpose}' AND subject_id IN (SELECT id FROM waiting) GROUP BY 1"""
 
 
-def largest_causes(database: Database, run_id: str, tables: str) -> tuple[Cause, ...]:
+def largest_causes(database: Database, tables: str, **values: object) -> tuple[Cause, ...]:
     """The largest groups of similar rows in `ended` (id, kind, words), which the SQL `tables` defines."""
     found = database.records(
         Cause,
         f"""WITH {tables} SELECT kind, count(*) AS rows, min(id) AS example, arg_min(words, id) AS words
             FROM ended GROUP BY kind, {likeness_sql("words")} ORDER BY rows DESC, kind LIMIT {_SHOWN}""",
-        run=run_id,
+        **values,
     )
     return tuple(found)

@@ -137,7 +137,7 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 def open_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why grades are open."""
     waiting = f"SELECT grade_id AS id FROM {_OF_RUN} AND {_OPEN}"
-    return largest_causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
+    return largest_causes(database, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})", run=run_id)
 
 
 def fallback_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
@@ -146,7 +146,7 @@ def fallback_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
         f"SELECT grade_id AS id, g.status AS kind, coalesce(g.reason, '') AS words "
         f"FROM {_OF_RUN} AND g.status <> '{GradeStatus.GRADED}' AND NOT {_OPEN}"
     )
-    return largest_causes(database, run_id, f"ended AS ({final})")
+    return largest_causes(database, f"ended AS ({final})", run=run_id)
 
 
 def _request(*, messages: str, words: Sequence[int], **fields: Any) -> GradeRequest:

@@ -7,9 +7,11 @@ Tables, in the order of a row's path: `prompts` and `reference_answers` (what wa
 `run_prompts` (which prompts a run works on), `bad_rows` (rows that cannot be used, and why), `responses`,
 `scores` (of responses, references and revisions alike), `generation_failures` and `score_failures` (why a
 single sample or text has none), `pairs` (each run's decisions), `revisions`, `word_grades` (an LLM's scores
-of a revision's changed words) and `run_grades` (those of each run), `calls` (to an LLM, with their purpose
-and row; append-only), `trainings`, `models`, `evaluations`, `exclusions` (rows that a person
-excluded), `marks` (the position reached in the journal).
+of a revision's changed words) and `run_grades` (those of each run), `judgements` (a judge's answers to
+questions) and `run_judgements` (the question about each text of a run), `reward_scales` (by which a combined
+reward's parts are brought to one scale), `calls` (to an LLM, with their purpose and row; append-only),
+`trainings`, `models`, `evaluations`, `exclusions` (rows that a person excluded), `marks` (the position
+reached in the journal).
 """
 
 import duckdb
@@ -139,6 +141,23 @@ ALTER TABLE responses ADD COLUMN thought TEXT;
 ALTER TABLE responses ADD COLUMN thought_ids INTEGER[];
 """
 
+# `fields` is a JSON object of what rewards read of the prompt's row. A scale is that of a combined scorer.
+_REWARDS = """
+ALTER TABLE run_prompts ADD COLUMN fields TEXT;
+CREATE TABLE reward_scales (
+    scorer_id TEXT NOT NULL, part_id TEXT NOT NULL, mean DOUBLE NOT NULL, deviation DOUBLE NOT NULL,
+    n BIGINT NOT NULL, PRIMARY KEY (scorer_id, part_id)
+);
+CREATE TABLE judgements (
+    judgement_id TEXT PRIMARY KEY, status TEXT NOT NULL, score DOUBLE, reason TEXT,
+    retryable BOOLEAN NOT NULL DEFAULT false, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE run_judgements (
+    run_id TEXT NOT NULL, scorer_id TEXT NOT NULL, subject_id TEXT NOT NULL, judgement_id TEXT NOT NULL,
+    PRIMARY KEY (run_id, scorer_id, subject_id)
+);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
@@ -148,6 +167,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("types", _TYPES),
     ("word grades", _WORD_GRADES),
     ("thoughts", _THOUGHTS),
+    ("rewards", _REWARDS),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -26,7 +26,13 @@ def save_prompts(database: Database, run_id: str, prompts: Sequence[Prompt]) -> 
         if p.reference is not None
     ]
     of_run = [
-        {"run_id": run_id, "prompt_id": p.prompt_id, "reference_id": p.reference_id, "type": p.type}
+        {
+            "run_id": run_id,
+            "prompt_id": p.prompt_id,
+            "reference_id": p.reference_id,
+            "type": p.type,
+            "fields": p.fields,
+        }
         for p in prompts
     ]
     with database.transaction() as connection:

@@ -23,7 +23,11 @@ _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run 
 _CALLS = f"calls WHERE purpose = '{Purpose.REVISION}' AND subject_id"
 _CALLS_OF_RUN = f"{_CALLS} IN (SELECT v.revision_id FROM {_OF_RUN})"
 _GRADES_OF_RUN = "SELECT grade_id FROM run_grades WHERE run_id = $run"
-_PAID_BY_RUN = f"{_CALLS_OF_RUN} OR (purpose = '{Purpose.WORD_GRADES}' AND subject_id IN ({_GRADES_OF_RUN}))"
+_JUDGEMENTS_OF_RUN = "SELECT judgement_id FROM run_judgements WHERE run_id = $run"
+_PAID_BY_RUN = (
+    f"{_CALLS_OF_RUN} OR (purpose = '{Purpose.WORD_GRADES}' AND subject_id IN ({_GRADES_OF_RUN}))"
+    f" OR (purpose = '{Purpose.JUDGEMENT}' AND subject_id IN ({_JUDGEMENTS_OF_RUN}))"
+)
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
 _LAST_CALL = last_call_sql(Purpose.REVISION)
@@ -126,7 +130,7 @@ def open_by_kind(database: Database, run_id: str, batch: Batch | None = None) ->
 def open_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
     """The most frequent reasons why rows are open, by how their last call ended and what its message was."""
     waiting = f"SELECT v.revision_id AS id FROM {_OF_RUN} AND {_OPEN}"
-    return largest_causes(database, run_id, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})")
+    return largest_causes(database, f"waiting AS ({waiting}), ended AS ({_LAST_CALL})", run=run_id)
 
 
 def refused_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
@@ -135,7 +139,7 @@ def refused_causes(database: Database, run_id: str) -> tuple[Cause, ...]:
         f"SELECT v.revision_id AS id, v.status AS kind, coalesce(v.reason, '') AS words "
         f"FROM {_OF_RUN} AND {_REFUSED}"
     )
-    return largest_causes(database, run_id, f"ended AS ({refused})")
+    return largest_causes(database, f"ended AS ({refused})", run=run_id)
 
 
 def count_refused(database: Database, run_id: str) -> int:
@@ -157,7 +161,7 @@ def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
 
 
 def spent(database: Database, run_id: str) -> Spent:
-    """What the revisions of this run's rows and their grades have cost so far, whichever run asked for them.
+    """What a run's revisions, grades and judgements have cost so far, whichever run asked for them.
 
     A call whose answer never arrived, or came without its usage, counts as the amount reserved for it.
     """

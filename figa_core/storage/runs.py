@@ -23,7 +23,9 @@ _RUNS = "SELECT run_id, name, status, message, config, settings, started_at, end
 class Findings:
     """What a run has found out so far; a field is empty or None until its stage has run.
 
-    `generator` and `scorer` are ids, `templates` the reviser's instructions without and with a reference,
+    `generator` and `scorer` (the filter's) are ids, and so are `training_scorer` and `judge_scorer`, of the
+    pairs and of the evaluation, `reward_scorers` has those of the rewards by name and
+    `judge_templates` the instructions of judges, `templates` the reviser's without and with a reference,
     `grader_template` the grader's, `thresholds` the filter's as numbers, `trainings` the training id of each
     objective, `alarms` those of the training and `evaluation_alarms` those of the evaluation of each model,
     in words, by its label.
@@ -38,6 +40,10 @@ class Findings:
     trainings: Mapping[str, str] = field(default_factory=dict)
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     evaluation_alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    training_scorer: str = ""
+    judge_scorer: str = ""
+    reward_scorers: Mapping[str, str] = field(default_factory=dict)
+    judge_templates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,10 @@ def _findings(stored: str) -> Findings:
         trainings={**earlier, **found.get("trainings", {})},
         alarms=_texts_by_label(found.get("alarms", {})),
         evaluation_alarms=_texts_by_label(found.get("evaluation_alarms", {})),
+        training_scorer=found.get("training_scorer", found.get("scorer", "")),
+        judge_scorer=found.get("judge_scorer", found.get("scorer", "")),
+        reward_scorers=found.get("reward_scorers", {}),
+        judge_templates=found.get("judge_templates", {}),
     )
 
 

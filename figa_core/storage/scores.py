@@ -3,13 +3,14 @@
 If a few texts cannot be scored, each failure is stored like a result; see `responses`.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from figa_core.errors import StorageError
-from figa_core.ports import RowFailure
+from figa_core.ports import RewardRequest, RowFailure
 from figa_core.records import Message, Score, Split
 from figa_core.row_failures import Failed, failure_kind
 from figa_core.storage.conversations import read_messages
@@ -27,7 +28,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Texts of one run to score: their name, and a query for subject_id, messages and text."""
+    """Texts of one run to score: their name, and a query for subject_id, prompt_id, messages and text.
+
+    `values` has the run as "run".
+    """
 
     name: str
     query: str
@@ -38,7 +42,7 @@ def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
     """The responses of one generator to this run's prompts of one split."""
     return Source(
         f"{split} responses",
-        "SELECT r.response_id AS subject_id, p.messages, r.text FROM responses r "
+        "SELECT r.response_id AS subject_id, p.prompt_id, p.messages, r.text FROM responses r "
         "JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id) "
         "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
         {"run": run_id, "generator": generator_id, "split": split},
@@ -49,9 +53,20 @@ def references_of(run_id: str) -> Source:
     """The references of this run's training prompts."""
     return Source(
         "references",
-        "SELECT a.reference_id AS subject_id, p.messages, a.text FROM run_prompts rp "
+        "SELECT a.reference_id AS subject_id, p.prompt_id, p.messages, a.text FROM run_prompts rp "
         "JOIN reference_answers a USING (reference_id) JOIN prompts p ON p.prompt_id = rp.prompt_id "
         "WHERE rp.run_id = $run AND p.split = 'train'",
+        {"run": run_id},
+    )
+
+
+def kept_responses_of(run_id: str) -> Source:
+    """The responses of this run's kept pairs."""
+    return Source(
+        "kept responses",
+        "SELECT r.response_id AS subject_id, p.prompt_id, p.messages, r.text FROM pairs "
+        "JOIN responses r USING (response_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
+        "WHERE pairs.run_id = $run AND pairs.kept",
         {"run": run_id},
     )
 
@@ -60,7 +75,7 @@ def revisions_of(run_id: str) -> Source:
     """The successful revisions of this run's kept pairs."""
     return Source(
         "revisions",
-        "SELECT v.revision_id AS subject_id, p.messages, v.text FROM pairs "
+        "SELECT v.revision_id AS subject_id, p.prompt_id, p.messages, v.text FROM pairs "
         "JOIN revisions v USING (revision_id) JOIN prompts p ON p.prompt_id = pairs.prompt_id "
         "WHERE pairs.run_id = $run AND pairs.kept AND v.status = 'succeeded'",
         {"run": run_id},
@@ -70,11 +85,44 @@ def revisions_of(run_id: str) -> Source:
 def iter_unscored(database: Database, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
     """The texts for which this scorer has neither a value nor a failure, a page at a time."""
     query, values = _unscored(source, scorer_id)
-    query = f"SELECT * FROM ({query}) WHERE subject_id > $after ORDER BY subject_id LIMIT {PAGE_ROWS}"
+    query = f"""SELECT subject_id, messages, text FROM ({query})
+                WHERE subject_id > $after ORDER BY subject_id LIMIT {PAGE_ROWS}"""
     after = ""
     while page := database.fetch(query, **values, after=after):
         yield [Subject(subject_id, read_messages(messages), text) for subject_id, messages, text in page]
         after = page[-1][0]
+
+
+def iter_unrated(
+    database: Database, source: Source, scorer_id: str, fields: Sequence[str]
+) -> Iterator[list[RewardRequest]]:
+    """As `iter_unscored`, with these fields of the prompts' rows: "reference", "type", and those imported."""
+    query, values = _unscored(source, scorer_id)
+    query = f"""
+        SELECT u.subject_id, u.messages, u.text, rp.fields, rp.type, a.text AS reference
+        FROM ({query}) u JOIN run_prompts rp ON rp.run_id = $run AND rp.prompt_id = u.prompt_id
+        LEFT JOIN reference_answers a ON a.reference_id = rp.reference_id
+        WHERE u.subject_id > $after ORDER BY u.subject_id LIMIT {PAGE_ROWS}"""
+    after = ""
+    while page := database.fetch(query, **values, after=after):
+        yield [rewarded(fields, *row) for row in page]
+        after = page[-1][0]
+
+
+def rewarded(
+    wanted: Sequence[str],
+    subject_id: str,
+    messages: str,
+    text: str,
+    fields: str | None,
+    kind: str | None,
+    reference: str | None,
+) -> RewardRequest:
+    """The request of a row with these columns; `fields` are those imported, as JSON."""
+    known = {**json.loads(fields or "{}"), "type": kind, "reference": reference}
+    return RewardRequest(
+        subject_id, read_messages(messages), text, {name: known.get(name) for name in wanted}
+    )
 
 
 def count_unscored(database: Database, source: Source, scorer_id: str) -> int:
@@ -133,7 +181,7 @@ def forget_score_failures(database: Database, source: Source, scorer_id: str) ->
 
 def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
     query = f"""
-        SELECT t.subject_id, t.messages, t.text FROM ({source.query}) t
+        SELECT t.subject_id, t.prompt_id, t.messages, t.text FROM ({source.query}) t
         WHERE NOT EXISTS (
             SELECT 1 FROM scores s WHERE s.subject_id = t.subject_id AND s.scorer_id = $scorer)
           AND NOT EXISTS (

@@ -11,7 +11,7 @@ from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
 from figa_core.storage.responses import Samples, generation_failures
 from figa_core.storage.revisions import REASON_KIND
-from figa_core.storage.scores import references_of, responses_of, revisions_of
+from figa_core.storage.scores import references_of, responses_of, revisions_of, score_failures
 
 REWARDS_SHOWN = 20_000
 """Histograms are drawn from at most this many rewards of each kind, chosen by hash."""
@@ -97,6 +97,22 @@ def rewards(database: Database, run_id: str, generator_id: str, scorer_id: str) 
         for kind, source in sources.items()
     }
     return {kind: [value for (value,) in rows] for kind, rows in found.items()}
+
+
+def reward_values(
+    database: Database, run_id: str, generator_id: str, scorer_id: str
+) -> tuple[int, float | None, float | None, dict[str, int]]:
+    """Of the run's responses by one scorer: how many have a value, mean and standard deviation of the values,
+    and how many have none, by reason."""
+    source = responses_of(run_id, generator_id, Split.TRAIN)
+    [(count, mean, deviation)] = database.fetch(
+        f"""SELECT count(*), avg(s.value), stddev_pop(s.value) FROM ({source.query}) t
+            JOIN scores s ON s.subject_id = t.subject_id AND s.scorer_id = $scorer""",
+        **source.values,
+        scorer=scorer_id,
+    )
+    _, failed = score_failures(database, source, scorer_id)
+    return count, mean, deviation, {each.kind: each.rows for each in failed}
 
 
 def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) -> list[SpreadPair]:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from figa_core.llm.calls import MARK_DIGITS
-from figa_core.records import GradeStatus, Purpose, Revision, RevisionStatus, WordGrades
+from figa_core.records import (
+    GradeStatus,
+    Judgement,
+    JudgementStatus,
+    Purpose,
+    Revision,
+    RevisionStatus,
+    WordGrades,
+)
 from figa_core.storage.database import Row, as_row
 
 
@@ -74,4 +82,28 @@ WORD_GRADES = ValueTable(
         AND word_grades.status <> '{GradeStatus.GRADED}'""",
 )
 
-VALUE_TABLES: Mapping[str, ValueTable] = {Purpose.REVISION: REVISIONS, Purpose.WORD_GRADES: WORD_GRADES}
+
+def _judgement_row(subject_id: str, value: Mapping[str, Any], _mark: str | None) -> Row:
+    return as_row(Judgement.of(value), subject_id=subject_id)
+
+
+JUDGEMENTS = ValueTable(
+    _judgement_row,
+    known="SELECT judgement_id AS subject_id FROM judgements",
+    submit=f"""
+        UPDATE judgements SET status = '{JudgementStatus.SUBMITTED}'
+        FROM (SELECT DISTINCT subject_id FROM incoming) i
+        WHERE judgements.judgement_id = i.subject_id AND judgements.status = '{JudgementStatus.PENDING}'""",
+    # The id says what was asked, so any answer is for this row; a score that is there stays.
+    store=f"""
+        UPDATE judgements SET status = i.status, score = i.score::DOUBLE, reason = i.reason,
+            retryable = i.retryable, attempts = i.attempts
+        FROM incoming i WHERE judgements.judgement_id = i.subject_id
+        AND judgements.status <> '{JudgementStatus.JUDGED}'""",
+)
+
+VALUE_TABLES: Mapping[str, ValueTable] = {
+    Purpose.REVISION: REVISIONS,
+    Purpose.WORD_GRADES: WORD_GRADES,
+    Purpose.JUDGEMENT: JUDGEMENTS,
+}

@@ -7,6 +7,7 @@ from pathlib import Path
 from figa_core.chat.format import ChatFormat
 from figa_core.chat.roles import TemplateRoles
 from figa_core.config.decisions import settings_in
+from figa_core.config.roles import model_rewards
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.copies import places_of
 from figa_core.inference.devices import vllm_gpus
@@ -22,9 +23,8 @@ from figa_core.models.tokenizer import vocabulary_problems
 from figa_core.prompts.read import reason_kind
 from figa_core.training.objectives.registry import objective_named
 from figa_core.training.words import asking_with, problem_with_words
-from flows.checks.facts import Facts
+from flows.checks.facts import Facts, each_reward_model
 from flows.checks.settings import objectives
-from tasks.import_prompts import PromptCheck
 from tasks.server_settings import copies_of
 
 _ANSWER = "Yes."
@@ -42,9 +42,10 @@ def check_generation_model(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@each_reward_model
 def check_reward_model(facts: Facts) -> Iterator[Finding]:
     """Its files, tokenizer and template."""
-    reward = facts.config.reward
+    reward = facts.reward
     model = reward.model
     examined = examine(model, ModelRole.REWARD, reward.label)
     chat = yield from _model(model, examined, lambda: facts.reward_chat)
@@ -52,7 +53,7 @@ def check_reward_model(facts: Facts) -> Iterator[Finding]:
         if reward.engine == SERVER and examined.head.foreign:
             yield problem("", problems_to_serve(model, reward.label)[0])
         yield warning("reward.model", _which_value(model, examined.head, reward.label))
-    if chat is not None and chat.fallback_template and not facts.config.reward.plain_template:
+    if chat is not None and chat.fallback_template and not facts.reward.plain_template:
         yield problem(
             "reward.model",
             f"{model} has no chat template, so it is unknown in which format it learnt to rate answers. "
@@ -63,33 +64,51 @@ def check_reward_model(facts: Facts) -> Iterator[Finding]:
 
 def check_engines(facts: Facts) -> Iterator[Finding]:
     """The engines of the settings can run on this machine, with its GPUs; raises EngineError."""
-    generation, reward = facts.config.generation, facts.config.reward
+    generation = facts.config.generation
     if generation.workers is not None:
         return  # other machines run them, and say so themselves
     further = [s.field for s in settings_in("sampling", generation.sampling) if not s.at_default]
     check_engine(generation.engine, further)
-    if reward.engine != generation.engine:
-        check_engine(reward.engine)
-    for config in (generation, reward):
+    rewards = model_rewards(facts.config).values()
+    for engine in {reward.engine for reward in rewards} - {generation.engine}:
+        check_engine(engine)
+    for config in (generation, *rewards):
         if config.engine in (AUTO, VLLM) and find_vllm_python() is not None:
             places_of(copies_of(config), vllm_gpus())
     yield from ()
 
 
 def check_templates_on_prompts(facts: Facts) -> Iterator[Finding]:
-    """Both templates accept the prompts' conversations with all their roles."""
-    prompts = [*facts.prompts.train_prompts, *facts.prompts.held_out_prompts]
-    messages = [prompt.messages for prompt in prompts]
-    check = PromptCheck(facts.generation_chat, None, facts.config.prompts)
-    read = facts.generation_chat.prompt_ids_or_reasons(messages)
-    problems = [check.problem(prompt, ids) for prompt, ids in zip(prompts, read, strict=True)]
-    yield from _refused("generation.model", problems)
+    """All templates accept the prompts' conversations with all their roles."""
+    yield from _refused("generation.model", [problem for _, problem in facts.read])
+    yield from _cut(
+        "weighting.max_length",
+        [len(ids) for ids, refused in facts.read if not refused],
+        facts.config.generation.max_tokens,
+        facts.config.weighting.max_length,
+        "trained on: the end of a longer text is cut off",
+    )
+    yield from _reward_template_on_prompts(facts)
+
+
+@each_reward_model
+def _reward_template_on_prompts(facts: Facts) -> Iterator[Finding]:
+    """The template of the reward model accepts them, too."""
+    messages = [prompt.messages for prompt in facts.prompts.all_prompts]
     rated = facts.reward_chat.conversation_ids_or_reasons([(each, _ANSWER) for each in messages])
     yield from _refused("reward.model", [each if isinstance(each, str) else None for each in rated])
-    used = [
-        pair for pair, refused in zip(zip(read, rated, strict=True), problems, strict=True) if not refused
-    ]
-    yield from _cut_texts(facts, used)
+    around = len(facts.reward_chat.response_ids(_ANSWER))
+    yield from _cut(
+        "reward.max_length",
+        [
+            len(each) - around
+            for each, (_, refused) in zip(rated, facts.read, strict=True)
+            if not isinstance(each, str) and not refused
+        ],
+        facts.config.generation.max_tokens,
+        facts.reward.max_length,
+        "rated: the beginning of a longer text is cut off",
+    )
     roles = TemplateRoles(facts.reward_chat)
     left_out = Counter(role for each in messages if (role := roles.left_out(each)))
     for role, count in left_out.items():
@@ -126,9 +145,10 @@ def check_words(facts: Facts) -> Iterator[Finding]:
                 yield problem(setting, f"{name} cannot train {model}: {text}. Choose another objective.")
 
 
+@each_reward_model
 def check_reward_lengths(facts: Facts) -> Iterator[Finding]:
     """The longest text to score fits into the context of the reward model."""
-    reward = facts.config.reward
+    reward = facts.reward
     yield from _too_long("reward.max_length", reward.max_length, reward.model)
 
 
@@ -173,25 +193,6 @@ def _refused(setting: str, outcomes: Sequence[str | None]) -> Iterator[Finding]:
     else:
         count = f"{len(found):,} of the first {len(outcomes):,} prompts"
         yield warning(setting, f"{count} are left out, because {example}.")
-
-
-def _cut_texts(facts: Facts, used: Sequence[tuple[Sequence[int] | str, ...]]) -> Iterator[Finding]:
-    """`used`: the ids of each usable prompt, and of the same prompt with `_ANSWER` for the reward model."""
-    config, around = facts.config, len(facts.reward_chat.response_ids(_ANSWER))
-    yield from _cut(
-        "weighting.max_length",
-        [len(read) for read, _ in used],
-        config.generation.max_tokens,
-        config.weighting.max_length,
-        "trained on: the end of a longer text is cut off",
-    )
-    yield from _cut(
-        "reward.max_length",
-        [len(rated) - around for _, rated in used if not isinstance(rated, str)],
-        config.generation.max_tokens,
-        config.reward.max_length,
-        "rated: the beginning of a longer text is cut off",
-    )
 
 
 def _cut(setting: str, prompts: Sequence[int], answer: int, most: int, what: str) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from figa_core.inference.copies import places_of
 from figa_core.inference.devices import vllm_gpus
 from figa_core.inference.engine import SERVER
 from figa_core.inference.vllm_python import find_vllm_python
-from flows.checks.facts import Facts
+from flows.checks.facts import Facts, each_reward_model
 from tasks.server_settings import copies_of, servers_of
 
 
@@ -18,7 +18,12 @@ def check_servers(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     longest = config.prompts.max_prompt_tokens + config.generation.max_tokens
     yield from _check("generation", config.generation, longest)
-    yield from _check("reward", config.reward, config.reward.max_length)
+    yield from _reward_servers(facts)
+
+
+@each_reward_model
+def _reward_servers(facts: Facts) -> Iterator[Finding]:
+    yield from _check("reward", facts.reward, facts.reward.max_length)
 
 
 def check_workers(facts: Facts) -> Iterator[Finding]:

@@ -44,18 +44,25 @@ class Contest:
     """In a run that holds its workspace and has its pairs."""
 
     def __init__(self, story: Story, run: OpenRun, config: PipelineConfig, sizes: ShardSizes) -> None:
-        """Judges the untrained model.
+        """`begin` first.
 
         Raises:
-            EvaluationError: there are too few held-out prompts, or too many cannot be judged.
-            EngineError: too many answers cannot be drawn.
+            EvaluationError: there are too few held-out prompts.
         """
         self._story, self._run, self._config, self._sizes = story, run, config, sizes
         prompts = chosen_prompts(run.workspace.database, held_out(run.run_id, config, ""))
         self._validation = validation_part(prompts, config.compare.validation_share)
         self._data_cost = data_cost(run.workspace, run.run_id, run.generator, config, sizes)
         self._judging = Judging(story, run, config)
-        self._base = self._part(self._judging.base(), validation=False)
+        self._base: dict[str, float] = {}
+
+    async def begin(self) -> None:
+        """Judge the untrained model.
+
+        Raises:
+            EngineError, EvaluationError: too many answers cannot be drawn or judged.
+        """
+        self._base = self._part(await self._judging.base(), validation=False)
 
     async def outcome(self, contender: Contender) -> MethodOutcome:
         """Train, sample and judge one method at one number of pairs; what is stored is not repeated.
@@ -101,7 +108,7 @@ class Contest:
         if not contender.trainings:
             return ()
         ended = await train_contender(self._story, self._run, self._config, contender)
-        judged, failed = self._judging.contender(contender)
+        judged, failed = await self._judging.contender(contender)
         found: list[TrainingOutcome] = []
         for each in contender.trainings:
             training_id = each.job.training_id

@@ -1,34 +1,33 @@
 """Lets models answer the held-out prompts, and judges the answers; what is stored is not repeated."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
 from figa_core.errors import EngineError, EvaluationError, one_line
-from figa_core.ports import ProgressCallback
 from figa_core.records import Split
 from figa_core.report.comparison import Metric
 from figa_core.storage.evaluations import prompt_values
 from figa_core.storage.scores import responses_of
 from figa_core.training.checkpoints import check_exported
 from flows.run.open_run import OpenRun
-from flows.run.story import Story
+from flows.run.story import RunningStage, Story
+from flows.scoring import rate_texts
 from tasks.compare import Contender, held_out, is_answered, trained_generator
 from tasks.evaluate import held_out_sampling, verifier_id, verify
 from tasks.generate import generate, generator_id
 from tasks.results import StageCounts
-from tasks.score import score
 
 
 class Judging:
-    """Of models by the verifier if the settings name one, otherwise by the reward model."""
+    """Of models by the verifier if the settings name one, otherwise by the judging reward."""
 
     def __init__(self, story: Story, run: OpenRun, config: PipelineConfig) -> None:
         self._story, self._run, self._config = story, run, config
         self.metric = Metric.REWARD if config.evaluation.verifier is None else Metric.VERIFIER
 
-    def base(self) -> Mapping[str, float]:
+    async def base(self) -> Mapping[str, float]:
         """Prompt id → score of the untrained model.
 
         Raises:
@@ -39,12 +38,12 @@ class Judging:
             run.workspace, config.generation, held_out_sampling(config.evaluation, model)
         )
         with self._story.stage("base: generate") as stage:
-            stage.counts = self._generate(model, stage.on_progress)
+            stage.counts = await self._generate(model, stage)
         with self._story.stage(f"base: {self.metric}") as stage:
-            stage.counts = self._judge(generator, stage.on_progress)
+            stage.counts = await self._judge(generator, stage)
         return self.scores(generator)
 
-    def contender(self, contender: Contender) -> tuple[dict[str, str], dict[str, str]]:
+    async def contender(self, contender: Contender) -> tuple[dict[str, str], dict[str, str]]:
         """Judge the finished models of a method.
 
         Returns the generator id of each that was judged, and the reason of each that could not be, both by
@@ -61,19 +60,21 @@ class Judging:
                 if not is_answered(run.workspace, run.run_id, config, each.job.output):
                     check_exported(each.job.model_dir)
                     silent[each.job.training_id] = each.job.model_dir
-        failed = self._each(f"{title}: generate", silent, self._generate)
+        failed = await self._each(f"{title}: generate", silent, self._generate)
         answered = {key: generator for key, generator in generators.items() if key not in failed}
-        failed |= self._each(f"{title}: {self.metric}", answered, self._judge)
+        failed |= await self._each(f"{title}: {self.metric}", answered, self._judge)
         return {key: generator for key, generator in answered.items() if key not in failed}, failed
 
     def scores(self, generator: str) -> dict[str, float]:
         """Prompt id → score, in the unit of the metric."""
         run, config, spec = self._run, self._config, self._config.evaluation.verifier
-        scorer, unit = (run.scorer, 1.0) if spec is None else (verifier_id(spec), 100.0)
+        scorer, unit = (run.rewards.judge.scorer, 1.0) if spec is None else (verifier_id(spec), 100.0)
         found = prompt_values(run.workspace.database, held_out(run.run_id, config, generator), scorer)
         return {prompt: unit * value for prompt, value in found.items()}
 
-    def _each(self, title: str, rows: Mapping[str, object], do: Callable[..., StageCounts]) -> dict[str, str]:
+    async def _each(
+        self, title: str, rows: Mapping[str, object], do: Callable[..., Awaitable[StageCounts]]
+    ) -> dict[str, str]:
         """Do something for each row in one stage; returns why it failed, by the row's key."""
         failed: dict[str, str] = {}
         if not rows:
@@ -82,7 +83,7 @@ class Judging:
         with self._story.stage(title) as stage:
             for key, row in rows.items():
                 try:
-                    counts.append(do(row, stage.on_progress))
+                    counts.append(await do(row, stage))
                 except (EngineError, EvaluationError) as error:
                     failed[key] = f"its model cannot be judged: {one_line(error)}."
             reasons = sum((Counter(each.reasons) for each in counts), Counter[str]())
@@ -90,7 +91,7 @@ class Judging:
             stage.counts = StageCounts(n_in, n_out, dict(reasons))
         return failed
 
-    def _generate(self, model: Path, on_progress: ProgressCallback) -> StageCounts:
+    async def _generate(self, model: Path, stage: RunningStage) -> StageCounts:
         run, config = self._run, self._config
         return generate(
             run.workspace,
@@ -99,13 +100,13 @@ class Judging:
             held_out_sampling(config.evaluation, model),
             config.prompts.max_prompt_tokens,
             engines=run.engines,
-            on_progress=on_progress,
+            on_progress=stage.on_progress,
         )
 
-    def _judge(self, generator: str, on_progress: ProgressCallback) -> StageCounts:
+    async def _judge(self, generator: str, stage: RunningStage) -> StageCounts:
         run, config, spec = self._run, self._config, self._config.evaluation.verifier
         if spec is not None:
-            verify(run.workspace, run.run_id, spec, generator, on_progress)
+            verify(run.workspace, run.run_id, spec, generator, stage.on_progress)
             return StageCounts(1, 1)
         texts = responses_of(run.run_id, generator, Split.HELD_OUT)
-        return score(run.workspace, config.reward, texts, engines=run.engines, on_progress=on_progress)
+        return await rate_texts(self._story, run, config, run.rewards.judge, texts, stage)

@@ -7,6 +7,7 @@ from functools import partial
 
 from figa_core.chat.thinking import thoughts_of
 from figa_core.config import PipelineConfig, identity
+from figa_core.config.roles import model_rewards
 from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
 from figa_core.inference.elsewhere import Elsewhere
 from figa_core.inference.engine import AUTO
@@ -31,7 +32,8 @@ from flows.server.versions import check_version
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
-from tasks.score import scorer_id
+from tasks.judge_settings import judge_templates
+from tasks.rewards import RunRewards, run_rewards
 from tasks.workspace import Workspace
 
 
@@ -39,8 +41,8 @@ from tasks.workspace import Workspace
 class OpenRun:
     """A run that holds its workspace.
 
-    `sampling`: how the model to align is sampled. `templates`: the reviser's instructions. `grader_template`:
-    the grader's, if the weighting needs a grader. `warnings`: what
+    `sampling`: how the model to align is sampled. `rewards`: by which the stages go. `templates`: the
+    reviser's instructions. `grader_template`: the grader's, if the weighting needs a grader. `warnings`: what
     stages want printed at the end of the run. `warned`: settings that the checks have warned about.
     """
 
@@ -48,12 +50,17 @@ class OpenRun:
     workspace: Workspace
     sampling: Sampling
     generator: str
-    scorer: str
+    rewards: RunRewards
     templates: PromptTemplates
     grader_template: str | None = None
     warnings: list[str] = field(default_factory=list)
     engines: Engines = field(default_factory=Engines)
     warned: frozenset[str] = frozenset()
+
+    def warn(self, text: str) -> None:
+        """Print this at the end of the run, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 @contextmanager
@@ -72,7 +79,16 @@ def open_run(
         database = run.workspace.database
         save_run(database, run.run_id, config.workspace.name, config.model_dump(mode="json"), flow_run)
         templates = (run.templates.without_reference, run.templates.with_reference)
-        found = Findings(run.generator, run.scorer, templates, run.grader_template)
+        found = Findings(
+            run.generator,
+            run.rewards.filter.scorer,
+            templates,
+            run.grader_template,
+            training_scorer=run.rewards.training.scorer,
+            judge_scorer=run.rewards.judge.scorer,
+            reward_scorers={part.name: part.scorer for part in run.rewards.parts},
+            judge_templates=judge_templates(config),
+        )
         save_findings(database, run.run_id, found)
         try:
             yield run
@@ -138,8 +154,8 @@ def visit_run(
     ):
         for process in end_leftovers():
             progress.line(f"ended {process}, left over from an earlier run that was killed")
-        here = config.generation.workers is None
-        if here and AUTO in (config.generation.engine, config.reward.engine) and not vllm_version():
+        named = [config.generation.engine, *(reward.engine for reward in model_rewards(config).values())]
+        if config.generation.workers is None and AUTO in named and not vllm_version():
             progress.line("vLLM is not installed here: the transformers engine is used instead")
         if (thoughts := thoughts_of(generation_chat(config.generation))) is not None:
             progress.line(thinking_line(config.generation, thoughts))
@@ -167,14 +183,16 @@ def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:
     templates = load_templates(prompt.with_reference, prompt.without_reference)
     sampling = Sampling(generation.model, Split.TRAIN, generation.temperature, generation.samples_per_prompt)
     generator = generator_id(workspace, generation, sampling)
-    scorer = scorer_id(workspace, config.reward)
+    rewards = run_rewards(workspace, config, generator)
     for_grader = grader_template(config)
     run_id = identity.run_id(
         config,
         prompts=prompts_fingerprint(config.prompts.path),
         generator=generator,
-        scorer=scorer,
+        scorer=rewards.filter.scorer,
+        training_scorer=rewards.training.scorer,
+        judge_scorer=rewards.judge.scorer,
         templates=[templates.without_reference, templates.with_reference],
         grader_template=for_grader,
     )
-    return OpenRun(run_id, workspace, sampling, generator, scorer, templates, for_grader)
+    return OpenRun(run_id, workspace, sampling, generator, rewards, templates, for_grader)

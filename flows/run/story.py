@@ -10,6 +10,9 @@ from flows.progress import Progress, result_line
 from flows.server.progress_artifact import progress_artifact
 from tasks.results import StageCounts
 
+STORED = "what is done is stored"
+"""What a person reads who stops a stage that stores each batch."""
+
 
 class RunningStage:
     """A stage inside `Story.stage`; the block sets `counts` to the stage's result.
@@ -42,7 +45,7 @@ class Story:
         self.progress, self.seconds = progress, dict[str, float]()
 
     @contextmanager
-    def stage(self, title: str, *, stopping: str = "what is done is stored") -> Iterator[RunningStage]:
+    def stage(self, title: str, *, stopping: str = STORED) -> Iterator[RunningStage]:
         """Show a stage's progress while the block runs it, then a line with its counts and its time.
 
             with story.stage("generate") as stage:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.config.file import load_config
+from figa_core.config.roles import model_rewards
 from figa_core.sandbox.base_model import POSITIONS
 from flows.demo import REAL, SANDBOX, Demo
 
@@ -21,7 +22,7 @@ def test_a_preset_is_a_valid_config(path: Path) -> None:
 def test_what_a_preset_generates_fits_the_reward_model_and_the_training(path: Path) -> None:
     config = load_config(path)
     longest = config.prompts.max_prompt_tokens + config.generation.max_tokens
-    assert longest <= config.reward.max_length
+    assert all(longest <= reward.max_length for reward in model_rewards(config).values())
     assert longest <= config.weighting.max_length
     assert config.weighting.max_length <= config.training.tokens_per_batch
 
@@ -33,7 +34,8 @@ def test_with_the_openai_preset_the_longest_revision_of_the_longest_prompt_is_no
 
 @pytest.mark.parametrize("demo", [SANDBOX, REAL], ids=["sandbox", "real"])
 def test_a_demo_asks_its_reward_model_for_no_longer_texts_than_it_reads(demo: Demo) -> None:
-    assert load_config(demo.preset).reward.max_length <= POSITIONS
+    rewards = model_rewards(load_config(demo.preset)).values()
+    assert all(reward.max_length <= POSITIONS for reward in rewards)
 
 
 def test_the_demos_run_presets() -> None:

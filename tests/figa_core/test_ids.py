@@ -64,6 +64,38 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             "max_tokens": 256,
         },
     ),
+    "program": (
+        ids.program_id,
+        {"name": "rewards:facts", "source": "f" * 64, "fields": ("answer", "type"), "rows": None},
+    ),
+    "judge": (
+        ids.judge_id,
+        {
+            "model": "m",
+            "template": "text",
+            "rubric": None,
+            "highest_score": 10,
+            "temperature": 0.0,
+            "max_tokens": 256,
+            "fields": ("answer", "type"),
+            "rows": "rows",
+        },
+    ),
+    "judgement": (
+        ids.judgement_id,
+        {
+            "messages": ({"role": "system", "content": "hi"}, {"role": "user", "content": "hello"}),
+            "highest_score": 10,
+            "model": "m",
+            "temperature": 0.0,
+            "max_tokens": 256,
+        },
+    ),
+    "combined": (ids.combined_id, {"parts": (("s", 1.0), ("t", -2.0)), "responses": "r"}),
+    "samples": (
+        ids.sample_set_id,
+        {"prompts": "p", "settings": {"prompt_field": "prompt"}, "generator": "g", "samples": 2},
+    ),
     "shards": (
         ids.shard_set_id,
         {
@@ -130,6 +162,11 @@ GOLDEN = {
     "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
     "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
     "grade": "grade-s256-bd6b8ffef86683a5f22496ce07b47e14",
+    "program": "program-s256-2a052ea7e10653ec7c49d949f3d33bfc",
+    "judge": "judge-s256-70c0074fe4c43d8130769302fea3f769",
+    "judgement": "judgement-s256-82aa181249d124d39798240eee6e1cd9",
+    "combined": "combined-s256-7dc5d7e85fe5b13d9bd23ef88ec0227e",
+    "samples": "samples-s256-37aa3d220900e1c130e1938811a42777",
     "shards": "shards-s256-7cb681f06d0b4fd4307be4d3c498e0d1",
     "training": "training-s256-2ef8df1537c4c3df19e5b5ff53066f46",
     "sweep": "sweep-s256-d299dc9ff285cc456c7dd9b21866faba",

@@ -44,6 +44,7 @@ class Project:
     directory: Path
     settings: dict[str, dict[str, Any]]
     environment: dict[str, str] = field(default_factory=dict)
+    rewards: list[dict[str, Any]] = field(default_factory=list)  # in the place of settings["reward"]
 
     @property
     def workspace(self) -> Path:
@@ -53,9 +54,10 @@ class Project:
     def config(self) -> Path:
         path = self.directory / "config.toml"
         lines = []
-        for section, fields in self.settings.items():
+        tables = [(f"[{section}]", fields) for section, fields in self.settings.items()]
+        for header, fields in [*tables, *(("[[rewards]]", fields) for fields in self.rewards)]:
             # Strings, numbers, booleans and lists are written as in JSON.
-            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in fields.items())]
+            lines += [header, *(f"{k} = {json.dumps(v)}" for k, v in fields.items())]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
 

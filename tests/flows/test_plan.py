@@ -5,9 +5,14 @@ import json
 import pytest
 
 from figa_core.config.file import load_config
+from figa_core.prompts.read import RowFormat, read_prompts
+from figa_core.records import Prompt, Split
 from flows.plan import make_plan, plan_lines
+from flows.plan_judging import JudgingPlan
 
 from .conftest import Project
+
+FORMAT = RowFormat("prompt", "reference", None, 0.3)
 
 
 def test_a_prompt_that_appears_several_times_is_one_call(project: Project) -> None:
@@ -38,3 +43,34 @@ def test_a_plan_counts_a_call_to_the_grader_for_each_pair(project: Project) -> N
     assert plan.grading.usd == pytest.approx(cost)
     lines = list(plan_lines(plan, "sandbox-teacher"))
     assert "at most 9 calls to the grader sandbox-teacher, one for each pair that is admitted" in lines
+
+
+def test_a_plan_counts_a_call_to_a_judge_for_each_answer_that_it_rates(project: Project) -> None:
+    rows = [{"prompt": f"Question number {i}?", "answer": i} for i in range(20)]
+    rows = [{**row, "reference": "This."} if i < 15 else row for i, row in enumerate(rows)]
+    (project.directory / "prompts.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    project.settings["prompts"] |= {"path": "prompts.jsonl", "held_out_share": 0.3, "limit": 100}
+    judge = {"name": "tone", "judge": "sandbox-teacher", "fields": ["answer"], "weight": 0}
+    project.rewards = [{"name": "helpful", **project.settings.pop("reward")}, judge]
+    assert make_plan(load_config(project.config)).judging == []
+
+    def planned(**uses: str) -> JudgingPlan:
+        for section in ("filter", "admission", "evaluation"):
+            project.settings[section] = {"reward": uses.get(section, "helpful")}
+        [plan] = make_plan(load_config(project.config)).judging
+        return plan
+
+    prompts = [read for _, read in read_prompts(project.directory / "prompts.jsonl", FORMAT)]
+    train = [each for each in prompts if isinstance(each, Prompt) and each.split is Split.TRAIN]
+    references = sum(each.reference is not None for each in train)
+    held_out = len(prompts) - len(train)
+    assert 0 < references < len(train) < len(prompts)
+    assert planned(evaluation="tone").calls == 2 * held_out
+    assert planned(admission="tone").calls == 2 * len(train)
+    both = planned(filter="tone", admission="tone", evaluation="tone")
+    assert both.calls == 2 * len(train) + references + 2 * held_out
+    assert both.completion_tokens == 60 * both.calls
+    assert both.usd == pytest.approx((2.0 * both.prompt_tokens + 8.0 * both.completion_tokens) * 1e-6)
+    plan = make_plan(load_config(project.config))
+    lines = "\n".join(plan_lines(plan, "sandbox-teacher"))
+    assert f"at most {both.calls:,} calls to the judge 'tone' (sandbox-teacher)" in lines

@@ -30,8 +30,8 @@ def do_import(
     path = workspace.directory / "prompts.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     config = PromptsConfig(path=path, held_out_share=0.0)
-    reward = reward_model and RewardConfig(model=reward_model)
-    return import_prompts.fn(workspace, RUN, config, GenerationConfig(model=model), reward)
+    rewards = [] if reward_model is None else [RewardConfig(model=reward_model)]
+    return import_prompts.fn(workspace, RUN, config, GenerationConfig(model=model), *rewards)
 
 
 def bad_rows(workspace: Workspace) -> dict[int, str]:

@@ -19,6 +19,7 @@ from figa_core.config.decisions import (
 )
 from figa_core.config.file import load_config
 from figa_core.config.identity import run_id
+from figa_core.config.rewards import KINDS
 from figa_core.config.section import Section
 
 PRESETS = Path(__file__).resolve().parents[3] / "deployments" / "presets"
@@ -94,6 +95,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "reference_reward_above": 2,
         "reward_gap_above": -1.5,
         "samples_kept": "all",
+        "reward": "facts",
     },
     "revision": {
         "base_url": "http://127.0.0.1:1/v1",
@@ -127,7 +129,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "budget_usd": 3,
         "prices": {"m": {"usd_per_million_prompt_tokens": 1, "usd_per_million_completion_tokens": 2}},
     },
-    "admission": {"reward_gain_above": None},
+    "admission": {"reward_gain_above": None, "reward": "facts"},
     "weighting": {"scheme": "bag_of_words", "max_length": 512, "pairs_per_shard": 20},
     "grader": {
         "model": "another",
@@ -207,6 +209,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "max_prompts": 11,
         "temperature": 0.3,
         "verifier": "module:function",
+        "reward": "facts",
         "baselines": ["sft", "sft_revised"],
     },
     "compare": {
@@ -226,7 +229,9 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def config_of(settings: dict[str, dict[str, Any]]) -> PipelineConfig:
     given: dict[str, dict[str, Any]] = {
-        section: {**NEEDED.get(section, {})} for section in PipelineConfig.model_fields
+        section: {**NEEDED.get(section, {})}
+        for section in PipelineConfig.model_fields
+        if section != "rewards"
     }
     for name, fields in settings.items():
         section, *table = name.split(".")
@@ -257,7 +262,8 @@ def sections_within(section: type[Section]) -> Iterator[type[Section]]:
 
 FIELDS = [
     (section, name)
-    for section in sections_within(PipelineConfig)
+    for top in (PipelineConfig, *KINDS.values())
+    for section in sections_within(top)
     if section is not PipelineConfig
     for name in section.model_fields
 ]
@@ -294,6 +300,7 @@ GOLDEN = {
     "demo-real": "run-s256-537175eae2ba71360695e03fb0186fc5",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",
     "openai": "run-s256-5b41d7876c4b2e1d5f1887190a50166e",
+    "rewards": "run-s256-498c5a7ecd59d4f09ab62ad54b938d4b",
 }
 
 

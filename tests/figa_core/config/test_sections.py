@@ -37,6 +37,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     config = load(tmp_path)
     assert config.workspace.path == tmp_path / "work"
     assert config.generation.model == tmp_path / "models" / "base"
+    assert config.reward is not None
     assert config.reward.model == Path("/models/reward")
 
 

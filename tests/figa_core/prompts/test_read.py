@@ -1,9 +1,12 @@
 """Prompts are read from a user's file, and rows that cannot be used become bad rows."""
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,3 +164,30 @@ def test_a_type_that_is_no_text_makes_a_bad_row(kind: Any, tmp_path: Path) -> No
     [row] = read(jsonl(tmp_path, {"prompt": "2 + 2?", "kind": kind}), replace(FORMAT, type_field="kind"))
     assert isinstance(row, BadRow)
     assert row.reason.startswith("field 'kind' is not a text")
+
+
+def test_more_fields_of_a_row_are_kept_for_rewards(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "One?", "answer": 1, "tests": ["a", {"b": None}], "other": 3},
+        {"prompt": "Two?", "answer": None},
+    ]
+    wanted = replace(FORMAT, more_fields=("answer", "tests"))
+    first, second = read(jsonl(tmp_path, *rows), wanted)
+    assert prompt(first).values == {
+        "answer": 1,
+        "tests": ["a", {"b": None}],
+        "type": None,
+        "reference": None,
+    }
+    assert prompt(second).fields == '{"answer": null, "tests": null}'
+    [plain, _] = read(jsonl(tmp_path, *rows))
+    assert prompt(plain).fields is None
+
+
+def test_a_field_that_is_no_json_makes_a_bad_row(tmp_path: Path) -> None:
+    rows = [{"prompt": "One?", "answer": date(2026, 1, 1)}, {"prompt": "Two?", "answer": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "prompts.parquet")
+    wanted = replace(FORMAT, more_fields=("answer",))
+    bad, good = read(tmp_path / "prompts.parquet", wanted)
+    assert bad == BadRow(1, "field 'answer' cannot be given to a reward: it is a date")
+    assert prompt(good).values["answer"] is None

@@ -32,6 +32,7 @@ FILES = (
     "revision_prompt.without_reference",
 )
 IF_AN_LLM_GRADES = "grader.template"
+NAMES_OF_REWARDS = ("filter.reward", "admission.reward", "evaluation.reward")
 
 
 @pytest.fixture
@@ -82,7 +83,23 @@ def test_the_content_of_a_file_enters_the_id_and_its_path_does_not(
 
 def test_the_lists_above_are_complete(config: PipelineConfig) -> None:
     within = {f"{setting.section}.{setting.field}" for setting in settings_of(config) if setting.within}
-    assert within == {*OTHERS, *FILES, IF_AN_LLM_GRADES}
+    assert within == {*OTHERS, *FILES, *NAMES_OF_REWARDS, IF_AN_LLM_GRADES}
+
+
+def test_which_reward_is_used_for_what_enters_the_id_and_its_name_does_not(config: PipelineConfig) -> None:
+    assert config.reward is not None
+    one = {"name": "helpful", "model": config.reward.model, "max_length": config.reward.max_length}
+    brief = {"name": "brief", "program": "figa_core.rewards.examples:is_brief", "weight": 0}
+
+    def listed(*rewards: dict[str, Any]) -> PipelineConfig:
+        return PipelineConfig.model_validate({**config.model_dump(), "reward": None, "rewards": rewards})
+
+    usual = id_of(config)
+    assert id_of(listed(one)) == id_of(listed({**one, "name": "another"}, brief)) == usual
+    both = listed(one, brief)
+    found = {id_of(changed(both, setting, "brief")) for setting in NAMES_OF_REWARDS}
+    assert len(found | {usual}) == 4
+    assert id_of(changed(both, "filter.reward", "helpful")) == usual
 
 
 def test_the_instructions_of_a_grader_enter_the_id_of_a_run_that_grades(

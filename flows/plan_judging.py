@@ -1,0 +1,107 @@
+"""The part of `figa plan` about judges among the rewards: at most one call for each answer that they rate."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from figa_core.config import JudgeRewardConfig, PipelineConfig
+from figa_core.config.roles import parts_of, roles_of, used_rewards
+from figa_core.judging.prompt import ANSWER_TOKENS
+from figa_core.llm.limiter import estimate_tokens
+from figa_core.ports import RewardRequest
+from figa_core.records import Prompt, Split
+from flows.terminal.durations import duration
+from tasks.judge_settings import JudgeSections, judge_settings
+from tasks.revision_settings import price_of
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingPlan:
+    """An upper bound of the calls to one judge; tokens and US dollars are estimates."""
+
+    name: str
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+    minutes: float
+
+
+def plan_judging(
+    config: PipelineConfig, prompts: Callable[[], Iterable[Prompt]], answer: str
+) -> list[JudgingPlan]:
+    """Count the calls if every answer is as long as `answer`; `prompts` are read once for each judge.
+
+    Answers that have been judged already count, too.
+
+    Raises:
+        ConfigError: a template cannot be used.
+    """
+    return [
+        _plan(config, name, reward, prompts(), answer)
+        for name, reward in used_rewards(config).items()
+        if isinstance(reward, JudgeRewardConfig)
+    ]
+
+
+def judging_lines(plan: JudgingPlan) -> Iterator[str]:
+    """The plan as lines for people."""
+    yield f"at most {plan.calls:,} calls to the judge {plan.name!r} ({plan.model}), one for each answer"
+    tokens = plan.prompt_tokens + plan.completion_tokens
+    yield (
+        f"at most {tokens:,} tokens: {plan.prompt_tokens:,} of prompts, {plan.completion_tokens:,} of "
+        "answers (estimated)"
+    )
+    if plan.usd is None:
+        yield f'no price known: add [spending.prices."{plan.model}"] to see the cost'
+    else:
+        yield f"at most about ${plan.usd:,.2f}, from the same budget"
+    yield f"at most {duration(plan.minutes)} at the configured limits of its endpoint"
+
+
+def _plan(
+    config: PipelineConfig, name: str, judge: JudgeRewardConfig, prompts: Iterable[Prompt], answer: str
+) -> JudgingPlan:
+    sections = JudgeSections.of(config, judge)
+    settings, price = judge_settings(sections), price_of(config.spending, judge.judge)
+    per_prompt = _answers(config, name)
+    judged, calls, prompt_tokens = 0, 0, 0
+    for prompt in prompts:
+        answers = per_prompt[prompt.split]
+        if prompt.split is Split.HELD_OUT:
+            answers = answers if judged < config.evaluation.max_prompts else 0
+            judged += 1
+        elif prompt.reference is not None and per_prompt["reference"]:
+            answers += 1
+        fields = {field: prompt.values.get(field) for field in judge.fields}
+        request = RewardRequest(prompt.prompt_id, prompt.messages, answer, fields)
+        sent = [message["content"] for message in settings.render(request)] if answers else []
+        calls += answers
+        prompt_tokens += answers * estimate_tokens(sent, 0, 0)
+    completion_tokens = calls * min(judge.max_tokens, ANSWER_TOKENS)
+    tokens = prompt_tokens + completion_tokens
+    endpoint = judge.endpoint
+    return JudgingPlan(
+        name,
+        judge.judge,
+        calls,
+        prompt_tokens,
+        completion_tokens,
+        None if price is None else price.cost(prompt_tokens, completion_tokens),
+        max(calls / endpoint.requests_per_minute, tokens / endpoint.tokens_per_minute),
+    )
+
+
+def _answers(config: PipelineConfig, name: str) -> dict[str, int]:
+    """How many answers this reward rates: of each training prompt, its reference and each held-out prompt."""
+    filters, trains, judges = (name in parts_of(config, role) for role in roles_of(config))
+    samples = config.generation.samples_per_prompt
+    revised = samples if config.filter.samples_kept == "all" else 1
+    rates_all = filters or (trains and (samples > 1 or len(parts_of(config, roles_of(config).training)) > 1))
+    responses = samples if rates_all else revised if trains else 0
+    models = 2 + len(config.evaluation.baselines)
+    return {
+        Split.TRAIN: responses + (revised if trains else 0),
+        "reference": int(filters),
+        Split.HELD_OUT: models if judges else 0,
+    }
