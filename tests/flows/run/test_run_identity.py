@@ -32,6 +32,7 @@ FILES = (
     "revision_prompt.without_reference",
 )
 IF_AN_LLM_GRADES = "grader.template"
+FORMS_OF_REWARD_MODELS = ("reward.label", "reward.chat_template")  # tests/tasks/test_reward_models.py
 NAMES_OF_REWARDS = ("filter.reward", "admission.reward", "evaluation.reward")
 
 
@@ -83,7 +84,7 @@ def test_the_content_of_a_file_enters_the_id_and_its_path_does_not(
 
 def test_the_lists_above_are_complete(config: PipelineConfig) -> None:
     within = {f"{setting.section}.{setting.field}" for setting in settings_of(config) if setting.within}
-    assert within == {*OTHERS, *FILES, *NAMES_OF_REWARDS, IF_AN_LLM_GRADES}
+    assert within == {*OTHERS, *FILES, *FORMS_OF_REWARD_MODELS, *NAMES_OF_REWARDS, IF_AN_LLM_GRADES}
 
 
 def test_which_reward_is_used_for_what_enters_the_id_and_its_name_does_not(config: PipelineConfig) -> None:
