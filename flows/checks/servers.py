@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.config.roles import model_rewards
 from figa_core.errors import EngineError
 from figa_core.findings import Finding, problem, warning
 from figa_core.inference.copies import places_of
@@ -28,10 +29,10 @@ def _reward_servers(facts: Facts) -> Iterator[Finding]:
 
 def check_workers(facts: Facts) -> Iterator[Finding]:
     """Whether there can be runs that generate and score for this one."""
-    generation, reward = facts.config.generation, facts.config.reward
+    generation, rewards = facts.config.generation, model_rewards(facts.config).values()
     if generation.workers is None:
         return
-    if generation.engine == reward.engine == SERVER:
+    if all(config.engine == SERVER for config in (generation, *rewards)):
         yield warning(
             "generation.workers", "is not used: the servers of both engines share their work without it."
         )
