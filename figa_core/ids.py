@@ -29,8 +29,12 @@ def content_id(kind: str, recipe: int, **fields: object) -> str:
 
 
 def prompt_id(messages: Sequence[Message]) -> str:
-    """Recipe 1: the messages."""
-    return content_id("prompt", 1, messages=[[m.role, m.content] for m in messages])
+    """Recipe 1: the messages; of each its role and content, and its other fields if it has some."""
+    return content_id("prompt", 1, messages=[_told(message) for message in messages])
+
+
+def _told(message: Message) -> list[str]:
+    return [message.role, message.content, *([message.more] if message.more else [])]
 
 
 def reference_id(prompt: str, text: str) -> str:
@@ -229,7 +233,7 @@ def grade_id(
     return content_id(
         "grade",
         1,
-        messages=[[m.role, m.content] for m in messages],
+        messages=[_told(message) for message in messages],
         response=response,
         revision=revision,
         reference=reference,

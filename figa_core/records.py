@@ -78,15 +78,34 @@ class EditClass(IntEnum):
     UNIMPORTANT = 5  # only in Ỹ, and by an LLM's score it makes no difference: weight 0
 
 
+TOOLS = "tools"
+"""The role of a conversation's first message if there are tools: its content is their list, as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message; `role` is system, user or assistant."""
+    """One chat message; `role` is system, user, assistant or tool, or `TOOLS`.
+
+    `more` are the other fields that chat templates know (tool_calls, tool_call_id, name), as a JSON object.
+    """
 
     role: str
     content: str
+    more: str = ""
 
-    def as_dict(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Message":
+        """From what `as_dict` returned."""
+        more = {name: value for name, value in fields.items() if name not in ("role", "content")}
+        return cls(fields["role"], fields["content"], json.dumps(more, ensure_ascii=False) if more else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"role": self.role, "content": self.content, **(json.loads(self.more) if self.more else {})}
+
+    @property
+    def shown(self) -> str:
+        """The content and the other fields, for those who are no chat template."""
+        return "\n".join(text for text in (self.content, self.more) if text)
 
 
 @dataclass(frozen=True, slots=True)

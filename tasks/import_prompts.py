@@ -148,9 +148,9 @@ class PromptCheck:
         """Why a prompt cannot be used, or None; `outcome` is its token ids or why it has none."""
         if isinstance(outcome, str):
             return outcome
-        role = self._roles.left_out(prompt.messages)
-        if role is not None:
-            return f"the chat template leaves out what role {role!r} says"
+        left_out = self._roles.left_out(prompt.messages)
+        if left_out is not None:
+            return f"the chat template leaves out {left_out}"
         if not outcome:
             return "the chat template makes no token of it"
         if len(outcome) > self._max_tokens:

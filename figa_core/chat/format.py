@@ -18,6 +18,7 @@ Decisions, each with a test:
 * If a response was cut within a character, that character is left out of its text.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -29,7 +30,7 @@ from figa_core.chat.turn import ANCHOR, ANSWER, QUESTION, Ids, TurnReader
 from figa_core.errors import ConfigError, EngineError, InputError
 from figa_core.models.adapter import with_all_files
 from figa_core.models.tokenizer import generation_stops, load_tokenizer
-from figa_core.records import Message
+from figa_core.records import TOOLS, Message
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -223,9 +224,11 @@ class ChatFormat:
         Raises:
             InputError: the template refuses them (an unknown role, roles out of order, no message), or fails.
         """
+        tools, turns = _without_tools(messages)
         try:
             return self._tokenizer.apply_chat_template(
-                [message.as_dict() for message in messages],
+                [message.as_dict() for message in turns],
+                tools=tools,
                 chat_template=self.template,
                 add_generation_prompt=for_generation,
                 tokenize=False,
@@ -289,6 +292,13 @@ class ChatFormat:
         """The ids after the anchor; none if a token spans its end."""
         count = len(self._anchor_ids)
         return ids[count:] if ids[:count] == self._anchor_ids else ()
+
+
+def _without_tools(messages: Sequence[Message]) -> tuple[list[Any] | None, Sequence[Message]]:
+    """The tools of a conversation, and its turns."""
+    if messages and messages[0].role == TOOLS:
+        return json.loads(messages[0].content), messages[1:]
+    return None, messages
 
 
 def _in_words(error: Exception) -> str:

@@ -82,7 +82,7 @@ def ask_again(scheme: str, words: int, reason: str) -> dict[str, str]:
 def _given(request: GradeRequest, highest_score: int) -> dict[str, Any]:
     return {
         "messages": [
-            {"role": m.role, "content": _fenced(m.content).replace("\n", "\n  ")} for m in request.messages
+            {"role": m.role, "content": _fenced(m.shown).replace("\n", "\n  ")} for m in request.messages
         ],
         "reference": None if request.reference is None else _fenced(request.reference),
         "response": _fenced(request.response),

@@ -1,10 +1,12 @@
 """Reads the chat messages of a prompt, or finds what is wrong with them.
 
-Nothing is dropped silently: a row is refused if a message has content in other fields than role and content.
+Nothing is dropped silently: a row is refused if a message has content in other fields than role, content and
+those of tools (`tools.py`).
 """
 
 import re
 
+from figa_core.prompts.tools import TOOL_CALLS, parse_calls
 from figa_core.records import Message
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
@@ -72,21 +74,27 @@ def _parse_message(item: object) -> Message | str:
     needs = f"a chat message needs a role ({', '.join(_ROLES)}) and a text content"
     if not isinstance(item, dict):
         return f"{needs}: it is {kind_of(item)}"
-    others = sorted(str(k) for k, v in item.items() if k not in {"role", "content"} and _has_content(k, v))
+    more = parse_calls(item)
+    if isinstance(more, str):
+        return more
+    known = {"role", "content", *more}
+    others = sorted(str(k) for k, v in item.items() if k not in known and _has_content(k, v))
     if "role" not in item:
         return f"{needs}: it has {', '.join(name[:_WIDTH] for name in others[:_SHOWN]) or 'no role'}"
     if others:
         return (
-            f"a chat message has {others[0][:_WIDTH]}, which cannot be passed on: only role and content can"
+            f"a chat message has {others[0][:_WIDTH]}, which cannot be passed on: only role, content and "
+            "tool_calls can"
         )
     if not isinstance(item["role"], str) or item["role"] not in _ROLES:
         return f"{needs}: its role is {str(item['role'])[:_WIDTH]!r}"
-    content = _joined(item.get("content"))
+    given = item.get("content")
+    content = "" if given is None and TOOL_CALLS in more else _joined(given)
     if content is None:
         return f"{needs}: its content is {_content_kind(item.get('content'))}"
     if _HALF_CHARACTER.search(content):
         return f"a chat message cannot be used: {text_problem(content)}"
-    return Message(item["role"], content)
+    return Message.of({"role": item["role"], "content": content, **more})
 
 
 def _has_content(field: object, value: object) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from figa_core import ids
 from figa_core.prompts.files import iter_rows
 from figa_core.prompts.messages import kind_of, parse_messages, text_problem
+from figa_core.prompts.tools import parse_tools
 from figa_core.records import Prompt, Split
 
 _TOOLS = "tools"  # templates may print them, so a row cannot be used without its tools
@@ -92,11 +93,13 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
         return f"field {field!r} is missing; the row has: {known}"
     if _is_null(row[field]):
         return f"field {field!r} is null"
-    if _has_tools(row.get(_TOOLS)) and field != _TOOLS:
-        return "the row has tools: they cannot be passed to the chat template. Remove the row or its tools"
     messages = parse_messages(row[field], row_format.system_prompt)
     if isinstance(messages, str):
         return messages
+    tools = parse_tools(row.get(_TOOLS)) if field != _TOOLS else None
+    if isinstance(tools, str):
+        return tools
+    messages = messages if tools is None else (tools, *messages)
     reference = row.get(row_format.reference_field) if row_format.reference_field else None
     if _is_null(reference):
         reference = None
@@ -142,10 +145,6 @@ def _as_json(row: Mapping[str, Any], names: Sequence[str]) -> str:
 def _is_null(value: object) -> bool:
     # pandas writes a missing text as NaN, which is not equal to itself.
     return value is None or value != value
-
-
-def _has_tools(value: object) -> bool:
-    return isinstance(value, list) and any(isinstance(tool, dict) for tool in value)
 
 
 def _printable(text: str) -> str:

@@ -64,7 +64,7 @@ class PromptTemplates:
         Raises:
             jinja2.UndefinedError: the template uses an unknown name.
         """
-        turns = [{"role": m.role, "content": fence(m.content).replace("\n", "\n  ")} for m in messages]
+        turns = [{"role": m.role, "content": fence(m.shown).replace("\n", "\n  ")} for m in messages]
         fenced = None if reference is None else fence(reference)
         given = {"messages": turns, "response": fence(response), "reference": fenced}
         return templates.render(self.text(has_reference=reference is not None), given)

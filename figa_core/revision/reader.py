@@ -61,7 +61,7 @@ class RevisionReader:
             finish_reason,
             reply.refusal,
             reference=self.request.reference,
-            conversation="\n".join(message.content for message in self.request.messages),
+            conversation="\n".join(message.shown for message in self.request.messages),
             max_edit_share=self.max_edit_share,
         )
         if not answer.text.strip():

@@ -47,4 +47,4 @@ def count_prompts(path: Path) -> int:
 
 def conversation(text: str) -> tuple[Message, ...]:
     """The messages of a row's last column."""
-    return tuple(Message(each["role"], each["content"]) for each in json.loads(text))
+    return tuple(Message.of(fields) for fields in json.loads(text))

@@ -14,4 +14,4 @@ def messages_text(messages: Iterable[Message]) -> str:
 
 def read_messages(text: str) -> tuple[Message, ...]:
     """The conversation that `messages_text` wrote."""
-    return tuple(Message(m["role"], m["content"]) for m in orjson.loads(text))
+    return tuple(Message.of(fields) for fields in orjson.loads(text))

@@ -110,11 +110,11 @@ def _reward_template_on_prompts(facts: Facts) -> Iterator[Finding]:
         "rated: the beginning of a longer text is cut off",
     )
     roles = TemplateRoles(facts.reward_chat)
-    left_out = Counter(role for each in messages if (role := roles.left_out(each)))
-    for role, count in left_out.items():
+    found = Counter(left_out for each in messages if (left_out := roles.left_out(each)))
+    for left_out, count in found.items():
         yield warning(
             "reward.model",
-            f"its chat template leaves out messages of role {role!r}, in {count:,} of the first "
+            f"its chat template leaves out {left_out}, in {count:,} of the first "
             f"{len(messages):,} prompts: answers are rated without them.",
         )
 

@@ -102,3 +102,11 @@ def test_a_file_without_rows_and_one_without_usable_rows_are_told_apart(
         do_import(workspace, [], sandbox.base_model)
     with pytest.raises(NothingToDoError, match="none of its 2 rows can be used: 2 × the prompt is empty"):
         do_import(workspace, [{"prompt": ""}, {"prompt": " "}], sandbox.base_model)
+
+
+def test_a_row_whose_tools_the_template_does_not_print_is_a_bad_row(
+    workspace: Workspace, sandbox: Sandbox
+) -> None:
+    tools = {"prompt": "Where is it?", "tools": [{"name": "track"}]}
+    do_import(workspace, [*ASKED, tools], sandbox.base_model)
+    assert bad_rows(workspace) == {41: "the chat template leaves out the tools"}

@@ -1,5 +1,6 @@
 """What chat messages may hold, and what refuses their row."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figa_core.prompts.read import BadRow
-from figa_core.records import Message, Prompt
+from figa_core.records import TOOLS, Message, Prompt
+from figa_core.storage.conversations import messages_text, read_messages
 from tests.figa_core.prompts.reading import jsonl, prompt, read
 
+CALLING = Message.of(
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "track", "arguments": {}}}],
+    }
+)
 CALL = {"id": "c1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
 
 
@@ -43,7 +52,6 @@ def test_a_part_of_another_type_is_no_text_though_it_has_one(tmp_path: Path, kin
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tool_calls", [CALL]),
         ("function_call", CALL["function"]),
         ("tool_call_id", "c1"),
         ("name", "Alice"),
@@ -83,21 +91,94 @@ def test_empty_fields_and_notes_about_a_message_change_nothing(tmp_path: Path) -
     assert one == other
 
 
-def test_parquet_rows_with_tool_calls_or_tools_are_refused_like_others(tmp_path: Path) -> None:
+def test_parquet_rows_with_tool_calls_or_tools_are_read_without_the_fields_of_other_rows(
+    tmp_path: Path,
+) -> None:
     said = {"role": "assistant", "content": "", "tool_calls": [CALL]}
     asked = {"role": "user", "content": "x", "tool_calls": None}
+    order = {"type": "object", "properties": {"order": {"type": "integer"}}}
+    tools = [{"name": "track", "parameters": order}, {"name": "stop", "parameters": None}]
     rows = [
         {"prompt": [asked, said, asked], "tools": None},
-        {"prompt": [asked], "tools": [{"type": "function"}]},
+        {"prompt": [asked], "tools": tools},
         {"prompt": [asked], "tools": []},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "prompts.parquet")
-    calls, tools, good = read(tmp_path / "prompts.parquet")
-    assert isinstance(calls, BadRow)
-    assert "tool_calls" in calls.reason
-    assert isinstance(tools, BadRow)
-    assert "has tools" in tools.reason
-    assert prompt(good).messages == (Message("user", "x"),)
+    calls, with_tools, plain = map(prompt, read(tmp_path / "prompts.parquet"))
+    assert calls.messages == (Message("user", "x"), CALLING, Message("user", "x"))
+    held, question = with_tools.messages
+    assert held.role == TOOLS
+    assert json.loads(held.content) == [
+        {"type": "function", "function": {"name": "track", "parameters": order}},
+        {"type": "function", "function": {"name": "stop"}},
+    ]
+    assert question == plain.messages[0] == Message("user", "x")
+    assert len({calls.prompt_id, with_tools.prompt_id, plain.prompt_id}) == 3
+
+
+@pytest.mark.parametrize("arguments", ['{"order": 7}', {"order": 7}])
+@pytest.mark.parametrize("content", [None, ""])
+def test_arguments_as_text_or_object_are_the_same_call(
+    tmp_path: Path, arguments: Any, content: str | None
+) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "track", "arguments": arguments}}
+    turns = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+        {"role": "tool", "content": "in Oslo", "tool_call_id": "c1", "name": "track"},
+    ]
+    (row,) = read(jsonl(tmp_path, {"prompt": turns, "tools": '[{"name": "track"}]'}))
+    _, _, said, result = prompt(row).messages
+    assert said.as_dict()["tool_calls"][0]["function"] == {"name": "track", "arguments": {"order": 7}}
+    assert result.as_dict() == turns[-1]
+    assert '"arguments": {"order": 7}' in said.shown
+
+
+def test_a_conversation_is_stored_with_its_calls() -> None:
+    messages = (Message(TOOLS, "[]"), Message("user", "x"), CALLING)
+    assert read_messages(messages_text(messages)) == messages
+    assert '"more"' not in messages_text(messages)
+
+
+@pytest.mark.parametrize(
+    ("turn", "reason"),
+    [
+        ({"role": "user", "content": "x", "tool_calls": [CALL]}, "tool_calls, and is not the assistant's"),
+        ({"role": "assistant", "tool_calls": "track"}, "that are not a list of functions with a name and"),
+        ({"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}, "not a list of functions"),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": "t", "arguments": "{"}}]},
+            "not a list of functions",
+        ),
+        ({"role": "assistant", "tool_calls": [{"name": "t", "arguments": [1]}]}, "not a list of functions"),
+        ({"role": "assistant", "tool_calls": [{"name": "a\ud83d"}]}, "half a character"),
+        ({"role": "tool", "content": "x", "tool_call_id": 7}, "tool_call_id or name that is not a text"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "its content is null"),
+    ],
+)
+def test_calls_that_cannot_be_read_refuse_their_row(
+    tmp_path: Path, turn: dict[str, Any], reason: str
+) -> None:
+    (row,) = read(jsonl(tmp_path, {"prompt": [turn, {"role": "user", "content": "x"}]}))
+    assert isinstance(row, BadRow)
+    assert reason in row.reason
+    assert row.reason.endswith("(message 1)")
+
+
+@pytest.mark.parametrize(
+    ("tools", "reason"),
+    [
+        ([{"type": "function"}], "not a list of functions with a name each"),
+        ({"name": "track"}, "not a list of functions with a name each"),
+        ([3], "not a list of functions with a name each"),
+        ("[{", "the row's tools are not JSON"),
+        ([{"name": "a\ud83d"}], "half a character"),
+    ],
+)
+def test_tools_that_cannot_be_read_refuse_their_row(tmp_path: Path, tools: Any, reason: str) -> None:
+    (row,) = read(jsonl(tmp_path, {"prompt": "x", "tools": tools}))
+    assert isinstance(row, BadRow)
+    assert reason in row.reason
 
 
 @given(

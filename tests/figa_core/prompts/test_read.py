@@ -84,7 +84,7 @@ def test_the_config_names_the_fields_and_a_reference_may_be_absent(tmp_path: Pat
         ),
         ({"prompt": "x", "reference": ["y"]}, "it is a list of values"),
         ({"prompt": "x", "reference": ""}, "it is empty"),
-        ({"prompt": "x", "tools": [{"type": "function"}]}, "the row has tools"),
+        ({"prompt": "x", "tools": [{"type": "function"}]}, "the row's tools are not a list of functions"),
         ({"prompt": [{"role": "assistant", "content": "x"}]}, "the last chat message is the assistant's"),
         ({"prompt": "x", "reference": " "}, "'reference' is not a text with content"),
         ({"prompt": "x", "reference": 3}, "'reference' is not a text with content"),
