@@ -219,7 +219,7 @@ def test_a_template_that_skips_a_role_is_reported_as_by_the_import(facts: MakeFa
 def test_a_reward_template_that_skips_a_role_is_a_warning(facts: MakeFacts, reward: Path) -> None:
     (reward / "chat_template.jinja").write_text(DROPS_SYSTEM)
     [line] = findings_of(models.check_templates_on_prompts, facts([*rows(3), WITH_SYSTEM]))
-    assert line.startswith("warning: reward.model: its chat template leaves out messages of role 'system'")
+    assert line.startswith("warning: reward.model: its chat template leaves out what role 'system' says")
     assert "1 of the first 4 prompts" in line
 
 
