@@ -5,7 +5,7 @@ import contextvars
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -54,7 +54,8 @@ async def further_nodes(workspace: Workspace, nodes: int, title: str) -> AsyncIt
             yield OtherNodes(board, problem)
     finally:
         board.end()
-        await _end(runs)
+        with suppress(httpx.HTTPError):  # the training's own end counts
+            await _end(runs)
 
 
 async def _check_pool(nodes: int) -> None:
@@ -70,7 +71,7 @@ async def _check_pool(nodes: int) -> None:
             f"time. Start a worker on each of {nodes} machines (`python -m deployments.worker {GPU_POOL}`), "
             f"and raise the limit: prefect work-pool update {GPU_POOL} --concurrency-limit {nodes}"
         )
-    if online < nodes:
+    if pool.type == "process" and online < nodes:  # one of another type starts any number of machines
         current().line(
             f"training.nodes is {nodes}, and the pool {GPU_POOL!r} has {online} worker(s) online: the "
             f"training waits for more. Start one on each machine: `python -m deployments.worker {GPU_POOL}`"

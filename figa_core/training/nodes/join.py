@@ -23,6 +23,8 @@ from figa_core.training.reference_process import rank_environment
 
 _LOGGER = logging.getLogger("figa_core.training")
 _POLL_S = 1.0
+_CAUSE_S = 6.0  # rank 0 takes two to find the cause
+_CAUSE_POLL_S = 0.1
 SEEN_WITHIN_S = 60.0
 """Shared storage may show a new file so much later."""
 
@@ -113,7 +115,7 @@ def take_part(meeting: Meeting, node: int, log_path: Path, *, problem: Says = no
     interruption.check()
     if code != 0:
         failure = f"its launcher ended with code {code}"
-        if root_failure(job.output) is None:
+        if known_cause(job.output) is None:
             _note(job, node, where, failure)
         raise failure_of(job, log_path, failure, problem())
 
@@ -136,6 +138,16 @@ def _job_of(meeting: Meeting, where: str) -> TrainingJob:
             )
         interruption.check()
         interruption.sleep(_POLL_S)
+
+
+def known_cause(output: Path, *, within_s: float = _CAUSE_S) -> Failure | None:
+    """The failure of the training in this directory, waiting a moment for one that explains the others."""
+    late = time.monotonic() + within_s
+    while True:
+        found = root_failure(output)
+        if (found is not None and not found.secondary) or time.monotonic() > late:
+            return found
+        time.sleep(_CAUSE_POLL_S)
 
 
 def _note(job: TrainingJob, node: int, where: str, message: str) -> None:

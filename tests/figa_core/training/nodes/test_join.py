@@ -1,6 +1,7 @@
 """A further node takes part in every meeting that needs it, once, for as long as it is called."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from figa_core.errors import InterruptedRunError, TrainingError
 from figa_core.processes import interruption
+from figa_core.training.failures import record_failure, write_failure
 from figa_core.training.nodes import join
 from figa_core.training.nodes.board import Board, Meeting
-from figa_core.training.nodes.join import meetings
+from figa_core.training.nodes.endings import Ending
+from figa_core.training.nodes.join import known_cause, meetings
 
 
 @pytest.fixture
@@ -83,3 +86,17 @@ def test_a_node_ends_when_it_is_asked_to(board: Board) -> None:
 def test_a_job_that_a_node_does_not_see_is_named(meeting: Meeting, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=rf"node 2 \(.+\) does not see {meeting.job}, which node 0 wrote"):
         join.take_part(meeting, 2, tmp_path / "log")
+
+
+def test_the_cause_of_a_training_s_end_is_waited_for_a_moment(tmp_path: Path) -> None:
+    assert known_cause(tmp_path, within_s=0.0) is None
+    record_failure(tmp_path, 0, RuntimeError("Connection closed by peer"), secondary=True)
+    broken = known_cause(tmp_path, within_s=0.0)
+    assert broken is not None
+    assert broken.secondary
+    later = threading.Timer(0.2, write_failure, (tmp_path, Ending(1, "node 1 (gpu2)").as_failure()))
+    later.start()
+    cause = known_cause(tmp_path, within_s=60.0)
+    later.join()
+    assert cause is not None
+    assert cause.origin == "rank 1 on node 1 (gpu2)"
