@@ -66,7 +66,7 @@ def ask_again(highest_score: int, reason: str) -> dict[str, str]:
 def _given(request: RewardRequest, rubric: str | None, highest_score: int) -> dict[str, Any]:
     return {
         "messages": [
-            {"role": m.role, "content": _fenced(m.content).replace("\n", "\n  ")} for m in request.messages
+            {"role": m.role, "content": _fenced(m.shown).replace("\n", "\n  ")} for m in request.messages
         ],
         "fields": [
             {"name": name, "value": _fenced(_as_text(value))}

@@ -53,7 +53,7 @@ def main() -> None:
 def rate(function: Callable[..., Any], row: dict[str, Any]) -> dict[str, Any]:
     """The value of one row, or the reason why there is none."""
     process = os.getpid()
-    messages = tuple(Message(role, content) for role, content in row["messages"])
+    messages = tuple(map(Message.of, row["messages"]))
     try:
         return _read(function(messages, row["text"], **row["fields"]))
     except BaseException as error:  # a SystemExit in a user's code ends no worker

@@ -94,7 +94,7 @@ class ProgramWorker:
             RowError: there is none.
         """
         number = self.rated
-        messages = [[message.role, message.content] for message in request.messages]
+        messages = [message.as_dict() for message in request.messages]
         fields = {name: request.fields.get(name) for name in self._settings.fields}
         row = {"row": number, "messages": messages, "text": request.text, "fields": fields}
         answer = self._ask(row, self._settings.time_limit_s, "the program")

@@ -38,6 +38,12 @@ def test_it_gets_the_conversation_the_fields_that_the_row_has_and_the_response()
     assert user.endswith("Give the response a score from 1 to 5.")
 
 
+def test_a_judge_is_shown_the_calls_of_tools() -> None:
+    message = Message.of({"role": "assistant", "content": "", "tool_calls": [{"name": "weather"}]})
+    _, user = texts(request=replace(REQUEST, messages=(message,)))
+    assert '"name": "weather"' in user
+
+
 def test_a_rubric_takes_the_place_of_the_built_in_criteria() -> None:
     system, _ = texts(replace(SETTINGS, rubric="Is it friendly?"))
     assert "Is it friendly?" in system

@@ -19,6 +19,10 @@ def length(messages: Sequence[Message], text: str) -> float:
     return len(messages) + len(text) / 10
 
 
+def called(messages: Sequence[Message], text: str) -> bool:
+    return "weather" in messages[-1].more
+
+
 def right(messages: Sequence[Message], text: str, *, answer: int, reference: str | None = None) -> bool:
     return text == str(answer) or text == reference
 

@@ -56,6 +56,14 @@ def test_a_program_gets_messages_text_and_the_fields_that_were_asked_for(tmp_pat
     assert rated(length, requests(["four", "é\ud800"]), tmp_path / "log") == {"four": 1.4, "é\ud800": 1.2}
 
 
+def test_a_program_gets_what_messages_have_besides_their_content(tmp_path: Path) -> None:
+    message = Message.of({"role": "assistant", "content": "", "tool_calls": [{"name": "weather"}]})
+    row = RewardRequest("0", (message,), "It rains.", {})
+    assert rated(ProgramSettings("programs_to_rate_with:called"), [row], tmp_path / "log") == {
+        "It rains.": 1.0
+    }
+
+
 def test_what_a_program_does_wrong_costs_that_row_its_value_and_no_other_row(tmp_path: Path) -> None:
     found = rated(
         AS_TOLD,
