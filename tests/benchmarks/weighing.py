@@ -28,7 +28,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from figa_core.chat.format import load_chat_format
-from figa_core.config import WeightingConfig
+from figa_core.config import GenerationConfig, WeightingConfig
 from figa_core.records import Message
 from figa_core.weighting.alignment import edit_classes
 from tasks.weigh import weigh
@@ -148,7 +148,8 @@ def compare_stage(texts: Sequence[Texts], directory: Path, tokenizer: Path) -> t
 
 def run_stage(workspace: Path, tokenizer: Path) -> None:
     """The function of the task."""
-    weigh.fn(Workspace(workspace), RUN, WeightingConfig(max_length=4096), tokenizer, SCORER)
+    model = GenerationConfig(model=tokenizer)
+    weigh.fn(Workspace(workspace), RUN, WeightingConfig(max_length=4096), model, SCORER)
 
 
 def peak_memory_mb(directory: Path, tokenizer: Path, pairs: int) -> float:

@@ -12,7 +12,7 @@ from figa_core.ports import Generation
 from figa_core.records import FinishReason, Message, Prompt, Split
 from figa_core.sandbox.build import Sandbox
 from figa_core.storage.prompts import save_prompts
-from tasks.generate import Sampling, _responses, generate
+from tasks.generate import Sampling, _response, generate
 from tasks.results import StageCounts
 from tasks.workspace import Workspace
 from tests.figa_core.chat.templates.styles import chat_format
@@ -26,13 +26,9 @@ def test_what_comes_before_the_stop_token_is_not_part_of_the_answer_unless_it_wa
     lead = chat.end_of_turn_ids[:-1]
     assert lead
     answer = chat.response_ids("on its way.")
-    ended, cut = _responses(
-        chat,
-        [
-            Generation("prompt#0", answer + lead, FinishReason.STOP),
-            Generation("prompt#1", answer + lead, FinishReason.LENGTH),
-        ],
-        "generator",
+    ended, cut = (
+        _response(chat, None, (), Generation("prompt#0", answer + lead, finish), "generator")
+        for finish in (FinishReason.STOP, FinishReason.LENGTH)
     )
     assert (ended.text, ended.token_ids) == ("on its way.", answer)
     assert cut.token_ids == answer + lead

@@ -19,6 +19,11 @@ OTHERS: dict[str, Any] = {
     "generation.top_p": 0.9,
     "generation.max_tokens": 23,
     "generation.seed": 3,
+    "generation.chat_template_kwargs": {"date": "today"},
+    "generation.sampling.top_k": 5,
+    "generation.sampling.min_p": 0.1,
+    "generation.sampling.repetition_penalty": 1.2,
+    "generation.sampling.stop": ("END",),
     "reward.max_length": 100,
     "revision.model": "another",
     "revision.temperature": None,
@@ -50,9 +55,13 @@ def id_of(config: PipelineConfig) -> str:
 
 
 def changed(config: PipelineConfig, setting: str, value: object) -> PipelineConfig:
-    name, field = setting.split(".")
-    section = getattr(config, name).model_copy(update={field: value})
-    return config.model_copy(update={name: section})
+    return with_value(config, setting.split("."), value)
+
+
+def with_value(section: Any, path: list[str], value: object) -> Any:
+    name, *rest = path
+    content = with_value(getattr(section, name), rest, value) if rest else value
+    return section.model_copy(update={name: content})
 
 
 def test_what_enters_through_another_id_changes_the_id(config: PipelineConfig) -> None:
