@@ -4,7 +4,7 @@ A task gets the section that it needs, and functions below it get plain values; 
 config object. The descriptions also make the form in the Prefect UI.
 """
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
@@ -50,8 +50,8 @@ class PipelineConfig(Section):
     storage: StorageConfig = StorageConfig()
     prompts: PromptsConfig
     generation: GenerationConfig
-    reward: RewardConfig | None = None
-    rewards: Rewards = ()
+    reward: RewardConfig | None = Field(None, description="The reward model, if that is the only reward.")
+    rewards: Rewards = Field((), description="Several rewards: models, programs and judges.")
     filter: FilterConfig = FilterConfig()
     revision: RevisionConfig
     revision_prompt: RevisionPromptConfig = RevisionPromptConfig()

@@ -51,6 +51,7 @@ def no_prefect() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow
 async def test_deploying_twice_keeps_what_people_chose(prefect_api: str) -> None:
     first = await deploy()
     assert {f"deployment {name}/{name}: created" for name in FLOWS} <= set(first)

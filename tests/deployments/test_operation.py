@@ -53,6 +53,7 @@ def test_three_fields_complete_the_form(serving: Operation, sandbox: Sandbox, tm
     assert ended["name"] == "assistant: prompts.jsonl for base"
 
 
+@pytest.mark.slow
 def test_retry_asks_only_for_the_failed_rows_and_continues_to_train_on_the_gpu_pool(
     serving: Operation, sandbox: Sandbox, tmp_path: Path
 ) -> None:

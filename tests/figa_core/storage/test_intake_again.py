@@ -26,7 +26,7 @@ def add_draft(database: Database, name: str, draft: str) -> None:
     """A pending revision of this draft."""
     add_row(database, name)
     database.execute(
-        "INSERT INTO responses VALUES ('response-of-' || $name, 'p', 'g', 0, $draft, [], 'stop')",
+        "INSERT INTO responses VALUES ('response-of-' || $name, 'p', 'g', 0, $draft, [], 'stop', NULL, NULL)",
         name=name,
         draft=draft,
     )

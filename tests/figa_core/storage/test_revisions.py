@@ -31,7 +31,8 @@ def database(tmp_path: Path) -> Database:
     database = new_database(tmp_path / "figa.duckdb")
     for statement in (
         f"INSERT INTO prompts SELECT 'p' || i, '{QUESTION}', 'train', now() FROM range(10) t(i)",
-        "INSERT INTO responses SELECT 'y' || i, 'p' || i, 'g', 0, 'a draft', [1], 'stop' FROM range(10) t(i)",
+        "INSERT INTO responses SELECT 'y' || i, 'p' || i, 'g', 0, 'a draft', [1], 'stop', NULL, NULL "
+        "FROM range(10) t(i)",
         "INSERT INTO revisions (revision_id, response_id, model, status) "
         "SELECT 'r' || i, 'y' || i, 'm', 'pending' FROM range(10) t(i)",
         "INSERT INTO pairs (run_id, response_id, prompt_id, kept, keep_reason, revision_id, scorer_id) "

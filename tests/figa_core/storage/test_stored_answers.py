@@ -18,7 +18,9 @@ REASONS: Any = {"limited": "too much, above", "limited_here": "too much, above 0
 def database(tmp_path: Path) -> Database:
     database = new_database(tmp_path / "figa.duckdb")
     for i in range(3):
-        database.execute(f"INSERT INTO responses VALUES ('y{i}', 'p{i}', 'g', 0, 'draft {i}', [1], 'stop')")
+        database.execute(
+            f"INSERT INTO responses VALUES ('y{i}', 'p{i}', 'g', 0, 'draft {i}', [1], 'stop', NULL, NULL)"
+        )
     database.execute("INSERT INTO reference_answers VALUES ('a1', 'p1', 'reference 1')")
     return database
 

@@ -54,7 +54,9 @@ def test_bad_rows_responses_scores_and_failures(database: Database) -> None:
     save_bad_rows(database, "run", [BadRow(7, "empty")])
     assert table(database, "*", "bad_rows") == [("run", 7, "empty")]
     save_responses(database, "generator", [Response("r1", "p1", 2, "text", (5, 6), FinishReason.LENGTH)])
-    assert table(database, "*", "responses") == [("r1", "p1", "generator", 2, "text", [5, 6], "length")]
+    assert table(database, "*", "responses") == [
+        ("r1", "p1", "generator", 2, "text", [5, 6], "length", None, None)
+    ]
     save_scores(database, [Score("r1", "scorer", 0.5)])
     assert table(database, "*", "scores") == [("r1", "scorer", 0.5)]
     save_score_failures(database, "scorer", [RowFailure("r2", "too long (9 tokens)")])

@@ -73,6 +73,7 @@ def test_the_second_waits_and_returns_the_result_of_the_first(
     assert sorted(line for line in then if not line.startswith(EXAMINES)) == sorted([trains, waits])
 
 
+@pytest.mark.slow
 def test_if_the_first_is_killed_the_second_resumes_the_training(
     job: TrainingJob, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
