@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 TOKENS_PER_CALL = 16
 """Small beside an answer, large beside what a call costs, which is about the time of one token on a GPU."""
@@ -41,8 +42,7 @@ def decode(
     """
     written: list[list[int]] = [[] for _ in range(len(ids_BT))]
     running = list(range(len(ids_BT)))
-    # A recurrent state is not handed from call to call.
-    per_call = max_tokens if getattr(model, "_is_stateful", False) else TOKENS_PER_CALL
+    per_call = TOKENS_PER_CALL if _can_drop_rows(model) else max_tokens
     cache, left = None, max_tokens
     while running and left:
         wanted = min(left, per_call)
@@ -66,8 +66,16 @@ def decode(
         running = [running[place] for place in open_rows]
         ids_BT, cache = out.sequences, out.past_key_values
         mask_BT = torch.nn.functional.pad(mask_BT, (0, ids_BT.shape[1] - mask_BT.shape[1]), value=1)
-        if running and len(open_rows) < len(ids_BT):
+        if running and left and len(open_rows) < len(ids_BT):
             places = torch.tensor(open_rows, device=ids_BT.device)
             ids_BT, mask_BT = ids_BT[places], mask_BT[places]
             cache.batch_select_indices(places)
     return written
+
+
+def _can_drop_rows(model: Any) -> bool:
+    """Whether rows can leave the model's cache between two calls: not if it holds a recurrent state."""
+    if getattr(model, "_is_stateful", False) or not model._supports_default_dynamic_cache():
+        return False
+    layers = DynamicCache(config=model.config).layers
+    return not any(hasattr(layer, "update_recurrent_state") for layer in layers)

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
+)
 
 from figa_core.inference.decoding import TOKENS_PER_CALL, decode
 
@@ -33,6 +42,20 @@ def llama() -> Any:
 def mistral_with_a_window() -> Any:
     torch.manual_seed(0)
     return MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)).eval()
+
+
+def lfm2_with_convolutions() -> Any:
+    torch.manual_seed(0)
+    return Lfm2ForCausalLM(Lfm2Config(**SIZES, layer_types=["conv", "full_attention"])).eval()
+
+
+def qwen3_next_with_a_recurrent_state() -> Any:
+    torch.manual_seed(0)
+    small = {
+        "head_dim": 8, "linear_key_head_dim": 4, "linear_value_head_dim": 4, "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4, "num_experts": 0, "layer_types": ["linear_attention", "full_attention"],
+    }  # fmt: skip
+    return Qwen3NextForCausalLM(Qwen3NextConfig(**SIZES, **small)).eval()
 
 
 def prompts(rows: int) -> list[list[int]]:
@@ -102,13 +125,18 @@ def test_a_row_that_ends_with_its_last_token_has_one_token_less_than_the_limit()
 
 
 @torch.inference_mode()
-def test_a_model_with_a_recurrent_state_is_called_once():
-    model, rows = llama(), prompts(6)
-    expected = decode(model, *padded(rows), max_tokens=LIMIT, stops=STOPS, do_sample=False)
-    model._is_stateful = True
+@pytest.mark.parametrize("build", [lfm2_with_convolutions, qwen3_next_with_a_recurrent_state])
+def test_a_model_with_a_recurrent_state_is_called_once(build):
+    model, rows = build(), prompts(12)
     with rows_computed(model) as seen:
-        assert decode(model, *padded(rows), max_tokens=LIMIT, stops=STOPS, do_sample=False) == expected
-    assert set(seen) == {6}
+        written = decode(model, *padded(rows), max_tokens=LIMIT, stops=STOPS, do_sample=False)
+    lengths = {len(row) for row in written}
+    assert LIMIT in lengths
+    assert len(lengths) > 1
+    assert set(seen) == {12}
+    assert decode(model, *padded(rows[:1]), max_tokens=LIMIT, stops=STOPS, do_sample=False) == [
+        in_one_call(model, rows[0])
+    ]
 
 
 @torch.inference_mode()
