@@ -33,6 +33,12 @@ def check_thinking(facts: Facts) -> Iterator[Finding]:
         yield from _not_off(config)
     elif config.thinking == "keep" and thoughts.in_template:
         yield from _not_kept(facts)
+    elif config.thinking == "cut" and thoughts.begun:
+        yield problem(
+            _THINKING,
+            f'the prompts of {config.model} end within a thought, so with "cut" the model would learn to '
+            'answer there. Set "keep".',
+        )
 
 
 def _not_off(config: GenerationConfig) -> Iterator[Finding]:

@@ -41,6 +41,14 @@ def test_off_needs_a_template_that_can_be_told(facts: MakeFacts, base: Path) -> 
     assert findings(facts) == findings(facts, generation={"thinking": "cut"}) == []
 
 
+def test_a_thought_that_the_prompt_begins_cannot_be_cut(facts: MakeFacts, base: Path) -> None:
+    path = base / "chat_template.jinja"
+    path.write_text(path.read_text().rstrip("\n") + "{% if add_generation_prompt %}<think>{% endif %}")
+    [line] = findings(facts, generation={"thinking": "cut"})
+    assert 'end within a thought, so with "cut" the model would learn to answer there. Set "keep".' in line
+    assert findings(facts) == []
+
+
 @pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
 def test_off_is_said_once(facts: MakeFacts, base: Path, switch: str) -> None:
     thinks(base, switch)
