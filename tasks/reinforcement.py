@@ -162,6 +162,7 @@ def rl_job(
         reward_model=loaded_reward_model(workspace, reward, TRANSFORMERS),
         reward_max_length=reward.max_length,
         template_variables=template_variables(config.generation),
+        stop=config.generation.sampling.stop,
         prompts=data.prompts,
         token_budget=tokens,
         samples_per_prompt=known.samples_per_prompt,

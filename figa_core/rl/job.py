@@ -48,6 +48,7 @@ class RlJob(JobFiles, Section):
     Attributes:
         method: its name (`methods.py`).
         template_variables: what the chat template got besides the messages of the prompts.
+        stop: texts that end an answer; what a sample has after one has no part in its reward.
         prompts: a file of prompts (`prompts_file.py`).
         token_budget: the tokens to generate.
         samples_per_step: over all prompts of a step, a power of two.
@@ -64,6 +65,7 @@ class RlJob(JobFiles, Section):
     reward_model: Path
     reward_max_length: int
     template_variables: dict[str, Any] = Field(default_factory=dict)
+    stop: tuple[str, ...] = ()
     prompts: Path
     token_budget: int = Field(ge=1)
     samples_per_prompt: int = Field(ge=1)
@@ -110,7 +112,8 @@ class RlJob(JobFiles, Section):
 
     def settings_in_id(self) -> dict[str, Any]:
         """The settings that decide the result, by name."""
-        return self.model_dump(mode="json", exclude=set(_SPEED))
+        unused = set() if self.stop else {"stop"}
+        return self.model_dump(mode="json", exclude={*_SPEED, *unused})
 
     @classmethod
     def read(cls, path: Path) -> "RlJob":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.chat.format import load_chat_format
+from figa_core.chat.stops import before_stop
 from figa_core.chat.thinking import thoughts_of
 from figa_core.errors import TrainingError
 from figa_core.inference.engine import Scoring
@@ -42,14 +43,15 @@ class Rewards:
         max_length: int,
         tokens_per_batch: int,
         variables: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
     ) -> None:
-        """`variables` are those of the policy's chat template.
+        """`variables` are those of the policy's chat template; the texts `stop` end an answer.
 
         Raises EngineError if the reward model cannot score, ConfigError if a template is unusable.
         """
         self._policy, self._chat = load_chat_format(policy, variables), load_chat_format(reward_model)
         self._thoughts = thoughts_of(self._policy)
-        self._stops = frozenset(self._policy.stop_token_ids)
+        self._stops, self._stop_texts = frozenset(self._policy.stop_token_ids), stop
         self._max_length = max_length
         settings = Scoring(reward_model, max_length, tokens_per_batch=tokens_per_batch)
         self._scorer = TransformersScorer(settings)
@@ -61,6 +63,8 @@ class Rewards:
         end = next((place for place, token in enumerate(ids) if token in self._stops), None)
         if end is not None:
             ids = self._policy.without_end_of_turn(ids[:end])
+        if self._stop_texts and (before := before_stop(self._policy, ids, self._stop_texts)) is not None:
+            ids = before
         if self._thoughts is not None:
             ids = self._thoughts.split(ids).answer_ids or ()
         return self._policy.decode(ids)

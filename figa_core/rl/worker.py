@@ -61,6 +61,7 @@ def _train(job: RlJob) -> tuple[int, int]:
         max_length=job.reward_max_length,
         tokens_per_batch=job.tokens_per_batch,
         variables=job.template_variables,
+        stop=job.stop,
     )
     log = StepLog(job, rewards)
     policy = trainers.load_policy(job)

@@ -34,6 +34,8 @@ def test_another_file_is_no_job(text: str) -> None:
         ({"tokens_per_batch": 100}, False),
         ({"output": "elsewhere", "prompts": "elsewhere", "model": "moved", "reward_model": "moved"}, False),
         ({"steps": 7}, False),
+        ({"stop": ["\n"]}, True),
+        ({"stop": []}, False),
     ],
 )
 def test_speed_and_paths_decide_nothing(settings: dict[str, Any], changes: bool, tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def test_what_follows_the_end_of_turn_is_no_part_of_the_answer(sandbox: Sandbox,
     assert rewards.text((*ids, *chat.response_ids("yes"))) == rewards.text(ids) == chat.decode(ids[:-1])
 
 
+def test_what_follows_a_text_that_ends_an_answer_is_no_part_of_it(sandbox: Sandbox) -> None:
+    models = sandbox.base_model, sandbox.reward_model
+    rewards = Rewards(*models, max_length=64, tokens_per_batch=256, stop=(" it arrives",))
+    ids = load_chat_format(sandbox.base_model).response_ids(ANSWERS[0])
+    assert rewards.text(ids) == "your order has been sent."
+    assert rewards.of([Drawn(QUESTION, ids)]) == of_the_run(sandbox, ["your order has been sent."])
+
+
 def test_an_answer_that_was_cut_is_scored_as_it_is(sandbox: Sandbox, rewards: Rewards) -> None:
     chat = load_chat_format(sandbox.base_model)
     ids = chat.response_ids(ANSWERS[0])[:5]
