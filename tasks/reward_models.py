@@ -12,7 +12,7 @@ from figa_core.errors import ConfigError, EngineError
 from figa_core.inference.engine import SERVER
 from figa_core.models.config_json import read_config
 from figa_core.models.fingerprint import model_fingerprint
-from figa_core.models.plain_reward import is_plain, write_plain_form
+from figa_core.models.plain_reward import is_plain, is_plain_form_of, write_plain_form
 from figa_core.models.reward_head import RewardHead, head_file, label_index, reward_head
 from figa_core.models.weight_files import read_weights
 from tasks.workspace import Workspace
@@ -50,7 +50,7 @@ def loaded_reward_model(workspace: Workspace, config: RewardConfig, engine: str)
     fingerprint = model_fingerprint(config.model, workspace.fingerprints)
     name = ids.reward_form_id(fingerprint, **form_of(config))
     target = workspace.reward_form(name)
-    if not target.is_dir():
+    if not is_plain_form_of(config.model, target):
         _LOGGER.info("%s: written in the form that engines load, once: %s", config.model, target)
         write_plain_form(config.model, target, config.label, template)
     return target

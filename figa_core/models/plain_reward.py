@@ -49,6 +49,14 @@ def is_plain(head: RewardHead) -> bool:
     return not head.foreign and len(head.names) == 1
 
 
+def is_plain_form_of(model: Path, target: Path) -> bool:
+    """Whether `target` is there, and its links lead to the files of `model`: these may have been moved."""
+    if not target.is_dir():
+        return False
+    files = {path.resolve() for path in model.iterdir()}
+    return all(path.resolve() in files for path in target.iterdir() if path.is_symlink())
+
+
 def reward_offset(model: Path) -> float:
     """What is added to the value of the head; 0 except for a plain form that lost its bias.
 

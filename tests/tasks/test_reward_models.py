@@ -43,6 +43,17 @@ def test_another_form_is_written_once(workspace: Workspace, model: Path) -> None
     assert loaded_reward_model(workspace, other, TRANSFORMERS) != first
 
 
+def test_the_form_of_a_model_that_was_moved_has_its_files(workspace: Workspace, model: Path) -> None:
+    first = loaded_reward_model(workspace, RewardConfig(model=model, label="good"), TRANSFORMERS)
+    for place in (model.with_name("moved"), model.with_name("moved again")):
+        model = model.rename(place)
+        config = RewardConfig(model=model, label="good")
+        assert loaded_reward_model(workspace, config, TRANSFORMERS) == first
+        links = [path for path in first.iterdir() if path.is_symlink()]
+        assert links
+        assert all(path.exists() and path.resolve().parent == model for path in links)
+
+
 def test_a_server_has_the_model_as_it_is_and_is_told_the_label(workspace: Workspace, model: Path) -> None:
     config = RewardConfig(model=model, label="good", engine=SERVER)
     assert loaded_reward_model(workspace, config, SERVER) == model
