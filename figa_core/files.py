@@ -53,6 +53,15 @@ def last_lines(path: Path, count: int) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
+def files_below(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every regular file below, with its state; what is removed meanwhile is left out."""
+    for folder, _, names in os.walk(directory):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISREG((state := path.stat()).st_mode):
+                    yield path, state
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write. It replaces `path` when the context ends without an error: readers see all or nothing.

@@ -6,15 +6,18 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import httpx
+from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, TrainingError
+from figa_core.inference.shard_folder import signs_of_life
 from figa_core.training.nodes.board import Board, OtherNodes
 from flows.progress import current
 from flows.server.elsewhere import begun, end_of, start_elsewhere, started_by_worker
@@ -34,6 +37,7 @@ async def further_nodes(workspace: Workspace, nodes: int, title: str) -> AsyncIt
 
     Raises:
         ConfigError: the pool does not run so many at once, or `train-rank` is not deployed.
+        TrainingError: another training of this workspace has called further nodes.
         FigaError: one of them ended before it began.
     """
     if nodes == 1 or not started_by_worker():
@@ -42,20 +46,41 @@ async def further_nodes(workspace: Workspace, nodes: int, title: str) -> AsyncIt
     await _check_pool(nodes)
     session, runs = uuid.uuid4().hex[:16], list[FlowRun]()
     board = Board(workspace.nodes_board, session)
-    board.clear()
     where = {"workspace": str(workspace.directory), "session": session, "first": str(flow_run.id)}
+    with _only_session(board.path), signs_of_life(board.alive):
+        board.clear()
+        try:
+            for node in range(1, nodes):
+                name = f"{title}, node {node} of {nodes}"
+                runs.append(await start_elsewhere(TRAIN_RANK, name, {**where, "node": node}, pool=GPU_POOL))
+            for run in runs:
+                await begun(run, pool=GPU_POOL)
+            with watched(runs) as problem:
+                yield OtherNodes(board, problem)
+        finally:
+            board.end()
+            with suppress(httpx.HTTPError, ObjectNotFound):  # the training's own end counts
+                await _end(runs)
+
+
+@contextmanager
+def _only_session(board: Path) -> Iterator[None]:
+    """Refuse a second session: it would write over the first one's board, whose nodes would leave.
+
+    It does not wait, because it has a place of the pool that the first one's nodes may need.
+    """
+    lock = FileLock(board.with_name(f"{board.name}.lock"), thread_local=False)
     try:
-        for node in range(1, nodes):
-            name = f"{title}, node {node} of {nodes}"
-            runs.append(await start_elsewhere(TRAIN_RANK, name, {**where, "node": node}, pool=GPU_POOL))
-        for run in runs:
-            await begun(run, pool=GPU_POOL)
-        with watched(runs) as problem:
-            yield OtherNodes(board, problem)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TrainingError(
+            f"{board.parent}: another training on several machines is under way in this workspace. Start "
+            "this one when that has ended."
+        ) from None
+    try:
+        yield
     finally:
-        board.end()
-        with suppress(httpx.HTTPError):  # the training's own end counts
-            await _end(runs)
+        lock.release()
 
 
 async def _check_pool(nodes: int) -> None:

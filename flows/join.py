@@ -24,7 +24,7 @@ def join_trainings(directory: Path, node: int, say: Say) -> None:
     for meeting in meetings(Board(workspace.nodes_board), node, session=None):
         try:
             take_part(meeting, node, workspace.node_log(meeting.job.parent, node))
-        except TrainingError as error:
+        except (TrainingError, OSError) as error:  # such as a full disk
             say(f"error: {error}")
         else:
             say(f"node {node}: done, waits for the next training")

@@ -6,6 +6,7 @@ from uuid import UUID
 from prefect import flow
 from prefect.client.orchestration import get_client
 
+from figa_core.inference.shard_folder import LOST_AFTER_S, LifeWatch
 from figa_core.processes import interruption
 from figa_core.training.nodes.board import Board
 from figa_core.training.nodes.join import meetings, take_part
@@ -13,6 +14,11 @@ from flows.further_nodes import watched
 from flows.run.parameters import absolute
 from flows.server.run_log import library_logs
 from tasks.workspace import Workspace
+
+_GONE = (
+    f"node 0 showed no sign of life for {LOST_AFTER_S:.0f} s while this node waited for it: its machine or "
+    "the workspace's disk is gone. Start the training again; it goes on from its last checkpoint."
+)
 
 
 @flow(name="train-rank", persist_result=False)
@@ -34,6 +40,11 @@ async def train_rank(workspace: Path, session: str, node: int, first: UUID) -> N
     async with get_client() as client:
         run = await client.read_flow_run(first)
     board = Board(here.nodes_board)
+    life = LifeWatch(board.alive)
     with library_logs(), interruption.doing("the node leaves the training"), watched([run]) as problem:
-        for meeting in meetings(board, node, session=session, problem=problem):
+
+        def no_more() -> str | None:
+            return problem() or (_GONE if life.is_lost() else None)
+
+        for meeting in meetings(board, node, session=session, problem=no_more):
             take_part(meeting, node, here.node_log(meeting.job.parent, node), problem=problem)

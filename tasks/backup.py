@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from figa_core.config.file import path_fields
+from figa_core.config.file import given_paths
 from figa_core.errors import StorageError, WorkspaceError
 from figa_core.file_hashes import read_sealed, write_sealed
+from figa_core.files import files_below
 from figa_core.processes import interruption
 from figa_core.processes.lease import is_held
 from figa_core.shards.manifest import MANIFEST_NAME as SHARDS_MANIFEST
@@ -212,8 +213,8 @@ def _names(directory: Path) -> Iterator[str]:
 def _below(directory: Path, folder: Path) -> list[str]:
     return [
         path.relative_to(directory).as_posix()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".lock", ".partial")
+        for path, _ in sorted(files_below(folder))
+        if path.suffix not in (".lock", ".partial")
     ]
 
 
@@ -254,8 +255,6 @@ def _outside(copied: Workspace, directory: Path) -> dict[str, str]:
 
 def paths_in(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """The paths that a stored configuration names, but for its workspace, by setting."""
-    for section, field in path_fields():
-        fields = config.get(section)
-        path = fields.get(field) if isinstance(fields, Mapping) else None
-        if isinstance(path, str) and section != "workspace":
-            yield f"{section}.{field}", Path(path)
+    for setting, path in given_paths(config):
+        if isinstance(path, str) and not setting.startswith("workspace."):
+            yield setting, Path(path)

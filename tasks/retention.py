@@ -6,9 +6,9 @@ verdicts and what trackers wrote stay.
 
 A run is kept if it ended (or, without an end, began) within the given time. Kept with it is everything that
 it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
-settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training
-needs that was written to within that time, whoever asked for it. Everything else is removed once none of its
-files has been written within that time.
+settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training or
+a sweep needs that was written to within that time, whoever asked for it. Everything else is removed once none
+of its files has been written within that time.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from figa_core.errors import WorkspaceError
 from figa_core.file_hashes import read_sealed
+from figa_core.files import files_below
 from figa_core.models.fingerprint import MERGED
 from figa_core.storage.runs import Run, all_runs
 from figa_core.storage.trainings import trainings_of
@@ -110,9 +111,8 @@ def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
 
 
 def _needed(workspace: Workspace, kept: Collection[Run], before: datetime) -> set[Path]:
-    """What the kept runs and recent trainings need, and what that was made from."""
-    trainings = (workspace.directory / "trainings").glob("*")
-    needed = {path for path in trainings if path.is_dir() and _size_and_time(path)[1] >= before}
+    """What the kept runs, recent trainings and sweeps need, and what that was made from."""
+    needed = {path for path in _trained(workspace) if _size_and_time(path)[1] >= before}
     for run in kept:
         needed |= {_where_now(path, run, workspace) for _, path in paths_in(run.config)}
         shard_set_id = run.found.shard_set_id
@@ -136,9 +136,11 @@ def _where_now(path: Path, run: Run, workspace: Workspace) -> Path:
 
 
 def _made_with(workspace: Workspace, needed: Collection[Path]) -> set[Path]:
-    """The trainings on needed shard sets, what their jobs name, and merged models of needed adapters."""
+    """The trainings and sweeps on needed shard sets, what they are made from, and merged models of needed
+    adapters.
+    """
     found: set[Path] = set()
-    for path in sorted((workspace.directory / "trainings").glob("*")):
+    for path in _trained(workspace):
         job = _job_of(path)
         shards, model = (Path(str(job.get(key, ""))) for key in ("shards", "model"))
         if _is_needed(path, needed) or workspace.shards(shards.name) in needed:
@@ -153,13 +155,19 @@ def _made_with(workspace: Workspace, needed: Collection[Path]) -> set[Path]:
     return found
 
 
+def _trained(workspace: Workspace) -> list[Path]:
+    """The directories of trainings and sweeps, which say in one way what they are made from."""
+    folders = (workspace.directory / name for name in ("trainings", "sweeps"))
+    return [path for folder in folders for path in sorted(folder.glob("*")) if path.is_dir()]
+
+
 def _is_needed(path: Path, needed: Collection[Path]) -> bool:
     """Whether the directory, or something in it, is needed."""
     return any(each == path or each.is_relative_to(path) for each in needed)
 
 
 def _job_of(training: Path) -> dict[str, Any]:
-    """The job of a training, finished or not; empty if there is none."""
+    """The job of a training or a sweep, finished or not; empty if there is none."""
     job = _fields(training / MANIFEST_NAME).get("job") or _fields(training / "job.json")
     return job if isinstance(job, dict) else {}
 
@@ -181,11 +189,14 @@ def _leftovers(workspace: Workspace) -> Iterator[Removable]:
 
 
 def _size_and_time(path: Path) -> tuple[int, datetime]:
-    """Bytes of all files, and the time of the last change of one of them."""
-    files = [path, *(each for each in path.rglob("*") if each.is_file())] if path.is_dir() else [path]
-    stats = [each.stat() for each in files]
-    size = sum(each.st_size for each, file in zip(stats, files, strict=True) if file.is_file())
-    return size, datetime.fromtimestamp(max(each.st_mtime for each in stats)).astimezone()
+    """Bytes of all files, and the time of the last change of one of them; now for what is gone meanwhile."""
+    try:
+        own = path.stat()
+    except FileNotFoundError:
+        return 0, datetime.now().astimezone()
+    files = [state for _, state in files_below(path)] if path.is_dir() else [own]
+    changed = max(state.st_mtime for state in (own, *files))
+    return sum(state.st_size for state in files), datetime.fromtimestamp(changed).astimezone()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -240,7 +240,7 @@ def _nearest(location: tuple[str | int, ...]) -> str:
 
 def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]]:
     """Setting and message for every impossible path; the other settings need not be valid."""
-    for setting, path in _given_paths(data):
+    for setting, path in given_paths(data):
         if isinstance(path, (str, Path)) and str(path).strip() and not is_word_for_none(str(path)):
             try:
                 absolute_path(Path(path), base)
@@ -248,8 +248,8 @@ def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]
                 yield setting, f"{setting}: {error} (got {shortened(str(path), _GOT_LENGTH)!r})"
 
 
-def _given_paths(data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Setting and value of every path."""
+def given_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Setting and value of every path in settings as they are written, those of `[[rewards]]` too."""
     for section, field in path_fields():
         fields = data.get(section)
         if isinstance(fields, dict):

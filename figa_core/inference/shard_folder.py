@@ -209,8 +209,13 @@ class LifeWatch:
         self._content, self._changed_at, self._looked_at = b"", time.monotonic(), float("-inf")
 
     def is_lost(self) -> bool:
-        """Whether there was no change for too long; the file is read once a second at most."""
+        """Whether there was no change for too long; the file is read once a second at most.
+
+        Time in which nobody asked does not count: it says nothing if the file cannot be read just then.
+        """
         now = time.monotonic()
+        if now - self._looked_at > max(self._lost_after_s, 2 * _LOOK_EVERY_S):
+            self._changed_at = now
         if now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now
             with suppress(OSError):

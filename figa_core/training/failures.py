@@ -85,8 +85,8 @@ def root_failure(output: Path) -> Failure | None:
     for path in sorted(output.glob("failure-rank*.json")):
         try:
             failures.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError):
-            continue  # the rank was killed while writing
+        except (OSError, ValueError, TypeError):
+            continue  # another machine clears them, or the rank was killed while writing
     return min(failures, key=lambda failure: (*failure.precedence, failure.rank), default=None)
 
 

@@ -1,5 +1,6 @@
 """A sweep of the learning rate: short trainings on a part of the pairs, judged by held-out ones.
 
+    SWEEP/job.json                    what it is made from, for `figa clean`
     SWEEP/train/, SWEEP/held-out/     shard sets, made from the training's
     SWEEP/base/                       log-probabilities of the base model on the held-out revisions
     SWEEP/rate-3.0e-05/               the short training of one rate, until it is judged
@@ -100,6 +101,7 @@ def run_sweep(
     with locked(plan.directory, f"sweep {plan.sweep_id}"):
         if (done := read_sweep(plan.directory)) is not None:
             return done
+        _write(plan.directory / "job.json", {"shards": str(plan.shards), "model": str(plan.jobs[0].model)})
         held_out = _write_parts(plan)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.touch()

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
+from figa_core.files import files_below
 from figa_core.findings import Finding, problem, warning
 from figa_core.training.room import size_of, training_bytes
 from flows.checks.facts import Facts
@@ -51,7 +52,7 @@ def trainings_bytes(config: PipelineConfig) -> tuple[int, int]:
 
 def bytes_in(directory: Path) -> int:
     """The bytes of all files below a directory; 0 if it does not exist."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    return sum(state.st_size for _, state in files_below(directory))
 
 
 def size_text(count: int) -> str:

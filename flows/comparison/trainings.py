@@ -72,11 +72,11 @@ class _Trainings:
         """As many at once as the pool runs, so that other runs get their turn there."""
         async with get_client() as client:
             pool = await client.read_work_pool(GPU_POOL)
-        at_once, done = asyncio.Semaphore(pool.concurrency_limit or _AT_ONCE), list[Planned]()
+        places, done = asyncio.Semaphore(at_once(todo, pool.concurrency_limit)), list[Planned]()
         with self._story.stage(self._title) as stage:
 
             async def one(each: Planned) -> TrainingOutcome | None:
-                async with at_once:
+                async with places:
                     ended = await self._train(each, no_progress)
                 done.append(each)
                 stage.show(len(done), len(todo))
@@ -110,6 +110,16 @@ class _Trainings:
         if ended is not None:
             rate = f"rate {ended.learning_rate:g}, seed {ended.seed}"
             self._story.progress.line(f"{self._title}, {rate}: {ended.outcome}: {ended.reason}")
+
+
+def at_once(todo: Sequence[Planned], limit: int | None) -> int:
+    """How many trainings run at once on a pool with this limit.
+
+    Those on several machines run one by one: the first machines of two could take all places of the pool, and
+    then each would wait for ever for its others.
+    """
+    meet = any(each.spec is not None and each.spec.training.nodes > 1 for each in todo)
+    return 1 if meet else limit or _AT_ONCE
 
 
 async def _train_by_rewards(workspace: Workspace, job: RlJob, on_progress: ProgressCallback) -> None:

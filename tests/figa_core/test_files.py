@@ -1,12 +1,21 @@
 """Only regular files are read, and files are written as a whole or not at all."""
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
-from figa_core.files import last_lines, open_regular, read_regular, replacing, require_regular, write_whole
+from figa_core.files import (
+    files_below,
+    last_lines,
+    open_regular,
+    read_regular,
+    replacing,
+    require_regular,
+    write_whole,
+)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -42,6 +51,27 @@ def test_missing_files_and_directories_raise_the_usual_errors(tmp_path: Path) ->
         require_regular(tmp_path / "missing")
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path)
+
+
+def test_files_below_a_directory_are_found_and_those_that_vanish_are_left_out(tmp_path: Path) -> None:
+    for name in ("a/x", "a/y", "b/z"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "b" / "link").symlink_to("nowhere")
+    assert {
+        path.relative_to(tmp_path).as_posix(): state.st_size for path, state in files_below(tmp_path)
+    } == {
+        "a/x": 3,
+        "a/y": 3,
+        "b/z": 3,
+    }
+    found = files_below(tmp_path)
+    first, _ = next(found)
+    shutil.rmtree(tmp_path / "a")
+    shutil.rmtree(tmp_path / "b")
+    assert first.name in ("x", "y", "z")
+    assert list(found) == []
+    assert list(files_below(tmp_path / "nowhere")) == []
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -16,6 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Crashed, Running
 
 from figa_core.errors import ConfigError, TrainingError
+from figa_core.inference.shard_folder import LifeWatch
 from figa_core.training.nodes.board import Board, Notice
 from flows import further_nodes as module
 from flows import train_rank as flow_module
@@ -80,6 +83,18 @@ async def test_a_node_ends_with_the_run_of_node_0(prefect_api: str, tmp_path: Pa
             await asyncio.to_thread(asyncio.run, train_rank.fn(tmp_path, "session", 1, run.id))
 
 
+async def test_a_node_that_waits_ends_when_the_machine_of_node_0_is_lost(
+    prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_module, "LifeWatch", partial(LifeWatch, lost_after_s=0.1))
+    board = Board(Workspace(tmp_path).nodes_board, "session")
+    board.clear()
+    board.alive.write_text("7")  # and no further sign
+    async with running() as run:
+        with pytest.raises(TrainingError, match="node 0 showed no sign of life"):
+            await asyncio.to_thread(asyncio.run, train_rank.fn(tmp_path, "session", 1, run.id))
+
+
 @pytest.mark.parametrize("state", [Completed(), Crashed(message="killed")], ids=["completed", "crashed"])
 async def test_the_end_of_a_node_is_a_problem_of_the_others(state: object, prefect_api: str) -> None:
     async with running() as run, get_client() as client:
@@ -107,12 +122,33 @@ async def test_a_pool_that_runs_too_few_at_a_time_is_refused_with_the_command_th
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "started_by_worker", lambda: True)
-    async with get_client() as client:
-        try:
-            await client.create_work_pool(WorkPoolCreate(name=GPU_POOL, type="process", concurrency_limit=1))
-        except ObjectAlreadyExists:
-            await client.update_work_pool(GPU_POOL, WorkPoolUpdate(concurrency_limit=1))
+    await _pool_of(1)
     remedy = "prefect work-pool update gpu --concurrency-limit 2"
     with showing(Lines(lambda _: None)), pytest.raises(ConfigError, match=remedy):
         async with further_nodes(Workspace(tmp_path), 2, "train"):
             pass
+
+
+async def test_a_second_training_on_several_machines_is_refused_and_leaves_the_first_its_board(
+    prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "started_by_worker", lambda: True)
+    await _pool_of(2)
+    workspace = Workspace(tmp_path)
+    board = Board(workspace.nodes_board, "first")
+    board.clear()
+    refused = pytest.raises(TrainingError, match="another training on several machines is under way")
+    with FileLock(f"{board.path}.lock"), showing(Lines(lambda _: None)), refused:
+        async with further_nodes(workspace, 2, "train"):
+            pass
+    assert board.read() == Notice("first")
+
+
+async def _pool_of(limit: int) -> None:
+    async with get_client() as client:
+        try:
+            await client.create_work_pool(
+                WorkPoolCreate(name=GPU_POOL, type="process", concurrency_limit=limit)
+            )
+        except ObjectAlreadyExists:
+            await client.update_work_pool(GPU_POOL, WorkPoolUpdate(concurrency_limit=limit))

@@ -36,7 +36,11 @@ def workspace(tmp_path: Path) -> Workspace:
     """One run, a finished training, a dropped one, an unfinished one, and files that are not copied."""
     made = Workspace(tmp_path / "workspace")
     made.database.create()
-    config = {"prompts": {"path": "/data/prompts.jsonl"}, "workspace": {"path": str(made.directory)}}
+    config = {
+        "prompts": {"path": "/data/prompts.jsonl"},
+        "rewards": [{"name": "a", "model": "/models/a"}, {"name": "b", "judge": "gpt-4.1"}],
+        "workspace": {"path": str(made.directory)},
+    }
     save_run(made.database, "run-1", "a run", config, None)
     for name, text in {
         "journal/revise.jsonl": "{}\n",
@@ -79,7 +83,7 @@ def test_a_backup_holds_whole_results_and_what_was_paid_for_and_says_what_else_i
         "trainings/done/model/config.json",
         "trainings/dropped/dropped.json",
     ]
-    assert taken.outside == {"prompts.path": "/data/prompts.jsonl"}
+    assert taken.outside == {"prompts.path": "/data/prompts.jsonl", "rewards.0.model": "/models/a"}
     assert read_backup(tmp_path / "backups" / "monday") == taken
     copied = {
         p.relative_to(tmp_path / "backups" / "monday").as_posix() for p in tmp_path.rglob("monday/**/*")

@@ -171,6 +171,49 @@ def test_a_training_under_way_keeps_its_shards_although_no_kept_run_asked_for_it
     assert old.removable() == {"shards/unused"}
 
 
+def test_a_sweep_under_way_keeps_what_it_reads_although_no_kept_run_asked_for_it(old: Old) -> None:
+    for name in ("used", "unused"):
+        old.shards(name)
+    model = old.training("first", "unused") / "model"
+    job = {"shards": str(old.workspace.shards("used")), "model": str(model)}
+    under_way = old.file("sweeps/under-way/job.json", json.dumps(job))
+    old.run("run-old", shard_set_id="used")
+    old.age()
+    under_way.touch()
+    assert old.removable() == {"shards/unused"}
+
+
+def test_a_reward_model_of_a_list_is_kept_as_the_only_one_is(old: Old) -> None:
+    for name in ("judging", "other"):
+        old.training(name, "old")
+    rewards = [{"name": "own", "model": str(old.workspace.training("judging") / "model")}]
+    old.run("run-new", ended=NOW)
+    config = {"rewards": rewards, "workspace": {"path": str(old.workspace.directory)}}
+    save_run(old.workspace.database, "run-2", "run-2", config, None)
+    old.age()
+    assert old.removable() == {"trainings/other"}
+
+
+def test_files_that_are_removed_during_the_planning_count_as_not_there(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = old.training("under-way", "set", finished=False)
+    checkpoint = old.file("trainings/under-way/checkpoints/step-1/state").parent
+    old.file("scratch/gone/x")
+    old.age()
+    (under_way / "job.json").touch()
+    walk = os.walk
+
+    def removing(top: Path) -> Any:
+        for found in walk(top):
+            if "state" in found[2]:
+                shutil.rmtree(checkpoint, ignore_errors=True)
+            yield found
+
+    monkeypatch.setattr(os, "walk", removing)
+    assert old.removable() == {"scratch/gone"}
+
+
 def test_rows_paid_answers_and_reports_stay(old: Old) -> None:
     kept = ("journal/revise.jsonl", "reports/r.html", "verdicts/r.json", "templates/r/a.jinja", "tracking/x")
     for name in kept:

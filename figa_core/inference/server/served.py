@@ -29,6 +29,8 @@ from figa_core.processes.children import child_environment
 _START_S = 1800.0  # a large model from a slow disk
 _LOOK_S = 0.5
 _LOAD_S = 300.0
+# A proxy that the environment names, for the internet, does not reach this machine's own servers.
+_HERE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServedModel:
@@ -135,7 +137,7 @@ class ServedModel:
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_LOAD_S):
+            with _HERE.open(request, timeout=_LOAD_S):
                 return
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")[:500]
@@ -155,7 +157,7 @@ def _free_port() -> int:
 
 def _is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5):
+        with _HERE.open(f"{url}/health", timeout=5):
             return True
     except OSError:
         return False

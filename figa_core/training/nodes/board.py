@@ -52,6 +52,11 @@ class Board:
         """`session`: what its notices are for, if nodes are called for a time and not for good."""
         self.path, self._session = path, session
 
+    @property
+    def alive(self) -> Path:
+        """The signs of life of a session's node 0: if its machine is lost, nobody ends the session."""
+        return self.path.with_suffix(".alive")
+
     def read(self) -> Notice | None:
         """What is on it now; None if it is not there, or cannot be read yet."""
         try:

@@ -295,6 +295,21 @@ def test_signs_of_life_are_noticed(tmp_path: Path) -> None:
         assert not watch.is_lost()
 
 
+def test_a_file_that_cannot_be_read_after_long_work_is_no_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("figa_core.inference.shard_folder.time.monotonic", lambda: now)
+    watch = LifeWatch(tmp_path / "alive", lost_after_s=60)
+    assert not watch.is_lost()
+    now = 4000.0  # nobody has asked while a shard was done
+    assert not watch.is_lost()
+    now = 4030.0
+    assert not watch.is_lost()
+    now = 4061.0
+    assert watch.is_lost()
+
+
 def test_the_key_of_servers_is_in_no_file(
     engines_with: Callable[..., Engines], threads: Threads, model: Path, tmp_path: Path
 ) -> None:

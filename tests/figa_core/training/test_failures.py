@@ -79,6 +79,7 @@ def test_the_error_that_caused_the_others_is_found(tmp_path: Path) -> None:
 def test_the_file_of_a_rank_that_was_killed_while_writing_it_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "failure-rank0.json").write_text('{"rank": 0, "ki')
     (tmp_path / "failure-rank1.json").write_text('{"rank": 1}')
+    (tmp_path / "failure-rank2.json").symlink_to("removed by another machine meanwhile")
     assert root_failure(tmp_path) is None
     record_failure(tmp_path, 3, TrainingError("no room"), secondary=True)
     failure = root_failure(tmp_path)

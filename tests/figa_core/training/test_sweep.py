@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from figa_core.errors import DivergedTrainingError, TrainingError
-from figa_core.file_hashes import write_sealed
+from figa_core.file_hashes import read_sealed, write_sealed
 from figa_core.records import EditClass, WeighedPair
 from figa_core.shards.read import iter_tables
 from figa_core.training.held_out import drawn_apart
@@ -74,6 +74,8 @@ def test_what_is_stored_is_not_tried_again_and_the_best_is_chosen(plan: SweepPla
     assert steps == [3, 6]
     assert read_sweep(plan.directory) == found
     assert not (plan.directory / "base").exists(), "nothing was left to judge"
+    made_from = {"shards": str(plan.shards), "model": str(plan.jobs[0].model)}
+    assert read_sealed(plan.directory / "job.json") == made_from
 
 
 def test_a_finished_sweep_is_only_read(plan: SweepPlan, tmp_path: Path) -> None:

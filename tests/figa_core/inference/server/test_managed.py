@@ -112,9 +112,11 @@ def test_the_base_is_served_once_for_itself_and_its_adapters(
     assert not [pid for pid in vllm.pids() if psutil.pid_exists(pid)]
 
 
-def test_each_copy_is_a_server_and_all_take_part(
-    engine: ServerEngine, vllm: Vllm, sandbox: Sandbox, tmp_path: Path
+def test_each_copy_is_a_server_and_all_take_part_also_behind_a_proxy(
+    engine: ServerEngine, vllm: Vllm, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9" if name == "http_proxy" else "")
     settings = _settings(sandbox.base_model, copies=Copies(data_parallel=2))
     assert generations(engine.generator(settings, tmp_path).generate(REQUESTS)) == all_of(REQUESTS)
     assert len(vllm.pids()) == 2

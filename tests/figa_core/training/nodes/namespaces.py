@@ -29,10 +29,14 @@ class Node:
         return f"test-node-{self.number}"
 
     def command(self, *command: str, before: str = "true") -> list[str]:
-        """The command, to be run on this node after a shell line, in which mounts are the node's own."""
+        """The command, to be run on this node after a shell line, in which mounts are the node's own.
+
+        It is killed with this process: what waits for node 0 would wait for ever after a killed test.
+        """
         script = f'hostname {self.host} && {before} && exec "$@"'
         inside = ["unshare", "--uts", "sh", "-c", script, "sh"]
-        return ["ip", "netns", "exec", self.namespace, *inside, *command]
+        bound = ["setpriv", "--pdeathsig", "KILL"]  # each of these commands becomes the next
+        return [*bound, "ip", "netns", "exec", self.namespace, *inside, *command]
 
     def unplug(self) -> None:
         _run("ip", "link", "set", self.link, "down")
@@ -43,7 +47,7 @@ class Node:
 
 def reason_against() -> str | None:
     """Why this machine cannot have such nodes; None if it can."""
-    missing = [name for name in ("ip", "unshare", "hostname") if shutil.which(name) is None]
+    missing = [name for name in ("ip", "unshare", "setpriv", "hostname") if shutil.which(name) is None]
     if missing:
         return f"needs {', '.join(missing)}"
     try:
