@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from figa_core.inference.shard_folder import LOST_AFTER_S, LifeWatch
 from figa_core.processes import interruption
 from figa_core.training.nodes.board import Board
-from figa_core.training.nodes.join import meetings, take_part
+from figa_core.training.nodes.join import AttemptError, meetings, take_part
 from flows.further_nodes import watched
 from flows.run.parameters import absolute
 from flows.server.run_log import library_logs
@@ -39,7 +39,7 @@ async def train_rank(workspace: Path, session: str, node: int, first: UUID) -> N
     here = Workspace(absolute("workspace", workspace))
     async with get_client() as client:
         run = await client.read_flow_run(first)
-    board = Board(here.nodes_board)
+    board, ended = Board(here.nodes_board), None
     life = LifeWatch(board.alive)
     with library_logs(), interruption.doing("the node leaves the training"), watched([run]) as problem:
 
@@ -47,4 +47,10 @@ async def train_rank(workspace: Path, session: str, node: int, first: UUID) -> N
             return problem() or (_GONE if life.is_lost() else None)
 
         for meeting in meetings(board, node, session=session, problem=no_more):
-            take_part(meeting, node, here.node_log(meeting.job.parent, node), problem=problem)
+            ended = None
+            try:
+                take_part(meeting, node, here.node_log(meeting.job.parent, node), problem=problem)
+            except AttemptError as error:
+                ended = error
+    if ended is not None:  # node 0 has not gone on
+        raise ended

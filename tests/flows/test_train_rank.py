@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from prefect.states import Completed, Crashed, Running
 
 from figa_core.errors import ConfigError, TrainingError
 from figa_core.inference.shard_folder import LifeWatch
-from figa_core.training.nodes.board import Board, Notice
+from figa_core.training.nodes.board import Board, Meeting, Notice
+from figa_core.training.nodes.join import AttemptError
 from flows import further_nodes as module
 from flows import train_rank as flow_module
 from flows.further_nodes import further_nodes, watched
@@ -93,6 +94,27 @@ async def test_a_node_that_waits_ends_when_the_machine_of_node_0_is_lost(
     async with running() as run:
         with pytest.raises(TrainingError, match="node 0 showed no sign of life"):
             await asyncio.to_thread(asyncio.run, train_rank.fn(tmp_path, "session", 1, run.id))
+
+
+@pytest.mark.parametrize("failing", ["first", "second"])
+async def test_a_node_goes_on_with_node_0_after_a_training_that_stopped(
+    failing: str, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attended: list[str] = []
+
+    def take_part(meeting: Meeting, *_: object, **__: object) -> None:
+        attended.append(meeting.attempt)
+        if meeting.attempt == failing:
+            raise AttemptError("the loss is nan")
+
+    called = [Meeting(name, tmp_path / "t" / "job.json", "127.0.0.1", 1, 2) for name in ("first", "second")]
+    monkeypatch.setattr(flow_module, "meetings", lambda *_, **__: iter(called))
+    monkeypatch.setattr(flow_module, "take_part", take_part)
+    last = pytest.raises(AttemptError, match="nan") if failing == "second" else nullcontext()
+    async with running() as run:
+        with last:
+            await train_rank.fn(tmp_path, "session", 1, run.id)
+    assert attended == ["first", "second"]
 
 
 @pytest.mark.parametrize("state", [Completed(), Crashed(message="killed")], ids=["completed", "crashed"])

@@ -31,6 +31,12 @@ SEEN_WITHIN_S = 60.0
 Says = Callable[[], str | None]
 
 
+class AttemptError(TrainingError):
+    """The ranks here have ended early. Node 0 knows, and whether it goes on: a sweep does after a rate that
+    diverged.
+    """
+
+
 class _Silence:
     """Node 0 reports steps and alarms."""
 
@@ -91,7 +97,8 @@ def take_part(meeting: Meeting, node: int, log_path: Path, *, problem: Says = no
     """Run this node's ranks to their end. Their output is appended to `log_path`.
 
     Raises:
-        TrainingError: the training stopped, here or elsewhere; the message has the cause.
+        AttemptError: the training stopped, here or elsewhere; the message has the cause.
+        TrainingError: this node cannot take part.
         InterruptedRunError: somebody asked to stop; then the whole training writes a checkpoint and ends.
     """
     where = node_name(node, socket.gethostname())
@@ -117,7 +124,7 @@ def take_part(meeting: Meeting, node: int, log_path: Path, *, problem: Says = no
         failure = f"its launcher ended with code {code}"
         if known_cause(job.output) is None:
             _note(job, node, where, failure)
-        raise failure_of(job, log_path, failure, problem())
+        raise AttemptError(str(failure_of(job, log_path, failure, problem())))
 
 
 def _job_of(meeting: Meeting, where: str) -> TrainingJob:
