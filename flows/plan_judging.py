@@ -94,10 +94,12 @@ def _plan(
 
 def _answers(config: PipelineConfig, name: str) -> dict[str, int]:
     """How many answers this reward rates: of each training prompt, its reference and each held-out prompt."""
-    filters, trains, judges = (name in parts_of(config, role) for role in roles_of(config))
+    parts = [parts_of(config, role) for role in roles_of(config)]
+    filters, trains, judges = (name in each for each in parts)
+    is_combined = any(name in each and len(each) > 1 for each in parts)  # over the responses for its scale
     samples = config.generation.samples_per_prompt
     revised = samples if config.filter.samples_kept == "all" else 1
-    rates_all = filters or (trains and (samples > 1 or len(parts_of(config, roles_of(config).training)) > 1))
+    rates_all = filters or is_combined or (trains and samples > 1)
     responses = samples if rates_all else revised if trains else 0
     models = 2 + len(config.evaluation.baselines)
     return {

@@ -20,7 +20,7 @@ def combine(workspace: Workspace, reward: Reward, source: Source, *, sets_scale:
 
     Raises:
         NothingToDoError: a part has a value for none of the run's responses.
-        InputError: the scales are not known yet.
+        InputError: the scales are not known yet, or a part's values are too large for one.
     """
     database, names = workspace.database, {part.scorer: part.name for part in reward.parts}
     if sets_scale:
@@ -37,6 +37,11 @@ def combine(workspace: Workspace, reward: Reward, source: Source, *, sets_scale:
         raise NothingToDoError(
             f"rewards: {of} has a value for none of the run's responses, so nothing can be combined with it. "
             "Correct it, or set its weight to 0."
+        )
+    if huge := [repr(names[scale.part_id]) for scale in scales if not scale.is_finite]:
+        raise InputError(
+            f"rewards: the values of {', '.join(huge)} are so large that they have no standard deviation, so "
+            "they cannot be combined. Let it return smaller numbers, or set its weight to 0."
         )
     weights = {part.scorer: part.weight for part in reward.parts}
     found = combined.combine(database, source, reward.scorer, terms_of(scales, names, weights))

@@ -15,7 +15,7 @@ from figa_core.rewards.worker import ProgramSettings
 from figa_core.storage import scores
 from figa_core.storage.scores import Source
 from tasks.results import StageCounts, no_progress
-from tasks.rewards import Part, log_of
+from tasks.rewards import Part, check_unchanged, log_of
 from tasks.row_failures import Failures
 from tasks.workspace import Workspace
 
@@ -39,6 +39,7 @@ def score_by_program(
     A text that costs the program its time, its memory or its process is stored with the reason.
 
     Raises:
+        InputError: the program has changed since the run began.
         EngineError: the program cannot be imported or called, or fails for too many of the texts.
     """
     config, scorer, database = part.config, part.scorer, workspace.database
@@ -46,6 +47,7 @@ def score_by_program(
     missing = scores.count_unscored(database, source, scorer)
     failures = Failures(partial(scores.save_score_failures, database, scorer), missing, no_fault=CANNOT_SAY)
     if missing:
+        check_unchanged(part)
         log = log_of(workspace, part.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         pages = scores.iter_unrated(database, source, scorer, config.fields)

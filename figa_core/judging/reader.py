@@ -4,7 +4,6 @@ Only the JSON that was asked for counts: a number somewhere in prose may be anyt
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,7 +89,7 @@ def read_score(text: str, highest_score: int) -> float:
     if not isinstance(found, dict) or SCORE_FIELD not in found:
         raise UnfitAnswerError(f'it is not a JSON object with the field "{SCORE_FIELD}"')
     score = found[SCORE_FIELD]
-    if type(score) not in (int, float) or not math.isfinite(score) or not 1 <= score <= highest_score:
+    if type(score) not in (int, float) or not 1 <= score <= highest_score:  # NaN is not
         raise UnfitAnswerError(f"the score is not a number from 1 to {highest_score}")
     return float(score)
 

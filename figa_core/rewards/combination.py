@@ -4,6 +4,7 @@ With values v_i, and mean m_i and standard deviation d_i over the run's own resp
 is Σ w_i · (v_i − m_i) / d_i, over Σ |w_i|. So it is in standard deviations: 0 is a usual response of the run.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ class Scale:
     mean: float
     deviation: float
     n: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the values are small enough to have a mean and a deviation."""
+        return math.isfinite(self.mean) and math.isfinite(self.deviation)
 
     @property
     def is_flat(self) -> bool:

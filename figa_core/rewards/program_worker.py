@@ -118,7 +118,8 @@ def _read(value: Any) -> dict[str, Any]:
 def _words(error: BaseException) -> str:
     kind = type(error).__name__
     with contextlib.suppress(Exception):  # of a broken __str__
-        words = " ".join(str(error).split()).rstrip(".")
+        said = str(error).encode(errors="backslashreplace").decode()  # half a character cannot be stored
+        words = " ".join(said.split()).rstrip(".")
         return f"{kind}: {words[:_WORDS_MAX]}" if words else kind
     return kind
 

@@ -2,6 +2,7 @@
 
 import sys
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from figa_core.errors import ConfigError
@@ -33,6 +34,8 @@ def _file_of(module: str) -> str | None:
         if count == 1 and name in sys.builtin_module_names:
             return None
         found = PathFinder.find_spec(name, path)
+        if found is None and count == 1:  # such as a package that is installed to be edited
+            found = find_spec(name)
         if found is None:
             raise ImportError(f"there is no module {name!r}")
         path = found.submodule_search_locations or []

@@ -12,7 +12,7 @@ from typing import Any
 
 from figa_core.filtering import most_frequent_first
 from figa_core.rewards.combination import Scale, Term
-from figa_core.storage.database import Database
+from figa_core.storage.database import Database, as_row
 from figa_core.storage.scores import Source
 
 _SCALES = "SELECT part_id, mean, deviation, n FROM reward_scales WHERE scorer_id = $scorer ORDER BY part_id"
@@ -35,19 +35,24 @@ def scales_of(database: Database, scorer_id: str) -> list[Scale]:
 def fix_scales(database: Database, source: Source, scorer_id: str, parts: Sequence[str]) -> list[Scale]:
     """Store the scale of each part over the texts of `source`, unless they are stored; returns them.
 
-    A part without any value has none.
+    A part without any value has none. Then nothing is stored, nor if a scale is not finite.
     """
-    if not scales_of(database, scorer_id):
-        database.execute(
-            f"""INSERT INTO reward_scales
-                SELECT $scorer, s.scorer_id, avg(s.value), stddev_pop(s.value), count(*)
-                FROM ({source.query}) t JOIN scores s USING (subject_id)
-                WHERE s.scorer_id IN (SELECT unnest($parts)) GROUP BY 2""",
-            **source.values,
-            scorer=scorer_id,
-            parts=list(parts),
-        )
-    return scales_of(database, scorer_id)
+    stored = scales_of(database, scorer_id)
+    if len(stored) == len(parts):
+        return stored
+    found = database.records(
+        Scale,
+        f"""SELECT s.scorer_id AS part_id, avg(s.value) AS mean, stddev_pop(s.value) AS deviation,
+                   count(*) AS n
+            FROM ({source.query}) t JOIN scores s USING (subject_id)
+            WHERE s.scorer_id IN (SELECT unnest($parts)) GROUP BY 1 ORDER BY 1""",
+        **source.values,
+        parts=list(parts),
+    )
+    if len(found) == len(parts) and all(scale.is_finite for scale in found):
+        rows = [as_row(scale, scorer_id=scorer_id) for scale in found]
+        database.insert("reward_scales", rows, replace=True)
+    return found
 
 
 def combine(database: Database, source: Source, scorer_id: str, terms: Sequence[Term]) -> Combined:

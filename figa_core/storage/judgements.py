@@ -110,9 +110,21 @@ def settle(database: Database, judged: Judged) -> None:
 
 
 def statuses(database: Database, judged: Judged) -> dict[str, int]:
-    """The number of texts by the status of their judgement, the most frequent first."""
+    """The number of texts by the status of their judgement, the most frequent first.
+
+    Those that another run has settled count, too; a failure among them by its kind.
+    """
     rows = database.fetch(
-        f"SELECT j.status, count(*) FROM {judged.rows} GROUP BY 1 ORDER BY 2 DESC, 1", **judged.values
+        f"""SELECT CASE WHEN s.value IS NOT NULL THEN '{JudgementStatus.JUDGED}'
+                   ELSE coalesce(j.status, f.kind) END AS status, count(*)
+            FROM (SELECT subject_id FROM ({judged.source.query})) t
+            LEFT JOIN run_judgements r
+              ON r.run_id = $run AND r.scorer_id = $scorer AND r.subject_id = t.subject_id
+            LEFT JOIN judgements j ON j.judgement_id = r.judgement_id
+            LEFT JOIN scores s ON s.scorer_id = $scorer AND s.subject_id = t.subject_id
+            LEFT JOIN score_failures f ON f.scorer_id = $scorer AND f.subject_id = t.subject_id
+            GROUP BY 1 ORDER BY 2 DESC, 1""",
+        **judged.values,
     )
     return dict(rows)
 

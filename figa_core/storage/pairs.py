@@ -24,11 +24,13 @@ from figa_core.storage.responses import ALL_THOUGHT
 # row it changes, and would fail under the limit.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
 _ALL_THOUGHT = "r.thought IS NOT NULL AND r.text = ''"
+_WAITS = "it waits for its score"  # of a judge; the reference must not count as missing
 _CANDIDATES = f"""
     SELECT r.response_id, r.prompt_id, CASE WHEN NOT ({_ALL_THOUGHT}) THEN s.value END AS response_reward,
            y.value AS reference_reward,
            CASE WHEN {_ALL_THOUGHT} THEN '{ALL_THOUGHT}' ELSE sf.kind END AS response_failure,
-           yf.kind AS reference_failure, rp.reference_id
+           coalesce(yf.kind, CASE WHEN rp.reference_id IS NOT NULL AND y.value IS NULL THEN '{_WAITS}' END)
+               AS reference_failure, rp.reference_id
     FROM responses r
     JOIN run_prompts rp USING (prompt_id) JOIN prompts p USING (prompt_id)
     LEFT JOIN scores s ON s.subject_id = r.response_id AND s.scorer_id = $scorer

@@ -8,6 +8,7 @@ from pathlib import Path
 from figa_core.config import JudgeRewardConfig, PipelineConfig, ProgramRewardConfig
 from figa_core.config.rewards import COMBINED
 from figa_core.config.roles import (
+    OneReward,
     dependent_judge,
     fields_of,
     parts_of,
@@ -81,6 +82,8 @@ def check_fields(facts: Facts) -> Iterator[Finding]:
         asked = getattr(reward, "fields", ())
         if "reference" in asked and found.usable and not any(p.reference for p in found.all_prompts):
             yield warning("rewards", f"{which} has a reference, for which one of them asks (fields).")
+        if "type" in asked and config.prompts.type_field is None:
+            yield warning("rewards", "prompts.type_field is not set, so no row has the type in fields.")
 
 
 def _weights(config: PipelineConfig) -> Iterator[Finding]:
@@ -105,8 +108,11 @@ def _unused(config: PipelineConfig) -> Iterator[Finding]:
 def _thresholds(facts: Facts) -> Iterator[Finding]:
     """The defaults are for raw rewards, and a combined reward is in standard deviations."""
     config = facts.config
-    name = roles_of(config).filter
-    if len(parts_of(config, name)) == 1 or config.prompts.reference_field is None:
+    parts = tuple(parts_of(config, roles_of(config).filter).values())
+    if len(parts) == 1:
+        yield from _out_of_reach(config, parts[0])
+        return
+    if config.prompts.reference_field is None:
         return
     if not config.filter.model_fields_set & {"reference_reward_above", "reward_gap_above"}:
         yield problem(
@@ -114,6 +120,17 @@ def _thresholds(facts: Facts) -> Iterator[Finding]:
             "the rewards are combined, so thresholds are in standard deviations of the run's responses, and "
             "the defaults (a reference above 3, and 3.5 above its response) are not meant for that. Set "
             'reference_reward_above and reward_gap_above, such as to the quantile "q0.3".',
+        )
+
+
+def _out_of_reach(config: PipelineConfig, reward: OneReward) -> Iterator[Finding]:
+    """A judge alone gives scores from 1, and the default is that a response must be below 1."""
+    below = config.filter.response_reward_below
+    if isinstance(reward, JudgeRewardConfig) and not isinstance(below, str) and below <= 1:
+        yield problem(
+            "filter.response_reward_below",
+            f"the scores of the judge {reward.name!r} are from 1 to {reward.highest_score}, so no response "
+            f'is below {below:g}. Set a score, or a quantile such as "q0.7".',
         )
 
 

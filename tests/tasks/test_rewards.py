@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from figa_core.config import PipelineConfig
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, InputError
 from figa_core.sandbox.build import Sandbox
-from tasks.rewards import RunRewards, run_rewards
+from tasks.rewards import RunRewards, check_unchanged, run_rewards
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
 
@@ -109,6 +109,26 @@ def test_only_what_reads_the_rows_depends_on_the_file_of_prompts(settings: Setti
     after = {part.name: part.scorer for part in settings.rewards(*listed).parts}
     assert {name for name in before if before[name] != after[name]} == {"reading", "comparing"}
     assert len(set(before.values())) == 4
+
+
+def test_a_program_that_is_changed_during_a_run_is_not_used_further(settings: Settings) -> None:
+    [helpful, facts] = settings.rewards(settings.helpful, PROGRAM).parts
+    for part in (helpful, facts):
+        check_unchanged(part)
+    before = settings.program.read_text()
+    settings.program.write_text("def rate(messages, text): return 2\n")
+    check_unchanged(helpful)
+    with pytest.raises(InputError, match="'a_program_for_ids:rate' has changed since this run began"):
+        check_unchanged(facts)
+    settings.program.write_text(before)
+    check_unchanged(facts)
+
+
+def test_one_reward_under_two_names_is_not_combined_with_itself(settings: Settings) -> None:
+    twice = (PROGRAM, settings.helpful, {**PROGRAM, "name": "again", "weight": 2.0})
+    with pytest.raises(ConfigError, match="'facts' and 'again' are the same reward"):
+        settings.rewards(*twice)
+    assert settings.rewards(*twice, filter={"reward": "again"}).filter.name == "again"
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from figa_core.config import (
 )
 from figa_core.config.revision import ModelPrice
 from figa_core.errors import OpenRevisionsError, UnjudgedAnswersError
+from figa_core.records import Split
 from figa_core.storage import revisions
 from figa_core.storage.database import Database
 from figa_core.storage.migrations import SCHEMA_VERSION
 from figa_core.storage.runs import save_run
-from figa_core.storage.scores import count_unscored
+from figa_core.storage.scores import count_unscored, responses_of
 from tasks.judge_settings import JudgeSections
 from tasks.rewards import Part
 from tasks.score_by_judge import JudgedTexts, check_judged, open_line, score_by_judge
@@ -28,7 +29,7 @@ from tasks.workspace import Workspace
 from tests.figa_core.llm.misbehaving import MisbehavingServer, Reaction, Received, misbehaving_server
 
 from .conftest import KEY_VARIABLE, RUN
-from .rating import RESPONSES, add_responses, failures_of, values_of
+from .rating import GENERATOR, RESPONSES, add_responses, failures_of, values_of
 
 SCORER = "judge-1"
 
@@ -137,6 +138,23 @@ async def test_a_judge_that_only_talks_ends_the_run_with_an_example(judge: Judge
         UnjudgedAnswersError, match=r"(?s)4 of 4 answers have no score of the judge 'tone'.*JSON"
     ):
         check_judged(found, "tone", 1.0)
+
+
+async def test_what_an_earlier_run_settled_counts_in_another_run(judge: Judge) -> None:
+    """Otherwise a run with another threshold would continue with a judge that only talks."""
+    judge.scores = {"good": 8, **dict.fromkeys(["a", "b", "c"], "What a nice reply!")}
+    add_responses(judge.database, list(judge.scores), answer=42)
+    first, asked = await judge.score(), len(judge.server.received)
+    judge.database.execute(
+        "INSERT INTO run_prompts BY NAME SELECT * REPLACE ('another' AS run_id) FROM run_prompts"
+    )
+    part, texts = Part("tone", judge.sections.judge, SCORER), responses_of("another", GENERATOR, Split.TRAIN)
+    found = await score_by_judge(judge.workspace, "another", part, judge.sections, texts)
+    assert (found.counts.n_in, found.counts.n_out, found.without) == (4, 1, 3)
+    assert (first.counts.n_in, first.counts.n_out, first.without) == (4, 1, 3)
+    with pytest.raises(UnjudgedAnswersError, match="3 of 4 answers have no score"):
+        check_judged(found, "tone", 0.0)
+    assert len(judge.server.received) == asked
 
 
 async def test_a_server_error_leaves_rows_open_and_a_retry_asks_for_these_only(judge: Judge) -> None:

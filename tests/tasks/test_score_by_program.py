@@ -1,11 +1,12 @@
 """Texts that a program rates, those that it fails on, and when the stage ends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from figa_core.config import ProgramRewardConfig
-from figa_core.errors import EngineError
+from figa_core.errors import EngineError, InputError
 from figa_core.storage.scores import count_unscored
 from tasks.results import StageCounts
 from tasks.rewards import Part
@@ -52,6 +53,15 @@ def test_rows_without_a_value_are_counted_and_none_is_rated_twice(workspace: Wor
     values = values_of(workspace.database, "program-1")
     assert values == {str(i): float(i == 7) for i in range(20)}
     assert score(workspace, part) == StageCounts(0, 0)
+
+
+def test_a_program_that_has_changed_since_the_run_began_rates_nothing(
+    workspace: Workspace, part: Part
+) -> None:
+    add_responses(workspace.database, ["7"], answer=7)
+    with pytest.raises(InputError, match=r"rewards \(right\).program: the file of .* has changed"):
+        score(workspace, replace(part, source="the hash of another"))
+    assert count_unscored(workspace.database, RESPONSES, "program-1") == 1
 
 
 def test_any_number_of_rows_may_be_beyond_what_a_program_can_say(workspace: Workspace, part: Part) -> None:

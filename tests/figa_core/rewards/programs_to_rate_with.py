@@ -41,6 +41,10 @@ async def _later() -> float:
     return 1.0
 
 
+def _raise_half_a_character() -> None:
+    raise ValueError("half \ud83d")
+
+
 def _hang() -> None:
     while True:
         time.sleep(1)
@@ -100,6 +104,7 @@ def _scribble() -> float:
 
 _DEEDS = {
     "raise": _raise,
+    "raise half": _raise_half_a_character,
     "exit": lambda: sys.exit("enough"),
     "end": lambda: os._exit(3),
     "crash": lambda: ctypes.string_at(0),

@@ -68,14 +68,15 @@ def test_what_a_program_does_wrong_costs_that_row_its_value_and_no_other_row(tmp
     found = rated(
         AS_TOLD,
         requests(
-            ["raise", "exit", "end", "crash", "none", "text", "object", "infinity", "nan", "later", "true",
-             "fork", "scribble", "eat", "a usual row"]
+            ["raise", "raise half", "exit", "end", "crash", "none", "text", "object", "infinity", "nan",
+             "later", "true", "fork", "scribble", "eat", "a usual row"]
         ),
         tmp_path / "log",
         processes=2,
     )  # fmt: skip
     assert found == {
         "raise": "the program raised ValueError: no, thank you",
+        "raise half": "the program raised ValueError: half \\ud83d",
         "exit": "the program raised SystemExit: enough",
         "end": "the program ended its process (exit code 3)",
         "crash": "the program ended its process (SIGSEGV)",

@@ -88,6 +88,25 @@ def test_scales_of_another_scorer_are_its_own(database: Database) -> None:
     assert scales_of(database, "another") == []
 
 
+def test_scales_are_stored_only_when_each_part_has_one(database: Database) -> None:
+    """As a judge has none that was not asked yet: it will have one when the run continues."""
+    parts = ["helpful", "facts", "judge"]
+    assert len(fix_scales(database, RESPONSES, BOTH, parts)) == 2
+    assert scales_of(database, BOTH) == []
+    save_values(database, "judge", {IDS[0]: 4.0, IDS[1]: 6.0})
+    found = fix_scales(database, RESPONSES, BOTH, parts)
+    assert found[-1] == Scale("judge", 5.0, 1.0, 2)
+    assert found == scales_of(database, BOTH)
+
+
+@pytest.mark.parametrize("values", [(1e200, 1.0), (1.7e308, 1.7e308), (1.7e308, -1.7e308)])
+def test_a_scale_that_is_not_finite_is_not_stored(database: Database, values: tuple[float, float]) -> None:
+    save_values(database, "wild", dict(zip(IDS, values, strict=False)))
+    found = fix_scales(database, RESPONSES, BOTH, ["helpful", "wild"])
+    assert [scale.is_finite for scale in found] == [True, False]
+    assert scales_of(database, BOTH) == []
+
+
 def test_a_part_whose_values_are_all_the_same_still_tells_others_from_them() -> None:
     flat, usual = Scale("a", 0.1, 1e-17, 5), Scale("b", 2.0, 4.0, 5)
     assert (flat.is_flat, usual.is_flat) == (True, False)

@@ -227,6 +227,18 @@ def test_a_response_or_a_reference_without_a_reward_is_left_out_with_the_reason(
     assert all(Decision(*found[r]) == expected[r] for r in others)
 
 
+def test_a_reference_that_waits_for_its_score_does_not_count_as_missing(database: Database) -> None:
+    """As one does that a judge was not asked about yet, which the settings tolerate for a few."""
+    before = LOWEST(rows(database))
+    assert any(before[f"response-3-{i}"].accepted for i in range(SAMPLES[3]))
+    database.execute("DELETE FROM scores WHERE subject_id = 'reference-3'")
+    found = LOWEST(rows(database))
+    why = "no reward of the reference: it waits for its score"
+    assert {found[f"response-3-{i}"] for i in range(SAMPLES[3])} == {Decision(False, why)}
+    assert {r for r in found if found[r] != before[r]} == {r for r in found if r.startswith("response-3")}
+    assert any(decision.reason.endswith("no reference to compare with") for decision in found.values())
+
+
 def test_a_revision_without_a_reward_is_not_admitted_even_with_the_guard_off(database: Database) -> None:
     replace_pairs(database, SCORES, LOWEST, RECIPE)
     revise_all(database)

@@ -100,6 +100,16 @@ def test_combined_rewards_need_thresholds_of_their_own(facts: Any) -> None:
     assert [line for found, line in lines(check_roles(one)) if found] == []
 
 
+def test_a_judge_alone_needs_a_threshold_that_its_scores_can_be_below(facts: Any) -> None:
+    asked = facts(JUDGE, filter={}, evaluation={"verifier": "m:f"})
+    [(is_problem, line)] = lines(check_roles(asked))
+    assert is_problem
+    assert "filter.response_reward_below: the scores of the judge 'tone' are from 1 to 10" in line
+    for fits in (1.5, "q0.7"):
+        asked = facts(JUDGE, filter={"response_reward_below": fits}, evaluation={"verifier": "m:f"})
+        assert lines(check_roles(asked)) == []
+
+
 @pytest.mark.parametrize(
     ("reward", "words"),
     [
@@ -139,6 +149,9 @@ def test_fields_come_from_the_rows(facts: Any) -> None:
     [(is_problem, line)] = lines(check_fields(facts(program("good", fields=["reference"]), content=rows())))
     assert not is_problem
     assert "has a reference" in line
+    [(is_problem, line)] = lines(check_fields(facts(program("good", fields=["type"]))))
+    assert not is_problem
+    assert "prompts.type_field is not set" in line
 
 
 def test_a_judge_needs_a_key_a_template_and_a_price(
