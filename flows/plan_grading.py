@@ -7,6 +7,7 @@ from figa_core.grading.prompt import expected_tokens
 from figa_core.llm.limiter import estimate_tokens
 from figa_core.ports import GradeRequest
 from figa_core.weighting.words import words_of
+from flows.plan_calls import token_and_cost_lines
 from flows.terminal.durations import duration
 from tasks.grading_settings import GradingSections, grader_settings
 from tasks.revision_settings import price_of
@@ -49,13 +50,5 @@ def plan_grading(sections: GradingSections, requests: Iterable[GradeRequest]) ->
 def grading_lines(plan: GradingPlan) -> Iterator[str]:
     """The plan as lines for people."""
     yield f"at most {plan.calls:,} calls to the grader {plan.model}, one for each pair that is admitted"
-    tokens = plan.prompt_tokens + plan.completion_tokens
-    yield (
-        f"at most {tokens:,} tokens: {plan.prompt_tokens:,} of prompts, {plan.completion_tokens:,} of "
-        "answers (estimated, as if every word of a revision were changed)"
-    )
-    if plan.usd is None:
-        yield f'no price known: add [spending.prices."{plan.model}"] to see the cost'
-    else:
-        yield f"at most about ${plan.usd:,.2f}, from the same budget"
+    yield from token_and_cost_lines(plan, "estimated, as if every word of a revision were changed")
     yield f"at most {duration(plan.minutes)} at the configured limits of [grader]"

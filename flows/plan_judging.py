@@ -9,6 +9,7 @@ from figa_core.judging.prompt import ANSWER_TOKENS
 from figa_core.llm.limiter import estimate_tokens
 from figa_core.ports import RewardRequest
 from figa_core.records import Prompt, Split
+from flows.plan_calls import token_and_cost_lines
 from flows.terminal.durations import duration
 from tasks.judge_settings import JudgeSections, judge_settings
 from tasks.revision_settings import price_of
@@ -47,15 +48,7 @@ def plan_judging(
 def judging_lines(plan: JudgingPlan) -> Iterator[str]:
     """The plan as lines for people."""
     yield f"at most {plan.calls:,} calls to the judge {plan.name!r} ({plan.model}), one for each answer"
-    tokens = plan.prompt_tokens + plan.completion_tokens
-    yield (
-        f"at most {tokens:,} tokens: {plan.prompt_tokens:,} of prompts, {plan.completion_tokens:,} of "
-        "answers (estimated)"
-    )
-    if plan.usd is None:
-        yield f'no price known: add [spending.prices."{plan.model}"] to see the cost'
-    else:
-        yield f"at most about ${plan.usd:,.2f}, from the same budget"
+    yield from token_and_cost_lines(plan)
     yield f"at most {duration(plan.minutes)} at the configured limits of its endpoint"
 
 

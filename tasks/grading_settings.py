@@ -13,12 +13,11 @@ from figa_core.config.grader import GraderConfig
 from figa_core.errors import ConfigError
 from figa_core.grading.grader import GraderSettings
 from figa_core.grading.prompt import load_template
-from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.settings import AskerSettings
 from figa_core.weighting.schemes import HIGHEST_SCORES
 from tasks.api_keys import api_key_of, names_a_key
-from tasks.revision_settings import api_key, price_of
+from tasks.revision_settings import api_key, asker_settings_of
 
 _SECTION = "grader"
 
@@ -89,19 +88,8 @@ def grader_settings(sections: GradingSections) -> GraderSettings:
 
 def grader_asker_settings(sections: GradingSections) -> AskerSettings:
     """How the grader's endpoint is called."""
-    config = sections.grader
-    return AskerSettings(
-        _SECTION,
-        requests_per_minute=config.requests_per_minute,
-        tokens_per_minute=config.tokens_per_minute,
-        max_concurrency=config.max_concurrency,
-        max_attempts=sections.revision.max_attempts,
-        asked_again_max=sections.prompt.asked_again_max,
-        leave_out=frozenset(sections.prompt.leave_out),
-        price=price_of(sections.spending, sections.model),
-        drain_s=sections.batches.drain_s,
-        suspicion=Suspicion(row=beyond_chance(config.fallback_share_max)),
-    )
+    grader = sections.grader
+    return asker_settings_of(_SECTION, sections.model, grader, sections, grader.fallback_share_max)
 
 
 def grader_key(sections: GradingSections) -> str:

@@ -14,12 +14,11 @@ from figa_core.config import (
 from figa_core.config.roles import used_rewards
 from figa_core.judging.judge import JudgeSettings
 from figa_core.judging.prompt import load_template
-from figa_core.llm.doubts import Suspicion, beyond_chance
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.settings import AskerSettings
 from figa_core.row_failures import SHARE_MAX
 from tasks.api_keys import api_key_of, names_a_key
-from tasks.revision_settings import api_key, price_of
+from tasks.revision_settings import api_key, asker_settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +92,8 @@ def judge_settings(sections: JudgeSections) -> JudgeSettings:
 
 def judge_asker_settings(sections: JudgeSections) -> AskerSettings:
     """How the judge's endpoint is called."""
-    endpoint = sections.judge.endpoint
-    return AskerSettings(
-        sections.section,
-        requests_per_minute=endpoint.requests_per_minute,
-        tokens_per_minute=endpoint.tokens_per_minute,
-        max_concurrency=endpoint.max_concurrency,
-        max_attempts=sections.revision.max_attempts,
-        asked_again_max=sections.prompt.asked_again_max,
-        leave_out=frozenset(sections.prompt.leave_out),
-        price=price_of(sections.spending, sections.judge.judge),
-        drain_s=sections.batches.drain_s,
-        suspicion=Suspicion(row=beyond_chance(SHARE_MAX)),
-    )
+    judge = sections.judge
+    return asker_settings_of(sections.section, judge.judge, judge.endpoint, sections, SHARE_MAX)
 
 
 def judge_key(sections: JudgeSections) -> str:

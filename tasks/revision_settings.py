@@ -1,6 +1,7 @@
 """Turns the configuration of revisions into the plain values that the library takes."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from figa_core.config import (
     PipelineConfig,
@@ -48,20 +49,54 @@ def price_of(spending: SpendingConfig, model: str) -> Price | None:
     return Price(price.usd_per_million_prompt_tokens, price.usd_per_million_completion_tokens)
 
 
+class Limits(Protocol):
+    """What an endpoint permits."""
+
+    @property
+    def requests_per_minute(self) -> float: ...
+    @property
+    def tokens_per_minute(self) -> float: ...
+    @property
+    def max_concurrency(self) -> int: ...
+
+
+class Shared(Protocol):
+    """The sections about revisions, which hold for graders and judges too."""
+
+    @property
+    def revision(self) -> RevisionConfig: ...
+    @property
+    def prompt(self) -> RevisionPromptConfig: ...
+    @property
+    def batches(self) -> RevisionBatchesConfig: ...
+    @property
+    def spending(self) -> SpendingConfig: ...
+
+
 def asker_settings(sections: RevisionSections) -> AskerSettings:
     """How the endpoint is called."""
     config = sections.revision
+    return asker_settings_of(_SECTION, config.model, config, sections, sections.batches.refused_share_max)
+
+
+def asker_settings_of(
+    section: str, model: str, limits: Limits, shared: Shared, share_max: float
+) -> AskerSettings:
+    """How an endpoint is called of which at most `share_max` of the rows may stay without an answer.
+
+    `section` is where its settings are, for messages.
+    """
     return AskerSettings(
-        _SECTION,
-        requests_per_minute=config.requests_per_minute,
-        tokens_per_minute=config.tokens_per_minute,
-        max_concurrency=config.max_concurrency,
-        max_attempts=config.max_attempts,
-        asked_again_max=sections.prompt.asked_again_max,
-        leave_out=frozenset(sections.prompt.leave_out),
-        price=price_of(sections.spending, config.model),
-        drain_s=sections.batches.drain_s,
-        suspicion=Suspicion(row=beyond_chance(sections.batches.refused_share_max)),
+        section,
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+        max_concurrency=limits.max_concurrency,
+        max_attempts=shared.revision.max_attempts,
+        asked_again_max=shared.prompt.asked_again_max,
+        leave_out=frozenset(shared.prompt.leave_out),
+        price=price_of(shared.spending, model),
+        drain_s=shared.batches.drain_s,
+        suspicion=Suspicion(row=beyond_chance(share_max)),
     )
 
 

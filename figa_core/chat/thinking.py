@@ -14,7 +14,7 @@ from figa_core.records import Message
 
 
 class Marks(NamedTuple):
-    """What stands before and after a thought; `tokens` are in the vocabulary of models that use them."""
+    """The marks before and after a thought; `tokens` are in the vocabulary of models that use them."""
 
     opening: str
     closing: str

@@ -4,8 +4,6 @@ An answer fits exactly or not at all: a score that is missing, for an unknown wo
 whole number says that the grader counted other words, so none of the others can be trusted either.
 """
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,19 +13,14 @@ from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import AskAgain, Cut, Ending, NoAnswer, Settled, Verdict
 from figa_core.llm.reply import Reply
 from figa_core.records import GradeStatus, WordGrades
-from figa_core.revision.thoughts import strip_thoughts
+from figa_core.revision.json_answer import UnfitAnswerError, json_answer
 from figa_core.weighting.schemes import HIGHEST_SCORES, LLM_GRADED
 
-_FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 _STATUS = {
     Ending.REFUSED: GradeStatus.REFUSED,
     Ending.FAILED: GradeStatus.FAILED,
     Ending.UNFIT: GradeStatus.UNFIT,
 }
-
-
-class UnfitAnswerError(ValueError):
-    """Why an answer does not fit the words, for the grader to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +74,7 @@ def read_scores(text: str, words: int, scheme: str) -> tuple[int, ...]:
         UnfitAnswerError: the answer is anything other than the JSON that was asked for.
     """
     field = SCORES_FIELD if scheme == LLM_GRADED else MATTER_FIELD
-    answer = strip_thoughts(text)
-    if answer.problem is not None:
-        raise UnfitAnswerError(answer.problem)
-    whole = answer.text.strip()
-    fenced = _FENCE.match(whole)
-    found = _decoded(fenced.group(1) if fenced else whole)
+    found = json_answer(text)
     if not isinstance(found, dict) or found.keys() != {field} or not isinstance(found[field], list):
         raise UnfitAnswerError(f'it is not a JSON object whose only field is the list "{field}"')
     if scheme == LLM_GRADED:
@@ -123,23 +111,3 @@ def _word(number: Any, words: int, is_known: Callable[[int], bool]) -> int:
     if is_known(number):
         raise UnfitAnswerError(f"it names word {number} twice")
     return number
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except UnfitAnswerError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UnfitAnswerError("it is not JSON") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise UnfitAnswerError("a field of the JSON occurs twice")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise UnfitAnswerError(f"{name} is not a number")

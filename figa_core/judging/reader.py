@@ -3,28 +3,20 @@
 Only the JSON that was asked for counts: a number somewhere in prose may be anything.
 """
 
-import json
-import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from figa_core.judging.prompt import SCORE_FIELD, ask_again
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import AskAgain, Cut, Ending, NoAnswer, Settled, Verdict
 from figa_core.llm.reply import Reply
 from figa_core.records import Judgement, JudgementStatus
-from figa_core.revision.thoughts import strip_thoughts
+from figa_core.revision.json_answer import UnfitAnswerError, json_answer
 
-_FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 _STATUS = {
     Ending.REFUSED: JudgementStatus.REFUSED,
     Ending.FAILED: JudgementStatus.FAILED,
     Ending.UNFIT: JudgementStatus.UNFIT,
 }
-
-
-class UnfitAnswerError(ValueError):
-    """Why an answer has no score, for the judge to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +67,10 @@ def read_score(text: str, highest_score: int) -> float:
     Raises:
         UnfitAnswerError: the answer is anything other than a JSON object with such a score.
     """
-    answer = strip_thoughts(text)
-    if answer.problem is not None:
-        raise UnfitAnswerError(answer.problem)
-    whole = answer.text.strip()
-    fenced = _FENCE.match(whole)
-    try:
-        found = json.loads(fenced.group(1) if fenced else whole, object_pairs_hook=_object)
-    except UnfitAnswerError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UnfitAnswerError("it is not JSON") from error
+    found = json_answer(text)
     if not isinstance(found, dict) or SCORE_FIELD not in found:
         raise UnfitAnswerError(f'it is not a JSON object with the field "{SCORE_FIELD}"')
     score = found[SCORE_FIELD]
-    if type(score) not in (int, float) or not 1 <= score <= highest_score:  # NaN is not
+    if type(score) not in (int, float) or not 1 <= score <= highest_score:
         raise UnfitAnswerError(f"the score is not a number from 1 to {highest_score}")
     return float(score)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise UnfitAnswerError("a field is there twice")
-    return found

@@ -35,7 +35,7 @@ class Program:
     """A context manager around the processes; satisfies what a `Scorer` does, for rows of text."""
 
     def __init__(self, settings: ProgramSettings, log: Path, *, processes: int = 1) -> None:
-        """`log` gets what the program prints."""
+        """`log` is the file that receives what the program prints."""
         self._settings, self._log, self._processes = settings, log, processes
         self._asked: queue.Queue[RewardRequest | None] = queue.Queue()
         self._rated: queue.Queue[_Rated | BaseException] = queue.Queue()

@@ -116,7 +116,7 @@ def at_once(todo: Sequence[Planned], limit: int | None) -> int:
     """How many trainings run at once on a pool with this limit.
 
     Those on several machines run one by one: the first machines of two could take all places of the pool, and
-    then each would wait for ever for its others.
+    then each would wait forever for its other nodes.
     """
     meet = any(each.spec is not None and each.spec.training.nodes > 1 for each in todo)
     return 1 if meet else limit or _AT_ONCE

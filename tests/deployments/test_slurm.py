@@ -1,4 +1,4 @@
-"""The Slurm script, with stand-ins for Slurm's commands and for `figa`."""
+"""The Slurm script, with fakes of Slurm's commands and of `figa`."""
 
 import os
 import shutil

@@ -41,16 +41,18 @@ def test_a_score_is_read(text: str, score: float) -> None:
     ("text", "why"),
     [
         ("I would give it 7 of 10.", "it is not JSON"),
+        ('{"score": NaN}', "NaN is not a number"),
+        ('{"score": Infinity}', "Infinity is not a number"),
         (f"Here it is: {FITS}", "it is not JSON"),
         (f"{FITS}\n{FITS}", "it is not JSON"),
         ("", "it is not JSON"),
         (None, "it is not JSON"),
         ("7", 'it is not a JSON object with the field "score"'),
         ('{"rating": 7}', 'it is not a JSON object with the field "score"'),
-        ('{"score": 7, "score": 8}', "a field is there twice"),
+        ('{"score": 7, "score": 8}', "a field of the JSON occurs twice"),
         *(
             (f'{{"score": {value}}}', "the score is not a number from 1 to 10")
-            for value in ('"7"', "0", "10.5", "-3", "true", "null", "NaN", "Infinity", "[7]", "1" + 400 * "0")
+            for value in ('"7"', "0", "10.5", "-3", "true", "null", "[7]", "1" + 400 * "0")
         ),
     ],
 )
