@@ -10,7 +10,7 @@ from trl import (  # pyright: ignore[reportMissingImports]
     RLOOTrainer,
 )
 
-from figa_core.rl.trainers import Task, Watcher
+from figa_core.rl.task import Task, Watcher
 
 _TRAINERS = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}
 

@@ -21,7 +21,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer  # pyright: 
 
 from figa_core.errors import TrainingError
 from figa_core.models.soft_capping import with_soft_capping
-from figa_core.rl.trainers import Task, Watcher
+from figa_core.rl.task import Task, Watcher
 
 
 class _BudgetSpentError(Exception):

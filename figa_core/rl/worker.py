@@ -49,10 +49,11 @@ def main() -> int:
 
 def _train(job: RlJob) -> tuple[int, int]:
     """Returns the optimizer steps and the generated tokens."""
-    from figa_core.rl import trainers
     from figa_core.rl.prompts_file import read_prompts
     from figa_core.rl.rewards import Rewards
     from figa_core.rl.step_log import StepLog
+    from figa_core.rl.task import Task, load_policy
+    from figa_core.rl.trainers import train
     from figa_core.training.export import export_model
 
     rewards = Rewards(
@@ -64,15 +65,15 @@ def _train(job: RlJob) -> tuple[int, int]:
         stop=job.stop,
     )
     log = StepLog(job, rewards)
-    policy = trainers.load_policy(job)
+    policy = load_policy(job)
     config = policy.config.to_dict()
     tell(
         f"{job.of_method.label}: {policy.num_parameters():,} parameters in {job.dtype}, about {job.steps:,} "
         f"steps of {job.samples_per_step} samples, {job.token_budget:,} tokens to generate"
     )
-    task = trainers.Task(job, policy, read_prompts(job.prompts), rewards, log)
+    task = Task(job, policy, read_prompts(job.prompts), rewards, log)
     try:
-        trainers.train(task)
+        train(task)
     except Exception as error:
         raise _diverged(error, policy, log.steps) or error from error
     policy.config = type(policy.config).from_dict(config)  # trainers put a padding token into it

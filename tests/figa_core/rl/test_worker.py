@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-WORKER = ("worker", "trainers", "groups", "ppo")
+WORKER = ("worker", "task", "trainers", "groups", "ppo")
 
 
 def imported(module: str, seen: set[str]) -> Iterator[str]:
