@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
-from figa_core.errors import EngineError, EvaluationError, one_line
+from figa_core.errors import EngineError, EvaluationError, LLMError, TrainingError, one_line
 from figa_core.records import Split
 from figa_core.report.comparison import Metric
 from figa_core.storage.evaluations import prompt_values
@@ -31,7 +31,7 @@ class Judging:
         """Prompt id → score of the untrained model.
 
         Raises:
-            EngineError, EvaluationError: too many answers cannot be drawn or judged.
+            EngineError, EvaluationError, LLMError: too many answers cannot be drawn or judged.
         """
         run, config, model = self._run, self._config, self._config.generation.model
         generator = generator_id(
@@ -47,7 +47,8 @@ class Judging:
         """Judge the finished models of a method.
 
         Returns the generator id of each that was judged, and the reason of each that could not be, both by
-        training id. The base model has been judged before, so a model alone is at fault.
+        training id. The base model has been judged before, so what fails is one model, or a judge that no
+        longer answers: then the trainings go on, and the next run asks for the scores.
         """
         run, config = self._run, self._config
         title = f"{contender.method.name}, {contender.pairs:,} pairs"
@@ -58,9 +59,8 @@ class Judging:
             if generator is not None:
                 generators[each.job.training_id] = generator
                 if not is_answered(run.workspace, run.run_id, config, each.job.output):
-                    check_exported(each.job.model_dir)
                     silent[each.job.training_id] = each.job.model_dir
-        failed = await self._each(f"{title}: generate", silent, self._generate)
+        failed = await self._each(f"{title}: generate", silent, self._generate_whole)
         answered = {key: generator for key, generator in generators.items() if key not in failed}
         failed |= await self._each(f"{title}: {self.metric}", answered, self._judge)
         return {key: generator for key, generator in answered.items() if key not in failed}, failed
@@ -84,12 +84,17 @@ class Judging:
             for key, row in rows.items():
                 try:
                     counts.append(await do(row, stage))
-                except (EngineError, EvaluationError) as error:
+                except (EngineError, EvaluationError, LLMError, TrainingError) as error:
                     failed[key] = f"its model cannot be judged: {one_line(error)}."
+                    self._story.progress.line(f"{title}, training {key}: {failed[key]}")
             reasons = sum((Counter(each.reasons) for each in counts), Counter[str]())
             n_in, n_out = (sum(getattr(each, name) for each in counts) for name in ("n_in", "n_out"))
             stage.counts = StageCounts(n_in, n_out, dict(reasons))
         return failed
+
+    async def _generate_whole(self, model: Path, stage: RunningStage) -> StageCounts:
+        check_exported(model)
+        return await self._generate(model, stage)
 
     async def _generate(self, model: Path, stage: RunningStage) -> StageCounts:
         run, config = self._run, self._config
