@@ -93,7 +93,7 @@ def reward_form_id(fingerprint: str, *, label: int | None, template: str | None)
 
 
 def program_id(*, name: str, source: str, fields: Sequence[str], rows: str | None) -> str:
-    """Recipe 1: a program's "module:function", the hash of its source file, and what it gets of a row.
+    """Recipe 1: a program's "module:function", the hash of its source, and what it gets of a row.
 
     `rows` identifies the prompts' rows, if it gets fields of them: another value of one is another reward.
     """

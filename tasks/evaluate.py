@@ -1,7 +1,5 @@
 """Stage evaluate: a model's scored held-out responses → means with their standard errors."""
 
-import hashlib
-import importlib
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from figa_core.evaluation.statistics import estimate
 from figa_core.evaluation.verifier import judge, load_verifier
 from figa_core.ports import ProgressCallback, RowFailure
 from figa_core.records import Score, Split
+from figa_core.rewards.source import source_hash
 from figa_core.storage import scores
 from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
 from figa_core.storage.responses import Samples
@@ -34,10 +33,13 @@ def held_out_sampling(config: EvaluationConfig, model: Path) -> Sampling:
 
 
 def verifier_id(spec: str) -> str:
-    """The id of a verifier's values; if its file changes, it is another verifier."""
-    module = importlib.import_module(spec.partition(":")[0])
-    source = Path(module.__file__).read_bytes() if module.__file__ else b""
-    return ids.verifier_id(spec, hashlib.sha256(source).hexdigest())
+    """The id of a verifier's values; if its file changes, or a module beside it that it imports, it is
+    another verifier.
+
+    Raises:
+        ConfigError: there is no such module, or it cannot be read.
+    """
+    return ids.verifier_id(spec, source_hash(spec))
 
 
 @task(name="evaluate", task_run_name="evaluate {label}", cache_policy=NO_CACHE)

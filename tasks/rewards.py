@@ -1,6 +1,5 @@
 """The rewards of a run with the ids of their values: which filters, which is trained on, which judges."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from figa_core.config.rewards import COMBINED
 from figa_core.config.roles import OneReward, parts_of, roles_of, weight_of
 from figa_core.errors import ConfigError, InputError
 from figa_core.prompts.files import prompts_fingerprint
-from figa_core.rewards.source import source_of
+from figa_core.rewards.source import source_hash
 from tasks.judge_settings import judge_id
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
@@ -21,7 +20,7 @@ from tasks.workspace import Workspace
 class Part:
     """One of the rewards in the settings; `scorer` is the id of its values.
 
-    `source`: the hash of a program's file, which is part of that id.
+    `source`: the hash of a program's files, which is part of that id.
     """
 
     name: str
@@ -122,14 +121,14 @@ def check_unchanged(part: Part) -> None:
     """Raises InputError if a program was changed during the run: its values would be those of two."""
     if isinstance(part.config, ProgramRewardConfig) and part.source not in (None, _source(part.config)):
         raise InputError(
-            f"rewards ({part.name}).program: the file of {part.config.program!r} has changed since this run "
-            "began. Restore it to continue, or run `figa run` again: that is another run, and what does not "
-            "depend on the program is not repeated."
+            f"rewards ({part.name}).program: the file of {part.config.program!r}, or a module beside it that "
+            "it imports, has changed since this run began. Restore it to continue, or run `figa run` again: "
+            "that is another run, and what does not depend on the program is not repeated."
         )
 
 
 def _source(reward: ProgramRewardConfig) -> str:
-    return hashlib.sha256(source_of(reward.program)).hexdigest()
+    return source_hash(reward.program)
 
 
 def log_of(workspace: Workspace, name: str) -> Path:

@@ -118,7 +118,7 @@ def test_a_program_that_is_changed_during_a_run_is_not_used_further(settings: Se
     before = settings.program.read_text()
     settings.program.write_text("def rate(messages, text): return 2\n")
     check_unchanged(helpful)
-    with pytest.raises(InputError, match="'a_program_for_ids:rate' has changed since this run began"):
+    with pytest.raises(InputError, match=r"'a_program_for_ids:rate'.* has changed since this run"):
         check_unchanged(facts)
     settings.program.write_text(before)
     check_unchanged(facts)

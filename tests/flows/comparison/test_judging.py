@@ -1,6 +1,5 @@
 """A model that cannot be judged is one row; the other models are judged, and a retry asks for the rest."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +34,7 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusals]:
+def refused(monkeypatch: pytest.MonkeyPatch) -> Refusals:
     """Generator id → the error of the judge."""
     errors: Refusals = {}
 
@@ -48,7 +47,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusals]:
     monkeypatch.setattr(judging, "rate_texts", rate)
     monkeypatch.setattr(judging, "trained_generator", lambda _w, _c, output: f"answers of {output}")
     monkeypatch.setattr(judging, "is_answered", lambda *_: True)
-    yield errors
+    return errors
 
 
 def of(lines: list[str]) -> Judging:
