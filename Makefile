@@ -87,7 +87,8 @@ real: setup $(STAMPS)/real
 	@$(BIN)/python -m pytest -q -m real --durations=0 $(if $(filter tests,$(TESTS)),tests/real,$(TESTS))
 
 # The method against the others on the real model, an hour or two a domain: EVIDENCE="structured arithmetic" for some.
-# Nothing is trained twice. JSON and a report in build/evidence/.
+# Nothing is trained twice. JSON and a report in build/evidence/; with EVIDENCE="--report-only --keep", what is to be
+# committed too, in tests/benchmarks/evidence_results/.
 evidence: setup $(STAMPS)/real
 	@$(BIN)/python -m tests.benchmarks.evidence $(EVIDENCE)
 

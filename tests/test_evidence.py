@@ -8,9 +8,13 @@ import matplotlib.image as mpimg
 
 from figa_core.config.file import load_config
 from tests.benchmarks.evidence import SETTINGS
+from tests.benchmarks.evidence_page import NOTHING_YET, page, write_report
 from tests.benchmarks.evidence_picture import PICTURE, draw
 from tests.benchmarks.evidence_plan import EXPERIMENTS, Experiment
-from tests.benchmarks.evidence_report import Found, chosen_on_validation, found_in, goals, write_report
+from tests.benchmarks.evidence_report import Found, found_in, goals, interval
+from tests.benchmarks.evidence_results import KEPT, essence, keep
+
+README = Path(__file__).parents[1] / "figa_core" / "README.md"
 
 
 def estimate(mean: float, low: float, high: float) -> dict[str, Any]:
@@ -22,6 +26,7 @@ def row(name: str, objective: str, score: float, validation: float, judged: list
         "method": name,
         "objective": objective,
         "pairs": 100,
+        "unable": None,
         "learning_rate": 3e-5,
         "score": estimate(score, score - 2, score + 2),
         "spread_over_seeds": 1.0,
@@ -29,34 +34,49 @@ def row(name: str, objective: str, score: float, validation: float, judged: list
         "against_base": {"change": estimate(score - 50, score - 52, score - 48)},
         "cost_of_one_training": {"flops": 1e15, "seconds": 60.0},
         "trainings": [
-            {"learning_rate": 3e-5, "validation": validation, "judged": value, "kl_from_base": None}
+            {
+                "learning_rate": 3e-5,
+                "validation": validation,
+                "judged": value,
+                "kl_from_base": None,
+                "reason": None,
+            }
             for value in judged
         ],
     }
 
 
 def contrast(one: str, other: str, change: dict[str, Any]) -> dict[str, Any]:
-    return {"one": one, "other": other, "pairs": 100, "change": change}
+    return {"one": one, "other": other, "pairs": 100, "change": change, "told_apart": False}
 
 
-FOUND = Found(
-    "structured",
-    {
-        "metric": "verifier",
-        "base": estimate(50.0, 48.0, 52.0),
-        "rows": [
-            row("FIGA (default)", "figa", 60.0, 61.0, [49.0, 71.0]),
-            row("FIGA, γ 1", "figa", 58.0, 70.0, [58.0]),
-            row("SFT on Y", "sft", 55.0, 80.0, [55.0]),
-            row("SFT on Ỹ", "sft_revised", 59.0, 80.0, [59.0]),
-        ],
-        "contrasts": [
-            contrast("SFT on Y", "FIGA, γ 1", estimate(-3.5, -6.0, -1.0)),
-            contrast("FIGA, γ 1", "SFT on Ỹ", estimate(-1.0, -2.0, 0.5)),
-        ],
-        "by_type": {"100": {"short": {"base": estimate(40.0, 30.0, 50.0)}}},
-    },
-)
+def unable(name: str, reason: str) -> dict[str, Any]:
+    none = {"mean": None, "interval": None}
+    return row(name, "rrhf", 0.0, 0.0, []) | {"score": none, "against_base": None, "unable": reason}
+
+
+WHOLE: dict[str, Any] = {
+    "workspace": "evidence",
+    "metric": "verifier",
+    "created_at": "2026-11-20 10:00 UTC",
+    "validation_prompts": 30,
+    "comparisons": 10,
+    "base": estimate(50.0, 48.0, 52.0),
+    "rows": [
+        row("FIGA (default)", "figa", 60.0, 61.0, [49.0, 71.0]),
+        row("FIGA, γ 1", "figa", 58.0, 70.0, [58.0]),
+        row("SFT on Y", "sft", 55.0, 80.0, [55.0]),
+        row("SFT on Ỹ", "sft_revised", 59.0, 80.0, [59.0]),
+        unable("RRHF", "there are only 90 pairs"),
+    ],
+    "contrasts": [
+        contrast("SFT on Y", "FIGA, γ 1", estimate(-3.5, -6.0, -1.0)),
+        contrast("FIGA, γ 1", "SFT on Ỹ", estimate(-1.0, -2.0, 0.5)),
+    ],
+    "by_type": {"100": {"short": {"base": estimate(40.0, 30.0, 50.0)}}},
+}
+FOUND = Found("structured", essence(WHOLE))
+EXPERIMENT = Experiment("structured", "structured", 10, {})
 
 
 def test_the_settings_of_every_experiment_are_valid_and_fixed_by_its_domain() -> None:
@@ -67,7 +87,7 @@ def test_the_settings_of_every_experiment_are_valid_and_fixed_by_its_domain() ->
 
 
 def test_the_variant_that_stands_for_the_method_is_chosen_on_validation_not_by_its_score() -> None:
-    best = chosen_on_validation(FOUND)
+    best = FOUND.best_on_validation
     assert best is not None
     assert best["method"] == "FIGA, γ 1"
 
@@ -80,21 +100,13 @@ def test_goals_are_read_from_the_paired_differences_whichever_way_round_they_are
 
 
 def test_ppo_is_held_to_the_default_s_score_and_its_flops() -> None:
-    reinforced = Found(
-        "support-rl",
-        FOUND.content
-        | {
-            "rows": [
-                row("FIGA (default)", "figa", 60.0, 61.0, [60.0]),
-                row("PPO", "ppo", 58.0, 58.0, [58.0]),
-            ],
-            "contrasts": [contrast("PPO", "FIGA (default)", estimate(-2.0, -4.0, -0.5))],
-        },
-    )
+    rows = [row("FIGA (default)", "figa", 60.0, 61.0, [60.0]), row("PPO", "ppo", 58.0, 58.0, [58.0])]
+    contrasts = [contrast("PPO", "FIGA (default)", estimate(-2.0, -4.0, -0.5))]
+    reinforced = Found("support-rl", essence(WHOLE | {"rows": rows, "contrasts": contrasts}))
     (same_cost,) = goals([reinforced])
     assert "against PPO: +2.0 (0.5 to 4.0) at 1.00 of its FLOPs" in same_cost
     assert "(goal +1.8 at 0.2 or less: missed)" in same_cost
-    reinforced.content["rows"][1]["cost_of_one_training"]["flops"] = 5e15
+    reinforced.content["rows"][1]["flops"] = 5e15
     (cheap,) = goals([reinforced])
     assert "at 0.20 of its FLOPs (goal +1.8 at 0.2 or less: reached)" in cheap
 
@@ -108,13 +120,75 @@ def test_the_picture_has_a_panel_for_each_domain_and_none_for_anything_else(tmp_
     assert mpimg.imread(path).shape[1] == 2 * one.shape[1]
 
 
-def test_the_report_has_every_comparison_that_was_run(tmp_path: Path) -> None:
-    experiments = [Experiment("structured", "structured", 10, {}), Experiment("code", "code", 10, {})]
-    (tmp_path / "structured.json").write_text(json.dumps(FOUND.content))
-    assert [each.name for each in found_in(tmp_path, experiments)] == ["structured"]
-    page = write_report(tmp_path, experiments).read_text(encoding="utf-8")
-    assert "FIGA, γ 1" in page
-    assert "40.0 (30.0 to 50.0)" in page
-    assert 'href="structured.html"' in page
-    assert f'src="{PICTURE}"' in page
+def test_a_kept_result_draws_the_same_page_as_the_whole_file(tmp_path: Path) -> None:
+    measured, kept = tmp_path / "measured", tmp_path / "kept"
+    measured.mkdir()
+    noisy = row("FIGA, γ 0", "figa", 100 / 3, 200 / 7, [100 / 3, 33.123456789])
+    (measured / "structured.json").write_text(json.dumps(WHOLE | {"rows": [*WHOLE["rows"], noisy]}))
+    path = keep(measured / "structured.json", kept)
+    (whole,) = found_in(measured, [EXPERIMENT], tmp_path / "none")
+    (small,) = found_in(tmp_path / "none", [EXPERIMENT], kept)
+    assert page([small], tmp_path) == page([whole], tmp_path)
+    assert goals([small]) == goals([whole]) != []
+    assert "workspace" not in path.read_text(encoding="utf-8")
+
+
+def test_the_newer_of_a_measured_and_a_kept_result_is_shown(tmp_path: Path) -> None:
+    measured, kept = tmp_path / "measured", tmp_path / "kept"
+    measured.mkdir()
+    own = measured / "structured.json"
+    for date, shown in (("2026-11-19", "2026-11-20 10:00 UTC"), ("2026-11-21", "2026-11-21")):
+        own.write_text(json.dumps(WHOLE))
+        keep(own, kept)
+        own.write_text(json.dumps(WHOLE | {"created_at": date}))
+        (found,) = found_in(measured, [EXPERIMENT], kept)
+        assert found.content["created_at"] == shown
+
+
+def test_every_kept_result_is_small_and_is_one_of_a_planned_comparison() -> None:
+    paths = sorted(KEPT.glob("*.json"))
+    assert "support.json" in [path.name for path in paths]
+    assert {path.stem for path in paths} <= {experiment.name for experiment in EXPERIMENTS}
+    assert max(path.stat().st_size for path in paths) <= 150_000
+    found = found_in(KEPT / "none", EXPERIMENTS)
+    assert all(each.rows and page([each], KEPT) for each in found)
+
+
+def test_the_figures_that_were_transcribed_are_those_of_the_readme() -> None:
+    """A row of the README: method, rate, score, against SFT on Y, against SFT on Ỹ, KL, alarms, FLOPs."""
+    support = next(each for each in found_in(KEPT / "none", EXPERIMENTS) if each.name == "support")
+    if "transcribed" not in support.content:
+        return  # measured again
+    section = README.read_text(encoding="utf-8").partition("### The methods on a real model")[2]
+    table = section.partition("\n### ")[0].splitlines()
+    lines = [line.strip("|").split("|") for line in table if line.startswith("|")][2:]
+    for line, each in zip(lines, support.rows, strict=True):
+        _, rate, score, *against, drift, _, flops = (
+            cell.strip().replace("*", "").replace("−", "-").replace("+", "") for cell in line
+        )
+        assert (float(rate), float(flops), float(drift)) == (
+            each["learning_rate"], each["flops"], each["kl_from_base"],
+        )  # fmt: skip
+        assert score == interval(each["score"])
+        assert against == [interval(support.against(each, other)) for other in ("SFT on Y", "SFT on Ỹ")]
+
+
+def test_the_report_has_every_comparison_that_was_run_and_links_to_those_of_this_machine(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "structured.json").write_text(json.dumps(WHOLE))
+    (tmp_path / "structured.html").touch()
+    text = write_report(tmp_path, EXPERIMENTS).read_text(encoding="utf-8")
+    assert "FIGA, γ 1" in text
+    assert "40.0 (30.0 to 50.0)" in text
+    assert "Without a score: RRHF, 100 pairs: there are only 90 pairs" in text
+    assert 'href="structured.html"' in text
+    assert '<section id="support">' in text
+    assert 'href="support.html"' not in text
     assert (tmp_path / PICTURE).exists()
+    both = mpimg.imread(tmp_path / PICTURE)
+    assert both.shape[1] == 920  # a panel for structured, and one for the kept support
+
+
+def test_the_page_says_so_if_nothing_was_compared(tmp_path: Path) -> None:
+    assert NOTHING_YET in page([], tmp_path)

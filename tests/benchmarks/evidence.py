@@ -1,11 +1,12 @@
 """The method on real weights, compared with the others in several domains: `make evidence`.
 
-    python -m tests.benchmarks.evidence [NAME ...]
+    python -m tests.benchmarks.evidence [NAME ...] [--report-only] [--keep]
 
 Each comparison is `figa compare` on SmolLM2-135M-Instruct, with the domain's prompts, scripted teacher and
 verifier. It writes build/evidence/NAME.json and NAME.html; nothing that has been trained is trained again.
-Then one table of all that are there is printed, and written with what follows from it to
-build/evidence/report.html.
+Then the tables of all that are there are printed, and written with what follows from them to
+build/evidence/report.html. With --keep, what they need is written to
+tests/benchmarks/evidence_results/, to be committed with the picture of the README.
 """
 
 import argparse
@@ -22,8 +23,11 @@ from figa_core.real.reward import reward_model
 from figa_core.real.weights import real_model
 from figa_core.sandbox.build import build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
+from tests.benchmarks.evidence_page import write_report
+from tests.benchmarks.evidence_picture import PICTURE, draw
 from tests.benchmarks.evidence_plan import EXPERIMENTS, Experiment
-from tests.benchmarks.evidence_report import write_report
+from tests.benchmarks.evidence_report import found_in
+from tests.benchmarks.evidence_results import keep, measured_here
 from tests.benchmarks.figures import log
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 SETTINGS = Path(__file__).with_suffix(".toml")
 ROOT, REAL, SANDBOX = Path("build/evidence"), Path("build/real"), Path("build/sandbox")
+README_PICTURE = Path("figa_core/report") / PICTURE
 _SEED = 0  # of the prompts
 
 
@@ -40,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [experiment.name for experiment in EXPERIMENTS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--report-only", action="store_true", help="train nothing")
+    parser.add_argument("--keep", action="store_true", help="write what is to be committed, too")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names):
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
@@ -50,6 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log(f"--- {experiment.name}")
             run(experiment)
     print(write_report(ROOT, EXPERIMENTS))
+    if options.keep:
+        keep_results(ROOT, names)
+
+
+def keep_results(root: Path, names: Sequence[str]) -> None:
+    """Write the results of this machine to the folder that is committed, and draw the README's picture."""
+    for path in measured_here(names, root):
+        log(f"kept: {keep(path)}")
+    if draw(found_in(root, EXPERIMENTS), README_PICTURE) is not None:
+        log(f"drawn: {README_PICTURE}; correct its description in README.md")
 
 
 def run(experiment: Experiment) -> None:
