@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from figa_core.config import JudgeRewardConfig, PipelineConfig, ProgramRewardConfig
-from figa_core.records import Split
 from figa_core.storage.combined import scales_of
-from figa_core.storage.scores import Source, kept_responses_of, responses_of
+from figa_core.storage.scores import Source, answers_of, kept_responses_of
 from flows.run.open_run import OpenRun
 from flows.run.story import STORED, RunningStage, Story
 from tasks.combine import combine, flat_lines
@@ -60,7 +59,7 @@ async def rate_texts(
 
 async def score_own_responses(story: Story, run: OpenRun, config: PipelineConfig) -> None:
     """The responses before the filter: by its reward, and by those that are combined or needed for each."""
-    texts = responses_of(run.run_id, run.generator, Split.TRAIN)
+    texts = answers_of(run.run_id, run.generator)
     await score_texts(story, run, config, run.rewards.filter, texts, "score responses", sets_scale=True)
     for reward in run.rewards.distinct:
         of_each = reward is run.rewards.training and config.generation.samples_per_prompt > 1

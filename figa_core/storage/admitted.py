@@ -19,10 +19,11 @@ import pyarrow as pa
 from figa_core.records import AdmittedPair, FinishReason
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database, changed_rows
+from figa_core.storage.responses import IS_ALL_THOUGHT
 
 _BUCKET_ROWS = 1024
 _MOST_BUCKETS = 512  # each is an open file
-_PLACES = """
+_PLACES = f"""
     CREATE TEMP TABLE places AS
     WITH best AS (
         SELECT r.prompt_id, r.generator_id, r.rowid AS best_row, row_number() OVER (
@@ -31,7 +32,7 @@ _PLACES = """
         WHERE r.sample_index < $best_of
           AND r.prompt_id IN (SELECT prompt_id FROM pairs WHERE run_id = $run AND admitted)
           AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
-          AND NOT (r.thought IS NOT NULL AND r.text = ''))
+          AND NOT {IS_ALL_THOUGHT})
     SELECT v.revision_id AS pair_id, before.value AS response_reward,
            after.value AS revision_reward, p.rowid AS prompt_row, r.rowid AS response_row,
            v.rowid AS revision_row, a.rowid AS reference_row, g.scores AS word_scores,

@@ -18,17 +18,16 @@ from figa_core.filtering import Candidate
 from figa_core.processes.interruptible import interruptible
 from figa_core.records import Decision, RevisionStatus
 from figa_core.storage.database import PAGE_ROWS, Database, Row, as_row, query_rows
-from figa_core.storage.responses import ALL_THOUGHT
+from figa_core.storage.responses import ALL_THOUGHT, IS_ALL_THOUGHT
 
 # Without the limit DuckDB keeps every block it has read. A transaction needs about 0.3 kB of memory for each
 # row it changes, and would fail under the limit.
 _LIMIT, _NO_LIMIT = "SET memory_limit = '512MB'", "RESET memory_limit"
-_ALL_THOUGHT = "r.thought IS NOT NULL AND r.text = ''"
 _WAITS = "it waits for its score"  # of a judge; the reference must not count as missing
 _CANDIDATES = f"""
-    SELECT r.response_id, r.prompt_id, CASE WHEN NOT ({_ALL_THOUGHT}) THEN s.value END AS response_reward,
+    SELECT r.response_id, r.prompt_id, CASE WHEN NOT {IS_ALL_THOUGHT} THEN s.value END AS response_reward,
            y.value AS reference_reward,
-           CASE WHEN {_ALL_THOUGHT} THEN '{ALL_THOUGHT}' ELSE sf.kind END AS response_failure,
+           CASE WHEN {IS_ALL_THOUGHT} THEN '{ALL_THOUGHT}' ELSE sf.kind END AS response_failure,
            coalesce(yf.kind, CASE WHEN rp.reference_id IS NOT NULL AND y.value IS NULL THEN '{_WAITS}' END)
                AS reference_failure, rp.reference_id
     FROM responses r
@@ -38,7 +37,7 @@ _CANDIDATES = f"""
     LEFT JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
     LEFT JOIN score_failures yf ON yf.subject_id = rp.reference_id AND yf.scorer_id = $scorer
     WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = 'train'
-      AND (s.value IS NOT NULL OR sf.kind IS NOT NULL)
+      AND (s.value IS NOT NULL OR sf.kind IS NOT NULL OR {IS_ALL_THOUGHT})
       AND r.response_id NOT IN (SELECT subject_id FROM exclusions)
       AND r.prompt_id NOT IN (SELECT subject_id FROM exclusions)
     ORDER BY r.prompt_id, r.response_id"""
@@ -153,7 +152,7 @@ class RunScores:
 def iter_candidates(
     database: Database, scores: RunScores, page_rows: int = PAGE_ROWS
 ) -> Iterator[list[Candidate]]:
-    """The training responses of a run that were scored, or failed to be, with their references' rewards.
+    """The training responses of a run with their references' rewards, unless they wait for their own.
 
     They come by prompt. A page holds about `page_rows` rows, and all samples of each of its prompts. The file
     is open until the last page is read.

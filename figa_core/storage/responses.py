@@ -15,6 +15,8 @@ from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import PAGE_ROWS, Database, as_row
 
 ALL_THOUGHT = "the response is all thought, without an answer (raise generation.max_tokens)"
+IS_ALL_THOUGHT = "(r.thought IS NOT NULL AND r.text = '')"
+"""SQL: whether a row `r` of responses is a thought without an answer."""
 _DRAWN_BY = "generator_id = $generator"
 
 
@@ -101,8 +103,8 @@ class ThoughtCounts:
 def count_thoughts(database: Database, run_id: str, generator_id: str) -> ThoughtCounts:
     """The counts over a run's responses of one generator, of both splits."""
     [found] = database.fetch(
-        """SELECT count(*), count(thought), count(*) FILTER (thought IS NOT NULL AND text = '')
-           FROM responses JOIN run_prompts USING (prompt_id)
+        f"""SELECT count(*), count(thought), count(*) FILTER {IS_ALL_THOUGHT}
+           FROM responses r JOIN run_prompts USING (prompt_id)
            WHERE run_id = $run AND generator_id = $generator""",
         run=run_id,
         generator=generator_id,

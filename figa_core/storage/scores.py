@@ -15,6 +15,7 @@ from figa_core.records import Message, Score, Split
 from figa_core.row_failures import Failed, failure_kind
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import PAGE_ROWS, Database, as_row
+from figa_core.storage.responses import IS_ALL_THOUGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,16 @@ def responses_of(run_id: str, generator_id: str, split: Split) -> Source:
         "WHERE rp.run_id = $run AND r.generator_id = $generator AND p.split = $split",
         {"run": run_id, "generator": generator_id, "split": split},
     )
+
+
+def answers_of(run_id: str, generator_id: str) -> Source:
+    """The responses to this run's training prompts that have an answer, not only a thought.
+
+    The others are never revised, so they need no reward. Among held-out responses they count as what they
+    are: empty answers.
+    """
+    responses = responses_of(run_id, generator_id, Split.TRAIN)
+    return Source(responses.name, f"{responses.query} AND NOT {IS_ALL_THOUGHT}", responses.values)
 
 
 def references_of(run_id: str) -> Source:

@@ -11,7 +11,13 @@ from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database
 from figa_core.storage.responses import Samples, generation_failures
 from figa_core.storage.revisions import REASON_KIND
-from figa_core.storage.scores import references_of, responses_of, revisions_of, score_failures
+from figa_core.storage.scores import (
+    answers_of,
+    references_of,
+    responses_of,
+    revisions_of,
+    score_failures,
+)
 
 REWARDS_SHOWN = 20_000
 """Histograms are drawn from at most this many rewards of each kind, chosen by hash."""
@@ -81,7 +87,7 @@ def counts(database: Database, run_id: str, generator_id: str) -> Counts:
 def rewards(database: Database, run_id: str, generator_id: str, scorer_id: str) -> dict[str, list[float]]:
     """Raw rewards by kind, "initial", "revised" and "reference": at most `REWARDS_SHOWN` of each."""
     sources = {
-        "initial": responses_of(run_id, generator_id, Split.TRAIN),
+        "initial": answers_of(run_id, generator_id),
         "revised": revisions_of(run_id),
         "reference": references_of(run_id),
     }
@@ -104,7 +110,7 @@ def reward_values(
 ) -> tuple[int, float | None, float | None, dict[str, int]]:
     """Of the run's responses by one scorer: how many have a value, mean and standard deviation of the values,
     and how many have none, by reason."""
-    source = responses_of(run_id, generator_id, Split.TRAIN)
+    source = answers_of(run_id, generator_id)
     [(count, mean, deviation)] = database.fetch(
         f"""SELECT count(*), avg(s.value), stddev_pop(s.value) FROM ({source.query}) t
             JOIN scores s ON s.subject_id = t.subject_id AND s.scorer_id = $scorer""",

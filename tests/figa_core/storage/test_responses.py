@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from figa_core import ids
 from figa_core.records import Message, Prompt, Score, Split
+from figa_core.storage.combined import fix_scales
 from figa_core.storage.database import Database
 from figa_core.storage.prompts import save_prompts
 from figa_core.storage.responses import (
@@ -15,6 +16,7 @@ from figa_core.storage.responses import (
     tokens_drawn,
 )
 from figa_core.storage.scores import (
+    answers_of,
     count_unscored,
     iter_unscored,
     references_of,
@@ -50,6 +52,21 @@ def test_a_response_that_is_all_thought_is_a_candidate_without_a_reward(database
     assert all(c.response_reward == 1.0 and c.response_failure is None for c in found.values())
     assert count_thoughts(database, RUN, GENERATOR) == ThoughtCounts(5, 4, 1)
     assert tokens_drawn(database, Samples(RUN, GENERATOR, Split.TRAIN)) == (5, 4 * 2 + 4 * 3)
+
+
+def test_a_response_that_is_all_thought_needs_no_reward_and_has_its_reason(database: Database) -> None:
+    """No judge is paid for it, and it does not enter the scales of combined rewards."""
+    samples = [replace(response(p), thought="<think>hm</think>") for p in TRAIN]
+    save_responses(database, GENERATOR, [replace(samples[0], text=""), *samples[1:]])
+    texts = answers_of(RUN, GENERATOR)
+    [page] = iter_unscored(database, texts, SCORER)
+    assert {each.subject_id for each in page} == {r.response_id for r in samples[1:]}
+    save_scores(database, [Score(r.response_id, SCORER, float(i)) for i, r in enumerate(samples)][1:])
+    [scale] = fix_scales(database, texts, "combined", [SCORER])
+    assert scale.n == len(samples) - 1
+    [dropped] = [each for each in candidates(database) if each.response_reward is None]
+    assert (dropped.prompt_id, dropped.response_failure) == (TRAIN[0].prompt_id, ALL_THOUGHT)
+    assert count_unscored(database, responses_of(RUN, GENERATOR, Split.TRAIN), SCORER) == 1
 
 
 def test_a_sample_is_missing_until_it_is_stored_and_storing_it_twice_changes_nothing(
