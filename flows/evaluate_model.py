@@ -31,6 +31,7 @@ from tasks.evaluate import evaluate, held_out_sampling
 from tasks.generate import generate, generator_id
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
+from tasks.stored_thoughts import check_comparable
 from tasks.tracking import track_results
 from tasks.train import BASE_LABEL
 from tasks.verdict_files import add_separate_verdict
@@ -110,12 +111,18 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
     """Sample models on the held-out prompts, score the samples and store the means; `models` by label.
 
     All models sample before the first is scored, so that the reward model is loaded once.
+
+    Raises:
+        EvaluationError: see `check_comparable`.
     """
     at, engines, longest = (run.workspace, run.run_id), run.engines, config.prompts.max_prompt_tokens
     generators = {}
     for label, model in models.items():
         sampling = held_out_sampling(config.evaluation, model)
         generators[label] = generator_id(run.workspace, config.generation, sampling)
+    check_comparable(*at, config, generators)
+    for label, model in models.items():
+        sampling = held_out_sampling(config.evaluation, model)
         with story.stage(f"evaluate {label}: generate") as stage:
             stage.counts = generate(
                 *at, config.generation, sampling, longest, engines=engines, on_progress=stage.on_progress

@@ -112,6 +112,26 @@ def count_thoughts(database: Database, run_id: str, generator_id: str) -> Though
     return ThoughtCounts(*found)
 
 
+def unsplit_ids(database: Database, samples: Samples) -> Iterator[tuple[int, ...]]:
+    """The token ids of the responses that have no thought of their own: they do not think, or are of an
+    earlier version, which left thoughts in the text."""
+    for (ids,) in database.fetch(
+        f"SELECT token_ids FROM responses WHERE {_DRAWN_BY} AND thought IS NULL AND sample_index = 0 "
+        f"AND prompt_id IN ({samples.prompt_ids})",
+        **samples.values,
+    ):
+        yield tuple(ids)
+
+
+def count_split(database: Database, samples: Samples) -> int:
+    """How many responses have a thought that is kept apart from the answer."""
+    return database.value(
+        f"SELECT count(thought) FROM responses WHERE {_DRAWN_BY} AND sample_index = 0 "
+        f"AND prompt_id IN ({samples.prompt_ids})",
+        **samples.values,
+    )
+
+
 def iter_missing_samples(database: Database, samples: Samples) -> Iterator[list[Sample]]:
     """The samples that were neither drawn nor failed, a page at a time."""
     query = f"""

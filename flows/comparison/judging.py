@@ -18,6 +18,7 @@ from tasks.compare import Contender, held_out, is_answered, trained_generator
 from tasks.evaluate import held_out_sampling, verifier_id, verify
 from tasks.generate import generate, generator_id
 from tasks.results import StageCounts
+from tasks.stored_thoughts import check_comparable
 
 
 class Judging:
@@ -49,6 +50,9 @@ class Judging:
         Returns the generator id of each that was judged, and the reason of each that could not be, both by
         training id. The base model has been judged before, so what fails is one model, or a judge that no
         longer answers: then the trainings go on, and the next run asks for the scores.
+
+        Raises:
+            EvaluationError: see `check_comparable`.
         """
         run, config = self._run, self._config
         title = f"{contender.method.name}, {contender.pairs:,} pairs"
@@ -60,6 +64,7 @@ class Judging:
                 generators[each.job.training_id] = generator
                 if not is_answered(run.workspace, run.run_id, config, each.job.output):
                     silent[each.job.training_id] = each.job.model_dir
+        check_comparable(run.workspace, run.run_id, config, generators)
         failed = await self._each(f"{title}: generate", silent, self._generate_whole)
         answered = {key: generator for key, generator in generators.items() if key not in failed}
         failed |= await self._each(f"{title}: {self.metric}", answered, self._judge)

@@ -1,12 +1,15 @@
 """What a model thinks is kept apart from its answers, from the samples to the shards."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.chat.thinking import thoughts_of
+from figa_core.config import PipelineConfig
+from figa_core.errors import EvaluationError
 from figa_core.inference import engine as registry
 from figa_core.inference.engine import TRANSFORMERS, Engine, Generating, open_engine, register_engine
 from figa_core.inference.engines import Engines
@@ -16,7 +19,9 @@ from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.storage.responses import ALL_THOUGHT, count_thoughts
 from tasks.chat_formats import generation_chat, thinking_line
-from tasks.generate import Sampling, generator_id
+from tasks.evaluate import held_out_sampling
+from tasks.generate import Sampling, generate, generator_id
+from tasks.stored_thoughts import check_comparable
 from tests.figa_core.shards.test_shards import read
 
 from .conftest import RUN, Chain, MakeChain, with_template
@@ -119,3 +124,37 @@ def test_it_is_said_how_the_model_thinks_and_what_is_done(thinking: Chain) -> No
     line = thinking_line(thinking.generation, found)
     assert line.startswith("thinker thinks before it answers (<think> … </think> in its chat template")
     assert "put back in front of them" in line
+
+
+def test_answers_of_an_earlier_version_with_thoughts_in_them_are_not_compared_with_others(
+    thinking: Chain,
+) -> None:
+    thinking.import_prompts()
+    config = PipelineConfig.model_validate(
+        {
+            "workspace": {"path": thinking.workspace.directory},
+            "prompts": thinking.prompts,
+            "generation": thinking.generation,
+            "reward": thinking.reward,
+            "revision": thinking.revision,
+        }
+    )
+    sampling = held_out_sampling(config.evaluation, thinking.generation.model)
+    base = generator_id(thinking.workspace, thinking.generation, sampling)
+    compared = partial(check_comparable, thinking.workspace, RUN, config)
+    generate.fn(thinking.workspace, RUN, thinking.generation, sampling, 200, engines=thinking.engines)
+    compared({"FIGA": "trained"})  # all are of this version
+
+    database = thinking.workspace.database
+    database.execute(
+        "UPDATE responses SET token_ids = list_concat(coalesce(thought_ids, []), token_ids), thought = NULL "
+        f"WHERE generator_id = '{base}'"
+    )
+    compared({})  # alone it is what it was
+    with pytest.raises(EvaluationError, match=r"held-out answers were stored by an earlier .* those of FIGA"):
+        compared({"FIGA": "trained"})
+    database.execute(
+        "INSERT INTO responses BY NAME SELECT * REPLACE ('old' || response_id AS response_id, "
+        f"'trained' AS generator_id) FROM responses WHERE generator_id = '{base}'"
+    )
+    compared({"FIGA": "trained"})  # all are of the earlier version

@@ -47,6 +47,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Refusals:
     monkeypatch.setattr(judging, "rate_texts", rate)
     monkeypatch.setattr(judging, "trained_generator", lambda _w, _c, output: f"answers of {output}")
     monkeypatch.setattr(judging, "is_answered", lambda *_: True)
+    monkeypatch.setattr(judging, "check_comparable", lambda *_: None)
     return errors
 
 
