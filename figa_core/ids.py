@@ -216,6 +216,11 @@ def revision_id(
     )
 
 
+def correction_id(*, corrected: str, text: str, author: str) -> str:
+    """Recipe 1: the revision that a person corrected, the person's text, and the person."""
+    return content_id("correction", 1, corrected=corrected, text=text, author=author)
+
+
 def grade_id(
     *,
     messages: Sequence[Message],

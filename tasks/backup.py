@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from figa_core.annotation.store import JudgementFile
 from figa_core.config.file import given_paths
 from figa_core.errors import StorageError, WorkspaceError
 from figa_core.file_hashes import read_sealed, write_sealed
@@ -92,6 +93,7 @@ def back_up(
         within_s = _MOST_WAIT_S if is_held(workspace.directory) else None
         workspace.database.copy_to(copied.path, within_s=within_s)
         files = {copied.path.name: _described(copied.path)}
+        files |= _copy_judgements(workspace, Workspace(partial))
         files |= _copy_files(workspace.directory, partial, on_file)
         backup = Backup(
             version=version,
@@ -173,6 +175,14 @@ def _appearing(target: Path, source: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_judgements(workspace: Workspace, target: Workspace) -> dict[str, CopiedFile]:
+    """Copy what people said, if anybody has, as it is between two judgements."""
+    if not workspace.annotations.exists():
+        return {}
+    JudgementFile(workspace.annotations).copy_to(target.annotations)
+    return {target.annotations.name: _described(target.annotations)}
 
 
 def _copy_files(directory: Path, partial: Path, on_file: OnFile) -> dict[str, CopiedFile]:

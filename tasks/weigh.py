@@ -20,6 +20,7 @@ from figa_core.records import AdmittedPair, WeighedPair
 from figa_core.shards.manifest import ShardManifest
 from figa_core.shards.write import write_shards
 from figa_core.storage.admitted import AdmittedPairs, forget_weighed, save_skipped, save_weighed_shards
+from figa_core.storage.people import EXCLUDED, settle_exclusions
 from figa_core.storage.runs import Findings, save_findings
 from figa_core.training.objectives.registry import objective_named
 from figa_core.weighting.best import with_best_samples
@@ -86,6 +87,7 @@ def weigh(
     )
     if highest is not None and of_run:
         forget_weighed(workspace.database, run_id)
+    thrown_out = settle_exclusions(workspace.database, run_id) if of_run else 0
     scratch = workspace.scratch("weigh")
     try:
         pairs = AdmittedPairs(workspace.database, run_id, scorer, scratch, best_of=best_of)
@@ -102,13 +104,16 @@ def weigh(
             save_weighed_shards(workspace.database, run_id, files)
             save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
         reasons = _record_left_out(workspace, run_id, scorer, weigh_page) if of_run else {}
+        if thrown_out:
+            reasons = most_frequent_first(Counter({**reasons, EXCLUDED: thrown_out}))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if manifest is None:
         raise NothingToDoError(
-            f"weigh: none of {len(pairs)} pairs can be trained on: {reasons}. Raise weighting.max_length."
+            f"weigh: none of {len(pairs) + thrown_out} pairs can be trained on: {reasons}. "
+            "Raise weighting.max_length, or put pairs back with `figa annotate`."
         )
-    counts = StageCounts(len(pairs), manifest.pairs, reasons)
+    counts = StageCounts(len(pairs) + thrown_out, manifest.pairs, reasons)
     with_best = workspace.shards(best.shard_set_id) if best else None
     return WeighResult(manifest.shard_set_id, workspace.shards(manifest.shard_set_id), counts, with_best)
 

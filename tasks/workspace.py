@@ -51,6 +51,11 @@ class Workspace:
         """The cache of file hashes."""
         return self.directory / "fingerprints.json"
 
+    @property
+    def annotations(self) -> Path:
+        """What people say of changes: an SQLite file of its own (`figa_core/annotation/store.py`)."""
+        return self.directory / "annotations.sqlite"
+
     def fingerprints_on(self, host: str) -> Path:
         """As `fingerprints`, of the files that a worker on another machine sees."""
         return self.directory / "fingerprints" / f"{host}.json"

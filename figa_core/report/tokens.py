@@ -20,15 +20,30 @@ def token_pieces(token_ids: Sequence[int], decode: Decode) -> list[str]:
     A token that ends inside a character has no text; the character belongs to the token that completes it.
     This decodes len(token_ids) prefixes, so it suits the few examples of a report, not a data set.
     """
+    return texts_between(token_ids, range(1, len(token_ids) + 1), decode)
+
+
+def texts_between(token_ids: Sequence[int], ends: Sequence[int], decode: Decode) -> list[str]:
+    """The texts of the stretches of tokens that end at `ends`, which ascend up to len(token_ids).
+
+    Joined they are the decoded whole; a character belongs to the stretch that completes it. This decodes one
+    prefix for each stretch.
+    """
     ids = list(token_ids)
     whole = decode(ids)
-    pieces, start = [], 0
-    for length in range(1, len(ids) + 1):
-        end = len(whole) if length == len(ids) else _agreement(decode(ids[:length]), whole)
+    texts, start = [], 0
+    for place in ends:
+        end = len(whole) if place == len(ids) else _agreement(decode(ids[:place]), whole)
         end = max(end, start)
-        pieces.append(whole[start:end])
+        texts.append(whole[start:end])
         start = end
-    return pieces
+    return texts
+
+
+def ends_within_a_character(token_ids: Sequence[int], place: int, decode: Decode) -> bool:
+    """Whether the text of the first `place` tokens is not a beginning of the whole text."""
+    ids = list(token_ids)
+    return place < len(ids) and not decode(ids).startswith(decode(ids[:place]))
 
 
 def _agreement(prefix: str, whole: str) -> int:

@@ -1,5 +1,7 @@
 """Reads the pairs of a shard set, checking the hash of every shard."""
 
+import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +14,8 @@ from figa_core.errors import StorageError
 from figa_core.file_hashes import read_verified
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import MANIFEST_NAME, Shard, read_manifest, schema_with
+
+_SHARDS_KEPT = 4
 
 
 def find_pairs(directory: Path, pair_ids: Sequence[str]) -> list[WeighedPair]:
@@ -77,3 +81,46 @@ def _read_shard(path: Path, shard: Shard) -> pa.Table:
         raise StorageError(
             f"{path}: damaged shard ({error}). Check the disk, remove {path.parent} and weigh again."
         ) from error
+
+
+class PairsByPlace:
+    """The pairs of a complete set by their places, in its order. Several threads may read.
+
+    The shards read last are kept in memory, `_SHARDS_KEPT` of them.
+
+    Raises:
+        StorageError: the set is incomplete or damaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._tables: dict[int, pa.Table] = {}
+        self.ids: list[str] = []
+        self._starts: list[int] = []
+        for table in iter_tables(directory):
+            self._starts.append(len(self.ids))
+            self.ids += table.column("pair_id").to_pylist()
+        manifest = read_manifest(directory)
+        self._shards = manifest.shards if manifest else ()
+        self._places = {pair_id: place for place, pair_id in enumerate(self.ids)}
+
+    def place(self, pair_id: str) -> int | None:
+        """Where the pair is; None if it is not in the set."""
+        return self._places.get(pair_id)
+
+    def __getitem__(self, place: int) -> WeighedPair:
+        number = bisect_right(self._starts, place) - 1
+        [pair] = pairs_of(self._shard(number).slice(place - self._starts[number], 1))
+        return pair
+
+    def _shard(self, number: int) -> pa.Table:
+        with self._lock:
+            table = self._tables.pop(number, None)
+            if table is None:
+                shard = self._shards[number]
+                table = _read_shard(self._directory / shard.file, shard)
+            self._tables[number] = table  # the last one
+            while len(self._tables) > _SHARDS_KEPT:
+                del self._tables[next(iter(self._tables))]
+        return table

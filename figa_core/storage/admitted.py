@@ -49,6 +49,7 @@ _PLACES = f"""
     LEFT JOIN best
       ON best.prompt_id = p.prompt_id AND best.generator_id = r.generator_id AND best.rank = 1
     WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'
+      AND coalesce(v.corrects, v.revision_id) NOT IN (SELECT subject_id FROM exclusions)
       AND (NOT $undecided OR pairs.weighed IS NULL)"""
 _PARTS = {
     "places": "SELECT place, pair_id, response_reward, revision_reward, word_scores FROM places",

@@ -10,8 +10,8 @@ single sample or text has none), `pairs` (each run's decisions), `revisions`, `w
 of a revision's changed words) and `run_grades` (those of each run), `judgements` (a judge's answers to
 questions) and `run_judgements` (the question about each text of a run), `reward_scales` (by which a combined
 reward's parts are brought to one scale), `calls` (to an LLM, with their purpose and row; append-only),
-`trainings`, `models`, `evaluations`, `exclusions` (rows that a person excluded), `marks` (the position
-reached in the journal).
+`trainings`, `models`, `evaluations`, `exclusions` (rows that a person excluded), `corrections` (the revisions
+in whose place a person's words are), `marks` (the position reached in the journal).
 """
 
 import duckdb
@@ -158,6 +158,18 @@ CREATE TABLE run_judgements (
 );
 """
 
+# `author` is the person who wrote a revision or excluded a row; NULL if nobody is known. `corrects` is the
+# reviser's revision in whose place a person's is, NULL in all others.
+_PEOPLE = """
+ALTER TABLE revisions ADD COLUMN author TEXT;
+ALTER TABLE revisions ADD COLUMN corrects TEXT;
+ALTER TABLE exclusions ADD COLUMN author TEXT;
+CREATE TABLE corrections (
+    revision_id TEXT PRIMARY KEY, correction_id TEXT NOT NULL,
+    corrected_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
@@ -168,6 +180,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("word grades", _WORD_GRADES),
     ("thoughts", _THOUGHTS),
     ("rewards", _REWARDS),
+    ("people", _PEOPLE),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

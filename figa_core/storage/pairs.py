@@ -61,6 +61,9 @@ _CREATE_DECIDED = """
         response_id TEXT, prompt_id TEXT, accepted BOOLEAN, reason TEXT,
         revision_id TEXT, reference_id TEXT, question_id TEXT)"""
 _DECIDE = "INSERT INTO decided BY NAME SELECT * FROM incoming"
+_CORRECT = """
+    UPDATE decided SET revision_id = c.correction_id FROM corrections c
+    WHERE decided.revision_id = c.revision_id"""
 _NEW_REVISIONS = f"""
     INSERT INTO revisions
         (revision_id, response_id, reference_id, model, status, question_id, asked_again_max)
@@ -187,6 +190,7 @@ def _store_pairs(connection: duckdb.DuckDBPyConnection, scores: RunScores, recip
     rows = _count(connection, "SELECT count(*) FROM decided")
     connection.execute(_NO_LIMIT)
     connection.begin()
+    connection.execute(_CORRECT)
     for first in range(0, rows, _ROWS_AT_ONCE):
         part = {"first": first, "last": first + _ROWS_AT_ONCE}
         connection.execute(_NEW_REVISIONS, part | {"model": recipe.model, "asked": recipe.asked_again_max})

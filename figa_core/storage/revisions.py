@@ -21,7 +21,7 @@ REASON_KIND = r"regexp_replace(v.reason, ' \(it is [^)]*\)$', '')"
 _OPEN = "(v.status IN ('pending', 'submitted') OR (v.status = 'failed' AND v.retryable))"
 _OF_RUN = "pairs JOIN revisions v USING (revision_id) WHERE pairs.run_id = $run AND pairs.kept"
 _CALLS = f"calls WHERE purpose = '{Purpose.REVISION}' AND subject_id"
-_CALLS_OF_RUN = f"{_CALLS} IN (SELECT v.revision_id FROM {_OF_RUN})"
+_CALLS_OF_RUN = f"{_CALLS} IN (SELECT coalesce(v.corrects, v.revision_id) FROM {_OF_RUN})"
 _GRADES_OF_RUN = "SELECT grade_id FROM run_grades WHERE run_id = $run"
 _JUDGEMENTS_OF_RUN = "SELECT judgement_id FROM run_judgements WHERE run_id = $run"
 _PAID_BY_RUN = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.operations.annotate import annotate
 from flows.operations.serve_model import serve_model
 from flows.terminal import edge
 from flows.terminal.options import DEMO_WORKSPACE, WorkspaceOption
@@ -22,7 +23,7 @@ _SHOWN = 30
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (doctor, backup, restore, clean, serve_model):
+    for command in (annotate, doctor, backup, restore, clean, serve_model):
         app.command()(command)
 
 

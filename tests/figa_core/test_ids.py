@@ -49,6 +49,7 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
             "max_tokens": 256,
         },
     ),
+    "correction": (ids.correction_id, {"corrected": "revision-1", "text": "better", "author": "ada"}),
     "grade": (
         ids.grade_id,
         {
@@ -161,6 +162,7 @@ GOLDEN = {
     "verifier": "verifier-s256-34a93f602d98b246f1c39d78f76b87e7",
     "run": "run-s256-4df77f2a9f95d5d9579475ccc79af520",
     "revision": "revision-s256-452693be612248fc2d638a9749eda8b2",
+    "correction": "correction-s256-18da2d02dbcd5a8f72c1e1b1f4117858",
     "grade": "grade-s256-bd6b8ffef86683a5f22496ce07b47e14",
     "program": "program-s256-2a052ea7e10653ec7c49d949f3d33bfc",
     "judge": "judge-s256-70c0074fe4c43d8130769302fea3f769",

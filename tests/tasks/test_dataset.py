@@ -12,6 +12,8 @@ from figa_core.config import FilterConfig
 from figa_core.errors import ConfigError, NothingToDoError
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.storage import people
+from figa_core.storage.people import EXCLUDED
 from tests.figa_core.shards.test_shards import read
 
 from .conftest import KEY_VARIABLE, NOBODY, Chain, MakeChain
@@ -41,6 +43,37 @@ async def test_prompts_become_shards_and_a_second_run_repeats_no_call(
     assert [best.shards_for(name) for name in ("figa", "sft_best")] == [first.directory, best.with_best]
     # Of one sample, the best is the response itself.
     assert read(best.with_best) == [replace(pair, best_ids=pair.response_ids) for pair in pairs]
+
+
+@pytest.mark.slow
+async def test_people_s_decisions_make_another_shard_set_and_taking_them_back_the_first_one(
+    make_chain: MakeChain, teacher: TeacherProcess
+) -> None:
+    chain = make_chain(teacher.base_url)
+    chain.up_to_filter()
+    first = await chain.from_revise_to_weigh()
+    database, asked = chain.workspace.database, teacher.requests()
+    out, corrected, *_ = [pair.pair_id for pair in read(first.directory)]
+
+    people.exclude(database, out, "ada", "wrong")
+    people.correct(database, corrected, "Quite another answer.", "ada", based_on=corrected)
+    chain.filter()
+    second = await chain.from_revise_to_weigh()
+    assert second.shard_set_id != first.shard_set_id
+    assert second.counts.reasons[EXCLUDED] == 1
+    assert second.counts.n_in == first.counts.n_in
+    new = people.shown_pair(database, corrected).current_id
+    ids_now = {pair.pair_id for pair in read(second.directory)}
+    assert {out, corrected}.isdisjoint(ids_now)
+    assert new in ids_now
+    assert len(ids_now) == first.counts.n_out - 1
+
+    people.include(database, out)
+    text = people.shown_pair(database, corrected).revised
+    people.correct(database, corrected, text, "bob", based_on=new)
+    chain.filter()
+    assert await chain.from_revise_to_weigh() == first
+    assert teacher.requests() == asked
 
 
 async def test_held_out_prompts_reach_neither_the_teacher_nor_the_shards(chain: Chain) -> None:
