@@ -31,6 +31,7 @@ from flows.terminal.durations import duration
 from tasks.grading_settings import GradingSections
 from tasks.import_prompts import row_format
 from tasks.revision_settings import price_of
+from tasks.train import steps_line
 from tasks.workspace import Workspace
 
 _PAGE_ROWS = 1000
@@ -42,6 +43,7 @@ class Plan:
 
     Tokens are estimates of four characters each. Costs are in US dollars, None without a price. Without
     repeated attempts the cost cannot exceed `most_usd`, whatever the tokenizer and the answers' lengths.
+    `updates`: what the training would make of all pairs that there can be, if there is something to say.
     """
 
     exact: bool
@@ -56,6 +58,7 @@ class Plan:
     minutes_by_tokens: float
     grading: GradingPlan | None = None
     judging: Sequence[JudgingPlan] = ()
+    updates: str | None = None
 
 
 _Row = tuple[tuple[str, ...], str]
@@ -70,14 +73,20 @@ def make_plan(config: PipelineConfig) -> Plan:
         workspace.database.create()  # migrates a workspace of an older version
         run = identify(workspace, config)
         spent = revisions.spent(workspace.database, run.run_id).usd
-        if revisions.statuses(workspace.database, run.run_id):
+        if statuses := revisions.statuses(workspace.database, run.run_id):
             rows = _open_rows(workspace, run.run_id, run.templates)
             pages = grades.iter_possible(workspace.database, run.run_id, _PAGE_ROWS)
             plan = _sum(config, rows, exact=True, spent_usd=spent)
             grading = _grading(config, chain.from_iterable(pages))
-            return replace(plan, grading=grading, judging=_judging(config))
+            updates = _updates(config, sum(statuses.values()))
+            return replace(plan, grading=grading, judging=_judging(config), updates=updates)
     plan = _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
-    return replace(plan, grading=_grading(config, _possible(config)), judging=_judging(config))
+    grading, updates = _grading(config, _possible(config)), _updates(config, plan.calls)
+    return replace(plan, grading=grading, judging=_judging(config), updates=updates)
+
+
+def _updates(config: PipelineConfig, pairs: int) -> str | None:
+    return steps_line(config.training, pairs) if pairs else None
 
 
 def _judging(config: PipelineConfig) -> list[JudgingPlan]:
@@ -108,6 +117,8 @@ def plan_lines(plan: Plan, model: str) -> Iterator[str]:
         yield from grading_lines(plan.grading)
     for judging in plan.judging:
         yield from judging_lines(judging)
+    if plan.updates is not None:
+        yield f"training, if every pair is kept: {plan.updates}"
 
 
 def _cost_lines(plan: Plan, at_most: str, model: str) -> Iterator[str]:

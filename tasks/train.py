@@ -25,7 +25,7 @@ from figa_core.training.launch import AlarmCallback, ignore_alarm, run_training
 from figa_core.training.nodes.board import Board, OtherNodes
 from figa_core.training.objectives.registry import label_of, make_objective, objective_named
 from figa_core.training.reference_log_probs import directory_of
-from figa_core.training.step_size import about_steps, pairs_per_step
+from figa_core.training.step_size import about_steps, number_of_epochs, pairs_per_step
 from figa_core.training.top_tokens import TOP_TOKENS
 from tasks.results import StageCounts, no_progress
 from tasks.tracking import tracking
@@ -59,8 +59,13 @@ def trained_pairs(config: TrainingConfig, pairs: int) -> int:
 
 def steps_of(config: TrainingConfig, pairs: int) -> int:
     """Optimizer steps of `epochs` passes, at most `max_steps`; the last step of a pass may be smaller."""
-    steps = config.epochs * steps_per_epoch(pairs, step_size(config, pairs))
+    steps = epochs_of(config, pairs) * steps_per_epoch(pairs, step_size(config, pairs))
     return min(steps, config.max_steps or steps)
+
+
+def epochs_of(config: TrainingConfig, pairs: int) -> int:
+    """The passes over all `pairs`."""
+    return number_of_epochs(config.epochs, pairs=pairs, size=config.pairs_per_step)
 
 
 def step_size(config: TrainingConfig, pairs: int) -> int:
@@ -76,7 +81,7 @@ def steps_line(config: TrainingConfig, pairs: int) -> str | None:
 
 def _filled_steps_of(config: TrainingConfig, pairs: int) -> int:
     """The steps in release 0.1, which filled the last step of an epoch with pairs of the next one."""
-    steps = ceil(config.epochs * pairs / step_size(config, pairs))
+    steps = ceil(epochs_of(config, pairs) * pairs / step_size(config, pairs))
     return min(steps, config.max_steps or steps)
 
 
@@ -155,12 +160,16 @@ def training_job(workspace: Workspace, spec: TrainingSpec) -> TrainingJob:
     limit = spec.pairs_limit if spec.pairs_limit is not None and spec.pairs_limit < manifest.pairs else None
     pairs = limit or manifest.pairs
     check_apart(spec.training.held_out, pairs)
-    size = step_size(spec.training, trained_pairs(spec.training, pairs))
+    trained_on = trained_pairs(spec.training, pairs)
+    settled_training = {
+        "pairs_per_step": step_size(spec.training, trained_on),
+        "epochs": epochs_of(spec.training, trained_on),
+    }
     settled = TrainingSpec(
         shards=spec.shards,
         model=whole_model(workspace, spec.model),
         loss=objective.settled(spec.loss),
-        training=spec.training.model_copy(update={"pairs_per_step": size}),
+        training=spec.training.model_copy(update=settled_training),
         alarms=spec.alarms,
         tracking=spec.tracking,
         pairs_limit=limit,

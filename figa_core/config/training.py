@@ -22,6 +22,7 @@ DType = Literal["float32", "bfloat16"]
 Negatives = Literal["all", "unique"]
 PreferenceBeta = Annotated[float, Field(gt=0)] | Literal["auto"]
 LearningRate = Annotated[float, Field(gt=0)] | Literal["auto"]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
 PairsPerStep = Annotated[int, Field(ge=1)] | Literal["auto"]
 PrefixSharing = bool | Literal["auto"]
 Recomputing = bool | Literal["auto"]
@@ -101,8 +102,11 @@ class TrainingConfig(Section):
         "for a tenth of the steps, and the best on held-out pairs is taken.",
         Always(),
     )
-    epochs: int = models(
-        3, "Passes over the pairs, unless max_steps says less.", Always(), ge=1, le=1_000_000
+    epochs: Epochs = models(
+        3,
+        "Passes over the pairs, unless max_steps says less; auto: as few as make 24 updates, from one for "
+        "large data to three for small.",
+        Always(),
     )
     max_steps: int | None = models(
         None,

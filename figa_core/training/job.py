@@ -102,7 +102,7 @@ class TrainingJob(JobFiles, TrainingSpec):
     @field_validator("training")
     @classmethod
     def _settled(cls, training: TrainingConfig) -> TrainingConfig:
-        for setting in ("learning_rate", "pairs_per_step"):
+        for setting in ("learning_rate", "epochs", "pairs_per_step"):
             if isinstance(getattr(training, setting), str):
                 raise ValueError(f"{setting} must be a number in a job")
         return training

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
-from figa_core.training.step_size import AUTO, SETTING, about_steps, updates
+from figa_core.training.step_size import AUTO, SETTING, about_few_updates, number_of_epochs, updates
 from flows.checks.facts import Facts
 from flows.checks.settings import reading
 
@@ -93,8 +93,9 @@ def _steps(facts: Facts) -> Iterator[Finding]:
     pairs, size = samples * len(found.train_prompts), training.pairs_per_step
     if not found.whole or not pairs or size == AUTO:
         return
-    if about_steps(size, pairs=pairs, epochs=training.epochs, max_steps=training.max_steps) is not None:
-        most = updates(int(size), pairs=pairs, epochs=training.epochs)
+    if about_few_updates(size, pairs=pairs, epochs=training.epochs, max_steps=training.max_steps):
+        epochs = number_of_epochs(training.epochs, pairs=pairs, size=size)
+        most = updates(int(size), pairs=pairs, epochs=epochs)
         yield warning(
             SETTING,
             f"a step takes {size:,} pairs, but these prompts give at most {pairs:,} pairs: that is at most "

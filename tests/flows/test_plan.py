@@ -26,6 +26,19 @@ def test_a_prompt_that_appears_several_times_is_one_call(project: Project) -> No
     assert not project.workspace.exists()
 
 
+def test_a_plan_says_what_automatic_epochs_become(project: Project) -> None:
+    (project.directory / "prompts.jsonl").write_text(
+        "".join(f"{json.dumps({'prompt': f'Question number {i}?'})}\n" for i in range(100)), encoding="utf-8"
+    )
+    project.settings["prompts"] |= {"path": "prompts.jsonl", "held_out_share": 0.0, "limit": 100}
+    project.settings["training"] |= {"epochs": "auto", "pairs_per_step": 8, "max_steps": "none"}
+    lines = list(plan_lines(make_plan(load_config(project.config)), "a-model"))
+    assert lines[-1] == (
+        "training, if every pair is kept: 8 pairs a step: 100 pairs seen twice make 26 updates "
+        '(training.epochs = "auto" looks for 24 or more)'
+    )
+
+
 def test_a_plan_counts_a_call_to_the_grader_for_each_pair(project: Project) -> None:
     (project.directory / "prompts.jsonl").write_text(
         "".join(f"{json.dumps({'prompt': f'Question number {i}?'})}\n" for i in range(9)), encoding="utf-8"

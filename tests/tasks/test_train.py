@@ -168,6 +168,23 @@ def test_an_automatic_step_size_is_settled_before_the_id(tmp_path: Path) -> None
     assert auto == job_of(tmp_path, pairs_per_step=8)
 
 
+def test_automatic_epochs_are_settled_before_the_id(tmp_path: Path) -> None:
+    """100 pairs in steps of 8: two passes; a training with the number set by hand is the same one."""
+    auto = job_of(tmp_path, pairs_per_step=8, epochs="auto")
+    assert (auto.training.epochs, auto.steps) == (2, 26)
+    assert auto == job_of(tmp_path, pairs_per_step=8, epochs=2)
+    both = job_of(tmp_path, pairs_per_step="auto", epochs="auto")
+    assert both == job_of(tmp_path, pairs_per_step=both.pairs_per_step, epochs=2)
+    kept_apart = job_of(tmp_path, pairs_per_step=8, epochs="auto", held_out={"share": 0.2})
+    assert (kept_apart.training.epochs, kept_apart.steps) == (3, 30)
+
+
+@pytest.mark.parametrize("epochs", ["some", 0, -1, 1.5])
+def test_epochs_are_a_number_of_passes_or_auto(epochs: object) -> None:
+    with pytest.raises(ValidationError, match="epochs"):
+        TrainingConfig.model_validate({"epochs": epochs})
+
+
 @pytest.mark.parametrize("size", ["some", 0, -1, 1.5])
 def test_a_step_size_is_a_number_of_pairs_or_auto(size: object) -> None:
     with pytest.raises(ValidationError, match="pairs_per_step"):

@@ -137,6 +137,9 @@ def test_a_step_that_leaves_only_a_few_updates_is_a_warning(facts: MakeFacts) ->
     assert list(check_uses(facts(training={"pairs_per_step": 128}, **many))) == []
     assert list(check_uses(facts(training={"pairs_per_step": 128, "epochs": 100}))) == []
     assert list(check_uses(facts(training={"pairs_per_step": "auto"}))) == []
+    assert list(check_uses(facts(training={"pairs_per_step": 1, "epochs": "auto"}))) == []
+    automatic = list(check_uses(facts(training={"pairs_per_step": 128, "epochs": "auto"})))
+    assert "at most 3 updates" in the_one(automatic, problem=False)
 
 
 def test_a_missing_file_is_an_error(facts: MakeFacts, tmp_path: Path) -> None:
