@@ -2,13 +2,16 @@
 
 from datetime import UTC, datetime
 
+from figa_core.annotation.agreement import judged_by_scheme
 from figa_core.annotation.desk import Desk, Job
 from figa_core.annotation.store import JudgementFile
 from figa_core.config import PipelineConfig
 from figa_core.errors import InputError
+from figa_core.report.data import PeopleSaid
 from figa_core.report.tokens import Decode
 from figa_core.shards.manifest import ShardManifest, read_manifest
 from figa_core.shards.read import PairsByPlace
+from figa_core.storage import people
 from figa_core.storage.runs import Run, find_run
 from tasks.chat_formats import generation_chat
 from tasks.workspace import Workspace
@@ -59,6 +62,17 @@ def decoder(run: Run, manifest: ShardManifest) -> Decode:
             "the model's files."
         )
     return chat.decode
+
+
+def people_said(workspace: Workspace, run: Run) -> PeopleSaid:
+    """What people did with this run's pairs, under every scheme and whichever run they looked at."""
+    pairs = people.judged_ids(workspace.database, run.run_id)
+    judgements = [j for j in JudgementFile(workspace.annotations).all() if j.pair_id in pairs]
+    return PeopleSaid(
+        judged_by_scheme(judgements),
+        thrown_out=people.count_excluded(workspace.database, run.run_id),
+        corrected=people.count_corrected(workspace.database, run.run_id),
+    )
 
 
 def now() -> str:

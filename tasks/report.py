@@ -39,6 +39,7 @@ from figa_core.training.metrics import StepMetrics
 from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
+from tasks.annotate import people_said
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.funnel import funnel_of
 from tasks.graded import fallback_line, graded_so_far
@@ -113,6 +114,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         revision_calls=_calls(workspace, run, config, counts),
         notes=tuple(_notes(workspace, run, config)),
         alarms=alarms_of(run),
+        people=people_said(workspace, run),
     )
 
 

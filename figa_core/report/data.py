@@ -6,6 +6,7 @@ Every part may be missing (empty or None); the report then shows a sentence inst
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from figa_core.evaluation.statistics import Estimate
 from figa_core.records import EditClass, Message
 from figa_core.report.funnel import Funnel
 
@@ -144,6 +145,35 @@ class RevisionCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemeJudged:
+    """What people said of a run's changes as one weighting scheme marks them.
+
+    `matters`, `does_not` and `worse` are shares of the changes, 0 to 1; where people differ, a change counts
+    in parts. `alpha` is Krippendorff's, over the `judged_twice` changes that at least two people judged; None
+    if it is not defined.
+    """
+
+    scheme: str
+    annotators: tuple[str, ...]
+    pairs: int
+    changes: int
+    matters: Estimate
+    does_not: Estimate
+    worse: Estimate
+    alpha: float | None
+    judged_twice: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleSaid:
+    """What people did with a run's pairs: judgements by scheme, pairs thrown out, and revisions corrected."""
+
+    schemes: tuple[SchemeJudged, ...] = ()
+    thrown_out: int = 0
+    corrected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """One run, ready to be rendered.
 
@@ -172,6 +202,7 @@ class ReportData:
     revision_calls: RevisionCalls | None = None
     notes: tuple[str, ...] = ()
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    people: PeopleSaid = PeopleSaid()
 
     @property
     def models(self) -> tuple[ModelScores, ...]:

@@ -176,6 +176,13 @@ def judged_ids(database: Database, run_id: str) -> set[str]:
     return {revision_id for (revision_id,) in rows}
 
 
+def count_excluded(database: Database, run_id: str) -> int:
+    """How many of the run's pairs were thrown out by people, whether it has weighed since or not."""
+    return database.value(
+        f"SELECT count(*) FROM pairs WHERE run_id = $run AND revision_id IN ({_THROWN_OUT})", run=run_id
+    )
+
+
 def count_corrected(database: Database, run_id: str) -> int:
     """How many of the run's pairs have a person's words."""
     return database.value(

@@ -22,7 +22,7 @@ from tests.deployments.test_ui import CHROMIUM, OPTIONS, SCREENSHOTS
 from tests.figa_core.annotation.made import TEXTS, new_desk, open_desk
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page  # pyright: ignore[reportMissingImports]
+    from playwright.sync_api import Browser, Dialog, Page  # pyright: ignore[reportMissingImports]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -35,7 +35,6 @@ def served(desk: Desk, port: int = 0) -> Iterator[str]:
     with listen(port) as listening:
         config = uvicorn.Config(application(desk), log_level="error", lifespan="off")
         server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
@@ -117,7 +116,12 @@ def test_markup_and_scripts_of_rows_are_shown_as_text(browser: "Browser", tmp_pa
     with served(new_desk(tmp_path)) as url:
         page = begin(browser, url, "ada")
         dialogs: list[str] = []
-        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+        def note(dialog: "Dialog") -> None:
+            dialogs.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("dialog", note)
         page.goto(f"{url}#3")
         page.get_by_role("heading", name="Pair 3 of 3").wait_for()
         assert page.locator("#before").text_content() == TEXTS["pair-c"][0]

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.evaluation.statistics import Estimate
 from figa_core.records import EditClass, Message
 from figa_core.report import plots, svg
 from figa_core.report.data import (
     Example,
     ModelScores,
+    PeopleSaid,
     ReportData,
     RevisionCalls,
     RewardSamples,
+    SchemeJudged,
     Span,
     TrainingCurve,
 )
@@ -319,3 +322,19 @@ def test_a_browser_shows_it_without_a_console_message_and_without_sideways_scrol
     found = re.search(r"width (\d+) of (\d+)", done.stdout.rpartition("</iframe>")[2])
     assert found is not None, done.stdout[-500:]
     assert int(found[1]) <= int(found[2]) <= 400
+
+
+def test_what_people_say_is_shown_by_scheme_and_only_if_somebody_has() -> None:
+    def judged(scheme: str, alpha: float | None, judged_twice: int) -> SchemeJudged:
+        shares = (Estimate(0.75, 0.05, 40), Estimate(0.15, 0.04, 40), Estimate(0.1, None, 40))
+        return SchemeJudged(scheme, ("ada", "bob"), 40, 1234, *shares, alpha, judged_twice)
+
+    schemes = (judged("bag_of_words", None, 0), judged("levenshtein", 0.614, 80))
+    text = render_report(dataclasses.replace(EMPTY, people=PeopleSaid(schemes, thrown_out=3, corrected=1)))
+    shown = " ".join("".join(Page(text).text).split())
+    assert "75.0" in shown
+    assert "0.61" in shown
+    assert "of 80 judged by two or more" in shown
+    assert "no change judged by two" in shown
+    assert "People threw out 3 of the pairs and corrected 1 of the revisions." in shown
+    assert "What people say" not in render_report(EMPTY)

@@ -23,6 +23,7 @@ def test_a_pair_that_is_thrown_out_stays_out_also_of_a_run_again_until_it_is_put
     first, *others = admitted(database)
     database.execute("UPDATE pairs SET weighed = true, weigh_reason = 'weighed' WHERE run_id = $run", run=RUN)
     people.exclude(database, first, "ada", "wrong")
+    assert people.count_excluded(database, RUN) == 1
     keep_all(database)
     assert people.settle_exclusions(database, RUN) == 1
     assert [pair.pair_id for pair in admitted_pairs(database)] == others
