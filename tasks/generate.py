@@ -181,12 +181,13 @@ def _response(
     chat: ChatFormat, thoughts: Thoughts | None, stop: Sequence[str], drawn: Generation, generator: str
 ) -> Response:
     token_ids, finish = drawn.token_ids, drawn.finish_reason
-    if finish is FinishReason.STOP:
-        # Tokens of an end of turn before its stop token are generated too, and not part of the answer.
-        token_ids = chat.without_end_of_turn(token_ids)
+    # The engines search for it in all that they draw, an end of turn included: first, while that is there.
     before = before_stop(chat, token_ids, stop) if stop else None
     if before is not None:
         token_ids, finish = before, FinishReason.STOP
+    elif finish is FinishReason.STOP:
+        # Tokens of an end of turn before its stop token are generated too, and not part of the answer.
+        token_ids = chat.without_end_of_turn(token_ids)
     thought = Parts(None, (), token_ids) if thoughts is None else thoughts.split(token_ids)
     answer = thought.answer_ids or ()
     prompt_id, index = _sample_of(drawn.request_id)

@@ -34,6 +34,19 @@ def test_what_comes_before_the_stop_token_is_not_part_of_the_answer_unless_it_wa
     assert cut.token_ids == answer + lead
 
 
+@pytest.mark.parametrize("after", ["", "more"])
+def test_a_text_that_ends_a_response_is_cut_as_a_whole_if_an_end_of_turn_begins_like_it(after: str) -> None:
+    """Some engines go on for a few tokens after it, and others do not: the response is the same."""
+    chat = chat_format("chatml")
+    newline = chat.response_ids("a\n")[-1:]
+    assert chat.decode(newline) == "\n"
+    chat.end_of_turn_ids = (*newline, chat.end_of_turn_ids[-1])
+    drawn = chat.response_ids("on its way.") + 2 * newline + chat.response_ids(after)
+    response = _response(chat, None, ["\n\n"], Generation("prompt#0", drawn, FinishReason.STOP), "generator")
+    assert (response.text, response.finish_reason) == ("on its way.", FinishReason.STOP)
+    assert response.token_ids == chat.response_ids("on its way.")
+
+
 def draw(
     workspace: Workspace, engines: Engines, model: Path, prompts: list[Prompt], samples: int
 ) -> StageCounts:
