@@ -32,7 +32,10 @@ from figa_core.training.sweep import MANIFEST_NAME as SWEEP_MANIFEST
 from tasks.workspace import Workspace
 
 NAME = "backup.json"
-LEFT_OUT = "scratch files, merged models, unfinished trainings, and the Prefect server's history"
+LEFT_OUT = (
+    "scratch files, merged models, reward models in the form that engines load, unfinished trainings, and "
+    "the Prefect server's history"
+)
 _WHOLE: Mapping[str, tuple[str, ...]] = {
     "shards": (SHARDS_MANIFEST,),
     "trainings": (TRAINING_MANIFEST, DROPPED_NAME),

@@ -1,14 +1,14 @@
 """Which results of old runs may be removed from a workspace, and their removal.
 
 Only files that the same commands make again are removed: shard sets, trainings with their models, sweeps,
-merged models, logs, and leftovers of killed runs. The database, the journal of paid answers, reports,
-verdicts and what trackers wrote stay.
+merged models, reward models in the form that engines load, logs, and leftovers of killed runs. The database,
+the journal of paid answers, reports, verdicts and what trackers wrote stay.
 
 A run is kept if it ended (or, without an end, began) within the given time. Kept with it is everything that
 it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
 settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training or
-a sweep needs that was written to within that time, whoever asked for it. Everything else is removed once none
-of its files has been written within that time.
+a sweep needs that a process works on, or that was written to within that time, whoever asked for it.
+Everything else is removed once none of its files has been written within that time.
 """
 
 import contextlib
@@ -33,9 +33,12 @@ from tasks.backup import paths_in
 from tasks.sweep import NAME as SWEEP
 from tasks.workspace import Workspace
 
-_RESULTS = ("shards", "trainings", "sweeps", "merged")
+_RESULTS = ("shards", "trainings", "sweeps", "merged", "reward-models")
 _WORKED_ON = ("trainings", "sweeps", "merged")
 """Those that a process locks while it makes them, without the workspace's lease."""
+
+
+Roots = frozenset[Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def plan_cleaning(workspace: Workspace, before: datetime) -> Cleaning:
     """What can be removed if runs that ended before this time are not kept; removes nothing."""
     runs = all_runs(workspace.database)
     kept = [run for run in runs if (run.ended_at or run.started_at) >= before]
-    needed = _needed(workspace, kept, before)
+    needed = _needed(workspace, kept, before, _roots(workspace, runs))
     results = (
         Removable(folder, path, *_size_and_time(path))
         for folder in _RESULTS
@@ -110,11 +113,14 @@ def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
     return removed
 
 
-def _needed(workspace: Workspace, kept: Collection[Run], before: datetime) -> set[Path]:
-    """What the kept runs, recent trainings and sweeps need, and what that was made from."""
-    needed = {path for path in _trained(workspace) if _size_and_time(path)[1] >= before}
+def _needed(workspace: Workspace, kept: Collection[Run], before: datetime, roots: Roots) -> set[Path]:
+    """What the kept runs, trainings and sweeps under way need, and what that was made from."""
+    needed = {
+        path for path in _trained(workspace) if _size_and_time(path)[1] >= before or _is_worked_on(path)
+    }
     for run in kept:
-        needed |= {_where_now(path, run, workspace) for _, path in paths_in(run.config)}
+        for _, path in paths_in(run.config):
+            needed |= _where_now(path, workspace, roots)
         shard_set_id = run.found.shard_set_id
         trainings = {
             *run.found.trainings.values(),
@@ -123,21 +129,29 @@ def _needed(workspace: Workspace, kept: Collection[Run], before: datetime) -> se
         needed |= {workspace.training(training_id) for training_id in trainings}
         if shard_set_id:
             needed.add(workspace.shards(shard_set_id))
-    while len(more := needed | _made_with(workspace, needed)) > len(needed):
+    while len(more := needed | _made_with(workspace, needed, roots)) > len(needed):
         needed = more
     return needed
 
 
-def _where_now(path: Path, run: Run, workspace: Workspace) -> Path:
-    """The path in this workspace, if the run names one in the directory where the workspace was before."""
-    before = str(run.config.get("workspace", {}).get("path", ""))
-    inside = before and path.is_relative_to(before)
-    return workspace.directory / path.relative_to(before) if inside else path
+def _roots(workspace: Workspace, runs: Collection[Run]) -> Roots:
+    """The directories where the workspace was before, as its runs and the jobs of its trainings name them."""
+    found = {Path(str(run.config.get("workspace", {}).get("path", ""))) for run in runs}
+    found |= {Path(str(_job_of(path).get("shards", ""))).parent.parent for path in _trained(workspace)}
+    return frozenset(root for root in found if len(root.parts) > 1 and root != workspace.directory)
 
 
-def _made_with(workspace: Workspace, needed: Collection[Path]) -> set[Path]:
-    """The trainings and sweeps on needed shard sets, what they are made from, and merged models of needed
-    adapters.
+def _where_now(path: Path, workspace: Workspace, roots: Roots) -> set[Path]:
+    """The path, and where it is in this workspace if it was in it before the workspace was moved."""
+    return {
+        path,
+        *(workspace.directory / path.relative_to(root) for root in roots if path.is_relative_to(root)),
+    }
+
+
+def _made_with(workspace: Workspace, needed: Collection[Path], roots: Roots) -> set[Path]:
+    """The trainings and sweeps on needed shard sets, what they are made from, merged models of needed
+    adapters, and the forms of needed reward models.
     """
     found: set[Path] = set()
     for path in _trained(workspace):
@@ -145,14 +159,26 @@ def _made_with(workspace: Workspace, needed: Collection[Path]) -> set[Path]:
         shards, model = (Path(str(job.get(key, ""))) for key in ("shards", "model"))
         if _is_needed(path, needed) or workspace.shards(shards.name) in needed:
             is_finished = (path / MANIFEST_NAME).is_file()
-            found |= {path, model} if is_finished else {path, model, workspace.shards(shards.name)}
+            found |= {path, *_where_now(model, workspace, roots)}
+            if reward_model := job.get("reward_model"):  # of one that learns from rewards
+                found |= _where_now(Path(str(reward_model)), workspace, roots)
+            if not is_finished:
+                found.add(workspace.shards(shards.name))
             if isinstance(sweep_id := _fields(path / SWEEP).get("sweep_id"), str):
                 found.add(workspace.sweep(sweep_id))
     for path in sorted((workspace.directory / "merged").glob("*")):
         adapter = _fields(path / MERGED).get("adapter")
-        if _is_needed(path, needed) or (isinstance(adapter, str) and Path(adapter) in needed):
-            found |= {path, *([Path(adapter)] if isinstance(adapter, str) else [])}
-    return found
+        adapters = _where_now(Path(adapter), workspace, roots) if isinstance(adapter, str) else set[Path]()
+        if _is_needed(path, needed) or adapters & set(needed):
+            found |= {path, *adapters}
+    resolved = {each.resolve() for each in needed}
+    forms = (workspace.directory / "reward-models").glob("*")
+    return found | {form for form in forms if not resolved.isdisjoint(_linked(form))}
+
+
+def _linked(form: Path) -> set[Path]:
+    """The directories to which a reward model's form has links: that of the model itself."""
+    return {path.resolve().parent for path in form.glob("*") if path.is_symlink()}
 
 
 def _trained(workspace: Workspace) -> list[Path]:
@@ -189,14 +215,25 @@ def _leftovers(workspace: Workspace) -> Iterator[Removable]:
 
 
 def _size_and_time(path: Path) -> tuple[int, datetime]:
-    """Bytes of all files, and the time of the last change of one of them; now for what is gone meanwhile."""
+    """Bytes of all files but for links, and the time of the last change of one of them.
+
+    For what is gone meanwhile the time is now.
+    """
     try:
         own = path.stat()
     except FileNotFoundError:
         return 0, datetime.now().astimezone()
-    files = [state for _, state in files_below(path)] if path.is_dir() else [own]
+    below = files_below(path) if path.is_dir() else [(path, own)]
+    files = [state for file, state in below if not file.is_symlink()]
     changed = max(state.st_mtime for state in (own, *files))
     return sum(state.st_size for state in files), datetime.fromtimestamp(changed).astimezone()
+
+
+def _is_worked_on(result: Path) -> bool:
+    if not result.with_name(f"{result.name}.lock").is_file():
+        return False
+    with _locked(result) as free:
+        return not free
 
 
 @contextlib.contextmanager

@@ -89,6 +89,9 @@ def run_training(
             _check_inputs(job)
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_path.touch()
+            _write_job(
+                job
+            )  # `figa clean` reads what the training needs, also while it waits for the next line
             _run_reference(job, log_path)
             others = others or OtherNodes(Board(job.output.with_name(NAME)))
             _run_to_end(job, _Reports(job, on_step, on_alarm), log_path, others)
@@ -179,8 +182,14 @@ def _run_to_end(job: TrainingJob, reports: "_Reports", log_path: Path, others: O
     _run(job, reports, log_path, others)
 
 
-def _run(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNodes) -> None:
+def _write_job(job: TrainingJob) -> Path:
     job.output.mkdir(parents=True, exist_ok=True)
+    path = job.output / "job.json"
+    path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+    return path
+
+
+def _run(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNodes) -> None:
     clear_failures(job.output)
     stop.forget(job.output)
     checkpoints.check_own(job)
@@ -190,8 +199,7 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNod
     resumed = checkpoints.last_whole(job)
     done = resumed.step if resumed else 0
     keep_until(job.metrics_path, done)
-    job_path = job.output / "job.json"
-    job_path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+    job_path = _write_job(job)
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
     stopping = interruption.doing("the training finishes its step and writes a checkpoint")
     called = _called(job, job_path, others.board)

@@ -141,6 +141,45 @@ def test_a_workspace_that_was_moved_keeps_them_too(old: Old) -> None:
     assert old.removable() == {"trainings/other"}
 
 
+def test_jobs_and_merged_models_of_a_workspace_that_was_moved_keep_what_they_name(old: Old) -> None:
+    adapter = old.training("first", "old") / "model"
+    old.training("second", "other", model=adapter)
+    old.training("unneeded", "old")
+    old.file("merged/of-first/merged.json", json.dumps({"adapter": str(adapter)}))
+    old.run("run-new", ended=NOW, trainings={"figa": "second"})
+    old.age()
+    old.workspace = Workspace(old.workspace.directory.rename(old.workspace.directory.with_name("moved")))
+    assert old.removable() == {"trainings/unneeded"}
+
+
+def test_the_form_of_a_reward_model_is_kept_as_long_as_a_kept_run_needs_the_model(
+    old: Old, tmp_path: Path
+) -> None:
+    for name in ("judging", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(1000))
+        old.file(f"reward-models/of-{name}/config.json")
+        link = old.workspace.reward_form(f"of-{name}") / "model.safetensors"
+        link.symlink_to(tmp_path / name / "model.safetensors")
+    old.run("run-new", ended=NOW, model=tmp_path / "judging")
+    old.age()
+    os.utime(old.workspace.reward_form("of-other"), (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
+    assert old.removable() == {"reward-models/of-other"}
+    planned = plan_cleaning(old.workspace, BEFORE)
+    assert planned.size == 2, "the model itself stays"
+    assert remove(old.workspace, planned)
+    assert (tmp_path / "other" / "model.safetensors").is_file()
+
+
+def test_what_a_process_works_on_is_needed_with_its_model_however_long_ago_it_wrote(old: Old) -> None:
+    model = old.training("first", "used") / "model"
+    old.training("waiting", "used", model=model, finished=False)
+    old.age()
+    with FileLock(old.workspace.directory / "trainings/waiting.lock"):
+        assert old.removable() == set()
+    assert old.removable() == {"trainings/first", "trainings/waiting"}
+
+
 def test_a_merged_model_is_kept_with_its_adapter(old: Old) -> None:
     adapter = old.training("adapter", "old")
     for name, of in (("needed", adapter / "model"), ("other", "/elsewhere/adapter")):

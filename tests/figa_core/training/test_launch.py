@@ -9,6 +9,7 @@ from figa_core.chat.format import ChatFormat
 from figa_core.config.training import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.records import WeighedPair
+from figa_core.training import launch
 from figa_core.training.job import Levers, TrainingJob
 from figa_core.training.launch import run_training
 from figa_core.training.metrics import StepMetrics, keep_until, read_metrics, to_line
@@ -28,6 +29,23 @@ def test_a_job_is_read_back_from_its_json(job: TrainingJob) -> None:
     assert TrainingJob.from_json(job.model_dump_json()) == job
     with pytest.raises(TrainingError, match=r"job.json: not a training job"):
         TrainingJob.from_json('{"model": "x"}', source="job.json")
+
+
+def test_the_job_is_written_before_the_reference_pass(
+    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may take hours, and `figa clean` must know meanwhile what the training needs."""
+    waiting = job.model_copy(update={"reference_log_probs": tmp_path / "log-probs"})
+
+    def passes(model: Path, *_: Any, **__: Any) -> None:
+        written = TrainingJob.from_json((waiting.output / "job.json").read_text())
+        assert (written.model, written.shards) == (model, waiting.shards)
+        raise TrainingError("seen")
+
+    monkeypatch.setattr(launch, "_check_inputs", lambda _: None)
+    monkeypatch.setattr(launch, "run_log_probs", passes)
+    with pytest.raises(TrainingError, match="seen"):
+        run_training(waiting, log_path=tmp_path / "log")
 
 
 def test_a_job_of_release_0_1_is_read(job: TrainingJob) -> None:
