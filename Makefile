@@ -54,7 +54,7 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -78,7 +78,8 @@ sandbox: setup  ## base model, reward model, prompts
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile $(TESTS)
 
-test-slow: setup
+# With Postgres and Redis (Debian: apt-get install postgresql redis-server), also on those.
+test-slow: setup $(STAMPS)/cluster
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
 # A real model of 135 million parameters, fetched into build/real (93 MB to download).

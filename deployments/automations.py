@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from figa_core.config.section import takes
 from figa_core.training.job import TrainingSpec
-from flows.server.names import DATASET_BUILT, FLOWS, TRAIN_MODEL
+from flows.server.names import DATASET_BUILT, FLOWS, NO_SIGN_OF_LIFE, TRAIN_MODEL
 
 MISSED_S = 90
 """A run without a heartbeat for this long is dead. This is long enough for a restart of the server, and the
@@ -42,8 +42,8 @@ def dead_runs() -> AutomationCore:
         after=("heartbeat",),
         expect=("heartbeat", *_ENDS),
         within_s=MISSED_S,
-        message=f"No sign of life for {MISSED_S} s: the process or its machine was stopped. "
-        "Retry continues where the run stopped.",
+        message=f"{NO_SIGN_OF_LIFE} for {MISSED_S} s: its process or machine was stopped, or cannot reach "
+        "the server (when it does, the run is Running again). Retry continues where the run stopped.",
     )
 
 

@@ -12,7 +12,10 @@ import runpy
 import signal
 import threading
 import time
+from uuid import UUID
 
+RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
+"""Where Prefect's worker says which flow run a process is for."""
 _LOOK_EVERY_S = 0.25
 _GRACE_S = 25.0
 
@@ -42,7 +45,9 @@ def _write_nowhere() -> None:
 
 if __name__ == "__main__":
     end_with_parent(os.getppid())
-    from deployments.termination import stop_gently  # importing Prefect takes seconds
+    from deployments.alive import stay_alive  # importing Prefect takes seconds
+    from deployments.termination import stop_gently
 
     stop_gently()
+    stay_alive(UUID(os.environ[RUN_VARIABLE]))
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

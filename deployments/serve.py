@@ -2,7 +2,8 @@
 
     python -m deployments.serve [--port 4200] [--directory build/serve]      (`make serve`)
 
-It listens on loopback only and ends with Ctrl-C; the directory keeps the server's history. A server or worker
+It listens on loopback only and ends with Ctrl-C; the directory keeps the server's history, unless the
+environment names a PostgreSQL and a Redis for that (`flows/server/databases.py`). A server or worker
 that dies is restarted. A run ends with its worker: it is then marked as Crashed, and Retry continues it.
 """
 
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 from deployments.serving import Serving
 from figa_core.errors import FigaError, WorkspaceBusyError, WorkspaceError
 from figa_core.processes.children import end_leftovers
+from flows.server.databases import shown
 from flows.server.names import API_URL_VARIABLE
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sandbox = _sandbox(options) if options.sandbox else None
             if sandbox is not None:
                 stack.enter_context(sandbox.process)
+            for line in shown(os.environ):
+                _say(line)
             _say("Starting the Prefect server (10 to 30 s) ...")
             serving = Serving(options.directory, options.port, _say)
             stack.callback(_stop, serving)

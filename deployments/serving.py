@@ -12,8 +12,10 @@ from prefect.context import refresh_global_settings_context
 
 from deployments.deploy import deploy
 from deployments.pools import Pool
+from figa_core.errors import FigaError
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
+from flows.server.databases import named_by
 from flows.server.names import API_URL_VARIABLE
 from flows.server.process import PrefectServer
 from flows.server.published import DIRECTORY_VARIABLE, URL_VARIABLE
@@ -46,7 +48,10 @@ class Serving:
     """The server and the workers; they die with this process."""
 
     def __init__(self, directory: Path, port: int, say: Callable[[str], None]) -> None:
-        """Start the server; `say` gets lines for people."""
+        """Start the server; `say` gets lines for people.
+
+        Raises ConfigError if a database that the environment names cannot be used.
+        """
         self._directory, self._port, self._say = directory.resolve(), port, say
         self.server = self._start_server()
         self.workers: dict[Pool, Worker] = {}
@@ -70,9 +75,7 @@ class Serving:
         """Restart the server and the workers that have died."""
         if self.server.process.exit_code is not None:
             self._say(f"the Prefect server has {_ended(self.server.process)}; restarting it")
-            time.sleep(_RESTART_AFTER_S)
-            self.server = self._start_server()
-            self.server.wait()
+            self._restart_server()
         for pool, worker in self.workers.items():
             if worker.process.exit_code is not None:
                 self._restart(pool, worker)
@@ -91,6 +94,16 @@ class Serving:
             run.kill()
         self.server.stop()
 
+    def _restart_server(self) -> None:
+        """If it cannot start now (its database may be away), say why: the next round tries again."""
+        time.sleep(_RESTART_AFTER_S)
+        try:
+            self.server = self._start_server()
+            self.server.wait()
+        except FigaError as error:
+            self._say(f"{error}\nThe next attempt is in {_RESTART_EARLY_S:.0f} s; runs go on meanwhile.")
+            time.sleep(_RESTART_EARLY_S)
+
     def _restart(self, pool: Pool, worker: Worker) -> None:
         """Soon; later if it ended right after its start, because that fault will not go away by itself."""
         now = time.monotonic()
@@ -103,7 +116,10 @@ class Serving:
 
     def _start_server(self) -> PrefectServer:
         return PrefectServer(
-            self._directory / "prefect", port=self._port, reports=self._directory / "reports"
+            self._directory / "prefect",
+            port=self._port,
+            reports=self._directory / "reports",
+            databases=named_by(os.environ),
         )
 
     def _start_worker(self, pool: Pool) -> Worker:

@@ -25,6 +25,13 @@ from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from flows.server.versions import own_version, save_variable
 from flows.server.workers import worker_name, worker_variable
 
+_PATIENCE = {
+    # A Prefect server whose PostgreSQL or Redis is away answers 500, which Prefect's client does not repeat.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+    # After 2, 4, 8 ... seconds: four minutes instead of one, for a database or network that comes back.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+}
+
 
 async def check(pool: Pool) -> None:
     """Tell the server this worker's version, which `figa doctor` shows.
@@ -44,7 +51,9 @@ def _worker_command(pool: Pool) -> list[str]:
 
 
 def _prepare_environment() -> None:
-    """Set what the worker and its runs need: they use this interpreter."""
+    """Set what the worker and its runs need: this interpreter, and patience with the server."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     binaries = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     # A run watches its parent itself (deployments/engine.py); with this variable it would be killed as a

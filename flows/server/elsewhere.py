@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
@@ -13,11 +14,15 @@ from prefect.runtime import deployment as own_deployment
 
 from figa_core.errors import ConfigError, FigaError
 from flows.progress import Progress, current
+from flows.server.names import NO_SIGN_OF_LIFE
 from flows.server.versions import check_version
 from flows.server.workers import no_worker_text, online_workers
 
 _POLL_S = 2.0
+_SERVER_FAULT = 500
 _WARN_AFTER_S = 60.0
+_COMES_BACK_S = 150.0
+"""How long a run that is thought dead may take to say that it is not (`deployments/alive.py`)."""
 
 
 def started_by_worker() -> bool:
@@ -101,10 +106,13 @@ def end_of(run: FlowRun) -> str:
 async def _wait(
     client: PrefectClient, run: FlowRun, progress: Progress, pool: str, until: Callable[[State], bool]
 ) -> FlowRun:
-    since, warned = time.monotonic(), False
+    since, warned, absence = time.monotonic(), False, _Absence(progress)
     while True:
-        run = await client.read_flow_run(run.id)
-        state = run.state
+        found = await absence.look(client, run)
+        if found is None:
+            await asyncio.sleep(_POLL_S)
+            continue
+        run, state = found, found.state
         if state is not None and until(state):
             return run
         late = time.monotonic() - since > _WARN_AFTER_S
@@ -112,6 +120,42 @@ async def _wait(
             warned = True
             progress.line(await _why_it_waits(client, run, pool))
         await asyncio.sleep(_POLL_S)
+
+
+class _Absence:
+    """A server that does not answer, and a run that gives no sign of life: both may come back."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lost_at: float | None = None
+        self._server_away = False
+
+    async def look(self, client: PrefectClient, run: FlowRun) -> FlowRun | None:
+        """The run as the server knows it; None if that is not settled yet."""
+        try:
+            run = await client.read_flow_run(run.id)
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < _SERVER_FAULT:
+                raise
+            if not self._server_away:
+                self._progress.line(f"the Prefect server at {client.api_url} does not answer; asking again")
+            self._server_away = True
+            return None
+        self._server_away = False
+        return None if self._may_come_back(run) else run
+
+    def _may_come_back(self, run: FlowRun) -> bool:
+        state, now = run.state, time.monotonic()
+        if state is None or not state.is_crashed() or not (state.message or "").startswith(NO_SIGN_OF_LIFE):
+            self._lost_at = None
+            return False
+        if self._lost_at is None:
+            self._lost_at = now
+            self._progress.line(
+                f"{run.name!r} gives no sign of life; if only its network is away it has "
+                f"{_COMES_BACK_S:.0f} s to come back"
+            )
+        return now - self._lost_at < _COMES_BACK_S
 
 
 async def _why_it_waits(client: PrefectClient, run: FlowRun, pool: str) -> str:

@@ -17,6 +17,9 @@ FLOWS = (
 HEARTBEAT_S = 30
 """Seconds between two heartbeats of a run. Prefect allows no less; its default is 180."""
 
+NO_SIGN_OF_LIFE = "No sign of life"
+"""How the message of a run begins that was marked as Crashed because its heartbeats stopped."""
+
 DATASET_BUILT = "figa.dataset.built"
 """The event when a dataset is complete; its resource is `figa.dataset.ID`."""
 

@@ -8,12 +8,14 @@ import http.client
 import socket
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from figa_core.errors import WorkspaceError
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
+from flows.server.databases import in_directory
 from flows.server.names import API_URL_VARIABLE, REPORTS_ROUTE
 
 _START_TIMEOUT_S = 180.0
@@ -24,11 +26,18 @@ _POLL_S = 0.1
 class PrefectServer:
     """Starts in the background; call `wait` before using it, because the start takes 10 to 30 seconds."""
 
-    def __init__(self, directory: Path, *, port: int | None = None, reports: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        reports: Path | None = None,
+        databases: Mapping[str, str] | None = None,
+    ) -> None:
         """`directory` keeps the server's database, and so the history of a workspace's runs.
 
         With a `port` it listens there instead of on any free port, and has the UI; the files in `reports` are
-        served at `reports_url`.
+        served at `reports_url`. `databases`: settings that replace those of `databases.in_directory`.
 
         Raises:
             WorkspaceError: the directory cannot be created, or the port is taken.
@@ -44,15 +53,12 @@ class PrefectServer:
         self._port = _free_port(port or 0)
         environment = child_environment(
             PREFECT_HOME=str(directory),
-            PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{directory / 'prefect.db'}",
             PREFECT_UI_ENABLED=str(int(port is not None)),
             PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
-            # Prefect's default, memory, loses the runs' slots at a restart of the server, and Prefect then
-            # ends those runs.
-            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             DO_NOT_TRACK="1",
+            **{**in_directory(directory), **(databases or {})},
         )
         command = [sys.executable, "-m", "flows.server", "--port", str(self._port)]
         if reports is not None:

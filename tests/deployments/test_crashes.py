@@ -10,13 +10,19 @@ import pytest
 
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
-from tests.deployments.conftest import form
+from tests.deployments.conftest import BACKENDS, form
 from tests.deployments.operation import Operation, kill_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
 
 SHOWN_WITHIN_S = 120.0
 SECOND_REPORT_S = 15.0
+
+
+@pytest.fixture(params=BACKENDS)
+def serving(request: pytest.FixtureRequest) -> Operation:
+    """On SQLite, and on PostgreSQL with Redis."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

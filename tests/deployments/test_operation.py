@@ -11,10 +11,16 @@ from deployments.automations import TRAIN_ON_NEW_DATASET
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
-from tests.deployments.conftest import form
+from tests.deployments.conftest import BACKENDS, form
 from tests.deployments.operation import Operation
 
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(params=BACKENDS)
+def serving(request: pytest.FixtureRequest) -> Operation:
+    """On SQLite, and on PostgreSQL with Redis."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ FILE = DOCKER / "compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OF_REDIS = {"PREFECT_REDIS_MESSAGING_URL", "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL"}
-"""Settings of prefect-redis, which is not installed here."""
+"""Settings of prefect-redis, which only servers on Redis have."""
 
 
 def environments() -> Iterator[tuple[str, str, str]]:
