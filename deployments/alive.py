@@ -4,6 +4,10 @@ The server marks a run as Crashed that gives no sign of life for 90 s (`automati
 machine has only lost its network. Its process goes on. When it reaches the server again it says so, and the
 run is Running again. If somebody has started the run anew meanwhile, this process ends: its training writes a
 checkpoint first, and the other one, which waits for the same directory, continues from there.
+
+With the state the server takes the run's slot back, and Prefect would end the run at the next renewal of it,
+also if no server answers. Ours go on: a workspace, a training's directory and a worker on the pool `gpu` have
+limits of their own.
 """
 
 import logging
@@ -11,10 +15,13 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from enum import Enum, auto
+from typing import Any
 from uuid import UUID
 
 import httpx
+from prefect import flow_engine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import PrefectException
@@ -60,6 +67,19 @@ class Standing:
     def revived(self) -> None:
         """Its next start is our own."""
         self._starts, self._crashed = None, 0
+
+
+def go_on_without_a_slot() -> None:
+    """Do not let Prefect end this process's run because its slot cannot be renewed."""
+    for name in ("maintain_concurrency_lease", "amaintain_concurrency_lease"):
+        setattr(flow_engine, name, _forgiving(getattr(flow_engine, name)))
+
+
+def _forgiving(maintain: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(lease_id: UUID, lease_duration: float, **_: object) -> Any:
+        return maintain(lease_id, lease_duration, raise_on_lease_renewal_failure=False)
+
+    return wrapped
 
 
 def stay_alive(run_id: UUID, *, every_s: float = _LOOK_EVERY_S) -> None:

@@ -45,9 +45,10 @@ def _write_nowhere() -> None:
 
 if __name__ == "__main__":
     end_with_parent(os.getppid())
-    from deployments.alive import stay_alive  # importing Prefect takes seconds
+    from deployments.alive import go_on_without_a_slot, stay_alive  # importing Prefect takes seconds
     from deployments.termination import stop_gently
 
     stop_gently()
+    go_on_without_a_slot()
     stay_alive(UUID(os.environ[RUN_VARIABLE]))
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -1,11 +1,12 @@
 """A run's process learns from the server's record whether it is thought dead or was started anew."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import flow_engine
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from deployments.alive import Standing, Verdict
+from deployments.alive import Standing, Verdict, go_on_without_a_slot
 
 
 def looks(*seen: tuple[StateType, int]) -> list[Verdict]:
@@ -54,3 +55,19 @@ def test_a_start_of_our_own_is_none_by_somebody_else() -> None:
     assert standing.verdict(run) is Verdict.FINE
     run.run_count = 3
     assert standing.verdict(run) is Verdict.STARTED_ANEW
+
+
+def test_a_run_whose_slot_cannot_be_renewed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test knows only how Prefect calls it; that a run goes on is shown in test_two_hosts.py."""
+    given: list[tuple[object, ...]] = []
+
+    def maintain(lease: UUID, seconds: float, raise_on_lease_renewal_failure: bool) -> None:
+        given.append((lease, seconds, raise_on_lease_renewal_failure))
+
+    monkeypatch.setattr(flow_engine, "maintain_concurrency_lease", maintain)
+    monkeypatch.setattr(flow_engine, "amaintain_concurrency_lease", maintain)
+    go_on_without_a_slot()
+    lease = uuid4()
+    flow_engine.maintain_concurrency_lease(lease, 300, raise_on_lease_renewal_failure=True)
+    flow_engine.amaintain_concurrency_lease(lease, 300, raise_on_lease_renewal_failure=True)
+    assert given == [(lease, 300, False)] * 2

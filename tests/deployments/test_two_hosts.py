@@ -1,0 +1,190 @@
+"""Two hosts with networks of their own: server and CPU worker on one, the worker with the GPU on the other.
+
+Each host's cable is unplugged while a training runs, for a while and for good.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.deploy import ROOT, deploy
+from figa_core.sandbox.build import Sandbox
+from flows.server.databases import in_directory
+from tests.deployments.conftest import form
+from tests.deployments.prefect_api import Api
+from tests.figa_core.training.nodes.namespaces import Node, reason_against, two_nodes
+from tests.flows.conftest import KEY, KEY_VARIABLE
+
+pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(1800)]
+
+AWAY_S = float(os.environ.get("FIGA_TEST_AWAY_S", "120"))
+"""How long a cable is unplugged. Below 90 s (`automations.MISSED_S`) the server does not notice."""
+TRUE_WITHIN_S = 120.0
+NOTICED_WITHIN_S = 400.0  # 90 s without a sign of life, 150 s to come back, and a slow machine
+STEPS = 400
+
+
+class TwoHosts(Api):
+    """Prefect as `docker/compose.yaml` starts it, on SQLite; the hosts share their disks."""
+
+    def __init__(self, nodes: tuple[Node, Node], directory: Path) -> None:
+        super().__init__(f"http://{nodes[0].address}:4200")
+        self.nodes, self._directory = nodes, directory
+        self.requests = directory / "requests.jsonl"
+        self._port_file = directory / "teacher-port"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        listen = ["--host", self.nodes[0].address, "--port", "4200"]
+        self._start("server", 0, "prefect", "server", "start", *listen)
+        log = ["--port-file", str(self._port_file), "--log", str(self.requests)]
+        self._start("teacher", 0, "figa_core.sandbox.teacher", "--port", "0", *log)
+        self.wait_for(lambda: self.get("/health") and self._port_file.exists(), 300)
+        with temporary_settings({PREFECT_API_URL: self.api_url}):
+            asyncio.run(deploy())
+        self.start_worker("cpu", 0)
+        self.start_worker("gpu", 1)
+
+    def start_worker(self, pool: str, host: int) -> None:
+        self._start(f"worker-{pool}", host, "deployments.worker", pool)
+        self.wait_for(lambda: self.workers(pool), 300)
+
+    @property
+    def teacher_url(self) -> str:
+        return f"http://127.0.0.1:{self._port_file.read_text()}/v1"  # on host 0
+
+    def is_below(self, name: str, pid: int) -> bool:
+        """Whether a process was started by another."""
+        return self._processes[name].pid in [each.pid for each in psutil.Process(pid).parents()]
+
+    def lose(self, name: str) -> None:
+        """Kill a process and all below it, as at the end of its machine."""
+        process = self._processes.pop(name)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+        process.kill()
+        process.wait()
+
+    def end(self) -> None:
+        for name in reversed(list(self._processes)):
+            self.lose(name)
+        self.api.close()
+
+    def story(self) -> str:
+        return "\n".join(f"{log.name}:\n{log.read_text()[-3000:]}" for log in self._directory.glob("*.log"))
+
+    def _start(self, name: str, host: int, module: str, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            **in_directory(self._directory),
+            "PREFECT_HOME": str(self._directory / f"host-{host}"),
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            KEY_VARIABLE: KEY,
+        }
+        command = self.nodes[host].command(sys.executable, "-m", module, *arguments)
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+            )
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHosts]:
+    if (reason := reason_against()) is not None:
+        pytest.skip(reason)
+    with two_nodes() as nodes:
+        started = TwoHosts(nodes, tmp_path_factory.mktemp("hosts"))
+        try:
+            started.start()
+            yield started
+        finally:
+            started.end()
+
+
+class Run:
+    """A `figa` run on the sandbox, whose training is long enough for a cable to be unplugged."""
+
+    def __init__(self, hosts: TwoHosts, config: dict[str, Any]) -> None:
+        self._hosts = hosts
+        self.workspace = Path(config["workspace"]["path"])
+        self._asked_before = self._asked()
+        self.id = hosts.run("figa", config=config)
+
+    def until_it_trains(self) -> str:
+        """The training's run, once a checkpoint exists."""
+        self._hosts.wait_for(lambda: list(self.workspace.glob("trainings/*/checkpoints/*/whole.json")), 600)
+        [training] = self._hosts.children_of(self.id)
+        assert self._hosts.is_below("worker-gpu", int(training["infrastructure_pid"]))
+        return training["id"]
+
+    def is_whole(self) -> None:
+        """Every row was paid for once, and every step of the one training was made once."""
+        paid = self._asked()[len(self._asked_before) :]
+        assert paid
+        assert len(paid) == len(set(paid))
+        [metrics] = self.workspace.glob("trainings/*/metrics.jsonl")
+        steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == STEPS
+        assert metrics.with_name("manifest.json").exists()
+
+    def _asked(self) -> list[str]:
+        if not self._hosts.requests.exists():
+            return []
+        return [json.loads(line)["message_sha256"] for line in self._hosts.requests.read_text().splitlines()]
+
+
+@pytest.fixture
+def run(hosts: TwoHosts, sandbox: Sandbox, tmp_path: Path) -> Run:
+    training = {"max_steps": STEPS, "checkpoint_steps": 5}
+    return Run(hosts, form(tmp_path, sandbox, hosts.teacher_url, training=training))
+
+
+@pytest.mark.parametrize("cut", [1, 0], ids=["the host with the GPU", "the host with the server"])
+def test_a_cable_that_is_plugged_in_again_ends_nothing(hosts: TwoHosts, run: Run, cut: int) -> None:
+    training = run.until_it_trains()
+    hosts.nodes[cut].unplug()
+    time.sleep(AWAY_S)
+    hosts.nodes[cut].plug_in()
+    hosts.in_state(training, "Running", "Completed", timeout_s=TRUE_WITHIN_S)
+    for each in (run.id, training):
+        ended = hosts.in_state(each, "Completed", "Failed", timeout_s=900)
+        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    run.is_whole()
+
+
+def test_a_host_that_is_gone_for_good_is_told_and_retry_continues_on_another(
+    hosts: TwoHosts, run: Run
+) -> None:
+    training = run.until_it_trains()
+    hosts.nodes[1].unplug()
+    hosts.lose("worker-gpu")
+    ended = hosts.ended(run.id, NOTICED_WITHIN_S)
+    assert ended["state_type"] == "FAILED"
+    assert "No sign of life" in ended["state"]["message"]
+    assert hosts.flow_run(training)["state_name"] == "Crashed"
+
+    hosts.nodes[1].plug_in()
+    hosts.start_worker("gpu", 1)
+    hosts.retry(run.id)
+    hosts.in_state(run.id, "Running")
+    assert hosts.ended(run.id, 900)["state_type"] == "COMPLETED"
+    lines = [line["message"] for child in hosts.children_of(run.id) for line in hosts.logs(child["id"])]
+    assert any("resumes after step" in line for line in lines)
+    run.is_whole()
