@@ -12,7 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled
 
-from figa_core.errors import ConfigError
+from figa_core.errors import ConfigError, EngineError, one_line
 from figa_core.inference.engine import Tell
 from flows.server.names import GPU_POOL, SHARD_DEPLOYMENTS
 from flows.server.versions import check_version
@@ -32,7 +32,12 @@ class PrefectShardRuns:
         self._workspace, self._tell = workspace, tell
 
     def start(self, task: str, folder: Path, number: int) -> "PrefectShardRun":
-        """See `ShardRuns`. Raises ConfigError without the deployment, or if another version made it."""
+        """See `ShardRuns`.
+
+        Raises:
+            ConfigError: there is no such deployment, or another version made it.
+            EngineError: the server refuses the run, or does not answer.
+        """
         check_version()
         deployment = SHARD_DEPLOYMENTS[task]
         name = f"{self._workspace.name}: {task}, worker {number + 1}"
@@ -44,6 +49,12 @@ class PrefectShardRuns:
                 f"there is no deployment {deployment!r} on this Prefect server, and generation.workers needs "
                 "it. Create all deployments with `python -m deployments.deploy` (`make serve` runs it too) "
                 'on the server that PREFECT_API_URL names; or set generation.workers = "none".'
+            ) from error
+        except (httpx.HTTPError, PrefectException) as error:
+            raise EngineError(
+                f"{deployment}, run {name!r}: the Prefect server did not start it ({type(error).__name__}: "
+                f"{one_line(error)}). Look at the server that PREFECT_API_URL names; then run the same "
+                'command again: what is drawn is stored. Or set generation.workers = "none".'
             ) from error
         assert isinstance(run, FlowRun)
         self._tell(f"{deployment} runs as {name!r} on the pool {GPU_POOL!r}")
