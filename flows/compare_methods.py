@@ -106,7 +106,8 @@ async def _contest(story: Story, run: OpenRun, config: PipelineConfig, weighed: 
     count = sum(trainings_of(row, config.compare) for row in rows)
     names = len({row.method.name for row in rows})
     of = "1 method" if names == 1 else f"{names:,} methods"
-    story.progress.line(f"{count:,} trainings of {of}; finished ones are not repeated")
+    cut_off = ", and shorter ones for the curves over the steps" if config.compare.curve_steps else ""
+    story.progress.line(f"{count:,} trainings of {of}{cut_off}; finished ones are not repeated")
     contest = Contest(story, run, config, sizes)
     await contest.begin()
     return contest.data([await contest.outcome(row) for row in rows])
@@ -145,9 +146,12 @@ def lines_of(data: MethodsData, found: MethodsComparison, report: Path) -> Itera
 
 def check_results(data: MethodsData) -> None:
     """Raises TrainingError if trainings failed. One that diverged is a result."""
-    failed = [each for method in data.methods for each in method.trainings if each.outcome is Outcome.FAILED]
+    trainings = [each for method in data.methods for each in method.trainings]
+    points = [point for method in data.methods for point in method.after_steps]
+    trainings += [each for point in points for each in point.trainings if each not in trainings]
+    failed = [each for each in trainings if each.outcome is Outcome.FAILED]
     if failed:
-        everything = sum(len(method.trainings) for method in data.methods)
+        everything = len(trainings)
         raise TrainingError(
             f"{len(failed)} of {everything} trainings failed; the report has the others. The first: "
             f"{failed[0].reason} Correct the cause and run the same command: it tries only these again."

@@ -62,6 +62,57 @@ class Contender:
         return replace(self, trainings=tuple(each for each in others if each.learning_rate == learning_rate))
 
 
+def after_steps(
+    workspace: Workspace, config: PipelineConfig, contender: Contender, learning_rate: float
+) -> list[tuple[int, Contender]]:
+    """For each number of `compare.curve_steps`, the trainings at this rate cut off after so many steps.
+
+    With a constant rate, the first steps of a training do not depend on how many follow, so its weights are
+    those that the whole training had then. No alarm ends them, and the last step is the result. Whole
+    trainings that are no longer have none.
+
+    Raises: see `training_job`.
+    """
+    found = list[tuple[int, Contender]]()
+    for steps in sorted(config.compare.curve_steps):
+        planned = [
+            _cut_off(workspace, each.spec, each, steps)
+            for each in contender.trainings
+            if each.learning_rate == learning_rate
+            and each.spec is not None
+            and isinstance(each.job, TrainingJob)
+            and steps < each.job.steps
+        ]
+        if planned:
+            words = "1 step" if steps == 1 else f"{steps:,} steps"
+            method = contender.method.model_copy(update={"label": f"{contender.method.name} after {words}"})
+            found.append((steps, Contender(method, contender.pairs, tuple(planned))))
+    return found
+
+
+def _cut_off(workspace: Workspace, spec: TrainingSpec, whole: Planned, steps: int) -> Planned:
+    held_out = spec.training.held_out.model_copy(update={"result": "last", "patience": None})
+    job = whole.job
+    assert isinstance(job, TrainingJob)  # settled: its step's size follows from the whole training
+    settled = {"max_steps": steps, "held_out": held_out}
+    settled |= {name: getattr(job.training, name) for name in ("epochs", "pairs_per_step")}
+    changed = spec.model_copy(
+        update={
+            "training": spec.training.model_copy(update=settled),
+            "alarms": spec.alarms.model_copy(update={"stops": ()}),
+        }
+    )
+    return Planned(whole.learning_rate, whole.seed, changed, training_job(workspace, changed))
+
+
+def made_all_steps(planned: Planned) -> bool:
+    """Whether the result of a training is its last planned step: no alarm and no held-out pairs ended it."""
+    manifest = manifest_of(planned.job.output)
+    return (
+        manifest is not None and isinstance(planned.job, TrainingJob) and manifest.steps == planned.job.steps
+    )
+
+
 def trainings_of(contender: Contender, config: CompareConfig) -> int:
     """How many of its trainings will be run."""
     rates = len({each.learning_rate for each in contender.trainings})

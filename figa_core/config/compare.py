@@ -44,6 +44,7 @@ _Sizes = Annotated[
     AfterValidator(_at_least_one),
     AfterValidator(_each_once),
 ]
+_Steps = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_each_once)]
 _Label = Annotated[str, AfterValidator(one_line)]
 _TABLES = ("schedule", "optimizer", "held_out", "lora")
 
@@ -185,6 +186,11 @@ class CompareConfig(Section):
     )
     pairs: _Sizes = nothing(
         (ALL_PAIRS,), 'Numbers of pairs to train on, drawn by the seed; "all" for the whole set.'
+    )
+    curve_steps: _Steps = nothing(
+        (),
+        "Each method is also judged after so many optimizer steps at its chosen rate, for a curve over the "
+        "steps. Each number costs a training of so many steps for every seed, and its judging.",
     )
     validation_share: float = nothing(
         0.3, "Share of the held-out prompts that chooses the learning rates; the others judge.", gt=0, lt=1

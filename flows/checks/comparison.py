@@ -8,6 +8,7 @@ from figa_core.errors import ConfigError, EngineError
 from figa_core.findings import problems_text
 from figa_core.models.adapter import underlying
 from figa_core.models.weight_files import read_weights
+from figa_core.rl.methods import is_rl
 from flows.checks.facts import Facts
 from flows.checks.grader import check_grader, check_key, check_template
 from flows.checks.room import bytes_in, size_text, trainings_bytes
@@ -17,9 +18,10 @@ from tasks.compare import methods_of, schemes_of, weighted_by
 
 def check_comparison(config: PipelineConfig) -> None:
     """Raises ConfigError if there would be nothing to judge by, no room for the models on the disk, or no
-    grader that a method's scheme needs.
+    grader that a method's scheme needs; or a curve over the steps would not be one.
     """
-    found = [text for text in (_prompts(config), _room(config), *_graders(config)) if text]
+    texts = (_prompts(config), _room(config), *_graders(config), *_curves(config))
+    found = [text for text in texts if text]
     if found:
         raise ConfigError(problems_text(found))
 
@@ -63,10 +65,24 @@ def _graders(config: PipelineConfig) -> Iterator[str]:
                 yield str(error)
 
 
+def _curves(config: PipelineConfig) -> Iterator[str]:
+    if not config.compare.curve_steps:
+        return
+    for method in methods_of(config):
+        schedule = method.training(config.training).schedule
+        if not is_rl(method.objective) and (schedule.kind != "constant" or schedule.warmup_share):
+            yield (
+                f"compare.curve_steps: the learning rate of {method.name} depends on the number of its steps "
+                "(training.schedule), so a shorter training is no part of it. Set a constant rate without a "
+                "warm-up, or leave curve_steps out."
+            )
+
+
 def models_at_once(config: PipelineConfig) -> int:
     """The most models on the disk: of one method all, of the others those that are kept."""
     compare, methods = config.compare, methods_of(config)
     tried = [compare.trainings(len(method.learning_rates or compare.learning_rates)) for method in methods]
+    cut_off = len(compare.curve_steps) * len(compare.seeds)
     if compare.keep_models == "all":
-        return sum(tried) * len(compare.pairs)
-    return max(tried) + len(methods) * len(compare.pairs) - 1
+        return sum(each + cut_off for each in tried) * len(compare.pairs)
+    return max(*tried, len(compare.seeds) if cut_off else 0) + len(methods) * len(compare.pairs) - 1

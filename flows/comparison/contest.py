@@ -8,6 +8,7 @@ from figa_core.evaluation.parts import validation_part
 from figa_core.inference.vllm_python import vllm_version
 from figa_core.report.configuration import library_versions
 from figa_core.report.methods.data import (
+    CurvePoint,
     MethodOutcome,
     MethodsData,
     Outcome,
@@ -27,10 +28,12 @@ from flows.run.story import Story
 from tasks.compare import (
     Contender,
     Planned,
+    after_steps,
     drop_checkpoints,
     drop_models,
     held_out,
     kl_from_base,
+    made_all_steps,
     remark,
     shared_curve,
 )
@@ -80,7 +83,22 @@ class Contest:
             data_cost=share_of(self._data_cost, method, config, share),
             pass_cost=pass_cost(method, config, self._sizes),
         )
+        outcome = replace(outcome, after_steps=await self._after_steps(contender, outcome))
         return self._with_curve(contender, outcome)
+
+    async def _after_steps(self, contender: Contender, outcome: MethodOutcome) -> tuple[CurvePoint, ...]:
+        """The scores after some of the steps, and those of the whole trainings, as asked for."""
+        run, config, rate = self._run, self._config, outcome.learning_rate
+        shorter = [] if rate is None else after_steps(run.workspace, config, contender, rate)
+        points = list[CurvePoint]()
+        for steps, cut_off in shorter:
+            trainings = await self._ended(cut_off)
+            points.append(CurvePoint(steps, self._kept(cut_off, trainings, best=None)))
+        whole = {each.job.training_id: each.job for each in contender.trainings if made_all_steps(each)}
+        chosen = tuple(each for each in outcome.chosen if each.training_id in whole)
+        if points and chosen:
+            points.append(CurvePoint(whole[chosen[0].training_id].steps, chosen))
+        return tuple(points)
 
     def data(self, methods: Sequence[MethodOutcome]) -> MethodsData:
         """What the report shows."""
@@ -102,7 +120,7 @@ class Contest:
         compare = self._config.compare
         found = await self._ended(contender.sweep(compare))
         found += await self._ended(contender.after_sweep(compare, best_rate(found)))
-        return self._kept(contender, found)
+        return self._kept(contender, found, best_training(found))
 
     async def _ended(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
         if not contender.trainings:
@@ -138,10 +156,13 @@ class Contest:
         }
 
     def _kept(
-        self, contender: Contender, trainings: tuple[TrainingOutcome, ...]
+        self,
+        contender: Contender,
+        trainings: tuple[TrainingOutcome, ...],
+        best: TrainingOutcome | None,
     ) -> tuple[TrainingOutcome, ...]:
-        """Drop the models that the settings do not keep, and record the others."""
-        run, best = self._run, best_training(trainings)
+        """Drop the models that the settings do not keep, but for the best, and record the others."""
+        run = self._run
         if self._config.compare.keep_models == "best":
             judged = {each.training_id for each in trainings if each.outcome is Outcome.JUDGED}
             finished = [each for each in contender.trainings if each.job.training_id in judged]

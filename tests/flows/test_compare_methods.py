@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.training.metrics import read_metrics
 
 from .conftest import Project
 
@@ -32,6 +33,17 @@ def models(project: Project) -> list[Path]:
     return sorted(path.parent for path in project.workspace.glob("trainings/*/model"))
 
 
+def assert_cut_off_trainings_are_the_first_steps_of_whole_ones(project: Project) -> None:
+    found = [
+        [(step.loss, step.grad_norm, step.learning_rate) for step in read_metrics(path)]
+        for path in project.workspace.glob("trainings/*/metrics.jsonl")
+    ]
+    found = [steps for steps in found if steps[0][-1] == 1e-4]  # the other rate diverged
+    whole, cut_off = ([steps for steps in found if len(steps) == length] for length in (4, 2))
+    assert sorted(steps[:2] for steps in whole) == sorted(cut_off)
+    assert len(cut_off) == 2
+
+
 def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     served_project: Project, teacher: TeacherProcess
 ) -> None:
@@ -44,6 +56,7 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
         "seeds": [3, 4],
         "sweep_seeds": 1,
         "pairs": [6, 100_000],
+        "curve_steps": [2, 100],
     }
     first = run(project)
     assert first.returncode == 0, first.stdout
@@ -60,6 +73,9 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     assert "there are only" in unable["unable"]
     assert row["score"]["prompts"] == found["base"]["prompts"]
     assert row["cost_of_one_training"]["tokens"] > 0
+    assert [(point["steps"], point["score"]["seeds"]) for point in row["after_steps"]] == [(2, 2), (4, 2)]
+    assert row["after_steps"][-1]["score"] == row["score"]
+    assert_cut_off_trainings_are_the_first_steps_of_whole_ones(project)
     assert "cannot run: there are only" in first.stdout
     assert "3 trainings of 1 method" in first.stdout
     [kept] = models(project)

@@ -1,5 +1,6 @@
 """How a comparison ends: what a person sees, and when the command fails."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from figa_core.errors import TrainingError
 from figa_core.report.comparison import Metric
 from figa_core.report.methods.comparison import estimate_methods
-from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome, TrainingOutcome
+from figa_core.report.methods.data import CurvePoint, MethodOutcome, MethodsData, Outcome, TrainingOutcome
 from flows.compare_methods import check_results, lines_of
 
 
@@ -33,6 +34,13 @@ def test_a_training_that_failed_otherwise_ends_the_command_with_its_reason() -> 
         TrainingError, match=r"1 of 2 trainings failed.* The first: no room\. .* the same command"
     ):
         check_results(data_of(ended(Outcome.JUDGED), ended(Outcome.FAILED, "no room.")))
+
+
+def test_a_training_of_a_curve_that_failed_ends_the_command_too() -> None:
+    data = data_of(whole := ended(Outcome.JUDGED))
+    points = (CurvePoint(2, (ended(Outcome.FAILED, "no room."),)), CurvePoint(4, (whole,)))
+    with pytest.raises(TrainingError, match=r"1 of 2 trainings failed.* The first: no room\."):
+        check_results(replace(data, methods=(replace(data.methods[0], after_steps=points),)))
 
 
 def test_the_end_shows_the_table_the_result_and_the_report(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from figa_core.training.metrics import StepMetrics, to_line
 from tasks.compare import (
     Contender,
     Planned,
+    after_steps,
     contenders,
     methods_of,
     schemes_of,
@@ -26,6 +27,7 @@ from tasks.compare import (
     why_unable,
 )
 from tasks.method_costs import pass_cost, share_of
+from tasks.train import training_job
 from tasks.workspace import Workspace
 
 from .test_train import PAIR
@@ -104,6 +106,42 @@ def test_every_method_is_trained_with_its_rates_and_seeds_at_every_number_of_pai
     assert job.pairs_limit == 4
     trainings = [each.job.training_id for row in rows for each in row.trainings]
     assert len(set(trainings)) == len(trainings)
+
+
+def test_the_trainings_of_a_curve_are_those_of_the_chosen_rate_cut_off_and_ended_by_nothing(
+    workspace: Workspace,
+) -> None:
+    """Ten pairs in three epochs of steps of 128: three steps."""
+    settings = {"seeds": [0, 1], "learning_rates": [1e-5, 1e-4], "curve_steps": [2, 1, 3, 99]}
+    config = config_of(**settings)
+    [row] = found(workspace, methods=["figa"], **settings)
+    curve = after_steps(workspace, config, row, 1e-4)
+    assert [(steps, each.method.name) for steps, each in curve] == [
+        (1, "FIGA after 1 step"),
+        (2, "FIGA after 2 steps"),
+    ]
+    for steps, each in curve:
+        jobs = [job_of(planned) for planned in each.trainings]
+        assert [(job.steps, job.training.seed, job.learning_rate) for job in jobs] == [
+            (steps, 0, 1e-4),
+            (steps, 1, 1e-4),
+        ]
+        assert {(job.alarms.stops, job.training.held_out.patience) for job in jobs} == {((), None)}
+    ids = {planned.job.training_id for _, each in curve for planned in each.trainings}
+    assert len(ids - {planned.job.training_id for planned in row.trainings}) == 4
+
+
+def test_a_curve_has_the_step_size_that_the_whole_training_chose(workspace: Workspace) -> None:
+    compare = {"methods": ["figa"], "seeds": [0], "learning_rates": [1e-5], "curve_steps": [2]}
+    [row] = found(workspace, **compare)
+    whole = row.trainings[0]
+    assert whole.spec is not None
+    automatic = whole.spec.training.model_copy(update={"pairs_per_step": "auto", "epochs": "auto"})
+    spec = whole.spec.model_copy(update={"training": automatic})
+    whole = replace(whole, spec=spec, job=training_job(workspace, spec))
+    row = replace(row, trainings=(whole,))
+    [(_, cut_off)] = after_steps(workspace, config_of(**compare), row, 1e-5)
+    assert job_of(cut_off.trainings[0]).pairs_per_step == job_of(whole).pairs_per_step == 1
 
 
 def step(number: int, kl: float) -> str:

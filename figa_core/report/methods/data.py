@@ -43,11 +43,25 @@ class TrainingOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A method's trainings after so many optimizer steps, at the chosen rate: one for each seed."""
+
+    steps: int
+    trainings: tuple[TrainingOutcome, ...]
+
+    @property
+    def values(self) -> SeedValues:
+        """The scores of the judging prompts."""
+        return {each.seed: each.judged for each in judged(self.trainings)}
+
+
+@dataclass(frozen=True, slots=True)
 class MethodOutcome:
     """One method at one number of pairs: a row of the table.
 
     `unable` says why it cannot run on these pairs. `data_cost` is what its pairs cost, `pass_cost` a pass
     of the reference model over them. `curve` is the training of the first seed at the chosen rate.
+    `after_steps` are the judged steps of a curve, ascending, the whole trainings last; or empty.
     """
 
     name: str
@@ -58,6 +72,7 @@ class MethodOutcome:
     data_cost: Cost = NOTHING
     pass_cost: Cost = NOTHING
     curve: TrainingCurve | None = None
+    after_steps: tuple[CurvePoint, ...] = ()
 
     @property
     def learning_rate(self) -> float | None:

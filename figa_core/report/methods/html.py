@@ -38,6 +38,8 @@ def render_methods(data: MethodsData, found: MethodsComparison) -> str:
             troubles=[(row.method, why) for row in found.rows if (why := text.troubles(row.method))],
             scores=plots.scores(data, found),
             by_pairs=plots.by_pairs(data, found),
+            by_steps=plots.by_steps(data, found),
+            after_steps=_after_steps(data, found),
             frontier=plots.frontier(data, found),
             curves=run_plots.training_curves(curves),
             text=text,
@@ -51,6 +53,22 @@ def _ordered(contrasts: Sequence[Contrast]) -> list[tuple[int, list[Contrast]]]:
     for each in sorted(contrasts, key=lambda c: 2.0 if c.p_adjusted is None else c.p_adjusted):
         by_pairs.setdefault(each.pairs, []).append(each)
     return sorted(by_pairs.items(), reverse=True)
+
+
+def _after_steps(data: MethodsData, found: MethodsComparison) -> list[tuple[str, int, int, int, str]]:
+    """Of each judged step: method, pairs, steps, seeds, and the score."""
+    return [
+        (
+            row.method.name,
+            size,
+            point.steps,
+            len(point.values),
+            text.estimate_text(crossed(point.values), data.metric.decimals),
+        )
+        for size in reversed(found.sizes)
+        for row in found.at(size)
+        for point in row.method.after_steps
+    ]
 
 
 class _CostRow(NamedTuple):

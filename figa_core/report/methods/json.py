@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from figa_core.evaluation.cost import mean_cost
-from figa_core.evaluation.crossed import CrossedEstimate
+from figa_core.evaluation.crossed import CrossedEstimate, crossed
 from figa_core.report.methods.comparison import (
     Contrast,
     MethodsComparison,
@@ -54,6 +54,9 @@ def _row(data: MethodsData, row: Row) -> dict[str, Any]:
         "cost_of_data": asdict(method.data_cost),
         "cost_of_reference_pass": asdict(method.pass_cost),
         "cost_of_sweep": asdict(method.sweep_cost),
+        "after_steps": [
+            {"steps": point.steps, "score": _estimate(crossed(point.values))} for point in method.after_steps
+        ],
         "trainings": [_training(each) for each in method.trainings],
     }
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from figa_core.evaluation.cost import mean_cost
+from figa_core.evaluation.crossed import crossed
 from figa_core.report.comparison import number
 from figa_core.report.methods.comparison import BASE, MethodsComparison, Row
 from figa_core.report.methods.data import MethodOutcome, MethodsData
@@ -97,6 +99,41 @@ def _line(axes: Axes, rows: Sequence[Row], style: dict, label: str) -> None:
         interval = row.estimate.interval()
         if interval is not None:
             axes.plot((row.method.pairs,) * 2, interval, color=style["color"], linewidth=1, alpha=0.4)
+
+
+def by_steps(data: MethodsData, found: MethodsComparison) -> Drawing | None:
+    """Each method's score over its optimizer steps, with the most pairs; None if no curve was asked for."""
+    rows = [row for row in found.at(found.sizes[-1]) if row.method.after_steps] if found.sizes else []
+    if not rows:
+        return None
+    names = names_of(data)
+
+    def draw(figure: Figure, wide: bool) -> None:
+        axes = figure.subplots()
+        for row in rows:
+            _steps_line(axes, row.method, style_of(names.index(row.method.name)))
+        if found.base.mean is not None:
+            axes.axhline(found.base.mean, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label=BASE)
+        axes.set_xlabel("optimizer steps", color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        plain_axes(axes, f"{data.metric.label}, {rows[0].method.pairs:,} pairs")
+        _legend(figure, axes, wide)
+
+    of = "1 method" if len(rows) == 1 else f"{len(rows)} methods"
+    description = f"Score of {of} by optimizer steps; the table has the numbers."
+    return drawing("methods-steps", draw, 3.6, 3.4 + 0.25 * len(rows), description)
+
+
+def _steps_line(axes: Axes, method: MethodOutcome, style: dict) -> None:
+    found = [(point.steps, crossed(point.values)) for point in method.after_steps]
+    points = [(steps, estimate.mean) for steps, estimate in found if estimate.mean is not None]
+    if points:
+        label = short(method.name, 28)
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=5, label=label, **style)
+    for steps, estimate in found:
+        if (interval := estimate.interval()) is not None:
+            axes.plot((steps, steps), interval, color=style["color"], linewidth=1, alpha=0.4)
 
 
 def total_flops(method: MethodOutcome) -> float:

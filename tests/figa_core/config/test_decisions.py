@@ -217,6 +217,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "seeds": [0],
         "learning_rates": [1e-4],
         "sweep_seeds": 1,
+        "curve_steps": [2],
         "pairs": [32, "all"],
         "validation_share": 0.5,
         "against": "first",

@@ -44,6 +44,21 @@ def test_the_models_of_one_method_and_those_that_are_kept_count(project: Project
     assert models_at_once(config_of(project, {**sizes, "keep_models": "all"})) == 16
 
 
+def test_the_shorter_trainings_of_curves_count_too(project: Project) -> None:
+    sizes = {"methods": ["figa"], "learning_rates": [1e-5], "seeds": [0, 1], "curve_steps": [2, 4]}
+    assert models_at_once(config_of(project, sizes)) == 2
+    assert models_at_once(config_of(project, {**sizes, "keep_models": "all"})) == 2 + 4
+
+
+def test_a_curve_over_the_steps_needs_a_rate_that_does_not_depend_on_their_number(project: Project) -> None:
+    decaying = {"objective": "sft", "schedule": {"kind": "cosine"}}
+    compare = {"methods": ["figa", decaying], "curve_steps": [2]}
+    with pytest.raises(ConfigError, match=r"compare\.curve_steps: the learning rate of SFT on Y .* depends"):
+        check_comparison(load_config(project.config, {"compare": compare}))
+    for fine in ({**compare, "methods": ["figa", "sft"]}, {"methods": ["figa", decaying]}):
+        check_comparison(load_config(project.config, {"compare": fine}))
+
+
 def test_a_disk_without_room_for_the_models_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

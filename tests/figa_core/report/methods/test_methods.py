@@ -1,5 +1,6 @@
 """Which method won, which cannot be told apart, and what that is corrected for."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from figa_core.evaluation.cost import Cost
 from figa_core.report.comparison import Metric
 from figa_core.report.methods.comparison import BASE, below_base, by_type, estimate_methods, spread_over_seeds
 from figa_core.report.methods.data import (
+    CurvePoint,
     MethodOutcome,
     MethodsData,
     Outcome,
@@ -232,3 +234,31 @@ def test_the_spread_over_seeds_needs_two() -> None:
     spread = spread_over_seeds(method("A", 80.0))
     assert spread is not None
     assert 0 < spread < 2
+
+
+def test_curves_over_the_steps_are_drawn_and_listed_with_intervals_over_seeds() -> None:
+    whole = method("A", 80.0)
+    early = CurvePoint(4, tuple(training(1e-5, seed, 65.0) for seed in range(3)))
+    points = (early, CurvePoint(12, whole.chosen))
+    data = data_of(replace(whole, after_steps=points), method("B", 70.0))
+    found = estimate_methods(data)
+    page = render_methods(data, found)
+    assert '<section id="steps">' in page
+    assert "Score of 1 methods by optimizer steps" not in page
+    assert "Score of 1 method by optimizer steps" in page
+    first, last = json.loads(methods_json(data, found))["rows"][0]["after_steps"]
+    assert (first["steps"], last["steps"]) == (4, 12)
+    assert first["score"]["mean"] == pytest.approx(65.0, abs=2)
+    assert first["score"]["interval"][0] < first["score"]["mean"] < first["score"]["interval"][1]
+    assert last["score"]["mean"] == found.rows[0].estimate.mean
+    without = data_of(whole)
+    assert '<section id="steps">' not in render_methods(without, estimate_methods(without))
+
+
+def test_a_point_of_a_curve_without_a_judged_training_has_no_score() -> None:
+    failed = replace(training(1e-5, 0, 65.0), outcome=Outcome.DIVERGED, validation={}, judged={})
+    data = data_of(replace(method("A", 80.0), after_steps=(CurvePoint(4, (failed,)),)))
+    found = estimate_methods(data)
+    assert '<section id="steps">' in render_methods(data, found)
+    [point] = json.loads(methods_json(data, found))["rows"][0]["after_steps"]
+    assert point["score"]["mean"] is None
