@@ -5,7 +5,8 @@ workspace's database; they are refused while a run holds the workspace, because 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,6 +179,56 @@ class Desk:
             raise InputError(f"a correction has at most {TEXT_LENGTH_MAX:,} characters, and none is NUL.")
         with self._deciding():
             return _correction(people.correct(self._database, pair_id, plain, name, based_on=based_on))
+
+    def judgements(self) -> list[Judgement]:
+        """Everybody's judgements of this job."""
+        shown = set(self._ids)
+        found = self._judgements.all()
+        return [each for each in found if each.scheme == self.job.scheme and each.pair_id in shown]
+
+    def texts(self, pair_id: str, change: str) -> dict[str, str]:
+        """What is shown of a change, for a file; the change is empty if the pair no longer has it."""
+        place = self._place(self.job.shard_set_id, pair_id)
+        shown, found = people.shown_pair(self._database, pair_id), self._stretches(place)
+        here = next((stretch for stretch in found if stretch.key == change), Stretch("", ""))
+        return {
+            "prompt": "\n".join(f"{m.role}: {m.shown}" for m in shown.messages),
+            "response": "".join(stretch.before for stretch in found),
+            "revision": "".join(stretch.after for stretch in found),
+            "before": here.before,
+            "after": here.after,
+        }
+
+    def take_in(self, judgements: Sequence[Judgement]) -> int:
+        """Store judgements from a file, all or none; returns their number. Of two the later one counts.
+
+        Raises:
+            InputError: some are of another run or scheme; the message says how many, with an example.
+        """
+        foreign = [each for each in judgements if not self._has(each)]
+        if foreign:
+            first = foreign[0]
+            raise InputError(
+                f"{len(foreign):,} of {len(judgements):,} judgements are of another run or scheme than "
+                f"{self.job.name}, {self.job.scheme}; the first is of pair {first.pair_id}, change "
+                f"{first.change}, scheme {first.scheme}. Nothing was stored: name their run with --run."
+            )
+        judged: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for each in (*judgements, *self.judgements()):
+            judged[each.annotator, each.pair_id].add(each.change)
+        finished: dict[str, list[str]] = defaultdict(list)
+        for name, pair_id in {(each.annotator, each.pair_id) for each in judgements}:
+            if judged[name, pair_id].issuperset(self._keys(pair_id)):
+                finished[name].append(pair_id)
+        self._judgements.save(judgements, finished)
+        return len(judgements)
+
+    def _has(self, judgement: Judgement) -> bool:
+        return judgement.scheme == self.job.scheme and judgement.change in self._keys(judgement.pair_id)
+
+    def _keys(self, pair_id: str) -> list[str]:
+        place = self._pairs.place(pair_id)
+        return [] if place is None or place >= len(self._ids) else keys_of(self._stretches(place))
 
     def _stretches(self, place: int) -> tuple[Stretch, ...]:
         return stretches(self._pairs[place], self._decode)
