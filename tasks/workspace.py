@@ -128,6 +128,11 @@ class Workspace:
         """The comparison of methods on the pairs of one run; beside it the same figures as JSON."""
         return self.directory / "reports" / f"{run_id}-methods.html"
 
+    @property
+    def studies(self) -> Path:
+        """What `figa study` found out."""
+        return self.directory / "studies"
+
     def verdicts(self, run_id: str) -> Path:
         """The verdicts on the models of one run, for programs."""
         return self.directory / "verdicts" / f"{run_id}.json"

@@ -150,6 +150,20 @@ def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) ->
     )
 
 
+def reference_rewards(database: Database, run_id: str, scorer_id: str) -> dict[str, float]:
+    """The rewards of the references of a run's weighed pairs, by pair id; one without a value is left out."""
+    return dict(
+        database.fetch(
+            """SELECT pairs.revision_id, y.value FROM pairs
+            JOIN run_prompts rp ON rp.prompt_id = pairs.prompt_id AND rp.run_id = pairs.run_id
+            JOIN scores y ON y.subject_id = rp.reference_id AND y.scorer_id = $scorer
+            WHERE pairs.run_id = $run AND pairs.weighed""",
+            run=run_id,
+            scorer=scorer_id,
+        )
+    )
+
+
 def _spread_pair(*, messages: str, **fields: Any) -> SpreadPair:
     return SpreadPair(messages=read_messages(messages), **fields)
 

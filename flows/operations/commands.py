@@ -10,6 +10,7 @@ import typer
 
 from flows.operations.annotate import annotate
 from flows.operations.serve_model import serve_model
+from flows.operations.study import study
 from flows.terminal import edge
 from flows.terminal.options import DEMO_WORKSPACE, WorkspaceOption
 
@@ -25,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     for command in (annotate, doctor, backup, restore, clean, serve_model):
         app.command()(command)
+    app.add_typer(study, name="study")
 
 
 def doctor(
