@@ -48,11 +48,13 @@ async def test_edits_shift_the_answers_less_than_references_do(
 
 def save_config(chain: Chain) -> None:
     """What a run stores at its start."""
-    config = PipelineConfig(
-        workspace=WorkspaceConfig(path=chain.workspace.directory, name="test"),
-        prompts=chain.prompts,
-        generation=chain.generation,
-        reward=chain.reward,
-        revision=chain.revision,
+    config = PipelineConfig.model_validate(
+        {
+            "workspace": WorkspaceConfig(path=chain.workspace.directory, name="test"),
+            "prompts": chain.prompts,
+            "generation": chain.generation,
+            "reward": chain.reward,
+            "revision": chain.revision,
+        }
     )
     save_run(chain.workspace.database, RUN, "test", config.model_dump(mode="json"), None)
