@@ -68,6 +68,6 @@ def test_a_run_whose_slot_cannot_be_renewed_goes_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(flow_engine, "amaintain_concurrency_lease", maintain)
     go_on_without_a_slot()
     lease = uuid4()
-    flow_engine.maintain_concurrency_lease(lease, 300, raise_on_lease_renewal_failure=True)
-    flow_engine.amaintain_concurrency_lease(lease, 300, raise_on_lease_renewal_failure=True)
+    for name in ("maintain_concurrency_lease", "amaintain_concurrency_lease"):
+        getattr(flow_engine, name)(lease, 300, raise_on_lease_renewal_failure=True)
     assert given == [(lease, 300, False)] * 2
