@@ -17,8 +17,9 @@ EVIDENCE ?=
 TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
+IMAGES ?= main
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s rl trackers bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl trackers bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -54,7 +55,7 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -109,6 +110,12 @@ trackers: setup $(STAMPS)/trackers
 # The manifests for Kubernetes against the schemas of its API, offline; 110 MB of them.
 k8s: setup $(STAMPS)/k8s
 	@$(BIN)/python -m pytest -q tests/deployments/k8s
+
+# The image, built by buildah from a base made by debootstrap, and the pipeline run in it. Needs root, and Debian:
+# apt-get install buildah debootstrap. DEVICE=cuda builds the one for GPUs, and runs nothing in it.
+images: sandbox $(STAMPS)/hadolint
+	@$(BIN)/python -m pytest -q tests/docker/test_dockerfiles.py
+	@docker/images.sh $(IMAGES)
 
 # `make serve` in a browser; needs Chromium (Debian: apt-get install chromium).
 e2e: setup $(STAMPS)/e2e
