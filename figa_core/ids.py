@@ -146,6 +146,28 @@ def judgement_id(
     )
 
 
+def comparison_id(
+    *,
+    model: str,
+    template: str,
+    rubric: str | None,
+    temperature: float | None,
+    max_tokens: int,
+    generators: tuple[str, str],
+) -> str:
+    """Recipe 1: all that a judge of two answers is asked, and whose answers they are, in this order."""
+    return content_id(
+        "comparison",
+        1,
+        model=model,
+        template=template,
+        rubric=rubric,
+        temperature=None if temperature is None else float(temperature),
+        max_tokens=max_tokens,
+        generators=list(generators),
+    )
+
+
 def combined_id(*, parts: Sequence[tuple[str, float]], responses: str) -> str:
     """Recipe 1: the scorers and their weights, and the responses whose values give each its scale."""
     return content_id(

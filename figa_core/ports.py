@@ -47,6 +47,16 @@ class RewardRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """Two answers to compare, for a judge, in the order in which it is shown them."""
+
+    subject_id: str
+    messages: tuple[Message, ...]
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionRequest:
     """One row for the reviser: the conversation, the weak answer Ŷ, and the reference Y if there is one."""
 

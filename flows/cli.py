@@ -194,6 +194,26 @@ def report(
         typer.launch(path.as_uri())
 
 
+@app.command()
+def judge(
+    model: Annotated[str, typer.Argument(help="Name of an evaluated model, as in the run's report.")],
+    against: Annotated[str, typer.Argument(help="The model to compare it with.")] = "base",
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    run_id: RunOption = None,
+) -> None:
+    """Let an LLM compare the held-out answers of two evaluated models ([evaluation.judge])."""
+    from flows.judge_models import judge_models
+    from flows.progress import showing
+
+    progress = _progress()
+    edge.runs_in(workspace)
+    with showing(progress):
+        pair, path = judge_models(workspace, model, against, run_id, progress)
+    from figa_core.report.preferences import judge_sentences
+
+    _print(["", *judge_sentences(pair), "", f"Report: {path.resolve().as_uri()}"])
+
+
 def _run_pipeline(settings: "PipelineConfig") -> None:
     with _showing_a_worse_model(settings.workspace.path):
         result = _run_flow(settings, _figa)
@@ -275,10 +295,12 @@ def _print(lines: Iterable[str]) -> None:
 
 def _show(data: "ReportData", path: Path, workspace: Path) -> None:
     from figa_core.report.funnel import funnel_lines
+    from figa_core.report.preferences import judge_sentences
     from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
     _print(["", *funnel_lines(data.funnel), ""])
-    _print([result_sentence(data), *comparison_sentences(data), *verdict_sentences(data), ""])
+    judged = [judge_sentences(pair)[0] for pair in data.judged_pairs]
+    _print([result_sentence(data), *comparison_sentences(data), *judged, *verdict_sentences(data), ""])
     _print([f"Report: {path.resolve().as_uri()}", f"Status: {edge.status_command(workspace)}"])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core.config import PipelineConfig
+from figa_core.config import GenerationConfig, PipelineConfig
 from figa_core.config.section import Section
 from figa_core.errors import InputError
 from figa_core.records import Split
@@ -16,6 +16,7 @@ from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.scores import responses_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
+from flows.preferring import prefer_answers
 from flows.progress import current
 from flows.run.alarms import announce_evaluation_alarm
 from flows.run.artifacts import publish_report
@@ -28,13 +29,15 @@ from flows.server.elsewhere import started_by_worker
 from flows.stored import stored_config
 from tasks.alarms import judge_alarms
 from tasks.evaluate import evaluate, held_out_sampling
-from tasks.generate import generate, generator_id
+from tasks.generate import Sampling, generate, generator_id
+from tasks.prefer import Side, is_judged
 from tasks.report import report, time_of_report
 from tasks.results import StageCounts
 from tasks.stored_thoughts import check_comparable
 from tasks.tracking import track_results
 from tasks.train import BASE_LABEL
 from tasks.verdict_files import add_separate_verdict
+from tasks.workspace import Workspace
 
 
 def _run_name() -> str:
@@ -140,10 +143,21 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
                 run.rewards.judge.scorer,
                 on_progress=stage.on_progress,
             )
-    for label in [label for label in generators if label != BASE_LABEL]:
+    trained = [label for label in generators if label != BASE_LABEL]
+    if is_judged(config):
+        base = generator_id(*_base(run, config))
+        for label in trained:
+            await prefer_answers(story, run, config, Side(BASE_LABEL, base), Side(label, generators[label]))
+    for label in trained:
         for alarm in judge_alarms(*at, config, label):
             story.progress.line(f"warning: alarm: {label}: {alarm.text}")
             announce_evaluation_alarm(run.run_id, label, alarm)
+
+
+def _base(run: OpenRun, config: PipelineConfig) -> tuple[Workspace, GenerationConfig, Sampling]:
+    """How the base's held-out answers are sampled."""
+    sampling = held_out_sampling(config.evaluation, config.generation.model)
+    return run.workspace, config.generation, sampling
 
 
 async def report_run(story: Story, run: OpenRun) -> ReportData:

@@ -2,24 +2,29 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from figa_core.config import JudgeRewardConfig, PipelineConfig
 from figa_core.config.roles import parts_of, roles_of, used_rewards
 from figa_core.judging.prompt import ANSWER_TOKENS
 from figa_core.llm.limiter import estimate_tokens
-from figa_core.ports import RewardRequest
+from figa_core.ports import ComparisonRequest, RewardRequest
 from figa_core.records import Prompt, Split
 from flows.plan_calls import token_and_cost_lines
 from flows.terminal.durations import duration
-from tasks.judge_settings import JudgeSections, judge_settings
+from tasks.judge_settings import JudgeSections, judge_settings, pairwise_settings
+from tasks.prefer import is_judged, judge_sections
 from tasks.revision_settings import price_of
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingPlan:
-    """An upper bound of the calls to one judge; tokens and US dollars are estimates."""
+    """An upper bound of the calls to one judge; tokens and US dollars are estimates.
 
-    name: str
+    `name` is None for the judge that compares the models' answers.
+    """
+
+    name: str | None
     model: str
     calls: int
     prompt_tokens: int
@@ -33,21 +38,30 @@ def plan_judging(
 ) -> list[JudgingPlan]:
     """Count the calls if every answer is as long as `answer`; `prompts` are read once for each judge.
 
+    The last of them is the judge that compares the models' answers, if there is one.
+
     Answers that have been judged already count, too.
 
     Raises:
         ConfigError: a template cannot be used.
     """
-    return [
+    plans = [
         _plan(config, name, reward, prompts(), answer)
         for name, reward in used_rewards(config).items()
         if isinstance(reward, JudgeRewardConfig)
     ]
+    return [*plans, _plan_comparisons(config, prompts(), answer)] if is_judged(config) else plans
 
 
 def judging_lines(plan: JudgingPlan) -> Iterator[str]:
     """The plan as lines for people."""
-    yield f"at most {plan.calls:,} calls to the judge {plan.name!r} ({plan.model}), one for each answer"
+    if plan.name is None:
+        yield (
+            f"at most {plan.calls:,} calls to the judge of evaluation.judge ({plan.model}), two for each "
+            "held-out answer of a trained model"
+        )
+    else:
+        yield f"at most {plan.calls:,} calls to the judge {plan.name!r} ({plan.model}), one for each answer"
     yield from token_and_cost_lines(plan)
     yield f"at most {duration(plan.minutes)} at the configured limits of its endpoint"
 
@@ -56,7 +70,7 @@ def _plan(
     config: PipelineConfig, name: str, judge: JudgeRewardConfig, prompts: Iterable[Prompt], answer: str
 ) -> JudgingPlan:
     sections = JudgeSections.of(config, judge)
-    settings, price = judge_settings(sections), price_of(config.spending, judge.judge)
+    settings = judge_settings(sections)
     per_prompt = _answers(config, name)
     judged, calls, prompt_tokens = 0, 0, 0
     for prompt in prompts:
@@ -71,12 +85,28 @@ def _plan(
         sent = [message["content"] for message in settings.render(request)] if answers else []
         calls += answers
         prompt_tokens += answers * estimate_tokens(sent, 0, 0)
+    return _sum(sections, name, calls, prompt_tokens)
+
+
+def _plan_comparisons(config: PipelineConfig, prompts: Iterable[Prompt], answer: str) -> JudgingPlan:
+    sections = judge_sections(config)
+    settings, calls, prompt_tokens = pairwise_settings(sections), 0, 0
+    held_out = (prompt for prompt in prompts if prompt.split is Split.HELD_OUT)
+    per_prompt = 2 * (1 + len(config.evaluation.baselines))
+    for prompt in islice(held_out, config.evaluation.max_prompts):
+        sent = settings.render(ComparisonRequest(prompt.prompt_id, prompt.messages, answer, answer))
+        calls += per_prompt
+        prompt_tokens += per_prompt * estimate_tokens([message["content"] for message in sent], 0, 0)
+    return _sum(sections, None, calls, prompt_tokens)
+
+
+def _sum(sections: JudgeSections, name: str | None, calls: int, prompt_tokens: int) -> JudgingPlan:
+    judge, price = sections.judge, price_of(sections.spending, sections.model)
     completion_tokens = calls * min(judge.max_tokens, ANSWER_TOKENS)
-    tokens = prompt_tokens + completion_tokens
-    endpoint = judge.endpoint
+    tokens, endpoint = prompt_tokens + completion_tokens, judge.endpoint
     return JudgingPlan(
         name,
-        judge.judge,
+        sections.model,
         calls,
         prompt_tokens,
         completion_tokens,

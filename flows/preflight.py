@@ -11,6 +11,7 @@ from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
     grader,
+    judge,
     lora,
     memory,
     models,
@@ -72,6 +73,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the fields for rewards", rewards.check_fields, after=(PROMPTS,)),
     Check("reward programs", rewards.check_programs, after=(REWARDS, PROMPTS)),
     Check("judges", rewards.check_judges, after=(REWARDS,)),
+    Check("evaluation.judge", judge.check_judge, after=(PROMPTS,)),
     Check("tracking.to", trackers.check_libraries),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from figa_core import ids
 from figa_core.config import (
     JudgeRewardConfig,
+    PairwiseJudgeConfig,
     PipelineConfig,
     RevisionBatchesConfig,
     RevisionConfig,
@@ -12,7 +13,10 @@ from figa_core.config import (
     SpendingConfig,
 )
 from figa_core.config.roles import used_rewards
+from figa_core.errors import ConfigError
+from figa_core.judging import pairwise_prompt
 from figa_core.judging.judge import JudgeSettings
+from figa_core.judging.pairwise import PairwiseSettings
 from figa_core.judging.prompt import load_template
 from figa_core.llm.endpoint import ChatEndpoint
 from figa_core.llm.settings import AskerSettings
@@ -25,21 +29,31 @@ from tasks.revision_settings import api_key, asker_settings_of
 class JudgeSections:
     """A judge's settings, and those that it shares with the reviser."""
 
-    judge: JudgeRewardConfig
+    judge: JudgeRewardConfig | PairwiseJudgeConfig
     revision: RevisionConfig
     prompt: RevisionPromptConfig = field(default_factory=RevisionPromptConfig)
     batches: RevisionBatchesConfig = field(default_factory=RevisionBatchesConfig)
     spending: SpendingConfig = field(default_factory=SpendingConfig)
 
     @classmethod
-    def of(cls, config: PipelineConfig, judge: JudgeRewardConfig) -> "JudgeSections":
+    def of(cls, config: PipelineConfig, judge: JudgeRewardConfig | PairwiseJudgeConfig) -> "JudgeSections":
         """The judge with the other sections of a config."""
         return cls(judge, config.revision, config.revision_prompt, config.revision_batches, config.spending)
 
     @property
     def section(self) -> str:
         """Where its settings are, for messages."""
-        return f"rewards ({self.judge.name})"
+        if isinstance(self.judge, JudgeRewardConfig):
+            return f"rewards ({self.judge.name})"
+        return "evaluation.judge"
+
+    @property
+    def model(self) -> str:
+        """The provider's model name; raises ConfigError if there is none."""
+        name = self.judge.judge if isinstance(self.judge, JudgeRewardConfig) else self.judge.model
+        if name is None:
+            raise ConfigError("evaluation.judge.model is not set, so no LLM compares answers. Name one.")
+        return name
 
     @property
     def base_url(self) -> str:
@@ -49,7 +63,7 @@ class JudgeSections:
     @property
     def shared_limit(self) -> str | None:
         """The reviser's shared limits, if the judge is the same model at the same address."""
-        same = (self.judge.judge, self.base_url) == (self.revision.model, self.revision.base_url)
+        same = (self.model, self.base_url) == (self.revision.model, self.revision.base_url)
         return self.batches.shared_limit if same else None
 
 
@@ -76,9 +90,23 @@ def judge_templates(config: PipelineConfig) -> dict[str, str]:
     }
 
 
+def pairwise_settings(sections: JudgeSections) -> PairwiseSettings:
+    """What a judge of two answers is asked; raises ConfigError if there is no model."""
+    config = sections.judge
+    return PairwiseSettings(
+        sections.model,
+        pairwise_prompt.load_template(),
+        config.rubric,
+        config.temperature,
+        config.max_tokens,
+        sections.prompt.structured_output,
+    )
+
+
 def judge_settings(sections: JudgeSections) -> JudgeSettings:
     """What is asked, and of which model; raises ConfigError if the template cannot be used."""
     config = sections.judge
+    assert isinstance(config, JudgeRewardConfig)
     return JudgeSettings(
         config.judge,
         load_template(config.template),
@@ -92,8 +120,7 @@ def judge_settings(sections: JudgeSections) -> JudgeSettings:
 
 def judge_asker_settings(sections: JudgeSections) -> AskerSettings:
     """How the judge's endpoint is called."""
-    judge = sections.judge
-    return asker_settings_of(sections.section, judge.judge, judge.endpoint, sections, SHARE_MAX)
+    return asker_settings_of(sections.section, sections.model, sections.judge.endpoint, sections, SHARE_MAX)
 
 
 def judge_key(sections: JudgeSections) -> str:
@@ -112,7 +139,7 @@ def judge_endpoint(sections: JudgeSections) -> ChatEndpoint:
     """
     return ChatEndpoint(
         sections.base_url,
-        sections.judge.judge,
+        sections.model,
         judge_key(sections),
         timeout_s=sections.revision.timeout_s,
         section=sections.section,

@@ -7,7 +7,7 @@ from pathlib import Path
 from figa_core.config import PipelineConfig
 from figa_core.evaluation.verdict import Verdict
 from figa_core.records import Split
-from figa_core.report.comparison import verdict_on
+from figa_core.report.comparison import Metric, verdict_on
 from figa_core.report.data import ModelScores
 from figa_core.storage.evaluations import Evaluation, evaluations_of, prompt_values
 from figa_core.storage.responses import Samples
@@ -74,7 +74,7 @@ def _scores(
 ) -> ModelScores | None:
     values = {}
     for row in rows:
-        if row.label == label:
+        if row.label == label and row.metric in tuple(Metric):
             most = config.evaluation.max_prompts
             samples = Samples(run.run_id, row.generator_id, Split.HELD_OUT, max_prompts=most)
             values[row.metric] = prompt_values(workspace.database, samples, row.scorer_id)

@@ -45,6 +45,7 @@ from tasks.funnel import funnel_of
 from tasks.graded import fallback_line, graded_so_far
 from tasks.grading_settings import GradingSections
 from tasks.judged_models import JudgedModels, judged_models, trained_model
+from tasks.prefer import judged_pairs
 from tasks.reward_facts import reward_facts, reward_notes
 from tasks.sweep import sweep_of
 from tasks.train import steps_line
@@ -115,6 +116,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         notes=tuple(_notes(workspace, run, config)),
         alarms=alarms_of(run),
         people=people_said(workspace, run),
+        judged_pairs=tuple(judged_pairs(workspace, run, config)),
     )
 
 

@@ -4,21 +4,23 @@ A text whose question gets no usable score has no reward, and counts.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core.config import JudgeRewardConfig
 from figa_core.errors import LLMError, OpenRevisionsError, UnjudgedAnswersError
-from figa_core.judging.judge import LLMJudge
+from figa_core.judging.judge import Asks, LLMJudge
 from figa_core.ports import ProgressCallback
 from figa_core.records import JudgementStatus
 from figa_core.row_failures import too_many
 from figa_core.storage import judgements, scores
 from figa_core.storage.causes import Cause
+from figa_core.storage.database import Database
 from figa_core.storage.intake import take_in
 from figa_core.storage.judgements import Judged
 from figa_core.storage.revisions import Batch
@@ -32,8 +34,10 @@ from tasks.workspace import Workspace
 
 _NOUN = "judgements"
 
-OpenJudge = OpenClient[LLMJudge]
-BatchRunner = Callable[[OpenJudge, Judged, Batch, tuple[str, ...]], Awaitable[object]]
+OpenJudge = OpenClient[LLMJudge[Any]]
+Load = Callable[[Database, Judged, Batch], Sequence[Any]]
+"""Reads the open questions of a batch."""
+BatchRunner = Callable[[OpenJudge, Judged, Batch, Load], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,15 @@ class JudgedTexts:
 
 
 @task(name="judge-batch", task_run_name="judge batch {batch.number}", cache_policy=NO_CACHE)
-async def judge_batch(judge: OpenJudge, judged: Judged, batch: Batch, fields: tuple[str, ...]) -> int:
-    """Ask the batch's open questions; returns how many there were.
+async def judge_batch(judge: OpenJudge, judged: Judged, batch: Batch, load: Load) -> int:
+    """Ask the batch's open questions, which `load` reads; returns how many there were.
 
     Raises:
         OpenRevisionsError: questions of the batch remain without an answer.
         LLMError: the endpoint refuses the whole run; what was answered is stored.
     """
     database = judge.workspace.database
-    rows = await asyncio.to_thread(judgements.requests, database, judged, batch, fields)
+    rows = await asyncio.to_thread(load, database, judged, batch)
     await judge.take(judge.client.judge(rows))
     kinds = await asyncio.to_thread(judgements.open_by_kind, database, judged, batch)
     if kinds:
@@ -98,18 +102,49 @@ async def score_by_judge(
     Raises:
         LLMError: the endpoint refuses more texts than are tolerated; what was answered is stored.
     """
-    database, judged = workspace.database, Judged(run_id, part.scorer, source)
-    _find_questions(workspace, judged, part, sections)
+    judged, settings, fields = Judged(run_id, part.scorer, source), judge_settings(sections), _fields(part)
+    pages = scores.iter_unrated(workspace.database, source, part.scorer, fields)
+    return await ask_judge(
+        workspace,
+        judged,
+        sections,
+        settings,
+        pages,
+        partial(judgements.requests, fields=fields),
+        run_batch=run_batch,
+        on_progress=on_progress,
+        on_note=on_note,
+    )
+
+
+async def ask_judge(
+    workspace: Workspace,
+    judged: Judged,
+    sections: JudgeSections,
+    settings: Asks[Any],
+    pages: Iterable[Sequence[Any]],
+    load: Load,
+    *,
+    run_batch: BatchRunner = judge_batch.fn,
+    on_progress: ProgressCallback = no_progress,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> JudgedTexts:
+    """Ask a judge about the subjects in `pages`, and store the values of all subjects of `judged`.
+
+    `load` reads the open questions of a batch again. Raises: as `score_by_judge`.
+    """
+    database = workspace.database
+    for page in pages:
+        questions = {request.subject_id: settings.judgement_id(request) for request in page}
+        judgements.save_questions(database, judged, questions)
     take_in(database, workspace.journal, again=True)  # answers of a lost database have their rows now
-    fields = _fields(part)
 
     async def run(judge: OpenJudge, batch: Batch) -> object:
-        return await run_batch(judge, judged, batch, fields)
+        return await run_batch(judge, judged, batch, load)
 
-    settings = judge_settings(sections)
     stopped_by = await ask_in_batches(
         workspace,
-        run_id,
+        judged.run_id,
         partial(judge_endpoint, sections),
         judge_asker_settings(sections),
         lambda asker: LLMJudge(asker, settings),
@@ -150,14 +185,6 @@ def open_line(found: JudgedTexts, name: str) -> str | None:
         f"{open_text(found.open_by_kind, _NOUN)}, of the reward {name!r}: these rows are left out. A Retry "
         f"asks for them only.{cause_lines(found.open_causes)}"
     )
-
-
-def _find_questions(workspace: Workspace, judged: Judged, part: Part, sections: JudgeSections) -> None:
-    """Record which question each text without a score needs."""
-    database, settings = workspace.database, judge_settings(sections)
-    for page in scores.iter_unrated(database, judged.source, judged.scorer_id, _fields(part)):
-        questions = {request.subject_id: settings.judgement_id(request) for request in page}
-        judgements.save_questions(database, judged, questions)
 
 
 def _fields(part: Part) -> tuple[str, ...]:

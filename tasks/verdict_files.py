@@ -17,6 +17,7 @@ from figa_core.evaluation.verdict import Verdict
 from figa_core.files import write_whole
 from figa_core.report.comparison import run_verdict, verdict_on
 from figa_core.report.data import ModelScores, ReportData
+from figa_core.report.preferences import pair_json
 from figa_core.training.checkpoints import MANIFEST_NAME
 from tasks.workspace import Workspace
 
@@ -42,6 +43,11 @@ def write_verdicts(workspace: Workspace, data: ReportData) -> None:
             model.label: {"directory": model.directory, **verdicts[model.label].as_json()}
             for model in data.models
         },
+        **(
+            {"compared_by_judge": [pair_json(pair) for pair in data.judged_pairs]}
+            if data.judged_pairs
+            else {}
+        ),
     }
     _write(workspace.verdicts(data.run_id), about)
     for model in _in_workspace(data.models):

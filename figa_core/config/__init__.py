@@ -15,6 +15,7 @@ from figa_core.config.optimization import HeldOutConfig as HeldOutConfig
 from figa_core.config.optimization import LoraConfig as LoraConfig
 from figa_core.config.optimization import OptimizerConfig as OptimizerConfig
 from figa_core.config.optimization import ScheduleConfig as ScheduleConfig
+from figa_core.config.pairwise import PairwiseJudgeConfig as PairwiseJudgeConfig
 from figa_core.config.revision import (
     RevisionBatchesConfig,
     RevisionConfig,

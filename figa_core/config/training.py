@@ -13,6 +13,7 @@ from figa_core.config.optimization import (
     OptimizerConfig,
     ScheduleConfig,
 )
+from figa_core.config.pairwise import PairwiseJudgeConfig
 from figa_core.config.rendezvous import RendezvousConfig
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.values import TOKENS_MAX, Name, ObjectiveName, function_spec
@@ -168,4 +169,7 @@ class EvaluationConfig(Section):
     )
     baselines: tuple[ObjectiveName, ...] = models(
         (), "Objectives trained and judged beside the main one.", Always()
+    )
+    judge: PairwiseJudgeConfig = judgement(
+        PairwiseJudgeConfig(), "An LLM that compares the answers of trained models with the base's."
     )

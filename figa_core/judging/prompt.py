@@ -8,6 +8,7 @@ A template has a `system` and a `user` block (`llm/templates.py`). It gets `mess
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,25 @@ def ask_again(highest_score: int, reason: str) -> dict[str, str]:
     }
 
 
+def shown_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation for a template: further lines of a message are indented."""
+    return [{"role": m.role, "content": fenced(m.shown).replace("\n", "\n  ")} for m in messages]
+
+
+def fenced(text: str) -> str:
+    """Data for a template: our tags in it get a backslash."""
+    return _TAG.sub(r"<\\\1", text)
+
+
 def _given(request: RewardRequest, rubric: str | None, highest_score: int) -> dict[str, Any]:
     return {
-        "messages": [
-            {"role": m.role, "content": _fenced(m.shown).replace("\n", "\n  ")} for m in request.messages
-        ],
+        "messages": shown_messages(request.messages),
         "fields": [
-            {"name": name, "value": _fenced(_as_text(value))}
+            {"name": name, "value": fenced(_as_text(value))}
             for name, value in request.fields.items()
             if value is not None
         ],
-        "text": _fenced(request.text),
+        "text": fenced(request.text),
         "rubric": rubric,
         "highest_score": highest_score,
     }
@@ -81,7 +90,3 @@ def _given(request: RewardRequest, rubric: str | None, highest_score: int) -> di
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _fenced(text: str) -> str:
-    return _TAG.sub(r"<\\\1", text)

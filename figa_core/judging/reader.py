@@ -1,9 +1,10 @@
-"""Turns a judge's replies into the score of an answer. Pure.
+"""Turns a judge's replies into the value of an answer. Pure.
 
 Only the JSON that was asked for counts: a number somewhere in prose may be anything.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from figa_core.judging.prompt import SCORE_FIELD, ask_again
 from figa_core.llm.calls import CallOutcome
@@ -19,12 +20,39 @@ _STATUS = {
 }
 
 
+class AnswerForm(Protocol):
+    """What a judge's answer must be."""
+
+    def read(self, text: str) -> float:
+        """The value in an answer; raises UnfitAnswerError if it does not fit."""
+        ...
+
+    def ask_again(self, reason: str) -> dict[str, str]:
+        """The message after an unfit answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreForm:
+    """Satisfies `AnswerForm`: a score from 1 to `highest_score`."""
+
+    highest_score: int
+
+    def read(self, text: str) -> float:
+        """See `read_score`."""
+        return read_score(text, self.highest_score)
+
+    def ask_again(self, reason: str) -> dict[str, str]:
+        """The message after an unfit answer."""
+        return ask_again(self.highest_score, reason)
+
+
 @dataclass(frozen=True, slots=True)
 class JudgementReader:
-    """Satisfies `llm.question.Reader` for one answer, with scores from 1 to `highest_score`."""
+    """Satisfies `llm.question.Reader` for one question, with answers of one form."""
 
     judgement_id: str
-    highest_score: int
+    form: AnswerForm
 
     def read(self, reply: Reply, *, attempt: int, max_tokens: int) -> Verdict[Judgement]:
         """See `llm.question.Reader`."""
@@ -33,7 +61,7 @@ class JudgementReader:
             reason = f"the judge refused: {reply.refusal}"[:500]
             return Settled(replace(unfit, status=JudgementStatus.REFUSED, reason=reason))
         try:
-            score = read_score(reply.text or "", self.highest_score)
+            score = self.form.read(reply.text or "")
         except UnfitAnswerError as error:
             if reply.outcome is CallOutcome.CUT_BY_LENGTH:
                 return Cut(replace(unfit, reason=f"the answer was cut after {max_tokens} tokens"))
@@ -56,7 +84,7 @@ class JudgementReader:
     def _again(self, unfit: Judgement, reply: Reply) -> AskAgain[Judgement]:
         reason = unfit.reason or "it has no score"
         quoted = {"role": "assistant", "content": reply.text or ""}
-        return AskAgain(unfit, reason, (quoted, ask_again(self.highest_score, reason)))
+        return AskAgain(unfit, reason, (quoted, self.form.ask_again(reason)))
 
 
 def read_score(text: str, highest_score: int) -> float:

@@ -6,6 +6,7 @@ Every part may be missing (empty or None); the report then shows a sentence inst
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from figa_core.evaluation.preference import Preference
 from figa_core.evaluation.statistics import Estimate
 from figa_core.records import EditClass, Message
 from figa_core.report.funnel import Funnel
@@ -125,6 +126,16 @@ class ModelScores:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedPair:
+    """How far the LLM `judge` prefers the answers of the model `other` to those of `one`."""
+
+    one: str
+    other: str
+    judge: str
+    found: Preference
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionCalls:
     """The calls to the reviser and their results.
 
@@ -182,7 +193,7 @@ class ReportData:
     with. `unjudged` names the main model if it was trained but no prompt is held out to judge it on.
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
     to value (`configuration.configuration_sections`), `versions` maps library to version. `alarms` says what
-    seems wrong with a model, by its label.
+    seems wrong with a model, by its label. `judged_pairs` are models whose answers an LLM compared.
     """
 
     workspace: str
@@ -203,6 +214,7 @@ class ReportData:
     notes: tuple[str, ...] = ()
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     people: PeopleSaid = PeopleSaid()
+    judged_pairs: tuple[JudgedPair, ...] = ()
 
     @property
     def models(self) -> tuple[ModelScores, ...]:

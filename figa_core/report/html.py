@@ -26,6 +26,7 @@ from figa_core.report.comparison import (
 )
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ReportData
+from figa_core.report.preferences import judge_sentences
 from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -43,6 +44,7 @@ def render_report(data: ReportData) -> str:
         verdicts=verdict_sentences(data),
         Outcome=Outcome,
         cards=_cards(data),
+        preferences=[(pair, judge_sentences(pair)) for pair in data.judged_pairs],
         funnel=data.funnel.rows(),
         comparison=comparison,
         histograms=plots.reward_histograms(data.rewards),

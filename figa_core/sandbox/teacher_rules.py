@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from figa_core.sandbox.correction import correct
 from figa_core.sandbox.grading import grade
-from figa_core.sandbox.judging import highest_score, judge
+from figa_core.sandbox.judging import compared, highest_score, judge, prefer
 
 MODEL = "sandbox-teacher"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -121,7 +121,9 @@ def section(text: str, tag: str) -> str | None:
 
 
 def answer(user_text: str) -> str:
-    """The correction of the draft in a reviser's message, or a score of it, or of its revision's words."""
+    """The correction of the draft in a reviser's message, or a judge's or grader's answer about it."""
+    if (pair := compared(user_text)) is not None:
+        return prefer(section(user_text, "conversation") or "", *pair)
     draft, revision = section(user_text, "response"), section(user_text, "revision")
     if draft is None:
         return "I can only correct a reply between <response> and </response>."

@@ -35,6 +35,11 @@ class Judged:
             JOIN judgements j USING (judgement_id)"""
 
     @property
+    def open(self) -> str:
+        """SQL: whether a question of `rows` is open."""
+        return _OPEN
+
+    @property
     def values(self) -> dict[str, object]:
         """The parameters of `rows`."""
         return {**self.source.values, "run": self.run_id, "scorer": self.scorer_id}

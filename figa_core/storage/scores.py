@@ -95,7 +95,7 @@ def revisions_of(run_id: str) -> Source:
 
 def iter_unscored(database: Database, source: Source, scorer_id: str) -> Iterator[list[Subject]]:
     """The texts for which this scorer has neither a value nor a failure, a page at a time."""
-    query, values = _unscored(source, scorer_id)
+    query, values = unscored(source, scorer_id)
     query = f"""SELECT subject_id, messages, text FROM ({query})
                 WHERE subject_id > $after ORDER BY subject_id LIMIT {PAGE_ROWS}"""
     after = ""
@@ -108,7 +108,7 @@ def iter_unrated(
     database: Database, source: Source, scorer_id: str, fields: Sequence[str]
 ) -> Iterator[list[RewardRequest]]:
     """As `iter_unscored`, with these fields of the prompts' rows: "reference", "type", and those imported."""
-    query, values = _unscored(source, scorer_id)
+    query, values = unscored(source, scorer_id)
     query = f"""
         SELECT u.subject_id, u.messages, u.text, rp.fields, rp.type, a.text AS reference
         FROM ({query}) u JOIN run_prompts rp ON rp.run_id = $run AND rp.prompt_id = u.prompt_id
@@ -138,7 +138,7 @@ def rewarded(
 
 def count_unscored(database: Database, source: Source, scorer_id: str) -> int:
     """How many texts `iter_unscored` gives."""
-    query, values = _unscored(source, scorer_id)
+    query, values = unscored(source, scorer_id)
     return database.value(f"SELECT count(*) FROM ({query})", **values)
 
 
@@ -190,7 +190,8 @@ def forget_score_failures(database: Database, source: Source, scorer_id: str) ->
     )
 
 
-def _unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
+def unscored(source: Source, scorer_id: str) -> tuple[str, dict[str, Any]]:
+    """SQL for the texts for which this scorer has neither a value nor a failure, and its parameters."""
     query = f"""
         SELECT t.subject_id, t.prompt_id, t.messages, t.text FROM ({source.query}) t
         WHERE NOT EXISTS (

@@ -50,6 +50,17 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
         },
     ),
     "correction": (ids.correction_id, {"corrected": "revision-1", "text": "better", "author": "ada"}),
+    "comparison": (
+        ids.comparison_id,
+        {
+            "model": "m",
+            "template": "t",
+            "rubric": None,
+            "temperature": 0,
+            "max_tokens": 100,
+            "generators": ("one", "other"),
+        },
+    ),
     "grade": (
         ids.grade_id,
         {
@@ -153,6 +164,7 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
     ),
 }
 GOLDEN = {
+    "comparison": "comparison-s256-5b950c26c5fd34dc8092007186bdedc7",
     "prompt": "prompt-s256-905a433738da1d5747b97a49474771fe",
     "reference": "reference-s256-f2bc0beec98292c57f95a6cf3f1ee6d7",
     "generator": "generator-s256-8f50ff69c862d70ab22f1dbbcdab639d",

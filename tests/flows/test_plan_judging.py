@@ -7,7 +7,7 @@ import pytest
 
 from figa_core.config.file import parse_config
 from figa_core.records import Message, Prompt, Split
-from flows.plan_judging import plan_judging
+from flows.plan_judging import judging_lines, plan_judging
 
 TRAIN, HELD_OUT = 5, 2
 REWARDS = [{"name": "helpful", "model": "models/reward"}, {"name": "tone", "judge": "m"}]
@@ -46,3 +46,18 @@ def test_a_plan_counts_the_answers_that_a_judge_rates_in_each_use(
     }
     [plan] = plan_judging(parse_config(data, source="a test", base=tmp_path), prompts, "An answer.")
     assert plan.calls == calls
+
+
+def test_a_plan_counts_both_orders_of_every_answer_that_is_compared(tmp_path: Path) -> None:
+    data = {
+        "workspace": {"path": "workspace"},
+        "prompts": {"path": "prompts.jsonl"},
+        "generation": {"model": "base"},
+        "revision": {"model": "m"},
+        "reward": {"model": "models/reward"},
+        "evaluation": {"judge": {"model": "j"}, "baselines": ["sft"], "max_prompts": 1},
+    }
+    [plan] = plan_judging(parse_config(data, source="a test", base=tmp_path), prompts, "An answer.")
+    assert (plan.calls, plan.model) == (1 * 2 * 2, "j")
+    assert plan.prompt_tokens > 0
+    assert next(judging_lines(plan)).startswith("at most 4 calls to the judge of evaluation.judge (j)")

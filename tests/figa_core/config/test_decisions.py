@@ -171,6 +171,15 @@ OTHERS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 5,
         "seed": 4,
     },
+    "evaluation.judge": {"model": "judge", "rubric": "Is it kind?", "temperature": 0.5, "max_tokens": 99},
+    "evaluation.judge.endpoint": {
+        "base_url": "http://elsewhere/v1",
+        "api_key_env": "ANOTHER_KEY",
+        "api_key_secret": "another",
+        "requests_per_minute": 7,
+        "tokens_per_minute": 700,
+        "max_concurrency": 7,
+    },
     "training.checkpoints": {"kept": 3},
     "training.schedule": {"kind": "linear", "warmup_share": 0.2},
     "training.optimizer": {
@@ -235,8 +244,11 @@ def config_of(settings: dict[str, dict[str, Any]]) -> PipelineConfig:
         if section != "rewards"
     }
     for name, fields in settings.items():
-        section, *table = name.split(".")
-        given[section] |= {table[0]: fields} if table else fields
+        *outer, table = name.split(".")
+        inside = given
+        for each in outer:
+            inside = inside.setdefault(each, {})
+        inside[table] = {**inside.get(table, {}), **fields}
     return PipelineConfig.model_validate(given)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.judging.reader import JudgementReader, UnfitAnswerError, read_score
+from figa_core.judging.reader import JudgementReader, ScoreForm, UnfitAnswerError, read_score
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import AskAgain, Cut, Ending, NoAnswer, Settled
 from figa_core.llm.reply import Reply
@@ -18,7 +18,7 @@ FITS = '{"reason": "It is right.", "score": 7}'
 
 def read(text: str | None, outcome: CallOutcome = CallOutcome.ANSWERED, **fields: Any) -> Any:
     reply = Reply(outcome, text=text, finish_reason="stop", **fields)
-    return JudgementReader("j", 10).read(reply, attempt=3, max_tokens=100)
+    return JudgementReader("j", ScoreForm(10)).read(reply, attempt=3, max_tokens=100)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_answer_that_breaks_off_is_asked_for_with_more_tokens_and_a_refusal_i
 def test_without_an_answer_there_is_no_score(
     ending: Ending, retryable: bool, status: JudgementStatus
 ) -> None:
-    found = JudgementReader("j", 10).without_answer(NoAnswer(ending, "why", 2, retryable))
+    found = JudgementReader("j", ScoreForm(10)).without_answer(NoAnswer(ending, "why", 2, retryable))
     assert (found.status, found.score, found.retryable, found.attempts) == (status, None, retryable, 2)
 
 
