@@ -89,9 +89,7 @@ def run_training(
             _check_inputs(job)
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_path.touch()
-            _write_job(
-                job
-            )  # `figa clean` reads what the training needs, also while it waits for the next line
+            _write_job(job)  # before it waits: `figa clean` reads in it what the training needs
             _run_reference(job, log_path)
             others = others or OtherNodes(Board(job.output.with_name(NAME)))
             _run_to_end(job, _Reports(job, on_step, on_alarm), log_path, others)

@@ -148,4 +148,5 @@ def test_a_reference_pass_that_fails_stops_the_training_and_its_last_lines_are_i
     (tmp_path / "log-probs" / "log-probs.parquet").mkdir(parents=True)  # where the file should go
     with pytest.raises(TrainingError, match=r"(?s)no log-probabilities of the model.*cannot write"):
         run_training(job, log_path=tmp_path / "log")
-    assert not job.output.exists()
+    # `figa clean` reads in it what the training will need.
+    assert [path.name for path in job.output.iterdir()] == ["job.json"]
