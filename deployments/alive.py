@@ -76,8 +76,8 @@ def go_on_without_a_slot() -> None:
 
 
 def _forgiving(maintain: Callable[..., Any]) -> Callable[..., Any]:
-    def wrapped(lease_id: UUID, lease_duration: float, **_: object) -> Any:
-        return maintain(lease_id, lease_duration, raise_on_lease_renewal_failure=False)
+    def wrapped(lease_id: UUID, lease_duration: float, **options: Any) -> Any:
+        return maintain(lease_id, lease_duration, **{**options, "raise_on_lease_renewal_failure": False})
 
     return wrapped
 

@@ -56,7 +56,7 @@ def study_shift(
     """
     run = find_run(workspace.database, run_id)
     config = PipelineConfig.model_validate(run.config)
-    shards = _shards(workspace, run)
+    shards, of_pairs = _shards(workspace, run)
     workspace.check_writable()
     pairs = list(islice((pair for table in iter_tables(shards) for pair in pairs_of(table)), PAIRS_MAX))
     base = whole_model(workspace, config.generation.model)
@@ -64,9 +64,10 @@ def study_shift(
         label: _nll(workspace, shards, model, config, len(pairs), tell)
         for label, model in {BASE_LABEL: base, **_trained(workspace, run, config)}.items()
     }
-    tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {embedder or base}")
-    discrepancies = _discrepancies(pairs, base, embedder or base)
-    study = _study(workspace, run, pairs, nll, discrepancies, str(embedder or base))
+    embedder = embedder or base
+    tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {embedder}")
+    discrepancies = _discrepancies(pairs, base, embedder)
+    study = _study(run, pairs, of_pairs, nll, discrepancies, _rewards(workspace, run, pairs), embedder)
     path = workspace.studies / f"{run.run_id}-shift.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,15 +80,16 @@ def study_shift(
     return study, path
 
 
-def _shards(workspace: Workspace, run: Run) -> Path:
-    shard_set_id = run.found.shard_set_id
-    directory = None if shard_set_id is None else workspace.shards(shard_set_id)
-    if directory is None or read_manifest(directory) is None:
+def _shards(workspace: Workspace, run: Run) -> tuple[Path, int]:
+    """The directory of the run's shard set, and how many pairs it has."""
+    directory = workspace.shards(run.found.shard_set_id or "none")
+    manifest = read_manifest(directory)
+    if manifest is None:
         raise InputError(
             f"run {run.run_id} in {workspace.directory} has no weighed pairs to study. Continue it with "
             "`figa run`, or choose another with --run."
         )
-    return directory
+    return directory, manifest.pairs
 
 
 def _trained(workspace: Workspace, run: Run, config: PipelineConfig) -> dict[str, Path]:
@@ -106,15 +108,13 @@ def _nll(
         model=model_fingerprint(model, workspace.fingerprints), shards=shards.name, answers=_ANSWERS
     )
     directory = reference_log_probs.directory_of(shards, log_probs_id)
-    log = workspace.logs / f"study-{log_probs_id[-8:]}.log"
-    log.touch()
     run_log_probs(
         model,
         shards,
         directory,
         _ANSWERS,
         tokens_per_batch=config.training.tokens_per_batch,
-        log_path=log,
+        log_path=workspace.logs / f"study-{log_probs_id[-8:]}.log",
     )
     table = reference_log_probs.read(directory).slice(0, pairs)
     return {answer: shift.mean_nll(table.column(answer).to_pylist()) for answer in _ANSWERS}
@@ -131,9 +131,8 @@ def _discrepancies(pairs: Sequence[WeighedPair], base: Path, embedder: Path) -> 
     }
     own = vectors["response"]
     return {
-        answer: None if own is None or other is None else discrepancy(own, other)
-        for answer, other in vectors.items()
-        if answer != "response"
+        answer: None if own is None or (other := vectors[answer]) is None else discrepancy(own, other)
+        for answer in _CHANGED
     }
 
 
@@ -142,22 +141,21 @@ def _ids(pairs: Sequence[WeighedPair], answer: str) -> list[tuple[int, ...]]:
 
 
 def _study(
-    workspace: Workspace,
     run: Run,
     pairs: Sequence[WeighedPair],
+    of_pairs: int,
     nll: Mapping[str, Mapping[str, shift.Values]],
     discrepancies: Mapping[str, Discrepancy | None],
-    embedder: str,
+    rewards: Mapping[str, shift.Values],
+    embedder: Path,
 ) -> ShiftStudy:
-    shard_set_id, responses = run.found.shard_set_id or "", _ids(pairs, "response")
-    manifest = read_manifest(workspace.shards(shard_set_id))
-    base = nll[BASE_LABEL]
+    base, responses = nll[BASE_LABEL], _ids(pairs, "response")
     return ShiftStudy(
         run_id=run.run_id,
-        shard_set_id=shard_set_id,
+        shard_set_id=run.found.shard_set_id or "",
         pairs=len(pairs),
-        of_pairs=manifest.pairs if manifest else len(pairs),
-        embedder=embedder,
+        of_pairs=of_pairs,
+        embedder=str(embedder),
         nll={model: {each: shift.mean_of(of[each]) for each in _ANSWERS} for model, of in nll.items()},
         shifts={
             model: {each: shift.mean_difference(of["response"], of[each]) for each in _CHANGED}
@@ -176,7 +174,7 @@ def _study(
         },
         novel_shares={each: shift.novel_shares(responses, _ids(pairs, each)) for each in _CHANGED},
         discrepancies=discrepancies,
-        equal_reward=shift.at_equal_reward(_rewards(workspace, run, pairs), base),
+        equal_reward=shift.at_equal_reward(rewards, base),
     )
 
 

@@ -99,10 +99,7 @@ def weigh(
                 workspace, pairs, weigh_best, chat, config, scorer, thoughts, on_progress, with_best=True
             )
         if manifest is not None and of_run:
-            directory = workspace.shards(manifest.shard_set_id)
-            files = [directory / shard.file for shard in manifest.shards]
-            save_weighed_shards(workspace.database, run_id, files)
-            save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
+            _record_set(workspace, run_id, manifest)
         reasons = _record_left_out(workspace, run_id, scorer, weigh_page) if of_run else {}
         if thrown_out:
             reasons = most_frequent_first(Counter({**reasons, EXCLUDED: thrown_out}))
@@ -116,6 +113,13 @@ def weigh(
     counts = StageCounts(len(pairs) + thrown_out, manifest.pairs, reasons)
     with_best = workspace.shards(best.shard_set_id) if best else None
     return WeighResult(manifest.shard_set_id, workspace.shards(manifest.shard_set_id), counts, with_best)
+
+
+def _record_set(workspace: Workspace, run_id: str, manifest: ShardManifest) -> None:
+    """Store that these are the run's own shards, and which pairs they have."""
+    directory = workspace.shards(manifest.shard_set_id)
+    save_weighed_shards(workspace.database, run_id, [directory / shard.file for shard in manifest.shards])
+    save_findings(workspace.database, run_id, Findings(shard_set_id=manifest.shard_set_id))
 
 
 def _with_best(

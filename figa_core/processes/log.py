@@ -36,10 +36,13 @@ _NATIVE = re.compile(
 def followed(path: Path, logger: logging.Logger) -> Iterator[None]:
     """Log the messages appended to the file `path` from now on, until the end of the context.
 
+    A file that does not exist is made, with its directory, because a child process writes to it later.
     The context ends when everything written by then is logged, so that a child's errors are in the log before
     the exception that reports its end. Records are made in a copy of the caller's context (`contextvars`), so
     that a handler can tell which run they belong to.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     with path.open("rb") as file:
         file.seek(0, 2)
         ended = threading.Event()

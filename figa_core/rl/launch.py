@@ -46,8 +46,6 @@ def run_rl(
     with locked(job.output, f"training {job.training_id}"):
         if (finished := checkpoints.read_manifest(job.output)) is None:
             _check_models(job)
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-            log_path.touch()
             _run(job, _python(job), on_tokens, log_path)
             return _finished(job)
         checkpoints.check_model(job.output, finished)

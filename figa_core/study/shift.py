@@ -10,8 +10,10 @@ answers Ŷ with few edits. Four measures say how far answers are from Ŷ:
 - the share of n-grams that occur in no Ŷ of the study.
 - the maximum mean discrepancy of embeddings (`mmd.py`).
 
-All of them are of the same pairs, so answers are compared at equal size of the data; `at_equal_reward` takes
-only those pairs whose Ỹ and Y have nearly the same reward. Pure: numbers in, numbers out.
+Ỹ and Y are compared on the pairs that have both, so at equal size of the data; `at_equal_reward` takes only
+those of them whose rewards are nearly the same. Where few pairs have references, the edits, n-grams and
+embeddings of Y are of those few. Pure: numbers in, numbers out. The answers have the shards' names: Ŷ is
+`response`, Ỹ is `revision`, Y is `reference`.
 
 Shapes: N pairs; NaN is an answer that a pair does not have.
 """
@@ -24,9 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from figa_core.evaluation.statistics import Estimate, estimate
-
-ANSWERS = ("response", "revision", "reference")
-"""Ŷ, Ỹ and Y, by the names that the shards have."""
 
 NGRAMS = (1, 2, 3, 4)
 _CALIPER = 0.2  # standard deviations; Austin (2011) for matching by scores

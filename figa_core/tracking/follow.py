@@ -113,8 +113,6 @@ def _followers(output: Path, trackers: Trackers) -> Iterator[list[_Follower]]:
 def _started(stack: ExitStack, name: str, output: Path, trackers: Trackers) -> _Follower | None:
     log = trackers.logs / f"track-{name}-{output.name[-8:]}.log"
     try:
-        trackers.logs.mkdir(parents=True, exist_ok=True)
-        log.touch()
         stack.enter_context(followed(log, _LOGGER))
         child = Child(
             trackers.command(name, output, trackers.local),

@@ -87,8 +87,6 @@ def run_training(
             checkpoints.check_model(job.output, finished)
         else:
             _check_inputs(job)
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-            log_path.touch()
             _write_job(job)  # before it waits: `figa clean` reads in it what the training needs
             _run_reference(job, log_path)
             others = others or OtherNodes(Board(job.output.with_name(NAME)))

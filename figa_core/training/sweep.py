@@ -103,8 +103,6 @@ def run_sweep(
             return done
         _write(plan.directory / "job.json", {"shards": str(plan.shards), "model": str(plan.jobs[0].model)})
         held_out = _write_parts(plan)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        log_path.touch()
         base = _Base(plan, log_path)
         trials = []
         for index, job in enumerate(plan.jobs):

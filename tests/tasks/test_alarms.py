@@ -16,7 +16,7 @@ from figa_core.storage.scores import save_scores
 from figa_core.training.metrics import StepMetrics, to_line
 from tasks.alarms import alarms_of, judge_alarms
 from tasks.workspace import Workspace
-from tests.figa_core.config.test_decisions import config_of
+from tests.figa_core.config.other_values import config_of
 
 RUN = "run"
 FLUENT = tuple(range(40))

@@ -48,8 +48,12 @@ class Judge:
         return self.workspace.database
 
     async def score(self, run_id: str = RUN) -> JudgedTexts:
-        part = Part("tone", self.sections.judge, SCORER)
-        return await score_by_judge(self.workspace, run_id, part, self.sections, RESPONSES)
+        return await score_by_judge(self.workspace, run_id, self.part, self.sections, RESPONSES)
+
+    @property
+    def part(self) -> Part:
+        assert isinstance(self.sections.judge, JudgeRewardConfig)
+        return Part("tone", self.sections.judge, SCORER)
 
     def answer(self, _number: int, request: Received) -> Reaction:
         text = json.dumps(request.body["messages"])
@@ -148,8 +152,8 @@ async def test_what_an_earlier_run_settled_counts_in_another_run(judge: Judge) -
     judge.database.execute(
         "INSERT INTO run_prompts BY NAME SELECT * REPLACE ('another' AS run_id) FROM run_prompts"
     )
-    part, texts = Part("tone", judge.sections.judge, SCORER), responses_of("another", GENERATOR, Split.TRAIN)
-    found = await score_by_judge(judge.workspace, "another", part, judge.sections, texts)
+    texts = responses_of("another", GENERATOR, Split.TRAIN)
+    found = await score_by_judge(judge.workspace, "another", judge.part, judge.sections, texts)
     assert (found.counts.n_in, found.counts.n_out, found.without) == (4, 1, 3)
     assert (first.counts.n_in, first.counts.n_out, first.without) == (4, 1, 3)
     with pytest.raises(UnjudgedAnswersError, match="3 of 4 answers have no score"):

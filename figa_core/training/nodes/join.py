@@ -103,8 +103,6 @@ def take_part(meeting: Meeting, node: int, log_path: Path, *, problem: Says = no
     """
     where = node_name(node, socket.gethostname())
     job = _job_of(meeting, where)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    log_path.touch()
     _LOGGER.info(
         "%s trains %s with node 0 at %s; full log: %s", where, job.training_id, meeting.address, log_path
     )

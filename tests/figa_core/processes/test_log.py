@@ -124,3 +124,10 @@ def test_records_are_made_in_the_context_of_the_caller(path: Path) -> None:
         RUN.reset(token)
         LOGGER.removeHandler(handler)
     assert seen == ["run 7"]
+
+
+def test_a_file_that_does_not_exist_yet_is_made_and_followed(tmp_path: Path, log: Log) -> None:
+    path = tmp_path / "logs" / "child.log"
+    with followed(path, LOGGER):
+        append(path, WARNING.format("first line"))
+    assert log.messages == ["first line"]
