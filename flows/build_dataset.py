@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
 from figa_core.config.roles import fields_of, model_rewards
+from figa_core.storage.runs import DATASET_ONLY
 from figa_core.storage.scores import references_of, revisions_of
 from figa_core.training.job import training_spec
 from flows.checks.settings import reading
@@ -56,7 +57,7 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
     """
     # Paths typed into a form may be relative.
     config, progress = anchor_paths(config, Path.cwd()), current()
-    with open_run(config, flow_run.name or "build-dataset", progress, reaches="dataset built") as run:
+    with open_run(config, flow_run.name or "build-dataset", progress, reaches=DATASET_ONLY) as run:
         story = Story(progress)
         weighed = await build(story, run, config)
         _announce(run, config, weighed)

@@ -14,6 +14,7 @@ from figa_core.records import Split
 from figa_core.report.data import JudgedPair
 from figa_core.storage import comparisons
 from figa_core.storage.comparisons import Contest
+from figa_core.storage.database import Database
 from figa_core.storage.evaluations import (
     Evaluation,
     evaluations_of,
@@ -55,14 +56,20 @@ def side_of(workspace: Workspace, run_id: str, label: str) -> Side:
     Raises:
         InputError: none of this name has been evaluated.
     """
-    rows = [row for row in evaluations_of(workspace.database, run_id) if not _is_preference(row)]
-    generators = {row.label: row.generator_id for row in rows}
+    generators = generators_of(workspace.database, run_id)
     if label not in generators:
         names = ", ".join(map(repr, sorted(generators))) or "none"
         raise InputError(
             f"{label!r}: no model of this name was evaluated in {run_id}; evaluated were: {names}."
         )
     return Side(label, generators[label])
+
+
+def generators_of(database: Database, run_id: str) -> dict[str, str]:
+    """The generator of each evaluated model's held-out answers, by its name in the report."""
+    return {
+        row.label: row.generator_id for row in evaluations_of(database, run_id) if not _is_preference(row)
+    }
 
 
 async def prefer(

@@ -1,7 +1,7 @@
 """Stage report: everything stored about a run → one self-contained HTML file."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -9,29 +9,29 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from figa_core.chat.format import load_chat_format
 from figa_core.chat.thinking import thoughts_of
 from figa_core.config import PipelineConfig
+from figa_core.config.roles import dependent_judge
 from figa_core.errors import WorkspaceError
+from figa_core.findings import shortened
 from figa_core.inference.vllm_python import vllm_version
 from figa_core.report.configuration import configuration_sections, library_versions
 from figa_core.report.data import (
-    Example,
     ModelScores,
     ReportData,
     RevisionCalls,
     RewardSamples,
+    Spending,
     TrainingCurve,
 )
 from figa_core.report.sentences import percent
-from figa_core.report.tokens import example_of
 from figa_core.shards.manifest import read_manifest as read_shard_manifest
-from figa_core.shards.read import find_pairs
 from figa_core.storage import revisions, summary
+from figa_core.storage.prompts import types_of
 from figa_core.storage.responses import count_thoughts
-from figa_core.storage.runs import Run, find_run
+from figa_core.storage.runs import DATASET_ONLY, FAILED, Run, find_run
 from figa_core.storage.summary import Counts
-from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES
+from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES, Alarm
 from figa_core.training.checkpoints import TrainingManifest, read_manifest
 from figa_core.training.going_back import metrics_of_all_steps
 from figa_core.training.held_out import HELD_OUT_LOSS, HeldOut
@@ -46,13 +46,14 @@ from tasks.graded import fallback_line, graded_so_far
 from tasks.grading_settings import GradingSections
 from tasks.judged_models import JudgedModels, judged_models, trained_model
 from tasks.prefer import judged_pairs
+from tasks.report_examples import held_out_answers, pair_examples
 from tasks.reward_facts import reward_facts, reward_notes
 from tasks.sweep import sweep_of
 from tasks.train import steps_line
 from tasks.verdict_files import write_verdicts
 from tasks.workspace import Workspace
 
-_EXAMPLES = 10
+_FAILURE_SHOWN = 200
 _STEPS_DRAWN = 2000
 
 
@@ -100,7 +101,7 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         funnel=funnel_of(counts),
         rewards=_rewards(workspace, run),
         reward_facts=reward_facts(database, run, config),
-        examples=_examples(workspace, run, config),
+        examples=pair_examples(workspace, run, config),
         curves=tuple(
             curve_of(workspace.training(run.found.trainings[objective]), objective)
             for objective in (config.loss.objective, *config.evaluation.baselines)
@@ -117,7 +118,20 @@ def collect(workspace: Workspace, run_id: str, created_at: str) -> ReportData:
         alarms=alarms_of(run),
         people=people_said(workspace, run),
         judged_pairs=tuple(judged_pairs(workspace, run, config)),
+        answers=held_out_answers(workspace, run, config, models),
+        spending=Spending(**asdict(revisions.spent(database, run_id))),
+        judge_chose_pairs=dependent_judge(config) is not None,
+        dataset_only=run.status == DATASET_ONLY,
+        failure=_failure(run),
+        types=types_of(database, run_id),
     )
+
+
+def _failure(run: Run) -> str | None:
+    """The first line of what a failed run says."""
+    if run.status != FAILED:
+        return None
+    return shortened(_first_line(run.message or "without a message").removesuffix("."), _FAILURE_SHOWN)
 
 
 def _with_change(model: ModelScores, models: JudgedModels) -> ModelScores:
@@ -176,33 +190,13 @@ def _drawn(threshold: float) -> float | None:
     return None if isnan(threshold) else threshold
 
 
-def _examples(workspace: Workspace, run: Run, config: PipelineConfig) -> tuple[Example, ...]:
-    shard_set_id = run.found.shard_set_id
-    if shard_set_id is None:
-        return ()
-    spread = summary.spread_pairs(workspace.database, run.run_id, run.found.training_scorer, _EXAMPLES)
-    rows = {row.pair_id: row for row in spread}
-    pairs = find_pairs(workspace.shards(shard_set_id), list(rows))
-    decode = load_chat_format(config.generation.model).decode
-    return tuple(
-        example_of(
-            pair,
-            decode,
-            messages=rows[pair.pair_id].messages,
-            reference=rows[pair.pair_id].reference,
-            reference_reward=rows[pair.pair_id].reference_reward,
-        )
-        for pair in pairs
-    )
-
-
 def curve_of(training: Path, objective: str) -> TrainingCurve:
     """The curve of the training in this directory, finished or not."""
     steps = metrics_of_all_steps(training)
     each = max(1, len(steps) // _STEPS_DRAWN)
     looks = {KL_FROM_BASE.name, HELD_OUT_LOSS.name}
     steps = [s for place, s in enumerate(steps) if place % each == 0 or looks & s.figures.keys()]
-    shown = objective_named(objective)
+    shown, manifest = objective_named(objective), read_manifest(training)
     watched = any(KL_FROM_BASE.name in step.figures for step in steps)
     judged = any(HELD_OUT_LOSS.name in step.figures for step in steps)
     figures = (
@@ -220,7 +214,9 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
             for figure in figures
             if not steps or any(figure.name in step.figures for step in steps)
         },
-        facts=_facts(steps, read_manifest(training)) | _sweep_facts(training),
+        facts=_facts(steps, manifest) | _sweep_facts(training),
+        seconds=manifest.wall_seconds if manifest else None,
+        ended_by=_alarm_name(manifest.ended_by) if manifest and manifest.ended_by else None,
     )
 
 
@@ -260,10 +256,14 @@ def _facts(steps: list[StepMetrics], manifest: TrainingManifest | None) -> dict[
     return facts
 
 
+def _alarm_name(alarm: Alarm) -> str:
+    return alarm.name.replace("_", " ")
+
+
 def _watch_facts(manifest: TrainingManifest) -> dict[str, str]:
     """How the model was examined for damage."""
     if manifest.ended_by is not None:
-        return {"ended by an alarm": manifest.ended_by.name.replace("_", " ")}
+        return {"ended by an alarm": _alarm_name(manifest.ended_by)}
     if (watched := manifest.watched) is None:
         return {}
     often = "every step" if watched.every == 1 else f"every {watched.every} steps"

@@ -5,7 +5,7 @@ Models are compared on the prompts for which both have a score; the others are c
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from figa_core.evaluation.statistics import Estimate, estimate, paired_difference
@@ -101,6 +101,52 @@ def first_difference(before: ModelScores, after: ModelScores) -> tuple[Metric, D
     """The difference by the first metric for which the models have common prompts."""
     found = ((metric, difference(before, after, metric)) for metric in Metric)
     return next(((metric, each) for metric, each in found if each.change.n), None)
+
+
+def spread_prompts(before: ModelScores, after: ModelScores, metric: Metric, count: int) -> list[str]:
+    """`count` common prompts at evenly spaced ranks of after − before, the least and the largest included."""
+    first, second = scores_of(before, metric), scores_of(after, metric)
+    ranked = sorted(first.keys() & second.keys(), key=lambda key: (second[key] - first[key], key))
+    last, steps = len(ranked) - 1, max(count - 1, 1)
+    return [ranked[rank] for rank in dict.fromkeys(round(i * last / steps) for i in range(count)) if ranked]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """What the main model changed for one type of prompt, by the judge."""
+
+    type: str
+    found: Difference
+
+
+def by_type(data: ReportData) -> list[TypeRow]:
+    """The main model against the base by type of prompt, the most prompts first; empty with one type only."""
+    if data.base is None or data.main is None or (compared := first_difference(data.base, data.main)) is None:
+        return []
+    of_type: dict[str, list[str]] = {}
+    for prompt in scores_of(data.base, compared[0]).keys() & scores_of(data.main, compared[0]).keys():
+        if prompt in data.types:
+            of_type.setdefault(data.types[prompt], []).append(prompt)
+    rows = [
+        TypeRow(name, difference(_only(data.base, prompts), _only(data.main, prompts), compared[0]))
+        for name, prompts in sorted(of_type.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+    return rows if len(rows) > 1 else []
+
+
+def _only(model: ModelScores, prompts: list[str]) -> ModelScores:
+    """The model's scores on these prompts."""
+    rewards = {key: model.rewards[key] for key in prompts if key in model.rewards}
+    verifier = {key: model.verifier[key] for key in prompts if key in model.verifier}
+    return replace(model, rewards=rewards, verifier=verifier)
+
+
+def moved_prompts(before: ModelScores, after: ModelScores, metric: Metric) -> tuple[int, int, int]:
+    """How many common prompts got better, stayed as they were, and got worse."""
+    first, second = scores_of(before, metric), scores_of(after, metric)
+    changes = [second[key] - first[key] for key in first.keys() & second.keys()]
+    better, worse = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+    return better, len(changes) - better - worse, worse
 
 
 def verdict_on(base: ModelScores | None, model: ModelScores) -> Verdict:

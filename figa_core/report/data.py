@@ -55,7 +55,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One admitted pair: Ŷ and Ỹ as coloured spans (`tokens.spans_of`), raw rewards, reference if any."""
+    """One admitted pair: Ŷ and Ỹ as coloured spans (`tokens.spans_of`), raw rewards, reference if any.
+
+    `type` is what the user's data call prompts of this kind.
+    """
 
     messages: tuple[Message, ...]
     initial: tuple[Span, ...]
@@ -64,6 +67,7 @@ class Example:
     revised_reward: float
     reference: str | None = None
     reference_reward: float | None = None
+    type: str | None = None
 
     @property
     def gain(self) -> float:
@@ -72,16 +76,36 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOutAnswer:
+    """A held-out prompt, the answers of the base and of the run's model, and the judge's score of each."""
+
+    messages: tuple[Message, ...]
+    base: str
+    trained: str
+    base_score: float
+    trained_score: float
+    type: str | None = None
+
+    @property
+    def change(self) -> float:
+        """The model's score − the base's."""
+        return self.trained_score - self.base_score
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingCurve:
     """One training: `series` maps a metric's name ("loss") to one value per step; None leaves a gap.
 
-    `facts` are shown unchanged, such as {"pairs per step": "32", "wall time": "74 s"}.
+    `facts` are shown unchanged, such as {"pairs per step": "32", "wall time": "74 s"}. `seconds` is the wall
+    time, None for a training that has not finished; `ended_by` is the alarm that ended it early, if one did.
     """
 
     label: str
     steps: tuple[int, ...]
     series: Mapping[str, tuple[float | None, ...]]
     facts: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +180,21 @@ class RevisionCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """All calls to language models for a run's rows: reviser, graders and judges.
+
+    `usd` is None if no call has a price; `estimated_usd` is the part of it without a usage. The cost of the
+    `unpriced` calls is in no figure.
+    """
+
+    usd: float | None = None
+    estimated_usd: float | None = None
+    calls: int = 0
+    unpriced: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SchemeJudged:
     """What people said of a run's changes as one weighting scheme marks them.
 
@@ -194,6 +233,10 @@ class ReportData:
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
     to value (`configuration.configuration_sections`), `versions` maps library to version. `alarms` says what
     seems wrong with a model, by its label. `judged_pairs` are models whose answers an LLM compared.
+    `answers` go from the most worsened to the most improved. `judge_chose_pairs`: the reward that judges the
+    models also chose the pairs that they were trained on. `dataset_only`: no training was asked for.
+    `failure` says why the run failed, if it did. `types` has what the user's data call the kinds of prompts,
+    by prompt id.
     """
 
     workspace: str
@@ -215,6 +258,12 @@ class ReportData:
     alarms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     people: PeopleSaid = PeopleSaid()
     judged_pairs: tuple[JudgedPair, ...] = ()
+    answers: tuple[HeldOutAnswer, ...] = ()
+    spending: Spending = Spending()
+    judge_chose_pairs: bool = False
+    dataset_only: bool = False
+    failure: str | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[ModelScores, ...]:

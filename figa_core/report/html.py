@@ -1,11 +1,14 @@
-"""The report as one self-contained HTML file: no script, no network, readable in ten years.
+"""The report as one self-contained HTML file: no network, readable in ten years, whole without its script.
 
-All text of models and users is autoescaped by Jinja2; only the SVG drawn here and the stylesheet are not.
+All text of models and users is autoescaped by Jinja2; only the SVG drawn here, the stylesheet and the script
+that filters the examples are not. The page allows that script alone, by its hash.
 """
 
+import base64
+import hashlib
+import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,37 +19,48 @@ from figa_core.files import write_whole
 from figa_core.records import EditClass
 from figa_core.report import plots
 from figa_core.report.comparison import (
-    Difference,
-    Metric,
+    by_type,
     compare,
-    difference,
+    first_difference,
     interval_text,
+    moved_prompts,
     number,
     run_verdict,
 )
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ReportData
+from figa_core.report.figure_data import csv_url
+from figa_core.report.first_page import first_page
+from figa_core.report.funnel import Funnel
 from figa_core.report.preferences import judge_sentences
-from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
+from figa_core.report.sentences import comparison_sentences, duration, verdict_sentences
+from figa_core.report.svg import Cell, Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(data: ReportData) -> str:
     """The whole HTML document as text; equal data gives equal bytes."""
-    comparison = compare(data)
+    comparison, judged = compare(data), run_verdict(data)
+    compared, moved = None, (0, 0, 0)
+    if data.base is not None and data.main is not None:
+        compared = first_difference(data.base, data.main)
+        moved = moved_prompts(data.base, data.main, compared[0]) if compared else moved
     template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
-        sentence=result_sentence(data),
+        answers=first_page(data),
         further=comparison_sentences(data),
-        judged=run_verdict(data),
+        judged=judged,
+        compared=compared,
+        moved_prompts=moved,
         verdicts=verdict_sentences(data),
         Outcome=Outcome,
-        cards=_cards(data),
         preferences=[(pair, judge_sentences(pair)) for pair in data.judged_pairs],
         funnel=data.funnel.rows(),
+        funnel_data=_funnel_data(data.funnel),
         comparison=comparison,
+        types=by_type(data),
         histograms=plots.reward_histograms(data.rewards),
         curves=plots.training_curves(data.curves),
         differences=plots.difference_intervals(comparison),
@@ -55,6 +69,7 @@ def render_report(data: ReportData) -> str:
             for section, settings in data.configuration.items()
         },
         EditClass=EditClass,
+        script=(_TEMPLATES / "report.js").read_text(encoding="utf-8"),
     )
 
 
@@ -77,11 +92,15 @@ def environment() -> Environment:
     )
     environment.filters.update(
         svg=Markup,
+        csp_hash=csp_hash,
+        csv_url=csv_url,
+        direction=direction,
         number=number,
         with_error=with_error,
         interval=interval_text,
         edit=lambda edit: edit.name.lower().replace("_", "-"),
         seconds=duration,
+        together=together,
         marked=marked,
         tone=tone,
     )
@@ -93,19 +112,6 @@ def with_error(value: Estimate, decimals: int) -> str:
     if value.standard_error is None:
         return number(value.mean, decimals)
     return f"{number(value.mean, decimals)} ± {number(value.standard_error, decimals)}"
-
-
-def duration(seconds: float) -> str:
-    """Such as "0.4 s", "74 s", "12 min 5 s" or "3 h 20 min"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 120:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def marked(text: str) -> tuple[str, str]:
@@ -122,28 +128,26 @@ def tone(verdict: Verdict | None) -> str:
     return {Outcome.BETTER: "better", Outcome.WORSE: "worse"}.get(outcome or Outcome.NOT_JUDGED, "open")
 
 
-class _Card(NamedTuple):
-    label: str
-    value: str
-    detail: str
+def together(sentence: str) -> str:
+    """With no-break spaces where a line must not end: within "n = 600", "95 %" and "74 s"."""
+    return re.sub(r"(?<=\d) (?=%|(?:s|min|h)\b)| (?==)|(?<==) ", "\u00a0", sentence)
 
 
-def _cards(data: ReportData) -> list[_Card]:
-    cards = []
-    if data.base is not None and data.main is not None:
-        changes = {metric: difference(data.base, data.main, metric) for metric in Metric}
-        cards += [_change_card(metric, found) for metric, found in changes.items() if found.change.n]
-    if data.funnel.steps:
-        first, last = data.funnel.steps[0], data.funnel.steps[-1]
-        cards.append(_Card(f"rows {last.name}", f"{last.count:,}", f"of {first.count:,} {first.name}"))
-    if (calls := data.revision_calls) is not None:
-        tokens = calls.prompt_tokens + calls.completion_tokens
-        cards.append(_Card("revision calls", f"{calls.calls:,}", f"{tokens:,} tokens"))
-    return cards
+def direction(change: float) -> str:
+    """A change of a score in one word."""
+    return "better" if change > 0 else "worse" if change < 0 else "same"
 
 
-def _change_card(metric: Metric, found: Difference) -> _Card:
-    decimals, change = metric.decimals, found.change
-    confidence = f" (95 % CI {interval_text(change, decimals)})" if change.interval else ""
-    value = f"{number(found.before.mean, decimals)} → {number(found.after.mean, decimals)}"
-    return _Card(metric.label, value, f"{number(change.mean, decimals, signed=True)}{confidence}")
+def csp_hash(script: str) -> Markup:
+    """The source expression that allows this inline script, and no other, in a Content-Security-Policy."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Markup(f"'sha256-{digest}'")
+
+
+def _funnel_data(funnel: Funnel) -> Table:
+    """A row for each step, and one for each reason why rows did not reach it."""
+    rows: list[list[Cell]] = [["step", "rows", "not in it because"]]
+    for row in funnel.rows():
+        rows.append([row.name, row.count, None])
+        rows += [[row.name, drop.count, drop.reason] for drop in row.drops]
+    return rows

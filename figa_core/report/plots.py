@@ -1,4 +1,4 @@
-"""The report's three figures: reward histograms, training curves, differences with their intervals."""
+"""The report's figures: reward histograms, training curves, differences with their intervals."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from figa_core.evaluation.statistics import Estimate
-from figa_core.report.comparison import Comparison, Metric, number
+from figa_core.report.comparison import Comparison, Metric, ModelRow, number
 from figa_core.report.data import RewardSamples, TrainingCurve
-from figa_core.report.svg import FAINT, GRID, INK, SERIES, Drawing, drawing
+from figa_core.report.svg import FAINT, GRID, INK, SERIES, Cell, Drawing, Table, drawing
 
 _BINS = 44
 _SMOOTHING_SHARE = 0.06
@@ -62,10 +62,16 @@ def reward_histograms(rewards: RewardSamples) -> Drawing | None:
                 _threshold(axes, threshold, name if wide else name.partition(":")[0], below="below" in name)
         grid[-1, 0].set_xlabel("reward", color=INK)
 
+    counts = [
+        [label, float(edges[place]), float(edges[place + 1]), int(count)]
+        for label, values, *_ in shown
+        for place, count in enumerate(np.histogram(values, edges)[0])
+    ]
     means = ", ".join(f"{label} mean {np.mean(values):.2f}" for label, values, *_ in shown)
     height = 0.5 + 1.25 * len(shown)
     description = f"Histograms of rewards: {means}."
-    return drawing("rewards", draw, height, height, description)
+    data = [["text", "reward from", "reward to", "count"], *counts]
+    return drawing("rewards", draw, height, height, description, data)
 
 
 def _bin_edges(values: Sequence[float]) -> np.ndarray:
@@ -118,7 +124,17 @@ def training_curves(curves: Sequence[TrainingCurve]) -> Drawing | None:
     last = "; ".join(f"{curve.label}: {len(curve.steps)} steps" for curve in curves)
     description = f"Training curves of {', '.join(metrics)} by optimizer step. {last}."
     heights = 2.75 * wide_rows + legend, 2.3 * len(metrics) + legend * len(curves)
-    return drawing("curves", draw, *heights, description)
+    return drawing("curves", draw, *heights, description, _curve_data(curves, metrics))
+
+
+def _curve_data(curves: Sequence[TrainingCurve], metrics: Sequence[str]) -> Table:
+    rows: list[list[Cell]] = [["training", "step", *metrics]]
+    for curve in curves:
+        series = [curve.series.get(name, ()) for name in metrics]
+        for place, step in enumerate(curve.steps):
+            values = (each[place] if place < len(each) else None for each in series)
+            rows.append([curve.label, step, *values])
+    return rows
 
 
 def _points(curve: TrainingCurve, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +205,15 @@ def difference_intervals(comparison: Comparison) -> Drawing | None:
     description = (
         "Paired differences to the base model with 95 % confidence intervals; the table has the numbers."
     )
-    return drawing("differences", draw, height, height * len(metrics), description)
+    data: list[list[Cell]] = [["model", "score", "change against base", "95 % from", "95 % to", "prompts"]]
+    data += [_difference_data(row, metric) for row in rows for metric in metrics]
+    return drawing("differences", draw, height, height * len(metrics), description, data)
+
+
+def _difference_data(row: ModelRow, metric: Metric) -> list[Cell]:
+    change = row.to_base[metric].change
+    low, high = change.interval or (None, None)
+    return [row.label, metric.label, change.mean, low, high, change.n]
 
 
 def _interval(axes: Axes, place: int, change: Estimate, colour: str, decimals: int) -> None:

@@ -1,4 +1,7 @@
-"""The meaning of the held-out scores in plain sentences, from the data alone, welcome or not."""
+"""The meaning of the held-out scores in plain sentences, from the data alone, welcome or not.
+
+`first_page.py` answers a reader's four questions with them.
+"""
 
 from collections.abc import Iterator
 
@@ -28,7 +31,8 @@ def result_sentence(data: ReportData) -> str:
             "Raise prompts.held_out_share, or give more prompts."
         )
     if data.main is None:
-        return "No model has been trained in this run yet, so there is nothing to compare."
+        clause = unjudged_clause(data)
+        return f"{clause[0].upper()}{clause[1:]}, so there is nothing to compare."
     if data.base is None:
         return (
             f"{data.main.label} was trained, but the base model was not evaluated: no comparison is possible."
@@ -38,6 +42,20 @@ def result_sentence(data: ReportData) -> str:
     if found := first_difference(data.base, data.main):
         return _change_sentence(data.main.label, *found)
     return f"{data.main.label} was trained, but it and the base model share no scored held-out prompts."
+
+
+def unjudged_clause(data: ReportData) -> str:
+    """Why no model of the run has held-out scores, as a clause without an end."""
+    finished = next((curve for curve in data.curves if curve.seconds is not None), None)
+    if data.failure:
+        return f"the run failed before a model was judged ({data.failure})"
+    if data.dataset_only:
+        return "this run was asked for training pairs only"
+    if finished is not None:
+        return f"{finished.label} was trained and has not been judged yet"
+    if data.curves:
+        return f"the training of {data.curves[0].label} has begun and has not finished"
+    return "no model has been trained in this run yet"
 
 
 def _change_sentence(label: str, metric: Metric, found: Difference) -> str:
@@ -73,25 +91,31 @@ def verdict_sentences(data: ReportData) -> list[str]:
 
 def verdict_sentence(model: ModelScores, found: Verdict, base: ModelScores | None) -> str:
     """The verdict on one model, with the directory that is not to be used if it is worse."""
-    by, label = f"by the {found.judge}", model.label
+    if found.outcome is not Outcome.WORSE:
+        return f"Verdict: {verdict_clause(model.label, found, base)}."
+    where = f" ({model.directory})" if model.directory else ""
+    trap = " By the reward it is better: the training over-optimised the reward."
+    return (
+        f"Verdict: worse: do not use {model.label}{where}. {verdict_clause('It', found, base)}."
+        f"{trap if found.over_optimised else ''}"
+    )
+
+
+def verdict_clause(label: str, found: Verdict, base: ModelScores | None) -> str:
+    """The verdict on a model without its end: such as "FIGA is better than its base by the verifier"."""
+    by = f"by the {found.judge}"
     match found.outcome:
         case Outcome.WORSE:
-            where = f" ({model.directory})" if model.directory else ""
-            trap = (
-                " By the reward it is better: the training over-optimised the reward."
-                if found.over_optimised
-                else ""
-            )
-            return f"Verdict: worse: do not use {label}{where}. It is worse than its base {by}.{trap}"
+            return f"{label} is worse than its base {by}"
         case Outcome.BETTER:
-            return f"Verdict: {label} is better than its base {by}."
+            return f"{label} is better than its base {by}"
         case Outcome.NO_DIFFERENCE:
             if found.same_model:
-                return f"Verdict: {label} is its base, unchanged."
-            return f"Verdict: no difference between {label} and its base was shown {by}."
+                return f"{label} is its base, unchanged"
+            return f"no difference between {label} and its base was shown {by}"
         case Outcome.NOT_JUDGED:
             why = "the base model was not" if base is None else _too_few(found)
-            return f"Verdict: {label} was not judged, because {why}."
+            return f"{label} was not judged, because {why}"
 
 
 def _too_few(found: Verdict) -> str:
@@ -132,6 +156,12 @@ def _versus_sentence(main: ModelScores, baseline: ModelScores) -> str:
 
 
 def _disagreement(base: ModelScores, main: ModelScores) -> str:
+    clause = disagreement_clause(base, main)
+    return f"Beware: {clause}." if clause else ""
+
+
+def disagreement_clause(base: ModelScores, main: ModelScores) -> str:
+    """That verifier and reward moved clearly in opposite directions, and what it means; "" if not."""
     judged = difference(base, main, Metric.VERIFIER).change
     rewarded = difference(base, main, Metric.REWARD).change
     if not (judged.excludes_zero and rewarded.excludes_zero):
@@ -140,7 +170,7 @@ def _disagreement(base: ModelScores, main: ModelScores) -> str:
         return ""
     risen, fallen = ("verifier", "reward") if (judged.mean or 0) > 0 else ("reward", "verifier")
     what = "the two judges disagree" if risen == "verifier" else "the training over-optimised the reward"
-    return f"Beware: the mean {risen} score rose while the mean {fallen} score fell; {what}."
+    return f"the mean {risen} score rose while the mean {fallen} score fell; {what}"
 
 
 def _unchanged_sentence(model: ModelScores) -> str:
@@ -165,7 +195,7 @@ def _changes(data: ReportData, model: ModelScores) -> Iterator[str]:
             f"Beware: {change.overflowed:,} of {change.steps:,} updates of {model.label} were left out, "
             "because the gradient was not finite."
         )
-    if _changed_almost_nothing(change):
+    if changed_almost_nothing(change):
         yield (
             f"{model.label} changed almost nothing: {_figures(change)}. More steps or a higher learning rate "
             "change more."
@@ -174,7 +204,8 @@ def _changes(data: ReportData, model: ModelScores) -> Iterator[str]:
         yield _dtypes(model.label, change)
 
 
-def _changed_almost_nothing(change: ModelChange) -> bool:
+def changed_almost_nothing(change: ModelChange) -> bool:
+    """Whether a reader need not look for effects of the training."""
     if change.compared:
         return change.same >= _ALMOST_ALL_RESPONSES * change.compared
     return change.relative is not None and change.relative < _ALMOST_NO_CHANGE
@@ -200,6 +231,19 @@ def _dtypes(label: str, change: ModelChange) -> str:
         f"Beware: {label} was judged in {change.dtype}, the base in {change.base_dtype}, and part of the "
         f"difference may come from that{rounding}."
     )
+
+
+def duration(seconds: float) -> str:
+    """Such as "0.4 s", "74 s", "12 min 5 s" or "3 h 20 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def percent(share: float) -> str:

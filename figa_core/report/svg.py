@@ -9,7 +9,7 @@ Figures are made without pyplot and its global state. `svg.hashsalt` is only a g
 import io
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,21 +40,30 @@ Draw = Callable[[Figure, bool], None]
 """Draws into an empty figure; the flag: whether it is the wide one."""
 
 
+Cell = str | float | None
+Table = Sequence[Sequence[Cell]]
+"""Rows of cells; the first row has their names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One figure in two widths, as SVG elements, and a sentence for screen readers."""
+    """One figure in two widths, as SVG elements, a sentence for screen readers, and what is drawn."""
 
+    name: str
     wide: str
     narrow: str
     description: str
+    data: Table
 
 
-def drawing(name: str, draw: Draw, wide_height: float, narrow_height: float, description: str) -> Drawing:
+def drawing(
+    name: str, draw: Draw, wide_height: float, narrow_height: float, description: str, data: Table
+) -> Drawing:
     """Draw a wide and a narrow version; heights in inches. `name` prefixes the ids: unique in the page."""
     with _LOCK, mpl.rc_context(_STYLE):
         wide = _svg(f"{name}-wide", draw, wide_height, True)
         narrow = _svg(f"{name}-narrow", draw, narrow_height, False)
-    return Drawing(wide, narrow, description)
+    return Drawing(name, wide, narrow, description, data)
 
 
 def _svg(prefix: str, draw: Draw, height: float, wide: bool) -> str:

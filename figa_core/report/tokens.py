@@ -96,8 +96,9 @@ def example_of(
     messages: Sequence[Message],
     reference: str | None = None,
     reference_reward: float | None = None,
+    kind: str | None = None,
 ) -> Example:
-    """A weighed pair as an example; prompt and reference come from the prompt's record."""
+    """A weighed pair as an example; prompt, its `kind` and reference come from the prompt's record."""
     return Example(
         messages=tuple(messages),
         initial=spans_of(pair.response_ids, pair.response_classes, decode),
@@ -106,4 +107,5 @@ def example_of(
         revised_reward=pair.revision_reward,
         reference=reference,
         reference_reward=reference_reward,
+        type=kind,
     )

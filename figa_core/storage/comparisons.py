@@ -6,12 +6,12 @@ first model's answer in front. The questions are those of any judge (`judgements
 are not asked about.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from figa_core.evaluation.preference import Compared
 from figa_core.ports import ComparisonRequest
-from figa_core.records import Split
+from figa_core.records import Message, Split
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import PAGE_ROWS, Database
 from figa_core.storage.judgements import Judged
@@ -65,6 +65,30 @@ class Contest:
     def answers(self) -> tuple[str, dict[str, object]]:
         """SQL for the prompts that both have answered, with the answers, and its parameters."""
         return self._answers, self._values
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A held-out prompt, its type if it has one, and the answers of both generators."""
+
+    prompt_id: str
+    messages: tuple[Message, ...]
+    type: str | None
+    one_text: str
+    other_text: str
+
+
+def answers_to(database: Database, contest: Contest, prompt_ids: Sequence[str]) -> list[Answered]:
+    """The answers to these prompts, by prompt id; prompts that not both have answered are left out."""
+    answers, values = contest.answers
+    rows = database.fetch(
+        f"""SELECT prompt_id, messages, rp.type, one_text, other_text FROM {answers}
+            JOIN run_prompts rp USING (prompt_id)
+            WHERE rp.run_id = $run AND prompt_id IN (SELECT unnest($wanted)) ORDER BY prompt_id""",
+        **values,
+        wanted=list(prompt_ids),
+    )
+    return [Answered(key, read_messages(messages), *rest) for key, messages, *rest in rows]
 
 
 def iter_unjudged(

@@ -47,12 +47,15 @@ class Batch:
 class Spent:
     """The cost of the calls for a run's rows, in US dollars; `estimated_usd` is the part without a usage.
 
-    Both are None if no call had a price.
+    Both are None if no call had a price; `unpriced` calls had none. The tokens of unanswered calls are
+    estimates.
     """
 
     usd: float | None
     estimated_usd: float | None
     calls: int
+    unpriced: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +168,14 @@ def spent(database: Database, run_id: str) -> Spent:
 
     A call whose answer never arrived, or came without its usage, counts as the amount reserved for it.
     """
-    [(usd, estimated, number)] = database.fetch(
-        f"""SELECT sum(coalesce(cost_usd, reserved_usd)),
-                   sum(reserved_usd) FILTER (cost_usd IS NULL), count(*)
+    [(usd, estimated, *counts)] = database.fetch(
+        f"""SELECT sum(coalesce(cost_usd, reserved_usd)), sum(reserved_usd) FILTER (cost_usd IS NULL),
+                   count(*), count(*) FILTER (coalesce(cost_usd, reserved_usd) IS NULL),
+                   coalesce(sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)), 0)::BIGINT
             FROM {_PAID_BY_RUN}""",
         run=run_id,
     )
-    return Spent(usd, None if usd is None else estimated or 0.0, number)
+    return Spent(usd, None if usd is None else estimated or 0.0, *counts)
 
 
 def tokens_answered(database: Database, run_id: str) -> int:

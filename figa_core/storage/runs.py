@@ -13,6 +13,8 @@ from figa_core.findings import shortened
 from figa_core.storage.database import Database, as_row
 
 RUNNING = "running"
+FAILED = "failed"
+DATASET_ONLY = "dataset built"  # no training was asked for
 INTERRUPTED = "interrupted"  # somebody stopped it
 WORSE_MODEL = "worse model"  # all is done, and its model is worse than the base
 _ID_SHOWN = 80

@@ -44,12 +44,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class SpreadPair:
-    """A weighed pair with its conversation and reference, if it has one."""
+    """A weighed pair with its conversation, and its reference and type of prompt, if it has them."""
 
     pair_id: str
     messages: tuple[Message, ...]
     reference: str | None
     reference_reward: float | None
+    type: str | None
 
 
 def counts(database: Database, run_id: str, generator_id: str) -> Counts:
@@ -137,7 +138,8 @@ def spread_pairs(database: Database, run_id: str, scorer_id: str, count: int) ->
             SELECT DISTINCT r.revision_id, r.prompt_id, r.rank FROM ranked r, range($count) i(k)
             WHERE r.rank = round(i.k * (r.n - 1) / greatest($count - 1, 1))
         )
-        SELECT c.revision_id AS pair_id, p.messages, a.text AS reference, y.value AS reference_reward
+        SELECT c.revision_id AS pair_id, p.messages, a.text AS reference, y.value AS reference_reward,
+               rp.type
         FROM chosen c
         JOIN prompts p USING (prompt_id)
         JOIN run_prompts rp ON rp.prompt_id = c.prompt_id AND rp.run_id = $run

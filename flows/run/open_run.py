@@ -21,7 +21,15 @@ from figa_core.prompts.files import prompts_fingerprint
 from figa_core.records import Split
 from figa_core.revision.prompt import PromptTemplates, load_templates
 from figa_core.storage.database import Database
-from figa_core.storage.runs import INTERRUPTED, WORSE_MODEL, Findings, end_run, save_findings, save_run
+from figa_core.storage.runs import (
+    FAILED,
+    INTERRUPTED,
+    WORSE_MODEL,
+    Findings,
+    end_run,
+    save_findings,
+    save_run,
+)
 from flows.checks.facts import say_nothing
 from flows.preflight import check
 from flows.progress import Progress
@@ -111,7 +119,7 @@ def _record_end(database: Database, run_id: str, error: BaseException, progress:
     """Never raises: the run's error matters more, and the full disk that caused it may still be full."""
     try:
         if isinstance(error, Exception):
-            end_run(database, run_id, "failed", str(error) or type(error).__name__)
+            end_run(database, run_id, FAILED, str(error) or type(error).__name__)
         else:
             end_run(database, run_id, INTERRUPTED, f"{_what_stopped(error)}: the same command continues")
     except WorkspaceError as unrecorded:

@@ -51,7 +51,13 @@ def drawn(found: Sequence["Found"]) -> Drawing | None:
     def on(figure: Figure, wide: bool) -> None:
         _draw(figure, panels, _OF_THE_PAGE, across=wide)
 
-    return drawing("evidence", on, _height(panels), _height(panels) * len(panels), _DESCRIPTION)
+    data = [["domain", "method", "score", "95 % from", "95 % to"]]
+    data += [[each.name, *_data(row)] for each in panels for row in each.rows]
+    return drawing("evidence", on, _height(panels), _height(panels) * len(panels), _DESCRIPTION, data)
+
+
+def _data(row: dict[str, Any]) -> list[Any]:
+    return [row["method"], row["score"]["mean"], *(row["score"]["interval"] or (None, None))]
 
 
 def _panels(found: Sequence["Found"]) -> list["Found"]:

@@ -101,7 +101,7 @@ def check_worse(project: Project, server: PrefectServer, model: Path, output: st
     of_the_run = json.loads((project.workspace / "verdicts" / f"{run['run_id']}.json").read_text())
     assert of_the_run["models"]["FIGA"]["do_not_use"] is True
     html = (project.workspace / "reports" / f"{run['run_id']}.html").read_text(encoding="utf-8")
-    assert 'class="banner worse"' in html
+    assert 'class="result worse"' in html
 
 
 def test_without_a_configured_api_a_run_starts_its_own_server_and_stops_it(project: Project) -> None:

@@ -8,7 +8,7 @@ from figa_core.evaluation.cost import Cost, mean_cost
 from figa_core.evaluation.crossed import crossed
 from figa_core.report import plots as run_plots
 from figa_core.report.comparison import number
-from figa_core.report.html import duration, environment
+from figa_core.report.html import environment
 from figa_core.report.methods import plots, text
 from figa_core.report.methods.comparison import (
     Contrast,
@@ -18,6 +18,7 @@ from figa_core.report.methods.comparison import (
     spread_over_seeds,
 )
 from figa_core.report.methods.data import MethodOutcome, MethodsData, validation_means
+from figa_core.report.sentences import duration
 
 
 def render_methods(data: MethodsData, found: MethodsComparison) -> str:

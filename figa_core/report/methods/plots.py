@@ -13,7 +13,7 @@ from figa_core.report.comparison import number
 from figa_core.report.methods.comparison import BASE, MethodsComparison, Row
 from figa_core.report.methods.data import MethodOutcome, MethodsData
 from figa_core.report.plots import plain_axes, short, style_of
-from figa_core.report.svg import FAINT, GRID, INK, Drawing, drawing
+from figa_core.report.svg import FAINT, GRID, INK, Cell, Drawing, drawing
 
 Names = Sequence[str]
 
@@ -51,7 +51,12 @@ def scores(data: MethodsData, found: MethodsComparison) -> Drawing | None:
 
     height = 0.85 + 0.5 * len(rows)
     description = "Differences to the base model with their intervals; the table has the numbers."
-    return drawing("methods-scores", draw, height, height, description)
+    table: list[list[Cell]] = [["method", "pairs", "change against base", "from", "to"]]
+    for row in rows:
+        assert row.to_base is not None
+        limits = row.to_base.interval or (None, None)
+        table.append([row.method.name, row.method.pairs, row.to_base.change.mean, *limits])
+    return drawing("methods-scores", draw, height, height, description, table)
 
 
 def _difference(axes: Axes, place: int, row: Row, colour: str, decimals: int) -> None:
@@ -87,7 +92,11 @@ def by_pairs(data: MethodsData, found: MethodsComparison) -> Drawing | None:
         _legend(figure, axes, wide)
 
     description = f"Score of {len(names)} methods by number of pairs; the table has the numbers."
-    return drawing("methods-pairs", draw, 3.6, 3.4 + 0.25 * len(names), description)
+    table: list[list[Cell]] = [["method", "pairs", data.metric.label, "95 % from", "95 % to"]]
+    for row in found.rows:
+        limits = row.estimate.interval() or (None, None)
+        table.append([row.method.name, row.method.pairs, row.estimate.mean, *limits])
+    return drawing("methods-pairs", draw, 3.6, 3.4 + 0.25 * len(names), description, table)
 
 
 def _line(axes: Axes, rows: Sequence[Row], style: dict, label: str) -> None:
@@ -122,7 +131,13 @@ def by_steps(data: MethodsData, found: MethodsComparison) -> Drawing | None:
 
     of = "1 method" if len(rows) == 1 else f"{len(rows)} methods"
     description = f"Score of {of} by optimizer steps; the table has the numbers."
-    return drawing("methods-steps", draw, 3.6, 3.4 + 0.25 * len(rows), description)
+    table: list[list[Cell]] = [["method", "steps", data.metric.label, "95 % from", "95 % to"]]
+    for row in rows:
+        for point in row.method.after_steps:
+            estimate = crossed(point.values)
+            limits = estimate.interval() or (None, None)
+            table.append([row.method.name, point.steps, estimate.mean, *limits])
+    return drawing("methods-steps", draw, 3.6, 3.4 + 0.25 * len(rows), description, table)
 
 
 def _steps_line(axes: Axes, method: MethodOutcome, style: dict) -> None:
@@ -171,7 +186,9 @@ def frontier(data: MethodsData, found: MethodsComparison) -> Drawing | None:
         _legend(figure, axes, wide)
 
     description = "Score against operations; the line joins the methods that no cheaper one beats."
-    return drawing("methods-frontier", draw, 3.8, 3.6 + 0.25 * len(names), description)
+    table: list[list[Cell]] = [["method", "pairs", "FLOPs", data.metric.label]]
+    table += [[row.method.name, row.method.pairs, total_flops(row.method), row.estimate.mean] for row in rows]
+    return drawing("methods-frontier", draw, 3.8, 3.6 + 0.25 * len(names), description, table)
 
 
 def _mean(row: Row) -> float:

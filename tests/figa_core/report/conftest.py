@@ -9,11 +9,13 @@ import pytest
 from figa_core.records import EditClass, Message
 from figa_core.report.data import (
     Example,
+    HeldOutAnswer,
     ModelScores,
     ReportData,
     RevisionCalls,
     RewardSamples,
     Span,
+    Spending,
     TrainingCurve,
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
@@ -84,6 +86,19 @@ def make_example(gain: float) -> Example:
         revised_reward=gain - 0.5,
         reference="Dear Maya, your lamp (red) is on its way to Lyon. Expect it within 5 days.",
         reference_reward=4.2,
+        type=("delivery", "refund")[int(gain) % 2],
+    )
+
+
+def make_answer(place: int) -> HeldOutAnswer:
+    """The first ones are worse than the base's, one is as good, and the others are better."""
+    return HeldOutAnswer(
+        messages=(Message("user", f"Customer: Tom. Item: blue chair, number {place}. Status: lost."),),
+        base="Hello Tom, your chair has been lost. You could have insured it.",
+        trained="Hello Tom, we are sorry that your blue chair was lost. A new one is on its way.",
+        base_score=80.0,
+        trained_score=68.0 + 6 * place,
+        type=("delivery", "refund", None)[place % 3],
     )
 
 
@@ -99,7 +114,7 @@ def curve(rng: random.Random, label: str, start: float, end: float, *, figa: boo
         series["share of negatives within the gate"] = tuple(
             0.2 + 0.6 * math.exp(-s / 70) + rng.gauss(0, 0.03) for s in steps
         )
-    return TrainingCurve(label, steps, series, {"steps": "240", "wall time": "74 s"})
+    return TrainingCurve(label, steps, series, {"steps": "240", "wall time": "74 s"}, seconds=74.0)
 
 
 @pytest.fixture(scope="session")
@@ -150,4 +165,7 @@ def report_data(make_scores: Callable[..., ModelScores]) -> ReportData:
         versions=VERSIONS,
         revision_calls=CALLS,
         notes=NOTES,
+        answers=tuple(map(make_answer, range(6))),
+        types={f"prompt-{index}": ("delivery", "refund")[index % 3 == 0] for index in range(500)},
+        spending=Spending(usd=1.234, estimated_usd=0.01, calls=731, tokens=263_002),
     )

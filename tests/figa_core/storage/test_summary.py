@@ -68,6 +68,9 @@ def test_examples_are_spread_evenly_from_the_smallest_to_the_largest_gain(databa
     pairs = summary.spread_pairs(database, RUN, SCORER, 3)
     assert [_question(pair) for pair in pairs] == [0, 4, 8]
     assert {(pair.reference, pair.reference_reward) for pair in pairs} == {("good", 9.0)}
+    assert {pair.type for pair in pairs} == {None}
+    _execute(database, "UPDATE run_prompts SET type = 'delivery'")
+    assert {pair.type for pair in summary.spread_pairs(database, RUN, SCORER, 3)} == {"delivery"}
 
 
 def test_all_pairs_are_shown_once_if_there_are_fewer(database: Database) -> None:
@@ -104,6 +107,23 @@ def test_calls_are_counted_by_outcome_and_by_when_they_were_sent(database: Datab
     assert revisions.tokens_answered(database, "another run") == 0
     assert calls.seconds_since_start == pytest.approx(3.0)
     assert revisions.calls(database, "another run", STARTED).calls == 0
+
+
+def test_spending_counts_calls_without_a_price_and_the_tokens_of_all(database: Database) -> None:
+    assert revisions.spent(database, RUN) == revisions.Spent(None, None, 0, 0, 0)
+    database.execute(
+        "INSERT INTO calls (call_id, subject_id, attempt, sent_at, prompt_tokens, estimated) "
+        "SELECT revision_id, revision_id, 1, $sent, 100, true FROM revisions",
+        sent=STARTED,
+    )
+    assert revisions.spent(database, RUN) == revisions.Spent(None, None, 9, 9, 900)
+    _execute(
+        database,
+        "UPDATE calls SET cost_usd = 0.5, completion_tokens = 20 WHERE call_id IN "
+        "(SELECT min(call_id) FROM calls)",
+        "UPDATE calls SET reserved_usd = 0.25 WHERE call_id IN (SELECT max(call_id) FROM calls)",
+    )
+    assert revisions.spent(database, RUN) == revisions.Spent(0.75, 0.25, 9, 7, 920)
 
 
 def test_the_time_of_calls_without_an_answer_is_unknown(database: Database) -> None:
