@@ -55,7 +55,7 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -107,8 +107,10 @@ $(STAMPS)/trackers: docker/trackers.lock.txt | $(STAMPS)/main
 trackers: setup $(STAMPS)/trackers
 	@PYTHONPATH=build/trackers OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m trackers tests/figa_core/tracking
 
-# The manifests for Kubernetes against the schemas of its API, offline; 110 MB of them.
-k8s: setup $(STAMPS)/k8s
+# The manifests for Kubernetes against the schemas of its API, offline; 110 MB of them. With Helm, and Prefect's
+# charts unpacked in build/charts (helm pull prefect/prefect-server --untar --untardir build/charts, and likewise
+# prefect-worker), the values for these charts, too.
+k8s: setup $(STAMPS)/k8s $(STAMPS)/kubernetes
 	@$(BIN)/python -m pytest -q tests/deployments/k8s
 
 # The image, built by buildah from a base made by debootstrap, and the pipeline run in it. Needs root, and Debian:

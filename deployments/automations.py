@@ -48,11 +48,22 @@ def dead_runs() -> AutomationCore:
 
 
 def runs_not_begun() -> AutomationCore:
-    """Marks a run as Crashed if its worker was killed before its process started: it has no heartbeat."""
+    """Marks a run as Crashed if its worker was killed before its process started: it has no heartbeat.
+
+    A Job of Kubernetes is there without its worker (InfrastructurePending), and may wait hours for a node.
+    """
     return _crashed_without(
         RUNS_NOT_BEGUN,
-        after=("Pending", "Submitting", "InfrastructurePending"),
-        expect=("Running", "Retrying", "Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", *_ENDS),
+        after=("Pending", "Submitting"),
+        expect=(
+            "InfrastructurePending",
+            "Running",
+            "Retrying",
+            "Scheduled",
+            "AwaitingRetry",
+            "AwaitingConcurrencySlot",
+            *_ENDS,
+        ),
         within_s=PENDING_S,
         message=f"A worker took the run, and it has not begun {PENDING_S} s later: the worker was stopped. "
         "Retry starts it again.",

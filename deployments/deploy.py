@@ -4,7 +4,8 @@
     python -m deployments.deploy --reset
 
 What people may have changed in the UI (default parameters, schedules, a pause, limits, tags,
-automations switched on or off) is kept; --reset restores the file's values and recreates the automations.
+automations switched on or off, the job templates of pools) is kept; --reset restores the files' values and
+recreates the automations.
 """
 
 import argparse
@@ -46,7 +47,7 @@ async def deploy(*, reset: bool = False, image: str | None = None) -> list[str]:
     definitions = {each["name"]: each for each in yaml.safe_load(FILE.read_text("utf-8"))["deployments"]}
     async with get_client() as client:
         for pool in Pool:
-            created = await create_pool(client, pool, kind)
+            created = await create_pool(client, pool, kind, reset=reset)
             lines.append(f"work pool {pool}: {'created' if created else 'exists'}")
         existing = {name: await _read(client, f"{name}/{name}") for name in definitions}
         new = [name for name, deployment in existing.items() if deployment is None or reset]
@@ -129,7 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m deployments.deploy", description="Pools, deployments and automations."
     )
     parser.add_argument(
-        "--reset", action="store_true", help="also restore the parameters and schedules of the file"
+        "--reset",
+        action="store_true",
+        help="also restore parameters, schedules and job templates of the files",
     )
     parser.add_argument(
         "--kubernetes",

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
@@ -29,16 +29,25 @@ class PoolType(StrEnum):
 
 
 _KUBERNETES = Path(__file__).resolve().parent / "k8s"
-_AT_ONCE = {Pool.CPU: None, Pool.GPU: 1}
+_ONE_AT_A_TIME = (Pool.GPU, PoolType.PROCESS)
 _DESCRIPTIONS = {
-    Pool.CPU: "Runs of figa and their revisions; they start work that needs a GPU on the pool gpu.",
-    Pool.GPU: "One run at a time, so that no two share a GPU. With more machines, raise the limit.",
+    (Pool.CPU, PoolType.PROCESS): (
+        "Runs of figa and their revisions; they start work that needs a GPU on the pool gpu."
+    ),
+    (Pool.CPU, PoolType.KUBERNETES): (
+        "Jobs for runs of figa and their revisions; they start work that needs a GPU on the pool gpu."
+    ),
+    _ONE_AT_A_TIME: "One run at a time, so that no two share a GPU. With more machines, raise the limit.",
+    (Pool.GPU, PoolType.KUBERNETES): "Jobs with GPUs of their own; they wait until a node has some.",
 }
 
 
-async def create_pool(client: PrefectClient, pool: Pool, kind: PoolType = PoolType.PROCESS) -> bool:
+async def create_pool(
+    client: PrefectClient, pool: Pool, kind: PoolType = PoolType.PROCESS, *, reset: bool = False
+) -> bool:
     """Create a pool of this type unless it exists; returns whether it was created.
 
+    `reset`: if it exists, its job template becomes the file's again; otherwise it stays as it is.
     Raises ConfigError if it exists with another type, which a pool keeps.
     """
     try:
@@ -48,8 +57,8 @@ async def create_pool(client: PrefectClient, pool: Pool, kind: PoolType = PoolTy
             WorkPoolCreate(
                 name=pool,
                 type=kind,
-                description=_DESCRIPTIONS[pool],
-                concurrency_limit=_AT_ONCE[pool],
+                description=_DESCRIPTIONS[pool, kind],
+                concurrency_limit=1 if (pool, kind) == _ONE_AT_A_TIME else None,
                 base_job_template=job_template(pool, kind),
             )
         )
@@ -60,6 +69,8 @@ async def create_pool(client: PrefectClient, pool: Pool, kind: PoolType = PoolTy
             f"{kind.value!r}, and a pool keeps its type. Delete it (prefect work-pool delete {pool.value}), "
             "or deploy for its type (--kubernetes IMAGE for Kubernetes)."
         )
+    if reset:
+        await client.update_work_pool(pool, WorkPoolUpdate(base_job_template=job_template(pool, kind)))
     return False
 
 

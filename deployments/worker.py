@@ -22,15 +22,17 @@ from deployments.server import require_server
 from figa_core.errors import FigaError
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
+from flows.server.names import worker_name
 from flows.server.versions import own_version, save_variable
-from flows.server.workers import worker_name, worker_variable
+from flows.server.workers import worker_variable
 
-_PATIENCE = {
+PATIENCE = {
     # A Prefect server whose PostgreSQL or Redis is away answers 500, which Prefect's client does not repeat.
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     # After 2, 4, 8 ... seconds: four minutes instead of one, for a database or network that comes back.
     "PREFECT_CLIENT_MAX_RETRIES": "7",
 }
+"""Settings of workers, which their runs inherit; deployments/k8s/worker-values.yaml has them, too."""
 
 
 async def check(pool: Pool) -> None:
@@ -52,7 +54,7 @@ def _worker_command(pool: Pool) -> list[str]:
 
 def _prepare_environment() -> None:
     """Set what the worker and its runs need: this interpreter, and patience with the server."""
-    for name, value in _PATIENCE.items():
+    for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     binaries = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])

@@ -15,7 +15,7 @@ ARG PACKAGES=""
 # Debian removes a version from its archive when it has a newer one.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv ${PACKAGES} \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv tini ${PACKAGES} \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
 
 FROM python AS build
@@ -49,8 +49,11 @@ LABEL org.opencontainers.image.title="figa" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       figa.device="${DEVICE}"
+# Prefect's Helm charts begin with `tini -g -- /opt/prefect/entrypoint.sh`, which runs what follows.
 RUN useradd --uid 1000 --user-group --create-home figa \
-    && install --directory --owner figa --group figa /data /data/workspaces
+    && install --directory --owner figa --group figa /data /data/workspaces \
+    && install --directory /opt/prefect \
+    && ln --symbolic /usr/bin/env /opt/prefect/entrypoint.sh
 COPY --from=build /opt/figa /opt/figa
 ENV PATH=/opt/figa/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -1,4 +1,6 @@
-"""Names on the Prefect server, shared by flows and deployments."""
+"""Names on the Prefect server, shared by flows and deployments. Imports nothing of Prefect."""
+
+import socket
 
 FLOWS = (
     "figa",
@@ -55,3 +57,8 @@ API_URL_VARIABLE = "PREFECT_API_URL"
 
 REPORTS_ROUTE = "/reports"
 """The path of reports on our own server."""
+
+
+def worker_name(pool: str) -> str:
+    """The name of this machine's worker on a pool."""
+    return f"figa-{pool}-{socket.gethostname()}"

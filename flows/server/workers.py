@@ -1,7 +1,6 @@
 """The workers of a pool, as the Prefect server knows them."""
 
 import re
-import socket
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import Worker, WorkerStatus
@@ -23,11 +22,6 @@ def no_worker_text(pool: str, kind: str = "process") -> str:
             f"`python -m deployments.worker {pool}` (`make serve` runs it too)"
         )
     return f"the pool {pool!r} has no worker that is online. {command}"
-
-
-def worker_name(pool: str) -> str:
-    """The name of this machine's worker on a pool."""
-    return f"figa-{pool}-{socket.gethostname()}"
 
 
 def worker_variable(worker: str) -> str:

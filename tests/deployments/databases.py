@@ -88,7 +88,7 @@ def databases() -> Iterator[Databases]:
         directory = Path(name)
         for each in (directory, directory.parent):
             each.chmod(each.stat().st_mode | 0o011)
-        started = Databases(_postgres(directory), _redis(directory))
+        started = Databases(_postgres(directory), redis_at(directory))
         try:
             started.postgres.start()
             _query(started.postgres.port, "postgres", "CREATE DATABASE prefect")
@@ -119,7 +119,8 @@ def _postgres(directory: Path) -> Service:
     )
 
 
-def _redis(directory: Path) -> Service:
+def redis_at(directory: Path) -> Service:
+    """A Redis that keeps its data in `directory`."""
     port, data = _free_port(), directory / "redis"
     data.mkdir()
     command = [*_BOUND, str(_binary("redis-server")), "--port", str(port), "--bind", "127.0.0.1"]

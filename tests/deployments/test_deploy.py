@@ -1,34 +1,38 @@
 """What the deploy command creates on a server, what it leaves unchanged, and its errors."""
 
 import asyncio
+import copy
 import http.server
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import EventTrigger
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled
 
 from deployments import worker
-from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATASET
+from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATASET, runs_not_begun
 from deployments.deploy import deploy, main
-from deployments.pools import Pool
+from deployments.pools import Pool, PoolType, create_pool, job_template
 from figa_core.errors import ConfigError, FigaError
 from figa_core.processes.children import child_environment
 from flows.progress import Lines, showing
 from flows.server import elsewhere
 from flows.server.elsewhere import run_elsewhere
-from flows.server.names import CHECK_WORKER, FLOWS, TRAIN_MODEL, VERSION_VARIABLE
+from flows.server.names import CHECK_WORKER, FLOWS, TRAIN_MODEL, VERSION_VARIABLE, worker_name
 from flows.server.process import PrefectServer
 from flows.server.versions import own_version
-from flows.server.workers import worker_name, worker_variable
+from flows.server.workers import worker_variable
 
 NOBODY = "http://127.0.0.1:9/api"
 NEW_DEFAULT = {"workspace": "/somewhere/else"}
@@ -129,6 +133,34 @@ async def test_a_pool_without_workers_is_named_after_a_minute_with_the_command_t
             await run
     assert waits.startswith("'a training' has not begun: the pool 'gpu' has no worker that is online.")
     assert "`python -m deployments.worker gpu`" in waits
+
+
+def test_a_job_that_waits_for_a_node_is_not_taken_for_a_run_that_never_began() -> None:
+    trigger = runs_not_begun().trigger
+    assert isinstance(trigger, EventTrigger)
+    assert "prefect.flow-run.InfrastructurePending" in trigger.expect
+    assert trigger.after == {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
+
+
+async def test_a_pool_of_jobs_has_no_limit_and_keeps_its_template_until_a_reset(prefect_api: str) -> None:
+    async with get_client() as client:
+        with suppress(ObjectNotFound):
+            await client.delete_work_pool(Pool.GPU)
+        try:
+            assert await create_pool(client, Pool.GPU, PoolType.KUBERNETES)
+            assert (await client.read_work_pool(Pool.GPU)).concurrency_limit is None
+            template = job_template(Pool.GPU, PoolType.KUBERNETES)
+            changed = copy.deepcopy(template)
+            changed["variables"]["properties"]["memory"]["default"] = "8Gi"
+            await client.update_work_pool(Pool.GPU, WorkPoolUpdate(base_job_template=changed))
+            assert not await create_pool(client, Pool.GPU, PoolType.KUBERNETES)
+            assert (await client.read_work_pool(Pool.GPU)).base_job_template == changed
+            assert not await create_pool(client, Pool.GPU, PoolType.KUBERNETES, reset=True)
+            assert (await client.read_work_pool(Pool.GPU)).base_job_template == template
+            with pytest.raises(ConfigError, match=r"has type 'kubernetes', not 'process'"):
+                await create_pool(client, Pool.GPU)
+        finally:
+            await client.delete_work_pool(Pool.GPU)
 
 
 async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_there_for_each_pool(

@@ -14,6 +14,8 @@ import yaml
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
+from deployments import health
+
 DOCKER = Path(__file__).parents[2] / "docker"
 FILE = DOCKER / "compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
@@ -38,6 +40,36 @@ def test_every_service_depends_on_services_that_it_has_and_that_tell_when_they_a
                 assert how["condition"] == "service_completed_successfully", (service, needed)
                 assert "restart" not in other, (service, needed)
             assert set(other.get("profiles", ())) <= set(fields.get("profiles", ())), (service, needed)
+
+
+def test_what_goes_on_has_a_check_of_its_own_and_what_ends_has_none() -> None:
+    ends = {
+        needed
+        for fields in SERVICES.values()
+        for needed, how in fields.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+    for service, fields in SERVICES.items():  # without one it would get the image's, which asks for an API
+        assert "healthcheck" in fields, service
+        check = fields["healthcheck"]
+        assert check == {"disable": True} if service in ends else check["test"][0] == "CMD", service
+
+
+def test_the_checks_of_our_services_are_commands_that_we_have(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = {
+        service: fields["healthcheck"]["test"][4:]
+        for service, fields in SERVICES.items()
+        if fields["healthcheck"].get("test", ())[1:4] == ["python", "-m", "deployments.health"]
+    }
+    assert ours == {
+        "server": ["api"],
+        "services": ["services"],
+        "worker-cpu": ["worker", "cpu"],
+        "worker-gpu": ["worker", "gpu"],
+    }
+    for arguments in ours.values():
+        assert health.main(arguments) == 1, "there is none of them here"
+    assert "PREFECT_SERVER_DOCKET_URL is not set" in capsys.readouterr().err
 
 
 def test_networks_and_volumes_are_declared() -> None:
