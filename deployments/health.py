@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from figa_core.errors import FigaError, one_line
 from flows.server.names import API_URL_VARIABLE, CPU_POOL, GPU_POOL, worker_name
@@ -59,11 +59,12 @@ def check_services(redis_url: str | None, host: str, now: float) -> None:
     if redis_url is None:
         raise FigaError(f"{_REDIS_VARIABLE} is not set: only services on Redis can be asked")
     seen = dict[str, float]()
+    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
     try:
-        with Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) as redis:
+        with Redis.from_url(redis_url, decode_responses=True, **timeouts) as redis:
             for queue in _SERVICES_QUEUES:
                 found = redis.zrange(f"{queue}:workers", 0, -1, withscores=True)
-                seen |= {name.decode(): at for name, at in found}  # pyright: ignore[reportGeneralTypeIssues]
+                seen |= cast("list[tuple[str, float]]", found)
     except (RedisError, OSError, ValueError) as error:
         raise FigaError(f"Redis does not answer: {one_line(error)}") from error
     latest = max((at for name, at in seen.items() if name.startswith(f"{host}#")), default=None)

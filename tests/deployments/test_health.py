@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -29,7 +28,7 @@ CONTAINER = "4f2a"
 class Prefect(BaseHTTPRequestHandler):
     """What a Prefect server answers, with one worker online."""
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - its name there
 
     def do_GET(self) -> None:
         assert self.path == "/api/ready"

@@ -28,7 +28,7 @@ class Kubernetes(BaseHTTPRequestHandler):
 
     jobs: ClassVar[list[dict[str, Any]]] = []
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - its name there
 
     def do_POST(self) -> None:
         assert self.path == "/apis/batch/v1/namespaces/figa/jobs"
