@@ -63,6 +63,7 @@ def test_while_it_generates(served_project: Project, prefect_server: PrefectServ
     assert served_project.flow_run(prefect_server)["state_type"] == "CRASHED"
 
 
+@pytest.mark.slow
 def test_while_it_trains(served_project: Project) -> None:
     served_project.settings["training"] |= {"max_steps": 400, "checkpoint_steps": 400}
 

@@ -64,7 +64,7 @@ async def test_a_slow_answer_to_a_call_sent_before_the_account_ran_empty_proves_
 
 
 @pytest.mark.parametrize("concurrency", [1, 128])
-@pytest.mark.parametrize("flagged", [1 / 20, 0.3])
+@pytest.mark.parametrize("flagged", [1 / 20, pytest.param(0.3, marks=pytest.mark.slow)])
 async def test_flagged_prompts_settle_their_rows_and_the_run_goes_on(
     server, run: Run, concurrency: int, flagged: float
 ):

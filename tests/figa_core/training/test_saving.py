@@ -181,6 +181,7 @@ def files_of_at_most(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_real_ranks_whose_checkpoints_are_too_large_train_to_the_end(
     make_job: MakeJob, model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
