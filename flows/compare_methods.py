@@ -33,6 +33,8 @@ from tasks.compare import contenders, samples_for_best, schemes_of, trainings_of
 from tasks.grading_settings import GradingSections
 from tasks.methods_report import write_methods
 from tasks.reinforcement import RlData, methods_by_rewards, missing_environments, rl_data
+from tasks.results import StageCounts
+from tasks.tracking import track_methods
 from tasks.weigh import WeighResult, weigh
 
 
@@ -79,6 +81,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         found = estimate_methods(data)
         report = write_methods(run.workspace, data, found)
         await publish_methods(run, data, found, report)
+        _track(story, run, config, data)
         for line in lines_of(data, found, report):
             progress.line(line)
         check_results(data)
@@ -133,6 +136,14 @@ def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | Non
         )  # fmt: skip
         stage.counts = result.counts
     return result.with_best
+
+
+def _track(story: Story, run: OpenRun, config: PipelineConfig, data: MethodsData) -> None:
+    """Send the scores to the trackers of the trainings, if there are any."""
+    if config.tracking.to:
+        with story.stage("track") as stage:
+            found = track_methods(run.workspace, config.tracking, data)
+            stage.counts = StageCounts(found, found)
 
 
 def lines_of(data: MethodsData, found: MethodsComparison, report: Path) -> Iterator[str]:

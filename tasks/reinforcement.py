@@ -37,6 +37,7 @@ from figa_core.training.metrics import StepMetrics, read_metrics
 from tasks.chat_formats import generation_chat, template_variables
 from tasks.results import no_progress
 from tasks.reward_models import loaded_reward_model
+from tasks.tracking import tracking
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
@@ -175,6 +176,7 @@ def rl_job(
         dtype=config.training.dtype,
         tokens_per_batch=config.training.tokens_per_batch,
         steps=budget.expected_steps(tokens, data.tokens.mean, samples),
+        tracking=config.tracking,
     )
     training_id = ids.rl_training_id(
         model=model_fingerprint(base, workspace.fingerprints),
@@ -193,7 +195,8 @@ def train_rl(job: RlJob, log_path: Path, *, on_progress: ProgressCallback = no_p
     Raises:
         TrainingError: see `run_rl`.
     """
-    return run_rl(job, on_tokens=lambda done: on_progress(done, job.token_budget), log_path=log_path)
+    with tracking(job):
+        return run_rl(job, on_tokens=lambda done: on_progress(done, job.token_budget), log_path=log_path)
 
 
 def record_rl(workspace: Workspace, run_id: str, job: RlJob, manifest: TrainingManifest) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from figa_core.config import TrackingConfig
 from figa_core.config.decisions import settings_of
-from figa_core.evaluation.statistics import Estimate
+from figa_core.evaluation.statistics import Estimate, estimate, paired_difference
 from figa_core.report.comparison import compare, verdict_on
 from figa_core.report.configuration import setting_text
 from figa_core.report.data import ModelScores, ReportData
+from figa_core.report.methods.data import MethodOutcome, MethodsData, TrainingOutcome, judged
+from figa_core.rl.job import RlJob
 from figa_core.tracking.files import Results, write_results
 from figa_core.tracking.follow import Trackers, send, tracked
 from figa_core.tracking.tracker import TrackedRun
@@ -27,7 +29,7 @@ def trackers_of(workspace: Workspace, config: TrackingConfig) -> Trackers:
 
 
 @contextmanager
-def tracking(job: TrainingJob) -> Iterator[None]:
+def tracking(job: TrainingJob | RlJob) -> Iterator[None]:
     """Send a training to the trackers of its settings while the block runs it; see `follow.tracked`."""
     if not job.tracking.to:
         yield
@@ -37,21 +39,26 @@ def tracking(job: TrainingJob) -> Iterator[None]:
         yield
 
 
-def tracked_run(workspace: Workspace, job: TrainingJob) -> TrackedRun:
+def tracked_run(workspace: Workspace, job: TrainingJob | RlJob) -> TrackedRun:
     """How trackers show a training."""
     group = workspace.directory.name
-    settings = {
-        f"{each.section}.{each.field}": _setting(each.field, each.value)
-        for each in settings_of(job, *_OF_TRAINING)
-    }
+    if isinstance(job, RlJob):
+        label, learns_from = job.of_method.label, {"reward_model": str(job.reward_model)}
+        settings = {f"rl.{name}": _setting(name, value) for name, value in job.settings_in_id().items()}
+    else:
+        label, learns_from = label_of(job.objective), {"shards": job.shards.name}
+        settings = {
+            f"{each.section}.{each.field}": _setting(each.field, each.value)
+            for each in settings_of(job, *_OF_TRAINING)
+        }
     about = {
         "training_id": job.training_id,
-        "shards": job.shards.name,
+        **learns_from,
         "model": str(job.model),
         "output": str(job.output),
         "steps": job.steps,
     }
-    name = f"{group}: {label_of(job.objective)} {job.training_id[-8:]}"
+    name = f"{group}: {label} {job.training_id[-8:]}"
     return TrackedRun(name, job.tracking.project, group, {**about, **settings})
 
 
@@ -69,17 +76,50 @@ def track_results(workspace: Workspace, config: TrackingConfig, data: ReportData
     return len(found)
 
 
+def track_methods(workspace: Workspace, config: TrackingConfig, data: MethodsData) -> int:
+    """Send the scores of a comparison to its trainings, with its report; returns to how many.
+
+    They are those of the prompts that judge. Each training has those of its own seed and learning rate.
+    """
+    found = {
+        workspace.training(each.training_id): _results_of(workspace, data, method, each)
+        for method in data.methods
+        for each in judged(method.trainings)
+    }
+    for training, results in found.items():
+        with suppress(OSError):  # as above; or the training was cleaned up
+            write_results(training, results)
+    send(list(found), trackers_of(workspace, config))
+    return len(found)
+
+
+def _results_of(
+    workspace: Workspace, data: MethodsData, method: MethodOutcome, training: TrainingOutcome
+) -> Results:
+    name = f"evaluation/{data.metric}"
+    common = data.base.keys() & training.judged.keys()
+    before, after = ({key: scores[key] for key in common} for scores in (data.base, training.judged))
+    figures = {
+        **_estimate(name, estimate(training.judged.values())),
+        **_estimate(f"{name}_base", estimate(before.values())),
+        **_estimate(f"{name}_change", paired_difference(before, after)),
+    }
+    settings = {"run_id": data.run_id, "method": method.name, "pairs": str(method.pairs)}
+    report = workspace.methods_report(data.run_id)
+    return Results(figures, settings, (str(report),) if report.is_file() else ())
+
+
 def _training_of(workspace: Workspace, model: ModelScores) -> Path | None:
     training = None if model.directory is None else Path(model.directory).parent
     return training if training is not None and training.parent == workspace.training("x").parent else None
 
 
 def _results(workspace: Workspace, data: ReportData, model: ModelScores) -> Results:
-    judged = {row.label: row for row in compare(data).rows}[model.label]
+    row = {row.label: row for row in compare(data).rows}[model.label]
     figures: dict[str, float] = {}
-    for metric, estimate in judged.estimates.items():
-        figures |= _estimate(f"evaluation/{metric}", estimate)
-    for metric, difference in judged.to_base.items():
+    for metric, mean in row.estimates.items():
+        figures |= _estimate(f"evaluation/{metric}", mean)
+    for metric, difference in row.to_base.items():
         figures |= _estimate(f"evaluation/{metric}_base", difference.before)
         figures |= _estimate(f"evaluation/{metric}_change", difference.change)
     settings = {

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from figa_core.config.section import Section
+from figa_core.config.tracking import TrackingConfig
 from figa_core.config.training import DType
 from figa_core.errors import TrainingError
 from figa_core.files import write_whole
@@ -31,6 +32,7 @@ PEAK = "peak_bytes"
 
 # The prompts' digest has the variables of the template.
 _SPEED = (
+    "tracking",
     "template_variables",
     "output",
     "training_id",
@@ -56,6 +58,7 @@ class RlJob(JobFiles, Section):
         kl_weight: β, how strongly the model is held to its base.
         tokens_per_batch: of one forward pass; speed and memory only.
         steps: about how many there will be.
+        tracking: experiment trackers that follow it.
     """
 
     method: str
@@ -78,6 +81,7 @@ class RlJob(JobFiles, Section):
     dtype: DType
     tokens_per_batch: int
     steps: int
+    tracking: TrackingConfig = TrackingConfig()
 
     @property
     def of_method(self) -> RlMethod:
