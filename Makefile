@@ -55,7 +55,9 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/cluster $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/moto: | $(STAMPS)/s3
+
+$(STAMPS)/cluster $(STAMPS)/s3 $(STAMPS)/moto $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -76,11 +78,11 @@ sandbox: setup  ## base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
 
 # Two workers, each with one file at a time: most of the time is spent waiting for processes to start.
-test: setup
+test: setup $(STAMPS)/moto
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile $(TESTS)
 
 # With Postgres and Redis (Debian: apt-get install postgresql redis-server), also on those.
-test-slow: setup $(STAMPS)/cluster
+test-slow: setup $(STAMPS)/cluster $(STAMPS)/moto
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
 # A real model of 135 million parameters, fetched into build/real (93 MB to download).

@@ -21,7 +21,7 @@ RUN apt-get update \
 FROM python AS build
 ARG DEVICE=cpu
 WORKDIR /sources
-COPY docker/main.lock.txt docker/cluster.lock.txt docker/kubernetes.lock.txt ./
+COPY docker/main.lock.txt docker/cluster.lock.txt docker/kubernetes.lock.txt docker/s3.lock.txt ./
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # The lock without the tools of developers; torch in the build of this device.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -32,7 +32,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     esac \
     && sed -E "/^# development/,\$d; s/^torch==(.*)/torch===${torch}/" main.lock.txt > lock.txt \
     && python3 -m venv /opt/figa \
-    && /opt/figa/bin/pip install --no-cache-dir -r lock.txt -r cluster.lock.txt -r kubernetes.lock.txt
+    && /opt/figa/bin/pip install --no-cache-dir -r lock.txt -r cluster.lock.txt -r kubernetes.lock.txt -r s3.lock.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY figa_core figa_core
 COPY tasks tasks

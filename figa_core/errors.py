@@ -3,7 +3,7 @@
     FigaError
     ├── ConfigError
     ├── InputError ─── NothingToDoError
-    ├── WorkspaceError ─── WorkspaceBusyError, StorageError
+    ├── WorkspaceError ─── WorkspaceBusyError, StorageError, ArtifactsError
     ├── EngineError ─── UnknownHeadError
     ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError, UngradedPairsError,
     │                UnjudgedAnswersError
@@ -43,6 +43,10 @@ class WorkspaceBusyError(WorkspaceError):
 
 class StorageError(WorkspaceError):
     """The database, the journal or a shard set is damaged, or stays locked."""
+
+
+class ArtifactsError(WorkspaceError):
+    """The store of `[storage] artifacts` cannot be read or written."""
 
 
 class EngineError(FigaError):

@@ -10,10 +10,13 @@ import glob
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+PARTIAL = ".partial"
+"""The end of a name that a file or directory has while it is written."""
 
 _TAIL_BYTES = 2**16
 _ABANDONED_S = 3600.0
@@ -62,6 +65,21 @@ def files_below(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     yield path, state
 
 
+def whole_files(directory: Path) -> list[str]:
+    """The files below a directory, but for locks and what is still being written; sorted."""
+    found = list[str]()
+    for folder, below, names in os.walk(directory):
+        below[:] = [name for name in below if not name.endswith(PARTIAL)]
+        inside = Path(folder).relative_to(directory)
+        found += [(inside / name).as_posix() for name in names if not name.endswith((PARTIAL, ".lock"))]
+    return sorted(found)
+
+
+def sealing_last(names: Iterable[str], *seals: str) -> list[str]:
+    """The names in order, but those of files that seal others (by the last part of the name) at the end."""
+    return sorted(names, key=lambda name: (PurePosixPath(name).name in seals, name))
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write. It replaces `path` when the context ends without an error: readers see all or nothing.
@@ -71,7 +89,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     `durable` its content is on the disk before it replaces anything.
     """
     _remove_abandoned(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             yield file
@@ -87,7 +105,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 def _remove_abandoned(path: Path) -> None:
     """By age, because processes of other machines on a shared file system cannot be looked up."""
-    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
         with contextlib.suppress(OSError):
             if time.time() - partial.stat().st_mtime > _ABANDONED_S:
                 partial.unlink()

@@ -21,6 +21,7 @@ from flows.run.parameters import run_name
 from flows.run.story import Story
 from flows.scoring import score_kept_responses, score_own_responses, score_texts
 from flows.server.names import DATASET_BUILT
+from tasks.artifacts import Artifacts
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.grade import grade, grade_batch
@@ -60,6 +61,10 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
     with open_run(config, flow_run.name or "build-dataset", progress, reaches=DATASET_ONLY) as run:
         story = Story(progress)
         weighed = await build(story, run, config)
+        store = Artifacts.of(run.workspace, config.storage.artifacts, progress.line)
+        if store is not None:  # before a training is started by the event
+            store.send_shards(weighed.shards_for(config.loss.objective))
+            store.send_model(config.generation.model)
         _announce(run, config, weighed)
     return BuiltDataset(run.run_id, weighed, story.seconds)
 

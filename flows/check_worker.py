@@ -12,7 +12,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from figa_core.errors import WorkspaceError
+from figa_core.artifacts.store import Store
+from figa_core.errors import ArtifactsError, ConfigError, WorkspaceError
+from flows.checks.workspace import nearest_existing
 from flows.server.names import CHECK_WORKER
 from flows.server.versions import own_version
 from tasks.workspace import Workspace
@@ -23,7 +25,8 @@ class WorkerFacts:
     """What holds where a worker runs.
 
     `clock` in seconds since the epoch; `sees` whether the file that the asker wrote into the workspace is
-    there, `writes` whether files can be written beside it, and `free` its bytes left.
+    there, `writes` whether files can be written beside it, and `free` its bytes left. If the worker reaches
+    the workspace's files through a store, the first two are about that, and `trouble` is its error.
     """
 
     host: str
@@ -33,6 +36,7 @@ class WorkerFacts:
     sees: bool
     writes: bool
     free: int
+    trouble: str = ""
 
 
 @flow(name=CHECK_WORKER, flow_run_name="check the worker on {pool}", persist_result=False)
@@ -40,29 +44,49 @@ def check_worker(
     pool: str,  # noqa: ARG001 - in the run's name
     workspace: Path,
     token: str,
+    artifacts: str | None = None,
 ) -> State[None]:
     """Tell whether this worker sees a workspace. The answer is the message of the final state, as JSON.
 
     Args:
         pool: Name of the work pool, for the run's name.
         workspace: Directory of the workspace.
-        token: Name and content of the file that whoever asks has written into the workspace.
+        token: Name and content of the file that whoever asks has written into the workspace or the store.
+        artifacts: URL of the workspace's store, if workers of this pool do not share its disk.
     """
-    return Completed(message=orjson.dumps(asdict(facts_of(workspace, token))).decode())
+    return Completed(message=orjson.dumps(asdict(facts_of(workspace, token, artifacts))).decode())
 
 
-def facts_of(workspace: Path, token: str) -> WorkerFacts:
+def facts_of(workspace: Path, token: str, artifacts: str | None = None) -> WorkerFacts:
     """The facts where this process runs."""
-    there = workspace.is_dir()
+    there, trouble = workspace.is_dir(), ""
+    if artifacts is None:
+        sees, writes = there and _content(workspace / token) == token, there and _is_writable(workspace)
+    else:
+        sees, trouble = _reaches(artifacts, token)
+        writes = sees
     return WorkerFacts(
         host=socket.gethostname(),
         version=own_version(),
         prefect=prefect_version,
         clock=time.time(),
-        sees=there and _content(workspace / token) == token,
-        writes=there and _is_writable(workspace),
-        free=shutil.disk_usage(workspace).free if there else 0,
+        sees=sees,
+        writes=writes,
+        free=shutil.disk_usage(nearest_existing(workspace)).free if there or artifacts else 0,
+        trouble=trouble,
     )
+
+
+def _reaches(url: str, token: str) -> tuple[bool, str]:
+    """Whether the store can be read and written here and holds the token; and what is wrong."""
+    try:
+        store = Store(url)
+        store.check()
+        if store.read(token) == token.encode():
+            return True, ""
+    except (ArtifactsError, ConfigError) as error:
+        return False, str(error)
+    return False, f"{url}: it does not hold the file that was written there."
 
 
 def _is_writable(workspace: Path) -> bool:

@@ -10,6 +10,7 @@ from figa_core.config.file import ReadSettings
 from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
+    artifacts,
     grader,
     judge,
     lora,
@@ -46,6 +47,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the file system of workspace.path", workspace.check_file_system),
     Check("the base model of generation.model", lora.check_adapter, after=(GENERATION_MODEL,)),
     Check("training.lora", lora.check_updates, after=(GENERATION_MODEL,)),
+    Check("storage.artifacts", artifacts.check_store),
     Check("room in workspace.path", room.check_room, after=(WORKSPACE, GENERATION_MODEL)),
     Check("the memory of the training", memory.check_memory, after=(GENERATION_MODEL,)),
     Check("generation.thinking", thinking.check_thinking, after=(GENERATION_MODEL,)),

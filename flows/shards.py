@@ -5,6 +5,7 @@ through Prefect, and only the run that deals the shards opens the database.
 """
 
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from flows.run.parameters import absolute
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
 from flows.server.versions import check_version
+from tasks.artifacts import Artifacts
 from tasks.workspace import Workspace
 
 
@@ -30,48 +32,69 @@ def _run_name(task: str) -> str:
 
 
 @flow(name="generate-shard", flow_run_name=partial(_run_name, "generate"), persist_result=False)
-async def generate_shard(workspace: Path, folder: str, number: int) -> int:
+async def generate_shard(workspace: Path, folder: str, number: int, artifacts: str | None = None) -> int:
     """Draw samples for a run with `generation.workers`, which starts this; returns the number of shards done.
 
     Args:
         workspace: Directory of the workspace, which must have the same path here.
         folder: Name of the folder with the shards, in WORKSPACE/scratch/generate.
         number: Of this worker, from 0.
+        artifacts: URL of the workspace's store, if this machine does not share its disk.
 
     Raises:
         ConfigError: the path is not valid, or another version of figa runs here.
         WorkspaceError: there is no such workspace here, or it cannot be written.
         EngineError: the model is another one here, or the engine failed.
     """
-    return _work("generate", workspace, folder, number)
+    return _work("generate", workspace, folder, number, artifacts)
 
 
 @flow(name="score-shard", flow_run_name=partial(_run_name, "score"), persist_result=False)
-async def score_shard(workspace: Path, folder: str, number: int) -> int:
+async def score_shard(workspace: Path, folder: str, number: int, artifacts: str | None = None) -> int:
     """Score texts for a run with `generation.workers`, which starts this; returns the number of shards done.
 
     Args:
         workspace: Directory of the workspace, which must have the same path here.
         folder: Name of the folder with the shards, in WORKSPACE/scratch/score.
         number: Of this worker, from 0.
+        artifacts: URL of the workspace's store, if this machine does not share its disk.
 
     Raises: see `generate_shard`.
     """
-    return _work("score", workspace, folder, number)
+    return _work("score", workspace, folder, number, artifacts)
 
 
-def _work(task: str, directory: Path, folder: str, number: int) -> int:
+def _work(task: str, directory: Path, folder: str, number: int, artifacts: str | None) -> int:
     if started_by_worker():
         check_version()
     workspace = Workspace(absolute("workspace", directory))
-    if not workspace.directory.is_dir():
+    store = Artifacts.of(workspace, artifacts, current().line)
+    if store is None and not workspace.directory.is_dir():
         raise WorkspaceError(
             f"{workspace.directory}: there is no such directory on {socket.gethostname()}. The workspace "
-            "must have one path on all machines of the pool: put it on a disk that they share."
+            "must have one path on all machines of the pool: put it on a disk that they share, or name a "
+            "store that they all reach (storage.artifacts)."
         )
     workspace.check_writable()
     # Of this machine's files: another machine's hashes say nothing about them.
     fingerprint_of = partial(model_fingerprint, cache=workspace.fingerprints_on(socket.gethostname()))
-    shards = ShardFolder(workspace.scratch(task) / folder)
-    with library_logs(), interruption.doing(f"{task} shards: what is done is kept"):
-        return work_on_shards(shards, number, fingerprint_of, current().line)
+
+    def fetched(model: Path) -> str:
+        if store is not None:
+            store.fetch_model(model)
+        return fingerprint_of(model)
+
+    with (
+        library_logs(),
+        interruption.doing(f"{task} shards: what is done is kept"),
+        _folder(store, workspace, task, folder, number) as shards,
+    ):
+        return work_on_shards(shards, number, fetched, current().line)
+
+
+def _folder(
+    store: Artifacts | None, workspace: Workspace, task: str, folder: str, number: int
+) -> AbstractContextManager[ShardFolder]:
+    if store is not None:
+        return store.working(task, folder, number)
+    return nullcontext(ShardFolder(workspace.scratch(task) / folder))

@@ -5,6 +5,7 @@ automation, gets the existing result; two requests at once wait for each other.
 """
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from figa_core.training.job import TrainingJob, TrainingSpec, training_spec
 from figa_core.training.nodes.board import OtherNodes
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.step_size import SETTING
+from flows.checks.artifacts import TOGETHER
 from flows.further_nodes import further_nodes
 from flows.progress import current
 from flows.run.alarms import announce_alarm
@@ -34,8 +36,9 @@ from flows.server.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.server.names import GPU_POOL, TRAIN_MODEL
 from flows.server.run_log import library_logs
 from flows.server.versions import check_version
+from tasks.artifacts import Artifacts
 from tasks.results import StageCounts
-from tasks.sweep import about_rate, note_sweep, settled, sweep, with_rate
+from tasks.sweep import about_rate, note_sweep, settled, sweep, sweep_file, with_rate
 from tasks.train import (
     BASE_LABEL,
     TrainedModel,
@@ -47,6 +50,11 @@ from tasks.train import (
 )
 from tasks.weigh import WeighResult
 from tasks.workspace import Workspace
+
+SAME_PATH = (
+    "The workspace must have the same path for the workers of both pools: put it on a disk that they share, "
+    "or name a store that they all reach (storage.artifacts)."
+)
 
 
 def _run_name() -> str:
@@ -75,6 +83,7 @@ async def train_model(
     training: TrainingConfig = TrainingConfig(),  # noqa: B008 - frozen
     alarms: AlarmsConfig = AlarmsConfig(),  # noqa: B008 - frozen
     tracking: TrackingConfig = TrackingConfig(),  # noqa: B008 - frozen
+    artifacts: str | None = None,
     pairs_limit: int | None = None,
 ) -> TrainedModel:
     """Train a model on a shard set that a `build-dataset` or `figa` run wrote.
@@ -86,13 +95,14 @@ async def train_model(
         training: How the training runs.
         alarms: Signs that the training damages the model, and which of them end it.
         tracking: Experiment trackers that follow the training.
+        artifacts: URL of the workspace's store, if this machine does not share its disk.
         pairs_limit: Train on this many pairs of the set, drawn by the seed; empty for all.
 
     Raises:
         ConfigError: a path is not valid, or a tracker's library is not installed.
         TrainingError: the shard set is not complete or does not fit the model, or the training stopped.
         InputError: there is no model.
-        WorkspaceError: the workspace cannot be written.
+        WorkspaceError: the workspace or its store cannot be read or written.
     """
     if started_by_worker():
         check_version()
@@ -109,23 +119,54 @@ async def train_model(
         alarms=alarms,
         pairs_limit=pairs_limit,
         tracking=tracking,
+        artifacts=artifacts,
     )
+    store = store_of(workspace, spec)
+    if store is not None:
+        _fetch_inputs(store, workspace, spec)
     nodes = 1 if _is_done(workspace, spec) else training.nodes
     async with further_nodes(workspace, nodes, run_name_of(spec)) as others:
         job = training_job(workspace, _with_rate_found(workspace, spec, others))
+        if store is not None and (found := sweep_file(workspace, spec)) is not None:
+            store.send_file(found)
         note_sweep(workspace, spec, job)
         title = f"train {label_of(spec.loss.objective)}"
         with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
             try:
-                return train(
-                    job,
-                    workspace.training_log(job.objective, job.training_id),
-                    on_progress=on_progress,
-                    on_alarm=partial(announce_alarm, job),
-                    others=others,
-                )
+                with _sent(store, job):
+                    return train(
+                        job,
+                        workspace.training_log(job.objective, job.training_id),
+                        on_progress=on_progress,
+                        on_alarm=partial(announce_alarm, job),
+                        others=others,
+                    )
             finally:
                 await publish_curve(job)
+
+
+def store_of(workspace: Workspace, spec: TrainingSpec) -> Artifacts | None:
+    """The store of the workspace, if it has one. Raises ConfigError if its library is missing."""
+    return Artifacts.of(workspace, spec.artifacts, current().line)
+
+
+def _fetch_inputs(store: Artifacts, workspace: Workspace, spec: TrainingSpec) -> None:
+    if spec.training.nodes > 1:
+        raise ConfigError(f"training.nodes: {TOGETHER}")
+    store.fetch_shards(spec.shards)
+    store.fetch_model(spec.model)
+    if (found := sweep_file(workspace, spec)) is not None:
+        store.fetch_file(found)
+
+
+def _send_inputs(store: Artifacts, spec: TrainingSpec) -> None:
+    store.send_shards(spec.shards)
+    store.send_model(spec.model)
+
+
+def _sent(store: Artifacts | None, job: TrainingJob) -> AbstractContextManager[None]:
+    """While a training is under way, what it writes goes to the store, if there is one."""
+    return nullcontext() if store is None else store.training(job.output)
 
 
 def _is_done(workspace: Workspace, spec: TrainingSpec) -> bool:
@@ -203,13 +244,18 @@ async def _settle_rate(story: Story, run: OpenRun, spec: TrainingSpec) -> Traini
     if found is None:
         with story.stage(f"try learning rates for {label}") as stage:
             if await trains_elsewhere():  # there the training follows at once
+                store = store_of(workspace, spec)
+                if store is not None:
+                    _send_inputs(store, spec)
                 await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
+                if store is not None and (tried := sweep_file(workspace, spec)) is not None:
+                    store.fetch_file(tried)
             else:
                 sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=stage.show)
             if (found := settled(workspace, spec)) is None:
                 raise TrainingError(
-                    f"{TRAIN_MODEL} completed, but {workspace.directory} holds no finished sweep here. The "
-                    "workspace must have the same path for the workers of both pools."
+                    f"{TRAIN_MODEL} completed, but {workspace.directory} holds no finished sweep here. "
+                    f"{SAME_PATH}"
                 )
             stage.counts = StageCounts(len(learning_rate.rates_to_try(1)), 1)
     if line := about_rate(workspace, spec):
@@ -235,11 +281,23 @@ async def train_where_deployed(
     job: TrainingJob, spec: TrainingSpec, log: Path, *, on_progress: ProgressCallback
 ) -> TrainedModel:
     """Train on the GPU pool if there is one, otherwise in this process."""
+    store = store_of(Workspace.of_training(job.output), spec)
+    if store is not None:
+        store.fetch_result(job.output)
     if not is_finished(job) and await trains_elsewhere():
-        await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
+        if store is not None:
+            _send_inputs(store, spec)
+        try:
+            await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
+        except FigaError:
+            if store is not None:
+                store.fetch_result(job.output)  # its figures, and why it failed
+            raise
+        if store is not None:
+            store.fetch_result(job.output)
         if not is_finished(job):  # do not train here instead: this machine was not chosen for it
             raise TrainingError(
-                f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. The workspace "
-                "must have the same path for the workers of both pools: put it on a disk that they share."
+                f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. {SAME_PATH}"
             )
-    return train(job, log, on_progress=on_progress, on_alarm=partial(announce_alarm, job))
+    with _sent(store if not is_finished(job) else None, job):
+        return train(job, log, on_progress=on_progress, on_alarm=partial(announce_alarm, job))

@@ -219,6 +219,7 @@ def _planned(
                 ),
                 alarms=config.alarms,
                 tracking=config.tracking,
+                artifacts=config.storage.artifacts,
                 pairs_limit=pairs,
             )
             yield Planned(rate, seed, spec, training_job(workspace, spec))

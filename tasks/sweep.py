@@ -19,6 +19,7 @@ from figa_core.training.held_out import pairs_apart
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.nodes.board import OtherNodes
 from figa_core.training.sweep import (
+    MANIFEST_NAME,
     Sweep,
     SweepPlan,
     read_sweep,
@@ -101,6 +102,17 @@ def plan_sweep(workspace: Workspace, spec: TrainingSpec) -> SweepPlan:
     jobs = [_short(proposal, directory, sweep_id, rate, steps) for rate in rates] if enough else []
     apart = pairs_apart(spec.training.held_out, shards.pairs)
     return SweepPlan(sweep_id, directory, parameters, spec.shards, jobs, apart)
+
+
+def sweep_file(workspace: Workspace, spec: TrainingSpec) -> Path | None:
+    """Where the result of the sweep is, or will be; None for a training that needs none.
+
+    Raises: see `plan_sweep`.
+    """
+    if spec.training.learning_rate != learning_rate.AUTO:
+        return None
+    plan = plan_sweep(workspace, spec)
+    return plan.directory / MANIFEST_NAME if plan.jobs else None
 
 
 def about_rate(workspace: Workspace, spec: TrainingSpec) -> str | None:

@@ -33,7 +33,7 @@ _TYPES_TRIED = {
     "literal['all']",
 }
 # Settings that may contain a password or a key by mistake; messages are logged.
-_NEVER_REPEATED = ("base_url", "api_key_env", "api_key_secret")
+_NEVER_REPEATED = ("base_url", "api_key_env", "api_key_secret", "storage.artifacts")
 _LISTED = "rewards"
 
 

@@ -1,11 +1,34 @@
-"""Where a workspace may lie."""
+"""Where a workspace may lie, and how other machines reach its files."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from figa_core.config.decisions import nothing
 from figa_core.config.section import Section
 
 
+def _url(text: str | None) -> str | None:
+    kind, separator, place = (text or "").partition("://")
+    if text is not None and not (kind.isalnum() and separator and place.strip("/")):
+        raise ValueError('must be a URL such as "s3://bucket/assistant"')
+    if ":" in place.partition("/")[0].rpartition("@")[0]:
+        raise ValueError("must not contain a password; the store's library reads it from the environment")
+    return text
+
+
+Url = Annotated[str | None, AfterValidator(_url)]
+
+
 class StorageConfig(Section):
-    """What is permitted of the disk that holds the workspace."""
+    """The disk that holds the workspace, and the store of machines that do not share it."""
+
+    artifacts: Url = nothing(
+        None,
+        "An fsspec URL of this workspace's own, such as s3://bucket/assistant, for workers that do not share "
+        "its disk: shard sets, trainings with their checkpoints, and the shards of generation.workers go "
+        'through it. The workspace has the same path there. "none" if they share the disk.',
+    )
 
     database_on_network: bool = nothing(
         False,

@@ -6,6 +6,7 @@ What starts these runs is not known here: `ShardRuns` is Prefect in a real run (
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -53,6 +54,17 @@ class ShardRuns(Protocol):
         ...
 
 
+Exchange = Callable[[Path, Path], AbstractContextManager[None]]
+"""Given a folder and the model of its shards: while the context lasts, the runs see what the folder has, and
+their results get into it.
+"""
+
+
+def shared_disk(folder: Path, model: Path) -> AbstractContextManager[None]:  # noqa: ARG001 - an Exchange
+    """All machines have the folder and the model under the same paths."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """Where shards go.
@@ -62,12 +74,14 @@ class Elsewhere:
         runs: starts them.
         fingerprint_of: the hash of a model directory's files.
         lost_after_s: a worker without a sign of life for so long counts as dead.
+        exchange: how the folder gets to their machines.
     """
 
     workers: int
     runs: ShardRuns
     fingerprint_of: Callable[[Path], str]
     lost_after_s: float = LOST_AFTER_S
+    exchange: Exchange = shared_disk
 
     def generator(
         self, engine: str, settings: Generating, work: Work, scratch: Path, tell: Tell
@@ -131,6 +145,14 @@ def _dealt(
 ) -> Iterator[list[_R]]:
     elsewhere, count = dealt.elsewhere, min(dealt.elsewhere.workers, len(shards))
     folder.write_work(_part_of_one(dealt, count))
+    with elsewhere.exchange(folder.path, dealt.settings.model):
+        yield from _dealt_to(count, dealt, folder, shards, read)
+
+
+def _dealt_to(
+    count: int, dealt: _Dealt, folder: ShardFolder, shards: list[str], read: Callable[[Path], list[_R]]
+) -> Iterator[list[_R]]:
+    elsewhere = dealt.elsewhere
     runs: list[ShardRun] = []
     try:
         for number in range(count):

@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from figa_core.file_hashes import read_sealed, write_sealed
-from figa_core.files import write_whole
+from figa_core.files import PARTIAL, write_whole
 from figa_core.ids import file_fingerprint
 from figa_core.inference.choice import Work
 from figa_core.inference.engine import Generating, Scoring
@@ -126,12 +126,14 @@ class WorkerFolder:
             return None
 
     def order(self, shard: str) -> None:
-        (self.path / "orders" / shard).touch()
+        orders = self.path / "orders"
+        orders.mkdir(parents=True, exist_ok=True)  # a worker on another disk has made its own
+        (orders / shard).touch()
 
     def orders(self) -> list[str]:
         """The shards that are ordered and not done, in order."""
         with suppress(OSError):
-            ordered = sorted(path.name for path in (self.path / "orders").iterdir())
+            ordered = sorted(path.name for path in (self.path / "orders").iterdir() if path.suffix != PARTIAL)
             return [name for name in ordered if not self._manifest(name).exists()]
         return []
 

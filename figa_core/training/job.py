@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrackingConfig, TrainingConfig
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
+from figa_core.config.storage import Url
 from figa_core.training.job_files import JobFiles, not_a_job
 from figa_core.training.objectives.registry import make_objective, objective_named
 from figa_core.training.schedule import learning_rate_at
@@ -46,7 +47,7 @@ class TrainingSpec(Section):
     """`shards` is the directory of a complete shard set, `model` the Hugging Face directory to start from.
 
     `pairs_limit`: train on this many pairs of the set, drawn by the training's seed (`batches.drawn_pairs`);
-    None for all.
+    None for all. `artifacts` is the store of a workspace that the machine that trains does not see.
     """
 
     shards: Path
@@ -55,6 +56,7 @@ class TrainingSpec(Section):
     training: TrainingConfig = TrainingConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     tracking: TrackingConfig = TrackingConfig()
+    artifacts: Url = None
     pairs_limit: int | None = Field(default=None, ge=1)
 
     def settings_in_id(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def training_spec(config: PipelineConfig, shards: Path, objective: str) -> Train
         training=config.training,
         alarms=config.alarms,
         tracking=config.tracking,
+        artifacts=config.storage.artifacts,
     )
 
 

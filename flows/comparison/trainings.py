@@ -16,8 +16,9 @@ from flows.run.open_run import OpenRun
 from flows.run.story import Story
 from flows.server.elsewhere import run_elsewhere
 from flows.server.names import GPU_POOL, TRAIN_BY_REWARDS
-from flows.train_by_rewards import run_name_of
-from flows.train_model import train_where_deployed, trains_elsewhere
+from flows.train_by_rewards import run_name_of, send_rl_inputs
+from flows.train_model import SAME_PATH, train_where_deployed, trains_elsewhere
+from tasks.artifacts import Artifacts
 from tasks.compare import Contender, Planned, is_answered
 from tasks.method_costs import training_cost
 from tasks.reinforcement import train_rl
@@ -47,15 +48,15 @@ async def train_contender(
             todo.append(each)
     if todo:
         run.engines.end()  # the trainings need the memory
-        trainings = _Trainings(story, run, contender)
+        trainings = _Trainings(story, run, contender, config.storage.artifacts)
         found = await (trainings.elsewhere(todo) if await trains_elsewhere() else trainings.here(todo))
         ended |= {each.training_id: each for each in found if each is not None}
     return ended
 
 
 class _Trainings:
-    def __init__(self, story: Story, run: OpenRun, contender: Contender) -> None:
-        self._story, self._run = story, run
+    def __init__(self, story: Story, run: OpenRun, contender: Contender, artifacts: str | None) -> None:
+        self._story, self._run, self._artifacts = story, run, artifacts
         self._title = f"train {contender.method.name}, {contender.pairs:,} pairs"
 
     async def here(self, todo: Sequence[Planned]) -> list[TrainingOutcome | None]:
@@ -92,7 +93,7 @@ class _Trainings:
         workspace = self._run.workspace
         try:
             if isinstance(each.job, RlJob):
-                await _train_by_rewards(workspace, each.job, on_progress)
+                await _train_by_rewards(workspace, each.job, self._artifacts, on_progress)
             else:
                 assert each.spec is not None
                 log = workspace.training_log(each.job.objective, each.job.training_id)
@@ -122,14 +123,22 @@ def at_once(todo: Sequence[Planned], limit: int | None) -> int:
     return 1 if meet else limit or _AT_ONCE
 
 
-async def _train_by_rewards(workspace: Workspace, job: RlJob, on_progress: ProgressCallback) -> None:
+async def _train_by_rewards(
+    workspace: Workspace, job: RlJob, artifacts: str | None, on_progress: ProgressCallback
+) -> None:
     """On the GPU pool if there is one, otherwise in this process."""
     if await trains_elsewhere():
-        await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), {"job": str(job.write())}, pool=GPU_POOL)
+        store, file = Artifacts.of(workspace, artifacts), job.write()
+        if store is not None:
+            store.send_file(file)
+            send_rl_inputs(store, job)
+        parameters = {"job": str(file), "artifacts": artifacts}
+        await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), parameters, pool=GPU_POOL)
+        if store is not None:
+            store.fetch_result(job.output)
         if read_manifest(job.output) is None:
             raise TrainingError(
-                f"{TRAIN_BY_REWARDS} completed, but {job.output} holds no finished training here. The "
-                "workspace must have the same path for the workers of both pools."
+                f"{TRAIN_BY_REWARDS} completed, but {job.output} holds no finished training here. {SAME_PATH}"
             )
     else:
         log = workspace.training_log(job.objective, job.training_id)

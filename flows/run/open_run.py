@@ -9,7 +9,7 @@ from figa_core.chat.thinking import thoughts_of
 from figa_core.config import PipelineConfig, identity
 from figa_core.config.roles import model_rewards
 from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
-from figa_core.inference.elsewhere import Elsewhere
+from figa_core.inference.elsewhere import Elsewhere, shared_disk
 from figa_core.inference.engine import AUTO
 from figa_core.inference.engines import Engines
 from figa_core.inference.vllm_python import vllm_version
@@ -37,6 +37,7 @@ from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
 from flows.server.shard_runs import PrefectShardRuns
 from flows.server.versions import check_version
+from tasks.artifacts import Artifacts
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
@@ -178,10 +179,13 @@ def _elsewhere(config: PipelineConfig, progress: Progress) -> Elsewhere | None:
     if config.generation.workers is None:
         return None
     workspace = Workspace(config.workspace.path)
+    url = config.storage.artifacts
+    store = Artifacts.of(workspace, url, progress.line)
     return Elsewhere(
         config.generation.workers,
-        PrefectShardRuns(workspace.directory, progress.line),
+        PrefectShardRuns(workspace.directory, progress.line, url),
         partial(model_fingerprint, cache=workspace.fingerprints),
+        exchange=shared_disk if store is None else store.dealing,
     )
 
 

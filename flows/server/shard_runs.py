@@ -27,9 +27,11 @@ _start = partial(run_deployment, timeout=0, _sync=True)  # pyright: ignore[repor
 class PrefectShardRuns:
     """elsewhere.ShardRuns on the Prefect server of this run."""
 
-    def __init__(self, workspace: Path, tell: Tell) -> None:
-        """`tell` gets a line about each run, and why the first does not begin."""
-        self._workspace, self._tell = workspace, tell
+    def __init__(self, workspace: Path, tell: Tell, artifacts: str | None = None) -> None:
+        """`tell` gets a line about each run, and why the first does not begin. `artifacts` is the URL of the
+        workspace's store, if it has one.
+        """
+        self._workspace, self._tell, self._artifacts = workspace, tell, artifacts
 
     def start(self, task: str, folder: Path, number: int) -> "PrefectShardRun":
         """See `ShardRuns`.
@@ -41,7 +43,12 @@ class PrefectShardRuns:
         check_version()
         deployment = SHARD_DEPLOYMENTS[task]
         name = f"{self._workspace.name}: {task}, worker {number + 1}"
-        parameters = {"workspace": str(self._workspace), "folder": folder.name, "number": number}
+        parameters = {
+            "workspace": str(self._workspace),
+            "folder": folder.name,
+            "number": number,
+            "artifacts": self._artifacts,
+        }
         try:
             run = _start(deployment, parameters=parameters, flow_run_name=name)
         except ObjectNotFound as error:

@@ -32,7 +32,8 @@ def test_a_killed_worker_costs_its_shard_only_and_no_row_passes_through_prefect(
     assert states["workspace: generate, worker 2"] in {"COMPLETED", "RUNNING"}
     assert "workspace: score, worker 1" in states
     assert {child["work_pool_name"] for child in children} == {"gpu"}
-    assert {key for child in children for key in child["parameters"]} == {"workspace", "folder", "number"}
+    names = {key for child in children for key in child["parameters"]}
+    assert names == {"workspace", "folder", "number", "artifacts"}
     lines = [line["message"] for line in serving.logs(run)]
     assert any("its rows go to the others" in line for line in lines)
     assert not list(tmp_path.glob("workspace/scratch/*/dealt-*/**/*.parquet"))

@@ -3,28 +3,19 @@
 Each host's cable is unplugged while a training runs, for a while and for good.
 """
 
-import asyncio
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.deploy import ROOT, deploy
 from figa_core.sandbox.build import Sandbox
-from flows.server.databases import in_directory
 from tests.deployments.conftest import form
-from tests.deployments.prefect_api import Api
-from tests.figa_core.training.nodes.namespaces import Node, reason_against, two_nodes
-from tests.flows.conftest import KEY, KEY_VARIABLE
+from tests.deployments.two_hosts import TwoHosts
+from tests.figa_core.training.nodes.namespaces import reason_against, two_nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(1800)]
 
@@ -35,75 +26,6 @@ NOTICED_WITHIN_S = 400.0  # 90 s without a sign of life, 150 s to come back, and
 STEPS = 400
 
 
-class TwoHosts(Api):
-    """Prefect as `docker/compose.yaml` starts it, on SQLite; the hosts share their disks."""
-
-    def __init__(self, nodes: tuple[Node, Node], directory: Path) -> None:
-        super().__init__(f"http://{nodes[0].address}:4200")
-        self.nodes, self._directory = nodes, directory
-        self.requests = directory / "requests.jsonl"
-        self._port_file = directory / "teacher-port"
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self) -> None:
-        listen = ["--host", self.nodes[0].address, "--port", "4200"]
-        self._start("server", 0, "prefect", "server", "start", *listen)
-        log = ["--port-file", str(self._port_file), "--log", str(self.requests)]
-        self._start("teacher", 0, "figa_core.sandbox.teacher", "--port", "0", *log)
-        self.wait_for(lambda: self.get("/health") and self._port_file.exists(), 300)
-        with temporary_settings({PREFECT_API_URL: self.api_url}):
-            asyncio.run(deploy())
-        self.start_worker("cpu", 0)
-        self.start_worker("gpu", 1)
-
-    def start_worker(self, pool: str, host: int) -> None:
-        self._start(f"worker-{pool}", host, "deployments.worker", pool)
-        self.wait_for(lambda: self.workers(pool), 300)
-
-    @property
-    def teacher_url(self) -> str:
-        return f"http://127.0.0.1:{self._port_file.read_text()}/v1"  # on host 0
-
-    def is_below(self, name: str, pid: int) -> bool:
-        """Whether a process was started by another."""
-        return self._processes[name].pid in [each.pid for each in psutil.Process(pid).parents()]
-
-    def lose(self, name: str) -> None:
-        """Kill a process and all below it, as at the end of its machine."""
-        process = self._processes.pop(name)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
-        process.kill()
-        process.wait()
-
-    def end(self) -> None:
-        for name in reversed(list(self._processes)):
-            self.lose(name)
-        self.api.close()
-
-    def story(self) -> str:
-        return "\n".join(f"{log.name}:\n{log.read_text()[-3000:]}" for log in self._directory.glob("*.log"))
-
-    def _start(self, name: str, host: int, module: str, *arguments: str) -> None:
-        environment = {
-            **os.environ,
-            **in_directory(self._directory),
-            "PREFECT_HOME": str(self._directory / f"host-{host}"),
-            "PREFECT_API_URL": self.api_url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            KEY_VARIABLE: KEY,
-        }
-        command = self.nodes[host].command(sys.executable, "-m", module, *arguments)
-        with (self._directory / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
-            )
-
-
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHosts]:
     if (reason := reason_against()) is not None:
@@ -112,6 +34,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHosts]:
         started = TwoHosts(nodes, tmp_path_factory.mktemp("hosts"))
         try:
             started.start()
+            started.start_worker("gpu", 1)
             yield started
         finally:
             started.end()

@@ -12,13 +12,16 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
+from figa_core.artifacts.store import Store
 from figa_core.errors import WorkspaceError
+from figa_core.storage.runs import latest_runs
 from flows.check_worker import WorkerFacts
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.operations.doctor.server import CLOCK_S, clock_line
 from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
 from flows.server.versions import own_version
 from flows.server.workers import online_workers
+from tasks.workspace import Workspace
 
 _POLL_S = 0.5
 
@@ -26,10 +29,37 @@ _POLL_S = 0.5
 def worker_lines(workspace: Path, wait_s: float) -> list[Line]:
     """What a worker of each pool that has one says of the workspace, within `wait_s` seconds.
 
-    Raises WorkspaceError if nothing can be written into the workspace here.
+    Workers that train need its disk, or its store if the latest run names one.
+
+    Raises:
+        WorkspaceError: nothing can be written into the workspace or its store here.
+        ConfigError: the library for the store is missing here.
     """
-    with _token_in(workspace) as token:
-        return asyncio.run(_ask_all(workspace, token, wait_s))
+    url = _store_of(workspace)
+    with _token_in(workspace) as token, _token_stored(url, token):
+        return asyncio.run(_ask_all(workspace, token, url, wait_s))
+
+
+def _store_of(workspace: Path) -> str | None:
+    database = Workspace(workspace).database
+    if not database.path.is_file():
+        return None
+    for run in latest_runs(database, 1):
+        return run.config.get("storage", {}).get("artifacts")
+    return None
+
+
+@contextlib.contextmanager
+def _token_stored(url: str | None, token: str) -> Iterator[None]:
+    if url is None:
+        yield
+        return
+    store = Store(url)
+    store.write(token, token.encode())
+    try:
+        yield
+    finally:
+        store.remove([token])
 
 
 @contextlib.contextmanager
@@ -46,10 +76,12 @@ def _token_in(workspace: Path) -> Iterator[str]:
             path.unlink(missing_ok=True)
 
 
-async def _ask_all(workspace: Path, token: str, wait_s: float) -> list[Line]:
+async def _ask_all(workspace: Path, token: str, url: str | None, wait_s: float) -> list[Line]:
     async with get_client() as client:
         pools = [pool for pool in (CPU_POOL, GPU_POOL) if await _has_workers(client, pool)]
-        found = await asyncio.gather(*(_ask(client, pool, workspace, token, wait_s) for pool in pools))
+        stores = {CPU_POOL: None, GPU_POOL: url}  # runs on the first one open the database
+        asked = (_ask(client, pool, workspace, token, stores[pool], wait_s) for pool in pools)
+        found = await asyncio.gather(*asked)
     return [line for lines in found for line in lines]
 
 
@@ -60,13 +92,15 @@ async def _has_workers(client: PrefectClient, pool: str) -> bool:
         return False
 
 
-async def _ask(client: PrefectClient, pool: str, workspace: Path, token: str, wait_s: float) -> list[Line]:
+async def _ask(
+    client: PrefectClient, pool: str, workspace: Path, token: str, url: str | None, wait_s: float
+) -> list[Line]:
     about, begun = f"a worker on {pool}", time.time()
     try:
         deployment = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
     except ObjectNotFound:
         return [warning(about, "was not asked. `python -m deployments.deploy` creates what is needed for it")]
-    parameters = {"pool": pool, "workspace": str(workspace), "token": token}
+    parameters = {"pool": pool, "workspace": str(workspace), "token": token, "artifacts": url}
     run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     try:
         ended = await _ended(client, run, wait_s)
@@ -77,7 +111,8 @@ async def _ask(client: PrefectClient, pool: str, workspace: Path, token: str, wa
         return [warning(about, f"has not answered within {wait_s:.0f} s: they are busy. Ask again later.")]
     if not state.is_completed() or not state.message:
         return [problem(about, f"could not run the check ({state.name}): {state.message}")]
-    return list(facts_lines(about, WorkerFacts(**orjson.loads(state.message)), workspace, begun, time.time()))
+    facts = WorkerFacts(**orjson.loads(state.message))
+    return list(facts_lines(about, facts, url or str(workspace), begun, time.time()))
 
 
 async def _ended(client: PrefectClient, run: FlowRun, wait_s: float) -> FlowRun:
@@ -89,25 +124,28 @@ async def _ended(client: PrefectClient, run: FlowRun, wait_s: float) -> FlowRun:
         await asyncio.sleep(_POLL_S)
 
 
-def facts_lines(
-    about: str, facts: WorkerFacts, workspace: Path, begun: float, ended: float
-) -> Iterator[Line]:
-    """What is right and wrong with a worker that was asked between `begun` and `ended` of our clock."""
+def facts_lines(about: str, facts: WorkerFacts, place: str, begun: float, ended: float) -> Iterator[Line]:
+    """What is right and wrong with a worker that was asked between `begun` and `ended` of our clock.
+
+    `place`: the workspace's directory, or the URL of its store.
+    """
     from flows.checks.room import size_text  # torch's sizes, which take a second to import
 
     own, where = own_version(), f"{about} ({facts.host})"
     if facts.version != own:
         yield problem(where, f"runs figa {facts.version}, here is {own}. Update it and start it again.")
-    if not facts.sees:
+    if facts.trouble:
+        yield problem(where, facts.trouble)
+    elif not facts.sees:
         yield problem(
             where,
-            f"does not see {workspace} as it is here. Put workspaces on a file system that all machines "
-            "mount at the same path.",
+            f"does not see {place} as it is here. Put workspaces on a file system that all machines "
+            "mount at the same path, or name a store that all reach (storage.artifacts).",
         )
     elif not facts.writes:
-        yield problem(where, f"cannot write to {workspace}. Correct the permissions there, or the mount.")
+        yield problem(where, f"cannot write to {place}. Correct the permissions there, or the mount.")
     else:
-        yield ok(where, f"sees {workspace} and writes to it, {size_text(facts.free)} free")
+        yield ok(where, f"sees {place} and writes to it, {size_text(facts.free)} free")
     behind, ahead = begun - facts.clock, facts.clock - ended
     if max(behind, ahead) > CLOCK_S:
         yield clock_line(f"the clock of {facts.host}", ahead if ahead > 0 else -behind)

@@ -70,7 +70,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "timeout_s": 10,
         "patience_s": 5,
     },
-    "storage": {"database_on_network": True},
+    "storage": {"artifacts": "s3://bucket/assistant", "database_on_network": True},
     "filter": {
         "response_reward_below": "q0.7",
         "reference_reward_above": 2,

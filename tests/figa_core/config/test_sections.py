@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from figa_core.config import PipelineConfig
 from figa_core.config.file import load_config, parse_config
 from figa_core.config.section import Section
+from figa_core.config.storage import StorageConfig
 from figa_core.errors import ConfigError
 
 MINIMAL = """
@@ -174,3 +175,28 @@ def test_sections_are_frozen_and_small(tmp_path: Path) -> None:
     for name in PipelineConfig.model_fields:
         settings = [value for _, value in getattr(config, name) if not isinstance(value, Section)]
         assert len(settings) <= 13, name
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("runs/store", "must be a URL"),
+        ("s3://", "must be a URL"),
+        ("://bucket", "must be a URL"),
+        ("ftp://me:a-secret@host/runs", "must not contain a password"),
+    ],
+)
+def test_the_address_of_a_store_that_cannot_be_used_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        StorageConfig(artifacts=url)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/runs", "abfs://container@account/runs", "file:///mnt/runs"])
+def test_the_address_of_a_store_is_accepted(url: str) -> None:
+    assert StorageConfig(artifacts=url).artifacts == url
+
+
+def test_the_password_in_the_address_of_a_store_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"storage\.artifacts: must not contain a password") as caught:
+        load(tmp_path, overrides={"storage": {"artifacts": "ftp://me:a-secret@host/runs"}})
+    assert "a-secret" not in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 from prefect.client.schemas.objects import Worker, WorkerStatus
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from figa_core.artifacts.store import Store
 from figa_core.errors import ConfigError
 from flows.check_worker import WorkerFacts, facts_of
 from flows.operations.doctor.lines import Level, Line
@@ -16,7 +17,7 @@ from flows.operations.doctor.server import CLOCK_S, clock_line, server_lines, wo
 from flows.operations.doctor.workers import facts_lines
 from flows.server.versions import own_version
 
-WORKSPACE = Path("/data/workspace")
+WORKSPACE = "/data/workspace"
 NOW = time.time()
 FACTS = WorkerFacts("gpu1", own_version(), "3.8.8", NOW, sees=True, writes=True, free=10**12)
 
@@ -93,3 +94,22 @@ def test_a_worker_sees_only_the_very_file_that_was_written(tmp_path: Path) -> No
     elsewhere = facts_of(tmp_path / "not-mounted", "token")
     assert (elsewhere.sees, elsewhere.writes, elsewhere.free) == (False, False, 0)
     assert not (tmp_path / "not-mounted").exists()
+
+
+def test_a_worker_without_the_disk_is_well_if_it_reaches_the_store(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    workspace = tmp_path / "not-mounted"
+    Store(url).write("token", b"token")
+    found = facts_of(workspace, "token", url)
+    assert (found.sees, found.writes, found.trouble) == (True, True, "")
+    assert found.free > 0
+    assert "does not hold the file" in facts_of(workspace, "another", url).trouble
+    assert not workspace.exists()
+
+
+def test_why_a_worker_does_not_reach_the_store_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    found = facts_of(tmp_path, "token", f"file://{tmp_path}/store")
+    [line] = about_facts(replace(FACTS, sees=found.sees, writes=found.writes, trouble=found.trouble))
+    assert line.level is Level.PROBLEM
+    assert f"file://{tmp_path}/store: cannot write probe-" in line.text

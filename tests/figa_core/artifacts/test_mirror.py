@@ -1,0 +1,192 @@
+"""A directory and its copy, kept alike: order, signs of life, and a store that fails for a time."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+import pytest
+
+from figa_core.artifacts import mirror as module
+from figa_core.artifacts.mirror import Mirror, Sides
+from figa_core.artifacts.store import Store
+from figa_core.errors import ArtifactsError
+from figa_core.files import sealing_last, whole_files
+
+
+class Counting(Store):
+    """Notes what is sent and fetched."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.sent: list[str] = []
+        self.fetched: list[str] = []
+
+    def send(self, source: Path, name: str) -> bool:
+        self.sent.append(name)
+        return super().send(source, name)
+
+    def fetch(self, name: str, target: Path) -> bool:
+        self.fetched.append(name)
+        return super().fetch(name, target)
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Counting:
+    return Counting(f"file://{tmp_path}/store")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return tmp_path / "here"
+
+
+def _write(directory: Path, **files: str) -> None:
+    for name, content in files.items():
+        path = directory / name.replace("__", "/").replace("_json", ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def _sealed(directory: Path) -> Iterable[str]:
+    return sealing_last(whole_files(directory), "manifest.json")
+
+
+def test_what_one_side_writes_the_other_gets(store: Store, tmp_path: Path) -> None:
+    _write(tmp_path / "a", one="1", below__two="2")
+    Mirror(store, "dir", tmp_path / "a", Sides(sent=whole_files)).round()
+    Mirror(store, "dir", tmp_path / "b", Sides(fetched=sorted)).round()
+    assert whole_files(tmp_path / "b") == ["below/two", "one"]
+    assert (tmp_path / "b" / "below" / "two").read_text() == "2"
+
+
+def test_the_file_that_seals_the_others_is_sent_last(counting: Counting, here: Path) -> None:
+    _write(here, manifest_json="{}", one="1", z="2")
+    Mirror(counting, "dir", here, Sides(sent=_sealed)).round()
+    assert counting.sent == ["dir/one", "dir/z", "dir/manifest.json"]
+
+
+def test_only_what_has_changed_is_sent_again(counting: Counting, here: Path) -> None:
+    _write(here, one="1", two="2")
+    mirror = Mirror(counting, "dir", here, Sides(sent=whole_files))
+    mirror.round()
+    _write(here, two="3")
+    mirror.round()
+    mirror.round()
+    assert counting.sent == ["dir/one", "dir/two", "dir/two"]
+
+
+def test_only_what_has_changed_is_fetched_again(counting: Counting, here: Path) -> None:
+    for name in ("dir/one", "dir/two"):
+        counting.write(name, b"1")
+    mirror = Mirror(counting, "dir", here, Sides(fetched=sorted))
+    mirror.round()
+    counting.write("dir/one", b"other")
+    mirror.round()
+    mirror.round()
+    assert counting.fetched == ["dir/one", "dir/two", "dir/one"]
+    assert (here / "one").read_text() == "other"
+
+
+def test_files_that_are_being_written_stay_here(counting: Counting, here: Path) -> None:
+    _write(here, whole="1")
+    (here / "half.17.partial").write_text("2")
+    (here / "model.partial").mkdir()
+    (here / "model.partial" / "weights").write_text("3")
+    (here / "a.lock").touch()
+    Mirror(counting, "dir", here, Sides(sent=whole_files)).round()
+    assert counting.sent == ["dir/whole"]
+
+
+def test_a_sign_of_life_does_not_wait_for_all_other_files(
+    counting: Counting, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SLICE_S", 0.0)  # every file takes too long
+
+    class Beating(Counting):
+        def send(self, source: Path, name: str) -> bool:
+            found = super().send(source, name)
+            if not name.endswith("alive"):
+                (here / "alive").write_text(f"after {name}")
+            return found
+
+    beating = Beating(counting.url)
+    _write(here, alive="0", one="1", two="2")
+    sides = Sides(sent=lambda directory: ["alive", "one", "two"])
+    Mirror(beating, "dir", here, sides).round()
+    assert beating.sent == ["dir/alive", "dir/one", "dir/alive", "dir/two", "dir/alive"]
+
+
+def test_it_runs_beside_the_work_and_a_last_time_at_the_end(store: Store, here: Path) -> None:
+    _write(here, metrics="1")
+    with Mirror(store, "dir", here, Sides(sent=whole_files), every_s=0.02):
+        _until(lambda: store.read("dir/metrics") == b"1")
+        _write(here, metrics="12")
+        _until(lambda: store.read("dir/metrics") == b"12")
+        _write(here, metrics="123")
+    assert store.read("dir/metrics") == b"123"
+
+
+def test_a_store_that_fails_for_a_time_is_said_once_and_ends_nothing(
+    counting: Counting, here: Path, tmp_path: Path
+) -> None:
+    told = list[str]()
+    place = tmp_path / "store"
+    place.write_text("not a directory")
+    _write(here, one="1")
+    with Mirror(counting, "dir", here, Sides(sent=whole_files), every_s=0.02, tell=told.append):
+        _until(lambda: len(counting.sent) > 3)
+        place.unlink()
+        _until(lambda: counting.read("dir/one") == b"1")
+    assert len(told) == 1
+    assert "cannot write dir/one" in told[0]
+
+
+def test_what_cannot_be_sent_at_the_end_is_an_error(counting: Counting, here: Path, tmp_path: Path) -> None:
+    _write(here, one="1")
+    (tmp_path / "store").write_text("not a directory")
+    with (
+        pytest.raises(ArtifactsError, match="cannot write dir/one"),
+        Mirror(counting, "dir", here, Sides(sent=whole_files)),
+    ):
+        pass
+
+
+def test_the_error_of_the_work_is_not_hidden_by_one_of_the_store(
+    counting: Counting, here: Path, tmp_path: Path
+) -> None:
+    told = list[str]()
+    _write(here, one="1")
+    (tmp_path / "store").write_text("not a directory")
+    with (
+        pytest.raises(ValueError, match="the work"),
+        Mirror(counting, "dir", here, Sides(sent=whole_files), tell=told.append),
+    ):
+        raise ValueError("the work")
+    assert "cannot write dir/one" in told[0]
+
+
+def test_two_sides_write_into_one_directory(store: Store, tmp_path: Path) -> None:
+    """The other's files come, and one's own stay as they are."""
+
+    def other(prefix: str) -> Sides:
+        def fetched(names: Collection[str]) -> list[str]:
+            return sorted(name for name in names if not name.startswith(prefix))
+
+        return Sides(lambda directory: [n for n in whole_files(directory) if n.startswith(prefix)], fetched)
+
+    for side in ("a", "b"):
+        _write(tmp_path / side, **{f"{side}1": side})
+    with (
+        Mirror(store, "dir", tmp_path / "a", other("a"), every_s=0.02),
+        Mirror(store, "dir", tmp_path / "b", other("b"), every_s=0.02),
+    ):
+        for side, others in (("a", "b1"), ("b", "a1")):
+            _until((tmp_path / side / others).exists)
+    assert whole_files(tmp_path / "a") == whole_files(tmp_path / "b") == ["a1", "b1"]
+
+
+def _until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.01)
