@@ -21,6 +21,8 @@ from flows.server.workers import no_worker_text, online_workers
 _POLL_S = 2.0
 _SERVER_FAULT = 500
 _WARN_AFTER_S = 60.0
+_WAITS_FOR_A_NODE = "InfrastructurePending"
+"""The state of a run whose Job Kubernetes has not started."""
 _COMES_BACK_S = 150.0
 """How long a run that is thought dead may take to say that it is not (`deployments/alive.py`)."""
 
@@ -116,7 +118,7 @@ async def _wait(
         if state is not None and until(state):
             return run
         late = time.monotonic() - since > _WARN_AFTER_S
-        if state is not None and state.is_scheduled() and late and not warned:
+        if late and not warned and state is not None and _waits(state):
             warned = True
             progress.line(await _why_it_waits(client, run, pool))
         await asyncio.sleep(_POLL_S)
@@ -158,8 +160,17 @@ class _Absence:
         return now - self._lost_at < _COMES_BACK_S
 
 
+def _waits(state: State) -> bool:
+    return state.is_scheduled() or state.name == _WAITS_FOR_A_NODE
+
+
 async def _why_it_waits(client: PrefectClient, run: FlowRun, pool: str) -> str:
-    """The pool has no worker, or its workers are busy."""
+    """The pool has no worker, or its workers are busy, or Kubernetes has no place for its Job."""
+    if run.state is not None and run.state.name == _WAITS_FOR_A_NODE:
+        return (
+            f"{run.name!r} has not begun: Kubernetes has not started its pod, as when no node has enough "
+            "free GPUs or memory. Its log in the UI says why, and so does `kubectl describe pods`"
+        )
     workers = await online_workers(client, pool)
     if not workers:
         found = await client.read_work_pool(pool)

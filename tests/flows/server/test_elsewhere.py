@@ -73,6 +73,15 @@ def test_a_run_whose_end_was_reported_is_not_waited_for() -> None:
     assert said == []
 
 
+def test_a_job_that_waits_for_a_node_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "_WARN_AFTER_S", 0.0)
+    pending = State(type=StateType.PENDING, name="InfrastructurePending")
+    state, said = waited(State(type=StateType.PENDING), pending, pending, RUNNING, COMPLETED)
+    assert state.is_completed()
+    assert len(said) == 1
+    assert said[0].startswith("'a training' has not begun: Kubernetes has not started its pod")
+
+
 def test_a_server_that_is_away_is_asked_again_and_said_once() -> None:
     away = httpx.ConnectError("refused")
     state, said = waited(RUNNING, away, away, status_error(500), COMPLETED)
