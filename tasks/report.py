@@ -32,7 +32,7 @@ from figa_core.storage.responses import count_thoughts
 from figa_core.storage.runs import DATASET_ONLY, FAILED, Run, find_run
 from figa_core.storage.summary import Counts
 from figa_core.training.alarms import KL_FROM_BASE, PROBE_FIGURES, Alarm
-from figa_core.training.checkpoints import TrainingManifest, read_manifest
+from figa_core.training.checkpoints import TrainingManifest, read_dropped, read_manifest
 from figa_core.training.going_back import metrics_of_all_steps
 from figa_core.training.held_out import HELD_OUT_LOSS, HeldOut
 from figa_core.training.metrics import StepMetrics
@@ -196,7 +196,7 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
     each = max(1, len(steps) // _STEPS_DRAWN)
     looks = {KL_FROM_BASE.name, HELD_OUT_LOSS.name}
     steps = [s for place, s in enumerate(steps) if place % each == 0 or looks & s.figures.keys()]
-    shown, manifest = objective_named(objective), read_manifest(training)
+    shown, manifest = objective_named(objective), _manifest(training)
     watched = any(KL_FROM_BASE.name in step.figures for step in steps)
     judged = any(HELD_OUT_LOSS.name in step.figures for step in steps)
     figures = (
@@ -218,6 +218,12 @@ def curve_of(training: Path, objective: str) -> TrainingCurve:
         seconds=manifest.wall_seconds if manifest else None,
         ended_by=_alarm_name(manifest.ended_by) if manifest and manifest.ended_by else None,
     )
+
+
+def _manifest(training: Path) -> TrainingManifest | None:
+    """Of a finished training, also of one whose model was removed."""
+    dropped = read_dropped(training)
+    return read_manifest(training) or (dropped.training if dropped else None)
 
 
 def _rates(steps: list[StepMetrics]) -> dict[str, tuple[float, ...]]:

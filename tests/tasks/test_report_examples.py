@@ -2,21 +2,16 @@
 
 import pytest
 
-from figa_core import ids
 from figa_core.config import PipelineConfig
 from figa_core.config.file import parse_config
-from figa_core.records import FinishReason, Message, Prompt, Response, Score, Split
 from figa_core.report.data import HeldOutAnswer
-from figa_core.storage.evaluations import Evaluation, save_evaluation
-from figa_core.storage.prompts import save_prompts
-from figa_core.storage.responses import save_responses
 from figa_core.storage.runs import find_run
-from figa_core.storage.scores import save_scores
 from tasks.judged_models import judged_models
 from tasks.report_examples import held_out_answers
 from tasks.workspace import Workspace
 
 from .conftest import RUN
+from .judged_answers import judge
 
 PROMPTS = 50
 
@@ -31,28 +26,6 @@ def config(workspace: Workspace) -> PipelineConfig:
         "revision": {"model": "m"},
     }
     return parse_config(data, source="a test", base=workspace.directory)
-
-
-def judge(workspace: Workspace, label: str, metric: str, scores: list[float]) -> None:
-    """Store a model's answers to held-out prompts, and a score of each by this metric."""
-    database, scorer = workspace.database, f"{metric}-scorer"
-    contents = [(Message("user", f"question {place}"),) for place in range(len(scores))]
-    prompts = [
-        Prompt(ids.prompt_id(messages), messages, Split.HELD_OUT, type="even" if place % 2 == 0 else None)
-        for place, messages in enumerate(contents)
-    ]
-    save_prompts(database, RUN, prompts)
-    end = ((5,), FinishReason.STOP)
-    responses = [
-        Response(f"{label}-{place}", prompt.prompt_id, 0, f"{label} {place}", *end)
-        for place, prompt in enumerate(prompts)
-    ]
-    save_responses(database, f"generator-{label}", responses)
-    values = zip(responses, scores, strict=True)
-    save_scores(database, [Score(response.response_id, scorer, value) for response, value in values])
-    save_evaluation(
-        database, Evaluation(RUN, label, metric, f"generator-{label}", scorer, len(scores), 0.0, None)
-    )
 
 
 def shown(workspace: Workspace, config: PipelineConfig) -> tuple[HeldOutAnswer, ...]:
