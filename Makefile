@@ -19,7 +19,7 @@ PORT ?= 4200
 DIRECTORY ?= build/serve
 IMAGES ?= main
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl trackers bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl harness trackers bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -53,6 +53,17 @@ $(STAMPS)/trl $(STAMPS)/ppo: $(STAMPS)/%: docker/%.lock.txt pyproject.toml | $(S
 	@[ -x .venv-$*/bin/python ] || $(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/$(PIP) --no-deps -r $<
 	@.venv-$*/bin/$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# lm-eval above vLLM's environment, whose packages it sees: its engine for vLLM must run beside vLLM. Without vLLM
+# it lies above the main one, for engine = "transformers".
+BELOW := $(if $(VLLM_POSSIBLE),.venv-vllm,.venv)
+$(STAMPS)/harness: docker/harness.lock.txt | $(STAMPS)/main $(STAMPS)/vllm
+	@echo "Installing lm-eval into .venv-harness (1 minute) ..."
+	@rm -rf .venv-harness && $(PYTHON) -m venv .venv-harness
+	@.venv-harness/bin/$(PIP) --no-deps -r $<
+	@below=$$($(BELOW)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		.venv-harness/bin/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "below.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' "$$below"
 	@touch $@
 
 $(STAMPS)/moto: | $(STAMPS)/s3
@@ -130,6 +141,8 @@ serve: setup  ## server with UI, deployments and workers on this machine, until 
 
 rl: setup $(STAMPS)/trl $(STAMPS)/ppo  ## reinforcement learning for `figa compare`: TRL for grpo, rloo and ppo
 
+harness: setup $(STAMPS)/harness  ## lm-eval, with which runs benchmark their models
+
 bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
@@ -156,4 +169,4 @@ format: $(STAMPS)/main
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf build .venv .venv-vllm .venv-trl .venv-ppo .venv-curator .venv-distilabel *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build .venv .venv-vllm .venv-harness .venv-trl .venv-ppo .venv-curator .venv-distilabel *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -168,6 +168,15 @@ def comparison_id(
     )
 
 
+def benchmark_id(*, model: str, harness: str, task: str, engine: str, settings: Mapping[str, object]) -> str:
+    """Recipe 1: the model's fingerprint, lm-eval's release, the task's name there, the engine, and further
+    settings that change a score and are not at their default.
+    """
+    return content_id(
+        "benchmark", 1, model=model, harness=harness, task=task, engine=engine, settings=dict(settings)
+    )
+
+
 def combined_id(*, parts: Sequence[tuple[str, float]], responses: str) -> str:
     """Recipe 1: the scorers and their weights, and the responses whose values give each its scale."""
     return content_id(

@@ -16,6 +16,7 @@ from figa_core.storage.evaluations import evaluations_of
 from figa_core.storage.scores import responses_of
 from figa_core.training.checkpoints import check_exported
 from figa_core.training.objectives.registry import label_of, objective_names
+from flows.benchmarking import benchmark_models
 from flows.preferring import prefer_answers
 from flows.progress import current
 from flows.run.alarms import announce_evaluation_alarm
@@ -148,6 +149,7 @@ async def judge(story: Story, run: OpenRun, config: PipelineConfig, models: Mapp
         base = generator_id(*_base(run, config))
         for label in trained:
             await prefer_answers(story, run, config, Side(BASE_LABEL, base), Side(label, generators[label]))
+    benchmark_models(story, run, config, models)
     for label in trained:
         for alarm in judge_alarms(*at, config, label):
             story.progress.line(f"warning: alarm: {label}: {alarm.text}")

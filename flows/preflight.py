@@ -12,6 +12,7 @@ from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
     artifacts,
     grader,
+    harness,
     judge,
     lora,
     memory,
@@ -76,6 +77,8 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("reward programs", rewards.check_programs, after=(REWARDS, PROMPTS)),
     Check("judges", rewards.check_judges, after=(REWARDS,)),
     Check("evaluation.judge", judge.check_judge, after=(PROMPTS,)),
+    Check("evaluation.harness", harness.check_environment),
+    Check("the tasks of evaluation.harness", harness.check_tasks, after=("evaluation.harness",)),
     Check("tracking.to", trackers.check_libraries),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),

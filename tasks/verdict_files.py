@@ -15,6 +15,7 @@ import orjson
 from figa_core.errors import WorkspaceError
 from figa_core.evaluation.verdict import Verdict
 from figa_core.files import write_whole
+from figa_core.report.benchmarks import benchmarks_json
 from figa_core.report.comparison import run_verdict, verdict_on
 from figa_core.report.data import ModelScores, ReportData
 from figa_core.report.preferences import pair_json
@@ -48,6 +49,7 @@ def write_verdicts(workspace: Workspace, data: ReportData) -> None:
             if data.judged_pairs
             else {}
         ),
+        **({"benchmarks": benchmarks_json(data.benchmarks)} if data.benchmarks.rows else {}),
     }
     _write(workspace.verdicts(data.run_id), about)
     for model in _in_workspace(data.models):

@@ -65,6 +65,11 @@ class Thoughts:
         return f"{self._marks.opening} … {self._marks.closing} in its {' and '.join(self._found_in)}"
 
     @property
+    def closing(self) -> str:
+        """The mark at the end of a thought."""
+        return self._marks.closing
+
+    @property
     def in_template(self) -> bool:
         """Whether the template has the marks; a vocabulary alone may have some that its model never uses."""
         return _TEMPLATE in self._found_in

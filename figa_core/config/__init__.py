@@ -10,6 +10,7 @@ from figa_core.config.alarms import AlarmsConfig
 from figa_core.config.compare import CompareConfig as CompareConfig
 from figa_core.config.compare import MethodConfig as MethodConfig
 from figa_core.config.grader import GraderConfig
+from figa_core.config.harness import HarnessConfig as HarnessConfig
 from figa_core.config.optimization import CheckpointsConfig as CheckpointsConfig
 from figa_core.config.optimization import HeldOutConfig as HeldOutConfig
 from figa_core.config.optimization import LoraConfig as LoraConfig

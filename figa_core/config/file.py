@@ -5,10 +5,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,7 +23,9 @@ _BYTES_MAX = 10_000_000
 _PROBLEMS_SHOWN = 25
 _GOT_LENGTH = 60
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")  # as a shell would expand it
+_Section = TypeVar("_Section", bound=Section)
 _TYPES_TRIED = {
+    "bool",
     "int",
     "float",
     "str",
@@ -138,30 +140,35 @@ def anchor_paths(config: PipelineConfig, base: Path) -> PipelineConfig:
     """
     if problems := [text for _, text in _path_problems(config.model_dump(), base)]:
         raise ConfigError(ReadSettings("the settings", None, tuple(problems)).text())
-    updates: dict[str, Any] = {}
-    for section, field in path_fields():
-        model: Section | None = updates.get(section) or getattr(config, section)
-        if model is not None:
-            updates[section] = _anchored(model, [field], base)
-    updates[_LISTED] = tuple(_anchored(each, _path_fields_of(type(each)), base) for each in config.rewards)
-    return config.model_copy(update=updates)
+    anchored = _anchored(config, base)
+    return anchored.model_copy(update={_LISTED: tuple(_anchored(each, base) for each in config.rewards)})
 
 
-def _anchored(section: Section, fields: Iterable[str], base: Path) -> Section:
-    paths = {field: getattr(section, field) for field in fields}
-    return section.model_copy(
-        update={field: path and absolute_path(path, base) for field, path in paths.items()}
-    )
+def _anchored(section: _Section, base: Path) -> _Section:
+    """A section with the tables within it; one without a path stays as it is."""
+    given = {name: getattr(section, name) for name in _path_fields_of(type(section))}
+    changes: dict[str, Any] = {name: absolute_path(path, base) for name, path in given.items() if path}
+    for name, value in section:
+        if isinstance(value, Section) and (found := _anchored(value, base)) is not value:
+            changes[name] = found
+    return section.model_copy(update=changes) if changes else section
 
 
 def path_fields() -> list[tuple[str, str]]:
-    """Section and field of every setting that is a path, but for those of `[[rewards]]`."""
-    found = []
-    for section, section_field in PipelineConfig.model_fields.items():
-        for model in (section_field.annotation, *get_args(section_field.annotation)):
+    """Section and field of every setting that is a path, but for those of `[[rewards]]`.
+
+    The section of one in a table is the table's name, such as "evaluation.harness".
+    """
+    return list(_paths_within(PipelineConfig, ""))
+
+
+def _paths_within(section: type[Section], name: str) -> Iterator[tuple[str, str]]:
+    for field, declared in section.model_fields.items():
+        for model in (declared.annotation, *get_args(declared.annotation)):
             if isinstance(model, type) and issubclass(model, Section):
-                found += [(section, name) for name in _path_fields_of(model)]
-    return found
+                table = f"{name}.{field}" if name else field
+                yield from ((table, each) for each in _path_fields_of(model))
+                yield from _paths_within(model, table)
 
 
 def _path_fields_of(section: type[Section]) -> list[str]:
@@ -251,8 +258,10 @@ def _path_problems(data: dict[str, Any], base: Path) -> Iterator[tuple[str, str]
 def given_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Setting and value of every path in settings as they are written, those of `[[rewards]]` too."""
     for section, field in path_fields():
-        fields = data.get(section)
-        if isinstance(fields, dict):
+        fields: Any = data
+        for table in section.split("."):
+            fields = fields.get(table) if isinstance(fields, Mapping) else None
+        if isinstance(fields, Mapping):
             yield f"{section}.{field}", fields.get(field)
     listed = data.get(_LISTED)
     for place, fields in enumerate(listed if isinstance(listed, (list, tuple)) else ()):

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Always, Within, judgement, models, nothing
 from figa_core.config.deepspeed import DeepSpeedConfig
+from figa_core.config.harness import HarnessConfig
 from figa_core.config.optimization import (
     CheckpointsConfig,
     HeldOutConfig,
@@ -173,3 +174,4 @@ class EvaluationConfig(Section):
     judge: PairwiseJudgeConfig = judgement(
         PairwiseJudgeConfig(), "An LLM that compares the answers of trained models with the base's."
     )
+    harness: HarnessConfig = judgement(HarnessConfig(), "Benchmarks by lm-eval.")

@@ -37,7 +37,7 @@ def _engine(settings: dict[str, Any], **extra: Any) -> Any:
 
     begun = time.perf_counter()
     if current_platform.is_cpu():
-        extra |= _cpu_settings(settings["max_length"])
+        extra |= cpu_settings(settings["max_length"])
     engine = LLM(
         model=settings["model"],
         dtype=settings["dtype"],
@@ -57,7 +57,7 @@ def _engine(settings: dict[str, Any], **extra: Any) -> Any:
     return engine
 
 
-def _cpu_settings(max_length: int) -> dict[str, Any]:
+def cpu_settings(max_length: int) -> dict[str, Any]:
     return {
         "enforce_eager": True,
         "distributed_executor_backend": "uni",

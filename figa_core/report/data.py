@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from figa_core.evaluation.preference import Preference
 from figa_core.evaluation.statistics import Estimate
 from figa_core.records import EditClass, Message
+from figa_core.report.benchmarks import Benchmarks
 from figa_core.report.funnel import Funnel
 
 
@@ -232,7 +233,8 @@ class ReportData:
     with. `unjudged` names the main model if it was trained but no prompt is held out to judge it on.
     `created_at` is text, so that rendering reads no clock. `configuration` maps section to setting
     to value (`configuration.configuration_sections`), `versions` maps library to version. `alarms` says what
-    seems wrong with a model, by its label. `judged_pairs` are models whose answers an LLM compared.
+    seems wrong with a model, by its label. `judged_pairs` are models whose answers an LLM compared, and
+    `benchmarks` what lm-eval found.
     `answers` go from the most worsened to the most improved. `judge_chose_pairs`: the reward that judges the
     models also chose the pairs that they were trained on. `dataset_only`: no training was asked for.
     `failure` says why the run failed, if it did. `types` has what the user's data call the kinds of prompts,
@@ -264,6 +266,7 @@ class ReportData:
     dataset_only: bool = False
     failure: str | None = None
     types: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Benchmarks = field(default_factory=Benchmarks)
 
     @property
     def models(self) -> tuple[ModelScores, ...]:

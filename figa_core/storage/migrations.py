@@ -10,8 +10,9 @@ single sample or text has none), `pairs` (each run's decisions), `revisions`, `w
 of a revision's changed words) and `run_grades` (those of each run), `judgements` (a judge's answers to
 questions) and `run_judgements` (the question about each text of a run), `reward_scales` (by which a combined
 reward's parts are brought to one scale), `calls` (to an LLM, with their purpose and row; append-only),
-`trainings`, `models`, `evaluations`, `exclusions` (rows that a person excluded), `corrections` (the revisions
-in whose place a person's words are), `marks` (the position reached in the journal).
+`trainings`, `models`, `evaluations`, `benchmarks` (a model asked a task of lm-eval), `benchmark_scores` and
+`run_benchmarks` (those of a run's models), `exclusions` (rows that a person excluded), `corrections` (the
+revisions in whose place a person's words are), `marks` (the position reached in the journal).
 """
 
 import duckdb
@@ -170,6 +171,26 @@ CREATE TABLE corrections (
 );
 """
 
+# `standard_error` is NULL where lm-eval gives none. `questions` and `values` are those of which the score is
+# the mean, both empty if it is none. Of a run only the last model of each name counts.
+_BENCHMARKS = """
+CREATE TABLE benchmarks (
+    benchmark_id TEXT PRIMARY KEY, model TEXT NOT NULL, harness TEXT NOT NULL, task TEXT NOT NULL,
+    engine TEXT NOT NULL, settings TEXT NOT NULL, versions TEXT NOT NULL, seconds DOUBLE NOT NULL,
+    finished_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+);
+CREATE TABLE benchmark_scores (
+    benchmark_id TEXT NOT NULL, task TEXT NOT NULL, metric TEXT NOT NULL, filter TEXT NOT NULL,
+    value DOUBLE NOT NULL, standard_error DOUBLE, n BIGINT NOT NULL, available BIGINT NOT NULL,
+    higher_is_better BOOLEAN, is_part BOOLEAN NOT NULL, questions TEXT[] NOT NULL, "values" DOUBLE[] NOT NULL,
+    place INTEGER NOT NULL, PRIMARY KEY (benchmark_id, task, metric, filter)
+);
+CREATE TABLE run_benchmarks (
+    run_id TEXT NOT NULL, label TEXT NOT NULL, benchmark_id TEXT NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (run_id, label, benchmark_id)
+);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
@@ -181,6 +202,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("thoughts", _THOUGHTS),
     ("rewards", _REWARDS),
     ("people", _PEOPLE),
+    ("benchmarks", _BENCHMARKS),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

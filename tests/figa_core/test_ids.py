@@ -25,6 +25,16 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
         },
     ),
     "response": (ids.response_id, {"prompt": "prompt-1", "generator": "generator-1", "sample_index": 2}),
+    "benchmark": (
+        ids.benchmark_id,
+        {
+            "model": "f",
+            "harness": "0.4.13",
+            "task": "mmlu",
+            "engine": "vllm",
+            "settings": {"chat_template": True, "limit": 10},
+        },
+    ),
     "scorer": (ids.scorer_id, {"fingerprint": "f", "max_length": 512}),
     "reward": (ids.reward_form_id, {"fingerprint": "f", "label": 1, "template": "t"}),
     "verifier": (ids.verifier_id, {"name": "module:function", "source": "s"}),
@@ -164,6 +174,7 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
     ),
 }
 GOLDEN = {
+    "benchmark": "benchmark-s256-f3768c0e50679a51fb48f730d396332f",
     "comparison": "comparison-s256-5b950c26c5fd34dc8092007186bdedc7",
     "prompt": "prompt-s256-905a433738da1d5747b97a49474771fe",
     "reference": "reference-s256-f2bc0beec98292c57f95a6cf3f1ee6d7",

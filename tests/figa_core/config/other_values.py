@@ -152,6 +152,17 @@ OTHERS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 5,
         "seed": 4,
     },
+    "evaluation.harness": {
+        "tasks": ["mmlu"],
+        "engine": "transformers",
+        "limit": 10,
+        "num_fewshot": 2,
+        "chat_template": True,
+        "include_path": "tasks",
+        "seed": 5,
+        "batch_size": 4,
+        "download": False,
+    },
     "evaluation.judge": {"model": "judge", "rubric": "Is it kind?", "temperature": 0.5, "max_tokens": 99},
     "evaluation.judge.endpoint": {
         "base_url": "http://elsewhere/v1",

@@ -83,6 +83,7 @@ ENTERED_LATER = {
 # may change them.
 AT_FIRST = {"loss": {"gamma": 0.0}}
 GOLDEN = {
+    "benchmarks": "run-s256-d3bb7e3951feb7d5f2d23fd86f22f90e",
     "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
     "demo-real": "run-s256-537175eae2ba71360695e03fb0186fc5",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,22 @@ def test_directories_and_impossible_names_are_refused(tmp_path: Path) -> None:
             load_config(path)
 
 
+def in_tables(section: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a section, which may be a table within another: "evaluation.harness"."""
+    outer, _, inner = section.partition(".")
+    return {outer: in_tables(inner, fields) if inner else fields}
+
+
+def test_a_path_in_a_table_is_relative_to_the_file_and_the_table_is_else_as_it_was(tmp_path: Path) -> None:
+    config = load(tmp_path, overrides={"evaluation": {"harness": {"include_path": "own", "limit": 3}}})
+    assert config.evaluation.harness.include_path == tmp_path / "own"
+    assert config.evaluation.harness.limit == 3
+    assert config.evaluation.judge.model_fields_set == set()
+    assert load(tmp_path).evaluation.harness.model_fields_set == set()
+
+
 def test_every_path_of_the_settings_is_known() -> None:
+    assert ("evaluation.harness", "include_path") in path_fields()
     assert ("prompts", "path") in path_fields()
     assert ("revision_prompt", "with_reference") in path_fields()
     assert len(path_fields()) >= 6
@@ -72,7 +88,7 @@ def test_an_impossible_path_is_refused_with_its_setting(
     (tmp_path / "loop").symlink_to(tmp_path / "pool")
     (tmp_path / "pool").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*{message}"):
-        load(tmp_path, overrides={section: {field: path}})
+        load(tmp_path, overrides=in_tables(section, {field: path}))
 
 
 def test_the_message_about_a_path_repeats_it(tmp_path: Path) -> None:
@@ -84,7 +100,7 @@ def test_the_message_about_a_path_repeats_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("section", "field"), path_fields())
 def test_a_variable_in_a_path_is_refused(tmp_path: Path, section: str, field: str, path: str) -> None:
     with pytest.raises(ConfigError, match=rf"{section}\.{field}: .*is not expanded here"):
-        load(tmp_path, overrides={section: {field: path}})
+        load(tmp_path, overrides=in_tables(section, {field: path}))
 
 
 def test_an_existing_path_may_contain_a_dollar(tmp_path: Path) -> None:

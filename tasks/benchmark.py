@@ -1,0 +1,231 @@
+"""Stage benchmark: a model → its scores in tasks of lm-eval, each asked once, whatever run asks for it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from figa_core import ids
+from figa_core.chat.thinking import thoughts_of
+from figa_core.config import PipelineConfig
+from figa_core.harness.environment import HarnessPython, find_harness
+from figa_core.harness.folder import tasks_hash
+from figa_core.harness.request import VLLM, Request
+from figa_core.harness.results import BenchmarkResult, BenchmarkScore
+from figa_core.harness.run import TaskFailure, run_harness
+from figa_core.harness.survey import look_up
+from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
+from figa_core.inference.vllm_process import threads_for
+from figa_core.models.check import require_model
+from figa_core.models.fingerprint import model_fingerprint
+from figa_core.models.role import ModelRole
+from figa_core.ports import ProgressCallback
+from figa_core.report.benchmarks import Benchmarks, benchmark_rows
+from figa_core.storage import benchmarks as storage
+from figa_core.storage.benchmarks import Benchmark, RunBenchmark
+from figa_core.storage.evaluations import evaluations_of
+from figa_core.storage.runs import Run
+from figa_core.training.objectives.registry import label_of
+from tasks.chat_formats import generation_chat, template_variables
+from tasks.results import StageCounts, no_progress
+from tasks.train import BASE_LABEL
+from tasks.whole_models import whole_model
+from tasks.workspace import Workspace
+
+_KEY_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmarked:
+    """The tasks that went in and those with a result; `failures`: why the others have none.
+
+    `without`: scores that are no finite number, and are left out.
+    """
+
+    counts: StageCounts
+    failures: tuple[TaskFailure, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+def missing_benchmarks(workspace: Workspace, config: PipelineConfig, model: Path) -> list[Benchmark]:
+    """Those that this model has no result of.
+
+    Raises:
+        EngineError: lm-eval's environment is missing, or does not answer.
+        ConfigError, InputError: the model or its chat format cannot be used.
+    """
+    wanted = planned(workspace, config, model, find_harness())
+    stored = storage.stored_benchmarks(workspace.database, [each.benchmark_id for each in wanted])
+    return [each for each in wanted if each.benchmark_id not in stored]
+
+
+@task(name="benchmark", task_run_name="benchmark {label}", cache_policy=NO_CACHE)
+def benchmark(
+    workspace: Workspace,
+    run_id: str,
+    config: PipelineConfig,
+    label: str,
+    model: Path,
+    *,
+    on_progress: ProgressCallback = no_progress,
+) -> Benchmarked:
+    """Ask a model the tasks of `evaluation.harness` that it was not asked before.
+
+    Each result is stored when its task is done. A task that fails is asked again by the next run.
+
+    Raises:
+        EngineError: lm-eval's environment is missing, the model cannot be loaded, or lm-eval died.
+        ConfigError, InputError: the model or its chat format cannot be used.
+    """
+    harness = find_harness()
+    wanted = planned(workspace, config, model, harness)
+    database = workspace.database
+    stored = storage.stored_benchmarks(database, [each.benchmark_id for each in wanted])
+    missing = {each.benchmark_id: each for each in wanted if each.benchmark_id not in stored}
+    without: list[str] = []
+
+    def keep(result: BenchmarkResult) -> None:
+        storage.save_benchmark(database, missing[result.key], result)
+        stored.add(result.key)
+        without.extend(result.without)
+        on_progress(len(stored), len(wanted))
+
+    on_progress(len(stored), len(wanted))
+    try:
+        failures = _ask(workspace, config, model, harness, missing, keep) if missing else []
+    finally:
+        shown = [each.benchmark_id for each in wanted if each.benchmark_id in stored]
+        storage.show_in_run(database, run_id, label, shown)
+    reasons = {"no result": len(failures)} if failures else {}
+    return Benchmarked(StageCounts(len(wanted), len(stored), reasons), tuple(failures), tuple(without))
+
+
+def _ask(
+    workspace: Workspace,
+    config: PipelineConfig,
+    model: Path,
+    harness: HarnessPython,
+    missing: Mapping[str, Benchmark],
+    keep: Callable[[BenchmarkResult], None],
+) -> list[TaskFailure]:
+    settings, whole = config.evaluation.harness, whole_model(workspace, model)
+    require_model(whole, ModelRole.POLICY)
+    variables, think_end = _asking(config, model)
+    fingerprint = next(iter(missing.values())).model
+    request = Request(
+        model=whole,
+        output=workspace.scratch("benchmarks") / fingerprint[:_KEY_LENGTH],
+        tasks={each.task: key for key, each in missing.items()},
+        engine=settings.engine,
+        dtype=checkpoint_dtype(whole),
+        include_path=settings.include_path,
+        limit=settings.limit,
+        num_fewshot=settings.num_fewshot,
+        chat_template=_uses_template(config, model),
+        template_variables=variables,
+        think_end=think_end,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        gpu_memory_share=config.generation.gpu_memory_share,
+        tensor_parallel=config.generation.vllm.tensor_parallel,
+    )
+    return run_harness(
+        request,
+        harness,
+        download=settings.download,
+        threads=threads_for(weights_bytes(whole)),
+        log_path=workspace.logs / f"benchmark-{fingerprint[:_KEY_LENGTH]}.log",
+        on_result=keep,
+    )
+
+
+def planned(
+    workspace: Workspace, config: PipelineConfig, model: Path, harness: HarnessPython
+) -> list[Benchmark]:
+    """What a model is to be asked, in the order of the settings; equal work has equal ids.
+
+    Raises: see `missing_benchmarks`.
+    """
+    settings = config.evaluation.harness
+    fingerprint = model_fingerprint(model, workspace.fingerprints)
+    own, files = frozenset[str](), ""
+    if settings.include_path is not None:
+        own = look_up(harness, settings.tasks, settings.include_path).own
+        files = tasks_hash(settings.include_path) if own else ""
+    shared = _settings_in_id(config, model)
+    found = []
+    for name in settings.tasks:
+        decides = {**shared, "files": files} if name in own else shared
+        key = ids.benchmark_id(
+            model=fingerprint, harness=harness.release, task=name, engine=settings.engine, settings=decides
+        )
+        found.append(Benchmark(key, fingerprint, harness.release, name, settings.engine, decides))
+    return found
+
+
+def _settings_in_id(config: PipelineConfig, model: Path) -> dict[str, object]:
+    settings = config.evaluation.harness
+    variables, think_end = _asking(config, model)
+    optional = {
+        "limit": settings.limit,
+        "num_fewshot": settings.num_fewshot,
+        "seed": settings.seed,
+        "template_variables": variables or None,
+        "think_end": think_end,
+    }
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"chat_template": _uses_template(config, model), **given}
+
+
+def _uses_template(config: PipelineConfig, model: Path) -> bool:
+    wanted = config.evaluation.harness.chat_template
+    if wanted == "auto":
+        return not generation_chat(config.generation, model).fallback_template
+    return wanted
+
+
+def _asking(config: PipelineConfig, model: Path) -> tuple[dict[str, object], str | None]:
+    """What the chat template gets, and the mark at the end of a thought; nothing without the template."""
+    if not _uses_template(config, model):
+        return {}, None
+    thoughts = thoughts_of(generation_chat(config.generation, model))
+    thinks = thoughts is not None and thoughts.in_template and config.generation.thinking != "off"
+    return template_variables(config.generation), thoughts.closing if thoughts and thinks else None
+
+
+def shown_benchmarks(workspace: Workspace, run: Run, config: PipelineConfig) -> Benchmarks:
+    """What the report of a run shows of lm-eval; nothing if no task is named or no model is judged yet."""
+    wanted = config.evaluation.harness.tasks
+    judged = {row.label for row in evaluations_of(workspace.database, run.run_id)}
+    if not wanted or not judged:
+        return Benchmarks()
+    objectives = (config.loss.objective, *config.evaluation.baselines)
+    labels = dict.fromkeys((BASE_LABEL, *map(label_of, objectives), *sorted(judged)))
+    found = storage.benchmarks_of(workspace.database, run.run_id)
+    scores: dict[str, list[BenchmarkScore]] = {label: [] for label in labels if label in judged}
+    asked: dict[str, set[str]] = {label: set() for label in scores}
+    for each in found:
+        scores.setdefault(each.label, []).extend(each.scores)
+        asked.setdefault(each.label, set()).add(each.benchmark.task)
+    missing = {label: tuple(t for t in wanted if t not in tasks) for label, tasks in asked.items()}
+    rows, others = benchmark_rows({label: each for label, each in scores.items() if each}, BASE_LABEL)
+    return Benchmarks(
+        rows,
+        others,
+        release=found[0].benchmark.harness if found else "",
+        how=tuple(_how(found[0])) if found else (),
+        missing={label: tasks for label, tasks in missing.items() if tasks},
+    )
+
+
+def _how(one: RunBenchmark) -> Iterator[str]:
+    settings, by_vllm = one.benchmark.settings, one.benchmark.engine == VLLM
+    version = one.versions.get("vllm" if by_vllm else "transformers", "")
+    yield f"{'vLLM' if by_vllm else 'transformers'} {version}".strip()
+    yield "in the model's chat template" if settings["chat_template"] else "as plain text"
+    if "num_fewshot" in settings:
+        yield f"with {settings['num_fewshot']} examples before each question"
+    if "seed" in settings:
+        yield f"seed {settings['seed']}"

@@ -1,0 +1,73 @@
+"""A run benchmarks its models by lm-eval; done again, it asks nothing twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from figa_core.errors import EngineError
+from figa_core.harness.environment import PYTHON_VARIABLE, find_harness
+from figa_core.sandbox.benchmark import GROUP, WRITTEN, write_tasks
+from tests.figa_core.harness.lm_eval_program import asked, use_program
+
+from .conftest import Project
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+
+def short(project: Project, folder: Path, **harness: object) -> None:
+    """One optimizer step, and these benchmarks."""
+    project.settings["training"] |= {"max_steps": 1, "processes": 1, "checkpoint_steps": 1}
+    include = {"engine": "transformers", "include_path": str(folder)}
+    project.settings["evaluation.harness"] = {**include, **harness}
+
+
+def report_of(project: Project) -> str:
+    [report] = (project.workspace / "reports").glob("run-*.html")
+    return report.read_text()
+
+
+def scores_of(project: Project) -> list[dict]:
+    [verdicts] = (project.workspace / "verdicts").glob("run-*.json")
+    return json.loads(verdicts.read_text())["benchmarks"]
+
+
+def test_base_and_trained_model_stand_beside_each_other_and_are_asked_once(
+    served_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = use_program(tmp_path, monkeypatch)
+    project = served_project
+    project.environment[PYTHON_VARIABLE] = str(harness.python)
+    short(project, tmp_path, tasks=["own_choice", "fails"])
+    first = project.run()
+    assert first.returncode in (0, 3), first.stdout  # 3: one step may make the model worse
+    assert "warning: evaluation.harness: FIGA: fails: its data cannot be loaded here" in first.stdout
+    assert "FIGA has no result of fails" in report_of(project)
+    assert {row["model"] for row in scores_of(project)} == {"base", "FIGA"}
+    assert sum("own_choice" in line for line in asked(harness)) == 2
+    project.run()
+    assert sum("own_choice" in line for line in asked(harness)) == 2
+    assert sum("fails" in line for line in asked(harness)) == 4
+
+
+@pytest.mark.harness
+def test_lm_eval_benchmarks_a_run(served_project: Project, tmp_path: Path) -> None:
+    try:
+        harness = find_harness()
+    except EngineError as error:
+        pytest.skip(str(error))
+    project, folder = served_project, tmp_path / "tasks"
+    write_tasks(folder, questions=12)
+    project.environment[PYTHON_VARIABLE] = str(harness.python)
+    short(project, folder, tasks=[GROUP, WRITTEN])
+    done = project.run()
+    assert done.returncode in (0, 3), done.stdout
+    found = {(row["task"], row["model"]): row for row in scores_of(project)}
+    assert found[GROUP, "FIGA"]["questions"] == 24
+    assert found[WRITTEN, "FIGA"]["paired"]
+    assert 'id="benchmarks"' in report_of(project)
+
+    project.settings["evaluation.harness"]["tasks"] = [GROUP, "no_such_task"]
+    refused = project.run()
+    assert refused.returncode == 1
+    assert "'no_such_task' is no task, group or tag of lm-eval" in refused.stdout
