@@ -126,9 +126,7 @@ async def train_model(
         _fetch_inputs(store, workspace, spec)
     nodes = 1 if _is_done(workspace, spec) else training.nodes
     async with further_nodes(workspace, nodes, run_name_of(spec)) as others:
-        job = training_job(workspace, _with_rate_found(workspace, spec, others))
-        if store is not None and (found := sweep_file(workspace, spec)) is not None:
-            store.send_file(found)
+        job = training_job(workspace, _with_rate_stored(store, workspace, spec, others))
         note_sweep(workspace, spec, job)
         title = f"train {label_of(spec.loss.objective)}"
         with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
@@ -157,6 +155,20 @@ def _fetch_inputs(store: Artifacts, workspace: Workspace, spec: TrainingSpec) ->
     store.fetch_model(spec.model)
     if (found := sweep_file(workspace, spec)) is not None:
         store.fetch_file(found)
+
+
+def _with_rate_stored(
+    store: Artifacts | None, workspace: Workspace, spec: TrainingSpec, others: OtherNodes | None
+) -> TrainingSpec:
+    """As `_with_rate_found`; with a store, one machine sweeps and the others get its result."""
+    file = sweep_file(workspace, spec)
+    if store is None or file is None:
+        return _with_rate_found(workspace, spec, others)
+    with store.working_on(file.parent):
+        store.fetch_file(file)
+        found = _with_rate_found(workspace, spec, others)
+        store.send_file(file)
+    return found
 
 
 def _send_inputs(store: Artifacts, spec: TrainingSpec) -> None:
@@ -284,9 +296,9 @@ async def train_where_deployed(
     store = store_of(Workspace.of_training(job.output), spec)
     if store is not None:
         store.fetch_result(job.output)
+    if store is not None and not is_finished(job):
+        _send_inputs(store, spec)
     if not is_finished(job) and await trains_elsewhere():
-        if store is not None:
-            _send_inputs(store, spec)
         try:
             await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
         except FigaError:

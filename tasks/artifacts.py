@@ -6,19 +6,24 @@ the workspace sends shard sets, and models that lie in it; the machine that trai
 trains, and the result. The content of each directory is sealed by a file that is sent last.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+import socket
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 from figa_core.artifacts.claim import claimed
 from figa_core.artifacts.mirror import Mirror, Sides
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
-from figa_core.files import sealing_last, whole_files, write_whole
+from figa_core.files import PARTIAL, sealing_last, whole_files, write_whole
 from figa_core.inference import shard_sides
 from figa_core.inference.shard_folder import ShardFolder
+from figa_core.models.adapter import is_adapter, underlying
+from figa_core.models.fingerprint import model_fingerprint
+from figa_core.processes import interruption
 from figa_core.shards.manifest import MANIFEST_NAME
 from figa_core.training import stored_copy
 from figa_core.training.checkpoints import MODEL_NAME, read_manifest
@@ -26,6 +31,7 @@ from figa_core.training.failures import clear_failures
 from tasks.workspace import Workspace
 
 _CHECKPOINTS_EVERY_S = 10.0
+_PATIENCE_S = 900.0
 _Tell = Callable[[str], None]
 
 
@@ -58,30 +64,37 @@ class Artifacts:
                 "in its workspace: it sends it."
             )
         if here is None or there not in (None, here):
-            self._fetch(shards, lambda names: sealing_last(names, seal))
+            self._fetch_as(name, shards, lambda names: sealing_last(names, seal))
 
     def send_model(self, model: Path) -> None:
-        """Send a model that lies in the workspace, unless it is there; others have it under the same path."""
-        if not self._is_ours(model):
-            return
+        """Send a model that lies in the workspace, unless it is there; others have it under the same path.
+
+        With an adapter goes its base model, if that lies in the workspace too.
+        """
         if (training := self._training_of(model)) is not None:
             self.send_result(training)
-            return
-        sizes = _sizes(model)
-        if self._store.read(self._whole(model)) != sizes:
-            self._send(model, whole_files)
-            self._store.write(self._whole(model), sizes)
+        elif self._is_ours(model):
+            found = self._fingerprint(model)
+            if self._store.read(self._whole(model)) != found:
+                self._store.remove([self._whole(model)])
+                self._send(model, whole_files)
+                self._remove_others(model, whole_files(model))
+                self._store.write(self._whole(model), found)
+        if is_adapter(model):
+            self.send_model(underlying(model))
 
     def fetch_model(self, model: Path) -> None:
         """Fetch a model that lies in the workspace, unless it is here, or not in the store either."""
-        if not self._is_ours(model):
-            return
         if (training := self._training_of(model)) is not None:
             self.fetch_result(training)
-            return
-        sizes = self._store.read(self._whole(model))
-        if sizes is not None and (not model.is_dir() or _sizes(model) != sizes):
-            self._fetch(model, sorted)
+        elif self._is_ours(model):
+            wanted = self._store.read(self._whole(model))
+            if wanted is not None and not (model.is_dir() and self._fingerprint(model) == wanted):
+                copy = _beside(model)
+                self._fetch_as(self._name(model), copy, sorted)
+                _replace(model, copy)
+        if is_adapter(model):
+            self.fetch_model(underlying(model))
 
     def send_file(self, path: Path) -> None:
         """Send one file of the workspace."""
@@ -95,55 +108,97 @@ class Artifacts:
             write_whole(path, content)
 
     def fetch_result(self, output: Path) -> None:
-        """Fetch the result of a training, unless it is here, or the figures and errors of one without."""
-        names = self._store.listing(self._name(output))
-        has_own = stored_copy.newest_step(whole_files(output)) > 0
-        if read_manifest(output) is not None or (has_own and not stored_copy.is_finished(names)):
+        """Fetch the result of a training, unless it is here, or the figures and errors of one without.
+
+        Nothing is fetched of one that is under way, or of which this machine has checkpoints.
+        """
+        name, own = self._name(output), whole_files(output)
+        if read_manifest(output) is not None:
             return
-        if names:
+        names = self._store.listing(name)
+        if stored_copy.is_finished(names):
+            copy = _beside(output)
+            self._fetch_as(name, copy, stored_copy.result_of)
+            _replace(output, copy)
+        elif names and not stored_copy.newest_step(own) and self._store.read(self._claim(output)) is None:
             clear_failures(output)  # of an earlier attempt
-            self._fetch(output, stored_copy.result_of)
+            self._fetch_as(name, output, stored_copy.result_of)
 
     def send_result(self, output: Path) -> None:
         """Send a finished training, unless it is there."""
         manifest = output / MANIFEST_NAME
         if manifest.exists() and self._store.read(self._name(manifest)) != manifest.read_bytes():
             self._send(output, stored_copy.to_send)
-            self._prune(output)
+            self._remove_others(output, stored_copy.to_send(output))
 
     @contextmanager
     def training(self, output: Path) -> Iterator[None]:
         """Work on a training: from the newest checkpoint there is, which this machine alone continues.
 
-        Checkpoints and figures are sent while it trains, and what there is at the end. Nothing is fetched if
-        this machine has the newest.
+        Checkpoints and figures are sent while it trains, and what there is at the end; for that the store may
+        be away for a quarter of an hour. Nothing is fetched if this machine has the newest. If another
+        machine takes the training over, because this one seemed dead, this process is asked to stop.
 
         Raises:
-            InterruptedRunError: this process was asked to stop while another one worked on it.
+            InterruptedRunError: this process was asked to stop.
         """
         name = self._name(output)
-        with claimed(self._store, f"{name}.claim", self._tell):
-            self._fetch_newest(output)
-            sides = Sides(sent=stored_copy.to_send)
-            mirror = Mirror(self._store, name, output, sides, every_s=_CHECKPOINTS_EVERY_S, tell=self._tell)
+        with claimed(self._store, self._claim(output), self._tell, on_loss=self._taken_over) as claim:
+            fetched, pruned = self._fetch_newest(output), list[list[str]]()
+
+            def prune() -> None:
+                kept = stored_copy.to_send(output)
+                if not claim.is_lost and pruned != [kept] and all(map(mirror.has_sent, kept)):
+                    self._remove_others(output, kept)
+                    pruned[:] = [kept]
+
+            mirror = Mirror(
+                self._store,
+                name,
+                output,
+                Sides(sent=stored_copy.to_send),
+                every_s=_CHECKPOINTS_EVERY_S,
+                slice_s=inf,  # a checkpoint that was begun is sent to its end
+                patience_s=_PATIENCE_S,
+                may_send=lambda: not claim.is_lost,
+                after=prune,
+                tell=self._tell,
+            )
+            mirror.adopt(fetched)
             with mirror:
                 yield
-            self._prune(output)
 
-    def _fetch_newest(self, output: Path) -> None:
-        names, own = self._store.listing(self._name(output)), whole_files(output)
-        if stored_copy.is_finished(own):
-            return
+    @contextmanager
+    def working_on(self, directory: Path) -> Iterator[None]:
+        """Work on something else that one machine at a time should do."""
+        with claimed(self._store, self._claim(directory), self._tell, on_loss=self._taken_over):
+            yield
+
+    def _taken_over(self) -> None:
+        self._tell("warning: another machine has taken this work over; stopping here")
+        interruption.request(signal.SIGTERM)
+
+    def _fetch_newest(self, output: Path) -> list[str]:
+        """Returns what was fetched."""
+        name = self._name(output)
+        names, own = self._store.listing(name), whole_files(output)
         newest, own_newest = stored_copy.newest_step(names), stored_copy.newest_step(own)
-        if stored_copy.is_finished(names) or newest > own_newest:
-            if newest > own_newest:
-                self._tell(f"continues from the checkpoint of step {newest:,} in {self._store.url}")
-            shutil.rmtree(output, ignore_errors=True)
-            self._fetch(output, stored_copy.to_continue)
+        if stored_copy.is_finished(own) or not (stored_copy.is_finished(names) or newest > own_newest):
+            return []
+        copy = _beside(output)
+        self._fetch_as(name, copy, stored_copy.to_continue)
+        if not stored_copy.is_whole(copy):
+            self._tell(f"warning: {self._store.url}/{name} is incomplete and is not used")
+            shutil.rmtree(copy)
+            return []
+        if not stored_copy.is_finished(names):
+            self._tell(f"continues from the checkpoint of step {newest:,} in {self._store.url}")
+        _replace(output, copy)
+        return whole_files(output)
 
-    def _prune(self, output: Path) -> None:
-        """Remove from the store what the machine that trained has removed: old checkpoints, old errors."""
-        name, kept = self._name(output), set(stored_copy.to_send(output))
+    def _remove_others(self, directory: Path, kept: Collection[str]) -> None:
+        """Remove from the store what this machine has removed, such as old checkpoints and errors."""
+        name = self._name(directory)
         gone = [each for each in self._store.listing(name) if each not in kept]
         self._store.remove(f"{name}/{each}" for each in gone)
 
@@ -165,6 +220,8 @@ class Artifacts:
     def working(self, task: str, folder: str, number: int) -> Iterator[ShardFolder]:
         """This machine's copy of the folder of a dealer, for worker `number`; it is removed at the end."""
         scratch = self._workspace.scratch(task)
+        for old in scratch.glob(f"copy-{number}-*"):  # of a worker that was killed
+            shutil.rmtree(old, ignore_errors=True)
         copy = scratch / f"copy-{number}-{folder}"  # apart: the dealer may be on the same machine
         sides = Sides(
             lambda directory: shard_sides.done(directory, number),
@@ -181,8 +238,14 @@ class Artifacts:
     def _send(self, directory: Path, sent: Callable[[Path], list[str]]) -> None:
         Mirror(self._store, self._name(directory), directory, Sides(sent=sent)).round()
 
-    def _fetch(self, directory: Path, fetched: Callable[..., list[str]]) -> None:
-        Mirror(self._store, self._name(directory), directory, Sides(fetched=fetched)).round()
+    def _fetch_as(self, name: str, directory: Path, fetched: Callable[..., list[str]]) -> None:
+        Mirror(self._store, name, directory, Sides(fetched=fetched)).round()
+
+    def _claim(self, directory: Path) -> str:
+        return f"{self._name(directory)}.claim"
+
+    def _fingerprint(self, model: Path) -> bytes:
+        return model_fingerprint(model, self._workspace.fingerprints_on(socket.gethostname())).encode()
 
     def _training_of(self, model: Path) -> Path | None:
         """The training whose result a model is, if it is one's."""
@@ -197,10 +260,17 @@ class Artifacts:
         return path.relative_to(self._workspace.directory).as_posix()
 
     def _whole(self, model: Path) -> str:
-        """Beside a model: the sizes of its files, written last."""
+        """Beside a model: its fingerprint, written last."""
         return f"{self._name(model)}.whole"
 
 
-def _sizes(model: Path) -> bytes:
-    sizes = {name: (model / name).stat().st_size for name in whole_files(model)}
-    return json.dumps(sizes, sort_keys=True).encode()
+def _beside(directory: Path) -> Path:
+    """Where a copy is made that is to replace a directory once it is whole; empty."""
+    copy = directory.with_name(f"{directory.name}.fetched{PARTIAL}")
+    shutil.rmtree(copy, ignore_errors=True)
+    return copy
+
+
+def _replace(directory: Path, copy: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    copy.rename(directory)

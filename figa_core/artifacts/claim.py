@@ -1,16 +1,20 @@
 """Lets one machine at a time work on something in a store; the others wait for its result.
 
 A claim is a small file whose content changes while its holder lives. One without a change for two minutes is
-taken over. Clocks of machines differ, so changes count, and no times.
+taken over. Clocks of machines differ, so changes count, and no times. Stores differ in what they promise of
+two writers, so nothing rests on that: whoever has written a claim looks a moment later whether it is still
+there, and a holder looks before each sign of life.
 """
 
+import json
 import os
-import re
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -20,8 +24,49 @@ from figa_core.processes import interruption
 
 BEAT_S = 10.0
 LOST_AFTER_S = 120.0
+SETTLED_AFTER_S = 3.0
 _LOOK_EVERY_S = 2.0
-_PROCESS = "process {} on {}"
+
+
+class Claim:
+    """A claim that this process has taken."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self._lost = threading.Event()
+        self._beats = 0
+        self._about = {
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "token": uuid.uuid4().hex,
+        }
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has taken it over, because this one seemed dead."""
+        return self._lost.is_set()
+
+    def content(self) -> bytes:
+        return json.dumps({**self._about, "beat": self._beats}).encode()
+
+    def is_own(self) -> bool:
+        """Whether the store has it as this process's. Raises ArtifactsError."""
+        return _read(self._store.read(self._name)).get("token") == self._about["token"]
+
+    def beat(self) -> None:
+        """Show a sign of life, or find out that the claim is lost; a store may fail for a time."""
+        with suppress(ArtifactsError):
+            if not self.is_own():
+                self._lost.set()
+                return
+            self._beats += 1
+            self._store.write(self._name, self.content())
+
+    def release(self) -> None:
+        """Raises ArtifactsError."""
+        if not self.is_lost and self.is_own():
+            self._store.remove([self._name])
 
 
 @contextmanager
@@ -30,64 +75,98 @@ def claimed(
     name: str,
     tell: Callable[[str], None] = lambda _: None,
     *,
+    on_loss: Callable[[], None] = lambda: None,
     lost_after_s: float = LOST_AFTER_S,
     beat_s: float = BEAT_S,
-) -> Iterator[None]:
+    settled_after_s: float = SETTLED_AFTER_S,
+) -> Iterator[Claim]:
     """Hold the claim `name`; while another process holds it, wait. `tell` gets a line about that.
+
+    `on_loss` is called, in another thread, if another process takes the claim over meanwhile: it has not seen
+    a sign of life for too long.
 
     Raises:
         ArtifactsError: the store fails.
         InterruptedRunError: this process was asked to stop.
     """
-    me = _PROCESS.format(os.getpid(), socket.gethostname())
-    _take(store, name, me, tell, lost_after_s)
+    claim = Claim(store, name)
+    _take(store, name, claim, tell, lost_after_s, settled_after_s)
     stopped = threading.Event()
 
     def beat() -> None:
-        count = 0
         while not stopped.wait(beat_s):
-            count += 1
-            try:
-                store.write(name, f"{me}, {count}".encode())
-            except ArtifactsError:
-                continue  # the work itself will say so
+            claim.beat()
+            if claim.is_lost:
+                on_loss()
+                return
 
     thread = threading.Thread(target=beat, name=f"claim of {name}", daemon=True)
     thread.start()
     try:
-        yield
+        yield claim
     finally:
         stopped.set()
         thread.join()
         try:
-            store.remove([name])
+            claim.release()
         except ArtifactsError as error:
             tell(f"warning: {error}")
 
 
-def _take(store: Store, name: str, me: str, tell: Callable[[str], None], lost_after_s: float) -> None:
-    content: bytes | None = None
+def _take(
+    store: Store,
+    name: str,
+    claim: Claim,
+    tell: Callable[[str], None],
+    lost_after_s: float,
+    settled_after_s: float,
+) -> None:
+    seen: bytes | None = None
     changed_at, told = time.monotonic(), False
-    while not store.create(name, f"{me}, 0".encode()):
+    while True:
         found = store.read(name)
-        if found != content:
-            content, changed_at = found, time.monotonic()
-        if found is not None and (_is_dead(found) or time.monotonic() - changed_at > lost_after_s):
-            tell(f"{_holder(found)} shows no sign of life: its work is taken over")
-            store.remove([name])
+        if found != seen:
+            seen, changed_at = found, time.monotonic()
+        is_dead = found is not None and (_has_ended(found) or time.monotonic() - changed_at > lost_after_s)
+        if found is None or is_dead:
+            if is_dead:
+                tell(f"{_holder(found)} shows no sign of life: its work is taken over")
+            store.write(name, claim.content())
+            interruption.sleep(settled_after_s)  # of two that write at once, the later one has it
+            interruption.check()
+            if claim.is_own():
+                return
             continue
-        if found is not None and not told:
+        if not told:
             told = True
             tell(f"waits for {_holder(found)}, which is at the same work, or was until it ended")
         interruption.check()
         interruption.sleep(min(_LOOK_EVERY_S, lost_after_s / 4))
 
 
-def _is_dead(content: bytes) -> bool:
-    """Whether the holder is a process of this machine that has ended; then nobody need wait for it."""
-    found = re.fullmatch(_PROCESS.format(r"(\d+)", re.escape(socket.gethostname())), _holder(content))
-    return found is not None and not psutil.pid_exists(int(found[1]))
+def _has_ended(content: bytes) -> bool:
+    """Whether the holder was a process of this machine and is none any more; then nobody need wait for it."""
+    found = _read(content)
+    ours = found.get("host") == socket.gethostname() and found.get("machine") == _machine() != ""
+    return ours and isinstance(pid := found.get("process"), int) and not psutil.pid_exists(pid)
 
 
-def _holder(content: bytes) -> str:
-    return content.decode(errors="replace").rpartition(",")[0]
+def _machine() -> str:
+    """The start of this machine, and the container: host names and process ids alone are not unique."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
+def _holder(content: bytes | None) -> str:
+    found = _read(content)
+    return f"process {found.get('process', '?')} on {found.get('host', '?')}"
+
+
+def _read(content: bytes | None) -> dict[str, object]:
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

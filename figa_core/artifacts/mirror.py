@@ -11,9 +11,10 @@ from pathlib import Path
 
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
+from figa_core.processes import interruption
 
 EVERY_S = 2.0
-_SLICE_S = 5.0
+SLICE_S = 5.0
 """After so long with other files, those at the head of the order are looked at again: signs of life."""
 
 
@@ -47,17 +48,45 @@ class Mirror:
         sides: Sides,
         *,
         every_s: float = EVERY_S,
+        slice_s: float = SLICE_S,
+        patience_s: float = 0.0,
+        may_send: Callable[[], bool] = lambda: True,
+        after: Callable[[], None] = lambda: None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`name` is that of the directory's copy in the store. `tell` gets a line when the store fails."""
+        """`name` is that of the directory's copy in the store.
+
+        Args:
+            store: where the copy is.
+            name: of the copy.
+            directory: here.
+            sides: what is sent and what is fetched.
+            every_s: between two rounds in the thread.
+            slice_s: after so long, the head of the order is looked at again.
+            patience_s: for so long the last round is tried again.
+            may_send: asked before each file; once it says no, nothing is sent any more.
+            after: called at the end of each round; may raise ArtifactsError, as a round does.
+            tell: gets a line when the store fails.
+        """
         self._store, self._name, self._directory, self._sides = store, name, directory, sides
-        self._every_s, self._tell = every_s, tell
+        self._every_s, self._slice_s, self._patience_s = every_s, slice_s, patience_s
+        self._may_send, self._after, self._tell = may_send, after, tell
         self._sent: dict[str, tuple[int, ...]] = {}
         self._fetched: dict[str, str] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.names: frozenset[str] = frozenset()
         """What was in the store at the last look."""
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Take these files as sent: they have just been fetched."""
+        for name in names:
+            if (version := _version_of(self._directory / name)) is not None:
+                self._sent[name] = version
+
+    def has_sent(self, name: str) -> bool:
+        """Whether the store has a file as it is here, by this mirror."""
+        return name in self._sent and self._sent[name] == _version_of(self._directory / name)
 
     def round(self) -> None:
         """Send what has changed here, then fetch what has changed there. Raises ArtifactsError."""
@@ -70,9 +99,10 @@ class Mirror:
                 continue
             if self._store.fetch(f"{self._name}/{name}", self._directory / name):
                 self._fetched[name] = found[name]
-            if time.monotonic() - since > _SLICE_S:
+            if time.monotonic() - since > self._slice_s:
                 self._send()
                 since = time.monotonic()
+        self._after()
 
     def __enter__(self) -> "Mirror":
         self._thread = threading.Thread(target=self._run, name=f"mirror of {self._name}", daemon=True)
@@ -81,12 +111,22 @@ class Mirror:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.stop()
-        try:
-            self.round()
-        except ArtifactsError as error:
-            if kind is None:
-                raise
-            self._tell(f"warning: {error}")  # what ended the context matters more
+        deadline, told = time.monotonic() + self._patience_s, False
+        while True:
+            try:
+                self.round()
+                return
+            except ArtifactsError as error:
+                if kind is not None:
+                    self._tell(f"warning: {error}")  # what ended the context matters more
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                if not told:
+                    self._tell(f"warning: {error}; trying again for {self._patience_s / 60:.0f} minutes")
+                told = True
+            interruption.check()
+            interruption.sleep(self._every_s)
 
     def stop(self) -> None:
         """End the thread, once the file under way is sent or fetched."""
@@ -114,15 +154,21 @@ class Mirror:
         since = time.monotonic()
         for name in self._sides.sent(self._directory):
             path = self._directory / name
-            try:
-                state = path.stat()
-            except FileNotFoundError:
+            version = _version_of(path)
+            if version is None or self._sent.get(name) == version:
                 continue
-            version = (state.st_mtime_ns, state.st_size, state.st_ino)
-            if self._sent.get(name) == version:
-                continue
+            if not self._may_send():
+                return True
             if self._store.send(path, f"{self._name}/{name}"):
                 self._sent[name] = version
-            if time.monotonic() - since > _SLICE_S:
+            if time.monotonic() - since > self._slice_s:
                 return False
         return True
+
+
+def _version_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -94,21 +94,6 @@ class Store:
         with self._told(f"write {name}"):
             self._appearing(name, lambda path: self._files.pipe_file(path, content))
 
-    def create(self, name: str, content: bytes) -> bool:
-        """Write a small file if there is none of this name, which only one of several machines can do."""
-        with self._told(f"write {name}"):
-            path = f"{self._root}/{name}"
-            try:
-                if isinstance(self._files, LocalFileSystem):
-                    Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    with Path(path).open("xb") as file:
-                        file.write(content)
-                else:
-                    self._files.pipe_file(path, content, mode="create")
-            except FileExistsError:
-                return False
-        return True
-
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that are gone already are no error."""
         for name in names:

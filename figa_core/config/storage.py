@@ -12,8 +12,10 @@ def _url(text: str | None) -> str | None:
     kind, separator, place = (text or "").partition("://")
     if text is not None and not (kind.isalnum() and separator and place.strip("/")):
         raise ValueError('must be a URL such as "s3://bucket/assistant"')
-    if ":" in place.partition("/")[0].rpartition("@")[0]:
-        raise ValueError("must not contain a password; the store's library reads it from the environment")
+    if ":" in place.rpartition("@")[0] or "?" in place:
+        raise ValueError(
+            "must not contain a password or a query; the store's library reads keys from the environment"
+        )
     return text
 
 

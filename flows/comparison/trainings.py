@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from prefect.client.orchestration import get_client
 
@@ -127,22 +128,30 @@ async def _train_by_rewards(
     workspace: Workspace, job: RlJob, artifacts: str | None, on_progress: ProgressCallback
 ) -> None:
     """On the GPU pool if there is one, otherwise in this process."""
+    store = Artifacts.of(workspace, artifacts)
+    if store is not None:
+        store.fetch_result(job.output)
+    if read_manifest(job.output) is not None:
+        return
     if await trains_elsewhere():
-        store, file = Artifacts.of(workspace, artifacts), job.write()
+        file = job.write()
         if store is not None:
             store.send_file(file)
             send_rl_inputs(store, job)
         parameters = {"job": str(file), "artifacts": artifacts}
-        await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), parameters, pool=GPU_POOL)
-        if store is not None:
-            store.fetch_result(job.output)
+        try:
+            await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), parameters, pool=GPU_POOL)
+        finally:
+            if store is not None:
+                store.fetch_result(job.output)  # of a training that failed, its figures and why
         if read_manifest(job.output) is None:
             raise TrainingError(
                 f"{TRAIN_BY_REWARDS} completed, but {job.output} holds no finished training here. {SAME_PATH}"
             )
     else:
         log = workspace.training_log(job.objective, job.training_id)
-        train_rl(job, log, on_progress=on_progress)
+        with nullcontext() if store is None else store.training(job.output):
+            train_rl(job, log, on_progress=on_progress)
 
 
 def ended_as(each: Planned, outcome: Outcome, reason: str) -> TrainingOutcome:

@@ -9,11 +9,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from figa_core.artifacts import mirror
+from figa_core.artifacts import claim, mirror
+from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError, EngineError
-from figa_core.file_hashes import write_sealed
+from figa_core.file_hashes import hashes_of, write_sealed
 from figa_core.files import whole_files
 from figa_core.inference import engine as registry
 from figa_core.inference.choice import Work
@@ -21,10 +24,13 @@ from figa_core.inference.elsewhere import Elsewhere
 from figa_core.inference.engine import Generating
 from figa_core.inference.engines import Engines
 from figa_core.inference.shard_work import work_on_shards
+from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import GenerationRequest
+from figa_core.processes import interruption
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import read_manifest
 from figa_core.shards.write import write_shards
+from figa_core.training.stored_copy import to_send
 from tasks import artifacts
 from tasks.artifacts import Artifacts
 from tasks.workspace import Workspace
@@ -62,6 +68,14 @@ class Machine:
 
     def files(self) -> dict[str, str]:
         return {name: (self.output / name).read_text() for name in whole_files(self.output)}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims settle and beat faster than across a network."""
+    defaults = claim.claimed.__wrapped__.__kwdefaults__  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setitem(defaults, "settled_after_s", 0.05)
+    monkeypatch.setitem(defaults, "beat_s", 0.1)
 
 
 @pytest.fixture
@@ -111,10 +125,17 @@ def _checkpoint(machine: Machine, step: int) -> None:
     """As a training leaves it: figures, and the newest checkpoint only."""
     tag = f"step-{step:08d}"
     _write(machine.output, **{"metrics.jsonl": f"{step} steps", f"checkpoints__{tag}__weights": str(step)})
-    write_sealed(machine.output / "checkpoints" / tag / "whole.json", {"step": step})
+    directory = machine.output / "checkpoints" / tag
+    files = hashes_of(directory, without=frozenset(("whole.json",)))
+    write_sealed(directory / "whole.json", {"step": step, "files": files})
     for old in (machine.output / "checkpoints").glob("step-*/*"):
         if old.parent.name != tag:
             old.unlink()
+
+
+def _write_model(model: Path, value: float) -> None:
+    _write(model, **{"config.json": "{}"})
+    save_file({"weight": np.full(3, value, dtype=np.float32)}, model / "model.safetensors")
 
 
 def _fail(machine: Machine, train: Callable[[], object]) -> None:
@@ -131,8 +152,9 @@ def _finish(machine: Machine) -> None:
     for path in machine.output.rglob("checkpoints/*/*"):
         path.unlink()
     _write(machine.output, **{"metrics.jsonl": "all steps", "model__weights": "trained"})
-    fields = {"training_id": "one", "steps": 9, "skipped_steps": 0, "wall_seconds": 1.0}
-    write_sealed(machine.output / "manifest.json", {**fields, "peak_rss_bytes": 1, "versions": {}})
+    fields: dict[str, object] = {"training_id": "one", "steps": 9, "skipped_steps": 0, "wall_seconds": 1.0}
+    fields |= {"peak_rss_bytes": 1, "versions": {}, "files": hashes_of(machine.output / "model")}
+    write_sealed(machine.output / "manifest.json", fields)
 
 
 # Shard sets
@@ -292,12 +314,29 @@ def test_a_trained_model_of_the_workspace_is_had_elsewhere(owner: Machine, worke
 
 def test_a_merged_model_of_the_workspace_is_had_elsewhere(owner: Machine, worker: Machine) -> None:
     model = owner.workspace.merged("f" * 40)
-    _write(model, **{"config.json": "{}", "model.safetensors": "w"})
+    _write_model(model, 1.0)
     for _ in range(2):
         owner.artifacts.send_model(model)
         worker.artifacts.fetch_model(worker.workspace.merged("f" * 40))
     assert whole_files(worker.workspace.merged("f" * 40)) == ["config.json", "model.safetensors"]
     assert len(owner.store.sent) == len(worker.store.fetched) == 2
+
+
+def test_another_model_of_the_same_size_under_the_same_path_is_sent_and_replaces_the_old_one(
+    owner: Machine, worker: Machine
+) -> None:
+    for value in (1.0, 2.0):
+        model = owner.workspace.directory / "base"
+        _write_model(model, value)
+        if value == 1.0:
+            _write(model, **{"tokenizer.json": "{}"})
+        else:
+            (model / "tokenizer.json").unlink()
+        owner.artifacts.send_model(model)
+        worker.artifacts.fetch_model(worker.workspace.directory / "base")
+    copy = worker.workspace.directory / "base"
+    assert (copy / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert model_fingerprint(copy) == model_fingerprint(model)
 
 
 def test_a_model_outside_the_workspace_is_expected_on_each_machine(owner: Machine, tmp_path: Path) -> None:
@@ -306,6 +345,91 @@ def test_a_model_outside_the_workspace_is_expected_on_each_machine(owner: Machin
     owner.artifacts.send_model(model)
     owner.artifacts.fetch_model(model)
     assert owner.store.sent == owner.store.fetched == []
+
+
+# What goes wrong
+
+
+def test_a_machine_that_comes_back_late_does_not_overwrite_the_newer_training(
+    worker: Machine, another: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(interruption, "request", lambda number: asked.set())
+    with worker.artifacts.training(worker.output):
+        _checkpoint(worker, 4)
+        worker.store.write("trainings/one.claim", b"{}")  # another one has it
+        _checkpoint(another, 8)
+        another.artifacts._send(another.output, to_send)
+        assert asked.wait(60)
+        _checkpoint(worker, 5)
+    assert worker.told == ["warning: another machine has taken this work over; stopping here"]
+    assert worker.store.read("trainings/one/metrics.jsonl") == b"8 steps"
+    assert worker.store.read("trainings/one/checkpoints/step-00000008/weights") == b"8"
+    assert worker.store.read("trainings/one.claim") == b"{}"
+
+
+def test_an_incomplete_copy_does_not_replace_what_is_here(worker: Machine, another: Machine) -> None:
+    _fail(worker, lambda: _checkpoint(worker, 8))
+    worker.store.remove(["trainings/one/checkpoints/step-00000008/weights"])
+    _checkpoint(another, 4)
+    with another.artifacts.training(another.output):
+        assert another.files()["checkpoints/step-00000004/weights"] == "4"
+    assert "is incomplete and is not used" in another.told[0]
+    assert not list(another.output.parent.glob("*.partial"))
+
+
+def test_only_the_checkpoints_that_a_machine_keeps_stay_in_the_store(
+    worker: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_CHECKPOINTS_EVERY_S", 0.02)
+    with worker.artifacts.training(worker.output):
+        for step in (4, 8, 12):
+            _checkpoint(worker, step)
+            seal = f"trainings/one/checkpoints/step-{step:08d}/whole.json"
+            _until(lambda: seal in worker.store.sent)  # noqa: B023 - at once
+        _until(lambda: len(_checkpoints_in(worker.store)) == 1)
+    assert _checkpoints_in(worker.store) == {"step-00000012"}
+
+
+def test_what_another_machine_fetched_it_does_not_send_back(worker: Machine, another: Machine) -> None:
+    _fail(worker, lambda: _checkpoint(worker, 4))
+    with another.artifacts.training(another.output):
+        pass
+    assert another.store.sent == []
+
+
+def test_of_a_training_under_way_nothing_is_fetched(owner: Machine, worker: Machine) -> None:
+    with worker.artifacts.training(worker.output):
+        worker.store.write("trainings/one/metrics.jsonl", b"2 steps")
+        owner.artifacts.fetch_result(owner.output)
+    assert not owner.output.exists()
+
+
+def test_an_error_of_an_earlier_attempt_is_forgotten_also_if_the_next_one_fails(worker: Machine) -> None:
+    _fail(worker, lambda: _write(worker.output, **{"failure-rank0.json": "{}"}))
+    _fail(worker, (worker.output / "failure-rank0.json").unlink)
+    assert worker.store.read("trainings/one/failure-rank0.json") is None
+
+
+def test_something_else_is_done_by_one_machine_at_a_time(worker: Machine, another: Machine) -> None:
+    order = list[str]()
+
+    def second() -> None:
+        with another.artifacts.working_on(another.workspace.sweep("one")):
+            order.append("another")
+
+    thread = threading.Thread(target=second)
+    with worker.artifacts.working_on(worker.workspace.sweep("one")):
+        thread.start()
+        _until(lambda: bool(another.told))
+        order.append("worker")
+    thread.join()
+    assert order == ["worker", "another"]
+
+
+def _checkpoints_in(store: Store) -> set[str]:
+    names = store.listing("trainings/one")
+    return {name.split("/")[1] for name in names if name.startswith("checkpoints/")}
 
 
 # Shards of prompts
@@ -353,7 +477,7 @@ def workers(machine: Callable[[str], Machine], monkeypatch: pytest.MonkeyPatch) 
     names: dict[str, Any] = {}
     exec(ECHO, names)
     monkeypatch.setattr(registry, "_factories", {**registry._factories, "echo": names["Echo"]})
-    monkeypatch.setattr(mirror.Mirror.__init__, "__kwdefaults__", {"every_s": 0.02, "tell": print})
+    monkeypatch.setitem(mirror.Mirror.__init__.__kwdefaults__, "every_s", 0.02)
     workers = Workers(machine)
     yield workers
     for thread in workers.threads:

@@ -1,39 +1,54 @@
 """One machine at a time."""
 
+import json
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from figa_core.artifacts.claim import claimed
+from figa_core.artifacts import claim as module
+from figa_core.artifacts.claim import Claim, claimed
 from figa_core.artifacts.store import Store
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
 
 CLAIM = "trainings/one.claim"
+quickly = partial(claimed, settled_after_s=0.05)
+
+
+def _by(host: str, **more: object) -> bytes:
+    return json.dumps({"process": 1, "host": host, "machine": "m", "token": "t", "beat": 3, **more}).encode()
+
+
+def _until(condition: Callable[[], object]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("in vain")
 
 
 def test_a_claim_is_held_while_the_work_lasts(store: Store) -> None:
-    with claimed(store, CLAIM):
-        assert b"process" in (store.read(CLAIM) or b"")
+    with quickly(store, CLAIM) as claim:
+        assert claim.is_own()
+        assert not claim.is_lost
     assert store.read(CLAIM) is None
 
 
 def test_the_second_waits_until_the_first_is_done(store: Store) -> None:
     order, told = list[str](), list[str]()
-    has_it = threading.Event()
 
     def second() -> None:
-        with claimed(store, CLAIM, told.append, lost_after_s=60):
+        with quickly(store, CLAIM, told.append, lost_after_s=60):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with claimed(store, CLAIM, beat_s=0.05):
+    with quickly(store, CLAIM, beat_s=0.05):
         thread.start()
-        while not told:
-            has_it.wait(0.01)
+        _until(lambda: told)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
@@ -42,25 +57,72 @@ def test_the_second_waits_until_the_first_is_done(store: Store) -> None:
 
 def test_one_that_shows_no_sign_of_life_is_taken_over(store: Store) -> None:
     told = list[str]()
-    store.create(CLAIM, b"process 1 on another-host, 3")
-    with claimed(store, CLAIM, told.append, lost_after_s=0.2):
+    store.write(CLAIM, _by("another-host"))
+    with quickly(store, CLAIM, told.append, lost_after_s=0.2):
         pass
     assert told[-1] == "process 1 on another-host shows no sign of life: its work is taken over"
 
 
+def test_a_damaged_claim_is_taken_over_in_time(store: Store) -> None:
+    store.write(CLAIM, b"half a cla")
+    with quickly(store, CLAIM, lost_after_s=0.2) as claim:
+        assert claim.is_own()
+
+
 def test_one_of_a_process_that_has_ended_here_is_taken_over_at_once(store: Store) -> None:
     told = list[str]()
-    code = "import os, socket; print(f'process {os.getpid()} on {socket.gethostname()}, 7', end='')"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    store.create(CLAIM, ended)
-    with claimed(store, CLAIM, told.append, lost_after_s=600):
+    code = "import os, sys; print(os.getpid(), end='')"
+    ended = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    about = json.loads(Claim(store, CLAIM).content())
+    store.write(CLAIM, json.dumps({**about, "process": ended}).encode())
+    with quickly(store, CLAIM, told.append, lost_after_s=600):
         pass
     assert "taken over" in told[-1]
 
 
+@pytest.mark.parametrize("machine", ["another boot", ""])
+def test_an_equal_host_name_and_a_free_process_id_are_no_death(store: Store, machine: str) -> None:
+    """Virtual machines of one image have one name, and containers have process ids of their own."""
+    about = json.loads(Claim(store, CLAIM).content())
+    content = json.dumps({**about, "process": 2**22 + 1, "machine": machine}).encode()
+    assert not module._has_ended(content)
+
+
+def test_of_several_that_take_it_at_once_one_has_it(store: Store) -> None:
+    """Nothing rests on the store: all write, and each looks afterwards."""
+    at_work, most, done = list[int](), list[int](), list[int]()
+
+    def work(number: int) -> None:
+        with claimed(store, CLAIM, lost_after_s=60, settled_after_s=0.5, beat_s=0.05):
+            at_work.append(number)
+            most.append(len(at_work))
+            threading.Event().wait(0.2)
+            at_work.remove(number)
+            done.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 1, 2]
+    assert set(most) == {1}
+
+
+def test_a_holder_whose_claim_was_taken_over_is_told_and_leaves_the_others_alone(store: Store) -> None:
+    lost = threading.Event()
+    with quickly(store, CLAIM, beat_s=0.02, on_loss=lost.set) as claim:
+        store.write(CLAIM, _by("another-host"))
+        assert lost.wait(60)
+        assert claim.is_lost
+    assert store.read(CLAIM) == _by("another-host")
+
+
 def test_whoever_waits_can_be_stopped(store: Store) -> None:
-    with claimed(store, CLAIM), ExitStack() as stack:
+    with quickly(store, CLAIM):
         interruption.request()
-        stack.callback(interruption.clear)
-        with pytest.raises(InterruptedRunError), claimed(store, CLAIM):
-            pass
+        try:
+            with pytest.raises(InterruptedRunError), quickly(store, CLAIM):
+                pass
+        finally:
+            interruption.clear()

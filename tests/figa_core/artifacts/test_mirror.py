@@ -1,12 +1,12 @@
 """A directory and its copy, kept alike: order, signs of life, and a store that fails for a time."""
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
 
-from figa_core.artifacts import mirror as module
 from figa_core.artifacts.mirror import Mirror, Sides
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
@@ -97,10 +97,8 @@ def test_files_that_are_being_written_stay_here(counting: Counting, here: Path) 
     assert counting.sent == ["dir/whole"]
 
 
-def test_a_sign_of_life_does_not_wait_for_all_other_files(
-    counting: Counting, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_SLICE_S", 0.0)  # every file takes too long
+def test_a_sign_of_life_does_not_wait_for_all_other_files(counting: Counting, here: Path) -> None:
+    """Here every file takes too long."""
 
     class Beating(Counting):
         def send(self, source: Path, name: str) -> bool:
@@ -112,7 +110,7 @@ def test_a_sign_of_life_does_not_wait_for_all_other_files(
     beating = Beating(counting.url)
     _write(here, alive="0", one="1", two="2")
     sides = Sides(sent=lambda directory: ["alive", "one", "two"])
-    Mirror(beating, "dir", here, sides).round()
+    Mirror(beating, "dir", here, sides, slice_s=0.0).round()
     assert beating.sent == ["dir/alive", "dir/one", "dir/alive", "dir/two", "dir/alive"]
 
 
@@ -149,6 +147,48 @@ def test_what_cannot_be_sent_at_the_end_is_an_error(counting: Counting, here: Pa
         Mirror(counting, "dir", here, Sides(sent=whole_files)),
     ):
         pass
+
+
+def test_a_store_that_is_away_at_the_end_is_waited_for(
+    counting: Counting, here: Path, tmp_path: Path
+) -> None:
+    told = list[str]()
+    place = tmp_path / "store"
+    place.write_text("not a directory")
+    _write(here, one="1")
+
+    def come_back() -> None:
+        _until(lambda: len(told) > 0)
+        place.unlink()
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    with Mirror(
+        counting, "dir", here, Sides(sent=whole_files), every_s=0.05, patience_s=600, tell=told.append
+    ) as mirror:
+        mirror.stop()  # only the end is of interest
+    thread.join()
+    assert counting.read("dir/one") == b"1"
+    assert told == [told[0]]
+    assert told[0].endswith("trying again for 10 minutes")
+
+
+def test_once_it_may_not_nothing_is_sent(counting: Counting, here: Path) -> None:
+    _write(here, one="1", two="2")
+    sides = Sides(sent=whole_files)
+    Mirror(counting, "dir", here, sides, may_send=lambda: not counting.sent).round()
+    assert counting.sent == ["dir/one"]
+
+
+def test_what_was_just_fetched_is_not_sent_back(counting: Counting, here: Path) -> None:
+    _write(here, one="1", two="2")
+    mirror = Mirror(counting, "dir", here, Sides(sent=whole_files))
+    mirror.adopt(["one", "gone"])
+    mirror.round()
+    assert counting.sent == ["dir/two"]
+    assert mirror.has_sent("one")
+    _write(here, one="other")
+    assert not mirror.has_sent("one")
 
 
 def test_the_error_of_the_work_is_not_hidden_by_one_of_the_store(

@@ -1,6 +1,5 @@
 """Files behind URLs: a directory, and S3 by its protocol."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -52,22 +51,6 @@ def test_a_listing_has_only_what_is_below(store: Store) -> None:
     for name in ("a/one", "a/b/two", "ab/three", "four"):
         store.write(name, b"")
     assert set(store.listing("a")) == {"one", "b/two"}
-
-
-def test_of_several_that_create_a_file_one_succeeds(store: Store) -> None:
-    won = list[int]()
-
-    def create(number: int) -> None:
-        if store.create("claims/one", str(number).encode()):
-            won.append(number)
-
-    threads = [threading.Thread(target=create, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert store.read("claims/one") == str(won[0]).encode()
 
 
 def test_removed_files_are_gone(store: Store) -> None:

@@ -184,6 +184,8 @@ def test_sections_are_frozen_and_small(tmp_path: Path) -> None:
         ("s3://", "must be a URL"),
         ("://bucket", "must be a URL"),
         ("ftp://me:a-secret@host/runs", "must not contain a password"),
+        ("s3://KEY:a/secret@bucket/runs", "must not contain a password"),
+        ("az://container/runs?sig=secret", "must not contain a password or a query"),
     ],
 )
 def test_the_address_of_a_store_that_cannot_be_used_is_refused(url: str, reason: str) -> None:

@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from figa_core.training.stored_copy import is_finished, newest_step, result_of, to_continue, to_send
+import pytest
+
+from figa_core.file_hashes import hashes_of, write_sealed
+from figa_core.training.stored_copy import (
+    is_finished,
+    is_whole,
+    newest_step,
+    result_of,
+    to_continue,
+    to_send,
+)
 
 CHECKPOINT = ["checkpoints/step-00000008/mp_rank_00.pt", "checkpoints/step-00000008/whole.json"]
 RESULT = ["metrics.jsonl", "model/config.json", "model/model.safetensors", "manifest.json"]
@@ -19,7 +29,12 @@ def _directory(directory: Path, *names: str) -> Path:
 def test_a_training_under_way_sends_its_figures_and_whole_checkpoints(tmp_path: Path) -> None:
     written = ["checkpoints/step-00000009/half.pt", "checkpoints/step-00000010.partial/half.pt"]
     output = _directory(tmp_path, *CHECKPOINT, *written, "metrics.jsonl", "model/half", "alarms.json")
-    assert to_send(output) == [CHECKPOINT[0], "alarms.json", "metrics.jsonl", CHECKPOINT[1]]
+    assert to_send(output) == ["alarms.json", "metrics.jsonl", *CHECKPOINT]
+
+
+def test_the_newest_checkpoint_is_sent_first_and_sealed_before_the_next_is_begun(tmp_path: Path) -> None:
+    earlier = ["checkpoints/step-00000004/a.pt", "checkpoints/step-00000004/whole.json"]
+    assert to_send(_directory(tmp_path, *CHECKPOINT, *earlier)) == [*CHECKPOINT, *earlier]
 
 
 def test_a_finished_training_sends_its_model_and_no_checkpoint(tmp_path: Path) -> None:
@@ -49,3 +64,16 @@ def test_the_newest_checkpoint_is_the_newest_whole_one() -> None:
 def test_a_training_is_finished_with_its_manifest() -> None:
     assert is_finished(RESULT)
     assert not is_finished([*CHECKPOINT, "model/manifest.json"])
+
+
+@pytest.mark.parametrize("sealed", ["checkpoints/step-00000008", "model"])
+def test_a_copy_is_whole_if_it_holds_what_its_seal_says(tmp_path: Path, sealed: str) -> None:
+    directory = _directory(tmp_path, f"{sealed}/weights", "metrics.jsonl") / sealed
+    assert not is_whole(tmp_path)
+    seal = tmp_path / "manifest.json" if sealed == "model" else directory / "whole.json"
+    write_sealed(seal, {"files": hashes_of(directory)})
+    assert is_whole(tmp_path)
+    (directory / "weights").write_text("others")
+    assert not is_whole(tmp_path)
+    (directory / "weights").unlink()
+    assert not is_whole(tmp_path)
