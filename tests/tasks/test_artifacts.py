@@ -477,7 +477,7 @@ def workers(machine: Callable[[str], Machine], monkeypatch: pytest.MonkeyPatch) 
     names: dict[str, Any] = {}
     exec(ECHO, names)
     monkeypatch.setattr(registry, "_factories", {**registry._factories, "echo": names["Echo"]})
-    monkeypatch.setitem(mirror.Mirror.__init__.__kwdefaults__, "every_s", 0.02)
+    monkeypatch.setitem(mirror.Mirror.__init__.__kwdefaults__ or {}, "every_s", 0.02)
     workers = Workers(machine)
     yield workers
     for thread in workers.threads:
