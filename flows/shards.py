@@ -68,7 +68,7 @@ def _work(task: str, directory: Path, folder: str, number: int, artifacts: str |
     if started_by_worker():
         check_version()
     workspace = Workspace(absolute("workspace", directory))
-    store = Artifacts.of(workspace, artifacts, current().line)
+    store = Artifacts.of(workspace, artifacts, lambda text: current().line(text))
     if store is None and not workspace.directory.is_dir():
         raise WorkspaceError(
             f"{workspace.directory}: there is no such directory on {socket.gethostname()}. The workspace "

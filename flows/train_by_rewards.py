@@ -53,7 +53,7 @@ async def train_by_rewards(job: Path, artifacts: str | None = None) -> None:
     job = absolute("job", job)
     workspace = Workspace.of_training(job.parent)
     workspace.check_writable()
-    store = Artifacts.of(workspace, artifacts, current().line)
+    store = Artifacts.of(workspace, artifacts, lambda text: current().line(text))
     if store is not None:
         store.fetch_file(job)
     wanted = RlJob.read(job)

@@ -145,7 +145,7 @@ async def train_model(
 
 def store_of(workspace: Workspace, spec: TrainingSpec) -> Artifacts | None:
     """The store of the workspace, if it has one. Raises ConfigError if its library is missing."""
-    return Artifacts.of(workspace, spec.artifacts, current().line)
+    return Artifacts.of(workspace, spec.artifacts, lambda text: current().line(text))
 
 
 def _fetch_inputs(store: Artifacts, workspace: Workspace, spec: TrainingSpec) -> None:

@@ -15,8 +15,9 @@ def test_a_run_says_what_tells_the_trainings_of_a_comparison_apart(tmp_path: Pat
     assert run_name_of(job) == "support: train GRPO from base, 50,000 tokens, rate 1e-05, seed 0"
 
 
-def test_the_file_of_a_job_is_the_only_parameter(tmp_path: Path) -> None:
-    assert list(train_by_rewards.parameters.properties) == ["job"]
+def test_the_file_of_a_job_is_all_that_it_needs_besides_a_store(tmp_path: Path) -> None:
+    assert list(train_by_rewards.parameters.properties) == ["job", "artifacts"]
+    assert train_by_rewards.parameters.required == ["job"]
     job = rl_job(tmp_path)
     assert RlJob.read(job.write()) == job
 

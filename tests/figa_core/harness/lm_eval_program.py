@@ -32,7 +32,7 @@ for task, key in request["tasks"].items():
     with (pathlib.Path(__file__).parent / "asked").open("a") as file:
         file.write(f"{{pathlib.Path(request['model']).name}} {{task}}\\n")
     if task == "dies":
-        print("a traceback of the model's own")
+        print("a traceback of the model's own", flush=True)
         os._exit(7)
     if task == "fails":
         write(output / f"{{key}}.failed.json", dict(task=task, kind="{kind}", message="no data"))
