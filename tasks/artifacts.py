@@ -227,11 +227,24 @@ class Artifacts:
             lambda directory: shard_sides.done(directory, number),
             lambda names: shard_sides.ordered(names, number),
         )
-        mirror = Mirror(self._store, self._name(scratch / folder), copy, sides, tell=self._tell)
+        shards = ShardFolder(copy)
+
+        def end_if_removed() -> None:
+            if copy.is_dir() and "work.json" not in mirror.names:
+                shards.end()  # the dealer has gone on to other shards
+
+        mirror = Mirror(
+            self._store,
+            self._name(scratch / folder),
+            copy,
+            sides,
+            after=end_if_removed,
+            tell=self._tell,
+        )
         mirror.round()
         try:
             with mirror:
-                yield ShardFolder(copy)
+                yield shards
         finally:
             shutil.rmtree(copy, ignore_errors=True)
 

@@ -516,6 +516,16 @@ def test_the_shards_of_earlier_runs_are_removed_from_the_store(owner: Machine, w
     assert first != second
 
 
+def test_a_worker_whose_dealer_has_gone_on_to_other_shards_ends(worker: Machine, workers: Workers) -> None:
+    store = worker.store
+    store.write("scratch/generate/dealt-1/dealer", b"0")
+    store.write("scratch/generate/dealt-1/work.json", b"{}")
+    with worker.artifacts.working("generate", "dealt-1", 0) as shards:
+        assert not shards.has_ended()
+        store.remove(f"scratch/generate/dealt-1/{name}" for name in ("dealer", "work.json"))
+        _until(shards.has_ended)
+
+
 def test_a_worker_that_comes_when_all_is_done_ends_at_once(owner: Machine, workers: Workers) -> None:
     workers.missing = (1,)
     _drawn(owner, workers)
