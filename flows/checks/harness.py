@@ -46,7 +46,7 @@ def check_environment(facts: Facts) -> Iterator[Finding]:
 
 
 def check_tasks(facts: Facts) -> Iterator[Finding]:
-    """lm-eval knows every name; whether a task's data can be had is only seen when it is asked."""
+    """lm-eval knows every name. Whether it can load a task's data shows only when the task runs."""
     settings = facts.config.evaluation.harness
     if not settings.tasks:
         return

@@ -1,4 +1,4 @@
-"""Benchmarks stand beside the base's in the report, with errors, intervals and what a reader must know."""
+"""The report shows benchmarks beside the base's, with errors, intervals and what a reader must know."""
 
 import dataclasses
 

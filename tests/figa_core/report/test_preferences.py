@@ -1,4 +1,4 @@
-"""What a judge said stands in the report in plain words, with its doubts."""
+"""The report says in plain words what a judge found, and what speaks against it."""
 
 import dataclasses
 

@@ -31,7 +31,7 @@ class Node:
     def command(self, *command: str, before: str = "true") -> list[str]:
         """The command, to be run on this node after a shell line, in which mounts are the node's own.
 
-        It is killed with this process: what waits for node 0 would wait for ever after a killed test.
+        It is killed with this process, because a node that waits for node 0 would outlive a killed test.
         """
         script = f'hostname {self.host} && {before} && exec "$@"'
         inside = ["unshare", "--uts", "sh", "-c", script, "sh"]
