@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 from figa_core.config import MethodConfig, PipelineConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.shards.sizes import ShardSizes, shard_sizes
-from figa_core.shards.write import write_shards
 from figa_core.training.alarms import KL_FROM_BASE
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, to_line
@@ -30,7 +29,7 @@ from tasks.method_costs import pass_cost, share_of
 from tasks.train import training_job
 from tasks.workspace import Workspace
 
-from .test_train import PAIR
+from .shard_sets import write_set
 
 SIZES = ShardSizes(100, 100, {"response": 100, "revision": 100, "reference": 0}, {})
 
@@ -55,20 +54,7 @@ def workspace(tmp_path: Path) -> Workspace:
     model.mkdir()
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
-    pairs = [
-        replace(PAIR, pair_id=f"pair-{number}", reference_ids=(7, 8) if number < 3 else ())
-        for number in range(10)
-    ]
-    write_shards(
-        tmp_path / "shards" / "set",
-        pairs,
-        shard_set_id="set",
-        tokenizer_hash="tokenizer",
-        template_hash="template",
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=4,
-    )
+    write_set(tmp_path / "shards" / "set", pairs=10, pairs_per_shard=4, with_reference=3)
     return Workspace(tmp_path)
 
 

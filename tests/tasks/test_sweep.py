@@ -1,6 +1,5 @@
 """A rate that is left to a sweep becomes a number before the training has an id."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,30 +8,20 @@ from safetensors.torch import save_file
 
 from figa_core.config import HeldOutConfig, LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
-from figa_core.shards.write import write_shards
 from figa_core.training.job import TrainingSpec
 from figa_core.training.learning_rate import PAIRS_LEAST, Trial, Yardstick
 from figa_core.training.sweep import Sweep, write_sweep
 from tasks.sweep import NAME, about_rate, note_sweep, parameters_of, plan_sweep, settled, sweep_of, with_rate
 from tasks.train import training_job
 from tasks.workspace import Workspace
-from tests.tasks.test_train import PAIR
+from tests.tasks.shard_sets import write_set
 
 PROPOSED = 1e-3  # the most, for a model of so few parameters
 
 
 def spec_of(directory: Path, *, pairs: int = 100, **settings: object) -> TrainingSpec:
     shards, model = directory / "shards" / "set", directory / "base"
-    write_shards(
-        shards,
-        [replace(PAIR, pair_id=f"pair-{number}") for number in range(pairs)],
-        shard_set_id="set",
-        tokenizer_hash="tokenizer",
-        template_hash="template",
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=40,
-    )
+    write_set(shards, pairs=pairs, pairs_per_shard=40)
     model.mkdir(exist_ok=True)
     (model / "config.json").write_text("{}")
     save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, model / "model.safetensors")

@@ -1,7 +1,7 @@
 """The ids of trainings: equal work has equal ids, whatever its speed settings are."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ from pydantic import ValidationError
 
 from figa_core.config import LossConfig, TrainingConfig
 from figa_core.errors import TrainingError
-from figa_core.records import WeighedPair
-from figa_core.shards.write import write_shards
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.objectives.figa import Figa
@@ -19,18 +17,7 @@ from figa_core.training.objectives.registry import label_of, objective_names
 from figa_core.training.objectives.sft import Sft
 from tasks.train import is_finished, steps_of, training_job
 from tasks.workspace import Workspace
-
-PAIR = WeighedPair(
-    pair_id="pair",
-    prompt_ids=(1,),
-    response_ids=(2,),
-    response_classes=(3,),
-    revision_ids=(4,),
-    revision_classes=(1,),
-    reference_ids=(),
-    response_reward=0.0,
-    revision_reward=1.0,
-)
+from tests.tasks.shard_sets import write_set
 
 AT_FIRST = LossConfig(gamma=0.0)  # the first release's default
 
@@ -41,21 +28,11 @@ def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any)
 
 def job_of(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> TrainingJob:
     config = TrainingConfig.model_validate(settings)
-    write_shards(
-        tmp_path / "shards" / "set",
-        [replace(PAIR, pair_id=f"pair-{number}") for number in range(100)],
-        shard_set_id="set",
-        tokenizer_hash="tokenizer",
-        template_hash="template",
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=3,
-    )
+    shards = write_set(tmp_path / "shards" / "set")
     model = tmp_path / "base"
     model.mkdir(exist_ok=True)
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
-    shards = tmp_path / "shards" / "set"
     spec = TrainingSpec(shards=shards, model=model, loss=loss or LossConfig(), training=config)
     return training_job(Workspace(tmp_path), spec)
 

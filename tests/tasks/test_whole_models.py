@@ -12,7 +12,6 @@ from figa_core.errors import InputError
 from figa_core.models.adapter import record_base
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.sandbox.build import Sandbox
-from figa_core.shards.write import write_shards
 from figa_core.training.job import TrainingJob, TrainingSpec
 from figa_core.training.lora import add_lora
 from figa_core.training.model import load_model
@@ -22,7 +21,7 @@ from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
 from .conftest import RUN, Chain
-from .test_train import PAIR
+from .shard_sets import write_set
 
 
 @pytest.fixture
@@ -85,17 +84,7 @@ def test_a_training_begins_with_the_merged_model_and_records_its_fingerprint(
 
 
 def job_of(workspace: Workspace, model: Path, lora: LoraConfig) -> TrainingJob:
-    shards = workspace.shards("set")
-    write_shards(
-        shards,
-        [replace(PAIR, pair_id=f"pair-{number}") for number in range(8)],
-        shard_set_id="set",
-        tokenizer_hash="tokenizer",
-        template_hash="template",
-        scheme="levenshtein",
-        max_length=64,
-        pairs_per_shard=3,
-    )
+    shards = write_set(workspace.shards("set"), pairs=8)
     spec = TrainingSpec(shards=shards, model=model, training=TrainingConfig(lora=lora, pairs_per_step=4))
     return training_job(workspace, spec)
 

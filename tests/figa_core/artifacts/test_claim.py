@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -14,6 +13,7 @@ from figa_core.artifacts.claim import Claim, claimed
 from figa_core.artifacts.store import Store
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
+from tests.figa_core.artifacts.waiting import until
 
 CLAIM = "trainings/one.claim"
 quickly = partial(claimed, settled_after_s=0.05)
@@ -21,14 +21,6 @@ quickly = partial(claimed, settled_after_s=0.05)
 
 def _by(host: str, **more: object) -> bytes:
     return json.dumps({"process": 1, "host": host, "machine": "m", "token": "t", "beat": 3, **more}).encode()
-
-
-def _until(condition: Callable[[], object]) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("in vain")
 
 
 def test_a_claim_is_held_while_the_work_lasts(store: Store) -> None:
@@ -48,7 +40,7 @@ def test_the_second_waits_until_the_first_is_done(store: Store) -> None:
     thread = threading.Thread(target=second)
     with quickly(store, CLAIM, beat_s=0.05):
         thread.start()
-        _until(lambda: told)
+        until(lambda: told)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]

@@ -1,8 +1,7 @@
 """A directory and its copy, kept alike: order, signs of life, and a store that fails for a time."""
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,8 @@ from figa_core.artifacts.mirror import Mirror, Sides
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.files import sealing_last, whole_files
-
-
-class Counting(Store):
-    """Notes what is sent and fetched."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.sent: list[str] = []
-        self.fetched: list[str] = []
-
-    def send(self, source: Path, name: str) -> bool:
-        self.sent.append(name)
-        return super().send(source, name)
-
-    def fetch(self, name: str, target: Path) -> bool:
-        self.fetched.append(name)
-        return super().fetch(name, target)
+from tests.figa_core.artifacts.counting import Counting
+from tests.figa_core.artifacts.waiting import until
 
 
 @pytest.fixture
@@ -117,9 +101,9 @@ def test_a_sign_of_life_does_not_wait_for_all_other_files(counting: Counting, he
 def test_it_runs_beside_the_work_and_a_last_time_at_the_end(store: Store, here: Path) -> None:
     _write(here, metrics="1")
     with Mirror(store, "dir", here, Sides(sent=whole_files), every_s=0.02):
-        _until(lambda: store.read("dir/metrics") == b"1")
+        until(lambda: store.read("dir/metrics") == b"1")
         _write(here, metrics="12")
-        _until(lambda: store.read("dir/metrics") == b"12")
+        until(lambda: store.read("dir/metrics") == b"12")
         _write(here, metrics="123")
     assert store.read("dir/metrics") == b"123"
 
@@ -132,9 +116,9 @@ def test_a_store_that_fails_for_a_time_is_said_once_and_ends_nothing(
     place.write_text("not a directory")
     _write(here, one="1")
     with Mirror(counting, "dir", here, Sides(sent=whole_files), every_s=0.02, tell=told.append):
-        _until(lambda: len(counting.sent) > 3)
+        until(lambda: len(counting.sent) > 3)
         place.unlink()
-        _until(lambda: counting.read("dir/one") == b"1")
+        until(lambda: counting.read("dir/one") == b"1")
     assert len(told) == 1
     assert "cannot write dir/one" in told[0]
 
@@ -158,7 +142,7 @@ def test_a_store_that_is_away_at_the_end_is_waited_for(
     _write(here, one="1")
 
     def come_back() -> None:
-        _until(lambda: len(told) > 0)
+        until(lambda: len(told) > 0)
         place.unlink()
 
     thread = threading.Thread(target=come_back)
@@ -221,12 +205,5 @@ def test_two_sides_write_into_one_directory(store: Store, tmp_path: Path) -> Non
         Mirror(store, "dir", tmp_path / "b", other("b"), every_s=0.02),
     ):
         for side, others in (("a", "b1"), ("b", "a1")):
-            _until((tmp_path / side / others).exists)
+            until((tmp_path / side / others).exists)
     assert whole_files(tmp_path / "a") == whole_files(tmp_path / "b") == ["a1", "b1"]
-
-
-def _until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.01)
