@@ -106,14 +106,11 @@ async def train_model(
     """
     if started_by_worker():
         check_version()
-    shards, model = absolute("shards", shards), absolute("model", model)
     if problems := missing(tracking.to):
         raise ConfigError(problems_text([f"tracking.to: {each}" for each in problems]))
-    workspace = Workspace.of_shards(shards)
-    workspace.check_writable()
     spec = TrainingSpec(
-        shards=shards,
-        model=model,
+        shards=absolute("shards", shards),
+        model=absolute("model", model),
         loss=loss,
         training=training,
         alarms=alarms,
@@ -121,14 +118,19 @@ async def train_model(
         tracking=tracking,
         artifacts=artifacts,
     )
+    return await _train(Workspace.of_shards(spec.shards), spec)
+
+
+async def _train(workspace: Workspace, spec: TrainingSpec) -> TrainedModel:
+    workspace.check_writable()
     store = store_of(workspace, spec)
     if store is not None:
         _fetch_inputs(store, workspace, spec)
-    nodes = 1 if _is_done(workspace, spec) else training.nodes
+    nodes = 1 if _is_done(workspace, spec) else spec.training.nodes
     async with further_nodes(workspace, nodes, run_name_of(spec)) as others:
         job = training_job(workspace, _with_rate_stored(store, workspace, spec, others))
         note_sweep(workspace, spec, job)
-        title = f"train {label_of(spec.loss.objective)}"
+        title = f"train {label_of(job.objective)}"
         with library_logs(), interruption.doing(title), showing_stage(current(), title) as on_progress:
             try:
                 with _sent(store, job):
