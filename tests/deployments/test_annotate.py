@@ -18,7 +18,7 @@ from figa_core.annotation.store import JudgementFile
 from figa_core.processes.lease import workspace_lease
 from figa_core.storage import people
 from figa_core.storage.database import Database
-from tests.deployments.test_ui import CHROMIUM, OPTIONS, SCREENSHOTS
+from tests.deployments.chromium import SCREENSHOTS, chromium
 from tests.figa_core.annotation.made import TEXTS, new_desk, open_desk
 
 if TYPE_CHECKING:
@@ -46,13 +46,8 @@ def served(desk: Desk, port: int = 0) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
-
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 def begin(browser: "Browser", url: str, name: str, **options: Any) -> "Page":

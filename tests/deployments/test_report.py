@@ -11,7 +11,7 @@ import pytest
 
 from figa_core.report.data import ReportData
 from figa_core.report.html import write_report
-from tests.deployments.test_ui import CHROMIUM, OPTIONS, SCREENSHOTS
+from tests.deployments.chromium import SCREENSHOTS, chromium
 from tests.figa_core.report.conftest import make_scores, report_data
 
 if TYPE_CHECKING:
@@ -26,13 +26,8 @@ WIDTHS = (375, 800, 1400)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
-
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 Look at the screenshots in build/e2e after a change.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from figa_core.config.section import Section
 from figa_core.sandbox.build import Sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
+from tests.deployments.chromium import SCREENSHOTS, chromium
 from tests.deployments.conftest import form
 from tests.deployments.operation import Operation
 
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.distributed, pytest.mark.timeout(900)]
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "e2e"
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-# For an automated browser without network access.
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 FAILING_SHARE = 0.1
 
 
@@ -44,7 +32,6 @@ class Browser:
 
     def __init__(self, page: "Page", url: str) -> None:
         self.page, self._url = page, url
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self._url}{path}")
@@ -63,14 +50,10 @@ class Browser:
 
 @pytest.fixture
 def browser(serving: Operation) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1100})
+    with chromium() as started:
+        page = started.new_page(viewport={"width": 1400, "height": 1100})
         page.set_default_timeout(60_000)
         yield Browser(page, serving.url)
-        chromium.close()
 
 
 def description(section: type[Section], field: str) -> str:
