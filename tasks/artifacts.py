@@ -92,6 +92,13 @@ class Artifacts:
             if wanted is not None and not (model.is_dir() and self._fingerprint(model) == wanted):
                 copy = _beside(model)
                 self._fetch_as(self._name(model), copy, sorted)
+                if is_adapter(copy):  # whose fingerprint is also that of its base
+                    self.fetch_model(underlying(copy))
+                if not copy.is_dir() or self._fingerprint(copy) != wanted:
+                    raise ArtifactsError(
+                        f"{self._store.url}/{self._name(model)}: the model is incomplete there. Remove it, "
+                        "then start the run again that has it in its workspace: it sends it."
+                    )
                 _replace(model, copy)
         if is_adapter(model):
             self.fetch_model(underlying(model))
@@ -117,9 +124,7 @@ class Artifacts:
             return
         names = self._store.listing(name)
         if stored_copy.is_finished(names):
-            copy = _beside(output)
-            self._fetch_as(name, copy, stored_copy.result_of)
-            _replace(output, copy)
+            self._fetch_whole(output)
         elif names and not stored_copy.newest_step(own) and self._store.read(self._claim(output)) is None:
             clear_failures(output)  # of an earlier attempt
             self._fetch_as(name, output, stored_copy.result_of)
@@ -185,16 +190,22 @@ class Artifacts:
         newest, own_newest = stored_copy.newest_step(names), stored_copy.newest_step(own)
         if stored_copy.is_finished(own) or not (stored_copy.is_finished(names) or newest > own_newest):
             return []
-        copy = _beside(output)
-        self._fetch_as(name, copy, stored_copy.to_continue)
-        if not stored_copy.is_whole(copy):
-            self._tell(f"warning: {self._store.url}/{name} is incomplete and is not used")
-            shutil.rmtree(copy)
+        if not self._fetch_whole(output):
             return []
         if not stored_copy.is_finished(names):
             self._tell(f"continues from the checkpoint of step {newest:,} in {self._store.url}")
-        _replace(output, copy)
         return whole_files(output)
+
+    def _fetch_whole(self, output: Path) -> bool:
+        """Put the copy of a training in the place of what is here, if it holds what its seals say."""
+        name, copy = self._name(output), _beside(output)
+        self._fetch_as(name, copy, stored_copy.to_continue)
+        if stored_copy.is_whole(copy):
+            _replace(output, copy)
+            return True
+        self._tell(f"warning: {self._store.url}/{name} is incomplete and is not used")
+        shutil.rmtree(copy, ignore_errors=True)
+        return False
 
     def _remove_others(self, directory: Path, kept: Collection[str]) -> None:
         """Remove from the store what this machine has removed, such as old checkpoints and errors."""

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
+from figa_core.errors import ArtifactsError
 from figa_core.files import whole_files
 from figa_core.models.fingerprint import model_fingerprint
 from tests.tasks.artifacts.machines import Machine, finish, write
@@ -49,6 +51,18 @@ def test_another_model_of_the_same_size_under_the_same_path_is_sent_and_replaces
     copy = worker.workspace.directory / "base"
     assert (copy / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
     assert model_fingerprint(copy) == model_fingerprint(model)
+
+
+def test_an_incomplete_model_replaces_nothing(owner: Machine, worker: Machine) -> None:
+    for machine, value in ((owner, 1.0), (worker, 2.0)):
+        _write_model(machine.workspace.directory / "base", value)
+    owner.artifacts.send_model(owner.workspace.directory / "base")
+    owner.store.write("base/config.json", b'{"half": true}')
+    here = worker.workspace.directory / "base"
+    before = model_fingerprint(here)
+    with pytest.raises(ArtifactsError, match="base: the model is incomplete there"):
+        worker.artifacts.fetch_model(here)
+    assert model_fingerprint(here) == before
 
 
 def test_a_model_outside_the_workspace_is_expected_on_each_machine(owner: Machine, tmp_path: Path) -> None:

@@ -143,6 +143,16 @@ def test_an_incomplete_copy_does_not_replace_what_is_here(worker: Machine, anoth
     assert not list(another.output.parent.glob("*.partial"))
 
 
+def test_an_incomplete_result_is_not_taken_for_one(owner: Machine, worker: Machine) -> None:
+    with worker.artifacts.training(worker.output):
+        finish(worker)
+    worker.store.write("trainings/one/model/weights", b"others")
+    owner.artifacts.fetch_result(owner.output)
+    assert not owner.output.exists()
+    assert "trainings/one is incomplete and is not used" in owner.told[0]
+    assert not list(owner.output.parent.glob("*.partial"))
+
+
 def test_only_the_checkpoints_that_a_machine_keeps_stay_in_the_store(
     worker: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
