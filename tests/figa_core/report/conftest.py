@@ -19,6 +19,7 @@ from figa_core.report.data import (
     TrainingCurve,
 )
 from figa_core.report.funnel import Drop, Funnel, FunnelStep
+from figa_core.report.html import render_report
 
 FUNNEL = Funnel(
     (
@@ -169,3 +170,9 @@ def report_data(make_scores: Callable[..., ModelScores]) -> ReportData:
         types={f"prompt-{index}": ("delivery", "refund")[index % 3 == 0] for index in range(500)},
         spending=Spending(usd=1.234, estimated_usd=0.01, calls=731, tokens=263_002),
     )
+
+
+@pytest.fixture(scope="session")
+def html(report_data: ReportData) -> str:
+    """The page of that run."""
+    return render_report(report_data)
