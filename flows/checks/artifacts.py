@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.findings import Finding, problem
 from flows.checks.facts import Facts
@@ -14,8 +15,6 @@ def check_store(facts: Facts) -> Iterator[Finding]:
         return
     if facts.config.training.nodes > 1:
         yield problem("training.nodes", TOGETHER)
-    from figa_core.artifacts.store import Store  # fsspec, for those who need it
-
     try:
         Store(url).check()
     except ArtifactsError as error:
