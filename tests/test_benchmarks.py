@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
         ("revision", "rows/s", "rate_share"),
         ("load", "prompts/s", "rows_per_second"),
         ("inference", "rows/s", "two_servers_ratio"),
+        ("bare_engine", "rows/s", "share_of_bare_sandbox"),
+        ("owner_memory", "MB", "generate_mb_400"),
     ],
 )
 def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, unit: str, figure: str) -> None:

@@ -17,6 +17,7 @@ def start(
     *,
     python: Path = Path(sys.executable),
     without: Collection[str] = (),
+    takes_input: bool = False,
     **environment: str,
 ) -> Child:
     """``python -m tests.benchmarks.MODULE …`` in this environment less `without`, plus `environment`."""
@@ -25,6 +26,7 @@ def start(
         [str(python), "-m", f"tests.benchmarks.{module}", *map(str, arguments)],
         log,
         environment={name: value for name, value in inherited.items() if name not in without},
+        takes_input=takes_input,
     )
 
 

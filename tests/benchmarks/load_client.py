@@ -10,15 +10,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from prefect import Task
 
 import flows.build_dataset
 import flows.run.story
+import flows.scoring
 from figa_core.config import PipelineConfig
 from figa_core.inference.engine import register_engine
 from figa_core.ports import ProgressCallback
@@ -42,16 +44,17 @@ def main() -> None:
     os.environ[KEY_VARIABLE] = "any-key-does"
     _register_stubs(outcome)
     _time_bodies(outcome)
-    progress = Stages(outcome)
+    progress = Stages(outcome, spec.until)
     config = configuration(spec)
     check(config)  # as the command line does before it starts a server; it imports transformers
     # The benchmark's server is configured, so everything that Prefect's threads send arrives before the end.
     with prefect_api(Path(spec.workspace)) if spec.prefect else nullcontext(), showing(progress):
         begun, cpu = time.time(), time.process_time()
-        weighed = _with_prefect(config) if spec.prefect else _without_prefect(config, progress)
+        with suppress(Reached):
+            weighed = _with_prefect(config) if spec.prefect else _without_prefect(config, progress)
+            outcome.revised = weighed.counts.n_in
         outcome.whole = Span("whole", begun, time.time())
         outcome.cpu_s = time.process_time() - cpu
-    outcome.revised = weighed.counts.n_in
     outcome.save(Path(sys.argv[2]))
     os._exit(0)  # like the command line: DuckDB's binding prints warnings when the interpreter shuts down
 
@@ -87,13 +90,20 @@ def _register_stubs(outcome: Outcome) -> None:
     register_engine("stub", lambda _: StubEngine(on_rows))
 
 
-def _tasks() -> dict[str, Task[Any, Any]]:
-    """The tasks of the flow, by their names in its module."""
-    return {name: value for name, value in vars(flows.build_dataset).items() if isinstance(value, Task)}
+_MODULES = (flows.build_dataset, flows.scoring)
+"""Those that call the tasks of the flow."""
+
+
+def _tasks() -> Iterator[tuple[ModuleType, str, Task[Any, Any]]]:
+    """The tasks of the flow, by the modules that call them and by their names there."""
+    for module in _MODULES:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Task):
+                yield module, name, value
 
 
 def _time_bodies(outcome: Outcome) -> None:
-    for task in _tasks().values():
+    for task in {id(task): task for _, _, task in _tasks()}.values():  # each once
         task.fn = _timed(task.name, task.fn, outcome.bodies)
 
 
@@ -126,8 +136,8 @@ def _with_prefect(config: PipelineConfig) -> WeighResult:
 
 
 def _without_prefect(config: PipelineConfig, progress: "Stages") -> WeighResult:
-    for name, task in _tasks().items():
-        setattr(flows.build_dataset, name, task.fn)
+    for module, name, task in _tasks():
+        setattr(module, name, task.fn)
     flows.build_dataset.publish_funnel = flows.build_dataset.publish_failures = _nothing
     flows.run.story.progress_artifact = _no_artifact
 
@@ -147,12 +157,16 @@ def _no_artifact(_title: str) -> Iterator[ProgressCallback]:
     yield no_progress
 
 
-class Stages(Lines):
-    """Prints lines, and records when each stage began and ended."""
+class Reached(Exception):  # noqa: N818 - not an error
+    """The last stage that the spec wants is done."""
 
-    def __init__(self, outcome: Outcome) -> None:
+
+class Stages(Lines):
+    """Prints lines, records when each stage began and ended, and ends the run after the stage `until`."""
+
+    def __init__(self, outcome: Outcome, until: str) -> None:
         super().__init__(lambda line: print(line, flush=True))
-        self._outcome = outcome
+        self._outcome, self._until = outcome, until
 
     @contextmanager
     def stage(self, title: str) -> Iterator[ProgressCallback]:
@@ -161,6 +175,8 @@ class Stages(Lines):
         with super().stage(title) as on_progress:
             yield on_progress
         self._outcome.stages.append(Span(title, begun, time.time()))
+        if title == self._until:
+            raise Reached
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Spec(JsonFile):
         base_url: the teacher's address.
         base, reward: directories of the sandbox's models; only their tokenizers are used.
         prefect: run the flow `build-dataset`; otherwise the same stages as plain functions.
+        until: the last stage, if not all are wanted.
     """
 
     rows: int
@@ -28,6 +29,7 @@ class Spec(JsonFile):
     reward: str
     base_url: str
     prefect: bool
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
