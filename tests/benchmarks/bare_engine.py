@@ -252,9 +252,8 @@ def main() -> int:
     )
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as made:
-        works = dict(
-            zip(("sandbox", "score"), sandbox_work(Path(made, "models"), size.sandbox_rows), strict=True)
-        )
+        drawn, scored = sandbox_work(Path(made, "models"), size.sandbox_rows)
+        works = {"sandbox": drawn, "score": scored}
         if not arguments.sandbox and _REAL.is_dir():
             [works["real"]] = real_work(size.real_rows)
         for key, work in works.items():

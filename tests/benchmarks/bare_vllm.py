@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _generate(spec: dict[str, Any]) -> Callable[[list[list[int]]], Any]:
-    from vllm import SamplingParams
+    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
     llm = _llm(spec)
 
@@ -58,7 +58,7 @@ def _generate(spec: dict[str, Any]) -> Callable[[list[list[int]]], Any]:
 
 
 def _classify(spec: dict[str, Any]) -> Callable[[list[list[int]]], Any]:
-    from vllm import PoolingParams
+    from vllm import PoolingParams  # pyright: ignore[reportMissingImports]
 
     llm = _llm(spec, runner="pooling", convert="classify")
 
@@ -70,7 +70,7 @@ def _classify(spec: dict[str, Any]) -> Callable[[list[list[int]]], Any]:
 
 
 def _llm(spec: dict[str, Any], **extra: Any) -> Any:
-    from vllm import LLM
+    from vllm import LLM  # pyright: ignore[reportMissingImports]
 
     return LLM(
         model=spec["model"],

@@ -26,7 +26,7 @@ from figa_core.inference.servers import Servers
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import GenerationRequest
 from figa_core.processes.child import Child
-from tests.benchmarks.figures import log, save, show, spread
+from tests.benchmarks.figures import Spread, log, save, show, spread
 from tests.benchmarks.models import QUICK_SHAPE, save_random_model
 from tests.benchmarks.stub_server import STOP
 
@@ -121,21 +121,26 @@ def _kill_one(model: Path, size: Size) -> Killed:
     return Killed(lost=size.rows - len(ids), twice=twice, in_flight=2 * size.capacity)
 
 
-def _served_share(model: Path, size: Size, scratch: Path) -> float:
-    """Rows per second by a real server, over those of the local engine, both after their start."""
+def _served_share(model: Path, size: Size, scratch: Path) -> Spread:
+    """Rows per second by a real server, over those of the local engine, in turns, both after their start."""
     settings = replace(
         _settings(model, ()), servers=None, max_tokens=64, rows_per_shard=500, gpu_memory_share=0.2
     )
-    with open_engine("vllm") as engine:
-        local = _drawn_per_second(engine.generator(settings, scratch).generate, size.real_rows)
-    with open_engine("server") as engine:
-        there = replace(settings, servers=Servers((), managed=True))
-        share = _drawn_per_second(engine.generator(there, scratch).generate, size.real_rows) / local
-    return share
+    there = replace(settings, servers=Servers((), managed=True))
+    shares: list[float] = []
+    with open_engine("vllm") as engine, open_engine("server") as server:
+        local = engine.generator(settings, scratch / "local").generate
+        served = server.generator(there, scratch / "server").generate
+        for generate in (local, served):
+            list(generate(_requests(16)))  # the start
+        for repeat in range(size.repeats):
+            found = [_drawn_per_second(generate, size.real_rows) for generate in (local, served)]
+            shares.append(found[1] / found[0])
+            log(f"repeat {repeat + 1}: the local engine {found[0]:.2f} rows/s, a real server {found[1]:.2f}")
+    return spread(shares)
 
 
 def _drawn_per_second(generate: Callable[[list[GenerationRequest]], Iterator[object]], rows: int) -> float:
-    list(generate(_requests(16)))  # the start
     begun = time.perf_counter()
     list(generate(_requests(rows)))
     return rows / (time.perf_counter() - begun)
@@ -168,8 +173,8 @@ def main() -> int:
         real = model if arguments.quick else _REAL.absolute()
         if not arguments.stubs and find_vllm_python() is not None and real.is_dir():
             share = _served_share(real, size, Path(made, "scratch"))
-            figures["server_share_of_local"] = share
-            table.add_row("a real server against the local engine, rows/s", f"{share:.2f}")
+            figures |= share.named("server_share_of_local")
+            table.add_row("a real server against the local engine, rows/s", str(share))
     show(table)
     save("inference-quick" if arguments.quick else "inference", figures)
     return 0
