@@ -81,12 +81,13 @@ class _Dealer:
         return bool(self._open) or any(self._held.values())
 
     def give(self) -> None:
-        """One shard to each worker that has none. A second one waits there while enough are left for all, so
-        that no worker is idle while its result is read.
+        """One shard to each worker that has none. A second one goes there while enough are left for all, so
+        that it has rows to work on while the last ones of its shard are drawn and its result is read.
         """
         for at_most in (0, 1):
             for place, worker in self._living.items():
-                enough = len(self._open) > (len(self._living) if at_most else 0)
+                others = len(self._living) if at_most and len(self._living) > 1 else 0
+                enough = len(self._open) > others
                 if enough and len(self._held[place]) <= at_most and worker.is_ready():
                     shard = self._open.popleft()
                     self._held[place].append(shard)

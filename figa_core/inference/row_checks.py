@@ -34,6 +34,11 @@ def outcomes(
     return [next(done) if problem is None else problem for problem in problems]
 
 
+def failed(error: Exception) -> str:
+    """The reason of a row at which an engine raised this."""
+    return f"the engine failed for this row ({type(error).__name__}: {' '.join(str(error).split())})"
+
+
 def _each_or_reason(
     work: Callable[[list[_Row]], list[_Out]], rows: list[_Row], errors: tuple[type[Exception], ...]
 ) -> list[_Out | str]:
@@ -44,7 +49,6 @@ def _each_or_reason(
         return [*work(rows)] if rows else []
     except errors as error:
         if len(rows) == 1:
-            words = " ".join(str(error).split())
-            return [f"the engine failed for this row ({type(error).__name__}: {words})"]
+            return [failed(error)]
     middle = len(rows) // 2
     return _each_or_reason(work, rows[:middle], errors) + _each_or_reason(work, rows[middle:], errors)

@@ -11,24 +11,24 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from figa_core.inference import exchange
 from figa_core.inference.row_checks import outcomes, problem_of
+from figa_core.inference.vllm_stream import Stream
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
 
-Process = Callable[[Path, Path], None]
-"""Makes the output shard of an input shard."""
+Serve = Callable[[Iterable[dict[str, Any]]], None]
+"""Makes the output shards of jobs, until there are no more."""
 
 
 def main(engine: dict[str, Any], jobs: Iterable[bytes]) -> None:
     """Load the engine, then make the output shard of each job, until there are no more."""
-    of_job = _generator(engine) if engine["task"] == "generate" else _scorer(engine)
-    for line in jobs:
-        job = json.loads(line)
-        of_job(job)(Path(job["input"]), Path(job["output"]))
+    serve = _generator(engine) if engine["task"] == "generate" else _scorer(engine)
+    serve(json.loads(line) for line in jobs)
 
 
 def _engine(settings: dict[str, Any], **extra: Any) -> Any:
@@ -71,59 +71,57 @@ def cpu_settings(max_length: int) -> dict[str, Any]:
     }
 
 
-def _generator(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
+def _generator(settings: dict[str, Any]) -> Serve:
     engine = _engine(settings)
+    longest = settings["max_length"] - 1  # room for one token at least
 
-    def of_job(job: dict[str, Any]) -> Process:
-        stops = set(job["stop_token_ids"])
+    def opened(job: dict[str, Any]) -> _Prompts:
+        request_ids, prompts, seeds = exchange.read_shard(Path(job["input"]), exchange.GENERATION_REQUESTS)
+        return _Prompts(job, request_ids, prompts, seeds, _problems(engine, prompts, longest))
 
-        def parameters(seed: int) -> SamplingParams:
-            return SamplingParams(
-                temperature=job["temperature"],
-                top_p=job["top_p"],
-                max_tokens=job["max_tokens"],
-                seed=seed,
-                top_k=job["top_k"],
-                min_p=job["min_p"],
-                repetition_penalty=job["repetition_penalty"],
-                stop=job["stop"] or None,
-                stop_token_ids=job["stop_token_ids"],
-                ignore_eos=True,  # only the job's stops count, as with transformers
-                detokenize=bool(job["stop"]),  # only a text shows where it stops
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
+    return lambda jobs: Stream(engine).run(jobs, opened)
 
-        def draw(rows: list[tuple[list[int], int]]) -> list[tuple[list[int], str]]:
-            outputs = engine.generate(
-                [{"prompt_token_ids": ids} for ids, _ in rows],
-                [parameters(seed) for _, seed in rows],
-                use_tqdm=False,
-            )
-            drawn = []
-            for sample in (output.outputs[0] for output in outputs):
-                ids = list(sample.token_ids)
-                finish = "length" if sample.finish_reason == "length" else "stop"
-                drawn.append((ids[:-1] if ids and ids[-1] in stops else ids, finish))
-            return drawn
 
-        def generate(source: Path, target: Path) -> None:
-            request_ids, prompts, seeds = exchange.read_shard(source, exchange.GENERATION_REQUESTS)
-            problems = _problems(engine, prompts, settings["max_length"] - 1)  # room for one token at least
-            found = outcomes(draw, list(zip(prompts, seeds, strict=True)), problems, (ValueError,))
-            columns = [
-                request_ids,
-                [[] if isinstance(o, str) else o[0] for o in found],
-                ["" if isinstance(o, str) else o[1] for o in found],
-                [o if isinstance(o, str) else None for o in found],
-            ]
-            exchange.write_shard(target, columns, exchange.GENERATIONS)
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """vllm_stream.DrawnShard: a job's prompts, drawn by its settings."""
 
-        return generate
+    job: dict[str, Any]
+    request_ids: list[str]
+    prompts: list[list[int]]
+    seeds: list[int]
+    problems: list[str | None]
 
-    return of_job
+    def parameters(self, row: int, /) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        job = self.job
+        return SamplingParams(
+            temperature=job["temperature"],
+            top_p=job["top_p"],
+            max_tokens=job["max_tokens"],
+            seed=self.seeds[row],
+            top_k=job["top_k"],
+            min_p=job["min_p"],
+            repetition_penalty=job["repetition_penalty"],
+            stop=job["stop"] or None,
+            stop_token_ids=job["stop_token_ids"],
+            ignore_eos=True,  # only the job's stops count, as with transformers
+            detokenize=bool(job["stop"]),  # only a text shows where it stops
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def write(self, found: Sequence[Any], /) -> None:
+        samples = [([], "", each) if isinstance(each, str) else (*self._drawn(each), None) for each in found]
+        columns = [self.request_ids, *map(list, zip(*samples, strict=True))]
+        exchange.write_shard(Path(self.job["output"]), columns, exchange.GENERATIONS)
+
+    def _drawn(self, output: Any) -> tuple[list[int], str]:
+        sample = output.outputs[0]
+        ids = list(sample.token_ids)
+        finish = "length" if sample.finish_reason == "length" else "stop"
+        return (ids[:-1] if ids and ids[-1] in self.job["stop_token_ids"] else ids), finish
 
 
 def _problems(engine: Any, rows: Sequence[Sequence[int]], longest: int) -> list[str | None]:
@@ -131,7 +129,7 @@ def _problems(engine: Any, rows: Sequence[Sequence[int]], longest: int) -> list[
     return [problem_of(row, vocabulary=vocabulary, longest=longest) for row in rows]
 
 
-def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
+def _scorer(settings: dict[str, Any]) -> Serve:
     from vllm import PoolingParams
 
     engine = _engine(settings, runner="pooling", convert="classify")
@@ -152,7 +150,11 @@ def _scorer(settings: dict[str, Any]) -> Callable[[dict[str, Any]], Process]:
         ]
         exchange.write_shard(target, columns, exchange.SCORES)
 
-    return lambda _job: score
+    def serve(jobs: Iterable[dict[str, Any]]) -> None:
+        for job in jobs:
+            score(Path(job["input"]), Path(job["output"]))
+
+    return serve
 
 
 def _jobs() -> IO[bytes]:
