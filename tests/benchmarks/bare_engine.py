@@ -14,11 +14,12 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,6 +198,8 @@ def _script(work: Work, scratch: Path, *, same: bool) -> Iterator[Callable[[], f
 
         yield seconds
     finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # with vLLM's own processes
         child.kill()
 
 
