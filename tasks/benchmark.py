@@ -15,7 +15,7 @@ from figa_core.harness.folder import tasks_hash
 from figa_core.harness.request import VLLM, Request
 from figa_core.harness.results import BenchmarkResult, BenchmarkScore
 from figa_core.harness.run import TaskFailure, run_harness
-from figa_core.harness.survey import look_up
+from figa_core.harness.survey import Survey, look_up
 from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
 from figa_core.inference.vllm_process import threads_for
 from figa_core.models.check import require_model
@@ -150,14 +150,17 @@ def planned(
     """
     settings = config.evaluation.harness
     fingerprint = model_fingerprint(model, workspace.fingerprints)
-    own, files = frozenset[str](), ""
-    if settings.include_path is not None:
-        own = look_up(harness, settings.tasks, settings.include_path).own
-        files = tasks_hash(settings.include_path) if own else ""
+    known, files = Survey(), ""
+    if settings.include_path is not None or settings.engine == VLLM:
+        known = look_up(harness, settings.tasks, settings.include_path)
+    if settings.include_path is not None and known.own:
+        files = tasks_hash(settings.include_path)
     shared = _settings_in_id(config, model)
     found = []
     for name in settings.tasks:
-        decides = {**shared, "files": files} if name in own else shared
+        decides = {**shared, "files": files} if name in known.own else dict(shared)
+        if settings.engine == VLLM and name in known.silent:
+            decides["decoding"] = "greedy"  # results without it were sampled
         key = ids.benchmark_id(
             model=fingerprint, harness=harness.release, task=name, engine=settings.engine, settings=decides
         )

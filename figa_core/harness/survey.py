@@ -7,10 +7,11 @@ import difflib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from figa_core.errors import EngineError
 from figa_core.files import write_whole
@@ -32,11 +33,13 @@ class Survey:
         known: those that it has.
         own: those that are in the user's folder, or that have a task there.
         close: name that it does not have → names like it.
+        silent: those with a task that does not say whether the model samples (`is_silent`).
     """
 
-    known: frozenset[str]
-    own: frozenset[str]
-    close: dict[str, tuple[str, ...]]
+    known: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    close: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
 
 
 def look_up(harness: HarnessPython, names: Sequence[str], include_path: Path | None) -> Survey:
@@ -50,7 +53,7 @@ def look_up(harness: HarnessPython, names: Sequence[str], include_path: Path | N
         InputError: a file in `include_path` cannot be read.
     """
     files = "" if include_path is None else tasks_hash(include_path)
-    question = content_id("survey", 1, release=harness.release, names=list(names), files=files)
+    question = content_id("survey", 2, release=harness.release, names=list(names), files=files)
     cache = harness.python.parent.parent / CACHE
     known = _cached(cache)
     if (found := _survey(known.get(question))) is None:
@@ -97,8 +100,9 @@ def _cached(cache: Path) -> dict[str, object]:
 def _survey(answer: object) -> Survey | None:
     """The answer as a record; None if it is none."""
     match answer:
-        case {"known": list(known), "own": list(own), "close": dict(close)}:
-            return Survey(frozenset(known), frozenset(own), {name: tuple(o) for name, o in close.items()})
+        case {"known": list(known), "own": list(own), "close": dict(close), "silent": list(silent)}:
+            names = {name: tuple(others) for name, others in close.items()}
+            return Survey(frozenset(known), frozenset(own), names, frozenset(silent))
     return None
 
 
@@ -119,12 +123,32 @@ def main() -> None:
     ours = set()
     if folder:
         ours = {name for name, entry in index.items() if _is_below(entry.yaml_path, Path(folder))}
+    reached = {name: _reached(name, index) for name in known}
+    silent = {name for name, entry in index.items() if is_silent(entry.cfg or {})}
     answer = {
         "known": known,
-        "own": [name for name in known if ours & _reached(name, index)],
+        "own": [name for name in known if ours & reached[name]],
+        "silent": [name for name in known if silent & reached[name]],
         "close": {n: close_names(n, list(index)) for n in question["names"] if n not in index},
     }
     print(json.dumps(answer))
+
+
+def is_silent(task: Mapping[str, Any]) -> bool:
+    """Whether the model writes in a task that does not say whether it samples; tasks in Python may be such.
+
+    Without any `generation_kwargs` lm-eval says for the task that it does not.
+    """
+    if "class" in task:
+        return True
+    said = task.get("generation_kwargs")
+    writes = task.get("output_type") == "generate_until"
+    return writes and isinstance(said, Mapping) and says_nothing_of_sampling(said)
+
+
+def says_nothing_of_sampling(said: Mapping[str, Any]) -> bool:
+    """Of a task's `generation_kwargs`."""
+    return said.get("do_sample") is None and "temperature" not in said
 
 
 def _reached(name: str, index: dict, seen: frozenset[str] = frozenset()) -> set[str]:

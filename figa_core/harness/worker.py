@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from figa_core.errors import one_line
 from figa_core.files import write_whole
 from figa_core.harness.request import VLLM, Request
 from figa_core.harness.results import FIELDS
+from figa_core.harness.survey import says_nothing_of_sampling
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.tell import tell, tell_troubles
 
@@ -72,10 +73,25 @@ def _model(request: Request) -> Any:
     from lm_eval.api.registry import get_model  # pyright: ignore[reportMissingImports]
 
     if request.engine == VLLM:
-        name, more = "vllm", {**_vllm_arguments(request), "batch_size": "auto"}
+        engine, more = get_model("vllm"), {**_vllm_arguments(request), "batch_size": "auto"}
+        engine.modify_gen_kwargs = staticmethod(greedy_unless_told(engine.modify_gen_kwargs))
     else:
-        name, more = "hf", {"batch_size": request.batch_size, "device": _device()}
-    return get_model(name).create_from_arg_obj(_model_arguments(request), more)
+        engine, more = get_model("hf"), {"batch_size": request.batch_size, "device": _device()}
+    return engine.create_from_arg_obj(_model_arguments(request), more)
+
+
+def greedy_unless_told(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """How lm-eval turns what a task says of decoding into vLLM's settings.
+
+    A task that says neither whether it samples nor at which temperature is greedy, says lm-eval, and is so
+    with transformers. Its engine for vLLM leaves the temperature out, and vLLM's own default is 1.
+    """
+
+    def of_task(said: Mapping[str, Any], *arguments: Any, **named: Any) -> Any:
+        greedy = {"do_sample": False} if says_nothing_of_sampling(said) else {}
+        return usual({**said, **greedy}, *arguments, **named)
+
+    return of_task
 
 
 def _device() -> str:

@@ -131,6 +131,19 @@ def test_what_changes_a_score_is_another_benchmark(
     assert ids_of(speed) < ids_of(usual), "the template is used by default, and the rest is speed"
 
 
+def test_only_what_vllm_would_sample_unasked_has_another_id_than_before(
+    workspace: Workspace, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, tasks = use_program(tmp_path, monkeypatch), ["silent_task", "one"]
+
+    def settings_by(engine: str) -> list[object]:
+        config = config_of(sandbox.base_model, tasks=tasks, engine=engine)
+        return [each.settings for each in planned(workspace, config, sandbox.base_model, harness)]
+
+    assert settings_by("vllm") == [{"chat_template": True, "decoding": "greedy"}, {"chat_template": True}]
+    assert settings_by("transformers") == [{"chat_template": True}] * 2
+
+
 def test_a_folders_files_count_for_the_tasks_in_it_only(
     workspace: Workspace, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

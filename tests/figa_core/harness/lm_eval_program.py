@@ -19,9 +19,10 @@ if "figa_core.harness.survey" in sys.argv:
     known = [name for name in question["names"] if name not in {unknown}]
     close = dict((name, ["one_like_it"]) for name in question["names"] if name not in known)
     own = [name for name in known if name.startswith("own_")]
+    silent = [name for name in known if name.startswith("silent_")]
     with (pathlib.Path(__file__).parent / "surveys").open("a") as file:
         file.write("x")
-    print(json.dumps(dict(known=known, own=own, close=close)))
+    print(json.dumps(dict(known=known, own=own, close=close, silent=silent)))
     sys.exit()
 request = json.loads(pathlib.Path(sys.argv[sys.argv.index("--request") + 1]).read_text())
 output = pathlib.Path(request["output"])

@@ -7,7 +7,7 @@ import pytest
 from figa_core.errors import EngineError
 from figa_core.harness.environment import HarnessPython
 from figa_core.harness.folder import tasks_hash
-from figa_core.harness.survey import CACHE, close_names, look_up
+from figa_core.harness.survey import CACHE, close_names, is_silent, look_up
 from tests.figa_core.harness.lm_eval_program import use_program
 
 
@@ -21,6 +21,35 @@ def test_names_are_known_or_have_others_like_them(tmp_path: Path, monkeypatch: p
     assert found.known == {"own_task", "mmlu"}
     assert found.own == {"own_task"}
     assert found.close == {"gsm9k": ("one_like_it",)}
+
+
+def test_tasks_that_do_not_say_whether_they_sample_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = use_program(tmp_path, monkeypatch)
+    assert look_up(harness, ("silent_task", "mmlu"), None).silent == {"silent_task"}
+
+
+@pytest.mark.parametrize(
+    ("said", "silent"),
+    [
+        ({"until": ["\n"], "max_gen_toks": 9}, True),
+        ({"do_sample": None}, True),
+        ({"do_sample": False}, False),
+        ({"do_sample": True, "temperature": 0.7}, False),
+        ({"temperature": 0.0}, False),
+        (None, False),
+    ],
+)
+def test_a_task_in_which_the_model_writes_is_silent_if_it_says_neither_sampling_nor_temperature(
+    said: dict[str, object] | None, silent: bool
+) -> None:
+    assert is_silent({"output_type": "generate_until", "generation_kwargs": said}) is silent
+    assert not is_silent({"output_type": "multiple_choice", "generation_kwargs": said})
+
+
+def test_a_task_in_python_may_be_silent() -> None:
+    assert is_silent({"task": "own", "class": "!function task.Own"})
 
 
 def test_the_same_question_is_asked_once_until_the_folder_changes(
