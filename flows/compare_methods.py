@@ -7,7 +7,7 @@ finished is trained again, and of models that were removed the answers are kept.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import flow
@@ -22,6 +22,7 @@ from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from flows.build_dataset import build, grade_words
 from flows.checks.comparison import check_comparison
+from flows.comparison.benchmarking import benchmark_methods
 from flows.comparison.contest import Contest
 from flows.progress import current
 from flows.run.artifacts import publish_methods
@@ -78,6 +79,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         story = Story(progress)
         weighed = await build(story, run, config)
         data = await _contest(story, run, config, weighed)
+        data = replace(data, benchmarks=benchmark_methods(story, run, config, data))
         found = estimate_methods(data)
         report = write_methods(run.workspace, data, found)
         await publish_methods(run, data, found, report)

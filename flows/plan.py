@@ -24,6 +24,7 @@ from figa_core.records import Message, Prompt, Split
 from figa_core.revision.prompt import PromptTemplates, expected_tokens, load_templates
 from figa_core.storage import grades, revisions
 from figa_core.storage.first_rows import FirstRows
+from flows.plan_benchmarking import BenchmarkingPlan, benchmarking_lines, plan_benchmarking
 from flows.plan_grading import GradingPlan, grading_lines, plan_grading
 from flows.plan_judging import JudgingPlan, judging_lines, plan_judging
 from flows.run.open_run import identify
@@ -58,6 +59,7 @@ class Plan:
     minutes_by_tokens: float
     grading: GradingPlan | None = None
     judging: Sequence[JudgingPlan] = ()
+    benchmarking: BenchmarkingPlan | None = None
     updates: str | None = None
 
 
@@ -68,21 +70,37 @@ _Row = tuple[tuple[str, ...], str]
 def make_plan(config: PipelineConfig) -> Plan:
     """Count the calls from the workspace, or from the prompts; raises FigaError if they cannot be read."""
     workspace = Workspace(config.workspace.path)
-    spent = None
+    spent, run_id = None, None
     if workspace.database.path.is_file():
         workspace.database.create()  # migrates a workspace of an older version
         run = identify(workspace, config)
-        spent = revisions.spent(workspace.database, run.run_id).usd
-        if statuses := revisions.statuses(workspace.database, run.run_id):
-            rows = _open_rows(workspace, run.run_id, run.templates)
-            pages = grades.iter_possible(workspace.database, run.run_id, _PAGE_ROWS)
+        run_id, spent = run.run_id, revisions.spent(workspace.database, run.run_id).usd
+        if statuses := revisions.statuses(workspace.database, run_id):
+            rows = _open_rows(workspace, run_id, run.templates)
+            pages = grades.iter_possible(workspace.database, run_id, _PAGE_ROWS)
             plan = _sum(config, rows, exact=True, spent_usd=spent)
-            grading = _grading(config, chain.from_iterable(pages))
-            updates = _updates(config, sum(statuses.values()))
-            return replace(plan, grading=grading, judging=_judging(config), updates=updates)
+            grading, pairs = _grading(config, chain.from_iterable(pages)), sum(statuses.values())
+            return _with_the_rest(plan, config, workspace, run_id, grading, pairs)
     plan = _sum(config, _possible_rows(config), exact=False, spent_usd=spent)
-    grading, updates = _grading(config, _possible(config)), _updates(config, plan.calls)
-    return replace(plan, grading=grading, judging=_judging(config), updates=updates)
+    grading = _grading(config, _possible(config))
+    return _with_the_rest(plan, config, workspace, run_id, grading, plan.calls)
+
+
+def _with_the_rest(
+    plan: Plan,
+    config: PipelineConfig,
+    workspace: Workspace,
+    run_id: str | None,
+    grading: GradingPlan | None,
+    pairs: int,
+) -> Plan:
+    return replace(
+        plan,
+        grading=grading,
+        judging=_judging(config),
+        benchmarking=plan_benchmarking(config, workspace, run_id),
+        updates=_updates(config, pairs),
+    )
 
 
 def _updates(config: PipelineConfig, pairs: int) -> str | None:
@@ -117,6 +135,8 @@ def plan_lines(plan: Plan, model: str) -> Iterator[str]:
         yield from grading_lines(plan.grading)
     for judging in plan.judging:
         yield from judging_lines(judging)
+    if plan.benchmarking is not None:
+        yield from benchmarking_lines(plan.benchmarking)
     if plan.updates is not None:
         yield f"training, if every pair is kept: {plan.updates}"
 

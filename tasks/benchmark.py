@@ -1,6 +1,6 @@
 """Stage benchmark: a model → its scores in tasks of lm-eval, each asked once, whatever run asks for it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from figa_core.config import PipelineConfig
 from figa_core.harness.environment import HarnessPython, find_harness
 from figa_core.harness.folder import tasks_hash
 from figa_core.harness.request import VLLM, Request
-from figa_core.harness.results import BenchmarkResult, BenchmarkScore
+from figa_core.harness.results import BenchmarkResult
 from figa_core.harness.run import TaskFailure, run_harness
 from figa_core.harness.survey import Survey, look_up
 from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
@@ -22,15 +22,10 @@ from figa_core.models.check import require_model
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.models.role import ModelRole
 from figa_core.ports import ProgressCallback
-from figa_core.report.benchmarks import Benchmarks, benchmark_rows
 from figa_core.storage import benchmarks as storage
-from figa_core.storage.benchmarks import Benchmark, RunBenchmark
-from figa_core.storage.evaluations import evaluations_of
-from figa_core.storage.runs import Run
-from figa_core.training.objectives.registry import label_of
+from figa_core.storage.benchmarks import Benchmark
 from tasks.chat_formats import generation_chat, template_variables
 from tasks.results import StageCounts, no_progress
-from tasks.train import BASE_LABEL
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
@@ -49,41 +44,58 @@ class Benchmarked:
     without: tuple[str, ...] = ()
 
 
-def missing_benchmarks(workspace: Workspace, config: PipelineConfig, model: Path) -> list[Benchmark]:
-    """Those that this model has no result of.
+@dataclass(frozen=True, slots=True)
+class BenchmarkPlan:
+    """What a model is to be asked, in the order of the settings, and which of these ids have a result."""
+
+    harness: HarnessPython
+    wanted: tuple[Benchmark, ...]
+    stored: frozenset[str]
+
+    @property
+    def missing(self) -> tuple[Benchmark, ...]:
+        """Those without a result."""
+        return tuple(each for each in self.wanted if each.benchmark_id not in self.stored)
+
+
+def plan_benchmarks(workspace: Workspace, config: PipelineConfig, model: Path) -> BenchmarkPlan:
+    """What `evaluation.harness` asks a model.
 
     Raises:
         EngineError: lm-eval's environment is missing, or does not answer.
         ConfigError, InputError: the model or its chat format cannot be used.
     """
-    wanted = planned(workspace, config, model, find_harness())
-    stored = storage.stored_benchmarks(workspace.database, [each.benchmark_id for each in wanted])
-    return [each for each in wanted if each.benchmark_id not in stored]
+    harness = find_harness()
+    wanted = planned(workspace, config, model, harness)
+    keys = [each.benchmark_id for each in wanted]
+    return BenchmarkPlan(
+        harness, tuple(wanted), frozenset(storage.stored_benchmarks(workspace.database, keys))
+    )
 
 
 @task(name="benchmark", task_run_name="benchmark {label}", cache_policy=NO_CACHE)
 def benchmark(
     workspace: Workspace,
-    run_id: str,
+    run_id: str | None,
     config: PipelineConfig,
     label: str,
     model: Path,
+    plan: BenchmarkPlan,
     *,
     on_progress: ProgressCallback = no_progress,
 ) -> Benchmarked:
-    """Ask a model the tasks of `evaluation.harness` that it was not asked before.
+    """Ask a model what its plan misses.
 
-    Each result is stored when its task is done. A task that fails is asked again by the next run.
+    Each result is stored when its task is done. A task that fails is asked again by the next run. `run_id`:
+    the run whose report shows the results under the label, if one does.
 
     Raises:
-        EngineError: lm-eval's environment is missing, the model cannot be loaded, or lm-eval died.
+        EngineError: the model cannot be loaded, or lm-eval died.
         ConfigError, InputError: the model or its chat format cannot be used.
     """
-    harness = find_harness()
-    wanted = planned(workspace, config, model, harness)
-    database = workspace.database
-    stored = storage.stored_benchmarks(database, [each.benchmark_id for each in wanted])
-    missing = {each.benchmark_id: each for each in wanted if each.benchmark_id not in stored}
+    database, wanted = workspace.database, plan.wanted
+    stored = set(plan.stored)
+    missing = {each.benchmark_id: each for each in plan.missing}
     without: list[str] = []
 
     def keep(result: BenchmarkResult) -> None:
@@ -94,10 +106,11 @@ def benchmark(
 
     on_progress(len(stored), len(wanted))
     try:
-        failures = _ask(workspace, config, model, harness, missing, keep) if missing else []
+        failures = _ask(workspace, config, model, plan.harness, missing, keep) if missing else []
     finally:
-        shown = [each.benchmark_id for each in wanted if each.benchmark_id in stored]
-        storage.show_in_run(database, run_id, label, shown)
+        if run_id is not None:
+            shown = [each.benchmark_id for each in wanted if each.benchmark_id in stored]
+            storage.show_in_run(database, run_id, label, shown)
     reasons = {"no result": len(failures)} if failures else {}
     return Benchmarked(StageCounts(len(wanted), len(stored), reasons), tuple(failures), tuple(without))
 
@@ -146,7 +159,7 @@ def planned(
 ) -> list[Benchmark]:
     """What a model is to be asked, in the order of the settings; equal work has equal ids.
 
-    Raises: see `missing_benchmarks`.
+    Raises: see `plan_benchmarks`.
     """
     settings = config.evaluation.harness
     fingerprint = model_fingerprint(model, workspace.fingerprints)
@@ -196,39 +209,3 @@ def _asking(config: PipelineConfig, model: Path) -> tuple[dict[str, object], str
     thoughts = thoughts_of(generation_chat(config.generation, model))
     thinks = thoughts is not None and thoughts.in_template and config.generation.thinking != "off"
     return template_variables(config.generation), thoughts.closing if thoughts and thinks else None
-
-
-def shown_benchmarks(workspace: Workspace, run: Run, config: PipelineConfig) -> Benchmarks:
-    """What the report of a run shows of lm-eval; nothing if no task is named or no model is judged yet."""
-    wanted = config.evaluation.harness.tasks
-    judged = {row.label for row in evaluations_of(workspace.database, run.run_id)}
-    if not wanted or not judged:
-        return Benchmarks()
-    objectives = (config.loss.objective, *config.evaluation.baselines)
-    labels = dict.fromkeys((BASE_LABEL, *map(label_of, objectives), *sorted(judged)))
-    found = storage.benchmarks_of(workspace.database, run.run_id)
-    scores: dict[str, list[BenchmarkScore]] = {label: [] for label in labels if label in judged}
-    asked: dict[str, set[str]] = {label: set() for label in scores}
-    for each in found:
-        scores.setdefault(each.label, []).extend(each.scores)
-        asked.setdefault(each.label, set()).add(each.benchmark.task)
-    missing = {label: tuple(t for t in wanted if t not in tasks) for label, tasks in asked.items()}
-    rows, others = benchmark_rows({label: each for label, each in scores.items() if each}, BASE_LABEL)
-    return Benchmarks(
-        rows,
-        others,
-        release=found[0].benchmark.harness if found else "",
-        how=tuple(_how(found[0])) if found else (),
-        missing={label: tasks for label, tasks in missing.items() if tasks},
-    )
-
-
-def _how(one: RunBenchmark) -> Iterator[str]:
-    settings, by_vllm = one.benchmark.settings, one.benchmark.engine == VLLM
-    version = one.versions.get("vllm" if by_vllm else "transformers", "")
-    yield f"{'vLLM' if by_vllm else 'transformers'} {version}".strip()
-    yield "in the model's chat template" if settings["chat_template"] else "as plain text"
-    if "num_fewshot" in settings:
-        yield f"with {settings['num_fewshot']} examples before each question"
-    if "seed" in settings:
-        yield f"seed {settings['seed']}"

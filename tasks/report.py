@@ -40,7 +40,7 @@ from figa_core.training.objectives.registry import label_of, objective_named
 from figa_core.training.sweep import trial_line
 from tasks.alarms import alarms_of
 from tasks.annotate import people_said
-from tasks.benchmark import shown_benchmarks
+from tasks.benchmark_report import shown_benchmarks
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.funnel import funnel_of
 from tasks.graded import fallback_line, graded_so_far

@@ -1,7 +1,7 @@
 """Benchmarks: what lm-eval found for a model, once for all runs, and which of it a run shows."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class RunBenchmark:
-    """A benchmark under a model's name in a run, with its scores as lm-eval ordered them, without parts."""
+    """A benchmark under a model's name in a report, with its scores in lm-eval's order, without parts."""
 
     label: str
     benchmark: Benchmark
@@ -64,17 +64,25 @@ def show_in_run(database: Database, run_id: str, label: str, keys: Sequence[str]
 def benchmarks_of(database: Database, run_id: str) -> list[RunBenchmark]:
     """The benchmarks that a run shows, in the order of its tasks."""
     rows = database.fetch(
-        """SELECT r.label, b.benchmark_id, b.model, b.harness, b.task, b.engine, b.settings, b.versions,
-                  b.seconds
-           FROM run_benchmarks r JOIN benchmarks b USING (benchmark_id)
-           WHERE r.run_id = $run ORDER BY r.place, r.label""",
+        "SELECT label, benchmark_id FROM run_benchmarks WHERE run_id = $run ORDER BY place, label",
         run=run_id,
     )
+    return read_benchmarks(database, rows)
+
+
+def read_benchmarks(database: Database, named: Iterable[tuple[str, str]]) -> list[RunBenchmark]:
+    """Stored benchmarks, by a model's label and id, in this order; ids without a result are left out."""
     found = []
-    for label, key, model, harness, task, engine, settings, versions, seconds in rows:
-        benchmark = Benchmark(key, model, harness, task, engine, json.loads(settings))
-        scores = tuple(map(_score, _scores(database, key)))
-        found.append(RunBenchmark(label, benchmark, json.loads(versions), seconds, scores))
+    for label, key in named:
+        rows = database.fetch(
+            "SELECT model, harness, task, engine, settings, versions, seconds FROM benchmarks "
+            "WHERE benchmark_id = $key",
+            key=key,
+        )
+        for model, harness, task, engine, settings, versions, seconds in rows:
+            benchmark = Benchmark(key, model, harness, task, engine, json.loads(settings))
+            scores = tuple(map(_score, _scores(database, key)))
+            found.append(RunBenchmark(label, benchmark, json.loads(versions), seconds, scores))
     return found
 
 

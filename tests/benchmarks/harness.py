@@ -20,7 +20,7 @@ from figa_core.harness.survey import look_up
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.benchmark import GROUP, WRITTEN, write_tasks
 from figa_core.sandbox.build import build_sandbox
-from tasks.benchmark import benchmark
+from tasks.benchmark import benchmark, plan_benchmarks
 from tasks.workspace import Workspace
 from tests.benchmarks.figures import log, save, show, spread
 
@@ -112,7 +112,8 @@ def _stage(model: Path, folder: Path, directory: Path) -> float:
     directory.mkdir()
     workspace.database.create()
     begun = time.perf_counter()
-    found = benchmark.fn(workspace, "run", config, "base", config.generation.model)
+    plan = plan_benchmarks(workspace, config, config.generation.model)
+    found = benchmark.fn(workspace, "run", config, "base", config.generation.model, plan)
     seconds = time.perf_counter() - begun
     if found.counts.n_out != len(_TASKS):
         raise SystemExit(json.dumps([failure.message for failure in found.failures]))

@@ -17,7 +17,8 @@ from figa_core.sandbox.build import Sandbox
 from figa_core.storage.benchmarks import benchmarks_of
 from figa_core.storage.evaluations import Evaluation, save_evaluation
 from figa_core.storage.runs import find_run
-from tasks.benchmark import Benchmarked, benchmark, missing_benchmarks, planned, shown_benchmarks
+from tasks.benchmark import Benchmarked, benchmark, plan_benchmarks, planned
+from tasks.benchmark_report import compared_benchmarks, shown_benchmarks
 from tasks.workspace import Workspace
 from tests.figa_core.harness.lm_eval_program import asked, lm_eval_results, use_program
 
@@ -39,7 +40,9 @@ def config_of(base: Path, **harness: Any) -> PipelineConfig:
 def run(
     workspace: Workspace, config: PipelineConfig, label: str = "base", model: Path | None = None
 ) -> Benchmarked:
-    return benchmark.fn(workspace, RUN, config, label, model or config.generation.model)
+    asked = model or config.generation.model
+    plan = plan_benchmarks(workspace, config, asked)
+    return benchmark.fn(workspace, RUN, config, label, asked, plan)
 
 
 def save_judged(workspace: Workspace, *labels: str) -> None:
@@ -63,7 +66,7 @@ def test_a_model_is_asked_once_and_what_failed_again(
     assert (found.counts.n_in, found.counts.n_out, found.counts.reasons) == (3, 2, {"no result": 1})
     assert [failure.task for failure in found.failures] == ["fails"]
     assert asked(harness) == ["base one", "base fails", "base two"]
-    assert [each.task for each in missing_benchmarks(workspace, config, sandbox.base_model)] == ["fails"]
+    assert [each.task for each in plan_benchmarks(workspace, config, sandbox.base_model).missing] == ["fails"]
 
     run(workspace, config)
     assert asked(harness)[3:] == ["base fails"]
@@ -85,8 +88,9 @@ def test_a_run_that_is_stopped_keeps_the_tasks_that_are_done(
         if done == 2:
             raise InterruptedRunError
 
+    plan = plan_benchmarks(workspace, config, sandbox.base_model)
     with pytest.raises(InterruptedRunError):
-        benchmark.fn(workspace, RUN, config, "base", sandbox.base_model, on_progress=stop)
+        benchmark.fn(workspace, RUN, config, "base", sandbox.base_model, plan, on_progress=stop)
     assert len(benchmarks_of(workspace.database, RUN)) == 2
     before = len(asked(harness))
     assert run(workspace, config).counts.n_out == 3
@@ -200,3 +204,23 @@ def test_the_report_shows_a_trained_model_beside_the_base_and_what_lacks(
         ("never asked", ("own_choice", "fails")),
     ]
     assert shown_benchmarks(workspace, stored, config_of(sandbox.base_model)).rows == ()
+
+
+def test_a_comparison_shows_what_its_models_have_and_the_runs_report_does_not(
+    workspace: Workspace, sandbox: Sandbox, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, config = (
+        use_program(tmp_path, monkeypatch),
+        config_of(sandbox.base_model, tasks=["one", "fails"]),
+    )
+    plans = {}
+    for label, model in (("base", sandbox.base_model), ("DPO", trained)):
+        plans[label] = plan_benchmarks(workspace, config, model)
+        benchmark.fn(workspace, None, config, label, model, plans[label])
+    found = compared_benchmarks(workspace, config, {**plans, "SFT": None})
+    [row] = found.rows
+    assert (row.task, found.labels, found.release) == ("own_choice", ("DPO",), "0.4.13")
+    assert dict(found.missing) == {"base": ("fails",), "DPO": ("fails",), "SFT": ("one", "fails")}
+    assert benchmarks_of(workspace.database, RUN) == []
+    run(workspace, config, "FIGA", trained)
+    assert asked(harness)[4:] == ["trained fails"], "a run asks nothing again that a comparison has asked"

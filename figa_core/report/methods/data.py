@@ -10,6 +10,7 @@ from statistics import fmean
 
 from figa_core.evaluation.cost import NOTHING, Cost
 from figa_core.evaluation.crossed import UNTRAINED, SeedValues
+from figa_core.report.benchmarks import Benchmarks
 from figa_core.report.comparison import Metric
 from figa_core.report.data import TrainingCurve
 
@@ -86,6 +87,11 @@ class MethodOutcome:
         return tuple(each for each in judged(self.trainings) if each.learning_rate == rate)
 
     @property
+    def best(self) -> TrainingOutcome | None:
+        """The training whose model is the method's result; None if none was judged."""
+        return best_training(self.trainings)
+
+    @property
     def values(self) -> SeedValues:
         """The scores of the judging prompts at the chosen rate."""
         return {each.seed: each.judged for each in self.chosen}
@@ -101,7 +107,8 @@ class MethodsData:
     """A comparison, ready to be computed and rendered.
 
     `base` holds the untrained model's scores of the judging prompts, `validation_prompts` counts the others.
-    `types` maps a prompt's id to its type, if the data name one. `against`: "all" or "first".
+    `types` maps a prompt's id to its type, if the data name one. `against`: "all" or "first". `benchmarks`
+    has what lm-eval found for the base and each method's best model, by `label`.
     """
 
     workspace: str
@@ -115,6 +122,12 @@ class MethodsData:
     types: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Benchmarks = field(default_factory=Benchmarks)
+
+    def label(self, method: MethodOutcome) -> str:
+        """The method's name, with its number of pairs if there are several."""
+        several = len({each.pairs for each in self.methods}) > 1
+        return f"{method.name}, {method.pairs:,} pairs" if several else method.name
 
     @property
     def base_values(self) -> SeedValues:

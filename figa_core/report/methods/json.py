@@ -8,6 +8,7 @@ import orjson
 
 from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate, crossed
+from figa_core.report.benchmarks import benchmarks_json
 from figa_core.report.methods.comparison import (
     Contrast,
     MethodsComparison,
@@ -34,6 +35,7 @@ def methods_json(data: MethodsData, found: MethodsComparison) -> bytes:
         "by_type": {
             str(pairs): _by_type(by_type(data, pairs)) for pairs in (found.sizes if data.types else ())
         },
+        "benchmarks": benchmarks_json(data.benchmarks),
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 

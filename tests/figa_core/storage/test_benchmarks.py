@@ -11,6 +11,7 @@ from figa_core.storage import migrations
 from figa_core.storage.benchmarks import (
     Benchmark,
     benchmarks_of,
+    read_benchmarks,
     save_benchmark,
     show_in_run,
     stored_benchmarks,
@@ -71,6 +72,18 @@ def test_a_run_shows_the_benchmarks_of_its_own_models_in_the_order_of_its_tasks(
     assert shown == [("FIGA", "c"), ("base", "b"), ("base", "a")]
     show_in_run(database, "run", "FIGA", [])
     assert [each.label for each in benchmarks_of(database, "run")] == ["base", "base"]
+
+
+def test_stored_benchmarks_are_read_by_id_under_any_name(database: Database) -> None:
+    for key in ("a", "b"):
+        save_benchmark(database, benchmark(key), result(key))
+    found = read_benchmarks(database, [("DPO", "b"), ("SFT", "gone"), ("base", "a"), ("same", "a")])
+    assert [(each.label, each.benchmark.benchmark_id) for each in found] == [
+        ("DPO", "b"),
+        ("base", "a"),
+        ("same", "a"),
+    ]
+    assert all(each.scores == result(each.benchmark.benchmark_id).scores for each in found)
 
 
 def test_a_workspace_from_before_there_were_benchmarks_opens(tmp_path: Path) -> None:

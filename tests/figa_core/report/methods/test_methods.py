@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from figa_core.evaluation.cost import Cost
+from figa_core.harness.results import BenchmarkScore
+from figa_core.report.benchmarks import Benchmarks, benchmark_rows
 from figa_core.report.comparison import Metric
 from figa_core.report.methods.comparison import BASE, below_base, by_type, estimate_methods, spread_over_seeds
 from figa_core.report.methods.data import (
@@ -207,6 +209,31 @@ def test_the_page_has_every_part_and_equal_data_gives_equal_bytes() -> None:
     assert "A &lt;b&gt;" in page
     assert "<script" not in page
     assert page == render_methods(data, estimate_methods(data))
+
+
+def test_benchmarks_are_shown_beside_the_base_and_given_to_programs() -> None:
+    data = data_of(method("FIGA", 60), method("DPO", 55))
+    assert 'id="benchmarks"' not in render_methods(data, estimate_methods(data))
+    scores = {
+        label: [BenchmarkScore("own", "acc", "none", value, 0.01, 200, 200, True)]
+        for label, value in (("base", 0.5), ("FIGA", 0.6))
+    }
+    rows, labels = benchmark_rows(scores, "base")
+    found = Benchmarks(rows, labels, "0.4.13", ("vLLM 0.32.0",), {"DPO": ("own",)})
+    data = replace(data, benchmarks=found)
+    page = render_methods(data, estimate_methods(data))
+    assert 'href="#benchmarks"' in page
+    assert "60.0 ± 1.0" in page
+    assert "They choose and place no method." in page
+    assert "DPO has no result of own" in page
+    content = json.loads(methods_json(data, estimate_methods(data)))["benchmarks"]
+    assert [(each["model"], each["score"]) for each in content] == [("base", 0.5), ("FIGA", 0.6)]
+
+
+def test_a_methods_label_has_its_number_of_pairs_only_if_there_are_several() -> None:
+    one, other = method("FIGA", 60), method("FIGA", 61, pairs=1500)
+    assert data_of(one).label(one) == "FIGA"
+    assert data_of(one, other).label(other) == "FIGA, 1,500 pairs"
 
 
 @pytest.mark.parametrize("count", [1, 12])
