@@ -202,13 +202,13 @@ def judge(
     run_id: RunOption = None,
 ) -> None:
     """Let an LLM compare the held-out answers of two evaluated models ([evaluation.judge])."""
-    from flows.judge_models import judge_models
+    from flows.judge_models import judge_answers
     from flows.progress import showing
 
     progress = _progress()
     edge.runs_in(workspace)
     with showing(progress):
-        pair, path = judge_models(workspace, model, against, run_id, progress)
+        pair, path = judge_answers(workspace, model, against, run_id, progress)
     from figa_core.report.preferences import judge_sentences
 
     _print(["", *judge_sentences(pair), "", f"Report: {path.resolve().as_uri()}"])

@@ -13,6 +13,7 @@ from figa_core.storage.runs import Run, find_run
 from flows.run.existing import existing_workspace
 from flows.run.open_run import identify
 from tasks.grading_settings import grader_template
+from tasks.judge_settings import pairwise_template
 from tasks.workspace import Workspace
 
 
@@ -54,6 +55,12 @@ def _with_its_templates(config: PipelineConfig, workspace: Workspace, run: Run) 
         path = _written(directory / "grader.jinja", of_grader)
         grader = config.grader.model_copy(update={"template": path})
         config = config.model_copy(update={"grader": grader})
+    of_judge = run.found.pairwise_template
+    if of_judge is not None and of_judge != _pairwise_template_now(config):
+        path = _written(directory / "pairwise.jinja", of_judge)
+        judge = config.evaluation.judge.model_copy(update={"template": path})
+        evaluation = config.evaluation.model_copy(update={"judge": judge})
+        config = config.model_copy(update={"evaluation": evaluation})
     rewards = tuple(_with_its_template(reward, directory, run) for reward in config.rewards)
     return config.model_copy(update={"rewards": rewards})
 
@@ -92,6 +99,13 @@ def _templates_now(config: PipelineConfig) -> tuple[str, str] | None:
 def _judge_template_now(judge: JudgeRewardConfig) -> str | None:
     try:
         return load_template(judge.template)
+    except ConfigError:
+        return None  # the user's file is gone
+
+
+def _pairwise_template_now(config: PipelineConfig) -> str | None:
+    try:
+        return pairwise_template(config)
     except ConfigError:
         return None  # the user's file is gone
 

@@ -90,12 +90,18 @@ def judge_templates(config: PipelineConfig) -> dict[str, str]:
     }
 
 
+def pairwise_template(config: PipelineConfig) -> str | None:
+    """The instructions of the judge that compares answers, if there is one; raises ConfigError likewise."""
+    judge = config.evaluation.judge
+    return None if judge.model is None else pairwise_prompt.load_template(judge.template)
+
+
 def pairwise_settings(sections: JudgeSections) -> PairwiseSettings:
-    """What a judge of two answers is asked; raises ConfigError if there is no model."""
+    """What a judge of two answers is asked; raises ConfigError without a model or a usable template."""
     config = sections.judge
     return PairwiseSettings(
         sections.model,
-        pairwise_prompt.load_template(),
+        pairwise_prompt.load_template(config.template),
         config.rubric,
         config.temperature,
         config.max_tokens,

@@ -1,5 +1,7 @@
 """The judge that compares the held-out answers of two models."""
 
+from pathlib import Path
+
 from figa_core.config.decisions import judgement, nothing
 from figa_core.config.rewards import JudgeEndpointConfig
 from figa_core.config.section import Section
@@ -16,6 +18,11 @@ class PairwiseJudgeConfig(Section):
     model: Name | None = judgement(None, 'The provider\'s model name; "none" to compare no answers.')
     rubric: str | None = judgement(
         None, 'What makes an answer better, in words; "none" for the built-in words.'
+    )
+    template: Path | None = nothing(
+        None,
+        'Jinja2 template of the instructions; "none" for the built-in one. Its text is part of the id of '
+        "every comparison.",
     )
     temperature: float | None = judgement(
         0.0,

@@ -27,10 +27,10 @@ class Findings:
 
     `generator` and `scorer` (the filter's) are ids, and so are `training_scorer` and `judge_scorer`, of the
     pairs and of the evaluation, `reward_scorers` has those of the rewards by name and
-    `judge_templates` the instructions of judges, `templates` the reviser's without and with a reference,
-    `grader_template` the grader's, `thresholds` the filter's as numbers, `trainings` the training id of each
-    objective, `alarms` those of the training and `evaluation_alarms` those of the evaluation of each model,
-    in words, by its label.
+    `judge_templates` the instructions of judges, `pairwise_template` those of the one that compares answers,
+    `templates` the reviser's without and with a reference, `grader_template` the grader's, `thresholds` the
+    filter's as numbers, `trainings` the training id of each objective, `alarms` those of the training and
+    `evaluation_alarms` those of the evaluation of each model, in words, by its label.
     """
 
     generator: str = ""
@@ -46,6 +46,7 @@ class Findings:
     judge_scorer: str = ""
     reward_scorers: Mapping[str, str] = field(default_factory=dict)
     judge_templates: Mapping[str, str] = field(default_factory=dict)
+    pairwise_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ def _findings(stored: str) -> Findings:
         judge_scorer=found.get("judge_scorer", found.get("scorer", "")),
         reward_scorers=found.get("reward_scorers", {}),
         judge_templates=found.get("judge_templates", {}),
+        pairwise_template=found.get("pairwise_template"),
     )
 
 

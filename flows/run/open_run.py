@@ -41,7 +41,7 @@ from tasks.artifacts import Artifacts
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
-from tasks.judge_settings import judge_templates
+from tasks.judge_settings import judge_templates, pairwise_template
 from tasks.rewards import RunRewards, run_rewards
 from tasks.workspace import Workspace
 
@@ -97,6 +97,7 @@ def open_run(
             judge_scorer=run.rewards.judge.scorer,
             reward_scorers={part.name: part.scorer for part in run.rewards.parts},
             judge_templates=judge_templates(config),
+            pairwise_template=pairwise_template(config),
         )
         save_findings(database, run.run_id, found)
         try:

@@ -12,6 +12,7 @@ FLOWS = (
     "generate-shard",
     "score-shard",
     "evaluate-model",
+    "judge-models",
     "compare-methods",
 )
 """Each has a deployment of the same name."""

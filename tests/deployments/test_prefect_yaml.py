@@ -22,6 +22,7 @@ from flows.build_dataset import build_dataset
 from flows.compare_methods import compare_methods
 from flows.evaluate_model import evaluate_model
 from flows.figa import figa
+from flows.judge_models import judge_models
 from flows.revise_pending import retry_revisions
 from flows.server.names import FLOWS as FLOW_NAMES
 from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL, TRAIN_RANK
@@ -40,6 +41,7 @@ FLOWS = {
         train_rank,
         train_by_rewards,
         evaluate_model,
+        judge_models,
         generate_shard,
         score_shard,
         compare_methods,

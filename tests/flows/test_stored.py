@@ -63,6 +63,25 @@ def test_instructions_changed_by_another_version_do_not_make_it_another_run(
     assert again.revision_prompt.with_reference.read_text() == TEMPLATE
 
 
+def test_a_judges_instructions_stay_those_that_the_run_started_with(
+    config: PipelineConfig, project: Project
+) -> None:
+    mine = project.directory / "pairwise.jinja"
+    text = "{% for message in messages %}{{ message.content }}{% endfor %}{{ first }}{{ second }}"
+    mine.write_text(text + '{"better": "A"}')
+    judge = config.evaluation.judge.model_copy(update={"model": "sandbox-teacher", "template": mine})
+    evaluation = config.evaluation.model_copy(update={"judge": judge})
+    config = config.model_copy(update={"evaluation": evaluation})
+    with open_run(config, "a flow run", QUIET, reaches="dataset built") as run:
+        run_id = run.run_id
+    assert stored_config(config.workspace.path, run_id) == config
+    for change in (lambda: mine.write_text(text + '{"better": "B"}'), mine.unlink):
+        change()
+        again = stored_config(config.workspace.path, run_id)
+        assert again.evaluation.judge.template is not None
+        assert again.evaluation.judge.template.read_text() == text + '{"better": "A"}'
+
+
 def test_changed_prompts_are_refused_before_anything_is_asked(config: PipelineConfig, run_id: str) -> None:
     with config.prompts.path.open("a") as file:
         file.write('{"prompt": "One more?"}\n')

@@ -163,7 +163,13 @@ OTHERS: dict[str, dict[str, Any]] = {
         "batch_size": 4,
         "download": False,
     },
-    "evaluation.judge": {"model": "judge", "rubric": "Is it kind?", "temperature": 0.5, "max_tokens": 99},
+    "evaluation.judge": {
+        "model": "judge",
+        "rubric": "Is it kind?",
+        "template": "/o/pairwise.jinja",
+        "temperature": 0.5,
+        "max_tokens": 99,
+    },
     "evaluation.judge.endpoint": {
         "base_url": "http://elsewhere/v1",
         "api_key_env": "ANOTHER_KEY",
