@@ -79,6 +79,11 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("evaluation.judge", judge.check_judge, after=(PROMPTS,)),
     Check("evaluation.harness", harness.check_environment),
     Check("the tasks of evaluation.harness", harness.check_tasks, after=("evaluation.harness",)),
+    Check(
+        "thoughts in evaluation.harness",
+        harness.check_thoughts,
+        after=("evaluation.harness", GENERATION_MODEL),
+    ),
     Check("tracking.to", trackers.check_libraries),
     Check(VERIFIER, verifier.check_import),
     Check("the verifier's values", verifier.check_values, after=(VERIFIER, PROMPTS)),

@@ -125,7 +125,7 @@ def _ask(
 ) -> list[TaskFailure]:
     settings, whole = config.evaluation.harness, whole_model(workspace, model)
     require_model(whole, ModelRole.POLICY)
-    variables, think_end = _asking(config, model)
+    variables, think_end = asking(config, model)
     fingerprint = next(iter(missing.values())).model
     request = Request(
         model=whole,
@@ -183,7 +183,7 @@ def planned(
 
 def _settings_in_id(config: PipelineConfig, model: Path) -> dict[str, object]:
     settings = config.evaluation.harness
-    variables, think_end = _asking(config, model)
+    variables, think_end = asking(config, model)
     optional = {
         "limit": settings.limit,
         "num_fewshot": settings.num_fewshot,
@@ -202,7 +202,7 @@ def _uses_template(config: PipelineConfig, model: Path) -> bool:
     return wanted
 
 
-def _asking(config: PipelineConfig, model: Path) -> tuple[dict[str, object], str | None]:
+def asking(config: PipelineConfig, model: Path) -> tuple[dict[str, object], str | None]:
     """What the chat template gets, and the mark at the end of a thought; nothing without the template."""
     if not _uses_template(config, model):
         return {}, None

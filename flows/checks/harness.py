@@ -9,6 +9,7 @@ from figa_core.harness.environment import INSTALL, find_harness
 from figa_core.harness.request import TRANSFORMERS, VLLM
 from figa_core.harness.survey import look_up
 from flows.checks.facts import Facts
+from tasks.benchmark import asking
 
 _WHERE = "evaluation.harness"
 _SEES_POINTS = 5.0
@@ -61,3 +62,16 @@ def check_tasks(facts: Facts) -> Iterator[Finding]:
             meant = f"; did you mean {close}?" if close else "."
             own = ", nor of a valid YAML file in include_path" if settings.include_path else ""
             yield problem(f"{_WHERE}.tasks", f"{name!r} is no task, group or tag of lm-eval{own}{meant}")
+
+
+def check_thoughts(facts: Facts) -> Iterator[Finding]:
+    """With vLLM, lm-eval lets a thought end before it looks for a task's own stops; with transformers not."""
+    settings, model = facts.config.evaluation.harness, facts.config.generation.model
+    if not settings.tasks or settings.engine != TRANSFORMERS or asking(facts.config, model)[1] is None:
+        return
+    yield warning(
+        f"{_WHERE}.engine",
+        f"{model} thinks before it answers, and with transformers lm-eval ends a text at a task's own stop, "
+        "such as a blank line, also within the thought. Tasks in which the model writes would be scored by "
+        f'pieces of thoughts. Set engine = "{VLLM}", or generation.thinking = "off".',
+    )

@@ -50,6 +50,35 @@ def test_base_and_trained_model_stand_beside_each_other_and_are_asked_once(
     assert sum("fails" in line for line in asked(harness)) == 4
 
 
+def test_a_comparison_asks_the_base_and_each_methods_model_once(
+    served_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = use_program(tmp_path, monkeypatch)
+    project = served_project
+    project.environment[PYTHON_VARIABLE] = str(harness.python)
+    short(project, tmp_path, tasks=["own_choice", "fails"])
+    methods = ["figa", "sft_revised"]
+    project.settings["compare"] = {"methods": methods, "learning_rates": [1e-4], "seeds": [3]}
+    first = project.figa("compare", "--config", str(project.config))
+    assert first.returncode == 0, first.stdout
+    assert "warning: evaluation.harness: FIGA: fails: its data cannot be loaded here" in first.stdout
+    [path] = (project.workspace / "reports").glob("*-methods.json")
+    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+    assert [(row["task"], row["model"]) for row in found] == [
+        ("own_choice", "base"),
+        ("own_choice", "FIGA"),
+        ("own_choice", "SFT on Ỹ"),
+    ]
+    assert 'id="benchmarks"' in path.with_suffix(".html").read_text(encoding="utf-8")
+    assert sum("own_choice" in line for line in asked(harness)) == 3
+    planned = project.figa("plan", "--config", str(project.config)).stdout
+    assert "  base: to be asked: fails; stored: own_choice" in planned
+    assert "  FIGA: to be asked: own_choice, fails" in planned, "the run itself has trained nothing"
+    again = project.figa("compare", "--config", str(project.config))
+    assert again.returncode == 0, again.stdout
+    assert sum("own_choice" in line for line in asked(harness)) == 3
+
+
 @pytest.mark.harness
 def test_lm_eval_benchmarks_a_run(served_project: Project, tmp_path: Path) -> None:
     try:

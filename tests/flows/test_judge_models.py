@@ -1,18 +1,20 @@
-"""A run compares its models' answers by a judge, and `figa judge` any two of them, without paying twice."""
+"""A run compares its models' answers by a judge; `figa judge` and a deployment compare any two, unpaid."""
 
+import asyncio
 import json
 
 import pytest
 
 from figa_core.sandbox.teacher_process import TeacherProcess
+from flows.judge_models import judge_models
 
-from .conftest import Project
+from .conftest import KEY, KEY_VARIABLE, Project
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def test_a_run_and_a_later_comparison_ask_the_judge_once(
-    served_project: Project, teacher: TeacherProcess
+    served_project: Project, prefect_api: str, teacher: TeacherProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = served_project
     project.settings["evaluation.judge"] = {"model": "sandbox-teacher"}
@@ -31,6 +33,10 @@ def test_a_run_and_a_later_comparison_ask_the_judge_once(
     again = project.figa("judge", "FIGA", "base", "-w", str(project.workspace))
     assert again.returncode == 0, again.stdout
     assert "FIGA" in again.stdout
+    assert teacher.requests() == asked
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    pair = asyncio.run(judge_models(project.workspace, "FIGA"))
+    assert (pair.one, pair.other) == ("base", "FIGA")
     assert teacher.requests() == asked
     other = project.figa("judge", "FIGA", "no such", "-w", str(project.workspace))
     assert other.returncode == 1

@@ -87,6 +87,7 @@ GOLDEN = {
     "demo": "run-s256-28706842482e8b5c98ba0bf9cfa844ac",
     "demo-real": "run-s256-537175eae2ba71360695e03fb0186fc5",
     "first-run": "run-s256-16d6d58c159fc7eb713dabf1fab8e9b6",
+    "judge": "run-s256-150ed5e5f4fb091fb0a9e21b53564a5b",
     "openai": "run-s256-5b41d7876c4b2e1d5f1887190a50166e",
     "rewards": "run-s256-498c5a7ecd59d4f09ab62ad54b938d4b",
 }

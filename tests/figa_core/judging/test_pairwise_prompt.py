@@ -43,7 +43,7 @@ def test_own_instructions_are_sent_and_make_other_judgements(tmp_path: Path) -> 
         (CONVERSATION + ANSWERS + 'Answer {"winner": "A"}.', "lacks an example of an answer"),
         (CONVERSATION + ANSWERS + 'Answer {"better": "1"}.', "lacks an example of an answer"),
         (WHOLE + "{{ answer }}", "uses answer, but has only first, messages, rubric, second"),
-        (WHOLE + "{% if", "line 2: not a Jinja2 template"),
+        (WHOLE + "{% if", "line 4: not a Jinja2 template"),
     ],
 )
 def test_instructions_by_which_no_judge_could_answer_are_refused(text: str, why: str, tmp_path: Path) -> None:

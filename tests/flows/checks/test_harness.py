@@ -1,11 +1,13 @@
 """Benchmarks that cannot be run, or would say little, are named before anything is spent."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from figa_core.harness.environment import PYTHON_VARIABLE
-from flows.checks.harness import check_environment, check_tasks
+from figa_core.sandbox.build import Sandbox
+from flows.checks.harness import check_environment, check_tasks, check_thoughts
 from tests.figa_core.harness.lm_eval_program import use_program
 
 from .conftest import MakeFacts
@@ -78,3 +80,20 @@ def test_that_lm_eval_does_not_run_on_the_workers_is_said(
     use_program(tmp_path, monkeypatch, has_vllm=True)
     [found] = check_environment(facts(evaluation={"harness": {"tasks": ["mmlu"]}}, generation={"workers": 2}))
     assert "not on the workers" in found.text
+
+
+def test_that_transformers_cut_thoughts_is_said(facts: MakeFacts, sandbox: Sandbox, tmp_path: Path) -> None:
+    base = shutil.copytree(sandbox.base_model, tmp_path / "base")
+
+    def said(thinking: str = "keep", **harness: object) -> list[str]:
+        settings = {"tasks": ["gsm8k"], "engine": "transformers", **harness}
+        found = facts(evaluation={"harness": settings}, generation={"thinking": thinking})
+        return [str(finding) for finding in check_thoughts(found)]
+
+    assert said() == []
+    template = base / "chat_template.jinja"
+    switch = "{% if add_generation_prompt and not enable_thinking|default(true) %}<think></think>{% endif %}"
+    template.write_text(template.read_text().rstrip("\n") + "{# <think> #}" + switch)
+    [text] = said()
+    assert "ends a text at a task's own stop, such as a blank line, also within the thought" in text
+    assert said("off") == said(engine="vllm") == said(tasks=[]) == said(chat_template=False) == []
