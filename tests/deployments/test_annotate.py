@@ -107,6 +107,32 @@ def test_a_person_judges_by_keyboard_reloads_and_goes_on_and_another_judges_the_
     }
 
 
+def test_each_change_shows_its_place_and_the_texts_stay_in_view_at_the_last_one(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    height = 640
+    with served(new_desk(tmp_path)) as url:
+        page = begin(browser, url, "ada", viewport={"width": 1000, "height": height})
+        assert page.locator("fieldset .place").text_content() == "2 + 2 = 54"
+        page.goto(f"{url}#3")
+        page.get_by_role("heading", name="Pair 3 of 3").wait_for()
+        number = page.locator("fieldset").count()
+        for _ in range(number - 1):
+            page.keyboard.press("j")
+        assert page.evaluate("window.scrollY") > 0
+        for shown in (page.locator("#before"), page.locator("fieldset.current")):
+            box = shown.bounding_box()
+            assert box is not None
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= height
+        for _ in range(number - 1):
+            page.keyboard.press("k")
+        first, texts = page.locator("fieldset.current").bounding_box(), page.locator(".sides").bounding_box()
+        assert first is not None
+        assert texts is not None
+        assert first["y"] >= texts["y"] + texts["height"], "it is not under the texts"
+
+
 def test_markup_and_scripts_of_rows_are_shown_as_text(browser: "Browser", tmp_path: Path) -> None:
     with served(new_desk(tmp_path)) as url:
         page = begin(browser, url, "ada")

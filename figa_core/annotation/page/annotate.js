@@ -3,6 +3,7 @@
 
 const VERDICTS = [["matters", "matters"], ["does not", "does not matter"], ["makes it worse", "makes it worse"]];
 const SHOWN_MAX = 120;
+const AROUND = 40; // characters of the text before and after a change
 const RETRY_MS = 2000;
 const at = (id) => document.getElementById(id);
 let job = null; // the state of the server
@@ -147,7 +148,7 @@ function render() {
   at("messages").replaceChildren(...pair.messages.flatMap((message) =>
     [node("div", message.role, "role"), node("div", message.text, "text")]));
   pair.sides.forEach((name, side) => {
-    const reward = pair.rewards ? ` · reward ${pair.rewards[side].toFixed(2)}` : "";
+    const reward = pair.rewards ? ` · reward ${pair.rewards[side].toFixed(2).replace("-", "−")}` : "";
     at(`side-${side}`).textContent = name + reward;
   });
   at("before").replaceChildren(...sideOf("before", pair.blind ? "mark" : "del"));
@@ -183,12 +184,25 @@ function shortened(text) {
   return visible.length > SHOWN_MAX ? `${visible.slice(0, SHOWN_MAX)} …` : visible;
 }
 
+// A change within its sentence: “"2" removed” alone may be anywhere.
+function placeOf(change) {
+  const place = pair.stretches.indexOf(change);
+  const [left, right] = [pair.stretches.slice(0, place), pair.stretches.slice(place + 1)]
+    .map((stretches) => [...stretches.map((stretch) => stretch.after).join("")]); // whole characters
+  const shown = node("p", undefined, "quiet place");
+  shown.append((left.length > AROUND ? "… " : "") + left.slice(-AROUND).join(""));
+  if (change.before) shown.append(node(pair.blind ? "mark" : "del", shortened(change.before)));
+  if (change.after) shown.append(node(pair.blind ? "mark" : "ins", shortened(change.after)));
+  shown.append(right.slice(0, AROUND).join("") + (right.length > AROUND ? " …" : ""));
+  return shown;
+}
+
 function changeRow(change, index) {
   const fieldset = node("fieldset");
   fieldset.dataset.key = change.key;
   const [before, after] = [shortened(change.before), shortened(change.after)];
   const what = !before ? `“${after}” added` : !after ? `“${before}” removed` : `“${before}” becomes “${after}”`;
-  fieldset.append(node("legend", what));
+  fieldset.append(node("legend", what), placeOf(change));
   VERDICTS.forEach(([value, text], number) => {
     const label = node("label");
     const radio = node("input");
@@ -213,11 +227,21 @@ function select(index, moves) {
   for (const each of document.querySelectorAll("[data-key]")) {
     const here = each.dataset.key === key;
     each.classList.toggle(each.tagName === "FIELDSET" ? "current" : "here", here);
-    if (here && moves && each.tagName === "FIELDSET") {
+    if (!here) continue;
+    if (each.tagName !== "FIELDSET") showWithin(each.closest(".text"), each);
+    else if (moves) {
       (each.querySelector("input:checked") || each.querySelector("input")).focus({ preventScroll: true });
+      const sides = document.querySelector(".sides");
+      each.style.scrollMarginTop = getComputedStyle(sides).position === "sticky" ? `${sides.offsetHeight + 8}px` : "";
       each.scrollIntoView({ block: "nearest" });
     }
   }
+}
+
+// Scrolls a long text to a change in it, and never the page.
+function showWithin(text, change) {
+  const [outer, inner] = [text.getBoundingClientRect(), change.getBoundingClientRect()];
+  if (inner.top < outer.top || inner.bottom > outer.bottom) text.scrollTop += inner.top - outer.top - outer.height / 3;
 }
 
 function judge(index, verdict) {
