@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 
 from figa_core.config import GenerationConfig, PipelineConfig
 from figa_core.config.section import Section
+from figa_core.config.serving import ServingConfig
 from figa_core.errors import InputError
 from figa_core.records import Split
 from figa_core.report.comparison import verdict_on
@@ -90,7 +91,8 @@ def _by_itself(config: PipelineConfig) -> PipelineConfig:
     """The config for a run that waits for nobody: on the pool `gpu` it would wait for its own place."""
     changes: dict[str, Section] = {"workspace": config.workspace.model_copy(update={"lease_timeout_s": 0.0})}
     if started_by_worker():
-        changes["generation"] = config.generation.model_copy(update={"workers": None})
+        here = {"workers": None, "serving": ServingConfig()}
+        changes["generation"] = config.generation.model_copy(update=here)
     return config.model_copy(update=changes)
 
 

@@ -60,6 +60,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     Check("the engines", models.check_engines),
     Check("the servers", servers.check_servers),
     Check("the workers", servers.check_workers),
+    Check("generation.serving", servers.check_serving),
     Check(PROMPTS, prompts.check_rows),
     Check("the settings for prompts", prompts.check_uses, after=(PROMPTS,)),
     Check(TEMPLATES, reviser.check_templates),

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from figa_core.config.decisions import Always, Within, nothing, rows
 from figa_core.config.section import EMPTY_IS_A_VALUE, Section
 from figa_core.config.server import ServerConfig
+from figa_core.config.serving import ServingConfig
 from figa_core.config.values import (
     TOKENS_MAX,
     EngineName,
@@ -125,6 +126,7 @@ class GenerationConfig(Section):
     )
     vllm: VllmConfig = nothing(VllmConfig(), "How vLLM uses the GPUs of this machine.")
     server: ServerConfig = nothing(ServerConfig(), 'vLLM servers that have the model, for engine = "server".')
+    serving: ServingConfig = nothing(ServingConfig(), "Where the run's own servers are, if it has some.")
 
 
 class RewardConfig(Section):

@@ -27,7 +27,7 @@ class ServerConfig(Section):
         nothing((), "Addresses of vLLM servers that all have the model, such as http://host:8000.")
     )
     managed: bool = nothing(
-        False, "The run starts servers of its own on this machine, and ends them; then urls is empty."
+        False, "The run starts servers of its own, and ends them; then urls is empty. See generation.serving."
     )
     model: Name | None = nothing(
         None, 'The name under which they serve it; "none" for the only one that a server lists.'

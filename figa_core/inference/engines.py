@@ -3,6 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from figa_core.errors import UnknownHeadError
 from figa_core.inference.checkpoint import model_size
@@ -24,6 +25,9 @@ from figa_core.inference.engine import (
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import Generator, Scorer
 
+if TYPE_CHECKING:
+    from figa_core.inference.server.ordered import OnPool
+
 
 class Engines:
     """Provides generators and scorers, and keeps an engine open for following work with the same model.
@@ -31,11 +35,17 @@ class Engines:
     It holds a model's memory: call `end` before something else needs that, and at the end of the run.
     """
 
-    def __init__(self, tell: Tell = lambda _: None, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        tell: Tell = lambda _: None,
+        elsewhere: Elsewhere | None = None,
+        pool: "OnPool | None" = None,
+    ) -> None:
         """`tell` gets a line when "auto" chooses (once per kind of work and model), and when an engine starts
         something that takes a while. `elsewhere`: where all work goes that is not for servers; None for here.
+        `pool`: where servers of our own are started; None for here.
         """
-        self._tell, self._elsewhere = tell, elsewhere
+        self._tell, self._elsewhere, self._pool = tell, elsewhere, pool
         self._told: set[tuple[str, Path, str]] = set()
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
@@ -43,6 +53,7 @@ class Engines:
     def generator(self, name: str, settings: Generating, work: Work, scratch: Path) -> Generator:
         """The generator of engine `name`. Raises EngineError if the engine or the model cannot be used."""
         if self._elsewhere is not None and name != SERVER:
+            self.end()  # our own servers may have the place for which its runs wait
             return self._elsewhere.generator(name, settings, work, scratch, self._tell)
         resolved = self._resolved(name, settings, work)
         engine = self._engine(resolved, settings)
@@ -51,6 +62,7 @@ class Engines:
 
     def scorer(self, name: str, settings: Scoring, work: Work, scratch: Path) -> Scorer:
         if self._elsewhere is not None and name != SERVER:
+            self.end()  # our own servers may have the place for which its runs wait
             return self._elsewhere.scorer(name, settings, work, scratch, self._tell)
         try:
             return self._engine(self._resolved(name, settings, work), settings).scorer(settings, scratch)
@@ -77,8 +89,15 @@ class Engines:
     def _engine(self, name: str, settings: Generating | Scoring) -> Engine:
         if not self._is_up(name, settings):
             self.end()
-            self._open[name] = self._stack.enter_context(open_engine(name, self._tell))
+            self._open[name] = self._stack.enter_context(self._opened(name))
         return self._open[name]
+
+    def _opened(self, name: str) -> Engine:
+        if name != SERVER or self._pool is None:
+            return open_engine(name, self._tell)
+        from figa_core.inference.server.engine import ServerEngine  # aiohttp, a third of a second to import
+
+        return ServerEngine(self._tell, self._pool)
 
     def _resolved(self, name: str, settings: Generating | Scoring, work: Work) -> str:
         """The name itself, or the choice of "auto"."""

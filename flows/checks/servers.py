@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.config.decisions import settings_in
 from figa_core.config.roles import model_rewards
 from figa_core.errors import EngineError
 from figa_core.findings import Finding, problem, warning
@@ -48,6 +49,34 @@ def check_workers(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def check_serving(facts: Facts) -> Iterator[Finding]:
+    """Whether the run's own servers can be on the pool."""
+    generation = facts.config.generation
+    serving, managed = generation.serving, generation.engine == SERVER and generation.server.managed
+    if not (managed and serving.pool):
+        changed = [setting.field for setting in settings_in("serving", serving) if not setting.at_default]
+        if changed:
+            why = "pool is false" if managed else "the run has no servers of its own"
+            yield warning(f"generation.serving.{changed[0]}", f"is not used: {why}.")
+        return
+    if facts.config.storage.artifacts is not None:
+        yield problem(
+            "generation.serving.pool",
+            "servers on the pool need the disk of the workspace, and with storage.artifacts its machines "
+            "share none. Set generation.serving.pool = false, or share the disk and set storage.artifacts = "
+            '"none".',
+        )
+    from flows.server.api import configured_url  # Prefect, a second to import
+
+    if configured_url() is None:
+        yield problem(
+            "generation.serving.pool",
+            "needs a Prefect server with workers on the pool gpu, and a run without PREFECT_API_URL has one "
+            "of its own without any. Start `make serve` and set PREFECT_API_URL to its API; or set "
+            "generation.serving.pool = false.",
+        )
+
+
 def _check_managed(section: str, config: GenerationConfig | RewardConfig) -> Iterator[Finding]:
     if not isinstance(config, GenerationConfig):
         yield problem(
@@ -59,8 +88,10 @@ def _check_managed(section: str, config: GenerationConfig | RewardConfig) -> Ite
     if config.server.urls:
         yield problem(
             f"{section}.server",
-            "managed = true starts servers here, and urls names others. Choose one of the two.",
+            "managed = true starts servers, and urls names others. Choose one of the two.",
         )
+    if config.serving.pool:  # vLLM and the GPUs are on other machines
+        return
     if find_vllm_python() is None:
         yield problem(
             f"{section}.server.managed",

@@ -12,6 +12,8 @@ from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelErro
 from figa_core.inference.elsewhere import Elsewhere, shared_disk
 from figa_core.inference.engine import AUTO
 from figa_core.inference.engines import Engines
+from figa_core.inference.server.order import Listening
+from figa_core.inference.server.ordered import OnPool
 from figa_core.inference.vllm_python import vllm_version
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.processes import interruption
@@ -35,6 +37,7 @@ from flows.preflight import check
 from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
 from flows.server.run_log import library_logs
+from flows.server.serving_runs import PrefectServingRuns
 from flows.server.shard_runs import PrefectShardRuns
 from flows.server.versions import check_version
 from tasks.artifacts import Artifacts
@@ -160,7 +163,7 @@ def visit_run(
         interruption.cancellable(),
         workspace_lease(directory, owner=flow_run, timeout_s=timeout_s),
         library_logs(),
-        Engines(progress.line, _elsewhere(config, progress)) as engines,
+        Engines(progress.line, _elsewhere(config, progress), _pool(config, progress)) as engines,
     ):
         for process in end_leftovers():
             progress.line(f"ended {process}, left over from an earlier run that was killed")
@@ -187,6 +190,19 @@ def _elsewhere(config: PipelineConfig, progress: Progress) -> Elsewhere | None:
         PrefectShardRuns(workspace.directory, progress.line, url),
         partial(model_fingerprint, cache=workspace.fingerprints),
         exchange=shared_disk if store is None else store.dealing,
+    )
+
+
+def _pool(config: PipelineConfig, progress: Progress) -> OnPool | None:
+    """Where the run's own servers are started; None for this machine, or if it has none."""
+    serving = config.generation.serving
+    if not (config.generation.server.managed and serving.pool):
+        return None
+    workspace = Workspace(config.workspace.path)
+    return OnPool(
+        PrefectServingRuns(workspace.directory, progress.line),
+        partial(model_fingerprint, cache=workspace.fingerprints),
+        Listening(serving.listen, serving.address, serving.port),
     )
 
 

@@ -11,6 +11,7 @@ FLOWS = (
     "train-by-rewards",
     "generate-shard",
     "score-shard",
+    "serve-model",
     "evaluate-model",
     "judge-models",
     "compare-methods",
@@ -40,6 +41,9 @@ TRAIN_BY_REWARDS = "train-by-rewards/train-by-rewards"
 
 SHARD_DEPLOYMENTS = {"generate": "generate-shard/generate-shard", "score": "score-shard/score-shard"}
 """Flow and deployment of the workers of a stage, by the engine's task."""
+
+SERVE_MODEL = "serve-model/serve-model"
+"""Flow and deployment of the servers of another run."""
 
 CPU_POOL = "cpu"
 """The work pool for everything else."""

@@ -25,7 +25,8 @@ from flows.figa import figa
 from flows.judge_models import judge_models
 from flows.revise_pending import retry_revisions
 from flows.server.names import FLOWS as FLOW_NAMES
-from flows.server.names import HEARTBEAT_S, TRAIN_BY_REWARDS, TRAIN_MODEL, TRAIN_RANK
+from flows.server.names import HEARTBEAT_S, SERVE_MODEL, TRAIN_BY_REWARDS, TRAIN_MODEL, TRAIN_RANK
+from flows.serving import serve_model
 from flows.shards import generate_shard, score_shard
 from flows.train_by_rewards import train_by_rewards
 from flows.train_model import train_model
@@ -44,10 +45,11 @@ FLOWS = {
         judge_models,
         generate_shard,
         score_shard,
+        serve_model,
         compare_methods,
     )
 }
-SHARD_FLOWS = {"generate-shard", "score-shard"}
+WORK_FOR_A_RUN = {"generate-shard", "score-shard", "serve-model"}
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(FILE.read_text())["deployments"]
 }
@@ -63,7 +65,9 @@ def form_with_three_fields(sandbox: Sandbox) -> dict[str, Any]:
 
 def test_every_flow_has_its_deployment_of_the_same_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
-    assert {TRAIN_MODEL, TRAIN_RANK, TRAIN_BY_REWARDS} <= {f"{name}/{name}" for name in DEPLOYMENTS}
+    assert {TRAIN_MODEL, TRAIN_RANK, TRAIN_BY_REWARDS, SERVE_MODEL} <= {
+        f"{name}/{name}" for name in DEPLOYMENTS
+    }
     for name, deployment in DEPLOYMENTS.items():
         path, _, function = deployment["entrypoint"].partition(":")
         flow = FLOWS[name]
@@ -77,12 +81,12 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
 
 def test_only_what_runs_models_is_on_the_gpu_pool() -> None:
     on_gpu = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == Pool.GPU}
-    assert on_gpu == {"train-model", "train-rank", "train-by-rewards", "evaluate-model", *SHARD_FLOWS}
+    assert on_gpu == {"train-model", "train-rank", "train-by-rewards", "evaluate-model", *WORK_FOR_A_RUN}
 
 
 def test_one_run_of_each_at_a_time_except_those_that_share_the_work_of_one() -> None:
     limits = {name: each.get("concurrency_limit", {}).get("limit") for name, each in DEPLOYMENTS.items()}
-    assert {name for name, limit in limits.items() if limit is None} == {"train-rank", *SHARD_FLOWS}
+    assert {name for name, limit in limits.items() if limit is None} == {"train-rank", *WORK_FOR_A_RUN}
     assert set(limits.values()) == {None, 1}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tel
 from figa_core.inference.row_checks import problem_of
 from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
+from figa_core.inference.server.here import ServersHere
 from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
+from figa_core.inference.server.order import Order
+from figa_core.inference.server.ordered import OnPool, OrderedServers
 from figa_core.inference.server.pool import Pool, Server
-from figa_core.inference.server.served import ServedModel
+from figa_core.inference.server.served import RunningServers, ServedModel
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
 from figa_core.models.adapter import underlying
@@ -31,9 +34,11 @@ class ServerEngine(Engine):
 
     samples_by = FURTHER
 
-    def __init__(self, tell: Tell = lambda _: None) -> None:
-        """`tell` gets a line when a server is started here, falls away or answers again."""
-        self._tell = tell
+    def __init__(self, tell: Tell = lambda _: None, pool: OnPool | None = None) -> None:
+        """`tell` gets a line when a server is started, falls away or answers again. `pool`: where servers of
+        its own are started; None for this machine.
+        """
+        self._tell, self._pool = tell, pool
         self._served: ServedModel | None = None
 
     def generator(self, settings: Generating, scratch: Path) -> "ServerGenerator":
@@ -42,8 +47,11 @@ class ServerEngine(Engine):
         if problems := examine(settings.model, ModelRole.POLICY).problems:
             raise EngineError("\n".join(problems))
         settings = self._with_servers(settings, scratch)
-        _require_one(_servers(settings), settings.max_length)
-        return ServerGenerator(settings, self._tell)
+        served = self._served if settings.servers and settings.servers.managed else None
+        in_use = nullcontext if served is None else served.in_use
+        with in_use():
+            _require_one(_servers(settings), settings.max_length)
+        return ServerGenerator(settings, self._tell, in_use)
 
     def scorer(self, settings: Scoring, _scratch: Path) -> "ServerScorer":
         """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
@@ -69,13 +77,22 @@ class ServerEngine(Engine):
         servers = settings.servers
         if servers is None or not servers.managed:
             return settings
-        if self._served is None or not self._served.fits(settings):
+        if self._served is None or not self._served.claim(settings):
             self.close()
-            self._served = ServedModel(settings, scratch)
-            self._served.start(self._tell)
+            self._served = self._started(settings, scratch)
         name = self._served.name_of(settings.model)
         own = replace(servers, urls=self._served.urls, model=name, api_key=self._served.key)
         return replace(settings, servers=own)
+
+    def _started(self, settings: Generating, scratch: Path) -> ServedModel:
+        pool, idle_s = self._pool, None if self._pool is None else self._pool.idle_s
+
+        def servers(order: Order) -> RunningServers:
+            return ServersHere(order, scratch) if pool is None else OrderedServers(order, scratch, pool)
+
+        served = ServedModel(settings, servers, idle_s=idle_s, tell=self._tell)
+        served.start()
+        return served
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +101,14 @@ class ServerGenerator:
 
     settings: Generating
     tell: Tell
+    in_use: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
         """See `ports.Generator`. Raises EngineError when no server can be used any more."""
         longest = self.settings.max_length - 1  # room for one token at least
         rows = ((request.request_id, request.prompt_ids, request) for request in requests)
-        return _run(self.settings, Sampling(self.settings), rows, longest, self.tell)
+        with self.in_use():
+            yield from _run(self.settings, Sampling(self.settings), rows, longest, self.tell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Launch:
         options += ["--dtype", checkpoint_dtype(self.model), "--generation-config", "vllm"]
         options += ["--gpu-memory-utilization", self.gpu_memory_share]
         options += ["--tensor-parallel-size", self.tensor_parallel, "--uvicorn-log-level", "warning"]
+        options += ["--middleware", "figa_core.inference.vllm_key.RequireKey"]
         if self.name is not None:
             options += ["--served-model-name", self.name]
         if self.max_length is not None:

@@ -1,77 +1,120 @@
-"""vLLM servers that a run starts on this machine for itself, one for each copy of the model to sample.
+"""The model that a run's own servers have: a base, and the adapters that were loaded into them.
 
-They end with it, in whatever way it ends (`vllm_server`). Adapters are loaded into a running server, so that
-several trained by LoRA need their base only once.
+Adapters are loaded into running servers, so that several trained by LoRA need their base only once. Where
+the servers run is not known here: on this machine (`here`), or on one of a pool (`ordered`).
 """
 
 import json
+import logging
 import secrets
-import socket
+import threading
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from figa_core.errors import EngineError
-from figa_core.inference.checkpoint import weights_bytes
-from figa_core.inference.choice import CPU
-from figa_core.inference.copies import CopyPlace, places_of
-from figa_core.inference.devices import vllm_device, vllm_gpus
 from figa_core.inference.engine import Generating, Tell
-from figa_core.inference.out_of_memory import memory_advice
-from figa_core.inference.server.launch import Launch, lora_rank_of, rank_of
-from figa_core.inference.vllm_process import threads_for
-from figa_core.inference.vllm_python import require_vllm_python
+from figa_core.inference.server.here import DIRECT
+from figa_core.inference.server.launch import lora_rank_of, rank_of
+from figa_core.inference.server.order import Order
 from figa_core.models.adapter import is_adapter, underlying
-from figa_core.processes.child import Child
-from figa_core.processes.children import child_environment
 
-_START_S = 1800.0  # a large model from a slow disk
-_LOOK_S = 0.5
+_LOGGER = logging.getLogger("figa_core.inference")
 _LOAD_S = 300.0
-# A proxy that the environment names, for the internet, does not reach this machine's own servers.
-_HERE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class RunningServers(Protocol):
+    """Servers of one order, wherever they run."""
+
+    @property
+    def urls(self) -> tuple[str, ...]: ...
+
+    def start(self, tell: Tell) -> None:
+        """Return when all answer. Raises EngineError if one does not; then none is left running."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why they cannot be used any more, if that is known."""
+        ...
+
+    def stop(self) -> None:
+        """End them; may be called twice."""
+        ...
 
 
 class ServedModel:
     """Servers of one base model and its adapters; started by `start`."""
 
-    def __init__(self, settings: Generating, logs: Path) -> None:
-        """Each server's output goes to a file in `logs`. Raises EngineError without vLLM or its GPUs."""
-        self._python, self._logs = require_vllm_python(), logs
-        self._settings, self.base = settings, underlying(settings.model)
-        self._rank = lora_rank_of(settings.model)
-        self._places = places_of(settings.copies, vllm_gpus())
-        self._name, self.key = f"figa-{secrets.token_hex(4)}", secrets.token_hex(16)
-        self._servers: list[Child] = []
+    def __init__(
+        self,
+        settings: Generating,
+        servers: Callable[[Order], RunningServers],
+        *,
+        idle_s: float | None = None,
+        tell: Tell = lambda _: None,
+    ) -> None:
+        """After `idle_s` seconds outside of `in_use` they end; None: they do not. Raises EngineError if
+        they cannot be started here.
+        """
+        self._order = Order(
+            base=underlying(settings.model),
+            name=f"figa-{secrets.token_hex(4)}",
+            key=secrets.token_hex(16),
+            max_length=settings.max_length,
+            gpu_memory_share=settings.gpu_memory_share,
+            copies=settings.copies,
+            lora_rank=lora_rank_of(settings.model),
+        )
+        self._servers, self._idle_s, self._tell = servers(self._order), idle_s, tell
         self._adapters: dict[Path, str] = {}
+        self._lock = threading.RLock()
+        self._clock: threading.Timer | None = None
         self.urls: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self._order.key
 
     def fits(self, settings: Generating) -> bool:
         """Whether these servers run and can do the work of `settings`."""
-        ours = self._settings
+        ours = self._order
         alike = (
             settings.max_length <= ours.max_length
             and settings.gpu_memory_share == ours.gpu_memory_share
             and settings.copies == ours.copies
-            and underlying(settings.model) == self.base
+            and underlying(settings.model) == ours.base
         )
         if alike and is_adapter(settings.model):
-            alike = rank_of(settings.model) <= self._rank
-        return alike and bool(self._servers) and all(each.exit_code is None for each in self._servers)
+            alike = rank_of(settings.model) <= ours.lora_rank
+        return alike and bool(self.urls) and self.trouble() is None
 
-    def start(self, tell: Tell) -> None:
-        """Start them and wait until all answer. Raises EngineError with the end of a log if one does not."""
-        tell(f"starting {len(self._places)} vLLM server(s) for {self.base.name}")
-        self._logs.mkdir(parents=True, exist_ok=True)
+    def claim(self, settings: Generating) -> bool:
+        """As `fits`; if so they do not end for want of work before the end of the next `in_use`."""
+        with self._lock:
+            self._stop_clock()
+            return self.fits(settings)
+
+    def start(self) -> None:
+        """Start them and wait until all answer. Raises EngineError if they do not, or cannot be reached."""
+        self._servers.start(self._tell)
+        self.urls = self._servers.urls
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Work that needs them. If it fails because they have ended, the error says why they have."""
+        with self._lock:
+            self._stop_clock()
         try:
-            for number, place in enumerate(self._places, 1):
-                self._start_one(number, place)
-            for url, server in zip(self.urls, self._servers, strict=True):
-                self._wait_for(url, server)
-        except BaseException:
-            self.stop()
+            yield
+        except EngineError as error:
+            if (trouble := self.trouble()) is not None:
+                raise EngineError(f"{trouble}\n{error}") from error
             raise
+        finally:
+            self._start_clock()
 
     def name_of(self, model: Path) -> str:
         """The name under which a model is served; an adapter is loaded if it is not yet.
@@ -79,56 +122,24 @@ class ServedModel:
         Raises EngineError if a server refuses it.
         """
         if not is_adapter(model):
-            return self._name
+            return self._order.name
         if model not in self._adapters:
-            name = f"{self._name}-adapter-{len(self._adapters) + 1}"
+            name = f"{self._order.name}-adapter-{len(self._adapters) + 1}"
             for url in self.urls:
                 self._load(url, name, model)
             self._adapters[model] = name
         return self._adapters[model]
 
+    def trouble(self) -> str | None:
+        """Why they have ended by themselves; None while they run."""
+        return self._servers.trouble()
+
     def stop(self) -> None:
         """End them; may be called twice."""
-        servers, self._servers, self.urls = self._servers, [], ()
-        with ExitStack() as ends:
-            for server in servers:
-                ends.callback(server.stop, 20.0)
-
-    def _start_one(self, number: int, place: CopyPlace) -> None:
-        settings, on_cpu = self._settings, vllm_device() is CPU
-        launch = Launch(
-            self.base,
-            port=_free_port(),
-            name=self._name,
-            max_length=settings.max_length,
-            gpu_memory_share=settings.gpu_memory_share,
-            tensor_parallel=settings.copies.tensor_parallel,
-            lora_rank=self._rank,
-            on_cpu=on_cpu,
-        )
-        threads = threads_for(weights_bytes(self.base), len(self._places))
-        environment = child_environment(VLLM_API_KEY=self.key, **place.environment)
-        for name, value in {**launch.environment(), "OMP_NUM_THREADS": str(threads)}.items():
-            environment.setdefault(name, value)
-        log = self._logs / f"server-{number}.log"
-        log.write_bytes(b"")
-        try:
-            server = Child(launch.command(self._python), log, environment=environment)
-        except OSError as error:
-            raise EngineError(f"{self._python}: cannot start vLLM's server: {error.strerror}.") from error
-        self._servers.append(server)
-        self.urls = (*self.urls, f"http://127.0.0.1:{launch.port}")
-
-    def _wait_for(self, url: str, server: Child) -> None:
-        if server.wait_until(lambda: _is_healthy(url), timeout_s=_START_S, poll_s=_LOOK_S):
-            return
-        code = server.exit_code
-        how = f"ended with code {code}" if code is not None else f"did not answer in {_START_S:.0f} s"
-        advice = memory_advice(server.log_tail(400), code, "generation")
-        raise EngineError(
-            f"vLLM's server for {self.base} {how}. {advice + ' ' if advice else ''}Its log is {server.log}. "
-            f"Its last lines:\n{server.log_tail(15)}"
-        )
+        with self._lock:
+            self._stop_clock()
+            self.urls = ()
+            self._servers.stop()
 
     def _load(self, url: str, name: str, adapter: Path) -> None:
         request = urllib.request.Request(
@@ -137,7 +148,7 @@ class ServedModel:
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"},
         )
         try:
-            with _HERE.open(request, timeout=_LOAD_S):
+            with DIRECT.open(request, timeout=_LOAD_S):
                 return
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")[:500]
@@ -148,16 +159,22 @@ class ServedModel:
             'false and generation.engine = "vllm" it is merged into its base instead.'
         )
 
+    def _start_clock(self) -> None:
+        with self._lock:
+            self._stop_clock()
+            if self._idle_s is not None and self.urls:
+                self._clock = threading.Timer(self._idle_s, self._end_idle)
+                self._clock.daemon = True
+                self._clock.start()
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    def _stop_clock(self) -> None:
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.cancel()
 
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with _HERE.open(f"{url}/health", timeout=5):
-            return True
-    except OSError:
-        return False
+    def _end_idle(self) -> None:
+        with self._lock:
+            if self._clock is None or threading.current_thread() is not self._clock:
+                return  # somebody has work for them
+            _LOGGER.info("ending the servers of %s after %.0f s without work", self._order.base, self._idle_s)
+            self.stop()

@@ -60,6 +60,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "timeout_s": 10,
         "patience_s": 5,
     },
+    "generation.serving": {"pool": True, "listen": "0.0.0.0", "address": "gpu-{host}", "port": 8000},
     "reward.server": {
         "urls": ["http://127.0.0.1:8001"],
         "managed": True,

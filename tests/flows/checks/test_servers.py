@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.checks.servers import check_servers, check_workers
+from flows.checks.servers import check_servers, check_serving, check_workers
 from tests.figa_core.inference.server.stub import StubServer
 
 from .conftest import MakeFacts
@@ -111,3 +111,56 @@ def test_workers_beside_servers_that_do_everything_are_a_warning(
     [(is_problem, text)] = of_workers(**both)
     assert not is_problem
     assert text.startswith("generation.workers: is not used")
+
+
+OWN = {"engine": "server", "server": {"managed": True}}
+
+
+@pytest.fixture
+def of_serving(facts: MakeFacts) -> Callable[..., list[tuple[bool, str]]]:
+    def found(**sections: dict[str, Any]) -> list[tuple[bool, str]]:
+        return [(found.is_problem, str(found)) for found in check_serving(facts(**sections))]
+
+    return found
+
+
+def test_own_servers_on_the_pool_need_a_prefect_server_and_a_shared_disk_but_no_vllm_here(
+    of_serving: Callable[..., list[tuple[bool, str]]], facts: MakeFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_pool = {**OWN, "serving": {"pool": True}}
+    monkeypatch.setattr("flows.checks.servers.find_vllm_python", lambda: None)
+    assert findings(facts, generation=on_pool) == []
+    monkeypatch.setattr("flows.server.api.configured_url", lambda: None)
+    [(is_problem, text)] = of_serving(generation=on_pool)
+    assert is_problem
+    assert "set PREFECT_API_URL" in text
+    monkeypatch.setattr("flows.server.api.configured_url", lambda: "http://127.0.0.1:4200/api")
+    assert of_serving(generation=on_pool) == []
+    [(is_problem, text)] = of_serving(generation=on_pool, storage={"artifacts": "memory://store"})
+    assert is_problem
+    assert "share the disk" in text
+
+
+@pytest.mark.parametrize(
+    ("generation", "words"),
+    [
+        ({**OWN, "serving": {"listen": "0.0.0.0"}}, "generation.serving.listen: is not used: pool is false"),
+        (
+            {"serving": {"pool": True}},
+            "generation.serving.pool: is not used: the run has no servers of its own",
+        ),
+    ],
+)
+def test_settings_of_servers_that_are_not_used_are_a_warning(
+    generation: dict[str, Any], words: str, of_serving: Callable[..., list[tuple[bool, str]]]
+) -> None:
+    [(is_problem, text)] = of_serving(generation=generation)
+    assert not is_problem
+    assert text.startswith(words)
+
+
+def test_settings_at_their_defaults_are_no_warning(
+    of_serving: Callable[..., list[tuple[bool, str]]],
+) -> None:
+    """A stored run gives every setting."""
+    assert of_serving(generation={"serving": {"pool": False, "listen": "127.0.0.1"}}) == []

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,62 +19,13 @@ from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.server.engine import ServerEngine
 from figa_core.inference.server.launch import Launch, lora_rank_of
 from figa_core.inference.servers import Servers
-from figa_core.inference.vllm_python import PYTHON_VARIABLE
 from figa_core.sandbox.build import Sandbox
 from tests.figa_core.inference.outcomes import generations
 
 from .adapters import random_adapter
 from .asking import REQUESTS, all_of
 from .stub import STOP
-
-# Takes vLLM's options and writes what it is asked into HERE/asked.
-SERVER = """
-import json, os, sys, time
-from pathlib import Path
-from figa_core.processes.children import die_with_parent
-from tests.figa_core.inference.server.stub import StubServer
-die_with_parent()
-here = Path(sys.argv[1])
-options = dict(zip(sys.argv[2:], sys.argv[3:]))
-if (here / "fails").exists():
-    sys.exit((here / "fails").read_text())
-stub = StubServer(name=options["--served-model-name"], port=int(options["--port"]))
-async def note(body):
-    with (here / "asked").open("a") as file:
-        model = stub.adapters.get(body["model"], options["--model"])
-        print(json.dumps([os.getpid(), model, body["seed"]]), file=file)
-stub.before = note
-stub.start()
-time.sleep(600)
-"""
-
-
-class Vllm:
-    """The stub's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        (folder / "server.py").write_text(SERVER)
-        self.python = folder / "python"
-        run = f'exec {sys.executable} {folder}/server.py {folder} "$@"'
-        self.python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nshift 2\n{run}\n')
-        self.python.chmod(0o755)
-
-    def asked(self) -> list[tuple[int, str, int]]:
-        """The server's pid, the directory of the model and the row's seed, of each request."""
-        return [tuple(json.loads(line)) for line in (self.folder / "asked").read_text().splitlines()]
-
-    def pids(self) -> set[int]:
-        return {pid for pid, _, _ in self.asked()}
-
-
-@pytest.fixture
-def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vllm:
-    stub = Vllm(tmp_path / "vllm")
-    monkeypatch.setenv(PYTHON_VARIABLE, str(stub.python))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), *sys.path]))
-    return stub
+from .vllm_stub import Vllm
 
 
 @pytest.fixture
