@@ -5,8 +5,8 @@
     ├── InputError ─── NothingToDoError
     ├── WorkspaceError ─── WorkspaceBusyError, StorageError, ArtifactsError
     ├── EngineError ─── UnknownHeadError
-    ├── LLMError ─── BudgetReachedError, OpenRevisionsError, RefusedRevisionsError, UngradedPairsError,
-    │                UnjudgedAnswersError
+    ├── LLMError ─── RefusedRunError, BudgetReachedError, OpenRevisionsError, RefusedRevisionsError,
+    │                UngradedPairsError, UnjudgedAnswersError
     ├── TrainingError ─── DivergedTrainingError
     └── EvaluationError ─── WorseModelError
 
@@ -46,7 +46,14 @@ class StorageError(WorkspaceError):
 
 
 class ArtifactsError(WorkspaceError):
-    """The store of `[storage] artifacts` cannot be read or written."""
+    """The store of `[storage] artifacts` cannot be read or written.
+
+    `may_pass`: whether the same call may succeed in a while, as when the store is away or overloaded.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class EngineError(FigaError):
@@ -59,6 +66,10 @@ class UnknownHeadError(EngineError):
 
 class LLMError(FigaError):
     """An LLM's endpoint refuses the whole run: key, quota, model name, or it cannot be reached."""
+
+
+class RefusedRunError(LLMError):
+    """The endpoint would refuse whatever it is asked: by its key, quota, model name or a setting."""
 
 
 class BudgetReachedError(LLMError):

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from figa_core.artifacts.claim import claimed
 from figa_core.artifacts.mirror import Mirror, Sides
+from figa_core.artifacts.patience import AWAY_S, Patience
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.files import PARTIAL, sealing_last, whole_files, write_whole
 from figa_core.inference import shard_sides
-from figa_core.inference.shard_folder import ShardFolder
-from figa_core.models.adapter import is_adapter, underlying
+from figa_core.inference.shard_folder import IsBehind, ShardFolder
+from figa_core.models.adapter import is_adapter, named_base, underlying
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.processes import interruption
 from figa_core.shards.manifest import MANIFEST_NAME
@@ -31,16 +32,26 @@ from figa_core.training.failures import clear_failures
 from tasks.workspace import Workspace
 
 _CHECKPOINTS_EVERY_S = 10.0
-_PATIENCE_S = 900.0
+_END_S = 60.0
+"""For so long the end of dealt shards is sent again; without it the workers end after two minutes more."""
 _Tell = Callable[[str], None]
 
 
 class Artifacts:
-    """The store of one workspace. Every method raises ArtifactsError if it fails."""
+    """The store of one workspace.
 
-    def __init__(self, workspace: Workspace, store: Store, tell: _Tell = lambda _: None) -> None:
+    A store that is away or overloaded is asked again, for half an hour. Then, or if it fails otherwise, every
+    method raises ArtifactsError; and InterruptedRunError if this process is asked to stop while it waits.
+    """
+
+    def __init__(
+        self, workspace: Workspace, store: Store, tell: _Tell = lambda _: None, *, away_s: float = AWAY_S
+    ) -> None:
         """`tell` gets a line about what takes a while, and about a store that fails for a time."""
-        self._workspace, self._store, self._tell = workspace, store, tell
+        self._workspace, self._tell, self._away_s = workspace, tell, away_s
+        self._store = store.patient(away_s, tell)
+        self._at_once = store.patient(0.0)
+        """For threads that come again by themselves."""
 
     @classmethod
     def of(cls, workspace: Workspace, url: str | None, tell: _Tell = lambda _: None) -> "Artifacts | None":
@@ -78,7 +89,7 @@ class Artifacts:
             if self._store.read(self._whole(model)) != found:
                 self._store.remove([self._whole(model)])
                 self._send(model, whole_files)
-                self._remove_others(model, whole_files(model))
+                _remove_others(self._store, self._name(model), whole_files(model))
                 self._store.write(self._whole(model), found)
         if is_adapter(model):
             self.send_model(underlying(model))
@@ -93,7 +104,7 @@ class Artifacts:
                 copy = _beside(model)
                 self._fetch_as(self._name(model), copy, sorted)
                 if is_adapter(copy):  # whose fingerprint is also that of its base
-                    self.fetch_model(underlying(copy))
+                    self.fetch_model(named_base(copy))
                 if not copy.is_dir() or self._fingerprint(copy) != wanted:
                     raise ArtifactsError(
                         f"{self._store.url}/{self._name(model)}: the model is incomplete there. Remove it, "
@@ -101,7 +112,7 @@ class Artifacts:
                     )
                 _replace(model, copy)
         if is_adapter(model):
-            self.fetch_model(underlying(model))
+            self.fetch_model(named_base(model))
 
     def send_file(self, path: Path) -> None:
         """Send one file of the workspace."""
@@ -134,14 +145,14 @@ class Artifacts:
         manifest = output / MANIFEST_NAME
         if manifest.exists() and self._store.read(self._name(manifest)) != manifest.read_bytes():
             self._send(output, stored_copy.to_send)
-            self._remove_others(output, stored_copy.to_send(output))
+            _remove_others(self._store, self._name(output), stored_copy.to_send(output))
 
     @contextmanager
     def training(self, output: Path) -> Iterator[None]:
         """Work on a training: from the newest checkpoint there is, which this machine alone continues.
 
-        Checkpoints and figures are sent while it trains, and what there is at the end; for that the store may
-        be away for a quarter of an hour. Nothing is fetched if this machine has the newest. If another
+        Checkpoints and figures are sent while it trains, and what there is at the end; while it trains, the
+        store may be away for any time. Nothing is fetched if this machine has the newest. If another
         machine takes the training over, because this one seemed dead, this process is asked to stop.
 
         Raises:
@@ -154,17 +165,17 @@ class Artifacts:
             def prune() -> None:
                 kept = stored_copy.to_send(output)
                 if not claim.is_lost and pruned != [kept] and all(map(mirror.has_sent, kept)):
-                    self._remove_others(output, kept)
+                    _remove_others(self._at_once, name, kept)
                     pruned[:] = [kept]
 
             mirror = Mirror(
-                self._store,
+                self._at_once,
                 name,
                 output,
                 Sides(sent=stored_copy.to_send),
                 every_s=_CHECKPOINTS_EVERY_S,
                 slice_s=inf,  # a checkpoint that was begun is sent to its end
-                patience_s=_PATIENCE_S,
+                patience_s=self._away_s,
                 may_send=lambda: not claim.is_lost,
                 after=prune,
                 tell=self._tell,
@@ -207,14 +218,8 @@ class Artifacts:
         shutil.rmtree(copy, ignore_errors=True)
         return False
 
-    def _remove_others(self, directory: Path, kept: Collection[str]) -> None:
-        """Remove from the store what this machine has removed, such as old checkpoints and errors."""
-        name = self._name(directory)
-        gone = [each for each in self._store.listing(name) if each not in kept]
-        self._store.remove(f"{name}/{each}" for each in gone)
-
     @contextmanager
-    def dealing(self, folder: Path, model: Path) -> Iterator[None]:
+    def dealing(self, folder: Path, model: Path) -> Iterator[IsBehind]:
         """elsewhere.Exchange through the store; the shards of earlier runs are removed from it."""
         self.send_model(model)
         name = self._name(folder)
@@ -222,10 +227,19 @@ class Artifacts:
         old = [each for each in self._store.listing(parent) if not f"{parent}/{each}".startswith(f"{name}/")]
         self._store.remove(f"{parent}/{each}" for each in old)
         sides = Sides(shard_sides.dealt, shard_sides.of_workers)
-        mirror = Mirror(self._store, name, folder, sides, tell=self._tell)
-        mirror.round()  # a worker that finds nothing takes it for the end
+        mirror = Mirror(
+            self._at_once,
+            name,
+            folder,
+            sides,
+            patience_s=min(_END_S, self._away_s),
+            needs_last=False,  # all rows are here
+            away_s=self._away_s,
+            tell=self._tell,
+        )
+        self._patience.keep_on(mirror.round)  # a worker that finds nothing takes it for the end
         with mirror:
-            yield
+            yield mirror.is_behind
 
     @contextmanager
     def working(self, task: str, folder: str, number: int) -> Iterator[ShardFolder]:
@@ -238,26 +252,31 @@ class Artifacts:
             lambda directory: shard_sides.done(directory, number),
             lambda names: shard_sides.ordered(names, number),
         )
-        shards = ShardFolder(copy)
 
         def end_if_removed() -> None:
             if copy.is_dir() and "work.json" not in mirror.names:
-                shards.end()  # the dealer has gone on to other shards
+                ShardFolder(copy).end()  # the dealer has gone on to other shards
 
         mirror = Mirror(
-            self._store,
+            self._at_once,
             self._name(scratch / folder),
             copy,
             sides,
+            needs_last=False,  # at its end the dealer has all rows
+            away_s=self._away_s,
             after=end_if_removed,
             tell=self._tell,
         )
-        mirror.round()
+        self._patience.keep_on(mirror.round)
         try:
             with mirror:
-                yield shards
+                yield ShardFolder(copy, mirror.is_behind)
         finally:
             shutil.rmtree(copy, ignore_errors=True)
+
+    @property
+    def _patience(self) -> Patience:
+        return Patience(self._away_s, self._tell)
 
     def _send(self, directory: Path, sent: Callable[[Path], list[str]]) -> None:
         Mirror(self._store, self._name(directory), directory, Sides(sent=sent)).round()
@@ -286,6 +305,12 @@ class Artifacts:
     def _whole(self, model: Path) -> str:
         """Beside a model: its fingerprint, written last."""
         return f"{self._name(model)}.whole"
+
+
+def _remove_others(store: Store, name: str, kept: Collection[str]) -> None:
+    """Remove from a directory's copy what this machine has removed, such as old checkpoints and errors."""
+    gone = [each for each in store.listing(name) if each not in kept]
+    store.remove(f"{name}/{each}" for each in gone)
 
 
 def _beside(directory: Path) -> Path:

@@ -1,9 +1,9 @@
 """Lets one machine at a time work on something in a store; the others wait for its result.
 
 A claim is a small file whose content changes while its holder lives. One without a change for two minutes is
-taken over. Clocks of machines differ, so changes count, and no times. Stores differ in what they promise of
-two writers, so nothing rests on that: whoever has written a claim looks a moment later whether it is still
-there, and a holder looks before each sign of life.
+taken over; time in which the store did not answer does not count. Clocks of machines differ, so changes
+count, and no times. Stores differ in what they promise of two writers, so nothing rests on that: whoever has
+written a claim looks a moment later whether it is still there, and a holder looks before each sign of life.
 """
 
 import json
@@ -32,7 +32,7 @@ class Claim:
     """A claim that this process has taken."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store, self._name = store, name
+        self._store, self._name = store.patient(0.0), name  # a sign of life that is late is none
         self._lost = threading.Event()
         self._beats = 0
         self._about = {
@@ -52,7 +52,11 @@ class Claim:
 
     def is_own(self) -> bool:
         """Whether the store has it as this process's. Raises ArtifactsError."""
-        return _read(self._store.read(self._name)).get("token") == self._about["token"]
+        return self.is_in(self._store)
+
+    def is_in(self, store: Store) -> bool:
+        """As `is_own`, with the patience of this store."""
+        return _read(store.read(self._name)).get("token") == self._about["token"]
 
     def beat(self) -> None:
         """Show a sign of life, or find out that the claim is lost; a store may fail for a time."""
@@ -83,7 +87,7 @@ def claimed(
     """Hold the claim `name`; while another process holds it, wait. `tell` gets a line about that.
 
     `on_loss` is called, in another thread, if another process takes the claim over meanwhile: it has not seen
-    a sign of life for too long.
+    a sign of life for too long. A `store` that is patient is waited for before the claim is held.
 
     Raises:
         ArtifactsError: the store fails.
@@ -124,7 +128,9 @@ def _take(
     seen: bytes | None = None
     changed_at, told = time.monotonic(), False
     while True:
+        asked_at = time.monotonic()
         found = store.read(name)
+        changed_at += time.monotonic() - asked_at  # the holder did not reach the store either
         if found != seen:
             seen, changed_at = found, time.monotonic()
         is_dead = found is not None and (_has_ended(found) or time.monotonic() - changed_at > lost_after_s)
@@ -134,7 +140,7 @@ def _take(
             store.write(name, claim.content())
             interruption.sleep(settled_after_s)  # of two that write at once, the later one has it
             interruption.check()
-            if claim.is_own():
+            if claim.is_in(store):
                 return
             continue
         if not told:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from figa_core.artifacts.patience import AWAY_S
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.processes import interruption
@@ -16,6 +17,9 @@ from figa_core.processes import interruption
 EVERY_S = 2.0
 SLICE_S = 5.0
 """After so long with other files, those at the head of the order are looked at again: signs of life."""
+
+STALE_S = 30.0
+"""Without a whole round for so long, what is here says nothing about the other side."""
 
 
 def _nothing(_: object) -> Iterable[str]:
@@ -50,6 +54,9 @@ class Mirror:
         every_s: float = EVERY_S,
         slice_s: float = SLICE_S,
         patience_s: float = 0.0,
+        needs_last: bool = True,
+        away_s: float = AWAY_S,
+        stale_s: float = STALE_S,
         may_send: Callable[[], bool] = lambda: True,
         after: Callable[[], None] = lambda: None,
         tell: Callable[[str], None] = lambda _: None,
@@ -64,13 +71,19 @@ class Mirror:
             every_s: between two rounds in the thread.
             slice_s: after so long, the head of the order is looked at again.
             patience_s: for so long the last round is tried again.
+            needs_last: whether the last round is needed; otherwise what keeps it from being made is told.
+            away_s: for so long the store may fail before `is_behind` raises.
+            stale_s: without a whole round for so long, `is_behind` says yes.
             may_send: asked before each file; once it says no, nothing is sent any more.
             after: called at the end of each round; may raise ArtifactsError, as a round does.
             tell: gets a line when the store fails.
         """
         self._store, self._name, self._directory, self._sides = store, name, directory, sides
         self._every_s, self._slice_s, self._patience_s = every_s, slice_s, patience_s
+        self._needs_last, self._away_s, self._stale_s = needs_last, away_s, stale_s
         self._may_send, self._after, self._tell = may_send, after, tell
+        self._whole_at = time.monotonic()
+        self._failure: ArtifactsError | OSError | None = None
         self._sent: dict[str, tuple[int, ...]] = {}
         self._fetched: dict[str, str] = {}
         self._stopped = threading.Event()
@@ -88,6 +101,17 @@ class Mirror:
         """Whether the store has a file as it is here, by this mirror."""
         return name in self._sent and self._sent[name] == _version_of(self._directory / name)
 
+    def is_behind(self) -> bool:
+        """Whether the other side's files are not here as they are there: rounds fail, or take too long.
+
+        Raises:
+            ArtifactsError: the store has been away for too long.
+        """
+        away_s, failure = time.monotonic() - self._whole_at, self._failure
+        if failure is not None and away_s > self._away_s:
+            raise ArtifactsError(f"{failure} It was tried for {away_s:.0f} s.") from failure
+        return failure is not None or away_s > self._stale_s
+
     def round(self) -> None:
         """Send what has changed here, then fetch what has changed there. Raises ArtifactsError."""
         self._send()
@@ -103,6 +127,7 @@ class Mirror:
                 self._send()
                 since = time.monotonic()
         self._after()
+        self._whole_at, self._failure = time.monotonic(), None
 
     def __enter__(self) -> "Mirror":
         self._thread = threading.Thread(target=self._run, name=f"mirror of {self._name}", daemon=True)
@@ -121,9 +146,12 @@ class Mirror:
                     self._tell(f"warning: {error}")  # what ended the context matters more
                     return
                 if time.monotonic() > deadline:
-                    raise
+                    if self._needs_last:
+                        raise
+                    self._tell(f"warning: {error}")
+                    return
                 if not told:
-                    self._tell(f"warning: {error}; trying again for {self._patience_s / 60:.0f} minutes")
+                    self._tell(f"warning: {error} Trying again for {_minutes(self._patience_s)}")
                 told = True
             interruption.check()
             interruption.sleep(self._every_s)
@@ -135,15 +163,17 @@ class Mirror:
             self._thread.join()
 
     def _run(self) -> None:
-        failing = False
         while not self._stopped.wait(self._every_s):
+            failed = self._failure is not None
             try:
                 self.round()
-                failing = False
             except (ArtifactsError, OSError) as error:  # OSError: of this machine's disk
-                if not failing:
-                    self._tell(f"warning: {error}; trying again every {self._every_s:g} s")
-                failing = True
+                self._failure = error
+                if not failed:
+                    self._tell(f"warning: {error} Trying again every {self._every_s:g} s")
+            else:
+                if failed:
+                    self._tell(f"{self._store.url}/{self._name}: the store answers again")
 
     def _send(self) -> None:
         while not self._send_for_a_slice():
@@ -164,6 +194,10 @@ class Mirror:
             if time.monotonic() - since > self._slice_s:
                 return False
         return True
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _version_of(path: Path) -> tuple[int, ...] | None:

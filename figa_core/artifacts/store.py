@@ -1,24 +1,34 @@
 """A place for files behind an fsspec URL, such as ``s3://bucket/assistant``.
 
 A file appears there only when it is whole: object stores do that by themselves, and in a directory it is
-written under another name and renamed. The same holds for a file that is fetched.
+written under another name and renamed. The same holds for a file that is fetched. So every call may be made
+again, which a store does that was told to be `patient`.
 """
 
+import copy
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import fsspec
+from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
+from figa_core.artifacts.patience import Patience
+from figa_core.artifacts.trouble import Trouble, trouble_of
 from figa_core.errors import ArtifactsError, ConfigError, one_line
 from figa_core.files import PARTIAL, replacing
+from figa_core.processes import interruption
 
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 _VERSION_FIELDS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
 _PROBE = "probe-"
+_LIBRARY_RETRIES = 2
+"""Of s3fs, on top of botocore's own: with more, a server that takes connections and answers nothing would
+hold a call for longer than a machine may be silent.
+"""
+_T = TypeVar("_T")
 
 
 class Store:
@@ -31,9 +41,14 @@ class Store:
             ConfigError: the URL is of no known kind, or the library for it is not installed.
         """
         self.url = url.rstrip("/")
-        protocol = url.partition("://")[0]
+        self._patience = Patience()
         if "://" not in url:
             raise ConfigError(f"{url!r} is no URL: write it as s3://BUCKET/PREFIX or file:///DIRECTORY.")
+        self._open()
+
+    def _open(self) -> None:
+        """With the credentials that this machine has now."""
+        protocol = self.url.partition("://")[0]
         try:
             # A listing must be what is there now, and another thread's connections are its own.
             options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
@@ -42,63 +57,98 @@ class Store:
             package = _EXTRAS.get(protocol, "its package")
             extra = ' (pip install "figa[s3]")' if package == "s3fs" else ""
             raise ConfigError(
-                f"{url}: files behind {protocol}:// need {package}, which is not installed here{extra}."
+                f"{self.url}: files behind {protocol}:// need {package}, which is not installed here{extra}."
             ) from error
         except ValueError as error:
-            raise ConfigError(f"{url}: fsspec does not know this kind of URL ({one_line(error)}).") from error
+            raise ConfigError(
+                f"{self.url}: fsspec does not know this kind of URL ({one_line(error)})."
+            ) from error
+        if _EXTRAS.get(protocol) == "s3fs":
+            self._files.retries = _LIBRARY_RETRIES
         self._root = str(root).rstrip("/")
+
+    def patient(self, seconds: float, tell: Callable[[str], None] = lambda _: None) -> Self:
+        """The same store, whose calls are repeated for so long if they fail for the time being.
+
+        Its calls end early, with InterruptedRunError, if this process is asked to stop. `tell` gets a line
+        when the store is away.
+        """
+        found = copy.copy(self)
+        found._patience = Patience(seconds, tell)
+        return found
 
     def listing(self, below: str) -> dict[str, str]:
         """Name relative to `below` → a text that changes with the file's content, of every file below it."""
         prefix = f"{self._root}/{below}/"
-        with self._told(f"list {below}"):
+
+        def find() -> dict[str, dict[str, Any]]:
             try:
-                found: dict[str, dict[str, Any]] = self._files.find(prefix, detail=True)
+                return self._files.find(prefix, detail=True)
             except FileNotFoundError:
                 return {}
-            named = {path.removeprefix(prefix): info for path, info in found.items()}
-            return {name: _version(info) for name, info in named.items() if not name.endswith(PARTIAL)}
+
+        found = {path.removeprefix(prefix): info for path, info in self._done(f"list {below}", find).items()}
+        return {name: _version(info) for name, info in found.items() if not name.endswith(PARTIAL)}
 
     def send(self, source: Path, name: str) -> bool:
         """Write a file of this machine to the store; returns False if it has been removed here."""
-        with self._told(f"write {name}"):
+
+        def put() -> bool:
             try:
-                self._appearing(name, lambda path: self._files.put_file(str(source), path))
+                self._appearing(
+                    name, lambda path: self._files.put_file(str(source), path, callback=self._watch())
+                )
             except FileNotFoundError:
                 if source.exists():
                     raise
                 return False
-        return True
+            return True
+
+        return self._done(f"write {name}", put)
 
     def fetch(self, name: str, target: Path) -> bool:
         """Write a file of the store to `target`; returns False if it is not there."""
-        with self._told(f"read {name}"):
+
+        def get() -> bool:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with replacing(target) as file:
-                    self._files.get_file(f"{self._root}/{name}", file.name)
+                    self._files.get_file(f"{self._root}/{name}", file.name, callback=self._watch())
             except FileNotFoundError:
                 return False
-        return True
+            return True
+
+        return self._done(f"read {name}", get)
 
     def read(self, name: str) -> bytes | None:
         """The content of a small file; None if there is none."""
-        with self._told(f"read {name}"):
+
+        def cat() -> bytes | None:
             try:
                 return self._files.cat_file(f"{self._root}/{name}")
             except FileNotFoundError:
                 return None
 
+        return self._done(f"read {name}", cat)
+
     def write(self, name: str, content: bytes) -> None:
         """Replace a small file's content."""
-        with self._told(f"write {name}"):
-            self._appearing(name, lambda path: self._files.pipe_file(path, content))
+        self._done(
+            f"write {name}",
+            lambda: self._appearing(name, lambda path: self._files.pipe_file(path, content)),
+        )
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that are gone already are no error."""
-        for name in names:
-            with self._told(f"remove {name}"), suppress(FileNotFoundError):
+
+        def rm(name: str) -> None:
+            try:
                 self._files.rm_file(f"{self._root}/{name}")
+            except FileNotFoundError:
+                return
+
+        for name in names:
+            self._done(f"remove {name}", lambda name=name: rm(name))
 
     def check(self) -> None:
         """Write, list, read and remove a small file."""
@@ -122,21 +172,64 @@ class Store:
         else:
             write(path)
 
-    @contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
+    def _done(self, doing: str, call: Callable[[], _T]) -> _T:
+        return self._patience.keep_on(lambda: self._told(doing, call))
+
+    def _told(self, doing: str, call: Callable[[], _T]) -> _T:
         """The backends raise errors of many kinds, and none of their own."""
         try:
-            yield
-        except (ArtifactsError, KeyboardInterrupt):
+            try:
+                return call()
+            except Exception as error:
+                if trouble_of(error) is not Trouble.KEYS:
+                    raise
+                self._open()  # the keys may have been renewed in their file
+                return call()
+        except (ArtifactsError, ConfigError):
+            raise
+        except _StoppedError:
+            interruption.check()
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise ArtifactsError(f"{self.url}: cannot {doing} ({reason}). {_REMEDY}") from error
+            trouble, reason = trouble_of(error), f"{type(error).__name__}: {one_line(error)}"
+            raise ArtifactsError(
+                f"{self.url}: cannot {doing} ({reason}). {_REMEDIES[trouble]}",
+                may_pass=trouble is Trouble.PASSES,
+            ) from error
+
+    def _watch(self) -> Callback:
+        """Ends a transfer of a patient store early; another's belongs to what must be finished first."""
+        return _Stopping() if self._patience.seconds else Callback()
 
 
-_REMEDY = (
-    "Check the address and this machine's credentials for it; then run again: what is stored is not repeated."
-)
+class _StoppedError(Exception):
+    """An Exception, which fsspec hands over from its thread, as it does not with an interrupt."""
+
+
+class _Stopping(Callback):
+    """Of a transfer: called after each piece."""
+
+    def call(self, hook_name: str | None = None, **kwargs: Any) -> Any:
+        if interruption.requested():
+            raise _StoppedError
+        return super().call(hook_name, **kwargs)
+
+
+_REMEDIES = {
+    Trouble.PASSES: (
+        "The store is away or overloaded. Look whether it is up, and at the network and the address; then "
+        "run again (in Prefect: Retry): what is stored is not repeated."
+    ),
+    Trouble.KEYS: (
+        "This machine's credentials for it are missing, have expired or are refused. Renew them, and start "
+        "the worker again if they are in its environment; then run again (in Prefect: Retry): what is stored "
+        "is not repeated."
+    ),
+    Trouble.LASTS: (
+        "Check the address and this machine's credentials for it; then run again: what is stored is not "
+        "repeated."
+    ),
+}
 
 
 def _version(info: dict[str, Any]) -> str:

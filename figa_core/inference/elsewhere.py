@@ -20,9 +20,11 @@ from figa_core.inference.engine import Generating, Scoring, Tell
 from figa_core.inference.shard_folder import (
     LOST_AFTER_S,
     DealtWork,
+    IsBehind,
     LifeWatch,
     ShardFolder,
     WorkerFolder,
+    never_behind,
     new_folder,
     signs_of_life,
 )
@@ -54,15 +56,15 @@ class ShardRuns(Protocol):
         ...
 
 
-Exchange = Callable[[Path, Path], AbstractContextManager[None]]
+Exchange = Callable[[Path, Path], AbstractContextManager[IsBehind]]
 """Given a folder and the model of its shards: while the context lasts, the runs see what the folder has, and
 their results get into it.
 """
 
 
-def shared_disk(folder: Path, model: Path) -> AbstractContextManager[None]:  # noqa: ARG001 - an Exchange
+def shared_disk(folder: Path, model: Path) -> AbstractContextManager[IsBehind]:  # noqa: ARG001 - an Exchange
     """All machines have the folder and the model under the same paths."""
-    return nullcontext()
+    return nullcontext(never_behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class DealtGenerator:
     dealt: _Dealt
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[list[Generation | RowFailure]]:
-        """See `ports.Generator`. Raises EngineError when no run is left, FigaError if none can be started."""
+        """See `ports.Generator`. Raises EngineError when no run is left, FigaError if none can be started or
+        what carries the folder fails for too long.
+        """
         return _run(self.dealt, requests, exchange.GENERATION_REQUESTS, exchange.read_generations)
 
 
@@ -120,7 +124,9 @@ class DealtScorer:
     dealt: _Dealt
 
     def score(self, requests: Iterable[ScoringRequest]) -> Iterator[list[tuple[str, float] | RowFailure]]:
-        """See `ports.Scorer`. Raises EngineError when no run is left, FigaError if none can be started."""
+        """See `ports.Scorer`. Raises EngineError when no run is left, FigaError if none can be started or
+        what carries the folder fails for too long.
+        """
         return _run(self.dealt, requests, exchange.SCORING_REQUESTS, exchange.read_scores)
 
 
@@ -145,8 +151,8 @@ def _dealt(
 ) -> Iterator[list[_R]]:
     elsewhere, count = dealt.elsewhere, min(dealt.elsewhere.workers, len(shards))
     folder.write_work(_part_of_one(dealt, count))
-    with elsewhere.exchange(folder.path, dealt.settings.model):
-        yield from _dealt_to(count, dealt, folder, shards, read)
+    with elsewhere.exchange(folder.path, dealt.settings.model) as is_behind:
+        yield from _dealt_to(count, dealt, replace(folder, is_behind=is_behind), shards, read)
 
 
 def _dealt_to(
@@ -159,7 +165,7 @@ def _dealt_to(
             run = elsewhere.runs.start(dealt.settings.task, folder.path, number)
             runs.append(run)  # at once: those before it are cancelled if it cannot be started
         workers = [
-            RemoteWorker(run, folder.worker(number), elsewhere.lost_after_s)
+            RemoteWorker(run, folder.worker(number), elsewhere.lost_after_s, folder.is_behind)
             for number, run in enumerate(runs)
         ]
         for _, path in deal(shards, workers, dealt.tell):
@@ -183,8 +189,15 @@ def _part_of_one(dealt: _Dealt, workers: int) -> DealtWork:
 class RemoteWorker:
     """dealing.ShardWorker: a run elsewhere and its folder."""
 
-    def __init__(self, run: ShardRun, folder: WorkerFolder, lost_after_s: float) -> None:
+    def __init__(
+        self,
+        run: ShardRun,
+        folder: WorkerFolder,
+        lost_after_s: float,
+        is_behind: IsBehind = never_behind,
+    ) -> None:
         self._run, self._folder, self._lost_after_s = run, folder, lost_after_s
+        self._is_behind = is_behind
         self._life: LifeWatch | None = None
         self._damaged: str | None = None
 
@@ -194,7 +207,7 @@ class RemoteWorker:
 
     def is_ready(self) -> bool:
         if self._life is None and self._folder.where() is not None:
-            self._life = LifeWatch(self._folder.alive, self._lost_after_s)
+            self._life = LifeWatch(self._folder.alive, self._lost_after_s, self._is_behind)
         return self._life is not None
 
     def give(self, shard: str) -> None:
@@ -210,10 +223,13 @@ class RemoteWorker:
             return None
 
     def trouble(self) -> str | None:
+        """See `ShardWorker`. Raises: see `IsBehind`."""
         if self._damaged is not None:
             return f"{self.name}: {self._damaged}"
         if (failure := self._folder.failure()) is not None:
             return f"{self.name}: {failure}"
+        if self._is_behind():
+            return None  # what it has finished may be on its way
         if (how := self._run.ended()) is not None:
             return f"{self.name}: {how}"
         if self._life is not None and self._life.is_lost():

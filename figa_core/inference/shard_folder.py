@@ -20,7 +20,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,16 @@ BEAT_S = 5.0
 _LOOK_EVERY_S = 1.0
 LOST_AFTER_S = 120.0
 """A process without a sign of life for so long counts as dead; a file server may delay one for a minute."""
+
+IsBehind = Callable[[], bool]
+"""Whether the other side's files are not seen here as they are there, because what carries them fails: then
+they say nothing about the other side. Raises WorkspaceError once that has lasted too long.
+"""
+
+
+def never_behind() -> bool:
+    """Of a folder on a disk that both sides share."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +70,10 @@ _WORK = TypeAdapter(Work)
 
 @dataclass(frozen=True, slots=True)
 class ShardFolder:
-    """The folder, for both sides."""
+    """The folder, for both sides. `is_behind`: of a copy on a disk of this machine's own."""
 
     path: Path
+    is_behind: IsBehind = never_behind
 
     @property
     def input(self) -> Path:
@@ -206,17 +217,20 @@ def signs_of_life(path: Path) -> Iterator[None]:
 class LifeWatch:
     """Whether the content of a file still changes."""
 
-    def __init__(self, path: Path, lost_after_s: float = LOST_AFTER_S) -> None:
-        self._path, self._lost_after_s = path, lost_after_s
+    def __init__(
+        self, path: Path, lost_after_s: float = LOST_AFTER_S, is_behind: IsBehind = never_behind
+    ) -> None:
+        self._path, self._lost_after_s, self._is_behind = path, lost_after_s, is_behind
         self._content, self._changed_at, self._looked_at = b"", time.monotonic(), float("-inf")
 
     def is_lost(self) -> bool:
         """Whether there was no change for too long; the file is read once a second at most.
 
-        Time in which nobody asked does not count: it says nothing if the file cannot be read just then.
+        Time in which nobody asked does not count: it says nothing if the file cannot be read just then. Nor
+        does time in which the file here was not the one there. Raises: see `IsBehind`.
         """
         now = time.monotonic()
-        if now - self._looked_at > max(self._lost_after_s, 2 * _LOOK_EVERY_S):
+        if self._is_behind() or now - self._looked_at > max(self._lost_after_s, 2 * _LOOK_EVERY_S):
             self._changed_at = now
         if now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now

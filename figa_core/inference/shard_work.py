@@ -35,6 +35,7 @@ def work_on_shards(
 
     Raises:
         EngineError: the dealer is gone, the model is another one here, or the engine failed.
+        WorkspaceError: see `IsBehind`.
         OSError: the folder cannot be read or written.
     """
     if folder.has_ended():  # its turn came after the work was done
@@ -43,7 +44,8 @@ def work_on_shards(
     mine.begin()
     try:
         with signs_of_life(mine.alive), Engines(tell) as engines:
-            return _work(folder, number, engines, fingerprint_of, LifeWatch(folder.dealer, lost_after_s))
+            dealer = LifeWatch(folder.dealer, lost_after_s, folder.is_behind)
+            return _work(folder, number, engines, fingerprint_of, dealer)
     except BaseException as error:
         mine.fail(str(error) or type(error).__name__)
         raise

@@ -48,22 +48,27 @@ def base_of(adapter: Path) -> Base:
     Raises:
         EngineError: it names none, the directory is not there, or it is an adapter itself.
     """
-    path = adapter / ADAPTER
-    named = read_object(path, "Fetch the adapter again.").get(_BASE)
-    if not isinstance(named, str) or not named:
-        raise EngineError(f"{path}: names no base model. Write its directory there, as {_BASE}.")
-    base = Path(named)
+    path, base = adapter / ADAPTER, named_base(adapter)
     if not base.is_dir():
         raise EngineError(
-            f"{path}: the adapter's base model {named} is not a directory here. Write the directory of that "
+            f"{path}: the adapter's base model {base} is not a directory here. Write the directory of that "
             f"model there, as {_BASE}."
         )
     if is_adapter(base):
         raise EngineError(
-            f"{path}: the adapter's base model {named} is an adapter too. Merge that into its own base "
+            f"{path}: the adapter's base model {base} is an adapter too. Merge that into its own base "
             "(PEFT's merge_and_unload), and name the result."
         )
     return Base(base, _recorded_fingerprint(adapter))
+
+
+def named_base(adapter: Path) -> Path:
+    """The directory of the base model, which may not be on this machine. Raises EngineError without one."""
+    path = adapter / ADAPTER
+    named = read_object(path, "Fetch the adapter again.").get(_BASE)
+    if not isinstance(named, str) or not named:
+        raise EngineError(f"{path}: names no base model. Write its directory there, as {_BASE}.")
+    return Path(named)
 
 
 def underlying(model: Path) -> Path:

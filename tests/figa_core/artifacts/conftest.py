@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.artifacts.store import Store
+from tests.figa_core.artifacts.faults import Misbehaving, misbehaving
 from tests.figa_core.artifacts.s3 import environment, make_bucket, s3_server
 
 
@@ -33,3 +34,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "S3":
         return Store(request.getfixturevalue("bucket"))
     return Store(f"file://{tmp_path}/store")
+
+
+@pytest.fixture
+def faulty(s3: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Misbehaving]:
+    """Between this process and the bucket. The libraries themselves try nothing again."""
+    with misbehaving(s3) as found:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.endpoint)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        yield found

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from figa_core.artifacts.claim import Claim, claimed
 from figa_core.artifacts.store import Store
 from figa_core.errors import InterruptedRunError
 from figa_core.processes import interruption
+from tests.figa_core.artifacts.faults import Misbehaving
 from tests.figa_core.artifacts.waiting import until
 
 CLAIM = "trainings/one.claim"
@@ -108,6 +110,54 @@ def test_a_holder_whose_claim_was_taken_over_is_told_and_leaves_the_others_alone
         assert lost.wait(60)
         assert claim.is_lost
     assert store.read(CLAIM) == _by("another-host")
+
+
+def test_a_holder_is_not_thought_dead_because_the_store_was_away(
+    bucket: str, faulty: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, told, now = list[str](), list[str](), 0.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    store = Store(bucket)
+
+    def second() -> None:
+        with quickly(store.patient(600, told.append), CLAIM, told.append):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with quickly(store, CLAIM, beat_s=0.05):
+        thread.start()
+        until(lambda: told)
+        faulty.away = True
+        until(lambda: any("Trying again" in line for line in told))
+        now = 2 * module.LOST_AFTER_S
+        faulty.away = False
+        until(lambda: any(line.startswith("the store answers again") for line in told))
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert not [line for line in told if "no sign of life" in line]
+
+
+def test_a_claim_that_was_taken_over_unnoticed_is_left_alone_at_the_end(store: Store) -> None:
+    with quickly(store, CLAIM, beat_s=600):
+        store.write(CLAIM, _by("another-host"))
+    assert store.read(CLAIM) == _by("another-host")
+
+
+def test_each_sign_of_life_is_another(store: Store) -> None:
+    claim = Claim(store, CLAIM)
+    store.write(CLAIM, claim.content())
+    seen = set[bytes | None]()
+    for _ in range(3):
+        claim.beat()
+        seen.add(store.read(CLAIM))
+    assert len(seen) == 3
+
+
+def test_a_process_of_another_host_has_not_ended(store: Store) -> None:
+    about = json.loads(Claim(store, CLAIM).content())
+    content = json.dumps({**about, "process": 2**22 + 1, "host": "another-host"}).encode()
+    assert not module._has_ended(content)
 
 
 def test_whoever_waits_can_be_stopped(store: Store) -> None:

@@ -78,6 +78,12 @@ def test_a_bucket_that_does_not_exist_is_said(bucket: str) -> None:
         Store(missing).check()
 
 
+def test_a_file_without_a_bucket_is_no_file_that_is_gone_here(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("1")
+    with pytest.raises(ArtifactsError, match=r"cannot write a .*(?i:bucket does not exist)"):
+        Store(bucket.replace("/assistant", "x/assistant")).send(tmp_path / "file", "a")
+
+
 def test_without_credentials_it_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

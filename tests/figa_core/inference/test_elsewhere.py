@@ -16,7 +16,7 @@ import pytest
 from figa_core.errors import EngineError
 from figa_core.inference import engine as registry
 from figa_core.inference.choice import Work
-from figa_core.inference.elsewhere import Elsewhere
+from figa_core.inference.elsewhere import Elsewhere, RemoteWorker
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.engines import Engines
 from figa_core.inference.servers import Servers
@@ -278,6 +278,40 @@ def test_a_file_that_cannot_be_read_after_long_work_is_no_death(
     assert not watch.is_lost()
     now = 4061.0
     assert watch.is_lost()
+
+
+def test_time_in_which_the_file_here_is_not_the_one_there_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, behind = 0.0, True
+    monkeypatch.setattr("figa_core.inference.shard_folder.time.monotonic", lambda: now)
+    watch = LifeWatch(tmp_path / "alive", lost_after_s=60, is_behind=lambda: behind)
+    for now in range(0, 600, 10):  # noqa: B007 - the clock
+        assert not watch.is_lost()
+    behind = False
+    now = 650.0
+    assert not watch.is_lost()
+    now = 651.0
+    assert watch.is_lost()
+
+
+def test_a_worker_that_has_ended_is_not_given_up_while_its_results_may_be_on_their_way(
+    tmp_path: Path,
+) -> None:
+    behind = True
+    folder = new_folder(tmp_path, "1").worker(0)
+    worker = RemoteWorker(Run("worker", lambda: "Crashed: it was killed"), folder, 60, lambda: behind)
+    assert worker.trouble() is None
+    behind = False
+    assert worker.trouble() == "worker (not begun): Crashed: it was killed"
+
+
+def test_a_worker_says_why_it_has_ended_also_while_the_others_are_out_of_sight(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path, "1").worker(0)
+    folder.begin()
+    folder.fail("no memory")
+    worker = RemoteWorker(Run("worker", lambda: None), folder, 60, lambda: True)
+    assert str(worker.trouble()).endswith("no memory")
 
 
 def test_the_key_of_servers_is_in_no_file(

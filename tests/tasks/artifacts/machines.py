@@ -20,10 +20,11 @@ class Machine:
     workspace: Workspace
     store: Counting
     told: list[str] = field(default_factory=list)
+    away_s: float = 600.0
 
     @property
     def artifacts(self) -> Artifacts:
-        return Artifacts(self.workspace, self.store, self.told.append)
+        return Artifacts(self.workspace, self.store, self.told.append, away_s=self.away_s)
 
     @property
     def output(self) -> Path:

@@ -1,5 +1,7 @@
 """Models that lie in the workspace: trained, merged, or put there."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from safetensors.numpy import save_file
 from figa_core.errors import ArtifactsError
 from figa_core.files import whole_files
 from figa_core.models.fingerprint import model_fingerprint
-from tests.tasks.artifacts.machines import Machine, finish, write
+from tests.tasks.artifacts.machines import Machine, checkpoint, fail, finish, write
 
 
 def _write_model(model: Path, value: float) -> None:
@@ -71,3 +73,79 @@ def test_a_model_outside_the_workspace_is_expected_on_each_machine(owner: Machin
     owner.artifacts.send_model(model)
     owner.artifacts.fetch_model(model)
     assert owner.store.sent == owner.store.fetched == []
+
+
+def _write_adapter(adapter: Path, base: Path) -> None:
+    write(adapter, **{"adapter_config.json": json.dumps({"base_model_name_or_path": str(base), "r": 4})})
+    save_file({"lora": np.ones(2, dtype=np.float32)}, adapter / "adapter_model.safetensors")
+
+
+def test_an_adapter_is_had_with_its_base_model_by_a_machine_that_has_neither(owner: Machine) -> None:
+    """All machines have the same paths: here one loses its disk."""
+    base, adapter = (owner.workspace.directory / name for name in ("base", "adapter"))
+    _write_model(base, 1.0)
+    _write_adapter(adapter, base)
+    owner.artifacts.send_model(adapter)
+    before = model_fingerprint(adapter)
+    shutil.rmtree(base)
+    shutil.rmtree(adapter)
+    owner.artifacts.fetch_model(adapter)
+    assert model_fingerprint(adapter) == before
+
+
+def test_a_trained_adapter_is_had_with_its_base_model_too(owner: Machine) -> None:
+    base, adapter = owner.workspace.directory / "base", owner.output / "model"
+    _write_model(base, 1.0)
+    _write_adapter(adapter, base)
+    finish(owner)
+    owner.artifacts.send_model(adapter)
+    shutil.rmtree(base)
+    shutil.rmtree(owner.output)
+    owner.artifacts.fetch_model(adapter)
+    assert whole_files(base) == ["config.json", "model.safetensors"]
+    assert (adapter / "adapter_config.json").exists()
+
+
+def test_a_model_that_was_replaced_in_part_only_is_not_taken_for_the_old_one(
+    owner: Machine, worker: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = owner.workspace.directory / "base"
+    _write_model(base, 1.0)
+    owner.artifacts.send_model(base)
+    _write_model(base, 2.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(owner.store), "send", _fails)
+        with pytest.raises(ArtifactsError):
+            owner.artifacts.send_model(base)
+    worker.artifacts.fetch_model(worker.workspace.directory / "base")
+    assert not (worker.workspace.directory / "base").exists()
+
+
+def _fails(*_: object) -> bool:
+    raise ArtifactsError("away")
+
+
+def test_what_lies_beside_the_result_of_a_training_is_no_training(owner: Machine, worker: Machine) -> None:
+    _write_model(owner.output / "averaged", 1.0)
+    owner.artifacts.send_model(owner.output / "averaged")
+    worker.artifacts.fetch_model(worker.output / "averaged")
+    assert whole_files(worker.output / "averaged") == ["config.json", "model.safetensors"]
+
+
+def test_checkpoints_are_removed_from_the_store_with_the_result_of_their_training(owner: Machine) -> None:
+    fail(owner, lambda: checkpoint(owner, 4))
+    finish(owner)
+    owner.artifacts.send_model(owner.output / "model")
+    assert not [name for name in owner.store.listing("trainings/one") if "checkpoints" in name]
+
+
+def test_a_file_is_had_as_it_was_and_one_that_is_not_there_leaves_nothing(
+    owner: Machine, worker: Machine
+) -> None:
+    write(owner.workspace.directory, **{"sweeps__one__manifest.json": "{}"})
+    owner.artifacts.send_file(owner.workspace.directory / "sweeps" / "one" / "manifest.json")
+    for name in ("manifest.json", "other.json"):
+        worker.artifacts.fetch_file(worker.workspace.directory / "sweeps" / "one" / name)
+    assert whole_files(worker.workspace.directory) == ["sweeps/one/manifest.json"]
+    with pytest.raises(ArtifactsError, match="the file is gone"):
+        owner.artifacts.send_file(owner.workspace.directory / "gone")

@@ -48,3 +48,10 @@ def test_a_machine_that_shares_the_disk_fetches_nothing(owner: Machine) -> None:
     owner.artifacts.send_shards(shards)
     owner.artifacts.fetch_shards(shards)
     assert owner.store.fetched == []
+
+
+def test_a_half_set_in_the_store_does_not_touch_a_complete_one_here(owner: Machine) -> None:
+    shards = _shards(owner)
+    owner.store.write("shards/set/pairs-00000.parquet", b"half")
+    owner.artifacts.fetch_shards(shards)
+    assert owner.store.fetched == []

@@ -73,6 +73,21 @@ def test_a_machine_with_newer_checkpoints_keeps_them(worker: Machine, another: M
     assert another.store.read("trainings/one/checkpoints/step-00000006/weights") == b"6"
 
 
+def test_a_machine_with_the_checkpoint_that_is_in_the_store_fetches_nothing(worker: Machine) -> None:
+    fail(worker, lambda: checkpoint(worker, 4))
+    with worker.artifacts.training(worker.output):
+        pass
+    assert worker.store.fetched == []
+
+
+def test_a_result_that_is_here_is_not_replaced_by_a_checkpoint(worker: Machine, another: Machine) -> None:
+    fail(worker, lambda: checkpoint(worker, 8))
+    finish(another)
+    with another.artifacts.training(another.output):
+        assert another.files()["model/weights"] == "trained"
+    assert another.store.read("trainings/one/model/weights") == b"trained"
+
+
 def test_the_run_that_waits_gets_the_errors_and_figures_of_a_failed_training(
     owner: Machine, worker: Machine
 ) -> None:
