@@ -15,6 +15,7 @@ from figa_core.storage.scores import references_of, revisions_of
 from figa_core.training.job import training_spec
 from flows.checks.settings import reading
 from flows.progress import current
+from flows.run.apart import apart
 from flows.run.artifacts import publish_failures, publish_funnel
 from flows.run.open_run import OpenRun, open_run
 from flows.run.parameters import run_name
@@ -63,8 +64,8 @@ async def build_dataset(config: PipelineConfig) -> BuiltDataset:
         weighed = await build(story, run, config)
         store = Artifacts.of(run.workspace, config.storage.artifacts, progress.line)
         if store is not None:  # before a training is started by the event
-            store.send_shards(weighed.shards_for(config.loss.objective))
-            store.send_model(config.generation.model)
+            await apart(store.send_shards, weighed.shards_for(config.loss.objective))
+            await apart(store.send_model, config.generation.model)
         _announce(run, config, weighed)
     return BuiltDataset(run.run_id, weighed, story.seconds)
 

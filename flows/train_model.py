@@ -28,6 +28,7 @@ from flows.checks.artifacts import TOGETHER
 from flows.further_nodes import further_nodes
 from flows.progress import current
 from flows.run.alarms import announce_alarm
+from flows.run.apart import apart
 from flows.run.artifacts import publish_curve
 from flows.run.open_run import OpenRun
 from flows.run.parameters import absolute
@@ -260,10 +261,10 @@ async def _settle_rate(story: Story, run: OpenRun, spec: TrainingSpec) -> Traini
             if await trains_elsewhere():  # there the training follows at once
                 store = store_of(workspace, spec)
                 if store is not None:
-                    _send_inputs(store, spec)
+                    await apart(_send_inputs, store, spec)
                 await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
                 if store is not None and (tried := sweep_file(workspace, spec)) is not None:
-                    store.fetch_file(tried)
+                    await apart(store.fetch_file, tried)
             else:
                 sweep(workspace, spec, _sweep_log(workspace, spec), on_progress=stage.show)
             if (found := settled(workspace, spec)) is None:
@@ -297,18 +298,18 @@ async def train_where_deployed(
     """Train on the GPU pool if there is one, otherwise in this process."""
     store = store_of(Workspace.of_training(job.output), spec)
     if store is not None:
-        store.fetch_result(job.output)
+        await apart(store.fetch_result, job.output)
     if store is not None and not is_finished(job):
-        _send_inputs(store, spec)
+        await apart(_send_inputs, store, spec)
     if not is_finished(job) and await trains_elsewhere():
         try:
             await run_elsewhere(TRAIN_MODEL, run_name_of(spec), spec.parameters(), pool=GPU_POOL)
         except FigaError:
             if store is not None:
-                store.fetch_result(job.output)  # its figures, and why it failed
+                await apart(store.fetch_result, job.output)  # its figures, and why it failed
             raise
         if store is not None:
-            store.fetch_result(job.output)
+            await apart(store.fetch_result, job.output)
         if not is_finished(job):  # do not train here instead: this machine was not chosen for it
             raise TrainingError(
                 f"{TRAIN_MODEL} completed, but {job.output} holds no finished training here. {SAME_PATH}"

@@ -13,6 +13,8 @@ from figa_core.report.methods.data import Outcome, TrainingOutcome
 from figa_core.rl.job import RlJob
 from figa_core.training.checkpoints import read_manifest
 from figa_core.training.failures import divergence
+from flows.progress import current
+from flows.run.apart import apart
 from flows.run.open_run import OpenRun
 from flows.run.story import Story
 from flows.server.elsewhere import run_elsewhere
@@ -128,22 +130,22 @@ async def _train_by_rewards(
     workspace: Workspace, job: RlJob, artifacts: str | None, on_progress: ProgressCallback
 ) -> None:
     """On the GPU pool if there is one, otherwise in this process."""
-    store = Artifacts.of(workspace, artifacts)
+    store = Artifacts.of(workspace, artifacts, lambda text: current().line(text))
     if store is not None:
-        store.fetch_result(job.output)
+        await apart(store.fetch_result, job.output)
     if read_manifest(job.output) is not None:
         return
     if await trains_elsewhere():
         file = job.write()
         if store is not None:
-            store.send_file(file)
-            send_rl_inputs(store, job)
+            await apart(store.send_file, file)
+            await apart(send_rl_inputs, store, job)
         parameters = {"job": str(file), "artifacts": artifacts}
         try:
             await run_elsewhere(TRAIN_BY_REWARDS, run_name_of(job), parameters, pool=GPU_POOL)
         finally:
             if store is not None:
-                store.fetch_result(job.output)  # of a training that failed, its figures and why
+                await apart(store.fetch_result, job.output)  # of a training that failed, its figures and why
         if read_manifest(job.output) is None:
             raise TrainingError(
                 f"{TRAIN_BY_REWARDS} completed, but {job.output} holds no finished training here. {SAME_PATH}"
