@@ -46,7 +46,8 @@ def check_refusal(asked: Asked, failed_share_max: float) -> None:
 def check_open(asked: Asked, failed_share_max: float, *, noun: str, rows: str) -> None:
     """Raises OpenRevisionsError, with why and what to do, if more is open than tolerated.
 
-    `noun` is what is asked for and `rows` what it is asked about, both in the plural.
+    Its cause is what ended the stage early, if anything did. `noun` is what is asked for and `rows` what it
+    is asked about, both in the plural.
     """
     total = asked.counts.n_in
     if tolerated(asked.open_rows, failed_share_max, total):
@@ -54,7 +55,7 @@ def check_open(asked: Asked, failed_share_max: float, *, noun: str, rows: str) -
     what = f"{open_text(asked.open_by_kind, noun)} of {total:,}"
     causes = cause_lines(asked.open_causes)
     if asked.stopped_by is not None:
-        raise OpenRevisionsError(f"{what}: {asked.stopped_by}{causes}")
+        raise OpenRevisionsError(f"{what}: {asked.stopped_by}{causes}") from asked.stopped_by
     raise OpenRevisionsError(
         f"{what}, and revision_batches.failed_share_max tolerates {failed_share_max:.1%}. What was answered "
         f"is stored: Retry in the Prefect UI, or `figa retry-revisions`, asks for these {rows} only and "

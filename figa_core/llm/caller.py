@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Container
 from typing import Any
 
-from figa_core.errors import LLMError
+from figa_core.errors import LLMError, RefusedRunError
 from figa_core.llm.asking import Asking, CallEnd, judge
 from figa_core.llm.attempts import Step, blame, run_ending_message
 from figa_core.llm.budget import Budget, billed_tokens
@@ -168,7 +168,8 @@ class Caller:
         reply = end.reply
         if end.step is Step.END_RUN:
             url, model, section = self._transport.url, self._transport.model, self._settings.section
-            return self._end(LLMError(run_ending_message(reply, url=url, model=model, section=section)))
+            message = run_ending_message(reply, url=url, model=model, section=section)
+            return self._end(RefusedRunError(message))
         try:
             pause_s = self._health.note(reply, sent_at=sent_at, now=_now(), pause_s=pause_s)
         except LLMError as error:
@@ -199,7 +200,7 @@ class Caller:
         elif any(sent_at > since for sent_at in self._under_way.values()):
             self._limiter.hold()
         else:
-            self._end(LLMError(_systematic_message(found, self._transport, self._settings.section)))
+            self._end(RefusedRunError(_systematic_message(found, self._transport, self._settings.section)))
 
     def _end(self, error: LLMError) -> None:
         """End the run; the first error counts. Calls that wait for the limiter end too."""

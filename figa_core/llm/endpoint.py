@@ -22,7 +22,7 @@ import openai
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 
-from figa_core.errors import LLMError
+from figa_core.errors import LLMError, RefusedRunError
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.question import ChatMessages
 from figa_core.llm.refusals import read_error
@@ -65,7 +65,7 @@ class ChatEndpoint:
         self.url = urlunsplit((address.scheme, _host(address), address.path, "", ""))
         self.timeout_s = timeout_s
         if not api_key or not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
-            raise LLMError(
+            raise RefusedRunError(
                 f"{self.url}: the API key is empty or has characters that no HTTP header can carry. "
                 f"Set what {section}.api_key_env or {section}.api_key_secret names."
             )

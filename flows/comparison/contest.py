@@ -1,6 +1,6 @@
 """One comparison: each method at each number of pairs is trained, judged, and becomes a row of the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from figa_core.config import PipelineConfig
@@ -74,11 +74,13 @@ class Contest:
         """
         method, config = contender.method, self._config
         share = min(1.0, contender.pairs / max(self._sizes.pairs, 1))
+        trainings, open_rates = await self._trainings(contender)
         outcome = MethodOutcome(
             name=method.name,
             objective=method.objective,
             pairs=contender.pairs,
-            trainings=await self._trainings(contender),
+            trainings=trainings,
+            open_rates=open_rates,
             unable=contender.unable,
             data_cost=share_of(self._data_cost, method, config, share),
             pass_cost=pass_cost(method, config, self._sizes),
@@ -88,7 +90,8 @@ class Contest:
 
     async def _after_steps(self, contender: Contender, outcome: MethodOutcome) -> tuple[CurvePoint, ...]:
         """The scores after some of the steps, and those of the whole trainings, as asked for."""
-        run, config, rate = self._run, self._config, outcome.learning_rate
+        run, config = self._run, self._config
+        rate = None if outcome.open_rates else outcome.learning_rate
         shorter = [] if rate is None else after_steps(run.workspace, config, contender, rate)
         points = list[CurvePoint]()
         for steps, cut_off in shorter:
@@ -115,12 +118,24 @@ class Contest:
             versions=library_versions() | vllm_version() | trl_versions(self._config),
         )
 
-    async def _trainings(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
-        """Those of the sweep, then those of the other seeds at the rate that it chose."""
+    async def _trainings(self, contender: Contender) -> tuple[tuple[TrainingOutcome, ...], tuple[float, ...]]:
+        """Those of the sweep, then those of the other seeds at the rate that it chose; and the open rates.
+
+        While a rate is open, another one may be the best of all in the end: none is chosen for further seeds.
+        """
         compare = self._config.compare
         found = await self._ended(contender.sweep(compare))
-        found += await self._ended(contender.after_sweep(compare, best_rate(found)))
-        return self._kept(contender, found, best_training(found))
+        open_rates = rates_to_try_again(found, self._judging.unfit)
+        others = contender.after_sweep(compare, best_rate(found))
+        if not open_rates:
+            found += await self._ended(others)
+        elif others.trainings:
+            rates = ", ".join(f"{rate:g}" for rate in open_rates)
+            self._story.progress.line(
+                f"{contender.method.name}, {contender.pairs:,} pairs: other seeds wait until rate {rates} is "
+                "judged, because it may be the best; run the same command again"
+            )
+        return self._kept(contender, found, best_training(found)), open_rates
 
     async def _ended(self, contender: Contender) -> tuple[TrainingOutcome, ...]:
         if not contender.trainings:
@@ -188,3 +203,9 @@ class Contest:
         shown = outcome.chosen[0].training_id
         planned = next(each for each in contender.trainings if each.job.training_id == shown)
         return replace(outcome, curve=shared_curve(planned, outcome.name))
+
+
+def rates_to_try_again(sweep: Sequence[TrainingOutcome], unfit: Collection[str]) -> tuple[float, ...]:
+    """The rates, ascending, that the same command may still judge; `unfit`: ids that it never will."""
+    failed = (each for each in sweep if each.outcome is Outcome.FAILED and each.training_id not in unfit)
+    return tuple(sorted({each.learning_rate for each in failed}))

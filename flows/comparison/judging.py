@@ -5,7 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from figa_core.config import PipelineConfig
-from figa_core.errors import EngineError, EvaluationError, LLMError, TrainingError, one_line
+from figa_core.errors import (
+    BudgetReachedError,
+    EngineError,
+    EvaluationError,
+    LLMError,
+    RefusedRunError,
+    TrainingError,
+    UnjudgedAnswersError,
+    one_line,
+)
 from figa_core.records import Split
 from figa_core.report.comparison import Metric
 from figa_core.storage.evaluations import prompt_values
@@ -27,6 +36,8 @@ class Judging:
     def __init__(self, story: Story, run: OpenRun, config: PipelineConfig) -> None:
         self._story, self._run, self._config = story, run, config
         self.metric = Metric.REWARD if config.evaluation.verifier is None else Metric.VERIFIER
+        self.unfit: set[str] = set()
+        """Ids of trainings that the judge cannot score, however often it is asked."""
 
     async def base(self) -> Mapping[str, float]:
         """Prompt id → score of the untrained model.
@@ -48,11 +59,12 @@ class Judging:
         """Judge the finished models of a method.
 
         Returns the generator id of each that was judged, and the reason of each that could not be, both by
-        training id. The base model has been judged before, so what fails is one model, or a judge that no
-        longer answers: then the trainings go on, and the next run asks for the scores.
+        training id. The base model has been judged before, so what fails is one model, or a judge that does
+        not answer for a while: then the trainings go on, and the next run asks for the scores.
 
         Raises:
             EvaluationError: see `check_comparable`.
+            LLMError: the judge would refuse every other model, too: its key, quota or budget has ended.
         """
         run, config = self._run, self._config
         title = f"{contender.method.name}, {contender.pairs:,} pairs"
@@ -90,6 +102,10 @@ class Judging:
                 try:
                     counts.append(await do(row, stage))
                 except (EngineError, EvaluationError, LLMError, TrainingError) as error:
+                    if _ends_the_judge(error):
+                        raise _stopped(error) from error
+                    if isinstance(error, UnjudgedAnswersError):
+                        self.unfit.add(key)
                     failed[key] = f"its model cannot be judged: {one_line(error)}."
                     self._story.progress.line(f"{title}, training {key}: {failed[key]}")
             reasons = sum((Counter(each.reasons) for each in counts), Counter[str]())
@@ -120,3 +136,17 @@ class Judging:
             return StageCounts(1, 1)
         texts = responses_of(run.run_id, generator, Split.HELD_OUT)
         return await rate_texts(self._story, run, config, run.rewards.judge, texts, stage)
+
+
+def _ends_the_judge(error: BaseException) -> bool:
+    """Whether the other models would get no score either, so that training them would be in vain."""
+    return any(isinstance(each, (RefusedRunError, BudgetReachedError)) for each in (error, error.__cause__))
+
+
+def _stopped(error: BaseException) -> LLMError:
+    kind = RefusedRunError if isinstance(error, RefusedRunError) else LLMError
+    return kind(
+        f"{one_line(error)}. The judge would refuse the other models, too, so the comparison stops here: "
+        "trainings that are finished, their answers and scores are kept. Correct the cause, then run the "
+        "same command (in Prefect: Retry): it goes on with this one."
+    )

@@ -61,8 +61,10 @@ class MethodOutcome:
     """One method at one number of pairs: a row of the table.
 
     `unable` says why it cannot run on these pairs. `data_cost` is what its pairs cost, `pass_cost` a pass
-    of the reference model over them. `curve` is the training of the first seed at the chosen rate.
-    `after_steps` are the judged steps of a curve, ascending, the whole trainings last; or empty.
+    of the reference model over them. `open_rates`: those of the sweep that failed and are tried again; until
+    they are judged, the chosen rate may change, and other seeds are not trained. `curve` is the training of
+    the first seed at the chosen rate. `after_steps` are the judged steps of a curve, ascending, the whole
+    trainings last; or empty.
     """
 
     name: str
@@ -72,6 +74,7 @@ class MethodOutcome:
     unable: str = ""
     data_cost: Cost = NOTHING
     pass_cost: Cost = NOTHING
+    open_rates: tuple[float, ...] = ()
     curve: TrainingCurve | None = None
     after_steps: tuple[CurvePoint, ...] = ()
 

@@ -132,6 +132,9 @@ def troubles(method: MethodOutcome) -> str:
         hit = [each for each in method.trainings if each.outcome is outcome]
         if hit:
             texts.append(f"{len(hit)} {outcome} ({_which(hit)}): {_first_line(hit[0].reason)}")
+    if method.open_rates:
+        rates = ", ".join(f"{rate:g}" for rate in method.open_rates)
+        texts.append(f"the chosen rate may change: rate {rates} is not judged yet")
     remarked = [each for each in method.trainings if each.outcome is Outcome.JUDGED and each.reason]
     for remark in sorted({each.reason for each in remarked}):
         hit = [each for each in remarked if each.reason == remark]

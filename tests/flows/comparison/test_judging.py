@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from figa_core.config import MethodConfig
-from figa_core.errors import ConfigError, FigaError, OpenRevisionsError, TrainingError
+from figa_core.errors import (
+    BudgetReachedError,
+    ConfigError,
+    FigaError,
+    LLMError,
+    OpenRevisionsError,
+    RefusedRunError,
+    TrainingError,
+    UnjudgedAnswersError,
+)
 from figa_core.storage.scores import Source
 from flows.comparison import judging
 from flows.comparison.judging import Judging
@@ -70,6 +79,38 @@ async def test_what_the_judge_leaves_open_of_one_model_does_not_end_the_comparis
     refused.clear()
     generators, failed = await of(lines).contender(CONTENDER)
     assert (list(generators), failed) == (["first", "second"], {})
+
+
+@pytest.mark.parametrize("of_budget", [False, True], ids=["a wrong key", "a spent budget"])
+async def test_a_judge_that_would_refuse_every_other_model_ends_the_comparison(
+    refused: Refusals, lines: list[str], of_budget: bool
+) -> None:
+    if of_budget:
+        error = OpenRevisionsError("2 judgements are still open (2 unasked) of 3: the budget is spent")
+        error.__cause__ = BudgetReachedError("the budget is spent")
+    else:
+        error = RefusedRunError("http://judge: wrong key (bad_key).")
+    refused["answers of first"] = error
+    judging = of(lines)
+    with pytest.raises(
+        LLMError, match=r"(wrong key|budget is spent).*comparison stops here.*Retry"
+    ) as raised:
+        await judging.contender(CONTENDER)
+    assert isinstance(raised.value, RefusedRunError) is not of_budget
+    refused.clear()
+    generators, failed = await judging.contender(CONTENDER)
+    assert (list(generators), failed) == (["first", "second"], {})
+
+
+async def test_a_model_without_usable_scores_is_known_as_one_that_asking_again_does_not_judge(
+    refused: Refusals, lines: list[str]
+) -> None:
+    judging = of(lines)
+    refused["answers of first"] = UnjudgedAnswersError("3 of 3 answers have no score.")
+    refused["answers of second"] = OpenRevisionsError("3 judgements are still open.")
+    _, failed = await judging.contender(CONTENDER)
+    assert set(failed) == {"first", "second"}
+    assert judging.unfit == {"first"}
 
 
 async def test_a_damaged_model_is_one_row(
