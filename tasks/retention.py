@@ -7,7 +7,8 @@ the journal of paid answers, reports, verdicts and what trackers wrote stay.
 A run is kept if it ended (or, without an end, began) within the given time. Kept with it is everything that
 it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
 settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training or
-a sweep needs that a process works on, or that was written to within that time, whoever asked for it.
+a sweep needs that a process works on, or that was written to within that time, whoever asked for it, and what
+a run that waits on a Prefect server names (`waiting`, which the caller asks for).
 Everything else is removed once none of its files has been written within that time.
 """
 
@@ -65,11 +66,14 @@ class Cleaning:
         return sum(each.size for each in self.removable)
 
 
-def plan_cleaning(workspace: Workspace, before: datetime) -> Cleaning:
-    """What can be removed if runs that ended before this time are not kept; removes nothing."""
+def plan_cleaning(workspace: Workspace, before: datetime, waiting: Collection[Path] = ()) -> Cleaning:
+    """What can be removed if runs that ended before this time are not kept; removes nothing.
+
+    `waiting`: paths that are needed because runs that have not begun name them.
+    """
     runs = all_runs(workspace.database)
     kept = [run for run in runs if (run.ended_at or run.started_at) >= before]
-    needed = _needed(workspace, kept, before, _roots(workspace, runs))
+    needed = _needed(workspace, kept, before, _roots(workspace, runs), waiting)
     results = (
         Removable(folder, path, *_size_and_time(path))
         for folder in _RESULTS
@@ -113,9 +117,11 @@ def remove(workspace: Workspace, cleaning: Cleaning) -> list[Removable]:
     return removed
 
 
-def _needed(workspace: Workspace, kept: Collection[Run], before: datetime, roots: Roots) -> set[Path]:
-    """What the kept runs, trainings and sweeps under way need, and what that was made from."""
-    needed = {
+def _needed(
+    workspace: Workspace, kept: Collection[Run], before: datetime, roots: Roots, waiting: Collection[Path]
+) -> set[Path]:
+    """What the kept runs, waiting runs, trainings and sweeps under way need, and what that was made from."""
+    needed = set(waiting) | {
         path for path in _trained(workspace) if _size_and_time(path)[1] >= before or _is_worked_on(path)
     }
     for run in kept:

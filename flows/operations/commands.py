@@ -97,23 +97,25 @@ def clean(
 ) -> None:
     """Show what runs older than a time have left in the workspace, and remove it if told so.
 
-    Rows, paid answers and reports stay, and everything that a newer run needs.
+    Rows, paid answers and reports stay, and everything that a newer run needs, or one that waits on the
+    Prefect server.
     """
     before = datetime.now(UTC) - age_in(older_than)
     from figa_core.processes.lease import workspace_lease
     from flows.run.existing import existing_workspace
+    from flows.server.waiting import named_by_waiting_runs
     from tasks.retention import plan_cleaning
     from tasks.retention import remove as remove_from
 
     found = existing_workspace(workspace)
     if not remove:
-        planned = plan_cleaning(found, before)
+        planned = plan_cleaning(found, before, named_by_waiting_runs(found.directory))
         _print(_lines(planned, found.directory))
         if planned.removable:
             _print(["Nothing was removed. To remove it: the same command with --remove"])
         return
     with workspace_lease(found.directory, owner="figa clean"):
-        planned = plan_cleaning(found, before)
+        planned = plan_cleaning(found, before, named_by_waiting_runs(found.directory))
         done = remove_from(found, planned)
     _print(_lines(planned, found.directory))
     left = [each for each in planned.removable if each not in done]

@@ -222,6 +222,20 @@ def test_a_sweep_under_way_keeps_what_it_reads_although_no_kept_run_asked_for_it
     assert old.removable() == {"shards/unused"}
 
 
+def test_what_a_run_names_that_waits_for_its_turn_is_kept_with_all_that_it_was_made_from(old: Old) -> None:
+    old.shards("first")
+    old.training("parent", "first")
+    old.shards("waiting")
+    old.shards("nobodys")
+    old.age()
+    waiting = {old.workspace.shards("waiting"), old.workspace.training("parent") / "model"}
+    kept_without = {each.path.name for each in plan_cleaning(old.workspace, BEFORE).removable}
+    assert {"waiting", "parent", "nobodys"} <= kept_without
+    removable = {each.path.name for each in plan_cleaning(old.workspace, BEFORE, waiting).removable}
+    assert "nobodys" in removable
+    assert not removable & {"waiting", "parent"}
+
+
 def test_a_reward_model_of_a_list_is_kept_as_the_only_one_is(old: Old) -> None:
     for name in ("judging", "other"):
         old.training(name, "old")
