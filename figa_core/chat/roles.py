@@ -14,6 +14,7 @@ from figa_core.records import TOOLS, Message
 
 _ORDERS_KNOWN = 1024
 _CALL_ID = "figacall1"  # nine letters and digits, as Mistral's templates demand
+_BEFORE_TURNS = ("system", "developer", TOOLS)
 _RESULT = {"tool_call_id": _CALL_ID, "name": "figatool"}
 
 _Turn = tuple[str, bool, bool]
@@ -35,22 +36,38 @@ class TemplateRoles:
     def left_out(self, messages: tuple[Message, ...]) -> str | None:
         """What the template does not print, such as "what role 'system' says"; None if it prints all."""
         _, left_out = self._try(self._turns(messages, False), False)
-        return left_out
+        return next((found for found in left_out if found), None)
+
+    def left_out_of_the_end(self, messages: tuple[Message, ...]) -> str | None:
+        """As `left_out`, before an answer, by a template that may print the last turns only.
+
+        What comes before all turns (system messages and tools) is expected nevertheless, and so are the last
+        turn before the answer and every turn after one that is printed.
+        """
+        turns = self._turns(messages, True)
+        _, left_out = self._try(turns, True)
+        begun = False
+        for number, ((role, calls, has_text), found) in enumerate(zip(turns, left_out, strict=False)):
+            is_turn = role not in _BEFORE_TURNS
+            if found and (begun or not is_turn or number == len(turns) - 2):
+                return found
+            begun = begun or (is_turn and (calls or has_text) and not found)
+        return None
 
     def _turns(self, messages: tuple[Message, ...], answered: bool) -> tuple[_Turn, ...]:
         turns = tuple((m.role, "tool_calls" in m.more, bool(m.content)) for m in messages)
         return (*turns, ("assistant", False, True)) if answered else turns
 
-    def _try_turns(self, turns: tuple[_Turn, ...], answered: bool) -> tuple[str | None, str | None]:
+    def _try_turns(
+        self, turns: tuple[_Turn, ...], answered: bool
+    ) -> tuple[str | None, tuple[str | None, ...]]:
+        """Why the template refuses the turns; otherwise what it leaves out of each."""
         marked = [_marked(f"figamark{number}end", *turn) for number, turn in enumerate(turns)]
         try:
             text = self._chat.render(marked, for_generation=not answered).casefold()
         except InputError as error:
-            return str(error), None
-        return None, next(
-            (left_out for number, turn in enumerate(turns) if (left_out := _left_out(text, number, *turn))),
-            None,
-        )
+            return str(error), ()
+        return None, tuple(_left_out(text, number, *turn) for number, turn in enumerate(turns))
 
 
 def _marked(mark: str, role: str, calls: bool, has_text: bool) -> Message:

@@ -110,7 +110,7 @@ def _reward_template_on_prompts(facts: Facts) -> Iterator[Finding]:
         "rated: the beginning of a longer text is cut off",
     )
     roles = TemplateRoles(facts.reward_chat)
-    found = Counter(left_out for each in messages if (left_out := roles.left_out(each)))
+    found = Counter(left_out for each in messages if (left_out := roles.left_out_of_the_end(each)))
     for left_out, count in found.items():
         yield warning(
             "reward.model",

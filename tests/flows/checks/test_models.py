@@ -223,6 +223,38 @@ def test_a_reward_template_that_skips_a_role_is_a_warning(facts: MakeFacts, rewa
     assert "1 of the first 4 prompts" in line
 
 
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hello."},
+    {"role": "assistant", "content": "Hi."},
+    {"role": "user", "content": "And now?"},
+]
+ONE_TURN = "{% for m in messages %}{% if CONDITION %}[{{ m.role }}] {{ m.content }}\n{% endif %}{% endfor %}"
+
+
+@pytest.mark.usefixtures("base")
+@pytest.mark.parametrize(
+    ("condition", "left_out"),
+    [
+        ("m.role == 'system' or loop.revindex <= 2", None),
+        ("m.role == 'system' or loop.revindex <= 3", None),
+        ("loop.revindex <= 2", "system"),
+        ("m.role != 'assistant' or loop.last", "assistant"),
+        ("m.role != 'user'", "user"),
+        ("m.role == 'system' or loop.last", "user"),
+        ("loop.index != 2 and loop.index != 3 or loop.first", None),
+    ],
+)
+def test_a_reward_template_that_prints_the_last_turns_by_design_is_no_warning_and_one_with_gaps_is(
+    facts: MakeFacts, reward: Path, condition: str, left_out: str | None
+) -> None:
+    (reward / "chat_template.jinja").write_text(ONE_TURN.replace("CONDITION", condition))
+    lines = findings_of(models.check_templates_on_prompts, facts([{"prompt": TURNS}]))
+    assert [line.partition(" says")[0].rpartition(" ")[2] for line in lines] == (
+        [f"'{left_out}'"] if left_out else []
+    )
+
+
 @pytest.mark.usefixtures("base", "reward")
 def test_prompts_that_are_all_too_long_are_a_problem_before_the_run(facts: MakeFacts) -> None:
     [line] = findings_of(models.check_templates_on_prompts, facts(rows(3), prompts={"max_prompt_tokens": 2}))
