@@ -6,8 +6,8 @@ run is Running again. If somebody has started the run anew meanwhile, this proce
 checkpoint first, and the other one, which waits for the same directory, continues from there.
 
 With the state the server takes the run's slot back, and Prefect would end the run at the next renewal of it,
-also if no server answers. Ours go on: a workspace, a training's directory and a worker on the pool `gpu` have
-limits of their own.
+also if no server answers. Ours go on and take the slot again (`slot.py`); a workspace, a training's directory
+and a worker on the pool `gpu` have limits of their own.
 """
 
 import logging
@@ -28,6 +28,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Running
 
+from deployments.slot import Slot
 from figa_core.processes import interruption
 
 _LOOK_EVERY_S = 20.0
@@ -88,13 +89,13 @@ def stay_alive(run_id: UUID, *, every_s: float = _LOOK_EVERY_S) -> None:
 
 
 def _watch(run_id: UUID, every_s: float) -> None:
-    standing = Standing()
+    standing, slot = Standing(), Slot()
     # Each look is brief: Prefect's own retries would still wait long after the network's return.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: _ANSWER_WITHIN_S}):
         while not interruption.requested():
             time.sleep(every_s)
             try:
-                if _look(run_id, standing) is Verdict.STARTED_ANEW:
+                if _look(run_id, standing, slot) is Verdict.STARTED_ANEW:
                     _logger.warning("run %s was started again while this process ran it; it ends", run_id)
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
@@ -102,10 +103,14 @@ def _watch(run_id: UUID, every_s: float) -> None:
                 _logger.debug("run %s: the server does not answer: %s", run_id, error)
 
 
-def _look(run_id: UUID, standing: Standing) -> Verdict:
+def _look(run_id: UUID, standing: Standing, slot: Slot) -> Verdict:
     with get_client(sync_client=True) as client:
-        verdict = standing.verdict(client.read_flow_run(run_id))
+        run = client.read_flow_run(run_id)
+        verdict = standing.verdict(run)
         if verdict is Verdict.THOUGHT_DEAD and not interruption.requested():
             client.set_flow_run_state(run_id, Running(message=_BACK))
             standing.revived()
+            slot.lost()
+        elif verdict is Verdict.FINE and run.state_type is StateType.RUNNING:
+            slot.keep(client, run)
     return verdict
