@@ -65,7 +65,8 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         config: The run, and what to compare in its section `compare`.
 
     Raises:
-        ConfigError: there would be no prompts to judge by, or no room for the models; or see `figa`.
+        ConfigError: there would be no prompts to judge by, no room for the models, or a reward that a method
+            cannot learn from; or see `figa`.
         TrainingError: trainings failed other than by diverging; the others are judged, the report is
             written, and the same command tries these again.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
@@ -122,8 +123,9 @@ def _by_rewards(run: OpenRun, config: PipelineConfig, sizes: ShardSizes, *, else
     """What methods of reinforcement learning need, if there are any."""
     if not any(methods_by_rewards(config)):
         return None
-    ids = (run.run_id, run.generator, run.rewards.training.scorer)
-    return rl_data(run.workspace, *ids, config, sizes, elsewhere=elsewhere)
+    return rl_data(
+        run.workspace, run.run_id, run.generator, run.rewards.training, config, sizes, elsewhere=elsewhere
+    )
 
 
 def _with_best(story: Story, run: OpenRun, config: PipelineConfig) -> Path | None:

@@ -45,7 +45,8 @@ async def train_by_rewards(job: Path, artifacts: str | None = None) -> None:
 
     Raises:
         ConfigError: the path is not valid, or a tracker's library is not installed.
-        TrainingError: there is no such file, TRL's environment is missing, or the training stopped.
+        TrainingError: there is no such file, TRL's environment is missing, a reward program on this machine
+            is not the run's, or the training stopped.
         WorkspaceError: the workspace or its store cannot be read or written.
     """
     if started_by_worker():
@@ -71,12 +72,12 @@ async def train_by_rewards(job: Path, artifacts: str | None = None) -> None:
 def send_rl_inputs(store: Artifacts, job: RlJob) -> None:
     """What a machine without the workspace's disk needs of it to train, besides the file of the job."""
     store.send_file(job.prompts)
-    for model in (job.model, job.reward_model):
+    for model in (job.model, *(reward.model for reward in job.reward_models)):
         store.send_model(model)
 
 
 def fetch_rl_inputs(store: Artifacts, job: RlJob) -> None:
     """What `send_rl_inputs` has sent."""
     store.fetch_file(job.prompts)
-    for model in (job.model, job.reward_model):
+    for model in (job.model, *(reward.model for reward in job.reward_models)):
         store.fetch_model(model)

@@ -28,6 +28,7 @@ from tasks.generate import generator_id, generator_of
 from tasks.reinforcement import RlData, rl_curve, rl_job
 from tasks.reinforcement import why_unable as why_unable_by_rewards
 from tasks.report import curve_of
+from tasks.rl_rewards import reward_remark
 from tasks.train import training_job
 from tasks.workspace import Workspace
 
@@ -302,15 +303,15 @@ def manifest_of(output: Path) -> TrainingManifest | None:
     return None if dropped is None else dropped.training
 
 
-def remark(output: Path) -> str:
-    """What is odd about a finished training: an alarm ended it, or it changed nothing; or empty."""
-    manifest = manifest_of(output)
+def remark(job: TrainingJob | RlJob) -> str:
+    """What is odd about a finished training: an alarm ended it, or it changed or learnt nothing; or empty."""
+    manifest = manifest_of(job.output)
     if manifest is None:
         return ""
     if (alarm := manifest.ended_by) is not None:
         return f"ended by the alarm {alarm.name}"
     if manifest.steps > manifest.skipped_steps + manifest.overflowed_steps:
-        return ""
+        return reward_remark(job, read_metrics(job.metrics_path)) if isinstance(job, RlJob) else ""
     return f"none of its {manifest.steps:,} steps made an update: it is the base model"
 
 

@@ -31,7 +31,7 @@ def training_cost(planned: Planned) -> Cost:
     """What one training took so far."""
     job, manifest = planned.job, manifest_of(planned.job.output)
     if isinstance(job, RlJob):
-        return rl_cost(job, manifest, parameters_of(job.model), parameters_of(job.reward_model))
+        return rl_cost(job, manifest, parameters_of)
     steps = read_metrics(job.metrics_path)
     tokens = sum(step.tokens for step in steps)
     return Cost(

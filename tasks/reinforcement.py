@@ -1,42 +1,45 @@
 """Reinforcement learning in `figa compare`: its trainings, with what they may spend, and what they cost.
 
-They have the run's base model, training prompts, chat format and reward model. The budget is that of
-`figa_core/rl/budget.py`.
+They have the run's base model, training prompts and chat format, and the reward of its pairs
+(`rl_rewards.py`). The budget is that of `figa_core/rl/budget.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
 from figa_core.config import MethodConfig, PipelineConfig
-from figa_core.config.roles import model_problem, the_model
+from figa_core.config.roles import rl_problem
 from figa_core.evaluation.cost import Cost
-from figa_core.inference.engine import TRANSFORMERS
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.ports import ProgressCallback
-from figa_core.records import Split
+from figa_core.records import Message, Split
 from figa_core.report.data import TrainingCurve
 from figa_core.rl import budget
 from figa_core.rl.budget import DataTokens
-from figa_core.rl.cost import RlTokens, rl_flops
+from figa_core.rl.cost import RlTokens, Scored, rl_flops
 from figa_core.rl.environments import installed_release, why_missing
-from figa_core.rl.job import ENTROPY, GENERATED, KL, REWARD, SCORED, RlJob
+from figa_core.rl.job import ENTROPY, GENERATED, KL, REWARD, RlJob
+from figa_core.rl.job_rewards import JobReward
 from figa_core.rl.launch import run_rl
 from figa_core.rl.methods import RlMethod, is_rl, rl_method
 from figa_core.rl.prompts_file import PromptRow, write_prompts
 from figa_core.shards.sizes import ShardSizes
 from figa_core.storage import responses, revisions
 from figa_core.storage.responses import Samples
+from figa_core.storage.scores import fields_of_prompts
 from figa_core.storage.trainings import Training, save_training
 from figa_core.training.checkpoints import TrainingManifest
-from figa_core.training.metrics import StepMetrics, read_metrics
+from figa_core.training.metrics import read_metrics
 from tasks.chat_formats import generation_chat, template_variables
 from tasks.results import no_progress
-from tasks.reward_models import loaded_reward_model
+from tasks.rewards import Reward
+from tasks.rl_rewards import count_of, fields_wanted, job_rewards, sample_facts
 from tasks.tracking import tracking
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
@@ -64,9 +67,10 @@ def trl_versions(config: PipelineConfig) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RlData:
-    """What all trainings of a run share: its training prompts, its reward model, and what its pairs cost.
+    """What all trainings of a run share: its training prompts, its reward, and what its pairs cost.
 
-    `elsewhere`: they run on the pool `gpu`, and what is installed here does not matter.
+    `scorer` is the id of the reward's values, and `rewards` are its parts. `elsewhere`: they run on the pool
+    `gpu`, and what is installed here does not matter.
     """
 
     prompts: Path
@@ -74,6 +78,7 @@ class RlData:
     count: int
     scorer: str
     tokens: DataTokens
+    rewards: tuple[JobReward, ...] = ()
     elsewhere: bool = False
 
 
@@ -81,7 +86,7 @@ def rl_data(
     workspace: Workspace,
     run_id: str,
     generator: str,
-    scorer: str,
+    reward: Reward,
     config: PipelineConfig,
     sizes: ShardSizes,
     *,
@@ -91,30 +96,54 @@ def rl_data(
 
     Raises:
         ConfigError: the model's chat format cannot be used.
+        InputError, EngineError: see `job_rewards`.
     """
+    rewards = job_rewards(workspace, reward)
+    fields = fields_wanted(rewards)
     drawn = Samples(run_id, generator, Split.TRAIN)
     names = responses.chosen_prompts(workspace.database, drawn)
     chat = generation_chat(config.generation)
     digest = ids.prompts_digest(names, chat.tokenizer_hash, chat.template_hash, chat.variables)
-    path = workspace.scratch("rl") / f"{digest}.parquet"
+    # The id of a scorer that gets fields is also that of the rows.
+    name = f"{digest}-{reward.scorer}" if fields else digest
+    path = workspace.scratch("rl") / f"{name}.parquet"
     if not path.is_file():
-        write_prompts(path, _pages(workspace, drawn, config))
+        write_prompts(path, _pages(workspace, drawn, config, fields))
     drafts, drafted = responses.tokens_drawn(workspace.database, drawn)
     answered = revisions.tokens_answered(workspace.database, run_id)
     if not answered:  # the provider does not count them
         answered = sizes.tokens["revision"] - sizes.prompt_tokens
     # A draft's end of turn was generated too, and is not stored.
     tokens = DataTokens(drafts, drafted + drafts, answered)
-    return RlData(path, digest, len(names), scorer, tokens, elsewhere)
+    return RlData(path, digest, len(names), reward.scorer, tokens, rewards, elsewhere)
 
 
-def _pages(workspace: Workspace, drawn: Samples, config: PipelineConfig) -> Iterator[list[PromptRow]]:
+def _pages(
+    workspace: Workspace, drawn: Samples, config: PipelineConfig, fields: tuple[str, ...]
+) -> Iterator[list[PromptRow]]:
     """Those that the chat template prints: the generate stage has stored why it refuses the others."""
     chat = generation_chat(config.generation)
     for page in responses.iter_prompts(workspace.database, drawn):
         outcomes = chat.prompt_ids_or_reasons([messages for _, messages in page])
+        named = _fields(workspace, drawn, page, fields)
         rows = zip(page, outcomes, strict=True)
-        yield [(key, found, messages) for (key, messages), found in rows if not isinstance(found, str)]
+        yield [
+            PromptRow(key, found, messages, named.get(key))
+            for (key, messages), found in rows
+            if not isinstance(found, str)
+        ]
+
+
+def _fields(
+    workspace: Workspace,
+    drawn: Samples,
+    page: list[tuple[str, tuple[Message, ...]]],
+    wanted: tuple[str, ...],
+) -> dict[str, dict[str, Any]]:
+    """By prompt id, what reward programs get; empty if they get nothing."""
+    if not wanted:
+        return {}
+    return fields_of_prompts(workspace.database, drawn.run_id, [key for key, _ in page], wanted)
 
 
 def why_unable(method: MethodConfig, config: PipelineConfig, data: RlData, share: float) -> str:
@@ -124,7 +153,7 @@ def why_unable(method: MethodConfig, config: PipelineConfig, data: RlData, share
         return "generation.temperature is 0, and it learns from differences between samples of the same model"
     if not data.count:
         return "there are no training prompts"
-    if problem := model_problem(config):
+    if problem := rl_problem(config, takes_any=known.takes_any_reward):
         return problem
     if not data.elsewhere and (missing := why_missing(known.environment)):
         return missing
@@ -149,7 +178,6 @@ def rl_job(
 ) -> RlJob:
     """The job of a training; equal trainings have equal ids."""
     known, base = rl_method(method.objective), whole_model(workspace, config.generation.model)
-    reward = the_model(config, method.objective)
     given = "kl_weight" in method.model_fields_set
     tokens = data.tokens.budget(share=share, times=method.token_budget)
     samples = budget.samples_per_step(
@@ -160,8 +188,7 @@ def rl_job(
         training_id="",
         output=Path(),
         model=base,
-        reward_model=loaded_reward_model(workspace, reward, TRANSFORMERS),
-        reward_max_length=reward.max_length,
+        rewards=data.rewards,
         template_variables=template_variables(config.generation),
         stop=config.generation.sampling.stop,
         prompts=data.prompts,
@@ -214,17 +241,20 @@ def record_rl(workspace: Workspace, run_id: str, job: RlJob, manifest: TrainingM
     save_training(workspace.database, row, model_fingerprint(job.model_dir, workspace.fingerprints))
 
 
-def rl_cost(job: RlJob, manifest: TrainingManifest | None, parameters: int, reward_parameters: int) -> Cost:
+def rl_cost(job: RlJob, manifest: TrainingManifest | None, parameters_of: Callable[[Path], int]) -> Cost:
     """What a training took so far, with generation, rewards, base and value model; see `rl/cost.py`."""
     steps = read_metrics(job.metrics_path)
-    tokens = RlTokens(sum(step.tokens for step in steps), _sum(steps, GENERATED), _sum(steps, SCORED))
+    scored = [
+        Scored(parameters_of(reward.model), count_of(steps, job.scored_by(reward)))
+        for reward in job.reward_models
+    ]
+    tokens = RlTokens(sum(step.tokens for step in steps), count_of(steps, GENERATED), tuple(scored))
     return Cost(
         tokens=tokens.sequences,
         flops=rl_flops(
             job.of_method,
             kl_weight=job.kl_weight,
-            parameters=parameters,
-            reward_parameters=reward_parameters,
+            parameters=parameters_of(job.model),
             tokens=tokens,
         ),
         seconds=sum(step.seconds for step in steps) if manifest is None else manifest.wall_seconds,
@@ -241,13 +271,10 @@ def rl_curve(job: RlJob, manifest: TrainingManifest | None, label: str) -> Train
     facts = {
         "samples per step": str(job.samples_per_step),
         "learning rate": f"{job.learning_rate:g}",
-        "tokens generated": f"{_sum(steps, GENERATED):,} of {job.token_budget:,}",
+        "tokens generated": f"{count_of(steps, GENERATED):,} of {job.token_budget:,}",
+        **sample_facts(steps),
     }
     if manifest is not None:
         facts |= {"steps": str(manifest.steps), "wall time": f"{manifest.wall_seconds:.0f} s"}
     series = {"loss": tuple(step.loss for step in shown), **figures}
     return TrainingCurve(label, tuple(step.step for step in shown), series, facts)
-
-
-def _sum(steps: list[StepMetrics], name: str) -> int:
-    return sum(int(step.figures.get(name) or 0) for step in steps)

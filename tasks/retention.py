@@ -15,7 +15,7 @@ Everything else is removed once none of its files has been written within that t
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from figa_core.errors import WorkspaceError
 from figa_core.file_hashes import read_sealed
 from figa_core.files import files_below
 from figa_core.models.fingerprint import MERGED
+from figa_core.rl.job_rewards import with_rewards
 from figa_core.storage.runs import Run, all_runs
 from figa_core.storage.trainings import trainings_of
 from figa_core.training.checkpoints import MANIFEST_NAME
@@ -155,6 +156,14 @@ def _where_now(path: Path, workspace: Workspace, roots: Roots) -> set[Path]:
     }
 
 
+def _reward_models(job: Mapping[str, Any]) -> list[Path]:
+    """Those of a training that learns from rewards; none of another."""
+    fields = with_rewards(job)
+    rewards = fields.get("rewards") if isinstance(fields, dict) else None
+    listed = rewards if isinstance(rewards, list) else []
+    return [Path(str(each["model"])) for each in listed if isinstance(each, dict) and each.get("model")]
+
+
 def _made_with(workspace: Workspace, needed: Collection[Path], roots: Roots) -> set[Path]:
     """The trainings and sweeps on needed shard sets, what they are made from, merged models of needed
     adapters, and the forms of needed reward models.
@@ -166,8 +175,8 @@ def _made_with(workspace: Workspace, needed: Collection[Path], roots: Roots) -> 
         if _is_needed(path, needed) or workspace.shards(shards.name) in needed:
             is_finished = (path / MANIFEST_NAME).is_file()
             found |= {path, *_where_now(model, workspace, roots)}
-            if reward_model := job.get("reward_model"):  # of one that learns from rewards
-                found |= _where_now(Path(str(reward_model)), workspace, roots)
+            for reward_model in _reward_models(job):
+                found |= _where_now(reward_model, workspace, roots)
             if not is_finished:
                 found.add(workspace.shards(shards.name))
             if isinstance(sweep_id := _fields(path / SWEEP).get("sweep_id"), str):

@@ -33,7 +33,7 @@ def reward_facts(database: Database, run: Run, config: PipelineConfig) -> tuple[
         rated, mean, deviation, without = summary.reward_values(database, run.run_id, generator, scorer)
         found.append(
             RewardFacts(
-                name, _kind(reward), uses.get(name, ()), weight_of(reward), rated, mean, deviation, without
+                name, kind_of(reward), uses.get(name, ()), weight_of(reward), rated, mean, deviation, without
             )
         )
     return tuple(found)
@@ -69,7 +69,8 @@ def _uses(config: PipelineConfig) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _kind(reward: OneReward) -> str:
+def kind_of(reward: OneReward) -> str:
+    """Such as "program my_rewards:right"."""
     if isinstance(reward, ProgramRewardConfig):
         return f"program {reward.program}"
     if isinstance(reward, JudgeRewardConfig):

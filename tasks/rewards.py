@@ -10,6 +10,7 @@ from figa_core.config.rewards import COMBINED
 from figa_core.config.roles import OneReward, parts_of, roles_of, weight_of
 from figa_core.errors import ConfigError, InputError
 from figa_core.prompts.files import prompts_fingerprint
+from figa_core.rewards.program import log_name
 from figa_core.rewards.source import source_hash
 from tasks.judge_settings import judge_id
 from tasks.score import scorer_id
@@ -133,5 +134,4 @@ def _source(reward: ProgramRewardConfig) -> str:
 
 def log_of(workspace: Workspace, name: str) -> Path:
     """What a program prints."""
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-    return workspace.logs / f"reward-{safe}.log"
+    return workspace.logs / log_name(name)

@@ -13,6 +13,7 @@ from figa_core.report.configuration import setting_text
 from figa_core.report.data import ModelScores, ReportData
 from figa_core.report.methods.data import MethodOutcome, MethodsData, TrainingOutcome, judged
 from figa_core.rl.job import RlJob
+from figa_core.rl.job_rewards import ModelReward, ProgramReward
 from figa_core.tracking.files import Results, write_results
 from figa_core.tracking.follow import Trackers, send, tracked
 from figa_core.tracking.tracker import TrackedRun
@@ -39,11 +40,19 @@ def tracking(job: TrainingJob | RlJob) -> Iterator[None]:
         yield
 
 
+def _rewards_of(job: RlJob) -> dict[str, str]:
+    first, *others = job.rewards
+    if isinstance(first, ModelReward) and not others:
+        return {"reward_model": str(first.model)}
+    named = (each.function if isinstance(each, ProgramReward) else str(each.model) for each in job.rewards)
+    return {"rewards": ", ".join(named)}
+
+
 def tracked_run(workspace: Workspace, job: TrainingJob | RlJob) -> TrackedRun:
     """How trackers show a training."""
     group = workspace.directory.name
     if isinstance(job, RlJob):
-        label, learns_from = job.of_method.label, {"reward_model": str(job.reward_model)}
+        label, learns_from = job.of_method.label, _rewards_of(job)
         settings = {f"rl.{name}": _setting(name, value) for name, value in job.settings_in_id().items()}
     else:
         label, learns_from = label_of(job.objective), {"shards": job.shards.name}

@@ -91,6 +91,41 @@ def dependent_judge(config: PipelineConfig) -> str | None:
     )
 
 
+def rl_problem(config: PipelineConfig, *, takes_any: bool) -> str | None:
+    """Why a method cannot learn from rewards of its own samples with the reward of the pairs; None if it can.
+
+    `takes_any`: it takes a number for each sample, and not only one reward model.
+
+    Raises:
+        ConfigError: as `parts_of`.
+    """
+    parts = parts_of(config, roles_of(config).training)
+    judges = [name for name, each in parts.items() if isinstance(each, JudgeRewardConfig)]
+    if judges:
+        named = " and ".join(f"the judge {name!r}" for name in judges)
+        return (
+            f"a training would ask {named} about every sample that it draws: thousands of paid questions "
+            "that no budget or journal covers, and all of them again if the training begins anew. Name a "
+            "reward model or a program in admission.reward, give the judge a weight of 0, or leave the "
+            "method out"
+        )
+    if takes_any or (len(parts) == 1 and all(isinstance(each, RewardConfig) for each in parts.values())):
+        return None
+    named = " and ".join(f"{name!r} ({_kind_of(each)})" for name, each in parts.items())
+    return (
+        f"it learns from one reward model, and the reward of the pairs is {named}. Use grpo or rloo, which "
+        "learn from any of them and from several combined, or name a reward model in admission.reward"
+    )
+
+
+def _kind_of(reward: OneReward) -> str:
+    if isinstance(reward, ProgramRewardConfig):
+        return f"the program {reward.program}"
+    if isinstance(reward, JudgeRewardConfig):
+        return f"the judge {reward.judge}"
+    return f"the reward model {reward.model.name}"
+
+
 def model_problem(config: PipelineConfig) -> str | None:
     """Why what needs one reward model cannot use the reward of the pairs; None if it can."""
     name = roles_of(config).training

@@ -24,7 +24,8 @@ _LEVELS = {logging.INFO: "", logging.WARNING: " warning", logging.ERROR: " error
 _LONGEST = 20_000
 # Warnings of every healthy run. vLLM's on a CPU follow from the settings that `vllm_worker` chooses there and
 # from packages that the CPU build must not have. The one about the tokenizer is from trainings by TRL, which
-# changes the configuration; the exported model has its base's. The last but one is bitsandbytes' (its 4-bit
+# changes the configuration; the exported model has its base's. So is the next: samples without a reward are
+# counted, and told of at the end. The last but one is bitsandbytes' (its 4-bit
 # products on a CPU), whenever peft finds it. The last is torchrun's, when it ends the other
 # ranks because of one whose own error explains more.
 _EXPECTED = re.compile(
@@ -41,6 +42,7 @@ _EXPECTED = re.compile(
     | lib(?:tcmalloc|iomp)\ is\ not\ found\ in\ LD_PRELOAD
     | torch\.set_num_threads
     | tokenizer\ has\ new\ PAD/BOS/EOS\ tokens
+    | All\ reward\ functions\ returned\ None
     | Failed\ to\ load\ CPU\ gemm_4bit_forward
     | Sending\ process\ \d+\ closing\ signal""",
     re.VERBOSE,

@@ -17,7 +17,7 @@ from typing import Self
 from figa_core.errors import InterruptedRunError
 from figa_core.ports import RewardRequest, Rewards, RowFailure
 from figa_core.processes import interruption
-from figa_core.rewards.worker import ProgramSettings, ProgramWorker, RowError
+from figa_core.rewards.worker import Interpreter, ProgramSettings, ProgramWorker, RowError
 
 MOST_PROCESSES = 8
 _ROWS_AT_ONCE, _SECONDS_AT_MOST = 500, 2.0
@@ -31,12 +31,25 @@ def processes_here(asked: int | None) -> int:
     return asked or min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
+def log_name(reward: str) -> str:
+    """The name of the file with what the program of this reward prints."""
+    return f"reward-{''.join(c if c.isalnum() or c in '-_' else '_' for c in reward)}.log"
+
+
 class Program:
     """A context manager around the processes; satisfies what a `Scorer` does, for rows of text."""
 
-    def __init__(self, settings: ProgramSettings, log: Path, *, processes: int = 1) -> None:
-        """`log` is the file that receives what the program prints."""
+    def __init__(
+        self,
+        settings: ProgramSettings,
+        log: Path,
+        *,
+        processes: int = 1,
+        interpreter: Interpreter | None = None,
+    ) -> None:
+        """`log` is the file that receives what the program prints; `interpreter` as of `ProgramWorker`."""
         self._settings, self._log, self._processes = settings, log, processes
+        self._interpreter = interpreter
         self._asked: queue.Queue[RewardRequest | None] = queue.Queue()
         self._rated: queue.Queue[_Rated | BaseException] = queue.Queue()
         self._threads: list[threading.Thread] = []
@@ -127,7 +140,7 @@ class Program:
             worker = self._started()
 
     def _started(self) -> ProgramWorker:
-        worker = ProgramWorker(self._settings, self._log)
+        worker = ProgramWorker(self._settings, self._log, self._interpreter)
         self._workers.add(worker)
         return worker.__enter__()
 

@@ -22,6 +22,7 @@ from figa_core.ports import RewardRequest
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 
+_WORKER = "figa_core.rewards.program_worker"
 _START_S = 120.0  # for the import of the program's module, such as one that imports torch
 _LOOK_S = 0.25  # between two looks at the memory of a row that takes its time
 _PROCESSES_MAX = 64
@@ -39,6 +40,19 @@ class ProgramSettings:
     memory_limit_mib: int = 2048
 
 
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that runs a program, and where it finds modules."""
+
+    python: str
+    path: tuple[str, ...]
+
+    @classmethod
+    def here(cls) -> "Interpreter":
+        """That of this process."""
+        return cls(sys.executable, tuple(sys.path))
+
+
 class RowError(Exception):
     """Why a row has no value; `ended`: the process ended by itself."""
 
@@ -54,8 +68,10 @@ class ProgramWorker:
         worker.rate(request)  # a number, or RowError
     """
 
-    def __init__(self, settings: ProgramSettings, log: Path) -> None:
+    def __init__(self, settings: ProgramSettings, log: Path, interpreter: Interpreter | None = None) -> None:
+        """`interpreter`: that of this process if there is none."""
         self._settings, self._log = settings, log
+        self._interpreter = interpreter or Interpreter.here()
         self._child: Child | None = None
         self._buffer = b""
         self.rated = 0  # rows of this process
@@ -72,7 +88,7 @@ class ProgramWorker:
         try:
             with theirs:
                 self._child = Child(
-                    [sys.executable, "-m", "figa_core.rewards.program_worker", str(theirs.fileno())],
+                    [self._interpreter.python, "-m", _WORKER, str(theirs.fileno())],
                     self._log,
                     environment=child_environment() | _one_thread_unless_said(),
                     pass_fds=[theirs.fileno()],
@@ -124,7 +140,7 @@ class ProgramWorker:
         order = {
             "function": settings.function,
             "fields": list(settings.fields),
-            "path": sys.path,
+            "path": self._interpreter.path,
             "memory_bytes": settings.memory_limit_mib * 2**20,
         }
         try:

@@ -10,13 +10,14 @@ OUTPUT/manifest.json    written last, by the run: its existence means finished (
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from figa_core.config.section import Section
 from figa_core.config.tracking import TrackingConfig
 from figa_core.config.training import DType
 from figa_core.errors import TrainingError
 from figa_core.files import write_whole
+from figa_core.rl.job_rewards import JobReward, ModelReward, ProgramReward, with_rewards
 from figa_core.rl.methods import RlMethod, rl_method
 from figa_core.training.alarms import KL_FROM_BASE
 from figa_core.training.job_files import JobFiles, not_a_job
@@ -28,6 +29,10 @@ ENTROPY = Figure("entropy", "entropy of the samples (nats per token)")
 GENERATED = "generated_tokens"
 SCORED = "scored_tokens"
 UNSCORED = "unscored"
+ALIKE = "samples_alike"
+"""Samples whose prompt's samples all have the same reward, so that they teach nothing; with one sample of
+each prompt, those of a step.
+"""
 PEAK = "peak_bytes"
 
 # The prompts' digest has the variables of the template.
@@ -38,7 +43,7 @@ _SPEED = (
     "training_id",
     "prompts",
     "model",
-    "reward_model",
+    "rewards",  # those of the scorer, whose id has them
     "tokens_per_batch",
     "steps",
 )
@@ -49,6 +54,7 @@ class RlJob(JobFiles, Section):
 
     Attributes:
         method: its name (`methods.py`).
+        rewards: what is learnt from, in the order of their sum.
         template_variables: what the chat template got besides the messages of the prompts.
         stop: texts that end an answer; what a sample has after one has no part in its reward.
         prompts: a file of prompts (`prompts_file.py`).
@@ -65,8 +71,7 @@ class RlJob(JobFiles, Section):
     training_id: str
     output: Path
     model: Path
-    reward_model: Path
-    reward_max_length: int
+    rewards: tuple[JobReward, ...] = Field(min_length=1)
     template_variables: dict[str, Any] = Field(default_factory=dict)
     stop: tuple[str, ...] = ()
     prompts: Path
@@ -82,6 +87,19 @@ class RlJob(JobFiles, Section):
     tokens_per_batch: int
     steps: int
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_age(cls, value: Any) -> Any:
+        return with_rewards(value)
+
+    @property
+    def reward_models(self) -> tuple[ModelReward, ...]:
+        return tuple(each for each in self.rewards if isinstance(each, ModelReward))
+
+    @property
+    def programs(self) -> tuple[ProgramReward, ...]:
+        return tuple(each for each in self.rewards if isinstance(each, ProgramReward))
 
     @property
     def of_method(self) -> RlMethod:
@@ -117,7 +135,16 @@ class RlJob(JobFiles, Section):
     def settings_in_id(self) -> dict[str, Any]:
         """The settings that decide the result, by name."""
         unused = set() if self.stop else {"stop"}
-        return self.model_dump(mode="json", exclude={*_SPEED, *unused})
+        found = self.model_dump(mode="json", exclude={*_SPEED, *unused})
+        first, *others = self.rewards
+        if isinstance(first, ModelReward) and not others:
+            # The scorer's id has it too, but the ids of such trainings stay as they were.
+            found["reward_max_length"] = first.max_length
+        return found
+
+    def scored_by(self, reward: ModelReward) -> str:
+        """The name of the figure for the tokens that a reward model reads."""
+        return SCORED if len(self.reward_models) == 1 else f"{SCORED}/{reward.name}"
 
     @classmethod
     def read(cls, path: Path) -> "RlJob":

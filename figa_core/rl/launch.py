@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from figa_core.errors import DivergedTrainingError, EngineError, TrainingError
+from figa_core.errors import ConfigError, DivergedTrainingError, EngineError, TrainingError
 from figa_core.file_hashes import hashes_of, write_sealed
 from figa_core.models.check import problems_to_load
 from figa_core.models.role import ModelRole
@@ -16,8 +16,11 @@ from figa_core.processes import interruption
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
+from figa_core.rewards.source import source_hash
+from figa_core.rewards.worker import Interpreter
 from figa_core.rl.environments import find_python, why_missing
 from figa_core.rl.job import GENERATED, RlJob
+from figa_core.rl.job_rewards import ProgramReward
 from figa_core.training import checkpoints
 from figa_core.training.checkpoints import TrainingManifest
 from figa_core.training.directory_lock import locked
@@ -38,14 +41,14 @@ def run_rl(
     dies with this process.
 
     Raises:
-        TrainingError: TRL's environment is missing, the models are incomplete, or the training stopped; the
-            message has the cause.
+        TrainingError: TRL's environment is missing, the models are incomplete, a program is another here, or
+            the training stopped; the message has the cause.
         DivergedTrainingError: its figures are not finite; it would end so again.
         InterruptedRunError: somebody asked to stop.
     """
     with locked(job.output, f"training {job.training_id}"):
         if (finished := checkpoints.read_manifest(job.output)) is None:
-            _check_models(job)
+            _check_rewards_and_model(job)
             _run(job, _python(job), on_tokens, log_path)
             return _finished(job)
         checkpoints.check_model(job.output, finished)
@@ -62,13 +65,27 @@ def _python(job: RlJob) -> Path:
     raise TrainingError(f"{job.of_method.label} cannot run here: {why_missing(environment)}.")
 
 
-def _check_models(job: RlJob) -> None:
-    problems = [
-        *problems_to_load(job.model, ModelRole.POLICY),
-        *problems_to_load(job.reward_model, ModelRole.REWARD),
-    ]
+def _check_rewards_and_model(job: RlJob) -> None:
+    problems = [*problems_to_load(job.model, ModelRole.POLICY)]
+    for reward in job.reward_models:
+        problems += problems_to_load(reward.model, ModelRole.REWARD)
+    problems += filter(None, map(_program_problem, job.programs))
     if problems:
         raise TrainingError("\n".join(problems))
+
+
+def _program_problem(reward: ProgramReward) -> str | None:
+    """Why a program cannot rate samples here: its values must be those of the run."""
+    try:
+        here = source_hash(reward.function)
+    except ConfigError as error:
+        return str(error)
+    if reward.source in (None, here):
+        return None
+    return (
+        f"the reward program {reward.function!r}: its file, or a module beside it that it imports, is not "
+        "the one that rated the run's responses. Give this machine that one, or run `figa compare` again."
+    )
 
 
 def _run(job: RlJob, python: Path, on_tokens: Callable[[int], None], log_path: Path) -> None:
@@ -78,6 +95,8 @@ def _run(job: RlJob, python: Path, on_tokens: Callable[[int], None], log_path: P
         path.unlink(missing_ok=True)
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)
     command = [str(python), "-m", "figa_core.rl.worker", "--job", str(job_path)]
+    if job.programs:
+        command += ["--programs", json.dumps(asdict(Interpreter.here()))]
     follow = _Tokens(job, on_tokens)
     with followed(log_path, _LOGGER), interruption.doing("the training stops"):
         try:

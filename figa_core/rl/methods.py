@@ -27,6 +27,7 @@ class RlMethod:
         kl_weight: β, how strongly the model is held to its base.
         passes: how often a step goes through the samples.
         has_values: a second model learns what each prefix is worth.
+        takes_any_reward: its trainer takes a number for each sample; otherwise it takes one reward model.
         scores_samples: the sampled tokens' probabilities are computed once more before they are learnt from.
     """
 
@@ -37,6 +38,7 @@ class RlMethod:
     kl_weight: float
     passes: int = 1
     has_values: bool = False
+    takes_any_reward: bool = True
     scores_samples: bool = False
 
 
@@ -45,7 +47,16 @@ _METHODS = {
     for each in (
         RlMethod("grpo", "GRPO", OF_TRL, samples_per_prompt=8, kl_weight=0.04),
         RlMethod("rloo", "RLOO", OF_TRL, samples_per_prompt=4, kl_weight=0.05, scores_samples=True),
-        RlMethod("ppo", "PPO", OF_PPO, samples_per_prompt=1, kl_weight=0.05, passes=4, has_values=True),
+        RlMethod(
+            "ppo",
+            "PPO",
+            OF_PPO,
+            samples_per_prompt=1,
+            kl_weight=0.05,
+            passes=4,
+            has_values=True,
+            takes_any_reward=False,
+        ),
     )
 }
 

@@ -122,7 +122,10 @@ def _scoring(task: Task, reward_model: Any) -> Iterator[None]:
         samples = [[i for i in row if i != padding] for row in ids_BT[:, context:].tolist()]
         values = task.scored([rows[tuple(prompt)] for prompt in prompts], samples)
         known = [value for value in values if value is not None]
-        mean = sum(known) / len(known)  # of no weight: what cannot be scored is neither good nor bad
+        mean = sum(known) / len(known) if known else task.rewards.mean
+        if mean is None:
+            raise TrainingError(f"no sample has a reward yet: {task.rewards.why_unscored()}.")
+        # Of no weight: what cannot be scored is neither good nor bad.
         scores_B = torch.tensor([mean if value is None else value for value in values], device=ids_BT.device)
         return None, scores_B, None
 

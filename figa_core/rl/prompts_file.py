@@ -4,8 +4,9 @@ Both environments import this, so it needs only pyarrow and the standard library
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,11 +15,24 @@ from figa_core.files import replacing
 from figa_core.records import Message
 
 SCHEMA = pa.schema(
-    [("prompt_id", pa.string()), ("prompt_ids", pa.list_(pa.int32())), ("messages", pa.string())]
+    [
+        ("prompt_id", pa.string()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("messages", pa.string()),
+        ("fields", pa.string()),
+    ]
 )
 
-PromptRow = tuple[str, Sequence[int], Sequence[Message]]
-"""A prompt's id, its token ids with the generation prompt, and its conversation."""
+
+class PromptRow(NamedTuple):
+    """A prompt's id, its token ids with the generation prompt, its conversation, and the fields of its row
+    that reward programs get.
+    """
+
+    prompt_id: str
+    prompt_ids: Sequence[int]
+    messages: Sequence[Message]
+    fields: Mapping[str, Any] | None = None
 
 
 def write_prompts(path: Path, pages: Iterable[Sequence[PromptRow]]) -> None:
@@ -27,9 +41,10 @@ def write_prompts(path: Path, pages: Iterable[Sequence[PromptRow]]) -> None:
     with replacing(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for page in pages:
             columns = [
-                [prompt_id for prompt_id, _, _ in page],
-                [list(ids) for _, ids, _ in page],
-                [json.dumps([m.as_dict() for m in messages], ensure_ascii=False) for _, _, messages in page],
+                [row.prompt_id for row in page],
+                [list(row.prompt_ids) for row in page],
+                [_text([message.as_dict() for message in row.messages]) for row in page],
+                [None if row.fields is None else _text(dict(row.fields)) for row in page],
             ]
             writer.write_table(
                 pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], SCHEMA)
@@ -37,7 +52,7 @@ def write_prompts(path: Path, pages: Iterable[Sequence[PromptRow]]) -> None:
 
 
 def read_prompts(path: Path) -> pa.Table:
-    """The table, whose pages are read when they are needed."""
+    """The table, whose pages are read when they are needed. Files of older versions have no fields."""
     return pq.read_table(path, schema=SCHEMA, memory_map=True)
 
 
@@ -46,5 +61,14 @@ def count_prompts(path: Path) -> int:
 
 
 def conversation(text: str) -> tuple[Message, ...]:
-    """The messages of a row's last column."""
+    """The messages of a row."""
     return tuple(Message.of(fields) for fields in json.loads(text))
+
+
+def row_fields(text: str | None) -> dict[str, Any]:
+    """The fields of a row; none if it has none."""
+    return {} if text is None else json.loads(text)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

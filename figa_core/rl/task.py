@@ -19,7 +19,7 @@ from figa_core.models.soft_capping import with_soft_capping
 from figa_core.models.tokenizer import load_tokenizer
 from figa_core.rl.budget import samples_per_batch
 from figa_core.rl.job import RlJob
-from figa_core.rl.prompts_file import conversation
+from figa_core.rl.prompts_file import conversation, row_fields
 from figa_core.rl.rewards import Drawn, Rewards
 from figa_core.rl.step_log import StepLog
 
@@ -40,8 +40,11 @@ class Task:
 
     def scored(self, rows: Sequence[int], samples: Sequence[Sequence[int]]) -> list[float | None]:
         """The rewards of samples of these prompts, which count as drawn."""
-        messages = self.prompts.column("messages")
-        drawn = [Drawn(conversation(messages[r].as_py()), ids) for r, ids in zip(rows, samples, strict=True)]
+        messages, fields = self.prompts.column("messages"), self.prompts.column("fields")
+        drawn = [
+            Drawn(conversation(messages[row].as_py()), ids, row_fields(fields[row].as_py()))
+            for row, ids in zip(rows, samples, strict=True)
+        ]
         values = self.rewards.of(drawn)
         self.log.sampled([len(self.prompt_ids(row)) for row in rows], [len(ids) for ids in samples], values)
         return values

@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from figa_core.errors import DivergedTrainingError, one_line
+from figa_core.errors import DivergedTrainingError, TrainingError, one_line
 from figa_core.processes.children import die_with_parent
 from figa_core.processes.memory import peak_rss_bytes
 from figa_core.processes.tell import tell, tell_troubles
+from figa_core.rewards.worker import Interpreter
 from figa_core.rl.job import RlJob
 from figa_core.training.failures import record_failure
 
@@ -28,10 +29,12 @@ def main() -> int:
     tell_troubles()
     parser = argparse.ArgumentParser(prog="figa_core.rl.worker")
     parser.add_argument("--job", type=Path, required=True)
-    job = RlJob.read(parser.parse_args().job)
+    parser.add_argument("--programs", help="the Python of reward programs, and its path, as JSON")
+    options = parser.parse_args()
+    job = RlJob.read(options.job)
     begun = time.perf_counter()
     try:
-        steps, generated = _train(job)
+        steps, generated = _train(job, interpreter_of(options.programs))
     except Exception as error:
         record_failure(job.output, 0, error, secondary=False)
         raise
@@ -47,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def _train(job: RlJob) -> tuple[int, int]:
+def _train(job: RlJob, interpreter: Interpreter | None) -> tuple[int, int]:
     """Returns the optimizer steps and the generated tokens."""
     from figa_core.rl.prompts_file import read_prompts
     from figa_core.rl.rewards import Rewards
@@ -58,11 +61,12 @@ def _train(job: RlJob) -> tuple[int, int]:
 
     rewards = Rewards(
         job.model,
-        job.reward_model,
-        max_length=job.reward_max_length,
+        job.rewards,
         tokens_per_batch=job.tokens_per_batch,
+        logs=job.output,
         variables=job.template_variables,
         stop=job.stop,
+        interpreter=interpreter,
     )
     log = StepLog(job, rewards)
     policy = load_policy(job)
@@ -73,12 +77,32 @@ def _train(job: RlJob) -> tuple[int, int]:
     )
     task = Task(job, policy, read_prompts(job.prompts), rewards, log)
     try:
-        train(task)
+        with rewards:
+            train(task)
     except Exception as error:
         raise _diverged(error, policy, log.steps) or error from error
+    _tell_of(rewards, log)
     policy.config = type(policy.config).from_dict(config)  # trainers put a padding token into it
     export_model(policy, policy.state_dict().__getitem__, job)
     return log.steps, log.generated
+
+
+def interpreter_of(text: str | None) -> Interpreter | None:
+    """What `launch` says of the Python of programs; None if it says nothing."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Interpreter(found["python"], tuple(found["path"]))
+
+
+def _tell_of(rewards: Any, log: Any) -> None:
+    """What of the samples taught nothing. Raises TrainingError if none has a reward."""
+    if rewards.mean is None:
+        raise TrainingError(f"none of the {log.samples:,} samples has a reward: {rewards.why_unscored()}.")
+    if rewards.unscored:
+        tell(f"{rewards.unscored:,} of {log.samples:,} samples have no reward: {rewards.why_unscored()}")
+    if log.alike:
+        tell(f"{log.alike:,} of {log.samples:,} samples differ in reward from no other of their prompt")
 
 
 def _diverged(error: Exception, policy: Any, steps: int) -> DivergedTrainingError | None:

@@ -130,10 +130,31 @@ def rewarded(
     reference: str | None,
 ) -> RewardRequest:
     """The request of a row with these columns; `fields` are those imported, as JSON."""
-    known = {**json.loads(fields or "{}"), "type": kind, "reference": reference}
     return RewardRequest(
-        subject_id, read_messages(messages), text, {name: known.get(name) for name in wanted}
+        subject_id, read_messages(messages), text, wanted_fields(wanted, fields, kind, reference)
     )
+
+
+def wanted_fields(
+    wanted: Sequence[str], fields: str | None, kind: str | None, reference: str | None
+) -> dict[str, Any]:
+    """The fields that a reward gets of a row with these columns; None for one that it does not have."""
+    known = {**json.loads(fields or "{}"), "type": kind, "reference": reference}
+    return {name: known.get(name) for name in wanted}
+
+
+def fields_of_prompts(
+    database: Database, run_id: str, prompt_ids: Sequence[str], wanted: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """By prompt id, what `iter_unrated` gives of the rows of these prompts of the run."""
+    rows = database.fetch(
+        """SELECT rp.prompt_id, rp.fields, rp.type, a.text FROM run_prompts rp
+           LEFT JOIN reference_answers a ON a.reference_id = rp.reference_id
+           WHERE rp.run_id = $run AND rp.prompt_id IN (SELECT unnest($ids))""",
+        run=run_id,
+        ids=list(prompt_ids),
+    )
+    return {prompt_id: wanted_fields(wanted, *columns) for prompt_id, *columns in rows}
 
 
 def count_unscored(database: Database, source: Source, scorer_id: str) -> int:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 from figa_core.config import PipelineConfig
+from figa_core.config.roles import rl_problem
 from figa_core.errors import ConfigError, EngineError
 from figa_core.findings import problems_text
 from figa_core.models.adapter import underlying
@@ -14,13 +15,17 @@ from flows.checks.grader import check_grader, check_key, check_template
 from flows.checks.room import bytes_in, size_text, trainings_bytes
 from flows.checks.workspace import nearest_existing
 from tasks.compare import methods_of, schemes_of, weighted_by
+from tasks.reinforcement import methods_by_rewards
 
 
 def check_comparison(config: PipelineConfig) -> None:
-    """Raises ConfigError if there would be nothing to judge by, no room for the models on the disk, or no
-    grader that a method's scheme needs; or a curve over the steps would not be one.
+    """Raises ConfigError if there would be nothing to judge by, no room for the models on the disk, no grader
+    that a method's scheme needs, or a reward that a method cannot learn from; or a curve over the steps would
+    not be one.
     """
-    texts = (_prompts(config), _room(config), *_graders(config), *_curves(config))
+    texts = (
+        _prompts(config), _room(config), *_graders(config), *_rewards(config), *_curves(config),
+    )  # fmt: skip
     found = [text for text in texts if text]
     if found:
         raise ConfigError(problems_text(found))
@@ -63,6 +68,18 @@ def _graders(config: PipelineConfig) -> Iterator[str]:
                 yield from (str(finding) for finding in check(facts) if finding.is_problem)
             except ConfigError as error:
                 yield str(error)
+
+
+def _rewards(config: PipelineConfig) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    try:
+        for method in methods_by_rewards(config):
+            if problem := rl_problem(config, takes_any=method.takes_any_reward):
+                found.setdefault(problem, []).append(method.name)
+    except ConfigError:  # the checks of every run report this
+        return
+    for problem, names in found.items():
+        yield f"compare.methods: {' and '.join(names)}: {problem}."
 
 
 def _curves(config: PipelineConfig) -> Iterator[str]:

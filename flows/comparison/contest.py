@@ -38,8 +38,9 @@ from tasks.compare import (
     shared_curve,
 )
 from tasks.method_costs import data_cost, pass_cost, share_of, training_cost
-from tasks.reinforcement import record_rl, trl_versions
+from tasks.reinforcement import methods_by_rewards, record_rl, trl_versions
 from tasks.report import time_of_report
+from tasks.rl_rewards import rewards_learnt_from
 from tasks.train import record_training, trained_model
 
 
@@ -115,6 +116,7 @@ class Contest:
             validation_prompts=len(self._validation),
             against=self._config.compare.against,
             types=types_of(self._run.workspace.database, self._run.run_id),
+            rewards=rewards_learnt_from(self._config) if any(methods_by_rewards(self._config)) else (),
             versions=library_versions() | vllm_version() | trl_versions(self._config),
         )
 
@@ -158,7 +160,7 @@ class Contest:
             seed=each.seed,
             training_id=each.job.training_id,
             outcome=Outcome.JUDGED,
-            reason=remark(each.job.output),
+            reason=remark(each.job),
             validation=self._part(scores, validation=True),
             judged=self._part(scores, validation=False),
             cost=training_cost(each),

@@ -1,12 +1,15 @@
 """`figa compare` through the command line, on a real Prefect server, with real trainings of a few steps."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from figa_core.rl.environments import OF_TRL, why_missing
+from figa_core.rl.job import UNSCORED, RlJob
 from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.training.metrics import read_metrics
 
@@ -89,3 +92,49 @@ def test_methods_are_compared_and_a_second_time_nothing_is_trained_or_generated(
     assert compared(project)["rows"] == found["rows"]
     assert "train FIGA" not in second.stdout
     assert "FIGA, 6 pairs: generate" not in second.stdout
+
+
+PROGRAM = """
+def near(messages, text, reference):
+    words = set(text.split())
+    return len(words & set(reference.split())) / (1 + len(words))
+"""
+
+
+@pytest.mark.trl
+def test_grpo_learns_from_the_rewards_that_a_run_combines(served_project: Project) -> None:
+    if missing := why_missing(OF_TRL):
+        pytest.skip(missing)
+    project = served_project
+    (project.directory / "a_program_to_compare_by.py").write_text(PROGRAM)
+    path = [str(project.directory), os.environ.get("PYTHONPATH", "")]
+    project.environment["PYTHONPATH"] = os.pathsep.join(path)
+    model = {"name": "helpful", **project.settings.pop("reward")}
+    program = {"name": "near", "program": "a_program_to_compare_by:near", "fields": ["reference"]}
+    project.rewards += [model, {**program, "weight": 2.0}]
+    project.settings["prompts"]["limit"] = 40
+    compare = {"methods": ["grpo"], "learning_rates": [1e-4], "seeds": [3]}
+    project.settings["compare"] = {**compare, "pairs": ["all"]}
+    first = run(project)
+    assert first.returncode == 0, first.stdout
+    found = compared(project)
+    [row] = found["rows"]
+    assert [each["outcome"] for each in row["trainings"]] == ["judged"]
+    assert found["rewards"] == [
+        "'helpful' (reward model reward, weight 1)",
+        "'near' (program a_program_to_compare_by:near, weight 2)",
+    ]
+    assert "The reward of GRPO: 'helpful'" in first.stdout
+    [file] = project.workspace.glob("trainings/*/job.json")
+    job = RlJob.read(file)
+    assert {each.name for each in job.rewards} == {"helpful", "near"}
+    assert all(each.mean != 0 and each.factor != 1 for each in job.rewards)
+    steps = read_metrics(job.metrics_path)
+    assert steps
+    assert not any(step.figures[UNSCORED] for step in steps)
+
+    written = job.metrics_path.stat().st_mtime_ns
+    second = run(project)
+    assert second.returncode == 0, second.stdout
+    assert job.metrics_path.stat().st_mtime_ns == written
+    assert compared(project)["rows"] == found["rows"]

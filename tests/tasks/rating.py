@@ -1,8 +1,13 @@
 """A run's prompts and responses for tests of rewards, without a model."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
 
 from figa_core import ids
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
@@ -31,6 +36,17 @@ def add_responses(database: Database, texts: Sequence[str], **fields: Any) -> No
         for i, (prompt, text) in enumerate(rows)
     ]
     save_responses(database, GENERATOR, responses)
+
+
+def with_two_labels(reward: Path, target: Path) -> Path:
+    """A copy of a reward model with the labels "bad" and "good": the second has its own values."""
+    shutil.copytree(reward, target)
+    weights = load_file(target / "model.safetensors")
+    weights["score.weight"] = torch.cat([-weights["score.weight"], weights["score.weight"]])
+    save_file(weights, target / "model.safetensors", {"format": "pt"})
+    path = target / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "id2label": {"0": "bad", "1": "good"}}))
+    return target
 
 
 def values_of(database: Database, scorer: str) -> dict[str, float]:

@@ -1,17 +1,19 @@
 """Reinforcement learning in a comparison: budgets, ids, what it costs, and why it cannot run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from figa_core.config import MethodConfig, PipelineConfig
+from figa_core.config import MethodConfig, PipelineConfig, ProgramRewardConfig, RewardConfig
 from figa_core.evaluation.cost import Cost
 from figa_core.records import FinishReason, Message, Prompt, Response, Split
 from figa_core.rl import environments
 from figa_core.rl.budget import DataTokens
 from figa_core.rl.job import ENTROPY, GENERATED, KL, REWARD, SCORED
-from figa_core.rl.prompts_file import conversation, read_prompts
+from figa_core.rl.job_rewards import ModelReward
+from figa_core.rl.prompts_file import conversation, read_prompts, row_fields
 from figa_core.sandbox.build import Sandbox
 from figa_core.shards.sizes import ShardSizes
 from figa_core.storage.database import Database
@@ -31,23 +33,32 @@ from tasks.reinforcement import (
     trl_versions,
     why_unable,
 )
+from tasks.rewards import Part, Reward
 from tasks.workspace import Workspace
 
 from .conftest import RUN
 
+BRIEF = "figa_core.rewards.examples:is_brief"
 SIZES = ShardSizes(10, 100, {}, {"response": 300, "revision": 450, "reference": 0})
 DATA = RlData(
-    Path("prompts.parquet"), "hash", 100, "scorer", DataTokens(drafts=100, drafted=6000, answered=2500)
+    Path("prompts.parquet"),
+    "hash",
+    100,
+    "scorer",
+    DataTokens(drafts=100, drafted=6000, answered=2500),
+    (ModelReward(name="reward", model=Path("reward"), max_length=2048),),
 )
 
 
-def config_of(base: Path = Path("base"), *, generation: Any = None, **compare: Any) -> PipelineConfig:
+def config_of(
+    base: Path = Path("base"), *, generation: Any = None, rewards: Any = None, **compare: Any
+) -> PipelineConfig:
     return PipelineConfig.model_validate(
         {
             "workspace": {"path": "w"},
             "prompts": {"path": "p"},
             "generation": {"model": base, **(generation or {})},
-            "reward": {"model": "reward"},
+            **({"rewards": rewards} if rewards else {"reward": {"model": "reward"}}),
             "revision": {"model": "m"},
             "compare": compare,
         }
@@ -113,6 +124,22 @@ def test_equal_trainings_have_equal_ids_and_others_do_not(base: Path) -> None:
     assert len({job.training_id, *(job_of(base, **other).training_id for other in others)}) == 4
 
 
+@pytest.mark.parametrize(
+    ("method", "training_id"),
+    [
+        ({}, "rl-training-s256-8839fa2cd7252056723439b9410a60c0"),
+        ({"objective": "rloo", "kl_weight": 0.1}, "rl-training-s256-a36081884c63d104dc461d22a1d44a7a"),
+        ({"objective": "ppo"}, "rl-training-s256-786ccfc6e5d2406edc6c5a8eb0040bd3"),
+    ],
+    ids=["grpo", "rloo", "ppo"],
+)
+def test_a_training_on_one_reward_model_keeps_its_id(
+    method: dict[str, Any], training_id: str, base: Path
+) -> None:
+    """Or it would be trained again."""
+    assert job_of(base, **method).training_id == training_id
+
+
 @pytest.mark.usefixtures("with_trl")
 def test_every_rate_and_seed_is_a_training_with_the_budget_of_its_pairs(base: Path) -> None:
     methods = ["grpo", {"objective": "ppo", "token_budget": 5, "learning_rates": [1e-6]}]
@@ -171,10 +198,37 @@ def test_nothing_is_missing_where_the_environments_are(tmp_path: Path) -> None:
         ({}, DATA, 1.0, ""),
     ],
 )
-def test_what_it_cannot_learn_from_is_a_reason(
+def test_why_nothing_can_be_learnt_is_said(
     changes: dict[str, Any], data: RlData, share: float, words: str
 ) -> None:
     found = why_unable(MethodConfig(objective="grpo"), config_of(generation=changes), data, share)
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+MODEL = {"name": "helpful", "model": "models/reward"}
+PROGRAM = {"name": "right", "program": "my_rewards:right"}
+JUDGE = {"name": "tone", "judge": "gpt-5"}
+
+
+@pytest.mark.usefixtures("with_trl")
+@pytest.mark.parametrize(
+    ("method", "rewards", "words"),
+    [
+        ("grpo", [PROGRAM], ""),
+        ("rloo", [MODEL, PROGRAM], ""),
+        ("ppo", [MODEL], ""),
+        ("ppo", [PROGRAM], "'right' (the program my_rewards:right). Use grpo or rloo, which learn from any"),
+        ("ppo", [MODEL, PROGRAM], "'helpful' (the reward model reward) and 'right' (the program"),
+        ("grpo", [MODEL, JUDGE], "would ask the judge 'tone' about every sample"),
+        ("grpo", [MODEL, {**JUDGE, "weight": 0}], ""),
+        ("ppo", [JUDGE], "would ask the judge 'tone' about every sample"),
+    ],
+)
+def test_a_method_takes_the_rewards_that_its_trainer_can_and_names_the_others(
+    method: str, rewards: list[dict[str, Any]], words: str
+) -> None:
+    found = why_unable(MethodConfig(objective=method), config_of(rewards=rewards), DATA, 1.0)
     assert words in found
     assert bool(words) == bool(found)
 
@@ -190,11 +244,12 @@ def test_a_training_costs_its_passes_its_time_and_its_memory(base: Path) -> None
     job = job_of(base)
     steps(job)
     manifest = TrainingManifest("id", 2, 0, 9.5, 123, {})
-    cost = rl_cost(job, manifest, 7, 3)
+    parameters = {job.model: 7, Path("reward"): 3}.__getitem__
+    cost = rl_cost(job, manifest, parameters)
     assert cost == Cost(
         tokens=2000, flops=2 * (2 * 2 * 7 * 1000 + 6 * 7 * 1000 + 2 * 3 * 1100), seconds=9.5, peak_bytes=123
     )
-    assert rl_cost(job, None, 7, 3).seconds == 4.0
+    assert rl_cost(job, None, parameters).seconds == 4.0
 
 
 def test_its_curve_shows_reward_and_distance_from_the_base(base: Path) -> None:
@@ -221,7 +276,7 @@ def fill(database: Database) -> list[Prompt]:
     questions = [(Message("user", f"question {number}"),) for number in range(4)]
     splits = (Split.TRAIN, Split.TRAIN, Split.TRAIN, Split.HELD_OUT)
     prompts = [
-        Prompt(f"prompt-{n}", m, s, None, None)
+        Prompt(f"prompt-{n}", m, s, None, None, fields=json.dumps({"answer": n}))
         for n, (m, s) in enumerate(zip(questions, splits, strict=True))
     ]
     save_prompts(database, RUN, prompts)
@@ -235,8 +290,11 @@ def fill(database: Database) -> list[Prompt]:
 def test_what_all_trainings_share_is_read_from_the_run(workspace: Workspace, sandbox: Sandbox) -> None:
     prompts = fill(workspace.database)
     config = config_of(sandbox.base_model)
-    data = rl_data(workspace, RUN, "generator", "scorer", config, SIZES)
-    assert data.count == 3
+    model = RewardConfig(model=sandbox.reward_model)
+    reward = Reward("reward", "scorer", (Part("reward", model, "scorer"),))
+    data = rl_data(workspace, RUN, "generator", reward, config, SIZES)
+    assert (data.count, data.scorer) == (3, "scorer")
+    assert data.rewards == (ModelReward(name="reward", model=sandbox.reward_model, max_length=2048),)
     # Three drafts with their end of turn; no call counts its tokens, so the revisions' own are.
     assert data.tokens == DataTokens(drafts=3, drafted=12, answered=350)
     table = read_prompts(data.prompts)
@@ -245,4 +303,11 @@ def test_what_all_trainings_share_is_read_from_the_run(workspace: Workspace, san
         prompt.messages for prompt in prompts[:3]
     ]
     assert all(table.column("prompt_ids").to_pylist())
-    assert rl_data(workspace, RUN, "generator", "scorer", config, SIZES) == data
+    assert table.column("fields").to_pylist() == [None] * 3
+    assert rl_data(workspace, RUN, "generator", reward, config, SIZES) == data
+    with_fields = ProgramRewardConfig(name="right", program=BRIEF, fields=("type", "answer"))
+    reward = Reward("right", "program", (Part("right", with_fields, "program"),))
+    other = rl_data(workspace, RUN, "generator", reward, config, SIZES)
+    assert other.prompts != data.prompts
+    fields = read_prompts(other.prompts).column("fields").to_pylist()
+    assert [row_fields(text) for text in fields] == [{"type": None, "answer": n} for n in range(3)]

@@ -112,6 +112,16 @@ def test_every_training_on_a_kept_runs_shards_is_kept_also_an_unfinished_one_and
     assert old.removable() == {"sweeps/other"}
 
 
+@pytest.mark.parametrize("is_older", [False, True])
+def test_the_reward_models_of_a_kept_training_by_rewards_are_kept(is_older: bool, old: Old) -> None:
+    model = str(old.training("judging", "old") / "model")
+    reward = {"reward_model": model} if is_older else {"rewards": [{"function": "m:f"}, {"model": model}]}
+    old.file("trainings/by-rewards/manifest.json", json.dumps({"job": reward}))
+    old.run("run-new", ended=NOW, trainings={"grpo": "by-rewards"})
+    old.age()
+    assert old.removable() == set()
+
+
 def test_a_training_recorded_for_a_kept_run_is_kept_although_no_file_says_whose_it_is(old: Old) -> None:
     old.file("trainings/by-rewards/manifest.json")
     old.run("run-new", ended=NOW)

@@ -1,12 +1,8 @@
 """Reward models in other forms are written once, and scored as the settings say."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from figa_core.config import RewardConfig
 from figa_core.inference.engine import SERVER, TRANSFORMERS
@@ -15,17 +11,12 @@ from tasks.reward_models import loaded_reward_model, reward_chat, served_label
 from tasks.score import scorer_id
 from tasks.workspace import Workspace
 
+from .rating import with_two_labels
+
 
 @pytest.fixture
 def model(sandbox: Sandbox, tmp_path: Path) -> Path:
-    """The sandbox's, with two labels: the second is its own."""
-    copy = shutil.copytree(sandbox.reward_model, tmp_path / "reward")
-    weights = load_file(copy / "model.safetensors")
-    weights["score.weight"] = torch.cat([-weights["score.weight"], weights["score.weight"]])
-    save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    path = copy / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "id2label": {"0": "bad", "1": "good"}}))
-    return copy
+    return with_two_labels(sandbox.reward_model, tmp_path / "reward")
 
 
 def test_a_model_that_engines_load_is_itself(workspace: Workspace, sandbox: Sandbox) -> None:

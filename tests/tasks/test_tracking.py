@@ -121,6 +121,12 @@ def test_reinforcement_learning_is_tracked_as_its_method(workspace: Workspace) -
     assert run.settings["rl.token_budget"] == 5000
     assert run.settings["reward_model"] == "/models/reward"
     assert "rl.tracking" not in run.settings
+    model = {"name": "helpful", "model": "/models/reward", "max_length": 64}
+    program = {"name": "right", "function": "m:f", "time_limit_s": 1, "memory_limit_mib": 64}
+    several = rl_job_of(workspace).model_dump() | {"rewards": [model, program]}
+    settings = tracked_run(workspace, RlJob.model_validate(several)).settings
+    assert settings["rewards"] == "/models/reward, m:f"
+    assert "reward_model" not in settings
 
 
 def test_a_tracker_changes_nothing_in_what_decides_a_training(workspace: Workspace) -> None:

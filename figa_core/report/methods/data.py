@@ -110,8 +110,9 @@ class MethodsData:
     """A comparison, ready to be computed and rendered.
 
     `base` holds the untrained model's scores of the judging prompts, `validation_prompts` counts the others.
-    `types` maps a prompt's id to its type, if the data name one. `against`: "all" or "first". `benchmarks`
-    has what lm-eval found for the base and each method's best model, by `label`.
+    `types` maps a prompt's id to its type, if the data name one. `against`: "all" or "first". `rewards`: what
+    methods of reinforcement learning learn from; several are combined. `benchmarks` has what lm-eval found
+    for the base and each method's best model, by `label`.
     """
 
     workspace: str
@@ -124,6 +125,7 @@ class MethodsData:
     against: str = "all"
     types: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rewards: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
 

@@ -28,6 +28,7 @@ def methods_json(data: MethodsData, found: MethodsComparison) -> bytes:
         "created_at": data.created_at,
         "metric": data.metric.label,
         "validation_prompts": data.validation_prompts,
+        "rewards": list(data.rewards),
         "comparisons": found.comparisons,
         "base": _estimate(found.base),
         "rows": [_row(data, row) for row in found.rows],

@@ -8,6 +8,7 @@ from figa_core.evaluation.crossed import CrossedEstimate
 from figa_core.report.comparison import Metric, number
 from figa_core.report.methods.comparison import BASE, Contrast, MethodsComparison, Row, below_base
 from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome, TrainingOutcome
+from figa_core.rl.methods import is_rl
 
 _TOLD = 6
 
@@ -27,7 +28,18 @@ def result_sentences(data: MethodsData, found: MethodsComparison) -> Iterator[st
     if any(worse.values()):
         counts = _listed([f"{name} ({count})" for name, count in worse.items() if count], most=20)
         yield f"Trainings of the sweep whose model is worse than the base: {counts}."
+    if text := reward_sentence(data):
+        yield text
     yield _about_intervals(data, found)
+
+
+def reward_sentence(data: MethodsData) -> str:
+    """What the methods of reinforcement learning learn from; empty without such a method."""
+    names = tuple(dict.fromkeys(each.name for each in data.methods if is_rl(each.objective)))
+    if not names or not data.rewards:
+        return ""
+    together = ", combined as for the pairs" if len(data.rewards) > 1 else ""
+    return f"The reward of {_listed(names)}: {_listed(data.rewards, most=20)}{together}."
 
 
 def _at(data: MethodsData, found: MethodsComparison, pairs: int) -> Iterator[str]:

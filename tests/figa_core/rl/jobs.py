@@ -4,6 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.rl.job import RlJob
+from figa_core.rl.job_rewards import ModelReward
+from figa_core.sandbox.build import Sandbox
+
+
+def model_reward(sandbox: Sandbox, **settings: Any) -> ModelReward:
+    fields = {"name": "reward", "model": sandbox.reward_model, "max_length": 512}
+    return ModelReward.model_validate(fields | settings)
 
 
 def rl_job(directory: Path, **settings: Any) -> RlJob:
@@ -12,8 +19,7 @@ def rl_job(directory: Path, **settings: Any) -> RlJob:
         "training_id": "rl-training-1",
         "output": directory / "trainings" / "rl-training-1",
         "model": directory / "base",
-        "reward_model": directory / "reward",
-        "reward_max_length": 512,
+        "rewards": [{"name": "reward", "model": directory / "reward", "max_length": 512}],
         "prompts": directory / "prompts.parquet",
         "token_budget": 1000,
         "samples_per_prompt": 8,

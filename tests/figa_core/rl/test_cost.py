@@ -2,12 +2,12 @@
 
 import pytest
 
-from figa_core.rl.cost import RlTokens, rl_flops
+from figa_core.rl.cost import RlTokens, Scored, rl_flops
 from figa_core.rl.methods import rl_method
 
-TOKENS = RlTokens(sequences=1000, generated=400, scored=1100)
-POLICY, REWARD = 7, 3
-FORWARD, TRAINED, SCORED = 2 * 7 * 1000, 6 * 7 * 1000, 2 * 3 * 1100
+TOKENS = RlTokens(sequences=1000, generated=400, scored=(Scored(3, 1100), Scored(5, 900)))
+POLICY = 7
+FORWARD, TRAINED, SCORED = 2 * 7 * 1000, 6 * 7 * 1000, 2 * 3 * 1100 + 2 * 5 * 900
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,6 @@ def test_every_pass_counts(name: str, kl_weight: float, flops: float) -> None:
         rl_method(name),
         kl_weight=kl_weight,
         parameters=POLICY,
-        reward_parameters=REWARD,
         tokens=TOKENS,
     )
     assert found == flops

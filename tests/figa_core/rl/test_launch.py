@@ -8,14 +8,18 @@ import psutil
 import pytest
 
 from figa_core.errors import DivergedTrainingError, TrainingError
+from figa_core.rewards.source import source_hash
+from figa_core.rewards.worker import Interpreter
 from figa_core.rl.environments import OF_TRL
 from figa_core.rl.job import GENERATED, RlJob
+from figa_core.rl.job_rewards import JobReward, ModelReward, ProgramReward
 from figa_core.rl.launch import run_rl
+from figa_core.rl.worker import interpreter_of
 from figa_core.sandbox.build import Sandbox
 from figa_core.training.checkpoints import read_manifest
 from figa_core.training.failures import root_failure
 
-from .jobs import rl_job
+from .jobs import model_reward, rl_job
 
 WORKER = """#!{python}
 import json, pathlib, sys
@@ -50,7 +54,16 @@ sys.exit(1)
 
 @pytest.fixture
 def job(tmp_path: Path, sandbox: Sandbox) -> RlJob:
-    return rl_job(tmp_path, model=sandbox.base_model, reward_model=sandbox.reward_model)
+    return rl_job(tmp_path, model=sandbox.base_model, rewards=[model_reward(sandbox)])
+
+
+def program_reward(function: str, source: str | None = None) -> ProgramReward:
+    limits = {"time_limit_s": 1.0, "memory_limit_mib": 512}
+    return ProgramReward.model_validate({"name": "right", "function": function, "source": source, **limits})
+
+
+def with_rewards(job: RlJob, *rewards: JobReward) -> RlJob:
+    return job.model_copy(update={"rewards": rewards})
 
 
 def use_worker(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +151,41 @@ def test_an_incomplete_model_is_refused_before_anything_starts(
 ) -> None:
     use_worker(FINISHES, tmp_path, monkeypatch)
     with pytest.raises(TrainingError, match="nowhere"):
-        run_rl(job.model_copy(update={"reward_model": tmp_path / "nowhere"}), log_path=tmp_path / "rl.log")
+        run_rl(job.model_copy(update={"model": tmp_path / "nowhere"}), log_path=tmp_path / "rl.log")
+    with pytest.raises(TrainingError, match="nowhere"):
+        run_rl(
+            with_rewards(job, ModelReward(name="r", model=tmp_path / "nowhere", max_length=64)),
+            log_path=tmp_path / "rl.log",
+        )
     assert not job.output.exists()
+
+
+def test_a_program_is_the_one_that_rated_the_run_or_nothing_starts(
+    job: RlJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_worker(FINISHES, tmp_path, monkeypatch)
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "a_program_of_this_launch.py"
+    file.write_text("def rate(messages, text): return 1.0")
+    function = "a_program_of_this_launch:rate"
+    of_run = program_reward(function, source=source_hash(function))
+    file.write_text("def rate(messages, text): return 2.0")
+    missing = program_reward("there_is_no_such_module:rate")
+    with pytest.raises(TrainingError, match=r"is not the one that rated the run's responses") as caught:
+        run_rl(with_rewards(job, of_run, missing), log_path=tmp_path / "rl.log")
+    assert "there is no module 'there_is_no_such_module'" in str(caught.value)
+    assert not job.output.exists()
+
+
+def test_the_worker_is_told_which_python_runs_programs(
+    job: RlJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "(output / 'said').write_text(sys.argv[sys.argv.index('--programs') + 1])"
+    use_worker(FINISHES + said, tmp_path, monkeypatch)
+    function = "figa_core.rewards.examples:is_brief"
+    with_program = with_rewards(job, program_reward(function, source=source_hash(function)))
+    run_rl(with_program, log_path=tmp_path / "rl.log")
+    assert interpreter_of((job.output / "said").read_text()) == Interpreter.here()
 
 
 def test_a_run_that_is_stopped_leaves_no_worker_behind(

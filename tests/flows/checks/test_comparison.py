@@ -59,6 +59,25 @@ def test_a_curve_over_the_steps_needs_a_rate_that_does_not_depend_on_their_numbe
         check_comparison(load_config(project.config, {"compare": fine}))
 
 
+def test_a_reward_that_a_method_cannot_learn_from_is_refused_before_anything_is_paid(
+    project: Project,
+) -> None:
+    model = project.settings.pop("reward")["model"]
+    project.rewards += [
+        {"name": "helpful", "model": model},
+        {"name": "brief", "program": "figa_core.rewards.examples:is_brief"},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        check_comparison(config_of(project, {"methods": ["figa", "grpo", "ppo"]}))
+    assert "compare.methods: ppo: it learns from one reward model" in str(caught.value)
+    assert "'brief' (the program figa_core.rewards.examples:is_brief). Use grpo or rloo" in str(caught.value)
+    check_comparison(config_of(project, {"methods": ["figa", "grpo", "rloo"]}))
+    project.rewards.append({"name": "tone", "judge": "gpt-5"})
+    with pytest.raises(ConfigError, match=r"compare\.methods: grpo and rloo: a training would ask the judge"):
+        check_comparison(config_of(project, {"methods": ["figa", "grpo", "rloo"]}))
+    check_comparison(config_of(project, {"methods": ["figa"]}))
+
+
 def test_a_disk_without_room_for_the_models_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

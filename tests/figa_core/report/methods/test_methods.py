@@ -73,6 +73,21 @@ def data_of(
     )
 
 
+def test_what_is_learnt_from_is_named_where_a_method_learns_from_rewards() -> None:
+    rewards = ("'right' (program m:f, weight 2)", "'helpful' (reward model r, weight 1)")
+    learning = replace(method("GRPO", 70.0), objective="grpo")
+    data = replace(data_of(method("A", 80.0), learning), rewards=rewards)
+    found = estimate_methods(data)
+    sentence = f"The reward of GRPO: {rewards[0]} and {rewards[1]}, combined as for the pairs."
+    assert sentence in result_sentences(data, found)
+    assert "&#39;right&#39; (program m:f, weight 2)" in render_methods(data, found)
+    assert json.loads(methods_json(data, found))["rewards"] == list(rewards)
+    one = replace(data, rewards=rewards[:1])
+    assert f"The reward of GRPO: {rewards[0]}." in result_sentences(one, found)
+    without = replace(data, methods=data.methods[:1])
+    assert "The reward of" not in " ".join(result_sentences(without, estimate_methods(without)))
+
+
 def test_the_best_method_is_ahead_of_some_and_not_told_apart_from_others() -> None:
     data = data_of(method("A", 80.0), method("B", 79.5), method("C", 60.0), method("D", 40.0))
     found = estimate_methods(data)
