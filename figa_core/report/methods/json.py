@@ -49,6 +49,7 @@ def _row(data: MethodsData, row: Row) -> dict[str, Any]:
         "pairs": method.pairs,
         "unable": method.unable or None,
         "learning_rate": method.learning_rate,
+        "open_rates": list(method.open_rates),
         "score": _estimate(row.estimate),
         "spread_over_seeds": spread_over_seeds(method),
         "trainings_below_base": len(below_base(data, method)),
