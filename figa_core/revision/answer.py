@@ -13,6 +13,7 @@ from typing import Any
 from figa_core.llm.characters import whole_characters, without_invisible_ends
 from figa_core.revision.prompt import ANSWER_FIELD, unfence
 from figa_core.revision.thoughts import Answer, strip_thoughts
+from figa_core.revision.typography import as_in_draft
 from figa_core.revision.words import edit_share
 
 _FENCE = re.compile(r"\A```\w*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -26,7 +27,9 @@ _NEAR, _FAR = 0.5, 0.8  # edit shares: at most for a revision of the draft, abov
 
 
 def read_answer(text: str, draft: str = "", reference: str | None = None) -> Answer:
-    """The revision in an answer, with the tags that were fenced for the prompt restored."""
+    """The revision in an answer, with the tags that were fenced for the prompt restored, and the characters
+    of the draft that were replaced throughout (`typography`).
+    """
     originals = (draft,) if reference is None else (draft, reference)
     text = without_invisible_ends(text, draft)
     answer = _read_json(text.strip(), draft) if _begins_with_json(text.strip()) else None
@@ -37,7 +40,8 @@ def read_answer(text: str, draft: str = "", reference: str | None = None) -> Ans
         answer = _read_json(stripped.text.strip(), draft) or stripped
     if answer.problem is None:
         answer = strip_thoughts(answer.text, *originals)
-    return answer._replace(text=without_invisible_ends(whole_characters(unfence(answer.text)), draft))
+    whole = without_invisible_ends(whole_characters(unfence(answer.text)), draft)
+    return answer._replace(text=as_in_draft(whole, draft, reference))
 
 
 def _read_json(text: str, draft: str) -> Answer | None:
@@ -98,8 +102,9 @@ def _choose(value: Any, rest: str, draft: str) -> Answer:
         return Answer(found.pop())
     if found:
         return Answer("", f"the answer gives {ANSWER_FIELD} more than once, differently")
-    texts = [text for _, text in _texts(value)]
-    near = [text for text in texts if edit_share(draft, text) <= _NEAR]
+    named = list(_texts(value))
+    texts = [text for _, text in named]
+    near = [text for name, text in named if name and edit_share(draft, text) <= _NEAR]  # no line of several
     far = [text for text in texts if edit_share(draft, text) > _FAR]
     if not rest and len(texts) == 1:
         return Answer(texts[0])

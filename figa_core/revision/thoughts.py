@@ -29,10 +29,11 @@ _CLOSING = re.compile(
 _HARMONY = re.compile(r"<\|channel\|>\s*(\w+)(?:(?!<\|channel\|>).)*?<\|message\|>", re.DOTALL)  # gpt-oss
 _HARMONY_BARE = re.compile(r"\A(?:analysis|commentary)(?=\W|[A-Z]).*assistantfinal", re.DOTALL)  # no marks
 _SPOKEN = re.compile(r"\A\W*Here is my thought process:.*^\W*Here is my response:", re.DOTALL | re.MULTILINE)
-_TURN_ENDS = re.compile(
+TURN_ENDS = re.compile(
     r"(?:\s*(?:<\|(?:im_end|eot_id|end|return|endoftext|end_of_text|eom_id|end_of_turn|end_of_solution|"
     r"END_RESPONSE|END_OF_TURN_TOKEN|end_of_box)\|>|<end_of_turn>|<turn\|>|<eos>|</s>|<｜end▁of▁sentence｜>))+\s*\Z"
 )
+"""The marks of many chat templates after an assistant's answer, at the end of a text."""
 _ANSWER_STARTS = re.compile(r"\A\s*(?:<\|(?:START_RESPONSE|begin_of_solution|begin_of_box)\|>)\s*")
 _ANSWER_BLOCK = re.compile(
     r"\A\s*<(answer|response|output|solution|final|final_answer|result)>(.*)</\1>\s*\Z",
@@ -96,7 +97,7 @@ def _unwrapped(text: str, *originals: str) -> Answer:
 
 
 def _without_turn_end(text: str, *originals: str) -> str:
-    ends = _TURN_ENDS.search(text)
+    ends = TURN_ENDS.search(text)
     if ends is None or any(ends.group().strip() in known for known in originals):
         return text
     return text[: ends.start()]

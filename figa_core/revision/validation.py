@@ -13,6 +13,7 @@ from figa_core.llm.finish import End, read_finish
 from figa_core.records import RevisionStatus
 from figa_core.revision.prompt import TAGS
 from figa_core.revision.thoughts import Answer
+from figa_core.revision.traces import find_trace
 from figa_core.revision.words import count_words, coverage, edit_share, find_words
 from figa_core.revision.wrapping import find_wrapping
 
@@ -26,10 +27,6 @@ _TAG = re.compile(rf"<\s*/?\s*(?:{'|'.join(TAGS)})\s*>", re.IGNORECASE)
 _CONTROL_TOKEN = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?s>|<[be]os>"
 )
-_ESCAPE = re.compile(
-    r"\\[nrt\"](?![a-z])|\\u[0-9a-fA-F]{4}|&(?:amp|lt|gt|quot|apos|nbsp|#x?[0-9a-fA-F]{2,5});"
-)
-_GARBLED = re.compile(r"[\ufffd\x00-\x08\x0b\x0e-\x1f]")
 _EDGE_TAG = re.compile(
     r"\A\s*(</?[^\W\d_][\w-]*(?:\s[^<>]*)?>|<<[^<>\n]{1,40}>>)|(</?[^\W\d_][\w-]*>|<<[^<>\n]{1,40}>>)\s*\Z"
 )
@@ -42,6 +39,7 @@ _EDIT_MARKS = (  # tracked changes, and marks that only show where a change was 
     re.compile(r"(?<![\w*])\*\w(?:[^*\n]{0,60}\w)?\*(?![\w*])"),
     re.compile(r"(?<![\w=])==\w[^=\n]*=="),
     re.compile(r"(?<!\w)\[[^\W\d][^\]\[,=(){}\n]*\](?!\()"),
+    re.compile(r"(?<![\w<])<[A-Z][A-Z_ ]{2,30}>"),  # a name that was taken out
 )
 _EDITED = r"(?:revised|corrected|improved|edited|updated|fixed)"
 _PREAMBLE = re.compile(
@@ -58,8 +56,16 @@ _NO_CHANGE = re.compile(
     re.IGNORECASE,
 )
 _APOLOGY = re.compile(
-    r"(?:i['’]?m sorry|i am sorry|sorry|i apologi[sz]e)?[,.\s]*(?:but )?"
-    r"(?:i|as an ai)\b[^.\n]{0,40}\b(?:can(?:no|['’])t|cannot|am unable|am not able|won['’]t)\b",
+    r"(?:i['’]?m (?:so |very |really )?sorry|i am sorry|sorry|i apologi[sz]e|my apologies|unfortunately)?"
+    r"[,.;:!\s—–-]*(?:but )?(?:i|we|as an ai)\b[^.\n]{0,40}\b(?:can(?:no|['’])t|cannot|won['’]t|"
+    r"(?:am|are|['’]m|['’]re) (?:unable|not able)|must decline|(?:have|need) to decline|decline to)\b",
+    re.IGNORECASE,
+)
+_APOLOGY_ELSEWHERE = re.compile(  # only with a verb of helping: "I cannot" alone may be the answer
+    r"[^!?。\n]{0,60}?(?:nicht (?:weiter)?helfen|\bne \w+ pas (?:vous |t['’])?aider"
+    r"|\bno (?:puedo|podemos) (?:\w+ )?(?:ayudar|asistir)|\bnão (?:posso|podemos|consigo) (?:\w+ )?ajud"
+    r"|\bnon posso (?:\w+ )?aiut|не (?:могу|можем) (?:\w+ )?помочь"
+    r"|(?:无法|不能)\w{0,6}(?:帮助|协助|满足)|お手伝い[^。]{0,6}(?:できません|かねます)|도와드릴 수 없)",
     re.IGNORECASE,
 )
 
@@ -97,8 +103,10 @@ def judge_answer(
     text = read.text.strip()
     if read.problem is not None or not text:
         return Judgement(RevisionStatus.REJECTED, read.problem or "the answer is empty")
-    around = _leaked_frame(draft.strip(), text, reference) or find_wrapping(
-        draft, text, reference, conversation
+    around = (
+        _leaked_frame(draft.strip(), text, reference)
+        or find_trace(draft, text, reference, conversation)
+        or find_wrapping(draft, text, reference, conversation)
     )
     if around is not None:
         return Judgement(RevisionStatus.REJECTED, around)
@@ -121,7 +129,7 @@ def _unfit_end(finish_reason: str | None, refusal: str | None) -> Judgement | No
 
 
 def _leaked_frame(draft: str, text: str, reference: str | None) -> str | None:
-    """Why `text` is more than the revised response, by leftovers of a prompt, an edit or an encoding."""
+    """Why `text` is more than the revised response, by leftovers of a prompt or an edit."""
     known = (draft, reference or "")
     for kind, form in (("the prompt's tags", _TAG), ("control tokens", _CONTROL_TOKEN)):
         gained = _gained(form.findall, text, draft, reference if form is _CONTROL_TOKEN else None)
@@ -135,9 +143,6 @@ def _leaked_frame(draft: str, text: str, reference: str | None) -> str | None:
     for form in _EDIT_MARKS:
         if (mark := form.search(text)) and not any(map(form.search, known)):
             return f"the answer marks something ({mark.group()!r}) where the draft has no such marks"
-    for name, form in (("escaped characters", _ESCAPE), ("characters that could not be decoded", _GARBLED)):
-        if (found := form.search(text)) and not any(map(form.search, known)):
-            return f"the answer holds {name} ({found.group()!r})"
     return None
 
 
@@ -159,7 +164,7 @@ def judge_edit(draft: str, text: str, reference: str | None, max_edit_share: flo
     share = edit_share(draft, text)
     if not short and share <= max_edit_share:
         return Judgement(RevisionStatus.SUCCEEDED)
-    if _begins_in(_APOLOGY, text, draft, reference):
+    if any(_begins_in(form, text, draft, reference) for form in (_APOLOGY, _APOLOGY_ELSEWHERE)):
         return Judgement(RevisionStatus.REFUSED, f"{READS_AS_REFUSAL} {text[:80]!r}")
     if not short:
         return Judgement(RevisionStatus.REJECTED, f"{above_limit(max_edit_share)}{share:.2f})")

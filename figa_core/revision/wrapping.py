@@ -34,6 +34,7 @@ _SAME = 0.9  # of the letters of the first half, in the second
 _REPLACED = 0.5  # words gone from the draft for each new word, if the new ones replace them
 _REPLACED_INLINE = 0.3
 _LABEL_WORDS = 10
+_SHORT_LABEL_WORDS = 3
 _SALUTATION_WORDS = 8
 _REPEATED_WORDS = 4
 _SHOWN = 60
@@ -248,7 +249,8 @@ class _Pair:
         if gone >= _REPLACED * len(words):
             return True
         paragraphs = [find_words(paragraph) for paragraph in re.split(r"\n\s*\n", block)]
-        if all(coverage(part, self.reference) >= _EXPLAINED for part in paragraphs if part):
+        explained = all(coverage(part, self.reference) >= _EXPLAINED for part in paragraphs if part)
+        if explained and not self._is_labelled(lines[0].text):
             return coverage(words, self.draft.text) < _REPEATED
         salutation = lines[0].text.rstrip().endswith((",", "，", "、", "،"))
         return salutation and len(words) <= _SALUTATION_WORDS
@@ -259,6 +261,12 @@ class _Pair:
         gone = Counter(word.key for i, word in enumerate(self.draft.words) if i not in kept)
         moved = (Counter(word.key for word in words) & gone).elements()
         return sum(map(len, moved)) >= _REPEATED * sum(len(word.key) for word in words)
+
+    def _is_labelled(self, text: str) -> bool:
+        """Whether a line begins with a label of a few words that neither draft nor reference has."""
+        label = _LABEL.search(text)
+        head = text[: label.end()] if label else ""
+        return 0 < len(find_words(head)) <= _SHORT_LABEL_WORDS and not self._label_known(head)
 
     def _label_known(self, text: str) -> bool:
         """Whether the reference or the draft has the same words with the same colon or heading."""

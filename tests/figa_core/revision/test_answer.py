@@ -124,6 +124,7 @@ def test_a_text_in_single_quotes_is_read_with_the_quotes_in_it():
         ("{}", "without the field"),
         ('{"x": "y"} and more', "without the field"),
         (json.dumps({"original": DRAFT, "revised": FIXED}), "without the field"),
+        (json.dumps({"revised_response": FIXED.split("\n")}), "without the field"),  # one line of it is near
         (as_asked(FIXED) + as_asked(FIXED + " And more."), "more than once"),
         (f'{{"revised_response": {json.dumps(FIXED)}, "revised_response": "red"}}', "more than once"),
         ('{"type": "object", "properties": {"revised_response": {"type": "string"}}}', "without the field"),

@@ -210,8 +210,29 @@ def test_one_more_tag_than_the_draft_has_is_the_prompts():
 
 
 @pytest.mark.parametrize("draft", ["No.", "It is here."])
-def test_a_refusal_of_a_short_draft_is_a_refusal(draft: str):
-    assert judge("I'm sorry, but I can't help with that.", draft=draft).status is RevisionStatus.REFUSED
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I'm not able to help with that request.",
+        "I’m unable to revise this.",
+        "Sorry, I must decline.",
+        "Unfortunately, we cannot do this.",
+        "Es tut mir leid, dabei kann ich nicht helfen.",
+        "Lo siento, no puedo ayudar con eso.",
+        "Je suis désolé, je ne peux pas vous aider.",
+        "Извините, я не могу помочь с этим.",
+        "抱歉，我无法协助完成此请求。",
+        "申し訳ありませんが、お手伝いできません。",
+    ],
+)
+def test_a_refusal_of_a_short_draft_is_a_refusal(draft: str, answer: str):
+    assert judge(answer, draft=draft).status is RevisionStatus.REFUSED
+
+
+def test_an_apology_that_answers_is_no_refusal():
+    for answer in ("Lo siento, llegará el lunes.", "Leider erst am Montag.", "抱歉，周一到。"):
+        assert judge(answer, draft="No.").status is RevisionStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("answer", ["No changes needed.", "The response is already correct.", "**No edits**"])
