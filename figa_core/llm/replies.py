@@ -53,8 +53,7 @@ def read_completion(body: bytes, *, address: str = "base_url") -> Reply:
         data = data[0]
     if not isinstance(data, dict):
         return Reply(CallOutcome.MALFORMED, f"the body is a JSON {type(data).__name__}, not an object")
-    failed = any(data.get(name) for name in _ERROR_FIELDS)
-    if data.get("error") or (failed and not data.get("choices")):
+    if _is_error(data):
         return _read_wrapped_error(data)
     if "choices" not in data:
         return Reply(CallOutcome.MALFORMED, f"the body has no choices: {_shown(body)}")
@@ -94,20 +93,36 @@ def _join_stream(text: str) -> dict[str, Any]:
     Raises:
         ValueError: an event is not JSON, or the stream ends before the answer does.
     """
-    events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    # A text may have other line ends in it (U+2028), which `splitlines` would take for ends of events.
+    events = [line[5:].strip() for line in re.split(r"\r\n|\n|\r", text) if line.startswith("data:")]
     chunks = [_whole(json.loads(event, strict=False)) for event in events if event not in ("", "[DONE]")]
     chunks = [chunk for chunk in chunks if isinstance(chunk, dict)]
-    failed = next((chunk for chunk in chunks if chunk.get("error")), None)
+    failed = next((chunk for chunk in chunks if _is_error(chunk)), None)
     if failed is not None:
         return failed
-    choices = [_first(chunk["choices"]) for chunk in chunks if chunk.get("choices")]
+    choices = [choice for chunk in chunks if chunk.get("choices") for choice in _of_first(chunk["choices"])]
     finish = next((choice["finish_reason"] for choice in choices if choice.get("finish_reason")), None)
     if finish is None and "[DONE]" not in events:
         raise ValueError("a stream that breaks off")
-    texts = [_read_content((c.get("delta") or c.get("message") or c).get("content")).text for c in choices]
+    parts = [choice.get("delta") or choice.get("message") or choice for choice in choices]
     usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
-    message = {"content": "".join(text for text in texts if text)}
+    message = {
+        "content": "".join(_read_content(part.get("content")).text or "" for part in parts),
+        "refusal": "".join(part["refusal"] for part in parts if isinstance(part.get("refusal"), str)),
+    }
     return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
+
+
+def _is_error(data: Mapping[str, Any]) -> bool:
+    """Whether an object says that something failed, and holds no answer."""
+    failed = any(data.get(name) for name in _ERROR_FIELDS)
+    return bool(data.get("error") or (failed and not data.get("choices")))
+
+
+def _of_first(choices: Any) -> list[dict[str, Any]]:
+    """The parts of the first choice in one chunk of a stream; a chunk may be of another choice alone."""
+    first = _first(choices)
+    return [first] if first.get("index") in (0, None) else []
 
 
 def _first(choices: Any) -> dict[str, Any]:
@@ -131,8 +146,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage) -> Reply:
     content = _read_content(message.get("content"))
     refusal = message.get("refusal") or content.refusal
     refusal = None if not refusal else refusal if isinstance(refusal, str) else orjson.dumps(refusal).decode()
-    reason = choice.get("finish_reason")
-    finish = reason if reason is None or isinstance(reason, str) else str(reason)
+    finish = _finish_of(choice)
     end = read_finish(finish)
     if end is End.BROKEN:
         note = f"the provider broke off the answer (finish_reason {finish!r})"
@@ -144,6 +158,19 @@ def _read_choice(choice: dict[str, Any], usage: _Usage) -> Reply:
     elif end is End.CUT:
         outcome = CallOutcome.CUT_BY_LENGTH
     return Reply(outcome, note, content.text, finish, refusal, **usage)
+
+
+def _finish_of(choice: Mapping[str, Any]) -> str | None:
+    """How a choice says that it ended. What a gateway says of the provider behind it counts if it is worse:
+    some call a cut answer whole.
+    """
+    reason = choice.get("finish_reason")
+    for name in ("native_finish_reason", "stop_reason"):
+        other = choice.get(name)
+        known = read_finish(other) if isinstance(other, str) else End.UNSTATED
+        if known in (End.CUT, End.REFUSED, End.BROKEN) and read_finish(reason) in (End.WHOLE, End.UNSTATED):
+            return str(other)
+    return reason if reason is None or isinstance(reason, str) else str(reason)
 
 
 def _read_content(content: Any) -> _Content:
@@ -210,11 +237,22 @@ def _statuses(error: Any) -> Iterator[int]:
 
 
 def _token_counts(usage: Any) -> _Usage:
+    """What was billed; None for what is not stated.
+
+    No request has no prompt: a server that counts none counts nothing. Some leave thoughts out of the
+    completion's tokens and bill them in the total.
+    """
+
     def count(name: str) -> int | None:
         value = usage.get(name) if isinstance(usage, dict) else None
         return value if type(value) is int and value >= 0 else None
 
-    return {"prompt_tokens": count("prompt_tokens"), "completion_tokens": count("completion_tokens")}
+    prompt, completion, total = map(count, ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if prompt == 0:
+        return {"prompt_tokens": None, "completion_tokens": None}
+    if prompt is not None and completion is not None and total is not None:
+        completion = max(completion, total - prompt)
+    return {"prompt_tokens": prompt, "completion_tokens": completion}
 
 
 def _whole(value: Any) -> Any:

@@ -227,6 +227,8 @@ def test_a_refusal_need_not_be_a_text():
         {"prompt_tokens": -1, "completion_tokens": 2},
         {"prompt_tokens": True, "completion_tokens": 2},
         {"prompt_tokens": "5", "completion_tokens": 2},
+        {"prompt_tokens": 0, "completion_tokens": 0},  # a server that counts nothing has not worked for free
+        {"prompt_tokens": 0, "completion_tokens": 2},
     ],
 )
 def test_a_usage_without_counts_is_none(usage: Any):
@@ -246,3 +248,62 @@ def test_a_completion_is_read_despite_what_a_proxy_adds(wrap: Callable[[bytes], 
     body = b'{"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}'
     reply = read_completion(wrap(body))
     assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, "Yes.")
+
+
+def test_thoughts_that_only_the_total_counts_are_the_completions():
+    usage = {**USAGE, "total_tokens": 500}
+    data = {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}], "usage": usage}
+    reply = read_completion(json.dumps(data).encode())
+    assert (reply.prompt_tokens, reply.completion_tokens) == (50, 450)
+    usage["total_tokens"] = 3  # no total of these
+    assert read_completion(json.dumps(data).encode()).used_tokens == 70
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [
+        ({"finish_reason": "stop", "native_finish_reason": "MAX_TOKENS"}, CallOutcome.CUT_BY_LENGTH),
+        ({"finish_reason": "stop", "native_finish_reason": "SAFETY"}, CallOutcome.REFUSED),
+        ({"finish_reason": None, "native_finish_reason": "error"}, CallOutcome.SERVER_ERROR),
+        ({"stop_reason": "max_tokens"}, CallOutcome.CUT_BY_LENGTH),
+        ({"finish_reason": "stop", "native_finish_reason": "end_turn"}, CallOutcome.ANSWERED),
+        ({"finish_reason": "stop", "stop_reason": 128009}, CallOutcome.ANSWERED),
+        ({"finish_reason": "stop", "stop_reason": "User:"}, CallOutcome.ANSWERED),
+        ({"finish_reason": "length", "native_finish_reason": "stop"}, CallOutcome.CUT_BY_LENGTH),
+    ],
+)
+def test_a_worse_end_that_the_provider_behind_a_gateway_states_counts(
+    ends: dict[str, Any], outcome: CallOutcome
+):
+    data = {"choices": [{"message": {"content": TEXT}, **ends}], "usage": USAGE}
+    assert read_completion(json.dumps(data).encode()).outcome is outcome
+
+
+def test_line_ends_within_the_text_of_a_stream_do_not_end_its_events():
+    text = "one\u2028two\x85three\x0bfour"
+    lines = [f"data: {json.dumps(delta(text), ensure_ascii=False)}", "", "data: [DONE]", ""]
+    for line_end in ("\n", "\r\n", "\r"):
+        assert read_completion(line_end.join(lines).encode()).text == text
+
+
+def test_of_a_stream_with_several_choices_the_first_is_the_answer():
+    def part(index: int, text: str | None, finish: str | None = None) -> dict[str, Any]:
+        return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}
+
+    reply = read_completion(
+        stream(part(0, "Yes"), part(1, "No"), part(0, "."), part(1, None, "length"), part(0, None, "stop"))
+    )
+    assert (reply.outcome, reply.text) == (CallOutcome.ANSWERED, "Yes.")
+
+
+def test_a_refusal_in_a_stream_is_a_refusal():
+    parts = [{"choices": [{"delta": {"refusal": text}}]} for text in ("I will", " not.")]
+    reply = read_completion(stream(*parts, delta(None, "stop")))
+    assert (reply.outcome, reply.refusal) == (CallOutcome.REFUSED, "I will not.")
+
+
+def test_an_error_within_a_stream_is_an_error_though_the_stream_ends_well():
+    broken = {"object": "error", "message": "out of memory", "code": 500}
+    reply = read_completion(stream(delta("Yes, it"), broken))
+    assert reply.outcome is CallOutcome.SERVER_ERROR
+    assert "out of memory" in str(reply.message)
