@@ -29,6 +29,14 @@ _OTHER_FORMATS = (
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", _UNPACK),
     (b"\xfd7zXZ", "compressed with xz", _UNPACK),
     (b"BZh", "compressed with bzip2", _UNPACK),
+    (b"version https://git-lfs", "a git-lfs pointer", "the file itself is not here. Fetch it: git lfs pull"),
+    (b"<!DOCTYPE", "an HTML page", "perhaps of a failed download. Fetch the file again"),
+    (b"<!doctype", "an HTML page", "perhaps of a failed download. Fetch the file again"),
+    (b"<html", "an HTML page", "perhaps of a failed download. Fetch the file again"),
+)
+_NOT_READ = frozenset(
+    {".csv", ".tsv", ".arrow", ".feather", ".avro", ".orc", ".xlsx", ".pkl", ".gz", ".zst", ".bz2", ".xz"}
+    | {".lz4", ".zip", ".7z", ".tar", ".tgz"}
 )
 _JSON_STARTS = (b"{", b"[", b'"', b" ", b"\t", b"\r", b"\n")
 
@@ -47,19 +55,48 @@ def files_of(path: Path) -> list[Path]:
             raise InputError(f"{path}: no such file of prompts. Set prompts.path to a {_SUPPORTED} file.")
         files = [path]
         if path.is_dir():
+            _refuse_datasets(path)
             files = sorted(p for p in path.iterdir() if _kind(p)[0] in KINDS and _is_listed(p))
         for file in files:
             require_regular(file)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read: {error.strerror}.") from error
     if not files:
-        raise InputError(f"{path}: no file of prompts in this directory. Prompts are read from {_SUPPORTED}.")
+        only = f", only {'; '.join(others)}" if (others := unread(path)) else ""
+        raise InputError(
+            f"{path}: no file of prompts in this directory{only}. Prompts are read from {_SUPPORTED}."
+        )
     if _kind(files[0])[0] not in KINDS:
         raise InputError(
             f"{path}: unknown kind of file {path.suffix!r}. Prompts are read from {_SUPPORTED}, or from a "
             "directory of such files."
         )
     return files
+
+
+def _refuse_datasets(directory: Path) -> None:
+    """Raise InputError for what `datasets` saves: JSON about the rows beside Arrow files with the rows."""
+    of_several = (directory / "dataset_dict.json").exists()
+    if of_several or ((directory / "state.json").exists() and any(directory.glob("*.arrow"))):
+        raise InputError(
+            f"{directory}: is a data set in Arrow's format, as `datasets` saves it, which is not read. Write "
+            "the rows of one split as Parquet: load_from_disk(…).to_parquet(…)."
+        )
+
+
+def unread(path: Path) -> list[str]:
+    """The names of what seems to be data in a directory and is not read: files in other formats, and
+    directories with files of prompts, which are not searched. Raises OSError.
+    """
+    if not path.is_dir():
+        return []
+    inside = sorted(p for p in path.iterdir() if not p.name.startswith((".", "_")))
+    return [
+        f"{each.name}/" if each.is_dir() else each.name
+        for each in inside
+        if (each.is_dir() and any(_kind(p)[0] in KINDS for p in each.iterdir()))
+        or (not each.is_dir() and _kind(each)[0] not in KINDS and each.suffix.lower() in _NOT_READ)
+    ]
 
 
 def prompts_fingerprint(path: Path) -> str:
@@ -149,8 +186,12 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
     damaged = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
     try:
+        with path.open("rb") as start:
+            _check_format(path, b"" if (head := start.read(_HEAD_BYTES)).startswith(b"PAR1") else head)
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except damaged as error:
         raise InputError(f"{path}: not a readable Parquet file: {str(error).strip()}") from error
     wanted = columns[0]
@@ -159,6 +200,8 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         raise InputError(
             f"{path}: no column {wanted!r}; it has {known}. Set prompts.prompt_field to one of them."
         )
+    if twice := next((name for name in columns if names.count(name) > 1), None):
+        raise InputError(f"{path}: has {names.count(twice)} columns named {twice!r}. Keep one of them.")
     number = 0
     try:
         for batch in file.iter_batches(_PARQUET_ROWS, columns=[name for name in columns if name in names]):

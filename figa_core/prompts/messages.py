@@ -5,6 +5,7 @@ those of tools (`tools.py`).
 """
 
 import re
+import unicodedata
 
 from figa_core.prompts.tools import TOOL_CALLS, parse_calls
 from figa_core.records import Message
@@ -20,15 +21,19 @@ _NOTES = frozenset(
     | {"score", "rating", "weight", "status", "end_turn"}
 )
 _EMPTY = "it is empty"
+MESSAGES_AS_TEXT = "a list of chat messages that was written as text: give the list itself (json.loads)"
 _SHOWN = 12
 _WIDTH = 40
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_MESSAGES_AS_TEXT = re.compile(r"""\s*\[?\s*\{\s*(["'])(role|content|from|value)\1\s*:""")
 
 
 def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, ...] | str:
     """The messages, or what is wrong with them; a plain text gets the system prompt before it."""
     if isinstance(value, str):
         system = (Message("system", system_prompt),) if system_prompt else ()
+        if is_messages_as_text(value):
+            return f"the prompt is {MESSAGES_AS_TEXT}"
         return _prompt_problem(value) or (*system, Message("user", value))
     if not isinstance(value, list) or not value:
         return f"the prompt is neither text nor a list of chat messages: it is {kind_of(value)}"
@@ -43,9 +48,18 @@ def parse_messages(value: object, system_prompt: str | None) -> tuple[Message, .
     return _prompt_problem(messages[-1].content) or tuple(messages)
 
 
+def is_messages_as_text(text: str) -> bool:
+    """Whether a text is the JSON of chat messages, or what Python or NumPy prints of them: a table that was
+    written as CSV, for example, has such texts. A model would be asked with the brackets and names in it.
+    """
+    begins, ends = _MESSAGES_AS_TEXT.match(text), text.rstrip().endswith(("}", "]"))
+    other = {"role": "content", "content": "role", "from": "value", "value": "from"}
+    return bool(begins and ends and re.search(rf"""["']{other[begins[2]]}["']\s*:""", text))
+
+
 def text_problem(text: str) -> str | None:
     """Why a text cannot be used, such as "it is empty"; None if it can."""
-    if not text.strip():
+    if all(c.isspace() or unicodedata.category(c) == "Cf" for c in text):  # zero-width characters and marks
         return _EMPTY
     half = _HALF_CHARACTER.search(text)
     return half and f"it holds half a character, \\u{ord(half[0]):04x} (a lone surrogate)"

@@ -15,7 +15,13 @@ from typing import Any
 
 from figa_core import ids
 from figa_core.prompts.files import iter_rows
-from figa_core.prompts.messages import kind_of, parse_messages, text_problem
+from figa_core.prompts.messages import (
+    MESSAGES_AS_TEXT,
+    is_messages_as_text,
+    kind_of,
+    parse_messages,
+    text_problem,
+)
 from figa_core.prompts.tools import parse_tools
 from figa_core.records import Prompt, Split
 
@@ -104,7 +110,7 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
     if _is_null(reference):
         reference = None
     else:
-        problem = text_problem(reference) if isinstance(reference, str) else f"it is {kind_of(reference)}"
+        problem = _reference_problem(reference)
         if problem:
             return f"field {row_format.reference_field!r} is not a text with content: {problem}"
     kind = row.get(row_format.type_field) if row_format.type_field else None
@@ -126,6 +132,12 @@ def _parse_row(row: Mapping[str, Any], row_format: RowFormat) -> Prompt | str:
         type=None if _is_null(kind) else kind,
         fields=fields,
     )
+
+
+def _reference_problem(reference: object) -> str | None:
+    if not isinstance(reference, str):
+        return f"it is {kind_of(reference)}"
+    return f"it is {MESSAGES_AS_TEXT}" if is_messages_as_text(reference) else text_problem(reference)
 
 
 def _as_json(row: Mapping[str, Any], names: Sequence[str]) -> str:

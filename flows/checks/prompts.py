@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
+from figa_core.prompts.files import unread
+from figa_core.records import Prompt
 from figa_core.training.step_size import AUTO, SETTING, about_few_updates, number_of_epochs, updates
 from flows.checks.facts import Facts
 from flows.checks.settings import reading
+
+_NAMES_SHOWN = 5
 
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
@@ -24,6 +28,13 @@ def check_rows(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "prompts.path",
             f"{path}: {found.unusable:,} of {rows} cannot be used and are left out ({found.reasons_text()}).",
+        )
+    if others := unread(path):
+        more = f" and {len(others) - _NAMES_SHOWN:,} more" if len(others) > _NAMES_SHOWN else ""
+        yield warning(
+            "prompts.path",
+            f"{path}: {', '.join(others[:_NAMES_SHOWN])}{more} in it are not read: only JSON and Parquet "
+            "are, and no directories. Convert or move them if they belong to the prompts.",
         )
 
 
@@ -65,6 +76,13 @@ def _references(facts: Facts) -> Iterator[Finding]:
             "prompts.reference_field",
             f'{which} has a reference in the field {field!r}. Correct it, or set it to "none".',
         )
+    echoes = sum(p.reference is not None and p.reference.strip() == _asked(p) for p in found.all_prompts)
+    if echoes and echoes * 2 >= rows_with:
+        yield warning(
+            "prompts.reference_field",
+            f"{echoes:,} of {rows_with:,} references in the field {field!r} are the prompt itself. Name the "
+            "field with the answers.",
+        )
     if field is None or found.with_reference or not found.train_prompts:
         return
     for name, setting in reading(facts.config, "reference").items():
@@ -74,6 +92,10 @@ def _references(facts: Facts) -> Iterator[Finding]:
             yield problem(setting, f"{text} no prompt to train on has one. {advice}")
         else:
             yield warning(setting, f"{text} none of the first {found.rows:,} rows has one.")
+
+
+def _asked(prompt: Prompt) -> str:
+    return prompt.messages[-1].content.strip()
 
 
 def _types(facts: Facts) -> Iterator[Finding]:

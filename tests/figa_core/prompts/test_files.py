@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from figa_core import ids
 from figa_core.errors import InputError
-from figa_core.prompts.files import prompts_fingerprint
+from figa_core.prompts.files import prompts_fingerprint, unread
 from figa_core.prompts.read import BadRow, Prompt, read_prompts
 from tests.figa_core.prompts.reading import FORMAT, read
 
@@ -101,6 +101,14 @@ def test_rows_in_a_one_byte_encoding_are_named_and_the_others_read(tmp_path: Pat
         ("p.txt", b"x", r"unknown kind of file '\.txt'"),
         ("p.csv.gz", b"x", "unknown kind of file"),
         ("p", b"x", "unknown kind of file"),
+        ("p.jsonl", b"version https://git-lfs.github.com/spec/v1\noid x\n", "git-lfs pointer.*git lfs pull"),
+        (
+            "p.parquet",
+            b"version https://git-lfs.github.com/spec/v1\noid x\n",
+            "git-lfs pointer.*git lfs pull",
+        ),
+        ("p.json", b"<!DOCTYPE html><title>404</title>", "an HTML page"),
+        ("p.parquet", b"<html>", "an HTML page"),
     ],
 )
 def test_a_file_in_another_format_than_its_name_says_is_named(
@@ -148,6 +156,40 @@ def test_a_directory_without_a_file_of_prompts_is_named(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(InputError, match=r"no file of prompts in this directory"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("dataset_dict.json",), ("state.json", "data-00000-of-00001.arrow")])
+def test_a_data_set_that_datasets_saved_is_refused_with_what_to_do(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="to_parquet"):
+        read(tmp_path)
+
+
+def test_what_a_directory_holds_of_a_data_set_and_nothing_reads_is_named(tmp_path: Path) -> None:
+    for name in ("b.csv", "c.jsonl.zst", "README.md", ".hidden.csv", "_part.csv"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "d.jsonl").write_text(LINES)
+    assert unread(tmp_path) == ["b.csv", "c.jsonl.zst", "more/"]
+    with pytest.raises(InputError, match=r"only b\.csv; c\.jsonl\.zst; more/"):
+        read(tmp_path)
+    (tmp_path / "a.jsonl").write_text(LINES)
+    assert unread(tmp_path / "a.jsonl") == []
+    assert unread(tmp_path) == ["b.csv", "c.jsonl.zst", "more/"]
+
+
+@pytest.mark.parametrize("twice", ["prompt", "reference"])
+def test_a_column_that_a_parquet_file_has_twice_is_named(tmp_path: Path, twice: str) -> None:
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
+    pq.write_table(
+        pa.Table.from_arrays(columns, names=["prompt", "reference", twice]), tmp_path / "p.parquet"
+    )
+    with pytest.raises(InputError, match=f"2 columns named '{twice}'"):
+        read(tmp_path / "p.parquet")
 
 
 def test_the_fingerprint_of_a_file_is_the_hash_of_its_bytes(tmp_path: Path) -> None:

@@ -88,6 +88,16 @@ def test_the_config_names_the_fields_and_a_reference_may_be_absent(tmp_path: Pat
         ({"prompt": [{"role": "assistant", "content": "x"}]}, "the last chat message is the assistant's"),
         ({"prompt": "x", "reference": " "}, "'reference' is not a text with content"),
         ({"prompt": "x", "reference": 3}, "'reference' is not a text with content"),
+        ({"prompt": "\u200b\ufeff \u200e"}, "the prompt is empty"),
+        ({"prompt": [{"role": "user", "content": "\u2060"}]}, "the prompt is empty"),
+        ({"prompt": "x", "reference": "\u200b"}, "it is empty"),
+        ({"prompt": '[{"role": "user", "content": "Hi"}]'}, "written as text"),
+        (
+            {"prompt": "[{'content': 'Hi', 'role': 'user'}\n {'content': 'a', 'role': 'user'}]"},
+            "written as text",
+        ),
+        ({"prompt": '{"from": "human", "value": "Hi"}'}, "written as text"),
+        ({"prompt": "x", "reference": '[{"role": "assistant", "content": "y"}]'}, "written as text"),
     ],
 )
 def test_a_bad_row_is_kept_with_its_reason_and_stops_no_other(tmp_path: Path, row: Any, reason: str) -> None:
@@ -109,6 +119,22 @@ def test_the_id_of_a_prompt_never_changes(tmp_path: Path) -> None:
 def test_the_same_messages_are_the_same_prompt_whatever_their_reference(tmp_path: Path) -> None:
     one, other = map(prompt, read(jsonl(tmp_path, {"prompt": "x", "reference": "a"}, {"prompt": "x"})))
     assert one.prompt_id == other.prompt_id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"role": "admin"}',
+        '[{"role": "user"}]',
+        "['role', 'content']",
+        '{"content": 1} and a "role":',
+        "[]",
+        "{",
+    ],
+)
+def test_other_json_in_a_prompt_is_its_text(tmp_path: Path, text: str) -> None:
+    (row,) = read(jsonl(tmp_path, {"prompt": text, "reference": text}))
+    assert (prompt(row).messages[0].content, prompt(row).reference) == (text, text)
 
 
 def test_a_limit_ends_the_reading(tmp_path: Path) -> None:

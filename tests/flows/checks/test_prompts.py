@@ -149,3 +149,25 @@ def test_a_missing_file_is_an_error(facts: MakeFacts, tmp_path: Path) -> None:
         list(check_rows(missing))
     write_rows(tmp_path / "prompts.jsonl", rows())
     assert list(check_rows(missing)) == []
+
+
+def test_references_that_are_the_prompts_themselves_are_a_warning(facts: MakeFacts) -> None:
+    echoes = [{"prompt": f"Question number {i}?", "reference": f" Question number {i}?"} for i in range(12)]
+    others = rows(24, reference="An answer.")[12:]
+    text = the_one(list(check_uses(facts([*echoes, *others]))), problem=False)
+    assert text.startswith(
+        "prompts.reference_field: 12 of 24 references in the field 'reference' are the prompt"
+    )
+    assert list(check_uses(facts([*echoes[:11], *others, *rows(1, reference="An answer.")]))) == []
+
+
+def test_files_and_directories_that_are_not_read_are_a_warning(facts: MakeFacts, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    (directory / "more").mkdir(parents=True)
+    write_rows(directory / "a.jsonl", rows())
+    assert list(check_rows(facts(prompts={"path": "data"}))) == []
+    write_rows(directory / "more" / "b.jsonl", rows())
+    for number in range(6):
+        (directory / f"c{number}.csv").write_text("prompt\n")
+    text = the_one(list(check_rows(facts(prompts={"path": "data"}))), problem=False)
+    assert "c0.csv, c1.csv, c2.csv, c3.csv, c4.csv and 2 more in it are not read" in text
