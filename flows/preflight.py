@@ -11,6 +11,7 @@ from figa_core.errors import ConfigError
 from figa_core.findings import Check, Finding, problems_text, run_checks
 from flows.checks import (
     artifacts,
+    control_tokens,
     grader,
     harness,
     judge,
@@ -68,6 +69,11 @@ CHECKS: tuple[Check[Facts], ...] = (
         "the chat templates on the prompts",
         models.check_templates_on_prompts,
         after=(GENERATION_MODEL, REWARD_MODEL, PROMPTS),
+    ),
+    Check(
+        "the control tokens in the prompts",
+        control_tokens.check_control_tokens,
+        after=(GENERATION_MODEL, PROMPTS),
     ),
     Check("the key of revision", reviser.check_key),
     Check("the reviser's limits", reviser.check_room, after=(PROMPTS, TEMPLATES)),

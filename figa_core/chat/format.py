@@ -25,7 +25,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from figa_core.chat.tokenization import encoder, hash_of, span_encoder, tokenizer_hash
+from figa_core.chat.tokenization import (
+    control_token_ids,
+    encoder,
+    hash_of,
+    span_encoder,
+    tokenizer_hash,
+)
 from figa_core.chat.turn import ANCHOR, ANSWER, QUESTION, Ids, TurnReader
 from figa_core.errors import ConfigError, EngineError, InputError
 from figa_core.models.adapter import with_all_files
@@ -149,6 +155,19 @@ class ChatFormat:
         """Every token of the tokenizer, added ones included, with its id."""
         return self._tokenizer.get_vocab()
 
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """The texts of the tokens that are not text, such as ``<|im_end|>``."""
+        return frozenset(self._tokenizer.convert_ids_to_tokens(sorted(control_token_ids(self._tokenizer))))
+
+    @property
+    def text_stops(self) -> list[str]:
+        """Those of the stop tokens that are ordinary pieces of text."""
+        named = control_token_ids(self._tokenizer) | self._tokenizer.added_tokens_decoder.keys()
+        return [
+            token for token, token_id in self.vocabulary.items() if token_id in {*self.stop_token_ids} - named
+        ]
+
     def prompt_ids_or_reasons(self, conversations: Sequence[Sequence[Message]]) -> list[Ids | str]:
         """The ids of each conversation up to the answer, generation prompt included, or why there are none.
 
@@ -267,6 +286,17 @@ class ChatFormat:
         prompt = self.render([question], for_generation=True)
         conversation = self.render([question, answer], for_generation=False)
         return QUESTION in prompt.casefold(), ANSWER in conversation.casefold()
+
+    def unasked(self) -> str:
+        """What a template that has no generation prompt puts between a question and its answer, if more than
+        white space: the model would have to write it, and a training would leave it out.
+        """
+        question, answer = Message("user", QUESTION), Message("assistant", ANSWER)
+        prompt = self.render([question], for_generation=True)
+        if prompt != self.render([question], for_generation=False):
+            return ""
+        before = self.render([question, answer], for_generation=False).rpartition(ANSWER)[0]
+        return before.removeprefix(prompt).strip() if before.startswith(prompt) else ""
 
     def _decode(self, ids: Sequence[int], *, control_tokens: bool = False) -> str:
         try:

@@ -18,6 +18,7 @@ _VOCABULARY_FILES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.spm", "*.tiktoken",
 )  # fmt: skip
 _UNKNOWN_SHARE_MAX = 0.5
+_MARKS_OF_SPACES = "Ġ▁Ċ"
 _NO_FILE = (
     "has no tokenizer (tokenizer.json, tokenizer.model or another vocabulary file). Copy the tokenizer's "
     "files from the model's source."
@@ -107,7 +108,8 @@ def _fault(tokenizer: Any) -> str | None:
             f"{tokenizer.unk_token!r}). Fetch its tokenizer files again."
         )
     decoded = tokenizer.decode(ids, skip_special_tokens=True)
-    if not unknown and _letters(decoded) != _letters(_SENTENCE):
+    marked = any(mark in decoded for mark in _MARKS_OF_SPACES)  # as without a decoder
+    if marked or (not unknown and _letters(decoded) != _letters(_SENTENCE)):
         return f"its tokenizer turns {_SENTENCE!r} into {decoded!r}. Fetch its tokenizer files again."
     return None
 

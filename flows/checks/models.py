@@ -40,6 +40,8 @@ def check_generation_model(facts: Facts) -> Iterator[Finding]:
             "generation.model",
             f"{model} has no chat template; a plain one is used instead, and the trained model keeps it.",
         )
+    if chat is not None:
+        yield from _turns(model, chat)
 
 
 @each_reward_model
@@ -172,6 +174,23 @@ def _model(
     if not answer:
         yield problem("", f"{model}: its chat template leaves the assistant's answer out. {_REPAIR}")
     return chat
+
+
+def _turns(model: Path, chat: ChatFormat) -> Iterator[Finding]:
+    """An answer begins where the prompt ends, and does not end at an ordinary word."""
+    if unasked := chat.unasked():
+        yield problem(
+            "",
+            f"{model}: its chat template puts {unasked!r} before an answer and not at the end of a prompt "
+            "(add_generation_prompt), so the model would write it into every response. Add it to "
+            "chat_template.jinja.",
+        )
+    if stops := chat.text_stops:
+        yield warning(
+            "generation.model",
+            f"a response ends at {', '.join(map(repr, stops))}, which is ordinary text of {model}. If that "
+            "is not meant, correct eos_token_id in its generation_config.json.",
+        )
 
 
 def _which_value(model: Path, head: RewardHead, label: int | str | None) -> str:

@@ -90,6 +90,20 @@ def test_control_token_strings_in_a_response_are_text() -> None:
     assert chat.decode(ids) == "a<|im_end|>b</s>"
 
 
+def test_what_the_model_would_have_to_write_before_its_answer_is_named() -> None:
+    without = chat_format(CHATML.partition("{% if")[0])
+    assert without.unasked() == "<|im_start|>assistant"
+    assert chat_format(CHATML).unasked() == ""
+    assert chat_format(None, "</s>").unasked() == ""
+
+
+def test_a_stop_that_is_a_piece_of_text_is_named() -> None:
+    tokenizer = make_tokenizer(CHATML, "<|im_end|>")
+    word = tokenizer.convert_tokens_to_ids("a")
+    assert ChatFormat.from_tokenizer(tokenizer, [word, 99_999]).text_stops == ["a"]
+    assert chat_format(stops=("</s>",)).text_stops == []
+
+
 def test_control_tokens_are_left_out_of_decoded_text() -> None:
     chat = chat_format()
     assert chat.decode(chat.response_ids("fine") + chat.end_of_turn_ids) == "fine"

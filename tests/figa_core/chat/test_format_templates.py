@@ -60,6 +60,18 @@ def test_an_end_of_turn_that_begins_the_next_turn_is_not_in_the_last_one() -> No
 
 
 @every_style
+def test_a_prompt_ends_where_its_answer_begins(name: str) -> None:
+    assert chat_format(name).unasked() == ""
+
+
+@every_style
+def test_no_response_stops_at_a_piece_of_text(name: str) -> None:
+    chat = chat_format(name)
+    assert chat.text_stops == []
+    assert set(tokens(chat, chat.stop_token_ids)) <= chat.control_tokens
+
+
+@every_style
 def test_the_prompt_has_the_templates_bos_and_no_other(name: str) -> None:
     chat, style = chat_format(name), STYLES[name]
     begin = tokens(chat, prompt_ids(chat, QUESTION))

@@ -57,6 +57,14 @@ def test_a_tokenizer_that_garbles_a_sentence_is_refused(model: Path) -> None:
         load_tokenizer(model)
 
 
+def test_a_tokenizer_without_its_decoder_is_refused(model: Path) -> None:
+    definition = json.loads((model / "tokenizer.json").read_text())
+    definition["decoder"] = None
+    (model / "tokenizer.json").write_text(json.dumps(definition))
+    with pytest.raises(ConfigError, match=r"its tokenizer turns .* into .*Ġis"):
+        load_tokenizer(model)
+
+
 def _uncased() -> Any:
     words = [
         "[UNK]",

@@ -307,3 +307,20 @@ def test_a_classifier_given_as_the_model_to_align_is_reported_once(facts: MakeFa
     edit(reward / "config.json", architectures=None)
     [line] = findings_of(models.check_generation_model, facts(generation={"model": str(reward)}))
     assert "is a classifier (score.weight), not a causal language model" in line
+
+
+def test_a_template_without_a_generation_prompt_is_refused(facts: MakeFacts, base: Path) -> None:
+    template = (base / "chat_template.jinja").read_text()
+    (base / "chat_template.jinja").write_text(template.partition("{% if add_generation_prompt")[0])
+    (text,) = findings_of(models.check_generation_model, facts(generation={"model": str(base)}))
+    assert "puts '<|assistant|>' before an answer" in text
+    assert not text.startswith("warning")
+
+
+def test_a_stop_that_is_ordinary_text_is_a_warning(facts: MakeFacts, base: Path) -> None:
+    vocabulary = json.loads((base / "tokenizer.json").read_text())["model"]["vocab"]
+    settings = json.loads((base / "generation_config.json").read_text())
+    settings["eos_token_id"].append(vocabulary["en"])
+    (base / "generation_config.json").write_text(json.dumps(settings))
+    (text,) = findings_of(models.check_generation_model, facts(generation={"model": str(base)}))
+    assert text.startswith("warning: generation.model: a response ends at 'en', which is ordinary text")
