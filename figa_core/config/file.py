@@ -285,6 +285,8 @@ def absolute_path(path: Path, base: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         if variable := _VARIABLE.search(str(path)):
             raise ValueError(f"{variable[0]} is not expanded here; write the path itself") from None
+        if str(path) != str(path).strip() or not str(path).isprintable():
+            raise ValueError("begins or ends with white space, or has invisible characters in it") from None
         # Callers that need the file report other missing paths.
     except OSError as error:
         raise ValueError(f"the path cannot be used: {error.strerror}") from None

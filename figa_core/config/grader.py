@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from figa_core.config.decisions import Within, nothing, rows
 from figa_core.config.section import Section
-from figa_core.config.values import TOKENS_MAX, Name, SecretName, api_base_url, environment_variable
+from figa_core.config.values import TOKENS_MAX, ModelName, SecretName, api_base_url, environment_variable
 
 
 def _api_base_url(url: str | None) -> str | None:
@@ -25,7 +25,7 @@ class GraderConfig(Section):
     (`[revision]`, `[revision_prompt]`, `[revision_batches]`); prices and the budget are in `[spending]`.
     """
 
-    model: Name | None = rows(None, 'The provider\'s model name; "none" if no words are graded.')
+    model: ModelName | None = rows(None, 'The provider\'s model name; "none" if no words are graded.')
     base_url: Annotated[str | None, AfterValidator(_api_base_url)] = nothing(
         None, 'Any OpenAI-compatible endpoint; "none" for revision.base_url.'
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from figa_core.config.decisions import judgement, nothing
 from figa_core.config.rewards import JudgeEndpointConfig
 from figa_core.config.section import Section
-from figa_core.config.values import TOKENS_MAX, Name
+from figa_core.config.values import TOKENS_MAX, ModelName
 
 
 class PairwiseJudgeConfig(Section):
@@ -15,7 +15,7 @@ class PairwiseJudgeConfig(Section):
     (`[revision]`, `[revision_prompt]`, `[revision_batches]`); prices and the budget are in `[spending]`.
     """
 
-    model: Name | None = judgement(None, 'The provider\'s model name; "none" to compare no answers.')
+    model: ModelName | None = judgement(None, 'The provider\'s model name; "none" to compare no answers.')
     rubric: str | None = judgement(
         None, 'What makes an answer better, in words; "none" for the built-in words.'
     )

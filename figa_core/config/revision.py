@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from figa_core.config.decisions import Decides, Within, nothing, rows
 from figa_core.config.section import Section
-from figa_core.config.values import TOKENS_MAX, Name, SecretName, api_base_url, environment_variable
+from figa_core.config.values import TOKENS_MAX, ModelName, SecretName, api_base_url, environment_variable
 
 OptionalRequestField = Literal["max_tokens", "stream"]
 
@@ -18,7 +18,7 @@ class RevisionConfig(Section):
     base_url: Annotated[str, AfterValidator(api_base_url)] = nothing(
         "https://api.openai.com/v1", "Any OpenAI-compatible endpoint."
     )
-    model: Name = rows(..., "The provider's model name.", Within("reviser"))
+    model: ModelName = rows(..., "The provider's model name.", Within("reviser"))
     api_key_env: Annotated[str, AfterValidator(environment_variable)] = nothing(
         "OPENAI_API_KEY", "Name of the environment variable that holds the key."
     )

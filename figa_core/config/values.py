@@ -16,6 +16,7 @@ from figa_core.training.objectives.registry import objective_names
 TOKENS_MAX = 10_000_000
 
 _ROUTE = "/chat/completions"
+_OTHER_ROUTES = ("/completions", "/responses", "/embeddings", "/messages")  # "/models" is a base at Azure
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "hf_", "xai-", "pplx-", "AIza", "Bearer ", "r8_", "csk-", "nvapi-")
 _ONE_LINE_MAX = 200
 _LABEL_MAX = 1000
@@ -32,7 +33,16 @@ def not_blank(text: str) -> str:
     return text
 
 
+def model_name(name: str) -> str:
+    """Refuse what no provider calls a model: such a name is only found wrong at the first call."""
+    if name != not_blank(name).strip() or not name.isprintable():
+        raise ValueError("has white space or other invisible characters around or in it; give the bare name")
+    return name
+
+
 Name = Annotated[str, AfterValidator(not_blank)]
+ModelName = Annotated[str, AfterValidator(model_name)]
+"""A provider's name of a model."""
 
 
 def _known(names: Callable[[], Sequence[str]]) -> Callable[[str], str]:
@@ -91,10 +101,14 @@ def api_base_url(url: str) -> str:
         raise ValueError(f"{wanted} ({error})") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError(wanted)
+    if not url.isprintable() or re.search(r"[\s<>{}|\\^`]", url):
+        raise ValueError("holds white space, or a placeholder in brackets; give the address itself")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, password, query or fragment; the key comes from the environment")
     if parts.path.rstrip("/").endswith(_ROUTE):
         raise ValueError(f"must end before {_ROUTE}, which is added to it")
+    if route := next((route for route in _OTHER_ROUTES if parts.path.rstrip("/").endswith(route)), None):
+        raise ValueError(f"must end before {route}: {_ROUTE} is added to it")
     return url
 
 

@@ -9,10 +9,14 @@ from figa_core.findings import Finding, problem, warning
 from figa_core.training.bitsandbytes_adam import offloaded_to_disk
 from figa_core.training.cpu_adam import not_offloaded
 from figa_core.training.held_out import useless_setting
+from figa_core.training.learning_rate import AUTO
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
 from figa_core.training.quantized import not_quantizable
 from flows.checks.facts import Facts
+
+_TEMPERATURE_MAX = 2
+_LEARNING_RATE_MAX = 0.1
 
 
 def check_settings(facts: Facts) -> Iterator[Finding]:
@@ -68,6 +72,11 @@ def _fields(config: PipelineConfig) -> Iterator[Finding]:
 
 
 def _sampling(config: PipelineConfig) -> Iterator[Finding]:
+    if (temperature := config.generation.temperature) > _TEMPERATURE_MAX:
+        yield warning(
+            "generation.temperature",
+            f"at {temperature:g} a model samples nearly at random; 1 is its own distribution.",
+        )
     samples = config.generation.samples_per_prompt
     if samples > 1 and config.generation.temperature == 0:
         yield problem(
@@ -129,6 +138,12 @@ def _training(config: PipelineConfig) -> Iterator[Finding]:
             "rank, such as to 16, or leave the others out.",
         )
     training = config.training
+    if training.learning_rate != AUTO and float(training.learning_rate) > _LEARNING_RATE_MAX:
+        yield problem(
+            "training.learning_rate",
+            f"{training.learning_rate:g} would destroy any model in a few steps. Values from 1e-6 to "
+            "1e-3 are usual.",
+        )
     given = sorted(training.rendezvous.model_dump(exclude_defaults=True))
     if training.nodes == 1 and given:
         yield warning(

@@ -103,6 +103,14 @@ def test_a_variable_in_a_path_is_refused(tmp_path: Path, section: str, field: st
         load(tmp_path, overrides=in_tables(section, {field: path}))
 
 
+@pytest.mark.parametrize("path", [" ws", "ws ", "ws\n", "w\u200bs", "a/ws\t"])
+def test_a_path_with_white_space_around_it_is_refused_unless_it_exists(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"workspace\.path: begins or ends with white space"):
+        load(tmp_path, overrides={"workspace": {"path": path}})
+    (tmp_path / path).mkdir(parents=True)
+    assert load(tmp_path, overrides={"workspace": {"path": path}}).workspace.path == tmp_path / path
+
+
 def test_an_existing_path_may_contain_a_dollar(tmp_path: Path) -> None:
     (tmp_path / "$HOME").mkdir()
     found = load(tmp_path, overrides={"workspace": {"path": "$HOME"}})

@@ -8,6 +8,7 @@ from figa_core.config.values import (
     api_base_url,
     environment_variable,
     function_spec,
+    model_name,
     not_blank,
     one_line,
 )
@@ -21,6 +22,7 @@ from figa_core.inference.engine import engine_names
         "http://127.0.0.1:8000/v1/",
         "http://[::1]:8000/v1",
         "https://host/openai/deployments/x",
+        "https://host/models",
     ],
 )
 def test_an_api_address_is_accepted(url: str) -> None:
@@ -42,12 +44,31 @@ def test_an_api_address_is_accepted(url: str) -> None:
         ("https://host/v1#top", "fragment"),
         ("https://host/v1/chat/completions", "must end before /chat/completions"),
         ("https://host/v1/chat/completions/", "must end before /chat/completions"),
+        ("https://host/v1/completions", "must end before /completions: /chat/completions is added"),
+        ("https://host/v1/responses", "must end before /responses"),
+        ("https://host/v1 ", "white space"),
+        ("http:// host/v1", "white space"),
+        ("https://<your-host>/v1", "placeholder"),
+        ("https://{region}.host/v1", "placeholder"),
     ],
 )
 def test_text_that_is_not_an_api_address_is_refused(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         api_base_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt-4.1-mini", "meta-llama/Llama-3.1-8B", "accounts/x/models/y:free", "a b"]
+)
+def test_a_models_name_is_accepted(name: str) -> None:
+    assert model_name(name) == name
+
+
+@pytest.mark.parametrize("name", [" gpt", "gpt ", "gpt\n", "g\tpt", "gpt\u200b", "", " "])
+def test_a_models_name_with_white_space_around_it_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"bare name|empty"):
+        model_name(name)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "my_key", "KEY2", "COMPANY_GATEWAY_TOKEN_FOR_EUROPE_2"])

@@ -34,6 +34,10 @@ def test_the_defaults_fit_each_other(facts: MakeFacts) -> None:
             "generation.temperature: at 0 all 3 samples of a prompt are the same",
         ),
         (
+            {"training": {"learning_rate": 1e5}},
+            "training.learning_rate: 100000 would destroy any model in a few steps.",
+        ),
+        (
             {"filter": {"response_reward_below": "q0"}},
             'filter: none of the responses can have a reward below "q0" (response_reward_below)',
         ),
@@ -137,6 +141,10 @@ def test_what_cannot_work_is_a_problem(
         (
             {"training": {"rendezvous": {"wait_s": 60, "address": "gpu1:29500"}}},
             "training.rendezvous: training.nodes is 1, so address, wait_s has no effect",
+        ),
+        (
+            {"generation": {"temperature": 20}},
+            "generation.temperature: at 20 a model samples nearly at random",
         ),
         (
             {"generation": {"max_tokens": 1024}},
