@@ -12,7 +12,7 @@ from figa_core.llm import vocabulary
 from figa_core.llm.calls import CallOutcome
 from figa_core.llm.error_bodies import ErrorBody, read_error_body
 from figa_core.llm.reply import Reply, shorten
-from figa_core.llm.stated import WAIT_MAX_S, retry_after_s
+from figa_core.llm.stated import WAIT_MAX_S, retry_after_s, wait_in_words
 
 
 def read_error(status: int, body: bytes, headers: Mapping[str, str], *, now: float) -> Reply:
@@ -21,6 +21,8 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], *, now: flo
     wait_s = retry_after_s(headers, now=now)
     if wait_s is None and error.retry_s is not None and error.retry_s <= WAIT_MAX_S:
         wait_s = error.retry_s
+    if wait_s is None and status == 429:  # not every proxy passes on headers and details
+        wait_s = wait_in_words(error.words)
     setting = _setting(error)
     outcome = _meaning(status, error, setting, wait_s)
     waits = outcome in (CallOutcome.RATE_LIMITED, CallOutcome.SERVER_ERROR)

@@ -15,6 +15,12 @@ WAIT_MAX_S = 86_400.0
 """Longer waits than a day are mistakes, and are ignored."""
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d*)?)s)?(?:(\d+(?:\.\d*)?)ms)?")
+_WAIT_IN_WORDS = re.compile(
+    r"\b(?:try again|retry|wait)(?: again)?(?: in| after| for)?:? (?:about |at least )?"
+    r"(?:(\d+(?:\.\d+)?) ?(seconds?|secs?|minutes?|mins?)\b"
+    r"|((?:\d+h)?(?:\d+m(?!s))?(?:\d+(?:\.\d+)?m?s)?)(?!\w))",
+    re.IGNORECASE,
+)
 _UNIT_S = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
@@ -58,6 +64,16 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
         if wait_s is not None and 0 <= wait_s <= WAIT_MAX_S:
             return wait_s
     return None
+
+
+def wait_in_words(text: str) -> float | None:
+    """The seconds in a message such as "Please try again in 7m12s" or "retry after 20 seconds", or None."""
+    found = _WAIT_IN_WORDS.search(text)
+    if found is None:
+        return None
+    number, unit, duration = found.groups()
+    wait_s = seconds(duration) if number is None else float(number) * (60 if unit[0] in "mM" else 1)
+    return wait_s if wait_s is not None and wait_s <= WAIT_MAX_S else None
 
 
 def seconds(text: str) -> float | None:

@@ -172,3 +172,12 @@ def test_a_field_is_found_in_the_words_of_other_servers(status: int, message: st
 def test_the_budget_of_a_proxy_is_not_a_rate_limit():
     body = json.dumps({"error": {"message": "ExceededBudget: over", "type": "budget_exceeded"}}).encode()
     assert read_error(429, body, {}, now=0.0).outcome is CallOutcome.NO_QUOTA
+
+
+def test_a_quota_that_is_free_again_in_seconds_is_a_limit_of_the_rate():
+    words = "You exceeded your current quota, please check your plan and billing details."
+    body = json.dumps({"error": {"code": 429, "message": f"{words} Please retry in 34.5s."}}).encode()
+    reply = read_error(429, body, {}, now=0.0)
+    assert (reply.outcome, reply.retry_after_s) == (C.RATE_LIMITED, 34.5)
+    assert read_error(429, body, {"retry-after": "2"}, now=0.0).retry_after_s == 2.0
+    assert read_error(429, body.replace(b" Please retry in 34.5s.", b""), {}, now=0.0).outcome is C.NO_QUOTA

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.llm.stated import StatedLimit, StatedLimits, read_limits, retry_after_s, seconds
+from figa_core.llm.stated import StatedLimit, StatedLimits, read_limits, retry_after_s, seconds, wait_in_words
 
 HEADERS = {
     "x-ratelimit-limit-requests": "500",
@@ -89,3 +89,25 @@ def test_missing_or_malformed_limits_are_left_out():
 )
 def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None):
     assert retry_after_s(headers, now=1_000_000.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Limit 200, Used 200. Please try again in 7m12s. Visit our page.", 432),
+        ("Please try again in 120ms.", 0.12),
+        ("please retry in 34.074824224s", 34.074824224),
+        ("Please retry after 20 seconds.", 20),
+        ("Retry after: 1 minute", 60),
+        ("wait for at least 1.5 mins", 90),
+        ("Try again in 1h2m3s", 3723),
+        ("try again in 30h", None),
+        ("try again later", None),
+        ("retry in a few seconds", None),
+        ("wait 5", None),
+        ("in 20s", None),
+        ("", None),
+    ],
+)
+def test_the_wait_is_read_from_a_message(text: str, expected: float | None):
+    assert wait_in_words(text) == expected
