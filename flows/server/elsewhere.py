@@ -16,13 +16,11 @@ from figa_core.errors import ConfigError, FigaError
 from flows.progress import Progress, current
 from flows.server.names import NO_SIGN_OF_LIFE
 from flows.server.versions import check_version
-from flows.server.workers import no_worker_text, online_workers
+from flows.server.workers import WAITS_FOR_A_NODE, no_node_text, no_worker_text, online_workers
 
 _POLL_S = 2.0
 _SERVER_FAULT = 500
 _WARN_AFTER_S = 60.0
-_WAITS_FOR_A_NODE = "InfrastructurePending"
-"""The state of a run whose Job Kubernetes has not started."""
 _COMES_BACK_S = 150.0
 """How long a run that is thought dead may take to say that it is not (`deployments/alive.py`)."""
 
@@ -161,16 +159,13 @@ class _Absence:
 
 
 def _waits(state: State) -> bool:
-    return state.is_scheduled() or state.name == _WAITS_FOR_A_NODE
+    return state.is_scheduled() or state.name == WAITS_FOR_A_NODE
 
 
 async def _why_it_waits(client: PrefectClient, run: FlowRun, pool: str) -> str:
     """The pool has no worker, or its workers are busy, or Kubernetes has no place for its Job."""
-    if run.state is not None and run.state.name == _WAITS_FOR_A_NODE:
-        return (
-            f"{run.name!r} has not begun: Kubernetes has not started its pod, as when no node has enough "
-            "free GPUs or memory. Its log in the UI says why, and so does `kubectl describe pods`"
-        )
+    if run.state is not None and run.state.name == WAITS_FOR_A_NODE:
+        return no_node_text(run.name)
     workers = await online_workers(client, pool)
     if not workers:
         found = await client.read_work_pool(pool)

@@ -17,7 +17,7 @@ from figa_core.errors import ConfigError, EngineError, one_line
 from figa_core.inference.engine import Tell
 from flows.server.names import GPU_POOL
 from flows.server.versions import check_version
-from flows.server.workers import no_worker_text
+from flows.server.workers import WAITS_FOR_A_NODE, no_node_text, no_worker_text
 
 _LOOK_EVERY_S = 3.0
 _WARN_AFTER_S = 60.0
@@ -83,8 +83,8 @@ class PoolRun:
         try:
             with get_client(sync_client=True) as client:
                 state = client.read_flow_run(self._id).state
-                if state is not None and state.is_scheduled() and now - self._begun_at > _WARN_AFTER_S:
-                    self._warn_once(client, state.name or "Scheduled")
+                if state is not None and now - self._begun_at > _WARN_AFTER_S:
+                    self._warn_once(client, state)
         except ObjectNotFound:
             return "the run was deleted on the Prefect server"
         except (httpx.HTTPError, PrefectException):
@@ -114,12 +114,17 @@ class PoolRun:
         except (httpx.HTTPError, PrefectException):
             return  # once begun, it finds its folder gone, and ends
 
-    def _warn_once(self, client: SyncPrefectClient, state: str) -> None:
-        if self._warned:
+    def _warn_once(self, client: SyncPrefectClient, state: State) -> None:
+        """Say why it has not begun, if it has not."""
+        no_node = state.name == WAITS_FOR_A_NODE
+        if self._warned or not (state.is_scheduled() or no_node):
             return
-        self._warned = True
         workers = client.read_workers_for_work_pool(GPU_POOL)
-        if not [worker for worker in workers if worker.status == WorkerStatus.ONLINE]:
-            self._tell(f"{self.name!r} has not begun: {no_worker_text(GPU_POOL)}")
+        if no_node:
+            self._tell(no_node_text(self.name))
+        elif not [worker for worker in workers if worker.status == WorkerStatus.ONLINE]:
+            kind = client.read_work_pool(GPU_POOL).type
+            self._tell(f"{self.name!r} has not begun: {no_worker_text(GPU_POOL, kind)}")
         else:
-            self._tell(f"{self.name!r} is waiting for its turn on the pool {GPU_POOL!r} ({state})")
+            self._tell(f"{self.name!r} is waiting for its turn on the pool {GPU_POOL!r} ({state.name})")
+        self._warned = True
