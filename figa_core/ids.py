@@ -146,6 +146,40 @@ def judgement_id(
     )
 
 
+def preference_pair_id(chosen: str, rejected: str) -> str:
+    """Recipe 1: the ids of the two answers; the better one first."""
+    return content_id("preference", 1, chosen=chosen, rejected=rejected)
+
+
+def preference_set_id(pairs: Sequence[str]) -> str:
+    """Recipe 1: the ids of the pairs, in their order."""
+    return content_id("preferences", 1, pairs=list(pairs))
+
+
+def reward_head_id(
+    *,
+    start: str,
+    pairs: str,
+    share: float,
+    noise: float,
+    steps: int,
+    max_length: int,
+    learning_rate: float | None,
+) -> str:
+    """Recipe 1: the fingerprint of the model it starts from, the set of pairs, and what of it is used."""
+    return content_id(
+        "reward-head",
+        1,
+        start=start,
+        pairs=pairs,
+        share=float(share),
+        noise=float(noise),
+        steps=steps,
+        max_length=max_length,
+        learning_rate=learning_rate,
+    )
+
+
 def comparison_id(
     *,
     model: str,

@@ -85,6 +85,12 @@ def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> Non
 
 async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
     """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace."""
+    await choose(story, run, config)
+    return await _revise_to_weigh(story, run, config)
+
+
+async def choose(story: Story, run: OpenRun, config: PipelineConfig) -> None:
+    """Everything before the reviser is asked: import, generate, score, filter."""
     at, engines, rewards = (run.workspace, run.run_id), run.engines, run.rewards
     generation, longest = config.generation, config.prompts.max_prompt_tokens
     _read_journal(story, run)
@@ -106,6 +112,10 @@ async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResu
     with story.stage("filter") as stage:
         recipe = revision_recipe(config.revision, config.revision_prompt, run.templates)
         stage.counts = filter_responses(*at, config.filter, recipe, run.generator, rewards.filter.scorer)
+
+
+async def _revise_to_weigh(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
+    at, rewards, generation = (run.workspace, run.run_id), run.rewards, config.generation
     await score_kept_responses(story, run, config)
     await _revise(story, run, config)
     await score_texts(story, run, config, rewards.training, revisions_of(run.run_id), "score revisions")

@@ -1,14 +1,15 @@
 """The `figa` command. Heavy imports are inside the commands, so that `figa --help` is fast."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.operations.commands import add_to
+from flows.operations.running import CHECKING, SANDBOX_ROOT, progress_on, run_flow
 from flows.terminal import edge, streams
 from flows.terminal.options import DEMO_WORKSPACE, ConfigOption, DeviceOption, RunOption, WorkspaceOption
 
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from figa_core.report.data import ReportData
     from flows.compare_methods import MethodsResult
     from flows.figa import RunResult
-    from flows.progress import Progress
+    from flows.operations.running import Flow
 
-_T = TypeVar("_T")
-_Flow = Callable[["PipelineConfig"], Coroutine[Any, Any, _T]]
-SANDBOX_ROOT = Path("build/sandbox")
 REAL_WORKSPACE = Path("build/demo-real")
 REAL_ROOT = Path("build/real")
 
@@ -33,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _console = streams.console()
-_CHECKING = "checking the settings, the models and the prompts"
 
 
 def main() -> None:
@@ -84,7 +81,7 @@ def demo(
 
     chosen, directory = (REAL, REAL_ROOT) if real else (SANDBOX, SANDBOX_ROOT)
     with _showing_a_worse_model(workspace):
-        result = run_demo(chosen, workspace, sandbox or directory, _progress())
+        result = run_demo(chosen, workspace, sandbox or directory, progress_on(_console))
     _show(result.run.data, result.run.report, workspace)
     _console.print(
         f"\nThe demo took {result.seconds:.0f} s ({result.preparing_seconds:.0f} s of it for its models), "
@@ -128,7 +125,7 @@ def plan(config: ConfigOption, device_gb: DeviceOption = None) -> None:
     from flows.plan_memory import memory_lines
     from flows.preflight import check, usable
 
-    edge.say(_CHECKING)
+    edge.say(CHECKING)
     settings = usable(read, needs_key=False)
     for warning in check(settings, needs_key=False, planning=True, say=edge.say):
         _print([f"warning: {warning}"])
@@ -147,7 +144,7 @@ def compare(config: ConfigOption) -> None:
 
     found = usable(settings)
     check_comparison(found)
-    _run_flow(found, _compare_methods)
+    run_flow(found, _compare_methods, progress_on(_console))
 
 
 @app.command()
@@ -205,7 +202,7 @@ def judge(
     from flows.judge_models import judge_answers
     from flows.progress import showing
 
-    progress = _progress()
+    progress = progress_on(_console)
     edge.runs_in(workspace)
     with showing(progress):
         pair, path = judge_answers(workspace, model, against, run_id, progress)
@@ -216,38 +213,20 @@ def judge(
 
 def _run_pipeline(settings: "PipelineConfig") -> None:
     with _showing_a_worse_model(settings.workspace.path):
-        result = _run_flow(settings, _figa)
+        result = run_flow(settings, _figa, progress_on(_console))
     _show(result.data, result.report, settings.workspace.path)
 
 
-def _figa() -> "_Flow[RunResult]":
+def _figa() -> "Flow[RunResult]":
     from flows.figa import figa
 
     return figa
 
 
-def _compare_methods() -> "_Flow[MethodsResult]":
+def _compare_methods() -> "Flow[MethodsResult]":
     from flows.compare_methods import compare_methods
 
     return compare_methods
-
-
-def _run_flow(settings: "PipelineConfig", load: "Callable[[], _Flow[_T]]") -> _T:
-    """Run the flow that `load` imports, on the configured Prefect server or on one of its own."""
-    import asyncio
-
-    from flows.preflight import check
-    from flows.progress import showing
-    from flows.server.api import prefect_api, wait_until_ready
-    from tasks.workspace import Workspace
-
-    progress = _progress()
-    progress.line(_CHECKING)
-    check(settings, say=progress.line)  # before a server starts and before the workspace is locked
-    edge.runs_in(settings.workspace.path)
-    with prefect_api(Workspace(settings.workspace.path).prefect) as server, showing(progress):
-        wait_until_ready(server, progress)
-        return asyncio.run(load()(settings))
 
 
 @contextmanager
@@ -274,14 +253,6 @@ def _keep_prefect_quiet() -> None:
 
     # An automation marks runs without heartbeats as crashed (deployments/automations.py).
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
-
-
-def _progress() -> "Progress":
-    """Bars in a terminal, lines elsewhere."""
-    from flows.progress import Lines
-    from flows.terminal.bars import Bars
-
-    return Bars(_console) if _console.is_terminal else Lines(_plain)
 
 
 def _plain(line: str) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from figa_core.config.file import load_config
 from figa_core.errors import ConfigError
 from figa_core.sandbox.build import Sandbox, build_sandbox
 from figa_core.sandbox.teacher_process import TeacherProcess
+from figa_core.study.reward.settings import RewardStudySettings
 from flows.progress import Progress, showing
 from flows.run.memory import PeakMemory
 from flows.server.api import prefect_api, wait_until_ready
@@ -20,6 +22,7 @@ from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from flows.figa import RunResult
+    from flows.study_reward import RewardStudyResult
 
 _PRESETS = Path(__file__).resolve().parent.parent / "deployments" / "presets"
 _DOMAIN, _PROMPTS, _SEED = "structured", 180, 0  # of `REAL`
@@ -67,22 +70,55 @@ def run_demo(demo: Demo, workspace: Path, directory: Path, progress: Progress) -
         ConfigError: the preset is missing: demos run from a checkout only.
         FigaError: see `flows.figa.figa` and `Demo.prepare`.
     """
+    with PeakMemory() as memory, _ready(demo, workspace, directory, progress) as ready:
+        from flows.figa import figa
+
+        run = asyncio.run(figa(ready.config))
+        requests = ready.teacher.requests()
+    return DemoResult(
+        run, requests, ready.preparing_seconds, time.monotonic() - ready.begun, memory.peak_bytes
+    )
+
+
+def study_demo_reward(
+    demo: Demo, workspace: Path, directory: Path, settings: RewardStudySettings, progress: Progress
+) -> "RewardStudyResult":
+    """`figa study reward` on a demo; its scripted reviser costs nothing, so nobody is asked.
+
+    Raises: see `run_demo` and `flows.study_reward.study_reward`.
+    """
+    with _ready(demo, workspace, directory, progress) as ready:
+        from flows.study_reward import RewardStudyResult, study_reward
+
+        found = asyncio.run(study_reward(ready.config, settings, approved=True))
+    assert isinstance(found, RewardStudyResult), "an approved study ends with its result"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A demo whose models, teacher and server are there; seconds on the monotonic clock."""
+
+    config: PipelineConfig
+    teacher: TeacherProcess
+    begun: float
+    preparing_seconds: float
+
+
+@contextmanager
+def _ready(demo: Demo, workspace: Path, directory: Path, progress: Progress) -> Iterator[_Ready]:
     if not demo.preset.is_file():
         raise ConfigError(f"{demo.preset}: not found. `figa demo` runs from a checkout of the repository.")
     begun = time.monotonic()
     os.environ.setdefault(KEY_VARIABLE, KEY)
-    with PeakMemory() as memory, prefect_api(Workspace(workspace).prefect) as server:
+    with prefect_api(Workspace(workspace).prefect) as server:
         with progress.stage(demo.preparing):
             paths = demo.prepare(directory, progress.line)
         preparing_seconds = time.monotonic() - begun
         with demo.teacher() as teacher, showing(progress):
             config = demo_config(demo, workspace, paths, teacher.base_url)
             wait_until_ready(server, progress)
-            from flows.figa import figa
-
-            run = asyncio.run(figa(config))
-            requests = teacher.requests()
-    return DemoResult(run, requests, preparing_seconds, time.monotonic() - begun, memory.peak_bytes)
+            yield _Ready(config, teacher, begun, preparing_seconds)
 
 
 def demo_config(demo: Demo, workspace: Path, paths: Paths, base_url: str) -> PipelineConfig:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from figa_core.config import PipelineConfig, PromptsConfig
 from figa_core.config.roles import fields_of
-from figa_core.errors import WorkspaceError
+from figa_core.errors import ConfigError, WorkspaceError
 from figa_core.inference.exchange import in_shards
 from figa_core.llm.limiter import CHARS_PER_TOKEN, estimate_tokens
 from figa_core.ports import GradeRequest
@@ -101,6 +101,39 @@ def _with_the_rest(
         benchmarking=plan_benchmarking(config, workspace, run_id),
         updates=_updates(config, pairs),
     )
+
+
+def plan_several(configs: Sequence[PipelineConfig]) -> Plan:
+    """The calls for the open rows of runs that have applied their thresholds, each row once.
+
+    What is spent and left is that of all of them together; prices, limits and budget are those of the first.
+    """
+    first, seen, runs = configs[0], set[str](), list[str]()
+    workspace = Workspace(first.workspace.path)
+
+    def rows() -> Iterator[_Row]:
+        for config in configs:
+            run = identify(workspace, config)
+            runs.append(run.run_id)
+            for page in revisions.iter_open(workspace.database, run.run_id, _PAGE_ROWS):
+                new = [row for row in page if row.revision_id not in seen]
+                seen.update(row.revision_id for row in new)
+                yield from (_row(run.templates, each.messages, each.response, each.reference) for each in new)
+
+    plan = _sum(first, rows(), exact=True, spent_usd=None)
+    return replace(plan, spent_usd=revisions.spent(workspace.database, *runs).usd)
+
+
+def check_budget(plan: Plan) -> None:
+    """Raises ConfigError if the calls of a plan cost more than what is left of the budget."""
+    if plan.usd is None or plan.budget_usd is None:
+        return
+    left = plan.budget_usd - (plan.spent_usd or 0.0)
+    if plan.usd > left:
+        raise ConfigError(
+            f"spending.budget_usd: ${left:,.2f} of ${plan.budget_usd:,.2f} are left, and the calls cost "
+            f"about ${plan.usd:,.2f}. Runs of which some rows stay open are not comparable: raise the budget."
+        )
 
 
 def _updates(config: PipelineConfig, pairs: int) -> str | None:

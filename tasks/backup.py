@@ -42,7 +42,7 @@ _WHOLE: Mapping[str, tuple[str, ...]] = {
     "sweeps": (SWEEP_MANIFEST,),
 }
 """Folders of results, and the files that each result needs one of to be whole."""
-_PLAIN = ("journal", "templates", "reports", "verdicts", "tracking", "logs")
+_PLAIN = ("journal", "templates", "reports", "studies", "verdicts", "tracking", "logs")
 _FILES = ("fingerprints.json",)
 _BLOCK = 1 << 22
 _FORMAT = 1

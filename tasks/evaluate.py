@@ -18,7 +18,7 @@ from figa_core.rewards.source import source_hash
 from figa_core.storage import scores
 from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
 from figa_core.storage.responses import Samples
-from figa_core.storage.scores import Subject
+from figa_core.storage.scores import Source, Subject
 from tasks.generate import Sampling
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
@@ -98,8 +98,14 @@ def verify(
     Raises:
         EvaluationError: the verifier fails for too many of them.
     """
+    verify_texts(workspace, spec, scores.responses_of(run_id, generator, Split.HELD_OUT), on_progress)
+
+
+def verify_texts(
+    workspace: Workspace, spec: str, source: Source, on_progress: ProgressCallback = no_progress
+) -> StageCounts:
+    """The same for the texts of any source. Raises EvaluationError if it fails for too many of them."""
     database, scorer, verifier = workspace.database, verifier_id(spec), load_verifier(spec)
-    source = scores.responses_of(run_id, generator, Split.HELD_OUT)
     missing = scores.count_unscored(database, source, scorer)
     failures = Failures(partial(scores.save_score_failures, database, scorer), missing)
 
@@ -112,9 +118,9 @@ def verify(
     pages = scores.iter_unscored(database, source, scorer)
     batches = ([judged(subject) for subject in page] for page in pages)
     failures.settle(batches, partial(scores.save_scores, database), on_progress)
-    failures.check(
+    return failures.check(
         partial(scores.score_failures, database, source, scorer),
-        what=f"responses have no value of evaluation.verifier = {spec!r}",
+        what=f"{source.name} have no value of evaluation.verifier = {spec!r}",
         advice=VERIFIER_CONTRACT,
         error=EvaluationError,
         forget=partial(scores.forget_score_failures, database, source, scorer),

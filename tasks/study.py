@@ -5,13 +5,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from figa_core import ids
 from figa_core.chat.format import load_chat_format
 from figa_core.config import PipelineConfig
-from figa_core.errors import InputError, WorkspaceError
-from figa_core.files import write_whole
+from figa_core.errors import InputError
 from figa_core.models.fingerprint import model_fingerprint
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import read_manifest
@@ -26,6 +24,7 @@ from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import label_of
 from figa_core.training.reference_process import run_log_probs
 from tasks.judged_models import trained_model
+from tasks.study_report import write_shift
 from tasks.train import BASE_LABEL
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
@@ -43,7 +42,7 @@ Tell = Callable[[str], None]
 def study_shift(
     workspace: Workspace, run_id: str | None, *, embedder: Path | None, tell: Tell
 ) -> tuple[ShiftStudy, Path]:
-    """Measure the distribution shift of a run's pairs, and write it to WORKSPACE/studies.
+    """Measure the distribution shift of a run's pairs, and write a page and JSON to WORKSPACE/studies.
 
     The log-probabilities that it needs are kept beside the shards: a second study computes none.
 
@@ -68,16 +67,7 @@ def study_shift(
     tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {embedder}")
     discrepancies = _discrepancies(pairs, base, embedder)
     study = _study(run, pairs, of_pairs, nll, discrepancies, _rewards(workspace, run, pairs), embedder)
-    path = workspace.studies / f"{run.run_id}-shift.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, orjson.dumps(study.as_json(), option=orjson.OPT_INDENT_2))
-    except OSError as error:
-        raise WorkspaceError(
-            f"{path}: cannot write the study: {error.strerror or error}. Free space, or correct the "
-            "permissions."
-        ) from error
-    return study, path
+    return study, write_shift(workspace, study)
 
 
 def _shards(workspace: Workspace, run: Run) -> tuple[Path, int]:

@@ -28,6 +28,7 @@ _PAID_BY_RUN = (
     f"{_CALLS_OF_RUN} OR (purpose = '{Purpose.WORD_GRADES}' AND subject_id IN ({_GRADES_OF_RUN}))"
     f" OR (purpose = '{Purpose.JUDGEMENT}' AND subject_id IN ({_JUDGEMENTS_OF_RUN}))"
 )
+_PAID_BY_RUNS = _PAID_BY_RUN.replace("= $run", "IN (SELECT unnest($runs))")
 _REFUSED = "(v.status = 'refused' OR (v.status = 'failed' AND NOT v.retryable))"
 _IN_BATCH = "v.revision_id BETWEEN $first AND $last"
 _LAST_CALL = last_call_sql(Purpose.REVISION)
@@ -163,17 +164,18 @@ def failures(database: Database, run_id: str) -> list[dict[str, Any]]:
     )
 
 
-def spent(database: Database, run_id: str) -> Spent:
-    """What a run's revisions, grades and judgements have cost so far, whichever run asked for them.
+def spent(database: Database, *run_ids: str) -> Spent:
+    """What the revisions, grades and judgements of runs have cost so far, whichever run asked for them.
 
-    A call whose answer never arrived, or came without its usage, counts as the amount reserved for it.
+    What several of them share counts once. A call whose answer never arrived, or came without its usage,
+    counts as the amount reserved for it.
     """
     [(usd, estimated, *counts)] = database.fetch(
         f"""SELECT sum(coalesce(cost_usd, reserved_usd)), sum(reserved_usd) FILTER (cost_usd IS NULL),
                    count(*), count(*) FILTER (coalesce(cost_usd, reserved_usd) IS NULL),
                    coalesce(sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)), 0)::BIGINT
-            FROM {_PAID_BY_RUN}""",
-        run=run_id,
+            FROM {_PAID_BY_RUNS}""",
+        runs=list(run_ids),
     )
     return Spent(usd, None if usd is None else estimated or 0.0, *counts)
 

@@ -111,7 +111,7 @@ def iter_unrated(
     query, values = unscored(source, scorer_id)
     query = f"""
         SELECT u.subject_id, u.messages, u.text, rp.fields, rp.type, a.text AS reference
-        FROM ({query}) u JOIN run_prompts rp ON rp.run_id = $run AND rp.prompt_id = u.prompt_id
+        FROM ({query}) u LEFT JOIN run_prompts rp ON rp.run_id = $run AND rp.prompt_id = u.prompt_id
         LEFT JOIN reference_answers a ON a.reference_id = rp.reference_id
         WHERE u.subject_id > $after ORDER BY u.subject_id LIMIT {PAGE_ROWS}"""
     after = ""

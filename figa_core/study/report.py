@@ -46,8 +46,9 @@ class ShiftStudy:
 
     def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
         """The tables and sentences."""
-        yield _nll_table(self)
-        yield _distance_table(self)
+        title = f"NLL in nats a token, {self.pairs:,} of {self.of_pairs:,} pairs"
+        yield _table(title, nll_rows(self))
+        yield _table("How far from Ŷ", distance_rows(self))
         yield from sentences(self)
 
     def as_json(self) -> dict[str, Any]:
@@ -83,39 +84,48 @@ def _said(found: Estimate, above: str, below: str) -> str:
     return above if found.mean > 0 else below
 
 
-def _nll_table(study: ShiftStudy) -> Table:
-    table = Table(
-        title=f"NLL in nats a token, {study.pairs:,} of {study.of_pairs:,} pairs", title_justify="left"
-    )
-    for column in ("model", *SYMBOLS.values(), "Ỹ − Ŷ", "Y − Ŷ", "Y − Ỹ", "KL from base"):
-        table.add_column(column)
+def nll_rows(study: ShiftStudy) -> list[list[str]]:
+    """NLL and its differences by model, in nats a token; the first row has the names."""
+    rows = [["model", *SYMBOLS.values(), "Ỹ − Ŷ", "Y − Ŷ", "Y − Ỹ", "KL from base"]]
     for model, nll in study.nll.items():
         shifts, drift = study.shifts[model], study.kl_from_base.get(model)
-        table.add_row(
-            model,
-            *("–" if nll[answer].mean is None else f"{nll[answer].mean:.3f}" for answer in SYMBOLS),
-            *(_number(shifts[answer]) for answer in ("revision", "reference")),
-            _number(study.reference_less_revision[model]),
-            "" if drift is None else _number(drift),
+        rows.append(
+            [
+                model,
+                *("–" if nll[answer].mean is None else f"{nll[answer].mean:.3f}" for answer in SYMBOLS),
+                *(_number(shifts[answer]) for answer in ("revision", "reference")),
+                _number(study.reference_less_revision[model]),
+                "" if drift is None else _number(drift),
+            ]
         )
-    return table
+    return rows
 
 
-def _distance_table(study: ShiftStudy) -> Table:
-    table = Table(title="How far from Ŷ", title_justify="left")
+def distance_rows(study: ShiftStudy) -> list[list[str]]:
+    """How far the answers are from Ŷ; the first row has the names, "*" is a small p."""
     grams = list(next(iter(study.novel_shares.values()), {}))
-    for column in ("answer", "tokens edited", *(f"new {n}-grams" for n in grams), "MMD²", "p"):
-        table.add_column(column)
+    rows = [["answer", "tokens edited", *(f"new {n}-grams" for n in grams), "MMD²", "p"]]
     for answer, novel in study.novel_shares.items():
         edited, distance = study.edit_shares[answer], study.discrepancies[answer]
         small = distance is not None and distance.p < _SMALL_P
-        table.add_row(
-            SYMBOLS[answer],
-            "–" if edited.mean is None else f"{edited.mean:.1%}",
-            *("–" if share is None else f"{share:.1%}" for share in novel.values()),
-            "–" if distance is None else f"{distance.squared:.4f}",
-            "–" if distance is None else f"{distance.p:.3f}{' *' if small else ''}",
+        rows.append(
+            [
+                SYMBOLS[answer],
+                "–" if edited.mean is None else f"{edited.mean:.1%}",
+                *("–" if share is None else f"{share:.1%}" for share in novel.values()),
+                "–" if distance is None else f"{distance.squared:.4f}",
+                "–" if distance is None else f"{distance.p:.3f}{' *' if small else ''}",
+            ]
         )
+    return rows
+
+
+def _table(title: str, rows: list[list[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows[1:]:
+        table.add_row(*row)
     return table
 
 

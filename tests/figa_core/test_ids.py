@@ -60,6 +60,20 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
         },
     ),
     "correction": (ids.correction_id, {"corrected": "revision-1", "text": "better", "author": "ada"}),
+    "preference": (ids.preference_pair_id, {"chosen": "answer-1", "rejected": "answer-2"}),
+    "preferences": (ids.preference_set_id, {"pairs": ("pair-1", "pair-2")}),
+    "reward-head": (
+        ids.reward_head_id,
+        {
+            "start": "f",
+            "pairs": "p",
+            "share": 1,
+            "noise": 0.1,
+            "steps": 20,
+            "max_length": 512,
+            "learning_rate": None,
+        },
+    ),
     "comparison": (
         ids.comparison_id,
         {
@@ -176,6 +190,9 @@ FIELDS: dict[str, tuple[Callable[..., str], dict[str, Any]]] = {
 GOLDEN = {
     "benchmark": "benchmark-s256-f3768c0e50679a51fb48f730d396332f",
     "comparison": "comparison-s256-5b950c26c5fd34dc8092007186bdedc7",
+    "preference": "preference-s256-135465cd10874dd4da193c5bc7f13c01",
+    "preferences": "preferences-s256-2afd0403c22f3373b7679cd60e622b51",
+    "reward-head": "reward-head-s256-f6b8d0f4f1ef0f9df6758eb0475cb5c7",
     "prompt": "prompt-s256-905a433738da1d5747b97a49474771fe",
     "reference": "reference-s256-f2bc0beec98292c57f95a6cf3f1ee6d7",
     "generator": "generator-s256-8f50ff69c862d70ab22f1dbbcdab639d",

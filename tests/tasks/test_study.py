@@ -39,7 +39,8 @@ async def test_edits_shift_the_answers_less_than_references_do(
     assert 0 < (found.edit_shares["revision"].mean or 0) < (found.edit_shares["reference"].mean or 0)
     assert found.discrepancies.keys() == {"revision", "reference"}
     assert len([*sentences(found)]) >= 1
-    written = json.loads(path.read_bytes())
+    assert "Ỹ" in path.read_text(encoding="utf-8")
+    written = json.loads(path.with_suffix(".json").read_bytes())
     assert written["shifts"]["base"]["revision"]["mean"] == shifts["revision"].mean
     assert written["shifts"]["base"]["revision"]["interval"] == list(shifts["revision"].interval or ())
     again, _ = study_shift(workspace, RUN, embedder=None, tell=nothing)
