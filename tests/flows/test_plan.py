@@ -1,13 +1,15 @@
 """The calls that a run needs, counted before anything is spent."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from figa_core.config.file import load_config
+from figa_core.errors import ConfigError
 from figa_core.prompts.read import RowFormat, read_prompts
 from figa_core.records import Prompt, Split
-from flows.plan import make_plan, plan_lines
+from flows.plan import Plan, check_budget, make_plan, plan_lines
 from flows.plan_judging import JudgingPlan
 
 from .conftest import Project
@@ -87,3 +89,22 @@ def test_a_plan_counts_a_call_to_a_judge_for_each_answer_that_it_rates(project: 
     plan = make_plan(load_config(project.config))
     lines = "\n".join(plan_lines(plan, "sandbox-teacher"))
     assert f"at most {both.calls:,} calls to the judge 'tone' (sandbox-teacher)" in lines
+
+
+def test_a_budget_that_does_not_suffice_is_an_error_and_one_that_does_is_none() -> None:
+    plan = Plan(
+        exact=True,
+        calls=10,
+        prompt_tokens=100,
+        completion_tokens=100,
+        usd=2.0,
+        most_usd=3.0,
+        spent_usd=9.0,
+        budget_usd=10.0,
+        minutes_by_requests=1.0,
+        minutes_by_tokens=1.0,
+    )
+    with pytest.raises(ConfigError, match=r"\$1\.00 of \$10\.00 are left, and the calls cost about \$2\.00"):
+        check_budget(plan)
+    check_budget(replace(plan, budget_usd=11.0))
+    check_budget(replace(plan, budget_usd=None))

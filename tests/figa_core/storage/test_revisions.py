@@ -121,6 +121,13 @@ def test_a_call_without_an_answer_costs_the_amount_reserved_for_it(database: Dat
     assert spent(database, OTHER).usd is None
 
 
+def test_what_several_runs_share_is_paid_for_once(database: Database) -> None:
+    call(database, 0, 1, "answered", "0.5", "0.25")
+    call(database, 9, 2, "answered", "0.5", "1")  # a row of both runs
+    assert spent(database, OTHER).usd == 1
+    assert spent(database, RUN, OTHER).usd == spent(database, RUN).usd == 1.25
+
+
 def test_without_a_price_there_is_no_cost(database: Database) -> None:
     call(database, 0, 1, "answered", "NULL", "NULL")
     found = spent(database, RUN)
