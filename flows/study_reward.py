@@ -6,7 +6,7 @@ the settings whose rows are open, so that a person can be shown the number and t
 `approved`, it continues from what is stored. All variants are trained and judged within the run itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,4 +215,16 @@ def _study(
         pairs_from=prepared.pairs.source,
         thresholds={name: str(getattr(filtering, name)) for name in names},
         seeds=config.compare.seeds,
+        notes=tuple(_notes(config)),
     )
+
+
+def _notes(config: PipelineConfig) -> Iterator[str]:
+    if config.admission.reward_gain_above:
+        yield (
+            f"admission.reward_gain_above = {config.admission.reward_gain_above:g} is in the units of each "
+            "reward, whose scales differ: the rewards may differ in how many revisions they admit for that "
+            "alone. 0 has no unit."
+        )
+    if len(config.compare.seeds) == 1:
+        yield "There is one seed (compare.seeds), so nothing is known of how far another training may differ."
