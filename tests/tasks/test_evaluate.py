@@ -120,7 +120,7 @@ def test_a_verifier_that_fails_for_all_rows_ends_the_stage_and_is_tried_again(
 ) -> None:
     config = EvaluationConfig(verifier="test_evaluate:hopeless")
     message = (
-        r"4 of 4 held_out responses have no value of evaluation.verifier = 'test_evaluate:hopeless': 4 × .*returned 57"
+        r"4 of 4 held_out responses have no value of evaluation.verifier = .test_evaluate:hopeless.: 4 × .*57"
     )
     with pytest.raises(EvaluationError, match=message):
         evaluate.fn(workspace, RUN, config, "base", GENERATOR, SCORER)
