@@ -20,6 +20,7 @@ from figa_core.processes import interruption
 from figa_core.processes.child import Child
 from figa_core.processes.children import child_environment
 from figa_core.processes.log import followed
+from figa_core.training.directory_lock import locked
 
 _LOGGER = logging.getLogger("figa_core.study")
 _MANIFEST = "manifest.json"
@@ -81,8 +82,11 @@ def train_head(job: HeadJob, log_path: Path) -> dict[str, float]:
         TrainingError: the process failed; the message has its last lines.
         WorkspaceError: the directory cannot be written.
     """
-    if (known := trained_figures(job)) is not None:
-        return known
+    with locked(job.output, f"the reward model {job.key}"):
+        return trained_figures(job) or _train(job, log_path)
+
+
+def _train(job: HeadJob, log_path: Path) -> dict[str, float]:
     try:
         shutil.rmtree(job.output, ignore_errors=True)
         job.output.mkdir(parents=True)
