@@ -172,7 +172,7 @@ async def _trained(
         training_id = each.job.training_id
         if training_id in judged:
             scores = judging.scores(judged[training_id])
-            found.append(SeedOutcome(each.seed, training_id, scores, remark(each.job.output)))
+            found.append(SeedOutcome(each.seed, training_id, scores, remark(each.job)))
             finished.append(each)
             kept = training_id if of_run and each.seed == config.training.seed else kept
         elif training_id in ended:
