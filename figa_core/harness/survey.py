@@ -7,7 +7,7 @@ import difflib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ def look_up(harness: HarnessPython, names: Sequence[str], include_path: Path | N
         InputError: a file in `include_path` cannot be read.
     """
     files = "" if include_path is None else tasks_hash(include_path)
-    question = content_id("survey", 2, release=harness.release, names=list(names), files=files)
+    question = content_id("survey", 3, release=harness.release, names=list(names), files=files)
     cache = harness.python.parent.parent / CACHE
     known = _cached(cache)
     if (found := _survey(known.get(question))) is None:
@@ -157,14 +157,20 @@ def _reached(name: str, index: dict, seen: frozenset[str] = frozenset()) -> set[
     if entry is None or name in seen:
         return {name}
     listed = (entry.cfg or {}).get("task", ())
-    children = {c if isinstance(c, str) else str(c.get("task") or c.get("group")) for c in _listed(listed)}
+    children = set(members(listed))
     if entry.yaml_path is None:  # a tag, whose tasks are its `tags`
         children |= set(entry.tags)
     return {name}.union(*(_reached(child, index, seen | {name}) for child in children - {name}))
 
 
-def _listed(value: object) -> list:
-    return value if isinstance(value, list) else []
+def members(listed: object) -> Iterator[str]:
+    """The names in a group's list, whose entries may be tasks with settings, or groups with lists."""
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict):
+            yield from members(entry.get("task"))
+            yield from (entry[key] for key in ("task", "group") if isinstance(entry.get(key), str))
+        else:
+            yield str(entry)
 
 
 def _is_below(path: Path | None, folder: Path) -> bool:

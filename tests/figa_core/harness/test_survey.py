@@ -7,7 +7,7 @@ import pytest
 from figa_core.errors import EngineError
 from figa_core.harness.environment import HarnessPython
 from figa_core.harness.folder import tasks_hash
-from figa_core.harness.survey import CACHE, close_names, is_silent, look_up
+from figa_core.harness.survey import CACHE, close_names, is_silent, look_up, members
 from tests.figa_core.harness.lm_eval_program import use_program
 
 
@@ -50,6 +50,12 @@ def test_a_task_in_which_the_model_writes_is_silent_if_it_says_neither_sampling_
 
 def test_a_task_in_python_may_be_silent() -> None:
     assert is_silent({"task": "own", "class": "!function task.Own"})
+
+
+def test_the_members_of_a_group_are_found_in_groups_within_it() -> None:
+    inner = {"group": "stem", "task": ["physics", {"task": "chemistry", "num_fewshot": 2}]}
+    assert set(members(["history", inner])) == {"history", "stem", "physics", "chemistry"}
+    assert list(members("a task's own name")) == list(members(None)) == []
 
 
 def test_the_same_question_is_asked_once_until_the_folder_changes(
