@@ -7,7 +7,9 @@ no trace.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from operator import eq
 
 from figa_core.revision.words import Word, coverage, find_words, kept_words
 
@@ -20,7 +22,7 @@ _GARBLED = re.compile(
     r"|â€[\x80-\xbf™œžšŸ\u0152\u017d\u0160\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a]|[ÃÂ][\x80-\xbf]"
 )
 _CITATION = re.compile(r"[\ue000-\uf8ff]|【[^【】\n]{0,40}†[^【】\n]{0,80}】")
-_TWO_SCRIPTS = re.compile(r"[^\W\d_]*(?:[a-zA-Z][\u0400-\u04ff]|[\u0400-\u04ff][a-zA-Z])[^\W\d_]*")
+_TWO_SCRIPTS = re.compile("[a-zA-Z][\u0400-\u04ff]|[\u0400-\u04ff][a-zA-Z]")
 _MARKUP = re.compile(r"</?(?:br|p|div|span|ul|ol|li|table|tr|td|h[1-6])\b[^<>\n]*>", re.IGNORECASE)
 _ABOUT_MARKUP = re.compile(r"<[a-z/!]|\bhtml\b", re.IGNORECASE)
 _BACKSLASHED = re.compile(r"\S*\\[*_#`~]\S*")
@@ -51,14 +53,14 @@ def find_trace(draft: str, text: str, reference: str | None, conversation: str) 
             return f"the answer holds {name} ({found.group()!r})"
     if (tag := _MARKUP.search(text)) and not any(map(_ABOUT_MARKUP.search, (*known, conversation))):
         return f"the answer holds HTML ({tag.group()}) where the draft has none"
-    for found in _BACKSLASHED.finditer(text):
+    for found in _BACKSLASHED.finditer(text) if "\\" in text else ():
         if found.group() not in draft and re.sub(r"\\([*_#`~])", r"\1", found.group()) in draft:
             return f"the answer puts backslashes before the draft's characters ({found.group()!r})"
-    return _repeats(known, text) or _leaves_out(draft, text, reference)
-
-
-def _repeats(known: Sequence[str], text: str) -> str | None:
     words = find_words(text)
+    return _repeats(known, text, words) or _leaves_out(draft, text, words, reference)
+
+
+def _repeats(known: Sequence[str], text: str, words: Sequence[Word]) -> str | None:
     start, length = _longest_loop(words)
     if length < _LOOP_WORDS:
         return None
@@ -70,21 +72,20 @@ def _repeats(known: Sequence[str], text: str) -> str | None:
 
 def _longest_loop(words: Sequence[Word]) -> tuple[int, int]:
     """Where the longest run begins that repeats a phrase, and its length in words."""
+    keys = [word.key for word in words]
     best = (0, 0)
-    for period in range(1, min(_PERIOD_MAX, len(words) // 2) + 1):
-        begin = 0
-        for index in range(period, len(words) + 1):
-            if index < len(words) and words[index].key == words[index - period].key:
-                continue
-            length = index - begin
-            if length - period >= _LOOP_TURNS * period and length > best[1]:
-                best = (begin, length)
-            begin = index - period + 1
+    if max(Counter(zip(keys, keys[1:], keys[2:], strict=False)).values(), default=0) < _LOOP_TURNS:
+        return best  # as nearly every answer: three words that come again are in every loop
+    for period in range(1, min(_PERIOD_MAX, len(keys) // (_LOOP_TURNS + 1)) + 1):
+        same = bytes(map(eq, keys[period:], keys))
+        run = max(map(len, same.split(b"\0")))
+        if run >= _LOOP_TURNS * period and run + period > best[1]:
+            best = (same.index(b"\1" * run), run + period)
     return best
 
 
-def _leaves_out(draft: str, text: str, reference: str | None) -> str | None:
-    before, after = find_words(draft), find_words(text)
+def _leaves_out(draft: str, text: str, after: Sequence[Word], reference: str | None) -> str | None:
+    before = find_words(draft)
     if len(after) > len(before) - _LEFT_OUT_MIN:
         return None
     elision = _ELISION.search(text)

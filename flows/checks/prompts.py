@@ -1,5 +1,6 @@
 """The file of prompts: whether its rows can be used, and whether they fit the settings."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from figa_core.findings import Finding, problem, warning
@@ -10,6 +11,21 @@ from flows.checks.facts import Facts
 from flows.checks.settings import reading
 
 _NAMES_SHOWN = 5
+_SAYING_NOTHING_MIN = 3
+_WORDS_FOR_NOTHING = {
+    "nan",
+    "none",
+    "null",
+    "n/a",
+    "na",
+    "<na>",
+    "#n/a",
+    "nil",
+    "undefined",
+    "-",
+    "--",
+    "tbd",
+}
 
 
 def check_rows(facts: Facts) -> Iterator[Finding]:
@@ -83,6 +99,14 @@ def _references(facts: Facts) -> Iterator[Finding]:
             f"{echoes:,} of {rows_with:,} references in the field {field!r} are the prompt itself. Name the "
             "field with the answers.",
         )
+    empty = Counter(p.reference for p in found.all_prompts if _says_nothing(p.reference)).most_common(1)
+    if empty and empty[0][1] >= _SAYING_NOTHING_MIN:
+        text, count = empty[0]
+        yield warning(
+            "prompts.reference_field",
+            f"{count:,} of {rows_with:,} references in the field {field!r} are {text!r}, which revisions "
+            "would take for the truth. If it means none, leave the field out or set it to null.",
+        )
     if field is None or found.with_reference or not found.train_prompts:
         return
     for name, setting in reading(facts.config, "reference").items():
@@ -92,6 +116,10 @@ def _references(facts: Facts) -> Iterator[Finding]:
             yield problem(setting, f"{text} no prompt to train on has one. {advice}")
         else:
             yield warning(setting, f"{text} none of the first {found.rows:,} rows has one.")
+
+
+def _says_nothing(reference: str | None) -> bool:
+    return reference is not None and reference.strip().lower() in _WORDS_FOR_NOTHING
 
 
 def _asked(prompt: Prompt) -> str:

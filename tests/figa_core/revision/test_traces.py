@@ -84,3 +84,13 @@ def test_a_part_that_the_reference_has_may_not_be_left_out():
 def test_natural_edits_have_no_trace(pair):
     judgement = judge_answer(pair.draft, pair.revision, "stop", None, reference=pair.reference)
     assert judgement.status is RevisionStatus.SUCCEEDED, judgement.reason
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 7, 20])
+def test_a_loop_of_any_length_is_found_where_it_begins(period: int):
+    phrase = " ".join(f"word{number}" for number in range(period))
+    turns = max(4, 13 // period + 1)
+    found = reason(FIXED + f" {phrase}" * turns)
+    assert "repeats itself" in found
+    assert "'word0" in found
+    assert not reason(FIXED + f" {phrase}" * 3)

@@ -171,3 +171,11 @@ def test_files_and_directories_that_are_not_read_are_a_warning(facts: MakeFacts,
         (directory / f"c{number}.csv").write_text("prompt\n")
     text = the_one(list(check_rows(facts(prompts={"path": "data"}))), problem=False)
     assert "c0.csv, c1.csv, c2.csv, c3.csv, c4.csv and 2 more in it are not read" in text
+
+
+def test_words_for_nothing_as_references_are_a_warning(facts: MakeFacts) -> None:
+    empty = [{"prompt": f"Which one is {i}?", "reference": "nan"} for i in range(3)]
+    text = the_one(list(check_uses(facts([*rows(21, reference="An answer."), *empty]))), problem=False)
+    assert text.startswith("prompts.reference_field: 3 of 24 references in the field 'reference' are 'nan'")
+    assert list(check_uses(facts([*rows(21, reference="An answer."), *empty[:2]]))) == []
+    assert list(check_uses(facts(rows(24, reference="Nan is a bread.")))) == []
