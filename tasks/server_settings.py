@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.config import GenerationConfig, PipelineConfig, RewardConfig
 from figa_core.inference.copies import Copies
 from figa_core.inference.engine import AUTO, SERVER
 from figa_core.inference.servers import Servers
@@ -26,6 +26,13 @@ def servers_of(config: GenerationConfig | RewardConfig) -> Servers | None:
         managed=server.managed,
         section=section,
     )
+
+
+def adapter_rank(config: PipelineConfig) -> int | None:
+    """The largest rank of the adapters that its trainings leave; None if they leave whole models."""
+    trainings = [config.training, *(method.training(config.training) for method in config.compare.methods)]
+    loras = [training.lora for training in trainings]
+    return max((lora.rank for lora in loras if lora.rank is not None and not lora.merge), default=None)
 
 
 def copies_of(config: GenerationConfig | RewardConfig) -> Copies:

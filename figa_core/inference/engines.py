@@ -3,7 +3,6 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from figa_core.errors import UnknownHeadError
 from figa_core.inference.checkpoint import model_size
@@ -16,6 +15,7 @@ from figa_core.inference.engine import (
     TRANSFORMERS,
     VLLM,
     Engine,
+    Factory,
     Generating,
     Scoring,
     Tell,
@@ -24,9 +24,6 @@ from figa_core.inference.engine import (
 )
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import Generator, Scorer
-
-if TYPE_CHECKING:
-    from figa_core.inference.server.ordered import OnPool
 
 
 class Engines:
@@ -39,13 +36,13 @@ class Engines:
         self,
         tell: Tell = lambda _: None,
         elsewhere: Elsewhere | None = None,
-        pool: "OnPool | None" = None,
+        servers: Factory | None = None,
     ) -> None:
         """`tell` gets a line when "auto" chooses (once per kind of work and model), and when an engine starts
         something that takes a while. `elsewhere`: where all work goes that is not for servers; None for here.
-        `pool`: where servers of our own are started; None for here.
+        `servers` opens the engine "server", if it is to know more than how to tell.
         """
-        self._tell, self._elsewhere, self._pool = tell, elsewhere, pool
+        self._tell, self._elsewhere, self._servers = tell, elsewhere, servers
         self._told: set[tuple[str, Path, str]] = set()
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
@@ -93,11 +90,9 @@ class Engines:
         return self._open[name]
 
     def _opened(self, name: str) -> Engine:
-        if name != SERVER or self._pool is None:
-            return open_engine(name, self._tell)
-        from figa_core.inference.server.engine import ServerEngine  # aiohttp, a third of a second to import
-
-        return ServerEngine(self._tell, self._pool)
+        if name == SERVER and self._servers is not None:
+            return self._servers(self._tell)
+        return open_engine(name, self._tell)
 
     def _resolved(self, name: str, settings: Generating | Scoring, work: Work) -> str:
         """The name itself, or the choice of "auto"."""

@@ -10,7 +10,7 @@ from figa_core.config import PipelineConfig, identity
 from figa_core.config.roles import model_rewards
 from figa_core.errors import InterruptedRunError, WorkspaceError, WorseModelError, signal_name
 from figa_core.inference.elsewhere import Elsewhere, shared_disk
-from figa_core.inference.engine import AUTO
+from figa_core.inference.engine import AUTO, Engine, Factory, Tell
 from figa_core.inference.engines import Engines
 from figa_core.inference.server.order import Listening
 from figa_core.inference.server.ordered import OnPool
@@ -46,6 +46,7 @@ from tasks.generate import Sampling, generator_id
 from tasks.grading_settings import grader_template
 from tasks.judge_settings import judge_templates, pairwise_template
 from tasks.rewards import RunRewards, run_rewards
+from tasks.server_settings import adapter_rank
 from tasks.workspace import Workspace
 
 
@@ -163,7 +164,7 @@ def visit_run(
         interruption.cancellable(),
         workspace_lease(directory, owner=flow_run, timeout_s=timeout_s),
         library_logs(),
-        Engines(progress.line, _elsewhere(config, progress), _pool(config, progress)) as engines,
+        Engines(progress.line, _elsewhere(config, progress), _servers(config, progress)) as engines,
     ):
         for process in end_leftovers():
             progress.line(f"ended {process}, left over from an earlier run that was killed")
@@ -194,9 +195,9 @@ def _elsewhere(config: PipelineConfig, progress: Progress) -> Elsewhere | None:
 
 
 def _pool(config: PipelineConfig, progress: Progress) -> OnPool | None:
-    """Where the run's own servers are started; None for this machine, or if it has none."""
+    """Where the run's own servers are started; None for this machine."""
     serving = config.generation.serving
-    if not (config.generation.server.managed and serving.pool):
+    if not serving.pool:
         return None
     workspace = Workspace(config.workspace.path)
     return OnPool(
@@ -204,6 +205,19 @@ def _pool(config: PipelineConfig, progress: Progress) -> OnPool | None:
         partial(model_fingerprint, cache=workspace.fingerprints),
         Listening(serving.listen, serving.address, serving.port),
     )
+
+
+def _servers(config: PipelineConfig, progress: Progress) -> Factory | None:
+    """Opens the engine of the run's own servers; None if it has none."""
+    if not config.generation.server.managed:
+        return None
+
+    def opened(tell: Tell) -> Engine:
+        from figa_core.inference.server.engine import ServerEngine  # aiohttp, a third of a second to import
+
+        return ServerEngine(tell, _pool(config, progress), adapter_rank(config))
+
+    return opened
 
 
 def identify(workspace: Workspace, config: PipelineConfig) -> OpenRun:

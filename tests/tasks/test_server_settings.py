@@ -1,15 +1,17 @@
 """The servers of an engine, from the settings and the environment."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from figa_core.config import GenerationConfig, RewardConfig
+from figa_core.config import GenerationConfig, PipelineConfig, RewardConfig
 from figa_core.errors import ConfigError
 from figa_core.inference.copies import Copies
 from figa_core.inference.servers import Servers
-from tasks.server_settings import copies_of, generating_engine, servers_of
+from tasks.server_settings import adapter_rank, copies_of, generating_engine, servers_of
+from tests.figa_core.config.other_values import NEEDED
 
 URLS = ("http://one:8000", "http://two:8000")
 
@@ -61,6 +63,19 @@ def test_servers_of_the_run_sample_every_model() -> None:
     servers = servers_of(managed)
     assert servers is not None
     assert (servers.managed, servers.urls) == (True, ())
+
+
+def test_servers_have_room_for_the_adapters_that_the_trainings_leave() -> None:
+    def rank(lora: dict[str, Any], *methods: dict[str, Any]) -> int | None:
+        sections = {"training": {"lora": lora}, "compare": {"methods": methods}}
+        return adapter_rank(PipelineConfig.model_validate(copy.deepcopy(NEEDED) | sections))
+
+    assert rank({}) is None
+    assert rank({"rank": 16}) == 16
+    assert rank({"rank": 16, "merge": True}) is None
+    higher = {"objective": "figa", "lora": {"rank": 32}}
+    assert rank({}, {"objective": "sft_revised"}, higher) == 32
+    assert rank({"rank": 64}, higher) == 64
 
 
 def test_the_copies_are_those_of_the_section() -> None:

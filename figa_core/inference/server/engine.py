@@ -14,6 +14,7 @@ from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
 from figa_core.inference.server.here import ServersHere
 from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
+from figa_core.inference.server.launch import ROOM_FOR_RANK
 from figa_core.inference.server.order import Order
 from figa_core.inference.server.ordered import OnPool, OrderedServers
 from figa_core.inference.server.pool import Pool, Server
@@ -34,11 +35,17 @@ class ServerEngine(Engine):
 
     samples_by = FURTHER
 
-    def __init__(self, tell: Tell = lambda _: None, pool: OnPool | None = None) -> None:
-        """`tell` gets a line when a server is started, falls away or answers again. `pool`: where servers of
-        its own are started; None for this machine.
+    def __init__(
+        self,
+        tell: Tell = lambda _: None,
+        pool: OnPool | None = None,
+        adapter_rank: int | None = ROOM_FOR_RANK,
+    ) -> None:
+        """`tell` gets a line when a server is started, falls away or answers again. Of servers of its own:
+        `pool` is where they are started, None for this machine; `adapter_rank` the largest rank of adapters
+        to come, None if none will.
         """
-        self._tell, self._pool = tell, pool
+        self._tell, self._pool, self._adapter_rank = tell, pool, adapter_rank
         self._served: ServedModel | None = None
 
     def generator(self, settings: Generating, scratch: Path) -> "ServerGenerator":
@@ -90,7 +97,8 @@ class ServerEngine(Engine):
         def servers(order: Order) -> RunningServers:
             return ServersHere(order, scratch) if pool is None else OrderedServers(order, scratch, pool)
 
-        served = ServedModel(settings, servers, idle_s=idle_s, tell=self._tell)
+        rank = self._adapter_rank
+        served = ServedModel(settings, servers, adapter_rank=rank, idle_s=idle_s, tell=self._tell)
         served.start()
         return served
 

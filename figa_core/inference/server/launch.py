@@ -10,7 +10,8 @@ from figa_core.models.adapter import is_adapter, settings_of
 
 LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM has room for; an adapter of another rank gets the next higher one."""
-_ROOM_FOR_RANK = 64
+ROOM_FOR_RANK = 64
+"""For adapters of usual ranks, if nobody knows which will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,17 @@ class Launch:
         return needed
 
 
-def lora_rank_of(model: Path) -> int:
-    """The rank to start a server with: the model's own if it is an adapter, and room for others to come.
+def lora_rank_of(model: Path, to_come: int | None = ROOM_FOR_RANK) -> int | None:
+    """The rank to start a server with: the model's own if it is an adapter, and that of others to come.
 
-    Raises EngineError if vLLM has none so high.
+    None if there is no adapter and none will come: vLLM has no LoRA for some models, and it takes memory and
+    time. Adapters to come that are too large do not count: they are refused when they are there.
+    Raises EngineError if vLLM has no rank so high as the model's.
     """
-    wanted = max(rank_of(model) if is_adapter(model) else 0, _ROOM_FOR_RANK)
+    others = to_come if to_come is not None and to_come <= LORA_RANKS[-1] else 0
+    wanted = max(rank_of(model) if is_adapter(model) else 0, others)
+    if wanted == 0:
+        return None
     found = next((rank for rank in LORA_RANKS if rank >= wanted), None)
     if found is None:
         raise EngineError(

@@ -21,7 +21,7 @@ class Order:
         max_length: the most tokens of a row.
         gpu_memory_share: of each GPU.
         copies: of the model; each is a server.
-        lora_rank: the largest rank of adapters that can be loaded into them.
+        lora_rank: the largest rank of adapters that can be loaded into them; None for none.
     """
 
     base: Path
@@ -30,7 +30,7 @@ class Order:
     max_length: int
     gpu_memory_share: float
     copies: Copies
-    lora_rank: int
+    lora_rank: int | None
 
 
 @dataclass(frozen=True, slots=True)

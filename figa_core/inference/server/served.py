@@ -18,7 +18,7 @@ from typing import Protocol
 from figa_core.errors import EngineError
 from figa_core.inference.engine import Generating, Tell
 from figa_core.inference.server.here import DIRECT
-from figa_core.inference.server.launch import lora_rank_of, rank_of
+from figa_core.inference.server.launch import ROOM_FOR_RANK, lora_rank_of, rank_of
 from figa_core.inference.server.order import Order
 from figa_core.models.adapter import is_adapter, underlying
 
@@ -53,11 +53,14 @@ class ServedModel:
         settings: Generating,
         servers: Callable[[Order], RunningServers],
         *,
+        adapter_rank: int | None = ROOM_FOR_RANK,
         idle_s: float | None = None,
         tell: Tell = lambda _: None,
     ) -> None:
-        """After `idle_s` seconds outside of `in_use` they end; None: they do not. Raises EngineError if
-        they cannot be started here.
+        """`adapter_rank`: the largest rank of adapters to come; None if none will. After `idle_s` seconds
+        outside of `in_use` the servers end; None: they do not.
+
+        Raises EngineError if they cannot be started here.
         """
         self._order = Order(
             base=underlying(settings.model),
@@ -66,7 +69,7 @@ class ServedModel:
             max_length=settings.max_length,
             gpu_memory_share=settings.gpu_memory_share,
             copies=settings.copies,
-            lora_rank=lora_rank_of(settings.model),
+            lora_rank=lora_rank_of(settings.model, adapter_rank),
         )
         self._servers, self._idle_s, self._tell = servers(self._order), idle_s, tell
         self._adapters: dict[Path, str] = {}
@@ -88,7 +91,7 @@ class ServedModel:
             and underlying(settings.model) == ours.base
         )
         if alike and is_adapter(settings.model):
-            alike = rank_of(settings.model) <= ours.lora_rank
+            alike = rank_of(settings.model) <= (ours.lora_rank or 0)
         return alike and bool(self.urls) and self.trouble() is None
 
     def claim(self, settings: Generating) -> bool:

@@ -59,9 +59,10 @@ class Machine:
     runs: list[Process] = field(default_factory=list)
     folders: list[ServingFolder] = field(default_factory=list)
     program: str = SERVING
+    lost_after_s: float = LOST_AFTER_S
 
     def start(self, folder: Path) -> Process:
-        command = [sys.executable, "-c", self.program, str(folder), self.fingerprint, str(LOST_AFTER_S)]
+        command = [sys.executable, "-c", self.program, str(folder), self.fingerprint, str(self.lost_after_s)]
         self.folders.append(ServingFolder(folder))
         with folder.with_suffix(".log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
@@ -69,5 +70,5 @@ class Machine:
         return self.runs[-1]
 
     def pool(self, listening: Listening = ON_LOOPBACK, **changes: Any) -> OnPool:
-        pool = OnPool(self, lambda _model: "the base", listening, lost_after_s=LOST_AFTER_S)
+        pool = OnPool(self, lambda _model: "the base", listening, lost_after_s=self.lost_after_s)
         return replace(pool, **changes)

@@ -121,6 +121,26 @@ def test_the_command_states_what_vllm_would_choose_itself(sandbox: Sandbox) -> N
     assert "lora" not in rating
 
 
+def test_a_server_that_gets_no_adapters_has_no_lora_until_one_comes(
+    vllm: Vllm, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    adapter = _settings(random_adapter(sandbox.base_model, tmp_path / "adapter", seed=1))
+    base = _settings(sandbox.base_model)
+    with ServerEngine(adapter_rank=None) as engine:
+        assert generations(engine.generator(base, tmp_path).generate(REQUESTS)) == all_of(REQUESTS)
+        assert not engine.is_up(adapter)
+        assert generations(engine.generator(adapter, tmp_path).generate(REQUESTS)) == all_of(REQUESTS)
+        assert engine.is_up(base)
+    assert ["--enable-lora" in options for options in vllm.started()] == [False, True]
+
+
+def test_a_server_has_room_for_the_adapters_that_are_to_come(sandbox: Sandbox, tmp_path: Path) -> None:
+    base = sandbox.base_model
+    assert [lora_rank_of(base, rank) for rank in (None, 8, 64, 65, 1000)] == [None, 16, 64, 128, None]
+    adapter = random_adapter(base, tmp_path / "adapter", seed=1)  # of rank 2
+    assert [lora_rank_of(adapter, rank) for rank in (None, 100)] == [16, 128]
+
+
 def test_a_server_has_room_for_adapters_of_usual_ranks(sandbox: Sandbox, tmp_path: Path) -> None:
     assert lora_rank_of(sandbox.base_model) == 64
     adapter = random_adapter(sandbox.base_model, tmp_path / "adapter", seed=1)

@@ -87,7 +87,7 @@ def test_whole_models_have_servers_of_their_own_in_turn(
 ) -> None:
     adapter = random_adapter(sandbox.base_model, tmp_path / "adapter", seed=1)
     whole = merged(adapter, tmp_path / "whole")
-    with Engines(pool=machine.pool()) as engines:
+    with Engines(servers=lambda tell: ServerEngine(tell, machine.pool())) as engines:
         for model in (sandbox.base_model, whole):
             work = Work(len(REQUESTS), 3.0, 8)
             engine = engines.generator(SERVER, _settings(model), work, tmp_path / "scratch")
@@ -334,7 +334,7 @@ def test_what_waits_for_the_machine_finds_it_free(
     """Scores are dealt to runs on the same pool, which may have one place."""
     found: list[int] = []
     elsewhere = Elsewhere(1, NoRuns(lambda: found.extend(filter(psutil.pid_exists, vllm.pids()))), str)
-    with Engines(elsewhere=elsewhere, pool=machine.pool()) as engines:
+    with Engines(elsewhere=elsewhere, servers=lambda tell: ServerEngine(tell, machine.pool())) as engines:
         work = Work(len(REQUESTS), 3.0, 8)
         list(engines.generator(SERVER, _settings(sandbox.base_model), work, tmp_path).generate(REQUESTS))
         [server] = vllm.pids()

@@ -18,6 +18,7 @@ from figa_core.ports import GenerationRequest
 from figa_core.sandbox.build import Sandbox
 from tests.figa_core.inference.outcomes import generations
 from tests.figa_core.inference.server.adapters import merged, random_adapter
+from tests.figa_core.inference.server.machine import Machine
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,17 +43,25 @@ def _settings(model: Path, chat: ChatFormat) -> Generating:
     )
 
 
+@pytest.mark.parametrize("on_pool", [False, True], ids=["here", "on a pool"])
 def test_one_server_samples_the_base_and_its_adapters_as_transformers_does(
-    sandbox: Sandbox, chat: ChatFormat, generation_requests: list[GenerationRequest], tmp_path: Path
+    on_pool: bool,
+    sandbox: Sandbox,
+    chat: ChatFormat,
+    generation_requests: list[GenerationRequest],
+    tmp_path: Path,
 ) -> None:
     told: list[str] = []
+    machine = Machine(lost_after_s=120.0)
     adapters = [random_adapter(sandbox.base_model, tmp_path / f"adapter-{n}", seed=n) for n in (1, 2)]
     found = {}
-    with ServerEngine(told.append) as engine:
+    with ServerEngine(told.append, machine.pool() if on_pool else None) as engine:
         for model in (sandbox.base_model, *adapters):
             drawn = engine.generator(_settings(model, chat), tmp_path / "logs").generate(generation_requests)
             found[model] = generations(drawn)
-    assert len([line for line in told if line.startswith("starting")]) == 1
+    assert [run.process.wait(60) for run in machine.runs] == [0] * on_pool
+    started = [line for line in told if line.startswith("starting") or " is served at " in line]
+    assert len(started) == 1
     for model, ours in found.items():
         whole = model if model == sandbox.base_model else merged(model, tmp_path / f"whole-{model.name}")
         settings = replace(_settings(whole, chat), servers=None)

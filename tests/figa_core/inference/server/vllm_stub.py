@@ -13,6 +13,8 @@ from tests.figa_core.inference.server.stub import StubServer
 die_with_parent()
 here = Path(sys.argv[1])
 options = dict(zip(sys.argv[2:], sys.argv[3:]))
+with (here / "started").open("a") as file:
+    print(json.dumps(sys.argv[2:]), file=file)
 if (here / "fails").exists():
     sys.exit((here / "fails").read_text())
 while (here / "loads").exists():
@@ -45,6 +47,10 @@ class Vllm:
     def asked(self) -> list[tuple[int, str, int]]:
         """The server's pid, the directory of the model and the row's seed, of each request."""
         return [tuple(json.loads(line)) for line in (self.folder / "asked").read_text().splitlines()]
+
+    def started(self) -> list[list[str]]:
+        """The options of each start."""
+        return [json.loads(line) for line in (self.folder / "started").read_text().splitlines()]
 
     def pids(self) -> set[int]:
         return {pid for pid, _, _ in self.asked()}
