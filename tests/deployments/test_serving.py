@@ -77,9 +77,9 @@ def test_a_run_has_its_servers_on_the_pool_also_after_it_was_killed_and_leaves_n
     served = [child for child in children if child["name"] == "workspace: serve a model"]
     assert {child["work_pool_name"] for child in served} == {"gpu"}
     states = [child["state_type"] for child in served]
-    assert sorted(states) == ["COMPLETED", "COMPLETED", "FAILED"]  # for generate, evaluate; the orphan
+    assert sorted(states) == ["COMPLETED", "COMPLETED", "FAILED"]  # to generate, to evaluate; the orphan
     lines = [line["message"] for line in serving.logs(run)]
-    assert len([line for line in lines if line.startswith("base is served at http://127.0.0.1:")]) == 2
+    assert any(line.startswith("base is served at http://127.0.0.1:") for line in lines)
     said = [line["message"] for child in served for line in serving.logs(child["id"])]
     texts = [serving.story(), *lines, *said, *(str(child["parameters"]) for child in children)]
     texts += [path.read_text() for path in tmp_path.rglob("*.log")]
