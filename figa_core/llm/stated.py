@@ -60,7 +60,8 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
         try:
             wait_s = float(value) / per_second
         except ValueError:
-            wait_s = _until(value, now)
+            wait_s = seconds(value)  # no provider should write "30s" here, and some do
+            wait_s = _until(value, now) if wait_s is None else wait_s
         if wait_s is not None and 0 <= wait_s <= WAIT_MAX_S:
             return wait_s
     return None

@@ -81,6 +81,8 @@ def test_missing_or_malformed_limits_are_left_out():
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "later"}, None),
+        ({"retry-after": "30s"}, 30.0),
+        ({"retry-after": "1m30s"}, 90.0),
         ({"retry-after": "86401"}, None),
         ({"retry-after": "1e300"}, None),
         ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
