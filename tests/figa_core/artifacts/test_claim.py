@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -55,6 +56,40 @@ def test_one_that_shows_no_sign_of_life_is_taken_over(store: Store) -> None:
     with quickly(store, CLAIM, told.append, lost_after_s=0.2):
         pass
     assert told[-1] == "process 1 on another-host shows no sign of life: its work is taken over"
+
+
+def test_one_that_shows_signs_of_life_is_waited_for_however_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Looked(Store):
+        looks = 0
+
+        def read(self, name: str) -> bytes | None:
+            self.looks += 1
+            return super().read(name)
+
+    now, told, lost_after_s = 0.0, list[str](), 0.2
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    store = Looked(f"file://{tmp_path}/store")
+    store.write(CLAIM, _by("another-host", beat=0))
+
+    def second() -> None:
+        with quickly(store, CLAIM, told.append, lost_after_s=lost_after_s):
+            told.append("has it")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    for beat in range(1, 5):
+        store.write(CLAIM, _by("another-host", beat=beat))
+        since = store.looks
+        until(lambda since=since: store.looks > since + 1)
+        now += 0.75 * lost_after_s
+    since = store.looks
+    until(lambda: store.looks > since + 1)
+    assert len(told) == 1
+    store.remove([CLAIM])
+    thread.join()
+    assert told[1:] == ["has it"]
 
 
 def test_a_damaged_claim_is_taken_over_in_time(store: Store) -> None:

@@ -65,6 +65,15 @@ def test_a_check_leaves_nothing(store: Store) -> None:
     assert not [name for name in store.listing(".") if "probe" in name]
 
 
+def test_a_store_that_shows_an_old_listing_is_refused(tmp_path: Path) -> None:
+    class Stale(Store):
+        def listing(self, below: str) -> dict[str, str]:
+            return {}
+
+    with pytest.raises(ArtifactsError, match="is not found again"):
+        Stale(f"file://{tmp_path}/store").check()
+
+
 def test_a_directory_is_never_left_with_half_a_file(tmp_path: Path) -> None:
     store = Store(f"file://{tmp_path}/store")
     (tmp_path / "store" / "a").mkdir(parents=True)

@@ -54,6 +54,12 @@ def test_a_worker_wants_only_the_shards_that_it_has_still_to_do(tmp_path: Path) 
     ]
 
 
+def test_a_worker_wants_the_end_and_wants_it_last(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    folder.end()
+    assert list(shard_sides.ordered(_names(folder), 1))[-1] == "end"
+
+
 def test_a_result_comes_before_its_manifest(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     names = shard_sides.of_workers(_names(folder))

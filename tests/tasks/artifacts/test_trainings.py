@@ -158,6 +158,16 @@ def test_an_incomplete_copy_does_not_replace_what_is_here(worker: Machine, anoth
     assert not list(another.output.parent.glob("*.partial"))
 
 
+def test_what_a_killed_machine_had_begun_to_fetch_is_not_taken_for_the_result(
+    owner: Machine, worker: Machine
+) -> None:
+    with worker.artifacts.training(worker.output):
+        finish(worker)
+    write(owner.output.with_name("one.fetched.partial"), **{"model__half": "of another"})
+    owner.artifacts.fetch_result(owner.output)
+    assert owner.files() == worker.files()
+
+
 def test_an_incomplete_result_is_not_taken_for_one(owner: Machine, worker: Machine) -> None:
     with worker.artifacts.training(worker.output):
         finish(worker)
