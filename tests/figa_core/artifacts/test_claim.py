@@ -138,6 +138,24 @@ def test_of_several_that_take_it_at_once_one_has_it(store: Store) -> None:
     assert set(most) == {1}
 
 
+def test_of_two_that_write_at_once_the_later_one_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, slept, settled_after_s = list[str](), list[float](), 7.0
+    store = Store(f"file://{tmp_path}/store")
+
+    def sleep(seconds: float) -> None:
+        if seconds == settled_after_s and not slept:
+            store.write(CLAIM, _by("another-host"))
+        slept.append(seconds)
+
+    monkeypatch.setattr(module, "interruption", SimpleNamespace(sleep=sleep, check=interruption.check))
+    with claimed(store, CLAIM, told.append, settled_after_s=settled_after_s, lost_after_s=0.05) as claim:
+        assert claim.is_own()
+    assert slept[0] == settled_after_s
+    assert told[0].startswith("waits for process 1 on another-host")
+
+
 def test_a_holder_whose_claim_was_taken_over_is_told_and_leaves_the_others_alone(store: Store) -> None:
     lost = threading.Event()
     with quickly(store, CLAIM, beat_s=0.02, on_loss=lost.set) as claim:

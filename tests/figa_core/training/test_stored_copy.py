@@ -37,6 +37,19 @@ def test_the_newest_checkpoint_is_sent_first_and_sealed_before_the_next_is_begun
     assert to_send(_directory(tmp_path, *CHECKPOINT, *earlier)) == [*CHECKPOINT, *earlier]
 
 
+def test_a_checkpoint_is_sealed_by_its_last_file_whatever_the_others_are_called(tmp_path: Path) -> None:
+    seal = "checkpoints/step-00000008/whole.json"
+    names = [seal, "checkpoints/step-00000008/zero_pp_rank_0.pt"]
+    assert to_send(_directory(tmp_path, *names))[-1] == seal
+    assert to_continue(names)[-1] == seal
+
+
+def test_a_result_is_sealed_by_its_last_file_whatever_the_others_are_called(tmp_path: Path) -> None:
+    names = ["manifest.json", "model/weights", "verdict.json"]
+    assert to_send(_directory(tmp_path, *names))[-1] == "manifest.json"
+    assert to_continue(names)[-1] == result_of(names)[-1] == "manifest.json"
+
+
 def test_a_finished_training_sends_its_model_and_no_checkpoint(tmp_path: Path) -> None:
     assert to_send(_directory(tmp_path, *CHECKPOINT, *RESULT)) == RESULT
 

@@ -43,6 +43,13 @@ def test_a_shard_set_that_was_sent_in_part_is_sent_again(owner: Machine, worker:
     worker.artifacts.fetch_shards(worker.workspace.shards("set"))
 
 
+def test_another_set_under_the_same_path_is_replaced(owner: Machine, worker: Machine) -> None:
+    here = write_set(worker.workspace.shards("set"), pairs=3, pairs_per_shard=2)
+    owner.artifacts.send_shards(_shards(owner))
+    worker.artifacts.fetch_shards(here)
+    assert read_manifest(here) == read_manifest(owner.workspace.shards("set"))
+
+
 def test_a_machine_that_shares_the_disk_fetches_nothing(owner: Machine) -> None:
     shards = _shards(owner)
     owner.artifacts.send_shards(shards)

@@ -227,6 +227,14 @@ def test_something_else_is_done_by_one_machine_at_a_time(worker: Machine, anothe
     assert order == ["worker", "another"]
 
 
+def test_other_work_is_not_waited_for(worker: Machine, another: Machine) -> None:
+    with (
+        worker.artifacts.working_on(worker.workspace.sweep("one")),
+        another.artifacts.working_on(another.workspace.sweep("two")),
+    ):
+        assert worker.told == another.told == []
+
+
 def _checkpoints_in(store: Store) -> set[str]:
     names = store.listing("trainings/one")
     return {name.split("/")[1] for name in names if name.startswith("checkpoints/")}
