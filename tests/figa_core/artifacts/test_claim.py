@@ -197,6 +197,14 @@ def test_a_claim_that_was_taken_over_unnoticed_is_left_alone_at_the_end(store: S
     assert store.read(CLAIM) == _by("another-host")
 
 
+def test_on_a_machine_that_cannot_be_told_from_others_nobody_has_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_machine", lambda: "")
+    about = json.loads(Claim(store, CLAIM).content())
+    assert not module._has_ended(json.dumps({**about, "process": 2**22 + 1}).encode())
+
+
 def test_each_sign_of_life_is_another(store: Store) -> None:
     claim = Claim(store, CLAIM)
     store.write(CLAIM, claim.content())

@@ -171,7 +171,7 @@ def test_a_store_that_is_away_at_the_end_is_waited_for(
     _write(here, one="1")
 
     def come_back() -> None:
-        until(lambda: len(told) > 0)
+        until(lambda: len(counting.sent) > 3)
         place.unlink()
 
     thread = threading.Thread(target=come_back)
@@ -186,6 +186,21 @@ def test_a_store_that_is_away_at_the_end_is_waited_for(
     assert told[0].endswith("Trying again for 10 minutes")
 
 
+def test_what_follows_a_round_is_done_after_it_and_its_error_is_the_rounds(
+    counting: Counting, here: Path
+) -> None:
+    _write(here, one="1")
+    mirror = Mirror(
+        counting, "dir", here, Sides(sent=whole_files), stale_s=0.0, after=lambda: _away(counting)
+    )
+    with pytest.raises(ArtifactsError, match="after dir/one"):
+        mirror.round()
+
+
+def _away(counting: Counting) -> None:
+    raise ArtifactsError(f"away after {counting.sent[-1]}")
+
+
 def test_once_it_may_not_nothing_is_sent(counting: Counting, here: Path) -> None:
     _write(here, one="1", two="2")
     sides = Sides(sent=whole_files)
@@ -198,7 +213,7 @@ def test_what_is_here_is_behind_while_the_store_fails_and_no_longer(
 ) -> None:
     _write(here, one="1")
     place = tmp_path / "store"
-    with Mirror(counting, "dir", here, Sides(sent=whole_files), every_s=0.02) as mirror:
+    with Mirror(counting, "dir", here, Sides(sent=whole_files), every_s=0.02, stale_s=3600) as mirror:
         assert not mirror.is_behind()
         until(lambda: counting.read("dir/one") == b"1")
         place.rename(tmp_path / "away")

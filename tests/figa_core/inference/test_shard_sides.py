@@ -60,6 +60,11 @@ def test_a_worker_wants_the_end_and_wants_it_last(tmp_path: Path) -> None:
     assert list(shard_sides.ordered(_names(folder), 1))[-1] == "end"
 
 
+def test_an_order_without_its_shard_is_all_that_is_wanted_of_it() -> None:
+    names = ["work.json", "worker-0/orders/a.parquet"]
+    assert list(shard_sides.ordered(names, 0)) == names
+
+
 def test_a_result_comes_before_its_manifest(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     names = shard_sides.of_workers(_names(folder))

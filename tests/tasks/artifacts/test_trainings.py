@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterable
 
 import pytest
 
@@ -9,6 +10,7 @@ from figa_core.artifacts.store import Store
 from figa_core.processes import interruption
 from figa_core.training.stored_copy import to_send
 from tasks import artifacts
+from tests.figa_core.artifacts.counting import Counting
 from tests.figa_core.artifacts.waiting import until
 from tests.tasks.artifacts.machines import Machine, checkpoint, fail, finish, write
 
@@ -148,6 +150,20 @@ def test_a_machine_that_comes_back_late_does_not_overwrite_the_newer_training(
     assert worker.store.read("trainings/one.claim") == b"{}"
 
 
+def test_a_machine_that_lost_its_training_removes_nothing_of_the_newer_one(
+    worker: Machine, another: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(interruption, "request", lambda number: asked.set())
+    fail(worker, lambda: checkpoint(worker, 4))
+    with another.artifacts.training(another.output):
+        another.store.write("trainings/one.claim", b"{}")
+        assert asked.wait(60)
+        checkpoint(worker, 8)
+        worker.artifacts._send(worker.output, to_send)
+    assert another.store.read("trainings/one/checkpoints/step-00000008/weights") == b"8"
+
+
 def test_an_incomplete_copy_does_not_replace_what_is_here(worker: Machine, another: Machine) -> None:
     fail(worker, lambda: checkpoint(worker, 8))
     worker.store.remove(["trainings/one/checkpoints/step-00000008/weights"])
@@ -189,6 +205,34 @@ def test_only_the_checkpoints_that_a_machine_keeps_stay_in_the_store(
             until(lambda: seal in worker.store.sent)  # noqa: B023 - at once
         until(lambda: len(_checkpoints_in(worker.store)) == 1)
     assert _checkpoints_in(worker.store) == {"step-00000012"}
+
+
+def test_an_old_checkpoint_is_removed_once_the_new_one_is_in_the_store_and_not_before(
+    worker: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training writes a new one just after the old one was sent."""
+    listing, remove = Counting.listing, Counting.remove
+    newest_at_removal, written = list[str](), list[int]()
+
+    def then_listing(store: Counting, below: str) -> dict[str, str]:
+        if not written and "trainings/one/checkpoints/step-00000004/whole.json" in store.sent:
+            written.append(8)
+            checkpoint(worker, 8)
+        return listing(store, below)
+
+    def noting_remove(store: Counting, names: Iterable[str]) -> None:
+        for name in names:
+            if "step-00000004" in name:
+                newest_at_removal.append(max(_checkpoints_in(worker.store)))
+            remove(store, [name])
+
+    monkeypatch.setattr(artifacts, "_CHECKPOINTS_EVERY_S", 0.02)
+    monkeypatch.setattr(Counting, "listing", then_listing)
+    monkeypatch.setattr(Counting, "remove", noting_remove)
+    with worker.artifacts.training(worker.output):
+        checkpoint(worker, 4)
+        until(lambda: len(newest_at_removal) > 1)
+    assert set(newest_at_removal) == {"step-00000008"}
 
 
 def test_what_another_machine_fetched_it_does_not_send_back(worker: Machine, another: Machine) -> None:
