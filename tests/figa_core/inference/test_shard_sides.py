@@ -60,6 +60,14 @@ def test_a_worker_wants_the_end_and_wants_it_last(tmp_path: Path) -> None:
     assert list(shard_sides.ordered(_names(folder), 1))[-1] == "end"
 
 
+def test_the_dealer_wants_all_that_its_workers_write_and_nothing_of_its_own(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    folder.worker(1).fail("no memory")
+    written = [name for number in (0, 1) for name in shard_sides.done(folder.path, number)]
+    assert "worker-1/failed" in written
+    assert sorted(shard_sides.of_workers(_names(folder))) == sorted(written)
+
+
 def test_an_order_without_its_shard_is_all_that_is_wanted_of_it() -> None:
     names = ["work.json", "worker-0/orders/a.parquet"]
     assert list(shard_sides.ordered(names, 0)) == names
