@@ -31,7 +31,8 @@ _COUNTS = f"""
            count(*) FILTER (pairs.admitted) AS admitted,
            count(*) FILTER (pairs.admitted AND a.value IS NOT NULL AND b.value IS NOT NULL) AS verified,
            count(*) FILTER (pairs.admitted AND a.value <= b.value) AS mistakes,
-           count(*) FILTER (pairs.admitted AND a.value < b.value) AS worse
+           count(*) FILTER (pairs.admitted AND a.value < b.value) AS worse,
+           count(*) FILTER (NOT pairs.admitted AND a.value > b.value) AS missed
     FROM pairs LEFT JOIN revisions v ON pairs.kept AND v.revision_id = pairs.revision_id
     LEFT JOIN scores b ON b.subject_id = pairs.response_id AND b.scorer_id = $verifier
     LEFT JOIN scores a ON a.subject_id = pairs.revision_id AND a.scorer_id = $verifier
@@ -47,6 +48,7 @@ class VerifiedPairs:
             got a revision.
         admitted: pairs to train on, of which the verifier has rated `verified`, Ŷ and Ỹ.
         mistakes: of these, Ỹ is not better than Ŷ; of `worse` of them it is worse.
+        missed: pairs that were not admitted although Ỹ is better.
     """
 
     candidates: int
@@ -56,6 +58,7 @@ class VerifiedPairs:
     verified: int
     mistakes: int
     worse: int
+    missed: int
 
 
 def best_and_worst(

@@ -96,7 +96,18 @@ def test_a_revision_that_is_no_better_is_a_mistake(database: Database) -> None:
         )
     found = verified_pairs(database, RUN, VERIFIER)
     assert len(revisions) == found.candidates == found.kept == found.revised == found.admitted == 6
-    assert (found.verified, found.mistakes, found.worse) == (5, 2, 1)
+    assert (found.verified, found.mistakes, found.worse, found.missed) == (5, 2, 1, 0)
+
+
+def test_a_better_revision_that_is_not_admitted_is_missed(database: Database) -> None:
+    admitted(database)
+    rows = database.fetch("SELECT response_id, revision_id FROM pairs WHERE run_id = $run", run=RUN)
+    (out, better), (also_out, worse), *_ = rows
+    for response_id, revision_id, new in ((out, better, 0.9), (also_out, worse, 0.1)):
+        save_scores(database, [Score(response_id, VERIFIER, 0.5), Score(revision_id, VERIFIER, new)])
+        database.execute("UPDATE pairs SET admitted = false WHERE response_id = $id", id=response_id)
+    found = verified_pairs(database, RUN, VERIFIER)
+    assert (found.admitted, found.verified, found.missed) == (4, 0, 1)
 
 
 def test_what_the_filter_leaves_out_is_a_candidate_only(database: Database) -> None:

@@ -26,7 +26,7 @@ def variant(key: str, right: int, mean: float, seeds: int = 2, prompts: int = 40
         )
         for seed in range(seeds)
     )
-    counts = VerifiedPairs(200, 100, 90, 80, 80, 100 - right, 3)
+    counts = VerifiedPairs(200, 100, 90, 80, 80, 100 - right, 3, 7)
     return VariantOutcome(
         key, f"the {key} one", f"a reward called {key}", f"run-{key}", Accuracy(right, 100), counts, 80,
         {"response_reward_below": 1.0}, {"pairs": 80.0, "steps": 20.0, "learning_rate": 1e-3}, trainings,
