@@ -228,11 +228,12 @@ class RemoteWorker:
             return f"{self.name}: {self._damaged}"
         if (failure := self._folder.failure()) is not None:
             return f"{self.name}: {failure}"
+        is_lost = self._life is not None and self._life.is_lost()  # asked always: what is behind resets it
         if self._is_behind():
             return None  # what it has finished may be on its way
         if (how := self._run.ended()) is not None:
             return f"{self.name}: {how}"
-        if self._life is not None and self._life.is_lost():
+        if is_lost:
             return (
                 f"{self.name}: no sign of life for {self._lost_after_s:.0f} s; its machine may have lost the "
                 "workspace's disk."

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -304,6 +305,21 @@ def test_a_worker_that_has_ended_is_not_given_up_while_its_results_may_be_on_the
     assert worker.trouble() is None
     behind = False
     assert worker.trouble() == "worker (not begun): Crashed: it was killed"
+
+
+def test_a_worker_has_its_whole_time_after_the_others_are_seen_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, behind = 0.0, False
+    monkeypatch.setattr("figa_core.inference.shard_folder.time", SimpleNamespace(monotonic=lambda: now))
+    folder = new_folder(tmp_path, "1").worker(0)
+    folder.begin()
+    worker = RemoteWorker(Run("worker", lambda: None), folder, 60, lambda: behind)
+    assert worker.is_ready()
+    for now, behind in ((1.0, False), (50.0, True), (51.0, False), (105.0, False)):  # noqa: B007
+        assert worker.trouble() is None
+    now = 111.0
+    assert "no sign of life" in str(worker.trouble())
 
 
 def test_a_worker_says_why_it_has_ended_also_while_the_others_are_out_of_sight(tmp_path: Path) -> None:
