@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def short(project: Project, folder: Path, **harness: object) -> None:
-    """One optimizer step, and these benchmarks."""
+    """One optimizer step, and these benchmarks. The folder has nothing else: its files are in their ids."""
+    folder.mkdir(exist_ok=True)
     project.settings["training"] |= {"max_steps": 1, "processes": 1, "checkpoint_steps": 1}
     include = {"engine": "transformers", "include_path": str(folder)}
     project.settings["evaluation.harness"] = {**include, **harness}
@@ -38,7 +39,7 @@ def test_base_and_trained_model_stand_beside_each_other_and_are_asked_once(
     harness = use_program(tmp_path, monkeypatch)
     project = served_project
     project.environment[PYTHON_VARIABLE] = str(harness.python)
-    short(project, tmp_path, tasks=["own_choice", "fails"])
+    short(project, tmp_path / "tasks", tasks=["own_choice", "fails"])
     first = project.run()
     assert first.returncode in (0, 3), first.stdout  # 3: one step may make the model worse
     assert "warning: evaluation.harness: FIGA: fails: its data cannot be loaded here" in first.stdout
@@ -56,7 +57,7 @@ def test_a_comparison_asks_the_base_and_each_methods_model_once(
     harness = use_program(tmp_path, monkeypatch)
     project = served_project
     project.environment[PYTHON_VARIABLE] = str(harness.python)
-    short(project, tmp_path, tasks=["own_choice", "fails"])
+    short(project, tmp_path / "tasks", tasks=["own_choice", "fails"])
     methods = ["figa", "sft_revised"]
     project.settings["compare"] = {"methods": methods, "learning_rates": [1e-4], "seeds": [3]}
     first = project.figa("compare", "--config", str(project.config))
