@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from math import sqrt
 
+from figa_core.config.harness import HarnessConfig
 from figa_core.errors import EngineError
 from figa_core.findings import Finding, problem, warning
 from figa_core.harness.environment import INSTALL, find_harness
@@ -20,7 +21,7 @@ def check_environment(facts: Facts) -> Iterator[Finding]:
     """lm-eval is installed, with the engine that is to run the models."""
     settings = facts.config.evaluation.harness
     if not settings.tasks:
-        if settings.model_fields_set - {"tasks"}:
+        if settings != HarnessConfig():  # a stored config sets every field
             yield warning(_WHERE, "it has no effect without tasks. Set evaluation.harness.tasks.")
         return
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from figa_core.config import PairwiseJudgeConfig
 from figa_core.errors import ConfigError
 from figa_core.findings import Finding, problem, warning
 from figa_core.judging.pairwise_prompt import shows_rubric
@@ -17,7 +18,7 @@ def check_judge(facts: Facts) -> Iterator[Finding]:
     """What the judge needs is there, and settings without a model have no effect."""
     config, settings = facts.config, facts.config.evaluation.judge
     if not is_judged(config):
-        if settings.model_fields_set:
+        if settings != PairwiseJudgeConfig():  # a stored config sets every field
             yield warning(_WHERE, "it has no effect without a model. Set evaluation.judge.model.")
         return
     try:

@@ -1,20 +1,28 @@
 """A run compares its models' answers by a judge; `figa judge` and a deployment compare any two, unpaid."""
 
-import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 
+from figa_core.processes.children import child_environment
 from figa_core.sandbox.teacher_process import TeacherProcess
-from flows.judge_models import judge_models
 
-from .conftest import KEY, KEY_VARIABLE, Project
+from .conftest import Project
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
+FLOW = """
+import asyncio, pathlib, sys
+from flows.judge_models import judge_models
+pair = asyncio.run(judge_models(pathlib.Path(sys.argv[1]), "FIGA"))
+print(pair.one, pair.other)
+"""
+
 
 def test_a_run_and_a_later_comparison_ask_the_judge_once(
-    served_project: Project, prefect_api: str, teacher: TeacherProcess, monkeypatch: pytest.MonkeyPatch
+    served_project: Project, teacher: TeacherProcess
 ) -> None:
     project = served_project
     project.settings["evaluation.judge"] = {"model": "sandbox-teacher"}
@@ -34,9 +42,15 @@ def test_a_run_and_a_later_comparison_ask_the_judge_once(
     assert again.returncode == 0, again.stdout
     assert "FIGA" in again.stdout
     assert teacher.requests() == asked
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
-    pair = asyncio.run(judge_models(project.workspace, "FIGA"))
-    assert (pair.one, pair.other) == ("base", "FIGA")
+    as_deployed = subprocess.run(
+        [sys.executable, "-c", FLOW, str(project.workspace)],
+        cwd=project.directory,
+        env=child_environment(**project.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert as_deployed.stdout.splitlines()[-1:] == ["base FIGA"], as_deployed.stderr
     assert teacher.requests() == asked
     other = project.figa("judge", "FIGA", "no such", "-w", str(project.workspace))
     assert other.returncode == 1

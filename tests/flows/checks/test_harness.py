@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.config.harness import HarnessConfig
 from figa_core.harness.environment import PYTHON_VARIABLE
 from figa_core.sandbox.build import Sandbox
 from flows.checks.harness import check_environment, check_tasks, check_thoughts
@@ -16,6 +17,8 @@ from .conftest import MakeFacts
 def test_without_tasks_nothing_is_looked_for(facts: MakeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PYTHON_VARIABLE, "/no/such/python")
     assert list(check_environment(facts())) == list(check_tasks(facts())) == []
+    of_a_stored_run = HarnessConfig().model_dump(mode="json")
+    assert list(check_environment(facts(evaluation={"harness": of_a_stored_run}))) == []
     [found] = check_environment(facts(evaluation={"harness": {"limit": 3}}))
     assert not found.is_problem
     assert "no effect without tasks" in found.text

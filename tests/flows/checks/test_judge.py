@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from figa_core.config import PairwiseJudgeConfig
 from flows.checks.facts import Facts
 from flows.checks.judge import check_judge
 
@@ -19,6 +20,7 @@ def findings_of(facts: MakeFacts, judge: dict[str, Any], **sections: dict[str, A
 
 def test_settings_without_a_model_have_no_effect(facts: MakeFacts) -> None:
     assert findings_of(facts, {}) == findings_of(facts, JUDGE) == []
+    assert findings_of(facts, PairwiseJudgeConfig().model_dump(mode="json")) == [], "of a stored run"
     [text] = findings_of(facts, {"rubric": "Is it kind?"})
     assert text == "evaluation.judge: it has no effect without a model. Set evaluation.judge.model."
 
