@@ -5,10 +5,11 @@ from matplotlib.figure import Figure
 
 from figa_core.report.html import environment
 from figa_core.report.plots import plain_axes, short, style_of
-from figa_core.report.svg import FAINT, GRID, INK, Cell, Drawing, drawing
+from figa_core.report.svg import FAINT, GRID, INK, SERIES, Cell, Drawing, drawing
 from figa_core.study.reward import text
 from figa_core.study.reward.data import RewardStudy, VariantOutcome
 
+_MARKERS = ("o", "s", "^")  # where the colours begin again
 _Interval = tuple[float, float] | None
 
 
@@ -37,12 +38,12 @@ def by_accuracy(study: RewardStudy) -> Drawing | None:
         grid = figure.subplots(1, 2, squeeze=False) if wide else figure.subplots(2, 1, squeeze=False)
         result, mistakes = grid.ravel()
         for place, each in enumerate(shown):
-            colour = style_of(place)["color"]
+            look = (style_of(place)["color"], _MARKERS[place // len(SERIES) % len(_MARKERS)])
             score, wrong = study.scores.get(each.key), each.mistakes
             if score is not None and score.mean is not None:
-                _cross(result, each, score.mean, score.interval(), colour, short(each.label, 28))
+                _cross(result, each, score.mean, score.interval(), look, short(each.label, 28))
             if wrong is not None and wrong.share is not None:
-                _cross(mistakes, each, 100 * wrong.share, _percent(wrong.interval()), colour, None)
+                _cross(mistakes, each, 100 * wrong.share, _percent(wrong.interval()), look, None)
         if study.base_score.mean is not None:
             line = {"color": FAINT, "linewidth": 1, "linestyle": (0, (4, 3))}
             result.axhline(study.base_score.mean, label="base model", **line)
@@ -61,9 +62,15 @@ def by_accuracy(study: RewardStudy) -> Drawing | None:
 
 
 def _cross(
-    axes: Axes, each: VariantOutcome, height: float, interval: _Interval, colour: str, label: str | None
+    axes: Axes,
+    each: VariantOutcome,
+    height: float,
+    interval: _Interval,
+    look: tuple[str, str],
+    label: str | None,
 ) -> None:
-    """A point with its intervals."""
+    """A point with its intervals; `look` is its colour and its marker."""
+    colour, marker = look
     assert each.accuracy is not None
     at = 100 * (each.accuracy.share or 0.0)
     style = {"color": colour, "linewidth": 1.6, "alpha": 0.6}
@@ -71,7 +78,7 @@ def _cross(
         axes.plot(across, (height, height), **style)
     if interval is not None:
         axes.plot((at, at), interval, **style)
-    axes.plot([at], [height], marker="o", markersize=6, linestyle="", color=colour, label=label)
+    axes.plot([at], [height], marker=marker, markersize=6, linestyle="", color=colour, label=label)
 
 
 def _percent(interval: _Interval) -> _Interval:

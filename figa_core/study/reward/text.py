@@ -43,7 +43,7 @@ def _against_full(study: RewardStudy) -> str:
     apart = [each for each in study.to_full.values() if each.told_apart]
     same = [labels[each.one] for each in study.to_full.values() if not each.told_apart]
     texts = [f"{labels[each.one]} ({change_text(each)})" for each in apart]
-    found = f"told apart from all pairs: {_listed(texts)}" if texts else "none is told apart from all pairs"
+    found = f"told apart: {_listed(texts)}" if texts else "none is told apart"
     rest = f"; not told apart: {_listed(same)}" if texts and same else ""
     return f"Against the reward model trained on all pairs, {found}{rest}."
 
@@ -53,10 +53,11 @@ def _mistakes(study: RewardStudy) -> Iterator[str]:
     if shares:
         least = min(shares, key=lambda each: each[1].share or 0.0)
         most = max(shares, key=lambda each: each[1].share or 0.0)
-        yield (
-            f"Of the pairs trained on, the verifier finds Ỹ no better than Ŷ in {share_text(least[1])} "
-            f"({least[0]}) to {share_text(most[1])} ({most[0]})."
-        )
+        found = "Of the pairs trained on, the verifier finds Ỹ no better than Ŷ in"
+        if most[1].share == least[1].share:
+            yield f"{found} {share_text(most[1])}, with every reward."
+        else:
+            yield f"{found} {share_text(least[1])} ({least[0]}) to {share_text(most[1])} ({most[0]})."
 
 
 def _about(study: RewardStudy) -> str:
