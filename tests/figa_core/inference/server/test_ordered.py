@@ -133,6 +133,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow  # it waits for what a run that is alive would have shown
 @pytest.mark.parametrize("when", ["while it serves", "while it loads"])
 def test_servers_of_a_killed_run_end_by_themselves(
     when: str, vllm: Vllm, sandbox: Sandbox, tmp_path: Path
