@@ -10,6 +10,7 @@ from figa_core.errors import EngineError
 from figa_core.inference import exchange
 from figa_core.inference.engine import Generating
 from figa_core.inference.engines import Engines
+from figa_core.inference.ordered_work import check_same_model, read_ordered
 from figa_core.inference.shard_folder import LOST_AFTER_S, DealtWork, LifeWatch, ShardFolder, signs_of_life
 from figa_core.processes import interruption
 
@@ -58,7 +59,7 @@ def _work(
     fingerprint_of: Callable[[Path], str],
     dealer: LifeWatch,
 ) -> int:
-    mine, work, count = folder.worker(number), _read(folder), 0
+    mine, work, count = folder.worker(number), read_ordered(folder.path, folder.read_work), 0
     checked = False
     while not folder.has_ended():
         if dealer.is_lost():
@@ -68,7 +69,7 @@ def _work(
             )
         orders = mine.orders()
         if orders and not checked:
-            _check_model(work, fingerprint_of)
+            check_same_model(work.settings.model, work.fingerprint, fingerprint_of)
             checked = True
         for shard in orders[:1]:
             if _do(folder, number, work, engines, shard):
@@ -77,25 +78,6 @@ def _work(
             interruption.check()
             interruption.sleep(_POLL_S)
     return count
-
-
-def _read(folder: ShardFolder) -> DealtWork:
-    try:
-        return folder.read_work()
-    except (ValueError, KeyError) as error:
-        raise EngineError(
-            f"{folder.path}: this version of figa cannot read what is to be done there ({error}). Install on "
-            "this machine the version of the run that deals the shards."
-        ) from error
-
-
-def _check_model(work: DealtWork, fingerprint_of: Callable[[Path], str]) -> None:
-    model = work.settings.model
-    if fingerprint_of(model) != work.fingerprint:
-        raise EngineError(
-            f"{model} is another model on this machine than where the run was started. Put the same files "
-            "there, or on a disk that all machines see."
-        )
 
 
 def _do(folder: ShardFolder, number: int, work: DealtWork, engines: Engines, shard: str) -> bool:

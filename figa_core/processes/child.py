@@ -71,6 +71,18 @@ class Child:
             interruption.sleep(poll_s)
         return True
 
+    def finish(self) -> int:
+        """Wait until it ends, and return its exit code; it is killed if this process is asked to stop.
+
+        Raises InterruptedRunError then.
+        """
+        try:
+            self.wait_until(lambda: False)
+        finally:
+            self.kill()
+        assert self.exit_code is not None
+        return self.exit_code
+
     def log_tail(self, lines: int = 8) -> str:
         """The end of its log, for an error message."""
         return last_lines(self.log, lines)

@@ -45,13 +45,9 @@ def _train(domain: Domain, final: Path, on_progress: Callable[[str], None]) -> N
         command = [sys.executable, "-m", "figa_core.domains.reward_model", domain.name, "--root", scratch]
         environment = child_environment(HF_HUB_OFFLINE="1")
         child = Child(command, Path(scratch) / "log", environment=environment)
-        try:
-            child.wait_until(lambda: False)
-        finally:
-            child.kill()
-        if child.exit_code != 0:
+        if (code := child.finish()) != 0:
             raise EngineError(
-                f"the reward model's training ended with code {child.exit_code}. Run the same command again; "
+                f"the reward model's training ended with code {code}. Run the same command again; "
                 f"if it fails again, see the end of its log:\n{child.log_tail(30)}"
             )
         (Path(scratch) / "reward").rename(final)

@@ -171,13 +171,10 @@ def _converted(wheel: Path, package: WeightsPackage, scratch: Path, on_progress:
 def _failure(command: Sequence[str], log: Path) -> str | None:
     """Run a command; how it failed, with the end of its output, or None."""
     child = Child(command, log, environment=child_environment(HF_HUB_OFFLINE="1"))
-    try:
-        child.wait_until(lambda: False)
-    finally:
-        child.kill()
-    if child.exit_code == 0:
+    code = child.finish()
+    if code == 0:
         return None
-    return f"The command ended with code {child.exit_code}: {' '.join(command[1:4])} ...\n{child.log_tail()}"
+    return f"The command ended with code {code}: {' '.join(command[1:4])} ...\n{child.log_tail()}"
 
 
 def main() -> None:

@@ -49,11 +49,8 @@ def run_log_probs(
         with followed(log_path, _LOGGER), interruption.doing("the reference model stops"):
             command = [sys.executable, "-m", "figa_core.training.reference_pass", *paths, *budget]
             child = Child(command, log_path, environment=rank_environment())
-            try:
-                child.wait_until(lambda: False)
-            finally:
-                child.kill()
-    if child.exit_code != 0:
+            code = child.finish()
+    if code != 0:
         raise TrainingError(
             f"{output}: no log-probabilities of the model {model}. Last lines of {log_path}:\n"
             f"{indent(child.log_tail(), '  ')}"

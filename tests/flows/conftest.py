@@ -72,10 +72,10 @@ class Project:
             text=True,
         )
 
-    def figa(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def figa(self, *arguments: str, timeout_s: float = RUN_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
         try:
-            output, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+            output, _ = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, output)

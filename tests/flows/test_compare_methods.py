@@ -19,12 +19,7 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(180
 
 
 def run(project: Project) -> subprocess.CompletedProcess[str]:
-    process = project.start("compare", "--config", str(project.config))
-    try:
-        output, _ = process.communicate(timeout=800)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess("compare", process.returncode, output)
+    return project.figa("compare", "--config", str(project.config), timeout_s=800)
 
 
 def compared(project: Project) -> dict[str, Any]:

@@ -16,12 +16,7 @@ KEYS = ["own", "full", "tenth", "noise-10", "noise-20", "noise-40", "length"]
 
 
 def study(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
-    process = project.start("study", "reward", "--config", str(project.config), *options)
-    try:
-        output, _ = process.communicate(timeout=1500)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess("study", process.returncode, output)
+    return project.figa("study", "reward", "--config", str(project.config), *options, timeout_s=1500)
 
 
 def found(project: Project) -> dict[str, Any]:

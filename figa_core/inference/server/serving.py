@@ -9,6 +9,7 @@ from pathlib import Path
 
 from figa_core.errors import EngineError
 from figa_core.inference.engine import Tell
+from figa_core.inference.ordered_work import check_same_model, read_ordered
 from figa_core.inference.server.here import ServersHere
 from figa_core.inference.server.serving_folder import Ordered, ServingFolder
 from figa_core.inference.shard_folder import LOST_AFTER_S, LifeWatch, signs_of_life
@@ -74,7 +75,7 @@ def _serve(
             )
 
     ordered = _read(folder)
-    _check_model(ordered, fingerprint_of)
+    check_same_model(ordered.order.base, ordered.fingerprint, fingerprint_of)
     servers = ServersHere(ordered.order, logs, ordered.listening)
     try:
         servers.start(tell, still_needed)
@@ -91,23 +92,9 @@ def _serve(
 
 def _read(folder: ServingFolder) -> Ordered:
     try:
-        return folder.read_order()
+        return read_ordered(folder.path, folder.read_order)
     except PermissionError as error:
         raise EngineError(
             f"{error.filename}: the user of this worker may not read it. Start the worker as the user of the "
             "run: only that one may read the servers' key."
         ) from error
-    except (ValueError, KeyError) as error:
-        raise EngineError(
-            f"{folder.path}: this version of figa cannot read what is to be served ({error}). Install on "
-            "this machine the version of the run that orders it."
-        ) from error
-
-
-def _check_model(ordered: Ordered, fingerprint_of: Callable[[Path], str]) -> None:
-    base = ordered.order.base
-    if fingerprint_of(base) != ordered.fingerprint:
-        raise EngineError(
-            f"{base} is another model on this machine than where the run was started. Put the same files "
-            "there, or on a disk that all machines see."
-        )

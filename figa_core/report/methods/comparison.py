@@ -1,40 +1,26 @@
 """The statistics of a comparison of methods: each row's mean, and every two rows' difference.
 
 Differences are over the same prompts and seeds (`evaluation/crossed.py`), and corrected for the number of
-comparisons that the report shows (`evaluation/multiple.py`).
+comparisons that the report shows (`evaluation/contrast.py`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean, stdev
 
+from figa_core.evaluation.contrast import Contrast, corrected
 from figa_core.evaluation.crossed import CrossedEstimate, SeedValues, crossed, crossed_difference
-from figa_core.evaluation.multiple import LEVEL, holm, simultaneous_confidence
 from figa_core.report.methods.data import MethodOutcome, MethodsData, TrainingOutcome, judged
 
 BASE = "base"
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """`one` − `other`, both trained on `pairs` pairs (or `other` is the base model).
+class MethodContrast(Contrast):
+    """A difference of two methods that were trained on `pairs` pairs (or `other` is the base model)."""
 
-    `interval` is simultaneous: all contrasts of the report are in theirs at once in 95 % of all cases.
-    `p_adjusted` is Holm's. Both are None without an interval.
-    """
-
-    one: str
-    other: str
-    pairs: int
-    change: CrossedEstimate
-    interval: tuple[float, float] | None = None
-    p_adjusted: float | None = None
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether chance alone does not explain the difference, whatever else was compared."""
-        return self.p_adjusted is not None and self.p_adjusted < LEVEL
+    pairs: int = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +29,7 @@ class Row:
 
     method: MethodOutcome
     estimate: CrossedEstimate
-    to_base: Contrast | None
+    to_base: MethodContrast | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,7 @@ class MethodsComparison:
 
     base: CrossedEstimate
     rows: tuple[Row, ...]
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[MethodContrast, ...]
     comparisons: int
 
     @property
@@ -66,7 +52,7 @@ class MethodsComparison:
         rows = [row for row in self.rows if row.method.pairs == pairs and row.estimate.mean is not None]
         return tuple(sorted(rows, key=lambda row: -(row.estimate.mean or 0.0)))
 
-    def between(self, one: str, other: str, pairs: int) -> Contrast | None:
+    def between(self, one: str, other: str, pairs: int) -> MethodContrast | None:
         """`one` − `other`, whichever way round it was computed."""
         for each in self.contrasts:
             if each.pairs == pairs and {each.one, each.other} == {one, other}:
@@ -81,7 +67,7 @@ def estimate_methods(data: MethodsData) -> MethodsComparison:
         *(_contrast(method, BASE, data.base_values) for method in methods),
         *(_contrast(one, other.name, other.values) for one, other in _pairs(methods, data)),
     ]
-    contrasts = _corrected(found)
+    contrasts = corrected(found)
     to_base = {(each.one, each.pairs): each for each in contrasts if each.other == BASE}
     rows = tuple(
         Row(method, crossed(method.values), to_base.get((method.name, method.pairs)))
@@ -139,21 +125,11 @@ def _pairs(
             yield one, other
 
 
-def _contrast(one: MethodOutcome, name: str, values: SeedValues) -> Contrast:
-    return Contrast(one.name, name, one.pairs, crossed_difference(values, one.values))
+def _contrast(one: MethodOutcome, name: str, values: SeedValues) -> MethodContrast:
+    return MethodContrast(one.name, name, crossed_difference(values, one.values), pairs=one.pairs)
 
 
-def _corrected(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    tested = [each for each in contrasts if each.change.p_value is not None]
-    adjusted = dict(zip(map(id, tested), holm([each.change.p_value or 0.0 for each in tested]), strict=True))
-    confidence = simultaneous_confidence(len(tested))
-    return [
-        replace(each, interval=each.change.interval(confidence), p_adjusted=adjusted.get(id(each)))
-        for each in contrasts
-    ]
-
-
-def _turned(contrast: Contrast) -> Contrast:
+def _turned(contrast: MethodContrast) -> MethodContrast:
     change, interval = contrast.change, contrast.interval
     return replace(
         contrast,

@@ -11,7 +11,7 @@ from figa_core.report.comparison import number
 from figa_core.report.html import environment
 from figa_core.report.methods import plots, text
 from figa_core.report.methods.comparison import (
-    Contrast,
+    MethodContrast,
     MethodsComparison,
     below_base,
     by_type,
@@ -48,9 +48,9 @@ def render_methods(data: MethodsData, found: MethodsComparison) -> str:
     )
 
 
-def _ordered(contrasts: Sequence[Contrast]) -> list[tuple[int, list[Contrast]]]:
+def _ordered(contrasts: Sequence[MethodContrast]) -> list[tuple[int, list[MethodContrast]]]:
     """By number of pairs, the largest first, and within it the smallest p first."""
-    by_pairs: dict[int, list[Contrast]] = {}
+    by_pairs: dict[int, list[MethodContrast]] = {}
     for each in sorted(contrasts, key=lambda c: 2.0 if c.p_adjusted is None else c.p_adjusted):
         by_pairs.setdefault(each.pairs, []).append(each)
     return sorted(by_pairs.items(), reverse=True)

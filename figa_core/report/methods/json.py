@@ -10,7 +10,7 @@ from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate, crossed
 from figa_core.report.benchmarks import benchmarks_json
 from figa_core.report.methods.comparison import (
-    Contrast,
+    MethodContrast,
     MethodsComparison,
     Row,
     below_base,
@@ -88,7 +88,7 @@ def _estimate(estimate: CrossedEstimate) -> dict[str, Any]:
     return {**asdict(estimate), "interval": estimate.interval()}
 
 
-def _contrast(each: Contrast) -> dict[str, Any]:
+def _contrast(each: MethodContrast) -> dict[str, Any]:
     return {
         "one": each.one,
         "other": each.other,

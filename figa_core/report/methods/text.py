@@ -6,7 +6,7 @@ from datetime import timedelta
 from figa_core.evaluation.cost import mean_cost
 from figa_core.evaluation.crossed import CrossedEstimate
 from figa_core.report.comparison import Metric, number
-from figa_core.report.methods.comparison import BASE, Contrast, MethodsComparison, Row, below_base
+from figa_core.report.methods.comparison import BASE, MethodContrast, MethodsComparison, Row, below_base
 from figa_core.report.methods.data import MethodOutcome, MethodsData, Outcome, TrainingOutcome
 from figa_core.rl.methods import is_rl
 
@@ -96,7 +96,7 @@ def _comparisons(found: MethodsComparison) -> str:
     return "1 comparison" if found.comparisons == 1 else f"{found.comparisons:,} comparisons"
 
 
-def _evidence(contrast: Contrast, decimals: int) -> str:
+def _evidence(contrast: MethodContrast, decimals: int) -> str:
     return (
         f"{number(contrast.change.mean, decimals, signed=True)}, {interval_text(contrast.interval, decimals)}"
     )
@@ -118,7 +118,7 @@ def estimate_text(estimate: CrossedEstimate, decimals: int) -> str:
     return f"{number(estimate.mean, decimals)}{between}"
 
 
-def verdict(contrast: Contrast | None) -> str:
+def verdict(contrast: MethodContrast | None) -> str:
     """What a difference to another model means, in a word or two."""
     if contrast is None or contrast.change.mean is None:
         return ""

@@ -4,11 +4,12 @@ Scores are the verifier's, in points of 100, on the held-out prompts, all of whi
 chosen. No result of a variant rests on its own reward model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from figa_core.evaluation.contrast import Contrast, corrected
 from figa_core.evaluation.crossed import (
     UNTRAINED,
     CrossedEstimate,
@@ -16,7 +17,6 @@ from figa_core.evaluation.crossed import (
     crossed,
     crossed_difference,
 )
-from figa_core.evaluation.multiple import LEVEL, holm, simultaneous_confidence
 from figa_core.storage.preference_pairs import VerifiedPairs
 from figa_core.study.reward.accuracy import Accuracy
 
@@ -67,24 +67,6 @@ class VariantOutcome:
         if self.pairs is None or not self.pairs.verified:
             return None
         return Accuracy(float(self.pairs.mistakes), self.pairs.verified)
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """A variant − another, on the same prompts and seeds.
-
-    `interval` is simultaneous over all contrasts of the study, `p_adjusted` is Holm's.
-    """
-
-    one: str
-    other: str
-    change: CrossedEstimate
-    interval: tuple[float, float] | None = None
-    p_adjusted: float | None = None
-
-    @property
-    def told_apart(self) -> bool:
-        return self.p_adjusted is not None and self.p_adjusted < LEVEL
 
 
 @dataclass(frozen=True)
@@ -138,7 +120,7 @@ class RewardStudy:
         full = next((each for each in judged if each.key == "full"), None)
         if full is not None:
             found += [_contrast(each, "full", full.values) for each in judged if each is not full]
-        return _corrected(found)
+        return corrected(found)
 
     def as_json(self) -> dict[str, Any]:
         """Every figure; scores with their own 95 % interval, differences with the simultaneous one."""
@@ -190,16 +172,6 @@ class RewardStudy:
 
 def _contrast(one: VariantOutcome, name: str, values: SeedValues) -> Contrast:
     return Contrast(one.key, name, crossed_difference(values, one.values))
-
-
-def _corrected(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    tested = [each for each in contrasts if each.change.p_value is not None]
-    adjusted = dict(zip(map(id, tested), holm([each.change.p_value or 0.0 for each in tested]), strict=True))
-    confidence = simultaneous_confidence(len(tested))
-    return [
-        Contrast(each.one, each.other, each.change, each.change.interval(confidence), adjusted.get(id(each)))
-        for each in contrasts
-    ]
 
 
 def _mean(scores: Mapping[str, float]) -> float | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from figa_core.evaluation.contrast import Contrast
 from figa_core.evaluation.crossed import CrossedEstimate
 from figa_core.report.comparison import number
 from figa_core.study.reward.accuracy import Accuracy
-from figa_core.study.reward.data import Contrast, RewardStudy, VariantOutcome
+from figa_core.study.reward.data import RewardStudy, VariantOutcome
 
 DECIMALS = 1
 

@@ -100,11 +100,8 @@ def _train(job: HeadJob, log_path: Path) -> dict[str, float]:
     with followed(log_path, _LOGGER), interruption.doing(f"the reward model {job.key} stops"):
         command = [sys.executable, "-m", "figa_core.study.reward.worker", str(job.output / "job.json")]
         child = Child(command, log_path, environment=_environment())
-        try:
-            child.wait_until(lambda: False)
-        finally:
-            child.kill()
-    if child.exit_code != 0:
+        code = child.finish()
+    if code != 0:
         raise TrainingError(
             f"{job.output}: the reward model {job.key} could not be trained from {job.start}. Last lines of "
             f"{log_path}:\n{indent(child.log_tail(), '  ')}"

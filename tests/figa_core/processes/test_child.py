@@ -114,3 +114,19 @@ def test_a_signal_during_the_start_leaves_no_child_and_no_open_pipe() -> None:
     assert started[0].returncode == -signal.SIGKILL
     assert started[0].stdin is not None
     assert started[0].stdin.closed
+
+
+def test_a_child_that_ends_by_itself_gives_its_exit_code(tmp_path: Path) -> None:
+    assert start(tmp_path, READY + "sys.exit(3)\n").finish() == 3
+
+
+def test_a_request_to_stop_kills_a_child_that_is_waited_for(tmp_path: Path) -> None:
+    child = start(tmp_path, READY + FOREVER)
+    assert child.wait_until((tmp_path / "ready").exists)
+    interruption.request()
+    try:
+        with pytest.raises(InterruptedRunError):
+            child.finish()
+    finally:
+        interruption.clear()
+    assert child.exit_code == -signal.SIGKILL

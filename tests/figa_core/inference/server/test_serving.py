@@ -47,9 +47,9 @@ def test_an_order_of_another_version_or_a_damaged_one_is_refused_and_the_run_is_
 ) -> None:
     folder.write_order(ORDERED)
     write_sealed(folder.path / "order.json", {"order": {"base": "/models/base"}, "fingerprint": "the base"})
-    with pytest.raises(EngineError, match="cannot read what is to be served"):
+    with pytest.raises(EngineError, match="cannot read what is ordered there"):
         _serve(folder)
-    assert "cannot read what is to be served" in str(folder.failure())
+    assert "cannot read what is ordered there" in str(folder.failure())
     assert folder.is_left()
 
 
