@@ -4,24 +4,22 @@ What they exchange are small files in the workspace (`figa_core/inference/server
 go to the servers, not through Prefect.
 """
 
-import socket
-from functools import partial
 from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core.errors import WorkspaceError
 from figa_core.inference.server.serving import serve_order
 from figa_core.inference.server.serving_folder import ServingFolder
-from figa_core.models.fingerprint import model_fingerprint
 from figa_core.processes import interruption
 from flows.progress import current
-from flows.run.parameters import absolute
-from flows.server.elsewhere import started_by_worker
+from flows.server.here import fingerprints_here, workspace_here
 from flows.server.run_log import library_logs
-from flows.server.versions import check_version
-from tasks.workspace import Workspace
+
+_REMEDY = (
+    "Servers on the pool need the workspace and the model under the same paths: put them on a disk that the "
+    "machines share, or set generation.serving.pool = false."
+)
 
 
 def _run_name() -> str:
@@ -42,18 +40,7 @@ async def serve_model(workspace: Path, folder: str) -> None:
         WorkspaceError: there is no such workspace here, or it cannot be written.
         EngineError: the run is gone, the model is another one here, or the servers do not run.
     """
-    if started_by_worker():
-        check_version()
-    here = Workspace(absolute("workspace", workspace))
-    if not here.directory.is_dir():
-        raise WorkspaceError(
-            f"{here.directory}: there is no such directory on {socket.gethostname()}. Servers on the pool "
-            "need the workspace and the model under the same paths: put them on a disk that the machines "
-            "share, or set generation.serving.pool = false."
-        )
-    here.check_writable()
-    # Of this machine's files: another machine's hashes say nothing about them.
-    fingerprint_of = partial(model_fingerprint, cache=here.fingerprints_on(socket.gethostname()))
+    here = workspace_here(workspace, _REMEDY)
     scratch = here.scratch("generate")
     with library_logs(), interruption.doing("serve a model: its run is told"):
-        serve_order(ServingFolder(scratch / folder), scratch, fingerprint_of, current().line)
+        serve_order(ServingFolder(scratch / folder), scratch, fingerprints_here(here), current().line)

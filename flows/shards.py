@@ -4,7 +4,6 @@ What they exchange are Parquet files in the workspace (`figa_core/inference/shar
 through Prefect, and only the run that deals the shards opens the database.
 """
 
-import socket
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,18 +11,19 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from figa_core.errors import WorkspaceError
 from figa_core.inference.shard_folder import ShardFolder
 from figa_core.inference.shard_work import work_on_shards
-from figa_core.models.fingerprint import model_fingerprint
 from figa_core.processes import interruption
 from flows.progress import current
-from flows.run.parameters import absolute
-from flows.server.elsewhere import started_by_worker
+from flows.server.here import fingerprints_here, workspace_here
 from flows.server.run_log import library_logs
-from flows.server.versions import check_version
 from tasks.artifacts import Artifacts
 from tasks.workspace import Workspace
+
+_REMEDY = (
+    "The workspace must have one path on all machines of the pool: put it on a disk that they share, or name "
+    "a store that they all reach (storage.artifacts)."
+)
 
 
 def _run_name(task: str) -> str:
@@ -65,19 +65,9 @@ async def score_shard(workspace: Path, folder: str, number: int, artifacts: str 
 
 
 def _work(task: str, directory: Path, folder: str, number: int, artifacts: str | None) -> int:
-    if started_by_worker():
-        check_version()
-    workspace = Workspace(absolute("workspace", directory))
-    store = Artifacts.of(workspace, artifacts, lambda text: current().line(text))
-    if store is None and not workspace.directory.is_dir():
-        raise WorkspaceError(
-            f"{workspace.directory}: there is no such directory on {socket.gethostname()}. The workspace "
-            "must have one path on all machines of the pool: put it on a disk that they share, or name a "
-            "store that they all reach (storage.artifacts)."
-        )
-    workspace.check_writable()
-    # Of this machine's files: another machine's hashes say nothing about them.
-    fingerprint_of = partial(model_fingerprint, cache=workspace.fingerprints_on(socket.gethostname()))
+    here = workspace_here(directory, _REMEDY, is_shared=artifacts is None)
+    store = Artifacts.of(here, artifacts, lambda text: current().line(text))
+    fingerprint_of = fingerprints_here(here)
 
     def fetched(model: Path) -> str:
         if store is not None:
@@ -87,7 +77,7 @@ def _work(task: str, directory: Path, folder: str, number: int, artifacts: str |
     with (
         library_logs(),
         interruption.doing(f"{task} shards: what is done is kept"),
-        _folder(store, workspace, task, folder, number) as shards,
+        _folder(store, here, task, folder, number) as shards,
     ):
         return work_on_shards(shards, number, fetched, current().line)
 
