@@ -13,7 +13,7 @@ from figa_core.inference.server.serving import serve_order
 from figa_core.inference.server.serving_folder import ServingFolder
 from figa_core.processes import interruption
 from flows.progress import current
-from flows.server.here import fingerprints_here, workspace_here
+from flows.run.here import fingerprints_here, workspace_here
 from flows.server.run_log import library_logs
 
 _REMEDY = (

@@ -15,7 +15,7 @@ from figa_core.inference.shard_folder import ShardFolder
 from figa_core.inference.shard_work import work_on_shards
 from figa_core.processes import interruption
 from flows.progress import current
-from flows.server.here import fingerprints_here, workspace_here
+from flows.run.here import fingerprints_here, workspace_here
 from flows.server.run_log import library_logs
 from tasks.artifacts import Artifacts
 from tasks.workspace import Workspace

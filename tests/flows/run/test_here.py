@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from figa_core.errors import WorkspaceError
-from flows.server.here import fingerprints_here, workspace_here
+from flows.run.here import fingerprints_here, workspace_here
 
 
 def test_a_shared_workspace_that_is_not_here_is_named_with_the_remedy(tmp_path: Path) -> None:
