@@ -1,9 +1,9 @@
 """`figa study reward`: a run repeated with reward models degraded on purpose, judged by the verifier.
 
 Each variant is a run of its own in the same workspace: its responses are the run's, and a pair that any run
-has had revised is not revised again. Before the reviser is asked for anything new, the flow ends and returns
-the settings whose rows are open, so that a person can be shown the number and the price; called again with
-`approved`, it continues from what is stored. All variants are trained and judged within the run itself.
+has had revised is not revised again. Before the reviser is asked for anything new, the flow ends with the
+number and the price, so that a person can decide; called again with `approved`, it continues from what is
+stored. All variants are trained and judged within the run itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
+from figa_core.errors import OpenRevisionsError
 from figa_core.storage import revisions
 from figa_core.storage.pairs import RunScores
 from figa_core.storage.runs import FAILED, INTERRUPTED, RUNNING, all_runs
@@ -29,10 +30,13 @@ from flows.build_dataset import choose
 from flows.checks.study import check_reward_study
 from flows.comparison.judging import Judging
 from flows.comparison.variants import Chosen, accuracy_of, build_variants, choose_variant, outcome_of
+from flows.plan import check_budget, plan_lines, plan_several
 from flows.progress import current
+from flows.run.artifacts import publish_study
 from flows.run.open_run import OpenRun, identify, open_run
-from flows.run.parameters import run_name
+from flows.run.parameters import absolute, run_name
 from flows.run.story import Story
+from flows.server.elsewhere import started_by_worker
 from tasks.report import time_of_report
 from tasks.results import StageCounts
 from tasks.study_report import write_reward_study
@@ -50,16 +54,17 @@ from tasks.study_reward import (
 from tasks.workspace import Workspace
 
 CHOSEN, STUDIED = "pairs chosen", "reward studied"
+_REMEDY = "To ask the reviser and go on, start the run again with `approved`."
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRevisions:
     """The runs of a study have rows that the reviser was not asked for; nothing was spent on the study.
 
-    `configs` are the settings of these runs.
+    `lines` say for people what asking it would cost.
     """
 
-    configs: tuple[PipelineConfig, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,14 @@ async def study_reward(
         approved: Whether the reviser may be asked for what other rewards keep.
 
     Raises:
-        ConfigError: there is nothing to judge by, or the settings do not fit a study; or see `figa`.
+        ConfigError: there is nothing to judge by, the settings do not fit a study, or the budget does not
+            suffice for what the reviser would be asked; or see `figa`.
+        OpenRevisionsError: the flow was started from a deployment without `approved`, and the reviser would
+            be asked for more. The message has the number and the price.
         InputError: there are too few preference pairs.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
-    settings = settings or RewardStudySettings()
+    settings = _with_absolute_paths(settings or RewardStudySettings())
     config, progress = anchor_paths(config, Path.cwd()), current()
     check_reward_study(config, settings)
     story, name = Story(progress), flow_run.name or "study-reward"
@@ -110,8 +118,11 @@ async def study_reward(
     workspace = run.workspace
     able = [each for each in variants if not chosen[each.key].unable]
     open_ = [each for each in able if revisions.count_open(workspace.database, chosen[each.key].run_id)]
-    if open_ and not approved:
-        return OpenRevisions(tuple(each.config for each in able))
+    if open_:
+        plan = plan_several([each.config for each in able])
+        check_budget(plan)
+        if not approved:
+            return _unapproved(tuple(plan_lines(plan, config.revision.model)))
     runs = {each.key: chosen[each.key].run_id for each in able}
     built = await build_variants(story, name, able, runs)
     with open_run(config, name, progress, reaches=STUDIED) as run:
@@ -122,10 +133,26 @@ async def study_reward(
         ]
         study = _study(run, config, prepared, found)
         page = write_reward_study(run.workspace, study)
+        await publish_study(run, study, page)
         for line in lines_of(study):
             progress.line(line)
         progress.line(f"Page: {page.resolve().as_uri()}")
     return RewardStudyResult(page, study, story.seconds)
+
+
+def _with_absolute_paths(settings: RewardStudySettings) -> RewardStudySettings:
+    """Paths typed into a form may be relative."""
+    given = {"pairs": settings.pairs, "start": settings.start}
+    return settings.model_copy(
+        update={name: absolute(f"settings.{name}", path) for name, path in given.items() if path}
+    )
+
+
+def _unapproved(lines: tuple[str, ...]) -> OpenRevisions:
+    """What a person must decide; a deployed run fails with it, because "Completed" would promise a study."""
+    if started_by_worker():
+        raise OpenRevisionsError("\n".join([*lines, f"Nothing was spent. {_REMEDY}"]))
+    return OpenRevisions(lines)
 
 
 def _reached(config: PipelineConfig) -> str:

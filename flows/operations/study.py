@@ -107,17 +107,8 @@ def _run(
 
 
 def _ask(found: "OpenRevisions") -> None:
-    """Show what the reviser would be asked for, and ask whether it may be.
-
-    Raises:
-        ConfigError: the budget does not suffice.
-        typer.Exit: it may not.
-    """
-    from flows.plan import check_budget, plan_lines, plan_several
-
-    plan = plan_several(found.configs)
-    _print(plan_lines(plan, found.configs[0].revision.model))
-    check_budget(plan)
+    """Show what the reviser would be asked for, and ask whether it may be; raises typer.Exit if not."""
+    _print(found.lines)
     if not sys.stdin.isatty():
         _print(["Nothing was spent. To ask the reviser and go on: the same command with --yes"])
         raise typer.Exit(1)

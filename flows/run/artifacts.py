@@ -18,6 +18,8 @@ from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.report.sentences import comparison_sentences, result_sentence, verdict_sentences
 from figa_core.report.svg import Drawing, standalone_svg
 from figa_core.storage import revisions, summary
+from figa_core.study.reward.data import RewardStudy
+from figa_core.study.reward.text import lines_of as study_lines
 from figa_core.training.job import TrainingJob
 from flows.run.open_run import OpenRun
 from flows.server.published import published_url
@@ -78,6 +80,15 @@ async def publish_methods(run: OpenRun, data: MethodsData, found: MethodsCompari
     markdown = "\n\n".join([*result_sentences(data, found), f"```\n{table}\n```"])
     description = f"Comparison of methods on the pairs of {run.run_id}"
     await acreate_markdown_artifact(markdown, key="figa-methods", description=description)
+
+
+async def publish_study(run: OpenRun, study: RewardStudy, path: Path) -> None:
+    """The result of `figa study reward` in lines, and a link to its page."""
+    url = published_url(path) or path.as_uri()
+    await acreate_link_artifact(url, link_text="Open the study", key="figa-study-link", description=str(path))
+    text = "\n".join(study_lines(study))
+    description = f"How much the reward model of {run.run_id} matters"
+    await acreate_markdown_artifact(f"```\n{text}\n```", key="figa-study", description=description)
 
 
 async def publish_curve(job: TrainingJob) -> None:

@@ -15,6 +15,7 @@ FLOWS = (
     "evaluate-model",
     "judge-models",
     "compare-methods",
+    "study-reward",
 )
 """Each has a deployment of the same name."""
 

@@ -28,6 +28,7 @@ from flows.server.names import FLOWS as FLOW_NAMES
 from flows.server.names import HEARTBEAT_S, SERVE_MODEL, TRAIN_BY_REWARDS, TRAIN_MODEL, TRAIN_RANK
 from flows.serving import serve_model
 from flows.shards import generate_shard, score_shard
+from flows.study_reward import study_reward
 from flows.train_by_rewards import train_by_rewards
 from flows.train_model import train_model
 from flows.train_rank import train_rank
@@ -47,6 +48,7 @@ FLOWS = {
         score_shard,
         serve_model,
         compare_methods,
+        study_reward,
     )
 }
 WORK_FOR_A_RUN = {"generate-shard", "score-shard", "serve-model"}
@@ -104,7 +106,7 @@ def test_the_defaults_are_the_preset_without_the_users_three_paths() -> None:
     for engine in ("generation", "reward"):
         assert config[engine].pop("engine") == "auto"
     assert config == preset
-    for name in ("build-dataset", "compare-methods"):
+    for name in ("build-dataset", "compare-methods", "study-reward"):
         assert DEPLOYMENTS[name]["parameters"] == DEPLOYMENTS["figa"]["parameters"]
 
 
