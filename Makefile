@@ -17,7 +17,7 @@ EVIDENCE ?=
 TENTHS ?= 10
 PORT ?= 4200
 DIRECTORY ?= build/serve
-IMAGES ?= main
+IMAGES ?= main $(if $(filter cuda,$(DEVICE)),,vllm)
 
 .PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl harness trackers bench mutants lint format clean
 
@@ -126,8 +126,9 @@ trackers: setup $(STAMPS)/trackers
 k8s: setup $(STAMPS)/k8s $(STAMPS)/kubernetes
 	@$(BIN)/python -m pytest -q tests/deployments/k8s
 
-# The image, built by buildah from a base made by debootstrap, and the pipeline run in it. Needs root, and Debian:
-# apt-get install buildah debootstrap. DEVICE=cuda builds the one for GPUs, and runs nothing in it.
+# The images, built by buildah from a base made by debootstrap; the pipeline is run in the one, and a model served by
+# the other. Needs root, and Debian: apt-get install buildah debootstrap. DEVICE=cuda builds the first for GPUs, and
+# runs nothing in it; vLLM has an image of its own for them.
 images: sandbox $(STAMPS)/hadolint
 	@$(BIN)/python -m pytest -q tests/docker/test_dockerfiles.py
 	@docker/images.sh $(IMAGES)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Build images without a Docker engine, and run what they are for in them. `make images` calls it.
 #
-#     docker/images.sh main             needs root, buildah and debootstrap
+#     docker/images.sh main vllm        needs root, buildah and debootstrap
 #
 # The base is Debian bookworm, made by debootstrap, or the image in BASE. pip installs in the build as it does
 # on this machine: its settings are given to the build as a secret, and the files that they name are mounted.
@@ -39,6 +39,7 @@ fi
 # This machine's settings of pip as a file, and what it needs to reach an index.
 "$pip" config list | LC_ALL=C sort -r | sed -nE "s/^(global|:env:)\.(.*)='(.*)'$/\2 = \3/p" | grep -v '^constraint' \
     | tac | awk -F' = ' '!seen[$1]++' | sed '1i [global]' >"$secret/pip.conf"
+sed -n 's/.* = //p' "$secret/pip.conf" | tr ' ' '\n' | grep -E '^(file:|http|/)' | grep -v '^/etc/ssl/' >"$secret/addresses" || true
 # Everything is mounted at one neutral place, which is empty in the image.
 volumes=(--volume "$secret:/run/pip:ro")
 number=0
@@ -67,6 +68,15 @@ image_of() {  # NAME: figa for main, figa-NAME for others
     echo "localhost/figa$([[ $1 == main ]] || echo "-$1"):$version-$device"
 }
 
+nothing_of_this_machine() {  # ROOT: no settings of pip, and none of the addresses in them
+    local root=$1 found
+    local places=("$root/etc" "$root/opt" "$root/home" "$root/run" "$root/var")
+    found=$(find "${places[@]}" -name pip.conf -o -path '*/run/pip/*')
+    found+=$(printf '/run/pip\n' | cat - "$secret/addresses" \
+        | grep --recursive --devices=skip --files-with-matches --fixed-strings --file - "${places[@]}" || true)
+    [[ -z $found ]] || { printf "of this machine's pip, in the image:\n%s\n" "$found" >&2; return 1; }
+}
+
 check() {  # NAME
     local container root
     container=$("${buildah[@]}" from "$(image_of "$1")")
@@ -77,7 +87,8 @@ check() {  # NAME
     cp -r build/sandbox "$root/data/sandbox"
     chown -R 1000:1000 "$root/data/sandbox"
     install -D -m 644 "docker/check_$1.py" "$root/tmp/check.py"
-    [[ $(inside "$root" figa --version) == "figa $version" ]]
+    nothing_of_this_machine "$root"
+    [[ $1 != main || $(inside "$root" figa --version) == "figa $version" ]]
     inside "$root" python /tmp/check.py
     for each in $mounted; do umount "$each"; done
     mounted=
@@ -85,6 +96,11 @@ check() {  # NAME
     "${buildah[@]}" rm "$container" >/dev/null
 }
 
+size_of() {  # IMAGE
+    "${buildah[@]}" images --format '{{.Size}}' "$1"
+}
+
+[[ -n ${BASE:-} ]] || echo "$base: $(size_of "$base")"
 for name in "$@"; do
     image=$(image_of "$name")
     begun=$SECONDS
@@ -93,7 +109,6 @@ for name in "$@"; do
         --build-arg VERSION="$version" --secret id=pip,src="$secret/pip.conf" "${volumes[@]}" \
         --tag "$image" . >"$state/$name.log" 2>&1 \
         || { tail -40 "$state/$name.log" >&2; exit 1; }
-    size=$("${buildah[@]}" images --format '{{.Size}}' "$image")
-    echo "$image: $size, built in $((SECONDS - begun)) s; log: $state/$name.log"
+    echo "$image: $(size_of "$image"), built in $((SECONDS - begun)) s; log: $state/$name.log"
     [[ $device != cpu ]] || check "$name"
 done

@@ -30,9 +30,16 @@ class _Patient(httpx.BaseTransport):
 class Api:
     """Requests to a Prefect server, and waiting for what happens there."""
 
-    def __init__(self, ui_url: str) -> None:
+    def __init__(self, ui_url: str, auth: str | None = None) -> None:
+        """`auth`: "name:password" of the API, if it wants one."""
         self.url = ui_url
-        self.api = httpx.Client(base_url=self.api_url, timeout=60, transport=_Patient(httpx.HTTPTransport()))
+        name, _, password = (auth or "").partition(":")
+        self.api = httpx.Client(
+            base_url=self.api_url,
+            timeout=60,
+            transport=_Patient(httpx.HTTPTransport()),
+            auth=(name, password) if auth else None,
+        )
 
     @property
     def api_url(self) -> str:

@@ -1,10 +1,13 @@
 """The compose file: its services fit together, nothing is public, and Prefect knows every setting in it."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -139,12 +142,34 @@ def test_images_are_pinned_and_our_modules_exist() -> None:
             assert find_spec(command[2]) is not None, service
 
 
-@pytest.mark.slow
-def test_docker_compose_accepts_the_file() -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("docker compose is not installed")
-    environment = {**os.environ, "FIGA_IMAGE": "figa:1", "POSTGRES_PASSWORD": "p", "FIGA_AUTH": "a:b"}
-    command = [docker, "compose", "--file", str(FILE), "--profile", "*", "config", "--quiet"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def test_a_vllm_server_on_cpus_is_at_the_same_address_and_reserves_no_gpu() -> None:
+    gpus, cpus = SERVICES["vllm"], SERVICES["vllm-cpu"]
+    assert cpus["command"] == gpus["command"]
+    assert cpus["healthcheck"] == gpus["healthcheck"]
+    assert cpus["networks"] == {"inside": {"aliases": ["vllm"]}}
+    assert gpus["deploy"]["resources"]["reservations"]["devices"]
+    assert not cpus["deploy"]
+    assert f"figa-vllm:{version('figa')}-cpu" in cpus["image"], "as docker/images.sh names it"
+
+
+def compose(file: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """`docker compose config`, which needs no engine."""
+    found = shutil.which("docker-compose", path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip("docker-compose is not installed: `make test` installs it")
+    command = [found, "--file", str(file), "--profile", "*", "config", "--format", "json"]
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **given}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_docker_compose_accepts_the_file_and_every_profile() -> None:
+    done = compose(FILE, FIGA_IMAGE="figa:1", POSTGRES_PASSWORD="p", FIGA_AUTH="a:b")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["services"].keys() == SERVICES.keys()
+
+
+def test_docker_compose_refuses_it_without_a_password_and_with_an_unknown_field(tmp_path: Path) -> None:
+    assert "see compose.env.example" in compose(FILE, FIGA_IMAGE="figa:1", FIGA_AUTH="a:b").stderr
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(FILE.read_text().replace("healthcheck:", "healthchecks:", 1))
+    assert "healthchecks" in compose(wrong, FIGA_IMAGE="figa:1", POSTGRES_PASSWORD="p", FIGA_AUTH="a:b").stderr

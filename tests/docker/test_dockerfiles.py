@@ -1,6 +1,8 @@
 """The Dockerfiles: hadolint finds nothing, and what needs no build holds (`make images` builds)."""
 
+import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,8 +22,36 @@ def instructions(path: Path) -> list[str]:
     return [line for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
 
 
-def test_there_is_one_for_the_package() -> None:
-    assert "main.Dockerfile" in [path.name for path in FILES]
+def test_there_is_one_for_the_package_and_one_for_vllm_each_with_a_check() -> None:
+    assert [path.name for path in FILES] == ["main.Dockerfile", "vllm.Dockerfile"]
+    for path in FILES:
+        assert (DOCKER / f"check_{path.name.removesuffix('.Dockerfile')}.py").is_file()
+
+
+def test_only_what_the_images_are_made_of_reaches_a_build() -> None:
+    text = (ROOT / ".dockerignore").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    wanted = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert lines[1 : len(wanted) + 1] == [f"!{each}" for each in wanted], "what follows can only take away"
+    copied = {
+        re.sub(r"^docker/.*\.lock\.txt$", "docker/*.lock.txt", source)
+        for path in FILES
+        for line in instructions(path)
+        if line.startswith("COPY ") and "--from=" not in line
+        for source in line.split()[1:-1]
+    }
+    assert set(wanted) == copied
+    for each in ("**/.env*", "**/__pycache__"):
+        assert each in lines[len(wanted) + 1 :], "a key, or what this machine compiled"
+
+
+def test_what_the_check_starts_is_what_the_image_of_vllm_starts() -> None:
+    [entry] = [line for line in instructions(DOCKER / "vllm.Dockerfile") if line.startswith("ENTRYPOINT")]
+    options = json.loads(entry.removeprefix("ENTRYPOINT"))
+    assert options[:3] == ["tini", "-g", "--"]
+    check = runpy.run_path(str(DOCKER / "check_vllm.py"))
+    assert [*check["COMMAND"], *check["MIDDLEWARE"]] == options[3:]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
