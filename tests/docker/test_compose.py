@@ -172,4 +172,6 @@ def test_docker_compose_refuses_it_without_a_password_and_with_an_unknown_field(
     assert "see compose.env.example" in compose(FILE, FIGA_IMAGE="figa:1", FIGA_AUTH="a:b").stderr
     wrong = tmp_path / "compose.yaml"
     wrong.write_text(FILE.read_text().replace("healthcheck:", "healthchecks:", 1))
-    assert "healthchecks" in compose(wrong, FIGA_IMAGE="figa:1", POSTGRES_PASSWORD="p", FIGA_AUTH="a:b").stderr
+    assert (
+        "healthchecks" in compose(wrong, FIGA_IMAGE="figa:1", POSTGRES_PASSWORD="p", FIGA_AUTH="a:b").stderr
+    )

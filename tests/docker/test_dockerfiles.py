@@ -58,7 +58,7 @@ def test_what_the_check_starts_is_what_the_image_of_vllm_starts() -> None:
 def test_hadolint_finds_nothing(path: Path) -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if hadolint is None:
-        pytest.skip("hadolint is not installed: `make images` installs it")
+        pytest.skip("hadolint is not installed: `make test` installs it")
     done = subprocess.run([hadolint, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

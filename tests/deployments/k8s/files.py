@@ -21,6 +21,6 @@ def values(name: str) -> dict[str, Any]:
 
 def check(manifest: dict[str, Any]) -> None:
     """Raises kubernetes_validate.ValidationError if a version refuses it, also for a field that it lacks."""
-    validate = pytest.importorskip("kubernetes_validate", reason="`make k8s` installs it")
+    validate = pytest.importorskip("kubernetes_validate", reason="`make test` installs it")
     for version in VERSIONS:
         validate.validate(manifest, version, strict=True)

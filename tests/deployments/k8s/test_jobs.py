@@ -16,7 +16,8 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from deployments.pools import Pool, PoolType, job_template
 from tests.deployments.k8s.files import FOLDER, check, values
 
-kubernetes = pytest.importorskip("prefect_kubernetes.worker", reason="`make k8s` installs it")
+kubernetes = pytest.importorskip("prefect_kubernetes.worker", reason="`make test-slow` installs it")
+pytestmark = pytest.mark.slow  # for what it needs, not for its time: see the Makefile
 
 API = "http://prefect-server.figa:4200/api"
 PASSWORD = "name:a-password-that-must-appear-nowhere"

@@ -56,7 +56,7 @@ def test_a_run_is_a_valid_job(pool: Pool) -> None:
 
 
 def test_a_field_in_the_wrong_place_is_refused() -> None:
-    validation = pytest.importorskip("kubernetes_validate", reason="`make k8s` installs it")
+    validation = pytest.importorskip("kubernetes_validate", reason="`make test` installs it")
     [job] = manifests("deploy.yaml")
     job["spec"]["template"]["spec"]["completions"] = 1
     with pytest.raises(validation.ValidationError, match="completions"):
