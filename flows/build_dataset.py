@@ -23,6 +23,7 @@ from flows.run.story import Story
 from flows.scoring import score_kept_responses, score_own_responses, score_texts
 from flows.server.names import DATASET_BUILT
 from tasks.artifacts import Artifacts
+from tasks.evaluate import check_held_out
 from tasks.filter import admit, filter_responses, revision_recipe
 from tasks.generate import generate
 from tasks.grade import grade, grade_batch
@@ -83,14 +84,23 @@ def _announce(run: OpenRun, config: PipelineConfig, weighed: WeighResult) -> Non
     )
 
 
-async def build(story: Story, run: OpenRun, config: PipelineConfig) -> WeighResult:
-    """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace."""
-    await choose(story, run, config)
+async def build(story: Story, run: OpenRun, config: PipelineConfig, held_out_least: int = 0) -> WeighResult:
+    """Import, generate, score, filter, revise, score, admit, grade, weigh; the caller holds the workspace.
+
+    `held_out_least`, and what is raised: see `choose`.
+    """
+    await choose(story, run, config, held_out_least)
     return await _revise_to_weigh(story, run, config)
 
 
-async def choose(story: Story, run: OpenRun, config: PipelineConfig) -> None:
-    """Everything before the reviser is asked: import, generate, score, filter."""
+async def choose(story: Story, run: OpenRun, config: PipelineConfig, held_out_least: int = 0) -> None:
+    """Everything before the reviser is asked: import, generate, score, filter.
+
+    Raises:
+        EvaluationError: the imported prompts leave fewer than `held_out_least` to judge by; nothing was
+            generated or paid for.
+        FigaError: what was wrong, where, and what to do.
+    """
     at, engines, rewards = (run.workspace, run.run_id), run.engines, run.rewards
     generation, longest = config.generation, config.prompts.max_prompt_tokens
     _read_journal(story, run)
@@ -103,6 +113,7 @@ async def choose(story: Story, run: OpenRun, config: PipelineConfig) -> None:
             more_fields=fields_of(config),
             on_progress=stage.on_progress,
         )
+    check_held_out(*at, config, held_out_least)
     with story.stage("generate") as stage:
         stage.counts = generate(
             *at, generation, run.sampling, longest, engines=engines, on_progress=stage.on_progress

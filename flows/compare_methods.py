@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
 from figa_core.errors import TrainingError
+from figa_core.evaluation.parts import JUDGED_LEAST
 from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
 from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
@@ -67,6 +68,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
     Raises:
         ConfigError: there would be no prompts to judge by, no room for the models, or a reward that a method
             cannot learn from; or see `figa`.
+        EvaluationError: too few held-out prompts; nothing was generated, revised or trained.
         TrainingError: trainings failed other than by diverging; the others are judged, the report is
             written, and the same command tries these again.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
@@ -78,7 +80,7 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
         progress.line(f"warning: {line}; the other methods are compared")
     with open_run(config, flow_run.name or "compare-methods", progress, reaches="methods compared") as run:
         story = Story(progress)
-        weighed = await build(story, run, config)
+        weighed = await build(story, run, config, held_out_least=JUDGED_LEAST)
         data = await _contest(story, run, config, weighed)
         data = replace(data, benchmarks=benchmark_methods(story, run, config, data))
         found = estimate_methods(data)

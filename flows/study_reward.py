@@ -100,6 +100,7 @@ async def study_reward(
         OpenRevisionsError: the flow was started from a deployment without `approved`, and the reviser would
             be asked for more. The message has the number and the price.
         InputError: there are too few preference pairs.
+        EvaluationError: there are no held-out prompts to judge by; nothing was trained or paid for.
         FigaError: what was wrong, where, and what to do; what was done before is stored.
     """
     settings = _with_absolute_paths(settings or RewardStudySettings())
@@ -107,7 +108,7 @@ async def study_reward(
     check_reward_study(config, settings)
     story, name = Story(progress), flow_run.name or "study-reward"
     with open_run(config, name, progress, reaches=_reached(config)) as run:
-        await choose(story, run, config)
+        await choose(story, run, config, held_out_least=1)
         prepared = await _prepare(story, run, config, settings)
     variants = prepared.variants
     chosen = {variants[0].key: Chosen(run.run_id, prepared.accuracy)}
@@ -178,11 +179,15 @@ class _Prepared:
 async def _prepare(
     story: Story, run: OpenRun, config: PipelineConfig, settings: RewardStudySettings
 ) -> _Prepared:
-    """The pairs, the reward models, and the variants, the run itself first."""
+    """The pairs, the reward models, and the variants, the run itself first.
+
+    Raises:
+        EvaluationError: there are no held-out prompts; nothing was trained or paid for.
+        FigaError: what was wrong, where, and what to do.
+    """
+    base = await Judging(story, run, config).base()
     pairs = _pairs(story, run, config, settings)
     measured = await accuracy_of(story, run, config, pairs)
-    judging = Judging(story, run, config)
-    base = await judging.base()
     run.engines.end()  # the trainings need the memory
     jobs: dict[str, HeadJob] = {}
     figures: dict[str, Mapping[str, float]] = {}

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from figa_core import ids
-from figa_core.config import EvaluationConfig
+from figa_core.config import EvaluationConfig, PipelineConfig
 from figa_core.errors import EvaluationError
 from figa_core.evaluation.statistics import estimate
 from figa_core.evaluation.verifier import judge, load_verifier
@@ -17,7 +17,8 @@ from figa_core.records import Score, Split
 from figa_core.rewards.source import source_hash
 from figa_core.storage import scores
 from figa_core.storage.evaluations import Evaluation, prompt_values, save_evaluation, without_value
-from figa_core.storage.responses import Samples
+from figa_core.storage.prompts import count_prompts
+from figa_core.storage.responses import Samples, chosen_prompts
 from figa_core.storage.scores import Source, Subject
 from tasks.generate import Sampling
 from tasks.results import StageCounts, no_progress
@@ -30,6 +31,26 @@ VERIFIER_CONTRACT = "It gets (messages, text), and must return a number from 0 t
 def held_out_sampling(config: EvaluationConfig, model: Path) -> Sampling:
     """How a model is sampled to be judged."""
     return Sampling(model, Split.HELD_OUT, config.temperature, 1, config.max_prompts)
+
+
+def check_held_out(workspace: Workspace, run_id: str, config: PipelineConfig, least: int = 1) -> None:
+    """Whether the imported prompts leave enough held-out ones to judge by.
+
+    Raises:
+        EvaluationError: there are fewer than `least`.
+    """
+    samples = Samples(run_id, "", Split.HELD_OUT, max_prompts=config.evaluation.max_prompts)
+    found, prompts = (
+        len(chosen_prompts(workspace.database, samples)),
+        count_prompts(workspace.database, run_id),
+    )
+    if found < least:
+        raise EvaluationError(
+            f"prompts.held_out_share = {config.prompts.held_out_share:g} leaves {found} of {prompts:,} "
+            f"prompts to judge the models by, where {least} {'is' if least == 1 else 'are'} the least, so "
+            "nothing is revised or trained. Raise it (or evaluation.max_prompts, if that is lower), or give "
+            "more prompts."
+        )
 
 
 def verifier_id(spec: str) -> str:

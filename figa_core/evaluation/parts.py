@@ -8,6 +8,9 @@ from collections.abc import Collection
 
 from figa_core.errors import EvaluationError
 
+JUDGED_LEAST = 2
+"""Held-out prompts: one to choose, one to judge."""
+
 
 def validation_part(prompt_ids: Collection[str], share: float) -> frozenset[str]:
     """The prompts that choose: `share` of them, at least one, and at least one is left to judge.
@@ -18,7 +21,7 @@ def validation_part(prompt_ids: Collection[str], share: float) -> frozenset[str]
         EvaluationError: there are fewer than two prompts.
     """
     count = len(prompt_ids)
-    if count < 2:
+    if count < JUDGED_LEAST:
         raise EvaluationError(
             f"{count} held-out prompt(s) cannot both choose learning rates and judge methods. Raise "
             "prompts.held_out_share or evaluation.max_prompts, or give more prompts."

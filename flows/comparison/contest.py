@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from figa_core.config import PipelineConfig
+from figa_core.errors import EvaluationError
 from figa_core.evaluation.parts import validation_part
 from figa_core.inference.vllm_python import vllm_version
 from figa_core.report.configuration import library_versions
@@ -65,8 +66,16 @@ class Contest:
 
         Raises:
             EngineError, EvaluationError: too many answers cannot be drawn or judged.
+            EvaluationError: of the prompts that judge, none has a score of it; nothing was trained.
         """
-        self._base = self._part(await self._judging.base(), validation=False)
+        scores = await self._judging.base()
+        self._base = self._part(scores, validation=False)
+        if not self._base:
+            raise EvaluationError(
+                f"{len(scores):,} held-out prompts have a score of the base model, and all of them choose "
+                "learning rates: none is left to judge the methods by. Raise prompts.held_out_share or "
+                "evaluation.max_prompts, or give more prompts."
+            )
 
     async def outcome(self, contender: Contender) -> MethodOutcome:
         """Train, sample and judge one method at one number of pairs; what is stored is not repeated.

@@ -24,7 +24,7 @@ from flows.run.open_run import OpenRun
 from flows.run.story import RunningStage, Story
 from flows.scoring import rate_texts
 from tasks.compare import Contender, held_out, is_answered, trained_generator
-from tasks.evaluate import held_out_sampling, verifier_id, verify
+from tasks.evaluate import check_held_out, held_out_sampling, verifier_id, verify
 from tasks.generate import generate, generator_id
 from tasks.results import StageCounts
 from tasks.stored_thoughts import check_comparable
@@ -44,8 +44,10 @@ class Judging:
 
         Raises:
             EngineError, EvaluationError, LLMError: too many answers cannot be drawn or judged.
+            EvaluationError: there are no held-out prompts.
         """
         run, config, model = self._run, self._config, self._config.generation.model
+        check_held_out(run.workspace, run.run_id, config)
         generator = generator_id(
             run.workspace, config.generation, held_out_sampling(config.evaluation, model)
         )
