@@ -8,7 +8,7 @@ A run is kept if it ended (or, without an end, began) within the given time. Kep
 it needs: its shard set, every training on it and their sweeps, and every directory in the workspace that its
 settings or the jobs of these trainings name, such as the model of an earlier round. So is what a training or
 a sweep needs that a process works on, or that was written to within that time, whoever asked for it, and what
-a run that waits on a Prefect server names (`waiting`, which the caller asks for).
+a run that waits on a Prefect server names or continues (`Waiting`, which the caller asks for).
 Everything else is removed once none of its files has been written within that time.
 """
 
@@ -35,7 +35,9 @@ from tasks.backup import paths_in
 from tasks.sweep import NAME as SWEEP
 from tasks.workspace import Workspace
 
-_RESULTS = ("shards", "trainings", "sweeps", "merged", "reward-models")
+RESULTS = ("shards", "trainings", "sweeps", "merged", "reward-models")
+"""The directories of a workspace with what can be made again, by the id of each."""
+
 _WORKED_ON = ("trainings", "sweeps", "merged")
 """Those that a process locks while it makes them, without the workspace's lease."""
 
@@ -54,6 +56,23 @@ class Removable:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What runs need that wait for their turn or are under way.
+
+    Attributes:
+        paths: in the workspace, those that they name.
+        run_ids: the beginnings of the ids of runs that they continue; "" for the latest run.
+    """
+
+    paths: frozenset[Path] = frozenset()
+    run_ids: frozenset[str] = frozenset()
+
+    def continues(self, run: Run, *, is_latest: bool) -> bool:
+        """Whether one of them continues this run."""
+        return any(run.run_id.startswith(each) if each else is_latest for each in self.run_ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Cleaning:
     """What would be removed, and the ids of the runs that are kept with all they need."""
 
@@ -67,17 +86,21 @@ class Cleaning:
         return sum(each.size for each in self.removable)
 
 
-def plan_cleaning(workspace: Workspace, before: datetime, waiting: Collection[Path] = ()) -> Cleaning:
+def plan_cleaning(workspace: Workspace, before: datetime, waiting: Waiting | None = None) -> Cleaning:
     """What can be removed if runs that ended before this time are not kept; removes nothing.
 
-    `waiting`: paths that are needed because runs that have not begun name them.
+    `waiting`: what is needed however old it is.
     """
-    runs = all_runs(workspace.database)
-    kept = [run for run in runs if (run.ended_at or run.started_at) >= before]
-    needed = _needed(workspace, kept, before, _roots(workspace, runs), waiting)
+    runs, waiting = all_runs(workspace.database), waiting or Waiting()
+    kept = [
+        run
+        for run in runs
+        if (run.ended_at or run.started_at) >= before or waiting.continues(run, is_latest=run is runs[0])
+    ]
+    needed = _needed(workspace, kept, before, _roots(workspace, runs), waiting.paths)
     results = (
         Removable(folder, path, *_size_and_time(path))
-        for folder in _RESULTS
+        for folder in RESULTS
         for path in sorted((workspace.directory / folder).glob("*"))
         if path.is_dir() and not _is_needed(path, needed)
     )

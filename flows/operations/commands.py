@@ -103,19 +103,19 @@ def clean(
     before = datetime.now(UTC) - age_in(older_than)
     from figa_core.processes.lease import workspace_lease
     from flows.run.existing import existing_workspace
-    from flows.server.waiting import named_by_waiting_runs
+    from flows.server.waiting import needed_by_waiting_runs
     from tasks.retention import plan_cleaning
     from tasks.retention import remove as remove_from
 
     found = existing_workspace(workspace)
     if not remove:
-        planned = plan_cleaning(found, before, named_by_waiting_runs(found.directory))
+        planned = plan_cleaning(found, before, needed_by_waiting_runs(found.directory))
         _print(_lines(planned, found.directory))
         if planned.removable:
             _print(["Nothing was removed. To remove it: the same command with --remove"])
         return
     with workspace_lease(found.directory, owner="figa clean"):
-        planned = plan_cleaning(found, before, named_by_waiting_runs(found.directory))
+        planned = plan_cleaning(found, before, needed_by_waiting_runs(found.directory))
         done = remove_from(found, planned)
     _print(_lines(planned, found.directory))
     left = [each for each in planned.removable if each not in done]

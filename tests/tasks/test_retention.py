@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from figa_core.storage.runs import Findings, save_findings, save_run
 from figa_core.storage.trainings import Training, save_training
-from tasks.retention import plan_cleaning, remove
+from tasks.retention import Waiting, plan_cleaning, remove
 from tasks.workspace import Workspace
 
 NOW = datetime.now(UTC)
@@ -238,12 +238,30 @@ def test_what_a_run_names_that_waits_for_its_turn_is_kept_with_all_that_it_was_m
     old.shards("waiting")
     old.shards("nobodys")
     old.age()
-    waiting = {old.workspace.shards("waiting"), old.workspace.training("parent") / "model"}
+    waiting = Waiting(
+        frozenset({old.workspace.shards("waiting"), old.workspace.training("parent") / "model"})
+    )
     kept_without = {each.path.name for each in plan_cleaning(old.workspace, BEFORE).removable}
     assert {"waiting", "parent", "nobodys"} <= kept_without
     removable = {each.path.name for each in plan_cleaning(old.workspace, BEFORE, waiting).removable}
     assert "nobodys" in removable
     assert not removable & {"waiting", "parent"}
+
+
+@pytest.mark.parametrize(("named", "kept"), [("run-a", "a"), ("", "b"), ("run-none", "")])
+def test_a_run_that_a_waiting_run_continues_is_kept_with_its_trainings(
+    named: str, kept: str, old: Old
+) -> None:
+    for name, days in (("a", 1), ("b", 0)):
+        old.shards(name)
+        old.training(f"of-{name}", name)
+        ended = LONG_AGO - timedelta(days=days)
+        old.run(f"run-{name}", ended=ended, shard_set_id=name, trainings={"figa": f"of-{name}"})
+    old.age()
+    planned = plan_cleaning(old.workspace, BEFORE, Waiting(run_ids=frozenset({named})))
+    expected = {f"{each}{name}" for name in {"a", "b"} - {kept} for each in ("", "of-")}
+    assert {each.path.name for each in planned.removable} == expected
+    assert planned.kept_runs == ((f"run-{kept}",) if kept else ())
 
 
 def test_a_reward_model_of_a_list_is_kept_as_the_only_one_is(old: Old) -> None:

@@ -11,7 +11,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Scheduled
 
 from figa_core.errors import ConfigError
-from flows.server.waiting import named_by_waiting_runs, paths_below
+from flows.server.waiting import needed_by_waiting_runs, paths_below, runs_of
+from tasks.retention import Waiting
 
 
 def test_paths_are_found_anywhere_in_the_parameters(tmp_path: Path) -> None:
@@ -21,11 +22,12 @@ def test_paths_are_found_anywhere_in_the_parameters(tmp_path: Path) -> None:
         "training": {"seed": 1, "lora": [{"model": str(tmp_path / "trainings" / "two" / "model")}]},
         "workspace": str(tmp_path),
         "model": str(outside),
-        "note": "shards/one",
+        "note": "shards of one",
         "bad": "/\0",
     }
     found = set(paths_below(tmp_path, parameters))
-    assert found == {inside, tmp_path / "trainings" / "two" / "model"}
+    training = tmp_path / "trainings" / "two"
+    assert found == {inside, training, training / "model"}
 
 
 def test_a_workspace_behind_a_link_is_known_by_both_names(tmp_path: Path) -> None:
@@ -36,9 +38,49 @@ def test_a_workspace_behind_a_link_is_known_by_both_names(tmp_path: Path) -> Non
         assert found == {tmp_path / "link" / "shards"}
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("runs/assistant/shards/one", "shards/one"),
+        ("../elsewhere/trainings/two/model", "trainings/two"),
+        ("~/assistant/sweeps/three", "sweeps/three"),
+        ("/mnt/of-the-worker/assistant/merged/four", "merged/four"),
+        ("~nobody-of-this-name/reward-models/five", "reward-models/five"),
+    ],
+)
+def test_a_path_as_another_machine_has_it_is_known_by_its_end(text: str, found: str, tmp_path: Path) -> None:
+    assert set(paths_below(tmp_path, {"shards": text})) == {tmp_path / found}
+
+
+def test_a_path_below_the_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    named = f"~/{tmp_path.name}"
+    assert set(paths_below(tmp_path, f"{named}/data/own")) == {tmp_path / "data" / "own"}
+    assert list(runs_of(tmp_path, {"workspace": named})) == [""]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"workspace": "runs/assistant"}, [""]),
+        ({"workspace": "./runs/assistant/", "run_id": "run-1"}, ["run-1"]),
+        ({"workspace": "../assistant", "run_id": None}, [""]),
+        ({"config": {"workspace": {"path": "runs/assistant"}}}, [""]),
+        ({"workspace": "runs/other", "run_id": "run-1"}, []),
+        ({"workspace": "/somewhere/runs/assistant"}, []),
+        ({"config": "none", "workspace": 3}, []),
+        ({"workspace": "/\0"}, []),
+    ],
+)
+def test_a_run_that_is_continued_here_is_known(
+    parameters: dict[str, object], found: list[str], tmp_path: Path
+) -> None:
+    assert list(runs_of(tmp_path / "runs" / "assistant", parameters)) == found
+
+
 def test_without_a_server_nothing_waits(tmp_path: Path) -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        assert named_by_waiting_runs(tmp_path) == set()
+        assert needed_by_waiting_runs(tmp_path) == Waiting()
 
 
 def test_a_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
@@ -46,7 +88,7 @@ def test_a_server_that_does_not_answer_is_said(tmp_path: Path) -> None:
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         pytest.raises(ConfigError, match=r"127\.0\.0\.1:9.*so nothing is removed"),
     ):
-        named_by_waiting_runs(tmp_path)
+        needed_by_waiting_runs(tmp_path)
 
 
 @flow(name="train-model")
@@ -73,4 +115,4 @@ def test_a_training_that_waits_is_known_and_one_that_has_ended_is_not(
     run("waits")
     run("another flow's", _other)
     client.set_flow_run_state(run("done"), Completed(), force=True)
-    assert named_by_waiting_runs(tmp_path) == {tmp_path / "shards" / "waits"}
+    assert needed_by_waiting_runs(tmp_path).paths == {tmp_path / "shards" / "waits"}
