@@ -2,7 +2,7 @@
 
     FigaError
     ├── ConfigError
-    ├── InputError ─── NothingToDoError
+    ├── InputError ─── NothingToDoError, AnotherJobError
     ├── WorkspaceError ─── WorkspaceBusyError, StorageError, ArtifactsError
     ├── EngineError ─── UnknownHeadError
     ├── LLMError ─── RefusedRunError, BudgetReachedError, OpenRevisionsError, RefusedRevisionsError,
@@ -31,6 +31,10 @@ class InputError(FigaError):
 
 class NothingToDoError(InputError):
     """A stage was left without a single row; the message says which setting decided that."""
+
+
+class AnotherJobError(InputError):
+    """A page that people judge on shows another run, scheme or number of pairs than the server has."""
 
 
 class WorkspaceError(FigaError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from figa_core.annotation.changes import Stretch, Verdict, is_shown_reversed, keys_of, stretches
 from figa_core.annotation.store import Judgement, JudgementFile, checked_name
-from figa_core.errors import InputError
+from figa_core.errors import AnotherJobError, InputError
 from figa_core.processes.lease import describe_holder, is_held, workspace_lease
 from figa_core.report.tokens import Decode
 from figa_core.shards.read import PairsByPlace
@@ -107,6 +107,7 @@ class Desk:
         rewards = None if blind else [weighed.response_reward, weighed.revision_reward]
         return {
             "place": place,
+            "shard_set_id": self.job.shard_set_id,
             "pair_id": pair_id,
             "blind": blind,
             "messages": [{"role": m.role, "text": m.shown} for m in shown.messages],
@@ -126,7 +127,8 @@ class Desk:
         """Store what a person says of a change as it was shown; returns whether the pair is finished.
 
         Raises:
-            InputError: the job is another one, or has no such pair or change.
+            AnotherJobError: the job is another one, or has no such pair.
+            InputError: the pair has no such change.
         """
         place, name, blind = self._place(shard_set_id, pair_id), checked_name(annotator), blind or self.blind
         keys = keys_of(self._stretches(place))
@@ -148,7 +150,8 @@ class Desk:
         """Keep a pair out of every later shard set; an empty reason counts as "no reason given".
 
         Raises:
-            InputError: the job is another one or has no such pair, or the reason is too long.
+            AnotherJobError: the job is another one or has no such pair.
+            InputError: the reason is too long.
             WorkspaceBusyError: a run holds the workspace.
         """
         self._place(shard_set_id, pair_id)
@@ -170,7 +173,8 @@ class Desk:
         """Store a person's words instead of Ỹ, for the next run; returns the pair's `correction`.
 
         Raises:
-            InputError: see `people.correct`; or the job is another one, or the text is too long.
+            AnotherJobError: the job is another one or has no such pair.
+            InputError: see `people.correct`; or the text is too long.
             WorkspaceBusyError: a run holds the workspace.
         """
         self._place(shard_set_id, pair_id)
@@ -236,7 +240,7 @@ class Desk:
     def _place(self, shard_set_id: str, pair_id: str) -> int:
         place = self._pairs.place(pair_id) if shard_set_id == self.job.shard_set_id else None
         if place is None or place >= len(self._ids):
-            raise InputError(
+            raise AnotherJobError(
                 "this page shows another run or scheme than `figa annotate` does now "
                 f"({self.job.name}, {self.job.scheme}). Reload it; nothing was stored."
             )

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from figa_core.annotation.changes import Verdict
 from figa_core.annotation.desk import Desk
-from figa_core.errors import ConfigError, FigaError, InputError, WorkspaceBusyError
+from figa_core.errors import AnotherJobError, ConfigError, FigaError, InputError, WorkspaceBusyError
 
 HOST = "127.0.0.1"
 _PAGE = Path(__file__).parent / "page"
@@ -136,6 +136,8 @@ def _answering(desk: Desk, answer: _Answer) -> Callable[[Request], Any]:
             return JSONResponse({"error": f"not a message of this page: {error}"}, 400)
         except WorkspaceBusyError as error:
             return JSONResponse({"error": str(error), "busy": True}, 409)
+        except AnotherJobError as error:
+            return JSONResponse({"error": str(error), "another_job": True}, 409)
         except InputError as error:
             return JSONResponse({"error": str(error)}, 409)
         except FigaError as error:

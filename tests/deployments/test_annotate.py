@@ -167,6 +167,55 @@ def test_what_is_judged_while_the_server_is_away_is_kept_over_a_reload_and_sent(
     assert stored(tmp_path) == {("ada", "pair-a"): ["matters"]}
 
 
+def test_what_waits_for_another_run_is_kept_until_it_is_shown_again(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    with served(new_desk(mine)) as url:
+        page = begin(browser, url, "ada")
+        port = int(url.rsplit(":", 1)[1].strip("/"))
+    page.keyboard.press("1")
+    page.get_by_text("What you chose is kept in this browser").wait_for()
+    with served(new_desk(theirs, shards="shards-2"), port):
+        page.reload()
+        page.get_by_text("another run or scheme that wait in this browser: 1").wait_for()
+        page.keyboard.press("3")
+        page.get_by_text("Stored. 1 of 1 changes judged.").wait_for()
+    with served(open_desk(mine), port):
+        page.keyboard.press("2")  # the page still shows the other run
+        page.get_by_role("alert").get_by_text("What you chose is kept in this browser").wait_for()
+        page.reload()
+        page.get_by_text("1 of 3 pairs").wait_for()
+        page.get_by_text("another run or scheme that wait in this browser: 1").wait_for()
+    assert stored(mine) == {("ada", "pair-a"): ["matters"]}
+    with served(open_desk(theirs, shards="shards-2"), port):
+        page.reload()
+        page.get_by_text("1 of 3 pairs").wait_for()
+        page.locator("#waiting").wait_for(state="hidden")
+    assert stored(theirs) == {("ada", "pair-a"): ["does not"]}
+
+
+def test_what_is_judged_of_a_pair_that_is_not_shown_for_now_is_kept(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    with served(new_desk(tmp_path)) as url:
+        page = begin(browser, url, "ada")
+        page.goto(f"{url}#3")
+        page.get_by_role("heading", name="Pair 3 of 3").wait_for()
+        number = page.locator("fieldset").count()
+        port = int(url.rsplit(":", 1)[1].strip("/"))
+    for _ in range(number):
+        page.keyboard.press("1")
+    page.get_by_text("What you chose is kept in this browser").wait_for()
+    with served(open_desk(tmp_path, pairs_max=1), port):
+        page.reload()
+        page.get_by_role("heading", name="Pair 1 of 1").wait_for()
+    with served(open_desk(tmp_path), port):
+        page.reload()
+        page.get_by_text("1 of 3 pairs").wait_for()
+    assert stored(tmp_path) == {("ada", "pair-c"): ["matters"] * number}
+
+
 def test_hidden_sides_show_no_reward_and_no_name_and_the_verdict_is_the_right_way_round(
     browser: "Browser", tmp_path: Path
 ) -> None:

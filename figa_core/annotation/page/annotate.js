@@ -34,6 +34,7 @@ function node(tag, text, className) {
 }
 
 class Refused extends Error {}
+class OfAnotherJob extends Refused {}
 
 async function ask(path, body) {
   let answer, found;
@@ -43,36 +44,55 @@ async function ask(path, body) {
     });
     found = await answer.json();
   } catch { throw new Error("The server does not answer: is `figa annotate` running?"); }
-  if (!answer.ok) throw answer.status < 500 ? new Refused(found.error) : new Error(found.error);
-  return found;
+  if (answer.ok) return found;
+  if (answer.status >= 500) throw new Error(found.error);
+  throw found.another_job ? new OfAnotherJob(found.error) : new Refused(found.error);
 }
 
-// Judgements wait in the browser until the server has them, also over a reload.
+// Judgements wait in the browser until the server has them, also over a reload, and those of another job until
+// `figa annotate` shows that one again.
 const queue = {
   sending: null,
+  notNow: new Set(), // refused because the server has another job, or shows fewer pairs, than this page knows
   add(judgement) {
     memory.set("unsent", [...memory.get("unsent", []), { id: crypto.randomUUID(), judgement }]);
     return this.send();
   },
-  send() { return this.sending ??= this.sendAll().finally(() => { this.sending = null; }); },
+  remove(done) { // by its id, because another tab may send the same ones
+    memory.set("unsent", memory.get("unsent", []).filter(({ id }) => id !== done));
+  },
+  next() {
+    const ofThisJob = ({ id, judgement }) => judgement.shard_set_id === job.shard_set_id && !this.notNow.has(id);
+    return memory.get("unsent", []).find(ofThisJob);
+  },
+  send() { return this.sending ??= this.sendAll().finally(() => { this.sending = null; this.sayWaiting(); }); },
   async sendAll() {
-    let waiting;
-    while ((waiting = memory.get("unsent", [])).length) {
+    let next;
+    while ((next = this.next())) {
       try {
-        const { finished } = await ask("api/judgement", waiting[0].judgement);
+        const { finished } = await ask("api/judgement", next.judgement);
+        this.remove(next.id);
+        if (pair) sayProgress("Stored. ");
         if (finished && pair) refreshState().catch((error) => problem(error.message));
       } catch (error) {
-        if (!(error instanceof Refused)) {
+        if (error instanceof OfAnotherJob) {
+          this.notNow.add(next.id);
+          problem(`${error.message} What you chose is kept in this browser.`);
+        } else if (error instanceof Refused) {
+          this.remove(next.id);
+          problem(error.message);
+        } else {
           problem(`${error.message} What you chose is kept in this browser and sent again.`);
           setTimeout(() => this.send(), RETRY_MS);
           return;
         }
-        problem(error.message);
       }
-      // By its id, because another tab may send the same ones.
-      memory.set("unsent", memory.get("unsent", []).filter(({ id }) => id !== waiting[0].id));
-      if (pair) sayProgress("Stored. ");
     }
+  },
+  sayWaiting() {
+    const waiting = memory.get("unsent", []).filter(({ judgement }) => judgement.shard_set_id !== job.shard_set_id);
+    show("waiting", waiting.length && `Judgements of another run or scheme that wait in this browser: ${waiting.length}. ` +
+      "They are sent when `figa annotate` shows it again.");
   },
 };
 
@@ -107,8 +127,8 @@ async function start() {
   at("enter").hidden = Boolean(memory.get("name", ""));
   at("work").hidden = true;
   if (!at("enter").hidden) { at("name").focus(); return; }
-  await queue.send();
   await refreshState();
+  await queue.send();
   const wanted = Number.parseInt(location.hash.slice(1), 10);
   if (wanted >= 1 && wanted <= job.pairs) await load(wanted - 1);
   else await loadNext(-1);
@@ -250,7 +270,7 @@ function judge(index, verdict) {
   const radios = document.querySelectorAll(`input[name="change-${index}"]`);
   for (const radio of radios) radio.checked = radio.value === verdict;
   queue.add({
-    shard_set_id: job.shard_set_id, pair_id: pair.pair_id, annotator: job.annotator,
+    shard_set_id: pair.shard_set_id, pair_id: pair.pair_id, annotator: job.annotator,
     change: change.key, verdict, blind: pair.blind,
   });
 }
@@ -286,7 +306,7 @@ function openCorrection() {
 async function decide(path, body, done) {
   const decided = pair;
   try {
-    const said = { shard_set_id: job.shard_set_id, pair_id: decided.pair_id, annotator: job.annotator, ...body };
+    const said = { shard_set_id: decided.shard_set_id, pair_id: decided.pair_id, annotator: job.annotator, ...body };
     const answer = await ask(path, said);
     if (pair === decided) { problem(""); await done(answer); }
   } catch (error) { problem(error.message); }

@@ -105,13 +105,14 @@ def new_desk(
     texts: Mapping[str, tuple[str, str]] = TEXTS,
     *,
     scheme: str = "levenshtein",
+    shards: str = SHARDS,
     pairs_max: int | None = None,
     blind: bool = False,
 ) -> Desk:
-    """A desk in the new workspace `root`."""
+    """A desk in the new workspace `root`, whose shard set is known by the id `shards`."""
     made = _made(tuple(texts.items()), scheme)
     shutil.copytree(made, root, dirs_exist_ok=True)
-    return open_desk(root, scheme=scheme, pairs_max=pairs_max, blind=blind)
+    return open_desk(root, scheme=scheme, shards=shards, pairs_max=pairs_max, blind=blind)
 
 
 @cache
@@ -124,11 +125,16 @@ def _made(texts: tuple[tuple[str, tuple[str, str]], ...], scheme: str) -> Path:
 
 
 def open_desk(
-    root: Path, *, scheme: str = "levenshtein", pairs_max: int | None = None, blind: bool = False
+    root: Path,
+    *,
+    scheme: str = "levenshtein",
+    shards: str = SHARDS,
+    pairs_max: int | None = None,
+    blind: bool = False,
 ) -> Desk:
     """A desk in a workspace that exists, as after a restart."""
     return Desk(
-        Job(RUN, "support", scheme, SHARDS),
+        Job(RUN, "support", scheme, shards),
         PairsByPlace(root / "shards" / SHARDS),
         decode,
         Database(root / "figa.duckdb"),

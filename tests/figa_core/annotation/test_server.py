@@ -74,6 +74,7 @@ async def test_refusals_say_why(client: httpx.AsyncClient, tmp_path: Path) -> No
     answer = await client.post("/api/judgement", json={**JUDGED, "shard_set_id": "another"})
     assert answer.status_code == 409
     assert "another run or scheme" in answer.json()["error"]
+    assert answer.json()["another_job"]
     with workspace_lease(tmp_path, owner="figa run"):
         answer = await client.post("/api/exclusion", json={**SAID, "out": True})
     assert (answer.status_code, answer.json()["busy"]) == (409, True)
