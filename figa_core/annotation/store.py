@@ -51,11 +51,14 @@ def checked_name(name: str) -> str:
     """An annotator's name without white space around it.
 
     Raises:
-        InputError: it is empty, too long, or has characters that are not printable.
+        InputError: it is empty, too long, or has characters that are not printable; they are named, since
+            nobody sees them.
     """
     plain = " ".join(name.split())
-    if not plain or len(plain) > NAME_LENGTH_MAX or not plain.isprintable():
-        raise InputError(f"annotator: give a name of 1 to {NAME_LENGTH_MAX} printable characters.")
+    unseen = sorted({f"U+{ord(character):04X}" for character in plain if not character.isprintable()})
+    if not plain or len(plain) > NAME_LENGTH_MAX or unseen:
+        found = f" This one has invisible ones: {', '.join(unseen)}. Type it anew." if unseen else ""
+        raise InputError(f"annotator: give a name of 1 to {NAME_LENGTH_MAX} printable characters.{found}")
     return plain
 
 

@@ -152,6 +152,23 @@ def test_markup_and_scripts_of_rows_are_shown_as_text(browser: "Browser", tmp_pa
         assert dialogs == []
 
 
+@pytest.mark.parametrize(("name", "unseen"), [("\U0001f469\u200d\U0001f52c", "U+200D"), ("a\u200bda", "U+200B")])
+def test_a_name_with_a_character_that_nobody_sees_can_be_given_anew(
+    browser: "Browser", tmp_path: Path, name: str, unseen: str
+) -> None:
+    with served(new_desk(tmp_path)) as url:
+        page = browser.new_context().new_page()
+        page.set_default_timeout(20_000)
+        page.goto(url)
+        page.get_by_label("Your name").fill(name)
+        page.keyboard.press("Enter")
+        page.get_by_role("alert").get_by_text(f"invisible ones: {unseen}").wait_for()
+        page.reload()
+        page.get_by_label("Your name").fill("ada")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Pair 1 of 3").wait_for()
+
+
 def test_what_is_judged_while_the_server_is_away_is_kept_over_a_reload_and_sent(
     browser: "Browser", tmp_path: Path
 ) -> None:

@@ -127,11 +127,23 @@ async function start() {
   at("enter").hidden = Boolean(memory.get("name", ""));
   at("work").hidden = true;
   if (!at("enter").hidden) { at("name").focus(); return; }
-  await refreshState();
+  try { await refreshState(); } catch (error) {
+    if (error instanceof Refused) askForName();
+    throw error;
+  }
   await queue.send();
   const wanted = Number.parseInt(location.hash.slice(1), 10);
   if (wanted >= 1 && wanted <= job.pairs) await load(wanted - 1);
   else await loadNext(-1);
+}
+
+// The server does not take the name: without the form the page could not be left again.
+function askForName() {
+  at("name").value = memory.get("name", "");
+  memory.set("name", "");
+  at("enter").hidden = false;
+  at("name").focus();
+  at("name").select();
 }
 
 async function loadNext(after) {

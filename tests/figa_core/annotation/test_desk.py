@@ -102,7 +102,7 @@ def test_a_page_of_another_run_or_scheme_stores_nothing(tmp_path: Path) -> None:
     assert JudgementFile(tmp_path / "annotations.sqlite").all() == []
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 61, "a\0b"])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 61, "a\0b", "a\u200bb"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="give a name of 1 to 60 printable characters"):
         new_desk(tmp_path).state(name)
