@@ -78,6 +78,9 @@ class EditClass(IntEnum):
     UNIMPORTANT = 5  # only in Ỹ, and by an LLM's score it makes no difference: weight 0
 
 
+MARKED = frozenset((EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED))
+"""The classes by which a scheme marks a token of an answer as changed."""
+
 TOOLS = "tools"
 """The role of a conversation's first message if there are tools: its content is their list, as JSON."""
 

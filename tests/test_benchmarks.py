@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
         ("inference", "rows/s", "two_servers_ratio"),
         ("bare_engine", "rows/s", "share_of_bare_sandbox"),
         ("owner_memory", "MB", "generate_mb_400"),
+        ("annotation", "ms for a pair", "levenshtein_150_HTTP_p95_ms"),
     ],
 )
 def test_a_benchmark_prints_its_table_and_writes_its_figures(name: str, unit: str, figure: str) -> None:

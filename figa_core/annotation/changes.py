@@ -12,10 +12,8 @@ from enum import StrEnum
 
 import Levenshtein
 
-from figa_core.records import EditClass, WeighedPair
+from figa_core.records import MARKED, EditClass, WeighedPair
 from figa_core.report.tokens import Decode, ends_within_a_character, texts_between
-
-_MARKED = frozenset((EditClass.INSERTED, EditClass.SUBSTITUTED, EditClass.DELETED))
 
 
 class Verdict(StrEnum):
@@ -80,7 +78,9 @@ def _without_end_of_turn(pair: WeighedPair) -> tuple[tuple[int, ...], tuple[int,
     length = sum(number == EditClass.END_OF_TURN for number in pair.revision_classes)
     kept = len(pair.revision_ids) - length
     before = pair.response_ids
-    if length and before[-length:] == pair.revision_ids[kept:]:
+    # The same ids may also be words that are cut off there and marked.
+    ends = before[-length:] == pair.revision_ids[kept:] and MARKED.isdisjoint(pair.response_classes[-length:])
+    if length and ends:
         before = before[:-length]
     return before, pair.revision_ids[:kept]
 
@@ -91,7 +91,7 @@ def _blocks(pair: WeighedPair, before: tuple[int, ...], after: tuple[int, ...]) 
             yield _Block(True, i1, i2, j1, j2)
             continue
         for i, j in zip(range(i1, i2), range(j1, j2), strict=True):
-            marked = not _MARKED.isdisjoint((pair.response_classes[i], pair.revision_classes[j]))
+            marked = not MARKED.isdisjoint((pair.response_classes[i], pair.revision_classes[j]))
             yield _Block(marked, i, i + 1, j, j + 1)
 
 
@@ -127,7 +127,7 @@ def _at_characters(
 
 def _is_marked(pair: WeighedPair, block: _Block) -> bool:
     classes = (*pair.response_classes[block.i1 : block.i2], *pair.revision_classes[block.j1 : block.j2])
-    return block.touched and not _MARKED.isdisjoint(classes)
+    return block.touched and not MARKED.isdisjoint(classes)
 
 
 def _key(block: _Block) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from figa_core.annotation.changes import Stretch, Verdict, is_shown_reversed, keys_of, stretches
+from figa_core.annotation.progress import Progress
 from figa_core.annotation.store import Judgement, JudgementFile, checked_name
 from figa_core.errors import AnotherJobError, InputError
 from figa_core.processes.lease import describe_holder, is_held, workspace_lease
@@ -61,35 +62,30 @@ class Desk:
         self._pairs, self._decode, self._database, self._judgements = pairs, decode, database, judgements
         self._now = now
         self._ids = pairs.ids[:pairs_max]
-        self._excluded = people.excluded_ids(database)
+        self._progress = Progress(judgements, job.scheme, pairs, len(self._ids))
+        self._progress.throw_out(people.excluded_ids(database))
         self._turns = threading.Lock()
 
     def state(self, annotator: str) -> dict[str, Any]:
         """The job, how far this person is, and who holds the workspace."""
         name = checked_name(annotator)
-        done = self._judgements.finished(self.job.scheme, name)
-        left = [pair_id for pair_id in self._ids if pair_id not in self._excluded]
+        done, left = self._progress.of(name)
         return {
             **asdict(self.job),
             "annotator": name,
             "blind": self.blind,
             "pairs": len(self._ids),
-            "excluded": len(self._ids) - len(left),
-            "done": sum(pair_id in done for pair_id in left),
-            "left": len(left),
+            "excluded": self._progress.excluded,
+            "unmarked": self._progress.unmarked,
+            "done": done,
+            "left": left,
             "held_by": self._holder(),
         }
 
     def next_place(self, annotator: str, after: int) -> int | None:
         """The place of the next pair after this one that the person has not finished; from the start again
         if there is none. None if nothing is left. Pairs without a marked change are passed over."""
-        done = self._judgements.finished(self.job.scheme, checked_name(annotator))
-        places = (*range(after + 1, len(self._ids)), *range(min(after + 1, len(self._ids))))
-        for place in places:
-            pair_id = self._ids[place]
-            if pair_id not in done and pair_id not in self._excluded and keys_of(self._stretches(place)):
-                return place
-        return None
+        return self._progress.next_place(checked_name(annotator), after)
 
     def pair(self, place: int, annotator: str, *, blind: bool) -> dict[str, Any]:
         """All that the page shows of a pair. With the sides hidden, nothing in it tells which is which.
@@ -144,6 +140,8 @@ class Desk:
             [Judgement(self.job.scheme, pair_id, change, name, verdict, blind, self._now())],
             {name: [pair_id]} if finished else {},
         )
+        if finished:
+            self._progress.finish(name, pair_id)
         return finished
 
     def throw_out(self, shard_set_id: str, pair_id: str, annotator: str, reason: str) -> None:
@@ -251,7 +249,7 @@ class Desk:
         """One decision at a time, and none while a run holds the workspace."""
         with self._turns, workspace_lease(self._database.path.parent, owner=_OWNER):
             yield
-            self._excluded = people.excluded_ids(self._database)
+            self._progress.throw_out(people.excluded_ids(self._database))
 
     def _holder(self) -> str | None:
         directory: Path = self._database.path.parent

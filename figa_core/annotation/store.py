@@ -93,6 +93,11 @@ class JudgementFile:
         query = "SELECT pair_id FROM finished WHERE scheme = ? AND annotator = ?"
         return {pair_id for (pair_id,) in self._rows(query, scheme, annotator)}
 
+    def count_finished(self, scheme: str, annotator: str) -> int:
+        """How many pairs this person has judged completely."""
+        query = "SELECT count(*) FROM finished WHERE scheme = ? AND annotator = ?"
+        return sum(number for (number,) in self._rows(query, scheme, annotator))
+
     def annotators(self, scheme: str) -> list[str]:
         """Everybody who has judged a change under this scheme."""
         query = "SELECT DISTINCT annotator FROM judgements WHERE scheme = ? ORDER BY 1"

@@ -7,12 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from figa_core.errors import StorageError
 from figa_core.file_hashes import read_verified
-from figa_core.records import WeighedPair
+from figa_core.records import MARKED, WeighedPair
 from figa_core.shards.manifest import MANIFEST_NAME, Shard, read_manifest, schema_with
 
 _SHARDS_KEPT = 4
@@ -83,10 +84,24 @@ def _read_shard(path: Path, shard: Shard) -> pa.Table:
         ) from error
 
 
+def _marked(table: pa.Table) -> list[bool]:
+    """Whether a token of each row has one of the classes `MARKED`."""
+    marked = np.zeros(table.num_rows, bool)
+    for name in ("response_classes", "revision_classes"):
+        classes = table.column(name).combine_chunks()
+        hits = np.isin(classes.flatten().to_numpy(), [int(each) for each in MARKED])
+        marked[classes.value_parent_indices().to_numpy()[hits]] = True
+    return marked.tolist()
+
+
 class PairsByPlace:
     """The pairs of a complete set by their places, in its order. Several threads may read.
 
     The shards read last are kept in memory, `_SHARDS_KEPT` of them.
+
+    Attributes:
+        ids: of the pairs.
+        marked: whether the scheme marks a token of the pair.
 
     Raises:
         StorageError: the set is incomplete or damaged.
@@ -97,10 +112,12 @@ class PairsByPlace:
         self._lock = threading.Lock()
         self._tables: dict[int, pa.Table] = {}
         self.ids: list[str] = []
+        self.marked: list[bool] = []
         self._starts: list[int] = []
         for table in iter_tables(directory):
             self._starts.append(len(self.ids))
             self.ids += table.column("pair_id").to_pylist()
+            self.marked += _marked(table)
         manifest = read_manifest(directory)
         self._shards = manifest.shards if manifest else ()
         self._places = {pair_id: place for place, pair_id in enumerate(self.ids)}

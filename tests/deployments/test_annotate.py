@@ -152,7 +152,9 @@ def test_markup_and_scripts_of_rows_are_shown_as_text(browser: "Browser", tmp_pa
         assert dialogs == []
 
 
-@pytest.mark.parametrize(("name", "unseen"), [("\U0001f469\u200d\U0001f52c", "U+200D"), ("a\u200bda", "U+200B")])
+@pytest.mark.parametrize(
+    ("name", "unseen"), [("\U0001f469\u200d\U0001f52c", "U+200D"), ("a\u200bda", "U+200B")]
+)
 def test_a_name_with_a_character_that_nobody_sees_can_be_given_anew(
     browser: "Browser", tmp_path: Path, name: str, unseen: str
 ) -> None:
@@ -196,6 +198,7 @@ def test_what_waits_for_another_run_is_kept_until_it_is_shown_again(
     with served(new_desk(theirs, shards="shards-2"), port):
         page.reload()
         page.get_by_text("another run or scheme that wait in this browser: 1").wait_for()
+        page.get_by_role("heading", name="Pair 1 of 3").wait_for()
         page.keyboard.press("3")
         page.get_by_text("Stored. 1 of 1 changes judged.").wait_for()
     with served(open_desk(mine), port):

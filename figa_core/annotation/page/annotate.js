@@ -109,7 +109,8 @@ async function refreshState() {
   at("who").textContent = job.annotator;
   at("rename").hidden = false;
   at("progress").hidden = false;
-  at("progress-text").textContent = `${job.done} of ${job.left} pairs` + (job.excluded ? `, ${job.excluded} thrown out` : "");
+  at("progress-text").textContent = `${job.done} of ${job.left} pairs` + (job.excluded ? `, ${job.excluded} thrown out` : "") +
+    (job.unmarked ? `, ${job.unmarked} without a marked change` : "");
   at("bar").max = Math.max(job.left, 1);
   at("bar").value = job.done;
   at("blind").checked = job.blind || memory.get("blind", false);

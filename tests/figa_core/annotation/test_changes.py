@@ -1,11 +1,14 @@
 """A change is what two texts differ in, if the scheme marks a token of it; the rest is shown as it is."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from figa_core.annotation.changes import Verdict, keys_of, stretches
 from figa_core.records import EditClass
+from figa_core.shards.read import PairsByPlace
+from figa_core.shards.write import write_shards
 
 from .made import decode, weighed
 
@@ -72,3 +75,40 @@ def test_a_key_does_not_depend_on_the_run_but_on_the_scheme() -> None:
 
 def test_a_verdict_on_the_change_the_other_way_round() -> None:
     assert [verdict.reversed for verdict in Verdict] == [Verdict.WORSE, Verdict.DOES_NOT, Verdict.MATTERS]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "scheme"),
+    [
+        ("ab", "ba", "bag_of_words"),
+        ("ab", "ba", "levenshtein"),
+        ("aab", "abb", "bag_of_words"),
+        ("a", "ab", "levenshtein"),
+    ],
+)
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut off"])
+def test_a_set_knows_which_pairs_have_a_change(
+    tmp_path: Path, before: str, after: str, scheme: str, cut: bool
+) -> None:
+    """`cut`: Ŷ is cut off where its own tokens look like an end of turn."""
+    pair = weighed("p", before, after, scheme)
+    end, closing = (ord(before[-1]),), (int(EditClass.END_OF_TURN),)
+    closed = dataclasses.replace(
+        pair,
+        response_ids=pair.response_ids + (() if cut else end),
+        response_classes=pair.response_classes + (() if cut else closing),
+        revision_ids=pair.revision_ids + end,
+        revision_classes=pair.revision_classes + closing,
+    )
+    write_shards(
+        tmp_path,
+        [closed],
+        shard_set_id="s",
+        tokenizer_hash="t",
+        template_hash="t",
+        scheme=scheme,
+        max_length=1024,
+        pairs_per_shard=1,
+    )
+    pairs = PairsByPlace(tmp_path)
+    assert pairs.marked == [bool(keys_of(stretches(pairs[0], decode)))]

@@ -47,6 +47,23 @@ def test_a_person_goes_on_where_they_left_and_others_begin_at_the_start(tmp_path
 def test_pairs_without_a_marked_change_are_passed_over(tmp_path: Path) -> None:
     desk = new_desk(tmp_path, {"p": ("aab", "abb"), "q": ("a", "b")}, scheme="bag_of_words")
     assert desk.next_place("ada", -1) == 1
+    state = desk.state("ada")
+    assert (state["done"], state["left"], state["pairs"], state["unmarked"]) == (0, 1, 2, 1)
+    judge_all(desk, 1, "ada")
+    assert desk.next_place("ada", -1) is None
+    assert desk.state("ada") | {"done": 1, "left": 1} == desk.state("ada")
+
+
+def test_what_another_server_stores_counts_at_once(tmp_path: Path) -> None:
+    desk, other = new_desk(tmp_path), open_desk(tmp_path)
+    assert (desk.state("ada")["done"], other.state("ada")["done"]) == (0, 0)
+    judge_all(desk, 0, "ada")
+    judge_all(other, 1, "ada")
+    assert (desk.state("ada")["done"], other.state("ada")["done"]) == (2, 2)
+    assert (desk.next_place("ada", 2), other.next_place("ada", -1)) == (2, 2)
+    judge_all(desk, 2, "ada")
+    judge_all(desk, 2, "ada")  # again
+    assert (desk.state("ada")["done"], other.next_place("ada", -1)) == (3, None)
 
 
 def test_two_people_on_one_pair_at_once_lose_nothing_and_agree_or_not(tmp_path: Path) -> None:
