@@ -7,7 +7,7 @@ because `hashlib` has it everywhere and processors compute it at more than 1 GB/
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,21 @@ def hashes_of(directory: Path, *, without: frozenset[str] = frozenset()) -> dict
     """Relative name → SHA-256 (hex) of every file below `directory`, in order of the names."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     names = [path.relative_to(directory).as_posix() for path in paths]
-    return _hashes(directory, [name for name in names if name not in without])
+    return hashes_of_files(directory, [name for name in names if name not in without])
+
+
+def hashes_of_files(directory: Path, names: Sequence[str]) -> dict[str, str]:
+    """Name → SHA-256 (hex) of these files below `directory`."""
+    # hashlib releases the interpreter's lock, so threads use all cores.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        values = pool.map(lambda name: file_fingerprint(directory / name), names)
+        return dict(zip(names, values, strict=True))
 
 
 def changed_files(directory: Path, hashes: Mapping[str, str]) -> list[str]:
     """The files in `hashes` that are missing or changed, such as "a.bin is missing"; empty if all is well."""
     missing = [name for name in hashes if not (directory / name).is_file()]
-    found = _hashes(directory, [name for name in hashes if name not in missing])
+    found = hashes_of_files(directory, [name for name in hashes if name not in missing])
     changed = [name for name, value in found.items() if value != hashes[name]]
     return [f"{name} is missing" for name in missing] + [f"{name} has changed" for name in changed]
 
@@ -68,10 +76,3 @@ def read_verified(path: Path, sha256: str | None) -> bytes:
 
 def _seal(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _hashes(directory: Path, names: list[str]) -> dict[str, str]:
-    # hashlib releases the interpreter's lock, so threads use all cores.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        values = pool.map(lambda name: file_fingerprint(directory / name), names)
-        return dict(zip(names, values, strict=True))

@@ -40,7 +40,8 @@ WHOLE_NAME = "whole.json"
 class Checkpoint:
     """`seconds` is the wall time of the training so far, `files` holds the hash of each file.
 
-    `training_id` is that of the training it belongs to; None in earlier releases.
+    `training_id` is that of the training it belongs to, `write_seconds` the time that it took to write; both
+    are None in earlier releases.
     """
 
     step: int
@@ -51,6 +52,7 @@ class Checkpoint:
     tag: str
     files: Mapping[str, str] = field(default_factory=dict)
     training_id: str | None = None
+    write_seconds: float | None = None
 
     def is_laid_out_for(self, job: TrainingJob) -> bool:
         """Whether the job's ranks can read it as they would have written it."""

@@ -176,8 +176,8 @@ class ZeroEngine:
     def barrier(self) -> None:
         dist.barrier()
 
-    def save_state(self, directory: Path, tag: str) -> None:
-        """Write weights and optimizer state of all ranks below ``directory/tag``.
+    def save_state(self, directory: Path, tag: str) -> list[Path]:
+        """Write weights and optimizer state of all ranks below ``directory/tag``; returns this rank's files.
 
         Raises:
             UnwrittenFileError: a file of this rank cannot be written; all ranks have come to the end.
@@ -197,6 +197,7 @@ class ZeroEngine:
         finally:
             engine.checkpoint_engine = writer
         deferred.check()
+        return deferred.files
 
     def load_state(self, directory: Path, tag: str, *, same_layout: bool = True) -> None:
         """Read what `save_state` wrote, with the same ranks, ZeRO stage and dtype or with others.

@@ -3,6 +3,7 @@
 This module imports no torch.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,19 +13,20 @@ from typing import Protocol
 from figa_core.errors import DivergedTrainingError, TrainingError
 from figa_core.files import last_lines
 from figa_core.processes import interruption
-from figa_core.processes.child import Child
 from figa_core.training import stop
+from figa_core.training.checkpoints import whole_ones
 from figa_core.training.failures import root_failure
+from figa_core.training.grace import seconds_to_stop
 from figa_core.training.job import TrainingJob
 from figa_core.training.metrics import StepMetrics, read_from
+from figa_core.training.room import bytes_of_checkpoint
 
 _POLL_S = 0.1
 _LOG_LINES = 8
-# The time a stopping training gets for its checkpoint, besides its steps; a second signal ends it at once.
-_GRACE_S = 60.0
-_GRACE_STEPS = 2
 _LOOK_EVERY_S = 1.0
 _ALONE_S = 10.0
+
+_LOGGER = logging.getLogger("figa_core.training")
 
 
 def no_problem() -> str | None:
@@ -39,27 +41,39 @@ class Reports(Protocol):
     def alarms(self) -> None: ...
 
 
+class Launcher(Protocol):
+    """The process whose children the ranks are; see `processes.child.Child`."""
+
+    @property
+    def exit_code(self) -> int | None: ...
+    def kill(self) -> None: ...
+
+
 class Ranks:
     """The running ranks of a training, seen through their launcher, their metrics and their alarms.
 
     If the ranks of another node have ended, by a failure that they noted or a `problem`, those here end by
     themselves (`nodes/bonds.py`). If they do not, such as before they have met, they are killed.
+
+    Ranks that are asked to stop get the time for a step and a checkpoint (`grace.py`), then they are killed.
     """
 
     def __init__(
         self,
         job: TrainingJob,
-        launcher: Child,
+        launcher: Launcher,
         reports: Reports,
         *,
         done_before: int,
         problem: Callable[[], str | None] = no_problem,
         alone_s: float = _ALONE_S,
         stop_reason: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._job, self._launcher, self._done_before = job, launcher, done_before
         self._reports, self._problem, self._alone_s = reports, problem, alone_s
-        self._stop_reason = stop_reason
+        self._stop_reason, self._clock, self._sleep = stop_reason, clock, sleep
         self._look_at, self._alone_since = 0.0, float("inf")
         self._offset = self._last_step = 0
         self._slowest_s = 0.0
@@ -78,14 +92,14 @@ class Ranks:
                 self._stop()
             if self._job.training.nodes > 1 and self._are_alone():
                 self._launcher.kill()
-            time.sleep(_POLL_S)
+            self._sleep(_POLL_S)
 
     def end(self) -> None:
         """Stop the ranks if an exception in `follow` left them running."""
         try:
             while self._launcher.exit_code is None:
                 self._stop()
-                time.sleep(_POLL_S)
+                self._sleep(_POLL_S)
         finally:
             self._launcher.kill()
 
@@ -99,7 +113,7 @@ class Ranks:
 
     def _are_alone(self) -> bool:
         """Whether those of another node ended some time ago."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY_S
             if self._problem() is not None or root_failure(self._job.output) is not None:
@@ -109,12 +123,26 @@ class Ranks:
     def _stop(self) -> None:
         """Ask once; kill if no step would be lost, or when the time is up."""
         if self._kill_at is None:
-            has_new_steps = self._last_step > self._done_before
-            grace = _GRACE_S + _GRACE_STEPS * self._slowest_s if has_new_steps else 0.0
-            self._kill_at = time.monotonic() + grace
             stop.ask(self._job.output, self._stop_reason)
-        if time.monotonic() >= self._kill_at:
+            self._kill_at = self._clock() + self._seconds_to_stop()
+        if self._clock() >= self._kill_at:
             self._launcher.kill()  # its ranks die with it
+
+    def _seconds_to_stop(self) -> float:
+        """The time that the ranks get; none if no step would be lost."""
+        if self._last_step <= self._done_before:
+            return 0.0
+        size, written = bytes_of_checkpoint(self._job), whole_ones(self._job)
+        last_s = written[-1].write_seconds if written else None
+        seconds = seconds_to_stop(size, last_checkpoint_s=last_s, slowest_step_s=self._slowest_s)
+        _LOGGER.info(
+            "training %s is asked to stop: it gets up to %.0f s to finish its step and to write a checkpoint "
+            "of %.3g GB",
+            self._job.training_id,
+            seconds,
+            size / 1e9,
+        )
+        return seconds
 
 
 def failure_of(job: TrainingJob, log_path: Path, otherwise: str, problem: str | None = None) -> TrainingError:

@@ -38,6 +38,12 @@ def checkpoint_bytes(parameters: int, *, dtype: DType, stage: int, kind: Optimiz
     return parameters * (width + 4) + state_bytes(kind, parameters)
 
 
+def bytes_of_checkpoint(job: TrainingJob) -> int:
+    """The size of one checkpoint of this job, of all ranks, from the headers of its model's files."""
+    how, (parameters, _) = job.training, size_of(job.model, job.training.lora.rank)
+    return checkpoint_bytes(parameters, dtype=how.dtype, stage=how.zero_stage, kind=how.optimizer.kind)
+
+
 def size_of(model: Path, lora_rank: int | None = None) -> tuple[int, int]:
     """Trained weights of a model (tied ones once), and the bytes that all its weights take in its files.
 

@@ -7,19 +7,23 @@ what there is of it and go on; a retry would continue from the last whole one. `
 """
 
 import contextlib
+import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from figa_core.errors import TrainingError
-from figa_core.file_hashes import hashes_of, write_sealed
+from figa_core.file_hashes import hashes_of, hashes_of_files, write_sealed
+from figa_core.files import write_whole
 from figa_core.training.checkpoints import WHOLE_NAME, Checkpoint, checkpoints_dir, last_whole, whole_ones
 from figa_core.training.failures import OtherRankError
 from figa_core.training.job import TrainingJob
 
 _PARTIAL = ".partial"
+_HASHES = "hashes-{}.json"  # of a rank's files, until whole.json has them
 _PYTORCH = "inline_container"  # in what it says of positions in a file
 _REMEDY = "Free space and run again."
 
@@ -36,7 +40,7 @@ class Saves(Protocol):
     @property
     def ranks(self) -> int: ...
     def total(self, *values: float) -> list[float]: ...
-    def save_state(self, directory: Path, tag: str) -> None: ...
+    def save_state(self, directory: Path, tag: str) -> Collection[Path]: ...
 
 
 def save_on_all_ranks(
@@ -61,8 +65,9 @@ def save_on_all_ranks(
         return engine.total(float(error is not None))[0] == 0
 
     error: TrainingError | None = None
-    if all_ranks(lambda: save(job, checkpoint, engine.save_state)) and all_ranks(
-        lambda: mark_whole(job, checkpoint, results=results) if engine.rank == 0 else None
+    begun = time.monotonic()
+    if all_ranks(lambda: save(job, checkpoint, engine.save_state, rank=engine.rank)) and all_ranks(
+        lambda: mark_whole(job, checkpoint, results=results, begun=begun) if engine.rank == 0 else None
     ):
         return None
     if engine.rank == 0:
@@ -77,8 +82,12 @@ def going_on(error: TrainingError, job: TrainingJob, step: int) -> str:
     return f"{str(error).removesuffix(_REMEDY)}The training goes on without it. {then}Free space."
 
 
-def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], None]) -> None:
-    """Let this rank `write` its part below (directory, tag). `mark_whole` follows once all ranks have.
+def save(
+    job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], Iterable[Path]], *, rank: int = 0
+) -> None:
+    """Let this rank `write` its part below (directory, tag), and hash the files that it returns.
+
+    `mark_whole` follows once all ranks have.
 
     Raises:
         TrainingError: it cannot be written, usually because the disk is full; earlier checkpoints are kept.
@@ -86,21 +95,28 @@ def save(job: TrainingJob, checkpoint: Checkpoint, write: Callable[[Path, str], 
     partial = _partial(job, checkpoint)
     with _writing(job, checkpoint):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        write(partial.parent, partial.name)
+        files = write(partial.parent, partial.name)
+    with _writing(job, checkpoint, others_wait=True):
+        hashes = hashes_of_files(partial, [path.relative_to(partial).as_posix() for path in files])
+        write_whole(partial / _HASHES.format(rank), json.dumps(hashes).encode())
 
 
-def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[int] = ()) -> None:
+def mark_whole(
+    job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[int] = (), begun: float | None = None
+) -> None:
     """Give it its name, then remove all but the newest, and the last one up to each of the `results`.
 
-    Rank 0 calls it after all ranks have written. The training may go back to one of these steps.
+    Rank 0 calls it after all ranks have written. The training may go back to one of these steps. `begun`:
+    when the checkpoint was, by `time.monotonic`.
 
     Raises:
         TrainingError: it cannot be written.
     """
     directory, partial = checkpoints_dir(job), _partial(job, checkpoint)
     with _writing(job, checkpoint, others_wait=True):
-        files = hashes_of(partial, without=frozenset((WHOLE_NAME,)))
-        write_sealed(partial / WHOLE_NAME, asdict(replace(checkpoint, files=files)))
+        files = _hashes_of_all_ranks(partial)
+        seconds = None if begun is None else round(time.monotonic() - begun, 3)
+        write_sealed(partial / WHOLE_NAME, asdict(replace(checkpoint, files=files, write_seconds=seconds)))
         shutil.rmtree(directory / checkpoint.tag, ignore_errors=True)  # of other ranks, in earlier releases
         partial.rename(directory / checkpoint.tag)
     whole = [c for c in whole_ones(job) if c.step <= checkpoint.step]
@@ -108,6 +124,15 @@ def mark_whole(job: TrainingJob, checkpoint: Checkpoint, *, results: Collection[
     for old in whole[: -job.training.checkpoints.kept]:
         if old not in kept:
             shutil.rmtree(directory / old.tag)
+
+
+def _hashes_of_all_ranks(partial: Path) -> dict[str, str]:
+    """What each rank noted of its files, and the hashes of any others; the notes are removed."""
+    found: dict[str, str] = {}
+    for note in sorted(partial.glob(_HASHES.format("*"))):
+        found |= json.loads(note.read_text(encoding="utf-8"))
+        note.unlink()
+    return dict(sorted({**found, **hashes_of(partial, without=frozenset((WHOLE_NAME, *found)))}.items()))
 
 
 class Deferred:
@@ -118,12 +143,15 @@ class Deferred:
     def __init__(self, writer: Any) -> None:
         self._writer = writer
         self.error: Exception | None = None
+        self.files: list[Path] = []
 
-    def save(self, *arguments: Any, **named: Any) -> Any:
-        """Write a file, unless one failed; an error is kept for `check`."""
+    def save(self, state_dict: Any, path: str) -> Any:
+        """Write a file, unless one failed; an error is kept for `check`. `files` are those that were."""
         if self.error is None:
             try:
-                return self._writer.save(*arguments, **named)
+                written = self._writer.save(state_dict, path)
+                self.files.append(Path(path))
+                return written
             except (OSError, RuntimeError) as error:  # the latter is PyTorch's for a file in its own format
                 self.error = error
         return None

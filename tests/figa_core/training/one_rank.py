@@ -51,10 +51,11 @@ class OneRank(PlainEngine):
 
     def barrier(self) -> None: ...
 
-    def save_state(self, directory: Path, tag: str) -> None:
+    def save_state(self, directory: Path, tag: str) -> list[Path]:
         (directory / tag).mkdir(exist_ok=True)
         state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
         torch.save(state, directory / tag / "state.pt")
+        return [directory / tag / "state.pt"]
 
     def load_state(self, directory: Path, tag: str, *, same_layout: bool = True) -> None:
         state = torch.load(directory / tag / "state.pt")

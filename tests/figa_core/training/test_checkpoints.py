@@ -30,10 +30,12 @@ def job(make_job: MakeJob) -> TrainingJob:
     return make_job()
 
 
-def states(directory: Path, tag: str) -> None:
+def states(directory: Path, tag: str) -> list[Path]:
     (directory / tag).mkdir()
-    for name in ("model_states.pt", "optim_states.pt"):
-        (directory / tag / name).write_bytes(f"{tag} {name}".encode() * 20)
+    files = [directory / tag / name for name in ("model_states.pt", "optim_states.pt")]
+    for file in files:
+        file.write_bytes(f"{tag} {file.name}".encode() * 20)
+    return files
 
 
 def save(job: TrainingJob, step: int) -> Path:
@@ -116,10 +118,11 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error_and_the_one_befo
 ) -> None:
     save(job, 10)
 
-    def on_a_full_disk(directory: Path, tag: str) -> None:
+    def on_a_full_disk(directory: Path, tag: str) -> list[Path]:
         (directory / tag).mkdir()
         (directory / tag / "states.pt").symlink_to("/dev/full")
         (directory / tag / "states.pt").write_bytes(b"x" * 100_000)
+        return []
 
     with pytest.raises(
         TrainingError, match=r"step-00000020: cannot write the checkpoint \(.*No space left"

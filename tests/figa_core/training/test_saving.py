@@ -1,6 +1,8 @@
 """Checkpoints get their name when they are whole, and one that cannot be written costs no training."""
 
+import hashlib
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +36,10 @@ class OnASmallDisk(OneRank):
 
     full_at: tuple[int, ...] = ()
 
-    def save_state(self, directory: Path, tag: str) -> None:
+    def save_state(self, directory: Path, tag: str) -> list[Path]:
         if any(tag.startswith(tag_of(step)) for step in self.full_at):
             on_a_full_disk(directory, tag)
-        super().save_state(directory, tag)
+        return super().save_state(directory, tag)
 
 
 def train_on_a_small_disk(job: TrainingJob, *full_at: int, stop_after: int | None = None) -> Any:
@@ -85,10 +87,11 @@ def test_a_checkpoint_has_another_name_until_it_is_whole(make_job: MakeJob) -> N
     checkpoint = checkpoint_of(job, 10, 1.0)
     seen: list[str] = []
 
-    def write(directory: Path, tag: str) -> None:
+    def write(directory: Path, tag: str) -> list[Path]:
         (directory / tag).mkdir()
         (directory / tag / "states.pt").write_bytes(b"states")
         seen.append(tag)
+        return [directory / tag / "states.pt"]
 
     saving.save(job, checkpoint, write)
     assert seen == ["step-00000010.partial"]
@@ -114,11 +117,13 @@ class Others:
     def total(self, *values: float) -> list[float]:
         return [values[0] + self._other_fails]
 
-    def save_state(self, directory: Path, tag: str) -> None:
-        (directory / tag).mkdir()
-        (directory / tag / "states.pt").write_bytes(b"states")
+    def save_state(self, directory: Path, tag: str) -> list[Path]:
+        (directory / tag).mkdir(exist_ok=True)
+        file = directory / tag / f"states-{self.rank}.pt"
+        file.write_bytes(b"states of %d" % self.rank)
         if self._error is not None:
             raise self._error
+        return [file]
 
 
 def test_a_rank_whose_own_part_is_written_learns_that_the_others_is_not(make_job: MakeJob) -> None:
@@ -139,6 +144,25 @@ def test_ranks_go_on_together_only_after_an_error_behind_which_all_have_come(mak
         save_on_all_ranks(job, Others(0, other_fails=False, error=OSError("somewhere else")), checkpoint, ())
 
 
+def test_each_rank_hashes_its_own_files_and_the_first_one_any_others(make_job: MakeJob) -> None:
+    job = make_job(processes=2)
+    checkpoint, of_all = checkpoint_of(job, 10, 1.0), checkpoints_dir(job) / "step-00000010.partial"
+    for rank in (1, 0):
+        saving.save(job, checkpoint, Others(rank, other_fails=False).save_state, rank=rank)
+    by_rank_1 = (of_all / "hashes-1.json").read_text()
+    (of_all / "more.pt").write_bytes(b"more")
+    (of_all / "states-1.pt").write_bytes(b"changed after it was hashed")
+    saving.mark_whole(job, checkpoint, begun=time.monotonic() - 3)
+    (whole,) = checkpoints.whole_ones(job)
+    assert list(whole.files) == ["more.pt", "states-0.pt", "states-1.pt"]
+    assert whole.files["states-1.pt"] in by_rank_1, "rank 0 takes what the others noted"
+    assert whole.files["more.pt"] == hashlib.sha256(b"more").hexdigest()
+    assert whole.write_seconds is not None
+    assert whole.write_seconds >= 3
+    names = sorted(path.name for path in (checkpoints_dir(job) / tag_of(10)).iterdir())
+    assert names == ["more.pt", "states-0.pt", "states-1.pt", "whole.json"]
+
+
 def test_the_last_checkpoint_of_a_training_announces_no_other(make_job: MakeJob) -> None:
     text = going_on(TrainingError("It is full. Free space and run again."), make_job(steps=15), 10)
     assert text == "It is full. The training goes on without it. Free space."
@@ -148,8 +172,8 @@ class Writer:
     def __init__(self) -> None:
         self.written: list[str] = []
 
-    def save(self, state: str, path: str) -> None:
-        if state == "too large":
+    def save(self, state_dict: str, path: str) -> None:
+        if state_dict == "too large":
             raise RuntimeError("PytorchStreamWriter failed writing file")
         self.written.append(path)
 
@@ -162,9 +186,10 @@ def test_a_writer_that_defers_its_error_writes_nothing_after_it_and_is_otherwise
     deferred = Deferred(writer)
     deferred.check()
     deferred.save("small", path="one")
-    deferred.save(state="too large", path="two")
+    deferred.save(state_dict="too large", path="two")
     deferred.save("small", "three")
     assert writer.written == ["one"]
+    assert deferred.files == [Path("one")]
     assert deferred.is_decoupled() is False
     with pytest.raises(UnwrittenFileError, match="PytorchStreamWriter"):
         deferred.check()
