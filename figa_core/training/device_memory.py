@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +24,15 @@ class Devices:
     """GPUs, of which each rank gets one, or the CPU's memory, which all ranks share.
 
     `total` and `free` are bytes of the smallest GPU, or of the machine's memory; 0 if they are not known.
+    `host_total` and `host_free` are those of the memory of a machine with GPUs; 0 likewise.
     """
 
     kind: Literal["cpu", "gpu"]
     count: int
     total: int
     free: int
+    host_total: int = 0
+    host_free: int = 0
 
     def of_rank(self, ranks: int) -> int:
         """The bytes that each of so many ranks on this machine can have."""
@@ -42,7 +45,10 @@ class Devices:
 
 def devices_here() -> Devices:
     """Those that a training would use."""
-    return _gpus() if transformers_device() == GPU else _memory()
+    memory = _memory()
+    if transformers_device() != GPU:
+        return memory
+    return replace(_gpus(), host_total=memory.total, host_free=memory.free)
 
 
 def gpus_of(gigabytes: float, count: int) -> Devices:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from figa_core.chat.format import load_chat_format
@@ -39,6 +40,7 @@ from figa_core.training.ranks import Ranks, failure_of
 from figa_core.training.reference_process import rank_environment, run_log_probs
 from figa_core.training.room import room_for
 from figa_core.training.top_tokens import TOP_TOKENS
+from figa_core.training.weighted_tokens import most_weighted_tokens
 
 StepCallback = Callable[[StepMetrics], None]
 AlarmCallback = Callable[[Alarm], None]
@@ -140,9 +142,12 @@ def _check_memory(job: TrainingJob, max_length: int) -> None:
     devices = devices_here()
     if lacking := cannot_quantize(job.training, devices):
         raise TrainingError(lacking)
-    memory = TrainingMemory(job.training, job.model, devices, max_length=max_length)
+    plan = partial(TrainingMemory, job.training, job.model, devices, max_length=max_length)
+    memory = plan()
     if problem := memory.problem():
         raise TrainingError(f"{job.model}: {problem}")
+    if memory.warning():
+        memory = plan(weighted_tokens=most_weighted_tokens(job))
     if warning := memory.warning():
         _LOGGER.warning("%s", warning)
 

@@ -26,7 +26,7 @@ Place = Literal["device", "host", "disk"]
 
 _WIDTH: dict[DType, int] = {"float32": 4, "bfloat16": 2}
 _BUCKET = 20_000_000  # elements; `engine.zero_config` sets it
-_LIVE = 1_000_000_000  # elements that ZeRO-3 keeps gathered until their next use (stage3_max_live_parameters)
+_LIVE = 1_000_000_000  # elements; DeepSpeed's default of stage3_max_live_parameters
 _PROCESS = {"cpu": 400_000_000, "gpu": 900_000_000}  # interpreter and libraries; CUDA's context
 
 
@@ -58,7 +58,8 @@ class ModelShape:
 class Setup:
     """The settings that decide. `ranks` are those of all `nodes`.
 
-    `weighted_share`: the most tokens of a micro-batch that have a weight.
+    `weighted_share`: the most tokens of a micro-batch that have a weight; None if it is not known. `live`: so
+    many weights ZeRO-3 keeps gathered until their next use.
     """
 
     ranks: int
@@ -70,11 +71,12 @@ class Setup:
     weights_at: Place = "device"
     kind: Literal["cpu", "gpu"] = "gpu"
     rounds: bool = False
-    weighted_share: float = 1.0
+    weighted_share: float | None = None
     lora_rank: int | None = None
     optimizer: OptimizerKind = "adamw"
     quantize: bool = False
     nodes: int = 1
+    live: int = _LIVE
 
     @property
     def ranks_of_node(self) -> int:
@@ -119,8 +121,8 @@ class RankMemory:
 class MemoryPlan:
     """Of one rank: `device`, and bytes in the `host` and on `disk` for what is offloaded there.
 
-    `loading` is the most host memory while the model is read. `checkpoint` is the disk space of one, of all
-    ranks.
+    Where the device is the CPU, what is offloaded to the host stays on the device. `loading` is the most host
+    memory while the model is read. `checkpoint` is the disk space of one, of all ranks.
     """
 
     device: RankMemory
@@ -128,6 +130,11 @@ class MemoryPlan:
     disk: int
     loading: int
     checkpoint: int
+
+    @property
+    def host_peak(self) -> int:
+        """The most host memory at once: what is offloaded gets its place when the model has been read."""
+        return max(self.loading, self.host)
 
 
 def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelShape:
@@ -163,21 +170,23 @@ def setup_of(
     kind: Literal["cpu", "gpu"],
     checkpoint_dtype: str,
     max_length: int = TOKENS_MAX,
+    weighted_tokens: int | None = None,
 ) -> Setup:
     """The settings of a training on devices of this kind, as the training itself would read them.
 
     `max_length` is that of a sequence in tokens: a micro-batch has no more than two for each pair of a step.
+    `weighted_tokens` are the most of a micro-batch that have a weight, if that is known.
     """
     zero = training.deepspeed.zero_optimization
     recompute = training.activation_checkpointing
     pairs = MOST_PAIRS if training.pairs_per_step == "auto" else training.pairs_per_step
-    of_step = 2 * max_length * -(-pairs // training.ranks)
+    tokens = min(training.tokens_per_batch, 2 * max_length * -(-pairs // training.ranks))
     return Setup(
         ranks=training.ranks,
         nodes=training.nodes,
         stage=stage_in_use(training),
         dtype=training.dtype,
-        tokens_per_batch=min(training.tokens_per_batch, of_step),
+        tokens_per_batch=tokens,
         recompute=kind == "gpu" if recompute == "auto" else recompute,
         optimizer_at=_place(zero.get("offload_optimizer")),
         weights_at=_place(zero.get("offload_param")) if training.zero_stage == 3 else "device",
@@ -186,6 +195,8 @@ def setup_of(
         lora_rank=training.lora.rank,
         optimizer=training.optimizer.kind,
         quantize=training.lora.quantize,
+        weighted_share=None if weighted_tokens is None else min(weighted_tokens / tokens, 1.0),
+        live=_live(zero.get("stage3_max_live_parameters")),
     )
 
 
@@ -197,17 +208,18 @@ def memory_plan(shape: ModelShape, setup: Setup) -> MemoryPlan:
     weights = width * (-(-count // ranks) if setup.stage == 3 else count)
     if setup.quantize:
         weights -= round((width - BYTES_PER_WEIGHT) * shape.quantizable)
-    gathered = width * min(count, _LIVE) if setup.stage == 3 and ranks > 1 else 0
+    gathered = width * min(count, setup.live) if setup.stage == 3 and ranks > 1 else 0
     optimizer = 4 * part + state_bytes(setup.optimizer, part)
     at = {"device": 0, "host": 0, "disk": 0}
-    at[setup.weights_at] += weights
+    weights_at, optimizer_at = _at(setup.weights_at, setup), _at(setup.optimizer_at, setup)
+    at[weights_at] += weights
     on_device = at["device"]
-    at[setup.optimizer_at] += optimizer
+    at[optimizer_at] += optimizer
     activations, logits = _activations(shape, setup), _logits(shape, setup)
     device = RankMemory(
         weights=on_device + gathered,
         gradients=_gradients(trained, setup),
-        optimizer=optimizer if setup.optimizer_at == "device" else 0,
+        optimizer=optimizer if optimizer_at == "device" else 0,
         activations=activations,
         logits=logits,
         # On the CPU memory that was never written to takes no place.
@@ -256,13 +268,23 @@ def _logits(shape: ModelShape, setup: Setup) -> int:
     """In the model's dtype with their gradient, and their log-probabilities in float32 with theirs."""
     width = _WIDTH[setup.dtype]
     of_token = 12 if width == 4 else 2 * width + 12
-    return round(setup.tokens_per_batch * setup.weighted_share) * shape.vocabulary * of_token
+    share = 1.0 if setup.weighted_share is None else setup.weighted_share
+    return round(setup.tokens_per_batch * share) * shape.vocabulary * of_token
 
 
 def _loading(shape: ModelShape, setup: Setup) -> int:
     if setup.stage == 3 and setup.weights_at != "disk":
         return 4 * (-(-shape.parameters // setup.ranks) + shape.largest)
     return 4 * shape.parameters * (2 if setup.rounds else 1)
+
+
+def _at(place: Place, setup: Setup) -> Place:
+    """Where it is on devices of this kind."""
+    return "device" if setup.kind == "cpu" and place == "host" else place
+
+
+def _live(setting: Any) -> int:
+    return int(setting) if isinstance(setting, int | float) else _LIVE
 
 
 def _place(offload: Any) -> Place:

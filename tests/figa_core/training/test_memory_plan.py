@@ -105,6 +105,22 @@ def test_what_is_offloaded_is_not_on_the_device() -> None:
     assert (both.host, both.disk) == (here.optimizer, 2 * SHAPE.parameters // 4)
 
 
+def test_on_the_cpu_what_is_offloaded_there_stays_in_the_same_memory() -> None:
+    setup = replace(SETUP, stage=3, kind="cpu")
+    here = memory_plan(SHAPE, setup)
+    there = memory_plan(SHAPE, replace(setup, optimizer_at="host", weights_at="host"))
+    assert (there.device.least, there.host) == (here.device.least, 0)
+
+
+def test_zero_3_gathers_no_more_than_its_setting() -> None:
+    most, few = device(stage=3), device(stage=3, live=30_000_000)
+    assert most.weights - few.weights == 2 * (SHAPE.parameters - 30_000_000)
+
+
+def test_the_logits_are_those_of_the_tokens_with_a_weight() -> None:
+    assert device(weighted_share=0.25).logits * 4 == device().logits == device(weighted_share=1.0).logits
+
+
 def test_loading_takes_a_part_and_one_weight_only_with_zero_3() -> None:
     whole = 4 * SHAPE.parameters
     assert memory_plan(SHAPE, SETUP).loading == whole
@@ -154,3 +170,9 @@ def test_the_settings_are_read_as_the_training_reads_them() -> None:
     with_offload = TrainingConfig(zero_stage=3, deepspeed=DeepSpeedConfig(zero_optimization=offload))
     found = setup_of(with_offload, kind="gpu", checkpoint_dtype="bfloat16")
     assert (found.optimizer_at, found.weights_at) == ("host", "disk")
+    assert (found.live, found.weighted_share) == (10**9, None)
+    few_gathered = TrainingConfig(
+        zero_stage=3, deepspeed=DeepSpeedConfig(zero_optimization={"stage3_max_live_parameters": 3e7})
+    )
+    found = setup_of(few_gathered, kind="gpu", checkpoint_dtype="bfloat16", weighted_tokens=2048)
+    assert (found.live, found.weighted_share) == (30_000_000, 0.25)

@@ -1,14 +1,17 @@
 """The plan in words, and which trainings are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.config.training import TrainingConfig
 from figa_core.errors import TrainingError
 from figa_core.training import launch
 from figa_core.training.device_memory import Devices, gpus_of
 from figa_core.training.memory_report import TrainingMemory
+from figa_core.training.weighted_tokens import most_weighted_tokens
 from tests.figa_core.training.jobs import MakeJob
 
 TRAINING = TrainingConfig(dtype="float32", zero_stage=3, processes=2)
@@ -49,14 +52,66 @@ def test_a_plan_beyond_the_devices_says_what_to_change(model_dir: Path) -> None:
 
 def test_what_is_held_whatever_the_data_decides_about_a_refusal(model_dir: Path) -> None:
     held = memory(model_dir, gpus_of(1, 2)).plan.device.least
-    assert memory(model_dir, Devices("gpu", 1, held, 0)).problem() is None
-    problem = memory(model_dir, Devices("gpu", 1, held - 1, held)).problem()
+    assert memory(model_dir, Devices("gpu", 2, held, 0)).problem() is None
+    problem = memory(model_dir, Devices("gpu", 2, held - 1, held)).problem()
     assert problem is not None
     assert problem.startswith("the model is too large for a GPU of ")
     # On the CPU the ranks share the memory.
     shared = memory(model_dir, Devices("cpu", 1, 2 * held - 1, 2 * held - 1)).problem()
     assert shared is not None
     assert "which 2 ranks share" in shared
+
+
+def test_the_machine_must_hold_what_all_its_ranks_offload_and_load(model_dir: Path) -> None:
+    offload = {"offload_optimizer": {"device": "cpu"}}
+    training = TRAINING.model_copy(update={"deepspeed": DeepSpeedConfig(zero_optimization=offload)})
+    plan = memory(model_dir, gpus_of(80, 2), training).plan
+    held = 2 * max(plan.host, plan.loading)
+
+    def on_a_machine(total: int, free: int) -> TrainingMemory:
+        devices = replace(gpus_of(80, 2), host_total=total, host_free=free)
+        return memory(model_dir, devices, training)
+
+    assert (on_a_machine(held, held).problem(), on_a_machine(held, held).warning()) == (None, None)
+    problem = on_a_machine(held - 1, held - 1).problem()
+    assert problem is not None
+    assert problem.startswith("the model is too large for this machine's memory of ")
+    assert ", which 2 ranks share. " in problem
+    warning = on_a_machine(held, held - 1).warning()
+    assert warning is not None
+    assert "may need more memory than this machine's memory of" in warning
+    assert "It fits into a GPU of 80 GB and this machine's memory" in warning
+
+
+def test_weights_that_stay_in_the_pages_of_their_file_refuse_nothing(model_dir: Path) -> None:
+    """The model is stored in float32."""
+    whole = TrainingConfig(dtype="float32", zero_stage=2, processes=2)
+    devices = replace(gpus_of(80, 2), host_total=1000, host_free=1000)
+    assert memory(model_dir, devices, whole).problem() is None
+    assert memory(model_dir, devices, whole).warning() is not None
+    rounded = whole.model_copy(update={"dtype": "bfloat16"})
+    assert memory(model_dir, devices, rounded).problem() is not None
+
+
+def test_more_ranks_than_gpus_are_refused_before_anything_is_paid_for(model_dir: Path) -> None:
+    found = memory(model_dir, gpus_of(80, 1))
+    problem = found.problem()
+    assert problem is not None
+    assert problem.startswith("training.processes is 2, each rank needs a GPU of its own, and this machine")
+    assert list(found.lines())[-1].startswith("It cannot run here: training.processes is 2")
+    assert memory(model_dir, gpus_of(80, 1), TRAINING.model_copy(update={"processes": 1})).problem() is None
+
+
+def test_the_logits_are_those_of_the_shards_where_they_are_known(model_dir: Path, make_job: MakeJob) -> None:
+    assert "so many, if every token counts." in " ".join(memory(model_dir, gpus_of(80, 2)).lines())
+    job = make_job(processes=2, tokens_per_batch=70)
+    tokens = most_weighted_tokens(job)
+    assert tokens is not None
+    assert 0 < tokens < 70
+    found = TrainingMemory(job.training, job.model, gpus_of(80, 2), weighted_tokens=tokens)
+    assert f"The logits are of {tokens / 70:.0%} of the tokens" in " ".join(found.lines())
+    of_others = make_job(objective="coh")
+    assert most_weighted_tokens(of_others) is None
 
 
 def test_gpus_of_unknown_memory_refuse_nothing(model_dir: Path) -> None:

@@ -53,3 +53,9 @@ def test_a_plan_is_made_for_any_machine(model: MakeFacts) -> None:
     assert all(found.is_problem for found in check_memory(facts))
     facts.planning = True
     assert not any(found.is_problem for found in check_memory(facts))
+
+
+def test_more_ranks_than_gpus_are_a_problem_before_the_run(model: MakeFacts) -> None:
+    [found] = here(model(training={"processes": 4}), Devices("gpu", 2, 10**12, 10**12))
+    assert found.startswith("training: training.processes is 4, each rank needs a GPU of its own, and this")
+    assert here(model(training={"processes": 2}), Devices("gpu", 2, 10**12, 10**12)) == []
