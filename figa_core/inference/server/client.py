@@ -54,9 +54,9 @@ class Client:
         """Raises ServerError. For what is answered at once: models, metrics, health."""
         return await self._send("GET", path, None, min(self.timeout_s, _QUICK_TIMEOUT_S))
 
-    async def post(self, path: str, body: bytes) -> bytes:
-        """Raises ServerError."""
-        return await self._send("POST", path, body, self.timeout_s)
+    async def post(self, path: str, body: bytes, timeout_s: float | None = None) -> bytes:
+        """Raises ServerError. `timeout_s`: instead of the client's."""
+        return await self._send("POST", path, body, self.timeout_s if timeout_s is None else timeout_s)
 
     async def _send(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
         limits = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_TIMEOUT_S))

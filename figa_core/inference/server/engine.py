@@ -17,8 +17,9 @@ from figa_core.inference.server.jobs import Rating, Sampling, Work, jobs_of
 from figa_core.inference.server.launch import ROOM_FOR_RANK
 from figa_core.inference.server.order import Order
 from figa_core.inference.server.ordered import OnPool, OrderedServers
-from figa_core.inference.server.pool import Pool, Server
+from figa_core.inference.server.pool import Pool
 from figa_core.inference.server.served import RunningServers, ServedModel
+from figa_core.inference.server.server import Server
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
 from figa_core.models.adapter import underlying

@@ -15,59 +15,25 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from enum import Enum, auto
 from typing import Any
 
 from figa_core.errors import EngineError
 from figa_core.inference.server import client as http
-from figa_core.inference.server.client import Client
-from figa_core.inference.server.in_flight import InFlight
 from figa_core.inference.server.jobs import Job, Work
 from figa_core.inference.server.protocol import BadAnswerError, BadSampleError, read_waiting
+from figa_core.inference.server.server import KnownGood, Server, State
 from figa_core.inference.server.survey import UnfitServerError, model_of
 from figa_core.inference.servers import Servers
 from figa_core.ports import RowFailure
 
 _FAILURES_MOST = 3
 _LOSSES_MOST = 5
+_PROBE_LEAST_S = 15.0
+_PROBE_TIMES = 4.0
 _LOOK_S = 0.5  # between two looks at a server's queue, and at whether any server is up
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 Deliver = Callable[[Sequence[Any]], None]
-
-
-class State(Enum):
-    UP = auto()
-    TRIAL = auto()
-    AWAY = auto()
-    OUT = auto()
-
-
-class Server:
-    """One server and what is known of it; used in the pool's thread only."""
-
-    def __init__(self, client: Client, model: str, most_in_flight: int) -> None:
-        self.client, self.model = client, model
-        self.state = State.UP
-        self.in_flight = 0
-        self.limit = InFlight(most_in_flight)
-        self.answers = 0
-        self.known_good: bytes | None = None
-        self.trouble = ""
-        self.rests_until = 0.0
-        self.checking = asyncio.Lock()
-
-    @property
-    def has_room(self) -> bool:
-        if time.monotonic() < self.rests_until:
-            return False
-        if self.state is State.TRIAL:
-            return self.in_flight == 0
-        return self.state is State.UP and self.in_flight < self.limit.limit
-
-    @property
-    def load(self) -> float:
-        return self.in_flight / self.limit.limit
 
 
 class Pool:
@@ -136,7 +102,7 @@ class Pool:
             self._spawn(self._do(server, self._open.popleft()))
 
     async def _do(self, server: Server, job: Job) -> None:
-        before, body = server.answers, self._work.body(server.model, job.rows)
+        sent, body = time.monotonic(), self._work.body(server.model, job.rows)
         try:
             content = await server.client.post(self._work.path, body)
             results = self._work.read(content, job.rows)
@@ -156,9 +122,9 @@ class Pool:
             self.lose(server, str(error))
             self._again(job) if job.losses < _LOSSES_MOST else self._fail(job, f"{error} (each time)")
         except (http.ServerError, BadAnswerError) as error:
-            await self._doubt(server, job, str(error), before)
+            await self._doubt(server, job, str(error), sent)
         else:
-            server.known_good = body
+            server.known_good = KnownGood(body, job.rows, time.monotonic() - sent)
             self._answered(server)
             self._deliver(results)
         finally:
@@ -166,7 +132,7 @@ class Pool:
             self._dispatch()
 
     def _answered(self, server: Server) -> None:
-        server.answers += 1
+        server.has_answered()
         if server.state is State.TRIAL:
             server.state = State.UP
             self._tell(f"{server.client.root} answers again")
@@ -188,10 +154,11 @@ class Pool:
         words = f"the server could not process this row ({reason})"
         self._deliver([RowFailure(self._work.row_id(row), words) for row in job.rows])
 
-    async def _doubt(self, server: Server, job: Job, reason: str, answers_before: int) -> None:
-        """An error that may be the row's fault or the server's."""
-        async with server.checking:
-            healthy = server.answers > answers_before or await self._still_answers(server)
+    async def _doubt(self, server: Server, job: Job, reason: str, sent: float) -> None:
+        """An error that may be the row's fault or the server's; `sent`: when the request was."""
+        async with server.checking:  # one question at a time; the others take over its answer
+            lost = server.state in (State.AWAY, State.OUT)
+            healthy = not lost and (self._has_answered(server, sent) or await self._still_answers(server))
         if not healthy:
             self.lose(server, reason)
             self._open.append(job)  # another row is the next to be tried
@@ -202,16 +169,28 @@ class Pool:
         else:
             self._split_or_fail(job, reason)
 
+    def _has_answered(self, server: Server, sent: float) -> bool:
+        """Whether it has answered another request since, and not so long ago that it may hang by now."""
+        return server.answered_at > max(sent, time.monotonic() - self._probe_s(server))
+
     async def _still_answers(self, server: Server) -> bool:
         """Whether the server answers a request that it has answered before."""
-        if server.known_good is None:
+        if (known := server.known_good) is None:
             return False
         try:
-            await server.client.post(self._work.path, server.known_good)
-        except http.ServerError:
+            content = await server.client.post(self._work.path, known.body, self._probe_s(server))
+            self._work.read(content, known.rows)
+        except BadSampleError:
+            pass
+        except (http.ServerError, BadAnswerError):
             return False
-        server.answers += 1
+        server.has_answered()
         return True
+
+    def _probe_s(self, server: Server) -> float:
+        """How long a server has for a request that it has answered before: a few times what it took."""
+        before_s = server.known_good.took_s if server.known_good else 0.0
+        return min(self._servers.timeout_s, max(_PROBE_LEAST_S, _PROBE_TIMES * before_s))
 
     def lose(self, server: Server, reason: str) -> None:
         """The server does not answer: it is asked again until it does."""
@@ -253,8 +232,10 @@ class Pool:
                 continue
             try:
                 waiting = read_waiting(await server.client.get("/metrics"))
-            except http.ServerError:
+            except (http.UselessError, http.RefusedError):
                 waiting = None
+            except http.ServerError:  # it may hang: then it must not get more
+                continue
             server.limit.observed(waiting=waiting, in_flight=server.in_flight)
             self._dispatch()
 

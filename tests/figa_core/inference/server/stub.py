@@ -47,6 +47,7 @@ class StubServer:
         self.before: Answer | None = None
         self.models: Callable[[], web.Response] | None = None
         self.waiting: int | None = 0
+        self.metrics: Callable[[], web.Response] | None = None
         self.delay_s = 0.0
         self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -126,6 +127,8 @@ class StubServer:
         return web.Response(text="Success")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
+        if self.metrics is not None:
+            return self.metrics()
         if self.waiting is None:
             raise web.HTTPNotFound
         line = f'vllm:num_requests_waiting{{engine="0",model_name="{self.name}"}} {float(self.waiting)}\n'

@@ -1,5 +1,6 @@
 """Servers that fall away, come back, are busy, or answer nothing usable: no row is lost with them."""
 
+import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -119,6 +120,47 @@ def test_a_server_without_a_single_usable_answer_ends_the_run_and_fails_no_row(
     server.before = before
     with pytest.raises(EngineError, match=words):
         list(asking.generate(servers_of(server, patience_s=0.7)))
+
+
+def test_a_server_that_hangs_is_left_after_one_question_and_its_rows_go_to_the_other(
+    asking: Asking, server: StubServer, other_server: StubServer
+) -> None:
+    over = threading.Event()
+
+    async def before(_: dict[str, Any]) -> None:
+        if len(server.bodies) > 5:
+            server.models = lambda: web.Response(status=502)
+            while not over.is_set():
+                await asyncio.sleep(0.05)
+
+    server.before, other_server.delay_s = before, 0.02
+    try:
+        found = generations(asking.generate(servers_of(server, other_server, timeout_s=1.0)))
+    finally:
+        over.set()
+    assert found == all_of(REQUESTS)
+    asked = [body["seed"] for body in server.bodies]
+    assert sum(seed in asked[:5] for seed in asked[5:]) <= 1
+
+
+def test_a_server_whose_answers_turn_into_garbage_costs_no_row(
+    asking: Asking, server: StubServer, other_server: StubServer
+) -> None:
+    async def before(_: dict[str, Any]) -> web.Response | None:
+        return web.json_response({"choices": []}) if len(server.bodies) > 5 else None
+
+    server.before, other_server.delay_s = before, 0.02
+    assert generations(asking.generate(servers_of(server, other_server))) == all_of(REQUESTS)
+
+
+@pytest.mark.parametrize(("status", "most"), [(503, 32), (404, 64)], ids=["too busy to tell", "none there"])
+def test_only_a_server_that_has_no_metrics_gets_as_much_as_the_settings_allow(
+    asking: Asking, server: StubServer, status: int, most: int
+) -> None:
+    server.metrics, server.delay_s = lambda: web.Response(status=status), 0.3
+    found = generations(asking.generate(servers_of(server, most_in_flight=64)))
+    assert found == all_of(REQUESTS)
+    assert server.most_at_once == most
 
 
 def test_a_refused_key_ends_the_run_and_is_not_shown(asking: Asking, server: StubServer) -> None:
