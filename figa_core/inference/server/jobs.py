@@ -1,7 +1,7 @@
 """What the pool asks of a server: samples of one prompt each, or the rewards of several texts at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from figa_core.inference.engine import Generating
@@ -69,13 +69,13 @@ class Rating:
 class Job:
     """One request to a server.
 
-    `failures`: how often a server that answers others failed on it; `losses`: how often its server was lost.
+    `failures`: how often a server that answers others failed on it; `losses`: how often a server that had
+    answered others was lost with it.
     """
 
     rows: Sequence[Any]
     failures: int = 0
     losses: int = 0
-    reasons: list[str] = field(default_factory=list)
 
     def halves(self) -> list["Job"]:
         """Two jobs instead of one, to find the row at fault."""

@@ -118,9 +118,7 @@ class Pool:
             self._again(job)
             self._let_rest(server, error.wait_s)
         except http.UnreachableError as error:
-            job.losses += 1
-            self.lose(server, str(error))
-            self._again(job) if job.losses < _LOSSES_MOST else self._fail(job, f"{error} (each time)")
+            self._lost(server, job, str(error))
         except (http.ServerError, BadAnswerError) as error:
             await self._doubt(server, job, str(error), sent)
         else:
@@ -133,6 +131,7 @@ class Pool:
 
     def _answered(self, server: Server) -> None:
         server.has_answered()
+        server.tries = 0
         if server.state is State.TRIAL:
             server.state = State.UP
             self._tell(f"{server.client.root} answers again")
@@ -153,6 +152,14 @@ class Pool:
     def _fail(self, job: Job, reason: str) -> None:
         words = f"the server could not process this row ({reason})"
         self._deliver([RowFailure(self._work.row_id(row), words) for row in job.rows])
+
+    def _lost(self, server: Server, job: Job, reason: str) -> None:
+        self.lose(server, reason)
+        if server.known_good is None:  # it says nothing about the row; another is the next to be tried
+            self._open.append(job)
+            return
+        job.losses += 1
+        self._again(job) if job.losses < _LOSSES_MOST else self._fail(job, f"{reason} (each time)")
 
     async def _doubt(self, server: Server, job: Job, reason: str, sent: float) -> None:
         """An error that may be the row's fault or the server's; `sent`: when the request was."""
@@ -209,10 +216,9 @@ class Pool:
             self._end(self._no_server())
 
     async def _revive(self, server: Server) -> None:
-        turn = 0
         while server.state is State.AWAY:
-            await asyncio.sleep(_PAUSES_S[min(turn, len(_PAUSES_S) - 1)])
-            turn += 1
+            await asyncio.sleep(_PAUSES_S[min(server.tries, len(_PAUSES_S) - 1)])
+            server.tries += 1
             try:
                 server.model = await model_of(server.client, self._servers, longest=self._longest)
             except http.UnreachableError as error:

@@ -37,6 +37,7 @@ class Server:
         self.client, self.model = client, model
         self.state = State.UP
         self.in_flight = 0
+        self.tries = 0  # since it has last answered a job
         self.limit = InFlight(most_in_flight)
         self.answered_at = -math.inf  # on the monotonic clock
         self.known_good: KnownGood | None = None

@@ -49,6 +49,7 @@ class StubServer:
         self.waiting: int | None = 0
         self.metrics: Callable[[], web.Response] | None = None
         self.delay_s = 0.0
+        self.resets = False  # every request for samples or rewards, as a proxy without a server behind it
         self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -149,6 +150,8 @@ class StubServer:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
+            if self.resets and request.transport is not None:
+                request.transport.abort()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             other = await self.before(body) if self.before else None

@@ -163,6 +163,21 @@ def test_only_a_server_that_has_no_metrics_gets_as_much_as_the_settings_allow(
     assert server.most_at_once == most
 
 
+def test_a_proxy_that_lists_a_model_and_resets_every_request_costs_no_row_and_is_tried_ever_less(
+    asking: Asking, server: StubServer, other_server: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("figa_core.inference.server.pool._PAUSES_S", (0.0, 0.0, 3600.0))
+    server.resets, other_server.delay_s = True, 0.05
+    assert generations(asking.generate(servers_of(server, other_server))) == all_of(REQUESTS)
+    assert len(server.bodies) <= 16 + 2  # those that were under way, and two trials
+
+
+def test_such_a_proxy_alone_ends_the_run_and_fails_no_row(asking: Asking, server: StubServer) -> None:
+    server.resets = True
+    with pytest.raises(EngineError, match="no vLLM server can be used"):
+        list(asking.generate(servers_of(server, patience_s=0.7), REQUESTS[:1]))
+
+
 def test_a_refused_key_ends_the_run_and_is_not_shown(asking: Asking, server: StubServer) -> None:
     async def before(_: dict[str, Any]) -> web.Response:
         return error(401, f"Invalid key {KEY}")
