@@ -121,6 +121,7 @@ def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) 
         )
         return
     from figa_core.inference.server.engine import survey  # aiohttp, a third of a second to import
+    from figa_core.inference.server.survey import another_name
 
     try:
         found = survey(servers, longest)
@@ -130,3 +131,11 @@ def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) 
     # It may be needed by nothing that is left to do; if it is, the stage that needs it says so at once.
     for root, reason in found.away.items():
         yield warning(f"{section}.server.urls", f"{root} does not answer now ({reason}).")
+    for root, model in found.models.items():
+        if servers.model is None and (other := another_name(model, config.model)) is not None:
+            yield warning(
+                f"{section}.server.urls",
+                f"{root} has {other}, and {section}.model is {config.model}. If these are other weights, "
+                "start it with those of the settings. If they are the same, say so: "
+                f'{section}.server.model = "{model.name}".',
+            )

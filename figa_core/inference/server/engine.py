@@ -10,6 +10,7 @@ from typing import Any
 from figa_core.errors import EngineError
 from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tell
 from figa_core.inference.row_checks import problem_of
+from figa_core.inference.server import protocol
 from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
 from figa_core.inference.server.here import ServersHere
@@ -20,7 +21,7 @@ from figa_core.inference.server.ordered import OnPool, OrderedServers
 from figa_core.inference.server.pool import Pool
 from figa_core.inference.server.served import RunningServers, ServedModel
 from figa_core.inference.server.server import Server
-from figa_core.inference.server.survey import UnfitServerError, model_of
+from figa_core.inference.server.survey import UnfitServerError, differing, model_of
 from figa_core.inference.servers import Servers
 from figa_core.models.adapter import underlying
 from figa_core.models.check import examine, problems_to_serve
@@ -58,15 +59,15 @@ class ServerEngine(Engine):
         served = self._served if settings.servers and settings.servers.managed else None
         in_use = nullcontext if served is None else served.in_use
         with in_use():
-            _require_one(_servers(settings), settings.max_length)
-        return ServerGenerator(settings, self._tell, in_use)
+            servers = _named(_servers(settings), settings.max_length)
+        return ServerGenerator(replace(settings, servers=servers), self._tell, in_use)
 
     def scorer(self, settings: Scoring, _scratch: Path) -> "ServerScorer":
         """See `generator`. Raises EngineError unless the model is a whole classifier with one label."""
         if problems := problems_to_serve(settings.model, settings.label):
             raise EngineError("\n".join(problems))
-        _require_one(_servers(settings), settings.max_length)
-        return ServerScorer(settings, self._tell)
+        servers = _named(_servers(settings), settings.max_length)
+        return ServerScorer(replace(settings, servers=servers), self._tell)
 
     def is_up(self, settings: Generating | Scoring) -> bool:
         """Whether it takes no further memory of this machine: its own servers are up, or there are others."""
@@ -135,17 +136,16 @@ class ServerScorer:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """What servers said of themselves, by address: the model's name, or why they cannot be used.
+    """What servers said of themselves, by address: their model, or why they do not answer now."""
 
-    `away` are those that do not answer now; they may later.
-    """
-
-    models: dict[str, str]
+    models: dict[str, protocol.ServedModel]
     away: dict[str, str]
 
 
 def survey(servers: Servers, longest: int) -> Surveyed:
-    """Ask every server for its model. Raises EngineError if one of them is not what the settings say."""
+    """Ask every server for its model. Raises EngineError if one of them is not what the settings say, or
+    they have models of different names.
+    """
     return in_thread(lambda: _survey(servers, longest))
 
 
@@ -164,19 +164,25 @@ async def _survey(servers: Servers, longest: int) -> Surveyed:
             raise answer
         else:
             surveyed.models[client.root] = answer
+    if difference := differing(surveyed.models, servers.section):
+        unfit.append(difference)
     if unfit:
         raise EngineError("\n".join(unfit))
     return surveyed
 
 
-def _require_one(servers: Servers, longest: int) -> None:
-    """Raises EngineError if a server is not what the settings say, or none answers."""
+def _named(servers: Servers, longest: int) -> Servers:
+    """With the name under which they have the model now: who comes back with another one is not used.
+
+    Raises EngineError if a server is not what the settings say, or none answers.
+    """
     found = survey(servers, longest)
     if not found.models:
         away = "; ".join(f"{root}: {reason}" for root, reason in found.away.items())
         raise EngineError(
             f"no vLLM server of {servers.section}.urls answers ({away}). Start one, or correct the addresses."
         )
+    return replace(servers, model=next(iter(found.models.values())).name)
 
 
 def _servers(settings: Generating | Scoring) -> Servers:
@@ -224,10 +230,7 @@ def _run(
         except BaseException:
             await session.close()
             raise
-        found = [
-            Server(client, surveyed.models.get(client.root, ""), servers.most_in_flight)
-            for client in clients(servers, session)
-        ]
+        found = [Server(client, servers.most_in_flight) for client in clients(servers, session)]
         pool = Pool(servers, found, work, settings.max_length, deliver, tell)
         for server in found:
             if server.client.root in surveyed.away:

@@ -102,7 +102,7 @@ class Pool:
             self._spawn(self._do(server, self._open.popleft()))
 
     async def _do(self, server: Server, job: Job) -> None:
-        sent, body = time.monotonic(), self._work.body(server.model, job.rows)
+        sent, body = time.monotonic(), self._work.body(self._servers.model or "", job.rows)
         try:
             content = await server.client.post(self._work.path, body)
             results = self._work.read(content, job.rows)
@@ -220,7 +220,7 @@ class Pool:
             await asyncio.sleep(_PAUSES_S[min(server.tries, len(_PAUSES_S) - 1)])
             server.tries += 1
             try:
-                server.model = await model_of(server.client, self._servers, longest=self._longest)
+                await model_of(server.client, self._servers, longest=self._longest)
             except http.UnreachableError as error:
                 server.trouble = str(error)
             except UnfitServerError as error:

@@ -29,11 +29,19 @@ class BadSampleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that a server lists; `max_length` is its `max_model_len`, None if it does not say it."""
+    """A model that a server lists.
+
+    Attributes:
+        name: by which requests name it.
+        max_length: its `max_model_len`; None if the server does not say it.
+        by_vllm: whether the server is vLLM.
+        root: directory or name from which it was loaded; None if the server does not say it.
+    """
 
     name: str
     max_length: int | None
     by_vllm: bool
+    root: str | None = None
 
 
 def completion_body(model: str, request: GenerationRequest, settings: Generating) -> bytes:
@@ -161,7 +169,15 @@ def read_models(content: bytes) -> list[ServedModel]:
             raise BadAnswerError("a model in it has no name")
         length = row.get("max_model_len")
         by_vllm = row.get("owned_by") == "vllm" or isinstance(length, int)
-        found.append(ServedModel(row["id"], length if isinstance(length, int) else None, by_vllm))
+        root = row.get("root")
+        found.append(
+            ServedModel(
+                name=row["id"],
+                max_length=length if isinstance(length, int) else None,
+                by_vllm=by_vllm,
+                root=root if isinstance(root, str) else None,
+            )
+        )
     return found
 
 

@@ -33,8 +33,8 @@ class KnownGood:
 class Server:
     """Used in the pool's thread only."""
 
-    def __init__(self, client: Client, model: str, most_in_flight: int) -> None:
-        self.client, self.model = client, model
+    def __init__(self, client: Client, most_in_flight: int) -> None:
+        self.client = client
         self.state = State.UP
         self.in_flight = 0
         self.tries = 0  # since it has last answered a job

@@ -1,5 +1,8 @@
 """Whether a server is what the settings say: vLLM, with the model, and a context that is long enough."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from figa_core.inference.server.client import (
     Client,
     RefusedError,
@@ -17,8 +20,8 @@ class UnfitServerError(Exception):
     """The server answers, and cannot be used; the message says why and what to do."""
 
 
-async def model_of(client: Client, servers: Servers, *, longest: int) -> str:
-    """The name under which the server has the model; `longest`: tokens of a row, with its sample.
+async def model_of(client: Client, servers: Servers, *, longest: int) -> ServedModel:
+    """The model as the server has it; `longest`: tokens of a row, with its sample.
 
     Raises:
         UnreachableError: it does not answer, or with an error that may pass.
@@ -41,7 +44,33 @@ async def model_of(client: Client, servers: Servers, *, longest: int) -> str:
             f"{client.root} takes at most {model.max_length} tokens (--max-model-len), and a row may have "
             f"{longest}. Start it with a longer context, or lower the settings of lengths."
         )
-    return model.name
+    return model
+
+
+def differing(models: Mapping[str, ServedModel], section: str) -> str | None:
+    """What to say if servers, given by address, have models of different names; None if they do not."""
+    if len({model.name for model in models.values()}) < 2:
+        return None
+    listed = ", ".join(f"{root} has {model.name}" for root, model in models.items())
+    return (
+        f"{section}.urls: the servers have different models ({listed}). Start all with the same one, under "
+        "the same --served-model-name, or leave out those with another."
+    )
+
+
+def another_name(model: ServedModel, directory: Path) -> str | None:
+    """The name that the server gives its model, if it is not that of the directory; None if it is.
+
+    It is a sign of another model, not a proof: a model may lie in directories of different names.
+    """
+    given = {Path(each).name for each in (model.root, model.name) if each}
+    return None if _own_name(directory) in given else model.root or model.name
+
+
+def _own_name(directory: Path) -> str:
+    """Of Hugging Face's cache (models--owner--name/snapshots/revision) the model's name."""
+    cached = next((part for part in directory.parts if part.startswith("models--")), None)
+    return directory.name if cached is None else cached.rsplit("--", 1)[-1]
 
 
 def _named(found: list[ServedModel], wanted: str | None, root: str, section: str) -> ServedModel:
@@ -51,8 +80,8 @@ def _named(found: list[ServedModel], wanted: str | None, root: str, section: str
             if model.name == wanted:
                 return model
         raise UnfitServerError(
-            f"{root} has no model called {wanted!r} ({section}.model); it has {names}. Correct the name, or "
-            "start the server with that model."
+            f"{root} has no model called {wanted!r}; it has {names}. Start the server with that model, or "
+            f"correct {section}.model; without it, the name is the one that the servers had at first."
         )
     if len(found) != 1:
         raise UnfitServerError(f"{root} has several models ({names}). Name one: {section}.model.")

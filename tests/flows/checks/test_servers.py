@@ -15,6 +15,7 @@ from .conftest import MakeFacts
 @pytest.fixture
 def server() -> Iterator[StubServer]:
     with StubServer(max_length=4096) as stub:
+        stub.root = "/models/base"
         yield stub
 
 
@@ -38,8 +39,18 @@ def test_servers_that_no_engine_uses_are_a_warning(facts: MakeFacts) -> None:
 
 
 def test_a_server_that_is_what_the_settings_say_passes(facts: MakeFacts, server: StubServer) -> None:
-    assert findings(facts, generation=at(server.url), reward=at(server.url)) == []
+    assert findings(facts, generation=at(server.url), reward=at(server.url, model="tiny")) == []
     assert server.bodies == []
+
+
+def test_a_server_whose_model_has_another_name_is_a_warning_unless_the_settings_name_it(
+    facts: MakeFacts, server: StubServer
+) -> None:
+    server.root = "/models/another"
+    [(is_problem, text)] = findings(facts, generation=at(server.url))
+    assert not is_problem
+    assert f"{server.url} has /models/another, and generation.model is " in text
+    assert findings(facts, generation=at(server.url, model=server.name)) == []
 
 
 def test_an_engine_without_addresses_is_a_problem(facts: MakeFacts) -> None:

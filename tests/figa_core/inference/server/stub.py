@@ -44,6 +44,7 @@ class StubServer:
     def __init__(self, *, name: str = "tiny", max_length: int | None = 300, port: int = 0) -> None:
         self.name, self.max_length, self.port = name, max_length, port
         self.owner = "vllm"
+        self.root: str | None = None
         self.before: Answer | None = None
         self.models: Callable[[], web.Response] | None = None
         self.waiting: int | None = 0
@@ -119,6 +120,7 @@ class StubServer:
         if self.models is not None:
             return self.models()
         card = {"id": self.name, "object": "model", "owned_by": self.owner, "max_model_len": self.max_length}
+        card["root"] = self.root
         loras = [{"id": name, "object": "model", "owned_by": "vllm"} for name in self.adapters]
         return web.json_response({"object": "list", "data": [card, *loras]})
 

@@ -72,9 +72,12 @@ def test_without_any_server_the_run_ends_in_words(asking: Asking, server: StubSe
     assert "run again" in str(raised.value)
 
 
-def test_a_server_that_comes_back_with_another_model_gets_nothing(asking: Asking, server: StubServer) -> None:
+@pytest.mark.parametrize("model", ["tiny", None], ids=["named", "not named"])
+def test_a_server_that_comes_back_with_another_model_gets_nothing(
+    asking: Asking, server: StubServer, model: str | None
+) -> None:
     server.delay_s = 0.02
-    rows = iter(asking.generate(servers_of(server, model="tiny", patience_s=30)))
+    rows = iter(asking.generate(servers_of(server, model=model, patience_s=30)))
     assert next(rows)
     server.stop()
     server.name, asked = "another", len(server.bodies)

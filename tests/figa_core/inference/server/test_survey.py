@@ -1,11 +1,14 @@
 """What is refused before the first row."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from figa_core.errors import EngineError
+from figa_core.inference.server.protocol import ServedModel
+from figa_core.inference.server.survey import another_name
 from figa_core.inference.servers import Servers
 from tests.figa_core.inference.outcomes import generations
 
@@ -64,6 +67,32 @@ def test_all_problems_of_the_servers_are_said_at_once(
         asking.generate(servers_of(server, other_server, model="tiny"))
     assert "at most 10 tokens" in str(raised.value)
     assert "no model called 'tiny'" in str(raised.value)
+
+
+def test_servers_with_different_models_are_not_mixed(
+    asking: Asking, server: StubServer, other_server: StubServer
+) -> None:
+    other_server.name = "another"
+    with pytest.raises(EngineError, match=r"urls: the servers have different models \(.*tiny.*another\)"):
+        asking.generate(servers_of(server, other_server))
+    assert server.bodies == other_server.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("root", "directory", "found"),
+    [
+        ("/models/tiny", "/here/tiny", None),
+        ("/models/served/", "/here/tiny-alias", None),
+        ("owner/tiny", "/cache/models--owner--tiny/snapshots/0123abcd", None),
+        ("/models/big", "/here/tiny", "/models/big"),
+        (None, "/here/tiny", "tiny-alias"),
+    ],
+)
+def test_a_model_that_was_loaded_from_a_directory_of_another_name_may_be_another(
+    root: str | None, directory: str, found: str | None
+) -> None:
+    model = ServedModel("tiny-alias", max_length=300, by_vllm=True, root=root)
+    assert another_name(model, Path(directory)) == found
 
 
 def test_without_an_answer_from_any_address_nothing_starts(asking: Asking) -> None:
