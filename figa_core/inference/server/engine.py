@@ -29,8 +29,6 @@ from figa_core.models.config_json import read_config, sections
 from figa_core.models.role import ModelRole
 from figa_core.ports import Generation, GenerationRequest, RowFailure, ScoringRequest
 
-_ANY_ID = 2**31  # for a model whose config.json does not say how many tokens it knows
-
 
 class ServerEngine(Engine):
     """vLLM servers; the model's directory has the tokenizer and the identity of what they serve."""
@@ -117,8 +115,9 @@ class ServerGenerator:
         """See `ports.Generator`. Raises EngineError when no server can be used any more."""
         longest = self.settings.max_length - 1  # room for one token at least
         rows = ((request.request_id, request.prompt_ids, request) for request in requests)
+        work = Sampling(self.settings, _vocabulary(self.settings.model))
         with self.in_use():
-            yield from _run(self.settings, Sampling(self.settings), rows, longest, self.tell)
+            yield from _run(self.settings, work, rows, longest, self.tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,5 +240,6 @@ def _run(
 
 
 def _vocabulary(model: Path) -> int:
+    """How many token ids the model knows, by its config.json."""
     sizes = (section.get("vocab_size") for section in sections(read_config(underlying(model))))
-    return next((size for size in sizes if isinstance(size, int)), _ANY_ID)
+    return next((size for size in sizes if isinstance(size, int)), protocol.ANY_VOCABULARY)

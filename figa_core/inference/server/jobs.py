@@ -29,18 +29,19 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Samples: one request each, because a request has one seed."""
+    """Samples: one request each, because a request has one seed. The model knows ids below `vocabulary`."""
 
     path: ClassVar[str] = "/v1/completions"
     rows_per_job: ClassVar[int] = 1
 
     settings: Generating
+    vocabulary: int
 
     def body(self, model: str, rows: Sequence[GenerationRequest]) -> bytes:
         return protocol.completion_body(model, rows[0], self.settings)
 
     def read(self, content: bytes, rows: Sequence[GenerationRequest]) -> list[Generation]:
-        return [protocol.read_completion(content, rows[0], self.settings)]
+        return [protocol.read_completion(content, rows[0], self.settings, self.vocabulary)]
 
     def row_id(self, row: GenerationRequest) -> str:
         return row.request_id

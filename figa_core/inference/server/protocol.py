@@ -15,6 +15,8 @@ from figa_core.inference.engine import Generating
 from figa_core.ports import Generation, GenerationRequest, ScoringRequest
 from figa_core.records import FinishReason
 
+ANY_VOCABULARY = 2**31
+"""For a model whose size is not known: ids are stored in 32 bits."""
 _TEXT_MAX = 300
 _WAITING = re.compile(rb"^vllm:num_requests_waiting(?:\{[^}]*\})?\s+([0-9.eE+]+)\s*$", re.MULTILINE)
 
@@ -71,8 +73,12 @@ def completion_body(model: str, request: GenerationRequest, settings: Generating
     )
 
 
-def read_completion(content: bytes, request: GenerationRequest, settings: Generating) -> Generation:
+def read_completion(
+    content: bytes, request: GenerationRequest, settings: Generating, vocabulary: int = ANY_VOCABULARY
+) -> Generation:
     """The sample, without the token that ended it; a text that ended it is still in it.
+
+    `vocabulary`: the token ids that the model knows are below it.
 
     Raises:
         BadAnswerError: the answer is not a completion of this prompt with its token ids.
@@ -82,9 +88,9 @@ def read_completion(content: bytes, request: GenerationRequest, settings: Genera
     if len(choices) != 1 or not isinstance(choices[0], dict):
         raise BadAnswerError(f"it has {len(choices)} samples instead of one")
     choice = choices[0]
-    ids = _token_ids(choice.get("token_ids"), "token_ids")
+    ids = _token_ids(choice.get("token_ids"), "token_ids", vocabulary)
     echoed = choice.get("prompt_token_ids")
-    if echoed is not None and _token_ids(echoed, "prompt_token_ids") != request.prompt_ids:
+    if echoed is not None and _token_ids(echoed, "prompt_token_ids", vocabulary) != request.prompt_ids:
         raise BadAnswerError("it is an answer to another prompt")
     if len(ids) > settings.max_tokens:
         raise BadAnswerError(f"the sample has {len(ids)} tokens instead of at most {settings.max_tokens}")
@@ -218,11 +224,16 @@ def _field(body: dict[str, Any], name: str, kind: type) -> Any:
     return body[name]
 
 
-def _token_ids(value: object, name: str) -> tuple[int, ...]:
+def _token_ids(value: object, name: str, vocabulary: int) -> tuple[int, ...]:
     if value is None:
         raise BadAnswerError(f"it has no {name}: vLLM 0.10.2 or later returns them")
     if not isinstance(value, list) or any(type(each) is not int or each < 0 for each in value):
         raise BadAnswerError(f"its {name} are not token ids")
+    if (largest := max(value, default=0)) >= vocabulary:
+        raise BadAnswerError(
+            f"its {name} are of another model: {largest} is not below {vocabulary}, the size of this model's "
+            "vocabulary"
+        )
     return tuple(value)
 
 

@@ -62,6 +62,14 @@ def test_a_sample_comes_without_the_token_that_ended_it() -> None:
     assert read_completion(answer(), REQUEST, SETTINGS) == Generation("row", (12, 13, 14), FinishReason.STOP)
 
 
+def test_ids_that_the_model_does_not_know_are_no_answer() -> None:
+    assert read_completion(answer(token_ids=[31, STOP]), REQUEST, SETTINGS, 32).token_ids == (31,)
+    with pytest.raises(BadAnswerError, match="token_ids are of another model: 32 is not below 32"):
+        read_completion(answer(token_ids=[32, STOP]), REQUEST, SETTINGS, 32)
+    with pytest.raises(BadAnswerError, match="2147483648 is not below 2147483648"):
+        read_completion(answer(token_ids=[2**31, STOP]), REQUEST, SETTINGS)
+
+
 def test_a_sample_that_reached_its_length_is_whole() -> None:
     full = answer(token_ids=[4, 4, 4, 4], finish_reason="length")
     assert read_completion(full, REQUEST, SETTINGS) == Generation("row", (4, 4, 4, 4), FinishReason.LENGTH)

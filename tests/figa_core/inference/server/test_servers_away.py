@@ -13,7 +13,7 @@ from figa_core.errors import EngineError
 from tests.figa_core.inference.outcomes import generations
 
 from .asking import KEY, REQUESTS, Asking, all_of, servers_of
-from .stub import StubServer, completion, error
+from .stub import STOP, StubServer, completion, error
 
 
 def test_a_server_that_dies_loses_no_row_and_repeats_only_what_was_under_way(
@@ -108,11 +108,12 @@ def test_a_server_that_fails_on_everything_for_a_while_costs_no_row(
     ("answer", "words"),
     [
         (lambda body: web.json_response(completion(body, token_ids=None)), "no token_ids"),
+        (lambda body: web.json_response(completion(body, token_ids=[2**33, STOP])), "another model"),
         (lambda body: web.Response(text="<html>proxy</html>"), "not JSON"),
         (lambda body: web.json_response({"choices": []}), "0 samples"),
         (lambda body: error(500, "broken"), "HTTP 500: broken"),
     ],
-    ids=["no ids", "garbage", "no rows", "errors"],
+    ids=["no ids", "ids of another model", "garbage", "no rows", "errors"],
 )
 def test_a_server_without_a_single_usable_answer_ends_the_run_and_fails_no_row(
     asking: Asking, server: StubServer, answer: Callable[[dict[str, Any]], web.Response], words: str
