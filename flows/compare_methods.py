@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 
 from figa_core.config import PipelineConfig
 from figa_core.config.file import anchor_paths
+from figa_core.config.roles import dependent_judge
 from figa_core.errors import TrainingError
 from figa_core.evaluation.parts import JUDGED_LEAST
 from figa_core.report.methods.comparison import MethodsComparison, estimate_methods
@@ -79,6 +80,8 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
     for line in () if await trains_elsewhere() else missing_environments(config):
         progress.line(f"warning: {line}; the other methods are compared")
     with open_run(config, flow_run.name or "compare-methods", progress, reaches="methods compared") as run:
+        if line := dependent_judge(config):
+            progress.line(f"warning: {line} Name another reward in evaluation.reward, or a verifier.")
         story = Story(progress)
         weighed = await build(story, run, config, held_out_least=JUDGED_LEAST)
         data = await _contest(story, run, config, weighed)

@@ -41,8 +41,8 @@ def reward_facts(database: Database, run: Run, config: PipelineConfig) -> tuple[
 
 def reward_notes(database: Database, run: Run, config: PipelineConfig) -> Iterator[str]:
     """Sentences about what a reader should know."""
-    if line := dependent_judge(config):
-        yield f"{line[0].upper()}{line[1:]}"
+    if sentence := dependent_sentence(config):
+        yield sentence
     names = {scorer: name for name, scorer in run.found.reward_scorers.items()}
     flat = {scale.part_id: scale for scale in scales_of(database, run.found.scorer) if scale.is_flat}
     for scorer, scale in flat.items():
@@ -55,6 +55,12 @@ def reward_notes(database: Database, run: Run, config: PipelineConfig) -> Iterat
             "Pairs are filtered by one reward, and admitted and weighed by another: the histograms show the "
             "first, the examples the second."
         )
+
+
+def dependent_sentence(config: PipelineConfig) -> str | None:
+    """Says that the models are judged by a reward that chose their pairs; None if they are not."""
+    line = dependent_judge(config)
+    return None if line is None else f"{line[0].upper()}{line[1:]}"
 
 
 def _uses(config: PipelineConfig) -> dict[str, tuple[str, ...]]:

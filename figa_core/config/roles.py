@@ -84,9 +84,9 @@ def dependent_judge(config: PipelineConfig) -> str | None:
     chosen = {*parts_of(config, roles.filter), *parts_of(config, roles.training)}
     if not (shared := [name for name in judging if name in chosen]):
         return None
-    named = " and ".join(map(repr, shared))
+    named = "the reward" if config.reward is not None else f"the reward {' and '.join(map(repr, shared))}"
     return (
-        f"the models are judged by the reward {named}, which also chose the pairs that they were trained on: "
+        f"the models are judged by {named}, which also chose the pairs that they were trained on: "
         "a better reward may be one that they have learnt to exploit."
     )
 

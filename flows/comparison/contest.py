@@ -41,6 +41,7 @@ from tasks.compare import (
 from tasks.method_costs import data_cost, pass_cost, share_of, training_cost
 from tasks.reinforcement import methods_by_rewards, record_rl, trl_versions
 from tasks.report import time_of_report
+from tasks.reward_facts import dependent_sentence
 from tasks.rl_rewards import rewards_learnt_from
 from tasks.train import record_training, trained_model
 
@@ -126,6 +127,7 @@ class Contest:
             against=self._config.compare.against,
             types=types_of(self._run.workspace.database, self._run.run_id),
             rewards=rewards_learnt_from(self._config) if any(methods_by_rewards(self._config)) else (),
+            dependent_judge=dependent_sentence(self._config) or "",
             versions=library_versions() | vllm_version() | trl_versions(self._config),
         )
 

@@ -111,7 +111,8 @@ class MethodsData:
 
     `base` holds the untrained model's scores of the judging prompts, `validation_prompts` counts the others.
     `types` maps a prompt's id to its type, if the data name one. `against`: "all" or "first". `rewards`: what
-    methods of reinforcement learning learn from; several are combined. `benchmarks` has what lm-eval found
+    methods of reinforcement learning learn from; several are combined. `dependent_judge`: a sentence if the
+    judge also chose the pairs. `benchmarks` has what lm-eval found
     for the base and each method's best model, by `label`.
     """
 
@@ -126,6 +127,7 @@ class MethodsData:
     types: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rewards: tuple[str, ...] = ()
+    dependent_judge: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
 

@@ -29,6 +29,7 @@ def methods_json(data: MethodsData, found: MethodsComparison) -> bytes:
         "metric": data.metric.label,
         "validation_prompts": data.validation_prompts,
         "rewards": list(data.rewards),
+        "dependent_judge": data.dependent_judge or None,
         "comparisons": found.comparisons,
         "base": _estimate(found.base),
         "rows": [_row(data, row) for row in found.rows],

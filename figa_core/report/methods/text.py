@@ -30,6 +30,8 @@ def result_sentences(data: MethodsData, found: MethodsComparison) -> Iterator[st
         yield f"Trainings of the sweep whose model is worse than the base: {counts}."
     if text := reward_sentence(data):
         yield text
+    if data.dependent_judge:
+        yield data.dependent_judge
     yield _about_intervals(data, found)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from figa_core.config import EvaluationConfig
+from figa_core.report.comparison import Metric
 from figa_core.report.methods.data import MethodOutcome, Outcome, TrainingOutcome
 from figa_core.report.methods.text import troubles
 from flows.comparison.contest import Contest, rates_to_try_again
@@ -32,6 +34,21 @@ def test_a_rate_that_failed_is_open_and_one_that_diverged_is_not() -> None:
 def test_a_model_that_the_judge_cannot_score_keeps_no_rate_open() -> None:
     sweep = [_training("a", 1e-5, Outcome.FAILED), _training("b", 2e-5, Outcome.JUDGED)]
     assert rates_to_try_again(sweep, unfit={"a"}) == ()
+
+
+@pytest.mark.parametrize("verifier", [None, "m:f"])
+def test_the_result_says_if_its_judge_is_the_reward_that_chose_the_pairs(
+    monkeypatch: pytest.MonkeyPatch, verifier: str | None
+) -> None:
+    monkeypatch.setattr("flows.comparison.contest.types_of", lambda *_: {})
+    contest = Contest.__new__(Contest)
+    evaluation = EvaluationConfig(verifier=verifier)
+    contest._config = config_of().model_copy(update={"evaluation": evaluation})
+    contest._run = SimpleNamespace(run_id="r", workspace=SimpleNamespace(database=None))  # pyright: ignore[reportAttributeAccessIssue]
+    contest._judging = SimpleNamespace(metric=Metric.REWARD)  # pyright: ignore[reportAttributeAccessIssue]
+    contest._base, contest._validation = {}, frozenset()
+    said = contest.data([]).dependent_judge
+    assert said.startswith("The models are judged by the reward, which also chose") is (verifier is None)
 
 
 @pytest.mark.parametrize("open_rates", [(), (3e-5,)])

@@ -88,6 +88,17 @@ def test_what_is_learnt_from_is_named_where_a_method_learns_from_rewards() -> No
     assert "The reward of" not in " ".join(result_sentences(without, estimate_methods(without)))
 
 
+def test_a_judge_that_chose_the_pairs_is_said_wherever_the_result_is() -> None:
+    sentence = "The models are judged by the reward, which also chose the pairs."
+    data = replace(data_of(method("A", 80.0)), dependent_judge=sentence)
+    found = estimate_methods(data)
+    assert sentence in result_sentences(data, found)
+    assert sentence in render_methods(data, found)
+    assert json.loads(methods_json(data, found))["dependent_judge"] == sentence
+    independent = replace(data, dependent_judge="")
+    assert json.loads(methods_json(independent, found))["dependent_judge"] is None
+
+
 def test_the_best_method_is_ahead_of_some_and_not_told_apart_from_others() -> None:
     data = data_of(method("A", 80.0), method("B", 79.5), method("C", 60.0), method("D", 40.0))
     found = estimate_methods(data)
