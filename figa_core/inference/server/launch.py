@@ -84,13 +84,17 @@ def lora_rank_of(model: Path, to_come: int | None = ROOM_FOR_RANK) -> int | None
     wanted = max(rank_of(model) if is_adapter(model) else 0, others)
     if wanted == 0:
         return None
-    found = next((rank for rank in LORA_RANKS if rank >= wanted), None)
-    if found is None:
+    if wanted > LORA_RANKS[-1]:
         raise EngineError(
             f"{model}: its rank is {wanted}, and vLLM serves adapters up to {LORA_RANKS[-1]}. Set "
             'generation.engine = "vllm", which merges it into its base.'
         )
-    return found
+    return room_for(wanted)
+
+
+def room_for(rank: int) -> int:
+    """The rank to start a server with for adapters up to this one, at most the last of `LORA_RANKS`."""
+    return next(room for room in LORA_RANKS if room >= rank)
 
 
 def rank_of(adapter: Path) -> int:
