@@ -70,7 +70,7 @@ class Mirror:
             sides: what is sent and what is fetched.
             every_s: between two rounds in the thread.
             slice_s: after so long, the head of the order is looked at again.
-            patience_s: for so long the last round is tried again.
+            patience_s: for so long the last round is tried again, if its error is one that passes.
             needs_last: whether the last round is needed; otherwise what keeps it from being made is told.
             away_s: for so long the store may fail before `is_behind` raises.
             stale_s: without a whole round for so long, `is_behind` says yes.
@@ -105,9 +105,12 @@ class Mirror:
         """Whether the other side's files are not here as they are there: rounds fail, or take too long.
 
         Raises:
-            ArtifactsError: the store has been away for too long.
+            ArtifactsError: the store has been away for too long, or its error does not pass by itself, as
+                with expired keys.
         """
         away_s, failure = time.monotonic() - self._whole_at, self._failure
+        if isinstance(failure, ArtifactsError) and not failure.may_pass:
+            raise ArtifactsError(str(failure)) from failure
         if failure is not None and away_s > self._away_s:
             raise ArtifactsError(f"{failure} It was tried for {away_s:.0f} s.") from failure
         return failure is not None or away_s > self._stale_s
@@ -145,7 +148,7 @@ class Mirror:
                 if kind is not None:
                     self._tell(f"warning: {error}")  # what ended the context matters more
                     return
-                if time.monotonic() > deadline:
+                if not error.may_pass or time.monotonic() > deadline:
                     if self._needs_last:
                         raise
                     self._tell(f"warning: {error}")

@@ -225,6 +225,10 @@ _REMEDIES = {
         "the worker again if they are in its environment; then run again (in Prefect: Retry): what is stored "
         "is not repeated."
     ),
+    Trouble.CLOCK: (
+        "The clock of this machine is wrong by minutes, or the store's is. Set it by NTP; then run again (in "
+        "Prefect: Retry): what is stored is not repeated."
+    ),
     Trouble.LASTS: (
         "Check the address and this machine's credentials for it; then run again: what is stored is not "
         "repeated."

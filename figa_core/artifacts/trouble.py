@@ -1,4 +1,4 @@
-"""What an error of a store's library means: whether it passes, or the keys are refused, or neither.
+"""What an error of a store's library means: it passes, or the keys or the clock are refused, or none of it.
 
 Libraries of several stores raise errors of their own, which are not imported here: they are known by their
 names, by the HTTP status that they carry, and by `errno`. What is not known does not pass.
@@ -16,6 +16,8 @@ class Trouble(Enum):
     """The store is away, overloaded or broke off: the same call may succeed in a while."""
     KEYS = auto()
     """The credentials have expired or are refused."""
+    CLOCK = auto()
+    """The clock of this machine is too far from the store's for its signatures to be taken."""
     LASTS = auto()
     """Anything else: the call would fail again."""
 
@@ -37,6 +39,7 @@ _KEYS_CODES = frozenset(
         "InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch", "401", "403",
     )
 )  # fmt: skip
+_CLOCK_CODES = frozenset(("RequestTimeTooSkewed", "RequestInTheFuture"))
 _KEYS_TYPES = frozenset(
     (
         "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError",
@@ -64,6 +67,8 @@ def trouble_of(error: BaseException) -> Trouble:
     chain = list(_chain(error))
     for each in chain:
         status, code = _answer(each)
+        if code in _CLOCK_CODES:
+            return Trouble.CLOCK
         names = {kind.__name__ for kind in type(each).__mro__}
         if code in _KEYS_CODES or status == _UNAUTHORIZED or names & _KEYS_TYPES:
             return Trouble.KEYS

@@ -27,6 +27,8 @@ class Fault(Enum):
     """The connection is broken off in the middle of the answer."""
     EXPIRED = auto()
     """The answer is that the credentials have expired."""
+    SKEWED = auto()
+    """The answer is that the client's clock is wrong."""
 
 
 _ERROR = (
@@ -36,6 +38,7 @@ _ERROR = (
 _BODIES = {
     Fault.SLOW_DOWN: (b"503 Slow Down", _ERROR % (b"SlowDown", b"Please reduce your request rate.")),
     Fault.EXPIRED: (b"403 Forbidden", _ERROR % (b"ExpiredToken", b"The provided token has expired.")),
+    Fault.SKEWED: (b"403 Forbidden", _ERROR % (b"RequestTimeTooSkewed", b"The difference is too large.")),
 }
 
 

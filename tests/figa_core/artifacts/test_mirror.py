@@ -11,6 +11,7 @@ from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.files import sealing_last, whole_files
 from tests.figa_core.artifacts.counting import Counting
+from tests.figa_core.artifacts.faults import Fault, Misbehaving
 from tests.figa_core.artifacts.waiting import until
 
 
@@ -162,28 +163,39 @@ def test_what_cannot_be_sent_at_the_end_is_an_error(counting: Counting, here: Pa
         pass
 
 
-def test_a_store_that_is_away_at_the_end_is_waited_for(
-    counting: Counting, here: Path, tmp_path: Path
-) -> None:
-    told = list[str]()
-    place = tmp_path / "store"
-    place.write_text("not a directory")
+def test_a_store_that_is_away_at_the_end_is_waited_for(faulty: Misbehaving, bucket: str, here: Path) -> None:
+    told, store = list[str](), Counting(bucket)
     _write(here, one="1")
+    faulty.away = True
 
     def come_back() -> None:
-        until(lambda: len(counting.sent) > 3)
-        place.unlink()
+        until(lambda: len(store.sent) > 3)
+        faulty.away = False
 
     thread = threading.Thread(target=come_back)
     thread.start()
     with Mirror(
-        counting, "dir", here, Sides(sent=whole_files), every_s=0.05, patience_s=600, tell=told.append
+        store, "dir", here, Sides(sent=whole_files), every_s=0.05, patience_s=600, tell=told.append
     ) as mirror:
         mirror.stop()  # only the end is of interest
     thread.join()
-    assert counting.read("dir/one") == b"1"
+    assert store.read("dir/one") == b"1"
     assert told == [told[0]]
     assert told[0].endswith("Trying again for 10 minutes")
+
+
+def test_keys_that_have_expired_at_the_end_are_said_at_once(
+    faulty: Misbehaving, bucket: str, here: Path
+) -> None:
+    _write(here, one="1")
+    faulty.fault_of = lambda _: Fault.EXPIRED
+    store = Counting(bucket)
+    with (
+        pytest.raises(ArtifactsError, match=r"cannot write dir/one .*Renew them"),
+        Mirror(store, "dir", here, Sides(sent=whole_files), every_s=600, patience_s=600),
+    ):
+        pass
+    assert store.sent == ["dir/one"]
 
 
 def test_what_follows_a_round_is_done_after_it_and_its_error_is_the_rounds(
@@ -208,35 +220,46 @@ def test_once_it_may_not_nothing_is_sent(counting: Counting, here: Path) -> None
     assert counting.sent == ["dir/one"]
 
 
-def test_what_is_here_is_behind_while_the_store_fails_and_no_longer(
-    counting: Counting, here: Path, tmp_path: Path
+def test_what_is_here_is_behind_while_the_store_is_away_and_no_longer(
+    faulty: Misbehaving, bucket: str, here: Path
 ) -> None:
     _write(here, one="1")
-    place = tmp_path / "store"
-    with Mirror(counting, "dir", here, Sides(sent=whole_files), every_s=0.02, stale_s=3600) as mirror:
+    store = Store(bucket)
+    with Mirror(store, "dir", here, Sides(sent=whole_files), every_s=0.02, stale_s=3600) as mirror:
         assert not mirror.is_behind()
-        until(lambda: counting.read("dir/one") == b"1")
-        place.rename(tmp_path / "away")
-        place.write_text("not a directory")
+        until(lambda: store.read("dir/one") == b"1")
+        faulty.away = True
         _write(here, one="2")
         until(mirror.is_behind)
-        place.unlink()
+        faulty.away = False
         until(lambda: not mirror.is_behind())
-        assert counting.read("dir/one") == b"2"
+        assert store.read("dir/one") == b"2"
 
 
 def test_a_store_that_is_away_for_too_long_is_an_error_for_whoever_asks(
-    counting: Counting, here: Path, tmp_path: Path
+    faulty: Misbehaving, bucket: str, here: Path
 ) -> None:
     _write(here, one="1")
-    (tmp_path / "store").write_text("not a directory")
+    faulty.away = True
     mirror = Mirror(
-        counting, "dir", here, Sides(sent=whole_files), every_s=0.02, away_s=0.2, needs_last=False
+        Store(bucket), "dir", here, Sides(sent=whole_files), every_s=0.02, away_s=0.2, needs_last=False
     )
-    with mirror:
-        until(mirror.is_behind)
-        with pytest.raises(ArtifactsError, match=r"cannot write dir/one .*It was tried for \d+ s\.$"):
-            until(lambda: not mirror.is_behind())
+    with (
+        mirror,
+        pytest.raises(ArtifactsError, match=r"cannot write dir/one .*It was tried for \d+ s\.$"),
+    ):
+        until(lambda: mirror.is_behind() and False)
+
+
+def test_keys_that_have_expired_are_an_error_at_once_for_whoever_asks(
+    faulty: Misbehaving, bucket: str, here: Path
+) -> None:
+    _write(here, one="1")
+    faulty.fault_of = lambda _: Fault.EXPIRED
+    mirror = Mirror(Store(bucket), "dir", here, Sides(sent=whole_files), every_s=0.02, needs_last=False)
+    with mirror, pytest.raises(ArtifactsError, match=r"cannot write dir/one .*Renew them") as raised:
+        until(lambda: mirror.is_behind() and False)
+    assert not raised.value.may_pass
 
 
 def test_without_a_whole_round_for_long_it_is_behind_but_no_error(counting: Counting, here: Path) -> None:

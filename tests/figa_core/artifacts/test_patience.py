@@ -162,6 +162,13 @@ def test_expired_credentials_are_said_at_once_and_with_new_ones_it_goes_on(
     assert store.read("small") == b"1"
 
 
+def test_a_clock_that_is_wrong_is_said_at_once(faulty: Misbehaving, patient: Patient) -> None:
+    faulty.fault_of = lambda _: Fault.SKEWED
+    with pytest.raises(ArtifactsError, match=r"cannot write small .*clock of this machine.*by NTP"):
+        patient.store().write("small", b"1")
+    assert len(faulty.requests) == 1
+
+
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of keys that this process reads, in the place of its environment."""

@@ -87,3 +87,7 @@ def test_the_keys_are_refused(error: Exception) -> None:
 )
 def test_it_would_fail_again(error: Exception) -> None:
     assert trouble_of(error) is Trouble.LASTS
+
+
+def test_the_clock_is_wrong() -> None:
+    assert trouble_of(_boto(403, "RequestTimeTooSkewed")) is Trouble.CLOCK
