@@ -1,4 +1,4 @@
-"""Minimal corrections by rule, for the sandbox's teacher.
+"""Minimal corrections by rule, for the sandbox's teacher, and the mistakes that it can be told to make.
 
 Only faults are changed, so a correct draft comes back as it was. The order matters: wrong values first (two
 sentences that differ only in a wrong value then repeat each other), then deletions, then additions.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from figa_core.sandbox.texts import Span, is_finished, mentions, sentence_key, sentences, stated_facts
 from figa_core.sandbox.verifier import has_greeting, is_closing, is_rude
-from figa_core.sandbox.vocabulary import WRITER_STYLE, Slot
+from figa_core.sandbox.vocabulary import SLOT_VALUES, WRITER_STYLE, Slot
 
 _MISSING: Sequence[tuple[frozenset[Slot], str]] = (
     (frozenset({Slot.COLOUR, Slot.ITEM, Slot.STATUS}), "Your {colour} {item} has been {status}."),
@@ -36,6 +36,25 @@ def correct(prompt_text: str, draft: str, reference: str | None = None) -> str:
     text = _delete(text, [span for span in sentences(text) if is_rude(span.text)])
     text = _delete_repeated(_delete_unfinished(text))
     return _add_closing(_add_missing_facts(_add_greeting(text, facts), facts))
+
+
+def spoil(prompt_text: str, draft: str) -> str:
+    """What a mistaken reviser makes of a draft: one of its values is wrong afterwards, and nothing is better.
+
+    The sandbox's verifier never prefers it to the draft. A draft without values stays as it is.
+    """
+    facts, known = stated_facts(prompt_text), list(mentions(draft))
+    if not known:
+        return draft
+    digest = hashlib.sha256(draft.encode("utf-8", "surrogatepass")).digest()
+    slot = known[digest[0] % len(known)][0]
+    words = [word for each, word in known if each is slot]  # all of them, so that no sentence stops repeating
+    taken = {facts.get(slot), *(word.text for word in words)}
+    wrong = [value for value in SLOT_VALUES[slot] if value not in taken]
+    text = draft
+    for word in reversed(words):
+        text = text[: word.start] + wrong[digest[1] % len(wrong)] + text[word.end :]
+    return text
 
 
 def _replace_wrong_values(text: str, facts: Mapping[Slot, str]) -> str:

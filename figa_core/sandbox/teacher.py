@@ -51,6 +51,7 @@ class Teacher:
         self._plan = FaultPlan(dict(options.fault), options.seed)
         self._key = os.environ[options.api_key_env].encode() if options.api_key_env else None
         self._latency_s, self._hang_s, self._seed = options.latency_s, options.hang_s, options.seed
+        self._mistakes = options.mistakes
         self._domain = None if options.domain is None else load_domain(options.domain)
         self._log: int | None = None
         if options.log is not None:
@@ -109,7 +110,7 @@ class Teacher:
 
     async def _correction(self, body: dict[str, Any], user_text: str) -> str:
         if self._domain is None:
-            return rules.answer(user_text)
+            return rules.answer(user_text, self._mistakes, self._seed)
         # In a thread: the domain of code runs it.
         text = await asyncio.to_thread(correction, self._domain, user_text)
         return _DECLINED if text is None else as_asked(text, body)
@@ -158,11 +159,14 @@ def _parse() -> argparse.Namespace:
     add("--burst-factor", type=float, default=2.0, help=burst)
     add("--latency-s", type=float, default=0.0, help="seconds before every answer")
     add("--hang-s", type=float, default=600.0, help="further seconds before a timeout fault")
-    add("--seed", type=int, default=0, help="of the injected faults")
+    add("--seed", type=int, default=0, help="of the injected faults and the mistakes")
+    add("--mistakes", type=float, default=0.0, help="share of the sandbox's drafts that it makes worse")
     add("--api-key-env", help="environment variable with the key it accepts; none: any key")
     kinds = f"share of the requests that get this fault: {', '.join(TeacherFault)}"
     add("--fault", type=_parse_fault, action="append", default=[], metavar="KIND=SHARE", help=kinds)
     options = parser.parse_args()
+    if not 0 <= options.mistakes <= 1 or (options.mistakes and options.domain):
+        parser.error("--mistakes: a share from 0 to 1, and only without --domain")
     if options.api_key_env and not os.environ.get(options.api_key_env):
         parser.error(f"--api-key-env: the environment variable {options.api_key_env} is not set")
     return options

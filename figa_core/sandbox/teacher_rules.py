@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from figa_core.sandbox.correction import correct
+from figa_core.sandbox.correction import correct, spoil
 from figa_core.sandbox.grading import grade
 from figa_core.sandbox.judging import compared, highest_score, judge, prefer
 
@@ -120,8 +120,11 @@ def section(text: str, tag: str) -> str | None:
     return text[opened + len(tag) + 2 : closed].removeprefix("\n").removesuffix("\n")
 
 
-def answer(user_text: str) -> str:
-    """The correction of the draft in a reviser's message, or a judge's or grader's answer about it."""
+def answer(user_text: str, mistakes: float = 0.0, seed: int = 0) -> str:
+    """The correction of the draft in a reviser's message, or a judge's or grader's answer about it.
+
+    That share of the drafts, `mistakes`, is made worse instead: always the same ones for a `seed`.
+    """
     if (pair := compared(user_text)) is not None:
         return prefer(section(user_text, "conversation") or "", *pair)
     draft, revision = section(user_text, "response"), section(user_text, "revision")
@@ -132,7 +135,8 @@ def answer(user_text: str) -> str:
         return judge(conversation, draft, highest)
     if revision is not None:
         return grade(user_text, conversation, revision, reference)
-    return correct(conversation, draft, reference)
+    point = random.Random(f"mistake/{seed}/{message_hash(conversation + draft)}").random()
+    return spoil(conversation, draft) if point < mistakes else correct(conversation, draft, reference)
 
 
 def nonsense(message_sha: str, seed: int) -> str:

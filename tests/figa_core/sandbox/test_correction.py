@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.records import Message
-from figa_core.sandbox.correction import correct
+from figa_core.records import Message, RevisionStatus
+from figa_core.revision.validation import judge_answer
+from figa_core.sandbox.correction import correct, spoil
 from figa_core.sandbox.verifier import verify
 from figa_core.sandbox.vocabulary import RUDE_SENTENCES, SLOT_OF_WORD
 from figa_core.sandbox.world import FaultKind
@@ -91,3 +92,19 @@ def test_facts_that_the_prompt_lacks_come_from_the_reference():
 def test_sentences_that_differ_only_in_a_wrong_value_become_one():
     draft = GOOD.replace("It will reach", "It will reach Rome in 4 days. It will reach")
     assert correct(PROMPT, draft) == GOOD
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_mistake_is_a_revision_that_the_verifier_does_not_prefer(draw_case, seed):
+    case = draw_case(seed)
+    for draft in (case.faulty.text, case.good.text):
+        spoilt = spoil(case.prompt_text, draft)
+        assert verify(case.messages, spoilt) <= verify(case.messages, draft)
+        if any(word in SLOT_OF_WORD for word in draft.replace(",", " ").replace(".", " ").split()):
+            assert spoilt != draft
+            judgement = judge_answer(draft, spoilt, "stop", None, reference=case.reference.text)
+            assert judgement.status is RevisionStatus.SUCCEEDED
+
+
+def test_a_draft_without_values_cannot_be_made_worse():
+    assert spoil(PROMPT, "Thank you.") == "Thank you."

@@ -93,3 +93,20 @@ def test_the_answer_corrects_the_draft_by_the_conversation():
         "<response>\nDear Anna, your blue lamp is lost. Kind regards, your support team.\n</response>"
     )
     assert answer(text) == "Dear Anna, your red lamp is lost. Kind regards, your support team."
+
+
+def _asked(number: int) -> str:
+    return (
+        "<conversation>\nuser: I am Anna. My red lamp is lost.\n</conversation>\n"
+        f"<response>\nDear Anna, your blue lamp is lost. This is note {number}.\n</response>"
+    )
+
+
+def test_mistakes_are_of_the_same_drafts_each_time_and_their_share_holds():
+    texts = [_asked(number) for number in range(400)]
+    right = [answer(text) for text in texts]
+    given = [answer(text, mistakes=0.2) for text in texts]
+    assert given == [answer(text, mistakes=0.2) for text in texts]
+    assert 50 < sum(one != other for one, other in zip(right, given, strict=True)) < 110
+    assert given != [answer(text, mistakes=0.2, seed=1) for text in texts]
+    assert [answer(text, mistakes=0.0) for text in texts] == right
