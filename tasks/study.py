@@ -14,16 +14,20 @@ from figa_core.models.fingerprint import model_fingerprint
 from figa_core.records import WeighedPair
 from figa_core.shards.manifest import read_manifest
 from figa_core.shards.read import iter_tables, pairs_of
+from figa_core.storage.responses import iter_answers
 from figa_core.storage.runs import Run, find_run
 from figa_core.storage.summary import reference_rewards
 from figa_core.study import shift
+from figa_core.study.answers import AnswerShift, Embed, HeldOutAnswer, answer_shifts
+from figa_core.study.data import ShiftStudy
 from figa_core.study.mmd import Discrepancy, discrepancy
-from figa_core.study.report import ShiftStudy
 from figa_core.training import reference_log_probs
 from figa_core.training.objectives.base import Answer
-from figa_core.training.objectives.registry import label_of
 from figa_core.training.reference_process import run_log_probs
-from tasks.judged_models import trained_model
+from tasks.compare import held_out, trained_generator
+from tasks.evaluate import held_out_sampling
+from tasks.generate import generator_id
+from tasks.study_models import StudiedModel, studied_models
 from tasks.study_report import write_shift
 from tasks.train import BASE_LABEL
 from tasks.whole_models import whole_model
@@ -44,30 +48,51 @@ def study_shift(
 ) -> tuple[ShiftStudy, Path]:
     """Measure the distribution shift of a run's pairs, and write a page and JSON to WORKSPACE/studies.
 
-    The log-probabilities that it needs are kept beside the shards: a second study computes none.
+    The log-probabilities that it needs are kept beside the shards: a second study computes none. Nothing is
+    generated: the held-out answers are those that are stored.
 
     Raises:
         InputError: the run has no pairs yet.
         StorageError: its shards are damaged.
-        TrainingError: a model's pass over the pairs failed.
+        ConfigError: the embedder's directory does not exist, or has no usable tokenizer.
         EngineError: the embedder cannot be loaded.
+        TrainingError: a model's pass over the pairs failed.
         WorkspaceError: the workspace cannot be written.
     """
+    from figa_core.study.embed import Embedder
+
     run = find_run(workspace.database, run_id)
     config = PipelineConfig.model_validate(run.config)
     shards, of_pairs = _shards(workspace, run)
     workspace.check_writable()
-    pairs = list(islice((pair for table in iter_tables(shards) for pair in pairs_of(table)), PAIRS_MAX))
     base = whole_model(workspace, config.generation.model)
+    embedder = embedder or base
+    embed = Embedder(embedder)  # before the passes, which take longer
+    models = studied_models(workspace, run, config)
+    pairs = list(islice((pair for table in iter_tables(shards) for pair in pairs_of(table)), PAIRS_MAX))
     nll = {
         label: _nll(workspace, shards, model, config, len(pairs), tell)
-        for label, model in {BASE_LABEL: base, **_trained(workspace, run, config)}.items()
+        for label, model in {BASE_LABEL: base, **{each.label: each.model for each in models}}.items()
     }
-    embedder = embedder or base
     tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {embedder}")
-    discrepancies = _discrepancies(pairs, base, embedder)
-    study = _study(run, pairs, of_pairs, nll, discrepancies, _rewards(workspace, run, pairs), embedder)
+    compared = with_all_answers(pairs)
+    study = _study(
+        run,
+        (len(pairs), of_pairs),
+        compared,
+        nll,
+        _discrepancies(compared, load_chat_format(base).decode, embed),
+        _rewards(workspace, run, pairs),
+        str(embedder),
+        {each.label: each.pairs for each in models if each.pairs is not None},
+        held_out_shifts(workspace, run, config, models, embed),
+    )
     return study, write_shift(workspace, study)
+
+
+def with_all_answers(pairs: Sequence[WeighedPair]) -> Sequence[WeighedPair]:
+    """Those that have Y besides Ŷ and Ỹ, so that all are measured on the same pairs; all if none has."""
+    return [pair for pair in pairs if pair.reference_ids] or pairs
 
 
 def _shards(workspace: Workspace, run: Run) -> tuple[Path, int]:
@@ -80,13 +105,6 @@ def _shards(workspace: Workspace, run: Run) -> tuple[Path, int]:
             "`figa run`, or choose another with --run."
         )
     return directory, manifest.pairs
-
-
-def _trained(workspace: Workspace, run: Run, config: PipelineConfig) -> dict[str, Path]:
-    """The run's finished trainings, by label."""
-    objectives = dict.fromkeys((config.loss.objective, *config.evaluation.baselines))
-    found = {label_of(each): trained_model(workspace, run, each) for each in objectives}
-    return {label: whole_model(workspace, model) for label, model in found.items() if model is not None}
 
 
 def _nll(
@@ -110,10 +128,10 @@ def _nll(
     return {answer: shift.mean_nll(table.column(answer).to_pylist()) for answer in _ANSWERS}
 
 
-def _discrepancies(pairs: Sequence[WeighedPair], base: Path, embedder: Path) -> dict[str, Discrepancy | None]:
-    from figa_core.study.embed import Embedder
-
-    embed, decode = Embedder(embedder), load_chat_format(base).decode
+def _discrepancies(
+    pairs: Sequence[WeighedPair], decode: Callable[[Sequence[int]], str], embed: Embed
+) -> dict[str, Discrepancy | None]:
+    """Of Ỹ and of Y from Ŷ, on the same pairs."""
     some = pairs[:_EMBEDDED_MAX]
     vectors = {
         answer: embed(texts) if (texts := [decode(each) for each in _ids(some, answer) if each]) else None
@@ -126,26 +144,56 @@ def _discrepancies(pairs: Sequence[WeighedPair], base: Path, embedder: Path) -> 
     }
 
 
+def held_out_shifts(
+    workspace: Workspace, run: Run, config: PipelineConfig, models: Sequence[StudiedModel], embed: Embed
+) -> dict[str, AnswerShift]:
+    """By label, how far the stored held-out answers of models are from the base's."""
+    base = generator_id(
+        workspace, config.generation, held_out_sampling(config.evaluation, config.generation.model)
+    )
+    generators = {each.label: trained_generator(workspace, config, each.output) for each in models}
+    stored = {
+        label: _stored(workspace, run, config, generator)
+        for label, generator in generators.items()
+        if generator is not None
+    }
+    return answer_shifts(_stored(workspace, run, config, base), stored, embed, _EMBEDDED_MAX)
+
+
+def _stored(
+    workspace: Workspace, run: Run, config: PipelineConfig, generator: str
+) -> dict[str, HeldOutAnswer]:
+    samples = held_out(run.run_id, config, generator)
+    return {
+        prompt: HeldOutAnswer(text, token_ids)
+        for prompt, text, token_ids in iter_answers(workspace.database, samples)
+    }
+
+
 def _ids(pairs: Sequence[WeighedPair], answer: str) -> list[tuple[int, ...]]:
     return [getattr(pair, f"{answer}_ids") for pair in pairs]
 
 
 def _study(
     run: Run,
-    pairs: Sequence[WeighedPair],
-    of_pairs: int,
+    pairs: tuple[int, int],
+    compared: Sequence[WeighedPair],
     nll: Mapping[str, Mapping[str, shift.Values]],
     discrepancies: Mapping[str, Discrepancy | None],
     rewards: Mapping[str, shift.Values],
-    embedder: Path,
+    embedder: str,
+    trained_on: Mapping[str, int],
+    answers: Mapping[str, AnswerShift],
 ) -> ShiftStudy:
-    base, responses = nll[BASE_LABEL], _ids(pairs, "response")
+    base, responses = nll[BASE_LABEL], _ids(compared, "response")
+    same = shift.same_reward(rewards)
     return ShiftStudy(
         run_id=run.run_id,
         shard_set_id=run.found.shard_set_id or "",
-        pairs=len(pairs),
-        of_pairs=of_pairs,
-        embedder=str(embedder),
+        pairs=pairs[0],
+        of_pairs=pairs[1],
+        compared_pairs=len(compared),
+        embedder=embedder,
         nll={model: {each: shift.mean_of(of[each]) for each in _ANSWERS} for model, of in nll.items()},
         shifts={
             model: {each: shift.mean_difference(of["response"], of[each]) for each in _CHANGED}
@@ -160,11 +208,14 @@ def _study(
             if model != BASE_LABEL
         },
         edit_shares={
-            each: shift.mean_of(shift.edit_shares(responses, _ids(pairs, each))) for each in _CHANGED
+            each: shift.mean_of(shift.edit_shares(responses, _ids(compared, each))) for each in _CHANGED
         },
-        novel_shares={each: shift.novel_shares(responses, _ids(pairs, each)) for each in _CHANGED},
+        novel_shares={each: shift.novel_shares(responses, _ids(compared, each)) for each in _CHANGED},
         discrepancies=discrepancies,
-        equal_reward=shift.at_equal_reward(rewards, base),
+        equal_reward=None if same is None else shift.at_equal_reward(rewards, nll, same),
+        trained_on=trained_on,
+        equal_data=shift.at_equal_data(nll, trained_on, same),
+        answers=answers,
     )
 
 

@@ -6,7 +6,7 @@ import orjson
 
 from figa_core.errors import WorkspaceError
 from figa_core.files import write_whole
-from figa_core.study.report import ShiftStudy
+from figa_core.study.data import ShiftStudy
 from figa_core.study.reward.data import RewardStudy
 from tasks.report import time_of_report
 from tasks.workspace import Workspace

@@ -112,6 +112,16 @@ def count_thoughts(database: Database, run_id: str, generator_id: str) -> Though
     return ThoughtCounts(*found)
 
 
+def iter_answers(database: Database, samples: Samples) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Prompt id, text and token ids of sample 0 of each prompt that has one, in the order of the prompts."""
+    for prompt_id, text, token_ids in database.fetch(
+        f"SELECT prompt_id, text, token_ids FROM responses WHERE {_DRAWN_BY} AND sample_index = 0 "
+        f"AND prompt_id IN ({samples.prompt_ids}) ORDER BY prompt_id",
+        **samples.values,
+    ):
+        yield prompt_id, text, tuple(token_ids)
+
+
 def unsplit_ids(database: Database, samples: Samples) -> Iterator[tuple[int, ...]]:
     """The token ids of the responses that have no thought of their own: they do not think, or are of an
     earlier version, which left thoughts in the text."""

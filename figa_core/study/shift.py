@@ -11,9 +11,8 @@ answers Ŷ with few edits. Four measures say how far answers are from Ŷ:
 - the maximum mean discrepancy of embeddings (`mmd.py`).
 
 Ỹ and Y are compared on the pairs that have both, so at equal size of the data; `at_equal_reward` takes only
-those of them whose rewards are nearly the same. Where few pairs have references, the edits, n-grams and
-embeddings of Y are of those few. Pure: numbers in, numbers out. The answers have the shards' names: Ŷ is
-`response`, Ỹ is `revision`, Y is `reference`.
+those of them whose rewards are nearly the same, and `at_equal_data` compares trained models. Pure: numbers
+in, numbers out. The answers have the shards' names: Ŷ is `response`, Ỹ is `revision`, Y is `reference`.
 
 Shapes: N pairs; NaN is an answer that a pair does not have.
 """
@@ -33,17 +32,48 @@ _CALIPER = 0.2  # standard deviations; Austin (2011) for matching by scores
 Values = npt.NDArray[np.float64]
 
 
+Nll = Mapping[str, Mapping[str, Values]]
+"""By model, the base first, and by answer: nats per token, shape [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class SameReward:
+    """Which pairs have R(Ỹ) and R(Y) that differ by at most `caliper`; `near` has the shape [N]."""
+
+    caliper: float
+    near: npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class EqualReward:
-    """Pairs whose R(Ỹ) and R(Y) differ by at most `caliper`.
+    """Ỹ and Y on the pairs on which they are worth the same (`SameReward`).
 
-    `reward_difference` is R(Y) − R(Ỹ) that is left, `nll_difference` NLL(Y) − NLL(Ỹ) under the base model.
+    `reward_difference` is R(Y) − R(Ỹ) that is left, `nll_differences` by model NLL(Y) − NLL(Ỹ).
     """
 
     caliper: float
     pairs: int
     reward_difference: Estimate
-    nll_difference: Estimate
+    nll_differences: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class EqualData:
+    """Two models that were trained on the same number of pairs: `other` less `one`, over the studied pairs.
+
+    Attributes:
+        pairs: what each was trained on.
+        kl: the difference of their KL divergences from the base, estimated on Ŷ, in nats a token.
+        kl_at_equal_reward: the same over the pairs whose Ỹ and Y have the same reward; n = 0 without any.
+        nll: by answer, the difference of their NLL of Ỹ and of Y, in nats a token.
+    """
+
+    pairs: int
+    one: str
+    other: str
+    kl: Estimate
+    kl_at_equal_reward: Estimate
+    nll: Mapping[str, Estimate]
 
 
 def mean_nll(log_probs: Iterable[Sequence[float]]) -> Values:
@@ -86,13 +116,10 @@ def _ngrams(ids: Sequence[int], n: int) -> Iterable[tuple[int, ...]]:
     return (tuple(ids[first : first + n]) for first in range(len(ids) - n + 1))
 
 
-def at_equal_reward(
-    rewards: Mapping[str, Values], nll: Mapping[str, Values], caliper_share: float = _CALIPER
-) -> EqualReward | None:
-    """Compare Ỹ and Y on pairs on which they are worth the same; None without pairs that have both.
+def same_reward(rewards: Mapping[str, Values], caliper_share: float = _CALIPER) -> SameReward | None:
+    """The pairs on which Ỹ and Y are worth the same; None without pairs that have both.
 
-    `rewards` and `nll` are by answer. The caliper is that share of the standard deviation of the rewards of
-    both.
+    `rewards` are by answer. The caliper is that share of the standard deviation of the rewards of both.
     """
     revised, reference = rewards["revision"], rewards["reference"]
     both = ~np.isnan(revised) & ~np.isnan(reference)
@@ -100,9 +127,40 @@ def at_equal_reward(
         return None
     caliper = caliper_share * float(np.std(np.concatenate([revised[both], reference[both]])))
     near = both & (np.abs(np.where(both, reference - revised, 0)) <= caliper)
+    return SameReward(caliper, near)
+
+
+def at_equal_reward(rewards: Mapping[str, Values], nll: Nll, same: SameReward) -> EqualReward:
+    """Compare Ỹ and Y under each model on the pairs of `same`."""
+    near = same.near
     return EqualReward(
-        caliper=caliper,
+        caliper=same.caliper,
         pairs=int(near.sum()),
-        reward_difference=mean_difference(revised[near], reference[near]),
-        nll_difference=mean_difference(nll["revision"][near], nll["reference"][near]),
+        reward_difference=mean_difference(rewards["revision"][near], rewards["reference"][near]),
+        nll_differences={
+            model: mean_difference(of["revision"][near], of["reference"][near]) for model, of in nll.items()
+        },
     )
+
+
+def at_equal_data(nll: Nll, trained_on: Mapping[str, int], same: SameReward | None) -> tuple[EqualData, ...]:
+    """Compare models that had equal numbers of pairs (`trained_on`, by model): the first with each other.
+
+    The KL divergence of a model from the base is the mean of log p(base) − log p(model) over the base's own
+    Ŷ, so the base cancels out of the difference of two models, and it is that of their NLL of Ŷ.
+    """
+    found = list[EqualData]()
+    for pairs in dict.fromkeys(trained_on.values()):
+        one, *others = (model for model, had in trained_on.items() if had == pairs)
+        found += [_compared(pairs, one, other, nll, same) for other in others]
+    return tuple(found)
+
+
+def _compared(pairs: int, one: str, other: str, nll: Nll, same: SameReward | None) -> EqualData:
+    before, after = nll[one], nll[other]
+    drift = after["response"] - before["response"]
+    near = np.zeros(len(drift), dtype=bool) if same is None else same.near
+    differences = {
+        answer: mean_difference(before[answer], after[answer]) for answer in ("revision", "reference")
+    }
+    return EqualData(pairs, one, other, mean_of(drift), mean_of(drift[near]), differences)

@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from figa_core.report.html import environment
 from figa_core.report.plots import plain_axes, short, style_of
 from figa_core.report.svg import GRID, INK, Cell, Drawing, drawing
-from figa_core.study.report import SYMBOLS, ShiftStudy, distance_rows, nll_rows, sentences
+from figa_core.study import tables
+from figa_core.study.data import ShiftStudy
 
 
 def render_shift(study: ShiftStudy, created_at: str) -> str:
@@ -14,9 +15,11 @@ def render_shift(study: ShiftStudy, created_at: str) -> str:
     return template.render(
         study=study,
         created_at=created_at,
-        sentences=list(sentences(study)),
-        nll=nll_rows(study),
-        distances=distance_rows(study),
+        sentences=list(tables.sentences(study)),
+        nll=tables.nll_rows(study),
+        equal_data=tables.equal_data_rows(study) if study.equal_data else [],
+        distances=tables.distance_rows(study),
+        answers=tables.answer_rows(study) if study.answers else [],
         shifts=shifts(study),
     )
 
@@ -40,7 +43,7 @@ def shifts(study: ShiftStudy) -> Drawing | None:
             if found.interval is not None:
                 axes.plot(found.interval, (place, place), linewidth=3, alpha=0.75, **style)
             axes.plot([found.mean or 0.0], [place], marker="o", markersize=6, linestyle="", **style)
-        names = [f"{short(model, 30 if wide else 14)}, {SYMBOLS[answer]}" for model, answer, _ in rows]
+        names = [f"{short(model, 30 if wide else 14)}, {tables.SYMBOLS[answer]}" for model, answer, _ in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.65)
         axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))

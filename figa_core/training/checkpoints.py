@@ -16,6 +16,7 @@ have no hashes and are not checked.
 """
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -202,6 +203,15 @@ def read_manifest(output: Path) -> TrainingManifest | None:
         raise TrainingError(
             f"{path}: damaged manifest ({error}). Remove {output} and train again."
         ) from error
+
+
+def finished_job(output: Path) -> TrainingJob | None:
+    """What was trained, from the manifest; None if it is not finished, damaged, or a training by rewards."""
+    path = output / MANIFEST_NAME
+    try:
+        return TrainingJob.from_json(json.dumps(read_sealed(path)["job"]), source=str(path))
+    except (OSError, ValueError, TypeError, KeyError, TrainingError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def shift(
     ] = None,
 ) -> None:
     """Show how far revisions and references are from the model's own answers, before and after training."""
+    from figa_core.study.report import shown
     from flows.run.existing import existing_workspace
     from tasks.study import study_shift
 
@@ -43,7 +44,8 @@ def shift(
         embedder=None if embedder is None else embedder.expanduser().absolute(),
         tell=lambda line: print(line, flush=True),
     )
-    console.print(found, highlight=False)
+    for each in shown(found):
+        console.print(each, highlight=False)
     _print([f"Page: {path.resolve().as_uri()}", f"All figures: {path.with_suffix('.json')}"])
 
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figa_core.study.shift import at_equal_reward, edit_shares, mean_difference, mean_nll, novel_shares
+from figa_core.study.shift import (
+    at_equal_data,
+    at_equal_reward,
+    edit_shares,
+    mean_difference,
+    mean_nll,
+    novel_shares,
+    same_reward,
+)
 
 NAN = float("nan")
 
@@ -39,16 +47,47 @@ def test_nothing_is_new_in_the_known_answers_themselves(known: list[list[int]]) 
     assert all(share in (None, 0.0) for share in novel_shares(known, known).values())
 
 
-def test_answers_are_compared_where_they_have_the_same_reward() -> None:
-    rewards = {"revision": np.array([0.0, 1.0, 2.0, 1.0]), "reference": np.array([0.1, 5.0, NAN, 1.1])}
-    nll = {"revision": np.array([1.0, 1.0, 1.0, 1.0]), "reference": np.array([2.0, 9.0, 9.0, 4.0])}
-    found = at_equal_reward(rewards, nll)
-    assert found is not None
+REWARDS = {"revision": np.array([0.0, 1.0, 2.0, 1.0]), "reference": np.array([0.1, 5.0, NAN, 1.1])}
+
+
+def nll_of(response: list[float], revision: list[float], reference: list[float]) -> dict[str, np.ndarray]:
+    return {
+        "response": np.array(response), "revision": np.array(revision), "reference": np.array(reference)
+    }  # fmt: skip
+
+
+def test_answers_are_compared_under_each_model_where_they_have_the_same_reward() -> None:
+    same = same_reward(REWARDS)
+    assert same is not None
+    assert same.near.tolist() == [True, False, False, True]
+    base = nll_of([0.0] * 4, [1.0] * 4, [2.0, 9.0, 9.0, 4.0])
+    trained = nll_of([0.0] * 4, [1.0] * 4, [1.0, 9.0, 9.0, 2.0])
+    found = at_equal_reward(REWARDS, {"base": base, "FIGA": trained}, same)
     assert found.pairs == 2
-    assert found.nll_difference.mean == pytest.approx(2.0)
+    assert {model: each.mean for model, each in found.nll_differences.items()} == {"base": 2.0, "FIGA": 0.5}
     assert found.reward_difference.mean == pytest.approx(0.1)
 
 
-def test_without_references_nothing_is_compared_at_equal_reward() -> None:
-    nothing = np.array([NAN])
-    assert at_equal_reward({"revision": np.array([1.0]), "reference": nothing}, {"revision": nothing}) is None
+def test_without_references_nothing_has_the_same_reward() -> None:
+    assert same_reward({"revision": np.array([1.0]), "reference": np.array([NAN])}) is None
+
+
+def test_models_are_compared_where_they_had_equally_many_pairs() -> None:
+    base = nll_of([1.0, 1.0, 1.0, 1.0], [2.0] * 4, [3.0, 3.0, NAN, 3.0])
+    figa = nll_of([1.1, 1.3, 1.1, 1.1], [1.5] * 4, [2.5, 2.5, NAN, 2.5])
+    sft = nll_of([1.5, 1.3, 1.1, 1.3], [1.6] * 4, [1.5, 1.5, NAN, 1.5])
+    nll = {"base": base, "FIGA": figa, "SFT on Y": sft, "fewer": sft}
+    trained_on = {"FIGA": 4, "SFT on Y": 4, "fewer": 3}
+    [found] = at_equal_data(nll, trained_on, same_reward(REWARDS))
+    assert (found.pairs, found.one, found.other) == (4, "FIGA", "SFT on Y")
+    of_base = [mean_difference(base["response"], each["response"]).mean or 0.0 for each in (figa, sft)]
+    assert found.kl.mean == pytest.approx(of_base[1] - of_base[0])
+    assert (found.kl.mean, found.kl.n) == (pytest.approx(0.15), 4)
+    assert (found.kl_at_equal_reward.mean, found.kl_at_equal_reward.n) == (pytest.approx(0.3), 2)
+    assert (found.nll["revision"].mean, found.nll["reference"].mean) == (pytest.approx(0.1), -1.0)
+    assert found.nll["reference"].n == 3
+
+
+def test_models_that_had_different_numbers_of_pairs_are_not_compared() -> None:
+    same = nll_of([1.0], [1.0], [1.0])
+    assert at_equal_data({"base": same, "a": same, "b": same}, {"a": 3, "b": 4}, None) == ()
