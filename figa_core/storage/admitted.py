@@ -19,6 +19,7 @@ import pyarrow as pa
 from figa_core.records import AdmittedPair, FinishReason
 from figa_core.storage.conversations import read_messages
 from figa_core.storage.database import Database, changed_rows
+from figa_core.storage.people import THROWN_OUT
 from figa_core.storage.responses import IS_ALL_THOUGHT
 
 _BUCKET_ROWS = 1024
@@ -49,7 +50,7 @@ _PLACES = f"""
     LEFT JOIN best
       ON best.prompt_id = p.prompt_id AND best.generator_id = r.generator_id AND best.rank = 1
     WHERE pairs.run_id = $run AND pairs.admitted AND p.split = 'train'
-      AND coalesce(v.corrects, v.revision_id) NOT IN (SELECT subject_id FROM exclusions)
+      AND pairs.response_id NOT IN ({THROWN_OUT})
       AND (NOT $undecided OR pairs.weighed IS NULL)"""
 _PARTS = {
     "places": "SELECT place, pair_id, response_reward, revision_reward, word_scores FROM places",

@@ -191,6 +191,12 @@ CREATE TABLE run_benchmarks (
 );
 """
 
+# The response of a pair that a person threw out, whichever of its revisions it was; NULL for other rows.
+_THROWN_OUT = """
+ALTER TABLE exclusions ADD COLUMN response_id TEXT;
+UPDATE exclusions SET response_id = v.response_id FROM revisions v WHERE v.revision_id = subject_id;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("initial", _INITIAL),
     ("costs", _COSTS),
@@ -203,6 +209,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("rewards", _REWARDS),
     ("people", _PEOPLE),
     ("benchmarks", _BENCHMARKS),
+    ("thrown out", _THROWN_OUT),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

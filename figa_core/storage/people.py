@@ -1,9 +1,10 @@
 """What people decide about pairs: which are thrown out, and whose words replace a revision.
 
 A pair's id is its revision's. A correction is a revision of its own, with its author, in the place of the
-reviser's (`corrections`): the next run scores, admits and weighs it like any other. `exclusions` has the
-reviser's revision, so that a pair stays out of every later shard set also when it is corrected. Both change
-the pairs of the next shard set, and with them its id.
+reviser's (`corrections`): the next run scores, admits and weighs it like any other. A row of `exclusions`
+with a `response_id` throws out every pair of that response: it stays out of every later shard set also when
+it is corrected, or when another reviser or other instructions revise it. Both change the pairs of the next
+shard set, and with them its id.
 """
 
 from dataclasses import dataclass
@@ -20,14 +21,13 @@ from figa_core.storage.database import Database
 EXCLUDED = "thrown out by a person"
 """Why a pair is not weighed."""
 
-_THROWN_OUT = """
-    SELECT v.revision_id FROM revisions v
-    JOIN exclusions e ON e.subject_id = coalesce(v.corrects, v.revision_id)"""
+THROWN_OUT = "SELECT response_id FROM exclusions WHERE response_id IS NOT NULL"
+"""SQL: the responses whose pairs are thrown out."""
 _SETTLE = (
     f"""UPDATE pairs SET weighed = NULL, weigh_reason = NULL
-        WHERE run_id = $run AND weigh_reason = '{EXCLUDED}' AND revision_id NOT IN ({_THROWN_OUT})""",
+        WHERE run_id = $run AND weigh_reason = '{EXCLUDED}' AND response_id NOT IN ({THROWN_OUT})""",
     f"""UPDATE pairs SET weighed = false, weigh_reason = '{EXCLUDED}'
-        WHERE run_id = $run AND admitted AND revision_id IN ({_THROWN_OUT})""",
+        WHERE run_id = $run AND admitted AND response_id IN ({THROWN_OUT})""",
 )
 
 
@@ -36,10 +36,12 @@ class ShownPair:
     """What a person sees of a pair besides its tokens.
 
     `revised_id` and `revised` are the reviser's. `current_id` and `current` are what the next run uses: the
-    correction by `author`, or the reviser's if there is none. `excluded` says who threw the pair out and why.
+    correction by `author`, or the reviser's if there is none. `excluded` says who threw the pair out and why,
+    this one or another revision of the same response.
     """
 
     messages: tuple[Message, ...]
+    response_id: str
     response: str
     reference: str | None
     revised_id: str
@@ -71,17 +73,19 @@ def _shown(connection: duckdb.DuckDBPyConnection, pair_id: str) -> ShownPair:
     [revised_id] = of_pair
     text_and_author = "SELECT text, author FROM revisions WHERE revision_id = ?"
     of_revision = "SELECT response_id, reference_id FROM revisions WHERE revision_id = ?"
-    response_id, reference_id = row(of_revision, revised_id) or (None, None)
+    response_id, reference_id = row(of_revision, revised_id) or ("", None)
     of_response = "SELECT prompt_id, text FROM responses WHERE response_id = ?"
     prompt_id, response = row(of_response, response_id) or (None, "")
     messages = row("SELECT messages FROM prompts WHERE prompt_id = ?", prompt_id)
     reference = row("SELECT text FROM reference_answers WHERE reference_id = ?", reference_id)
-    excluded = row("SELECT author, reason FROM exclusions WHERE subject_id = ?", revised_id)
+    of_exclusion = "SELECT author, reason FROM exclusions WHERE response_id = ?"
+    excluded = row(of_exclusion, response_id)
     correction = row("SELECT correction_id FROM corrections WHERE revision_id = ?", revised_id)
     revised, _ = row(text_and_author, revised_id) or ("", None)
     current, author = row(text_and_author, correction[0] if correction else revised_id) or (revised, None)
     return ShownPair(
         messages=read_messages(messages[0]) if messages else (),
+        response_id=response_id,
         response=response,
         reference=reference[0] if reference else None,
         revised_id=revised_id,
@@ -95,23 +99,26 @@ def _shown(connection: duckdb.DuckDBPyConnection, pair_id: str) -> ShownPair:
 
 def excluded_ids(database: Database) -> set[str]:
     """The ids of all revisions and corrections whose pair is thrown out."""
-    return {revision_id for (revision_id,) in database.fetch(_THROWN_OUT)}
+    rows = database.fetch(f"SELECT revision_id FROM revisions WHERE response_id IN ({THROWN_OUT})")
+    return {revision_id for (revision_id,) in rows}
 
 
 def exclude(database: Database, pair_id: str, author: str, reason: str) -> None:
-    """Throw a pair out; if somebody has done so before, their reason stays.
+    """Throw a pair out, whoever revises its response; if somebody has done so before, their reason stays.
 
     Raises:
         InputError: there is no such pair.
     """
-    subject = shown_pair(database, pair_id).revised_id
-    database.insert("exclusions", [{"subject_id": subject, "author": author, "reason": reason}])
+    found = shown_pair(database, pair_id)
+    if found.excluded is None:
+        row = {"subject_id": found.revised_id, "response_id": found.response_id}
+        database.insert("exclusions", [{**row, "author": author, "reason": reason}])
 
 
 def include(database: Database, pair_id: str) -> None:
     """Take back `exclude`; raises InputError if there is no such pair."""
-    subject = shown_pair(database, pair_id).revised_id
-    database.execute("DELETE FROM exclusions WHERE subject_id = $id", id=subject)
+    response_id = shown_pair(database, pair_id).response_id
+    database.execute("DELETE FROM exclusions WHERE response_id = $id", id=response_id)
 
 
 def correct(database: Database, pair_id: str, text: str, author: str, *, based_on: str) -> ShownPair:
@@ -179,7 +186,9 @@ def judged_ids(database: Database, run_id: str) -> set[str]:
 def count_excluded(database: Database, run_id: str) -> int:
     """How many of the run's pairs were thrown out by people, whether it has weighed since or not."""
     return database.value(
-        f"SELECT count(*) FROM pairs WHERE run_id = $run AND revision_id IN ({_THROWN_OUT})", run=run_id
+        f"SELECT count(*) FROM pairs WHERE run_id = $run AND revision_id IS NOT NULL "
+        f"AND response_id IN ({THROWN_OUT})",
+        run=run_id,
     )
 
 

@@ -86,3 +86,20 @@ def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(
 
 def test_names_and_numbers_of_migrations_are_unique() -> None:
     assert len({name for name, _ in MIGRATIONS}) == len(MIGRATIONS) == SCHEMA_VERSION
+
+
+def test_a_pair_thrown_out_by_an_older_version_is_so_by_its_response(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [name for name, _ in MIGRATIONS].index("thrown out")
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "MIGRATIONS", MIGRATIONS[:before])
+        older.setattr(migrations, "SCHEMA_VERSION", before)
+        migrate(connection)
+    connection.execute(
+        "INSERT INTO revisions (revision_id, response_id, model, status) VALUES ('v', 'r', 'm', 'succeeded')"
+    )
+    connection.execute("INSERT INTO exclusions (subject_id, reason) VALUES ('v', 'wrong'), ('p', 'a prompt')")
+    migrate(connection)
+    rows = connection.execute("SELECT subject_id, response_id FROM exclusions ORDER BY 1").fetchall()
+    assert rows == [("p", None), ("v", "r")]

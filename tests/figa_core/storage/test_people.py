@@ -1,15 +1,18 @@
 """What people threw out or corrected decides the next pairs, and without it nothing changes."""
 
+from dataclasses import replace
+
 import pytest
 
 from figa_core.errors import InputError
-from figa_core.records import Score
+from figa_core.records import RevisionStatus, Score
 from figa_core.storage import people, revisions
 from figa_core.storage.database import Database
 from figa_core.storage.people import EXCLUDED
+from figa_core.storage.revisions import iter_open
 from figa_core.storage.scores import save_scores
 
-from .filled import RUN, SCORER, admit_all, admitted, admitted_pairs, keep_all
+from .filled import RECIPE, RUN, SCORER, admit_all, admitted, admitted_pairs, keep_all, settle
 
 
 def reasons(database: Database) -> dict[str, tuple[bool | None, str | None]]:
@@ -33,6 +36,30 @@ def test_a_pair_that_is_thrown_out_stays_out_also_of_a_run_again_until_it_is_put
     assert people.settle_exclusions(database, RUN) == 0
     assert [pair.pair_id for pair in admitted_pairs(database)] == [first, *others]
     assert reasons(database)[first] == (None, None)
+
+
+def test_a_pair_that_is_thrown_out_stays_out_when_another_reviser_revises_its_response(
+    database: Database,
+) -> None:
+    first, *others = admitted(database)
+    people.exclude(database, first, "ada", "wrong")
+    keep_all(database, recipe=replace(RECIPE, model="another"))
+    revised = [request.revision_id for page in iter_open(database, RUN, 2) for request in page]
+    assert not {first, *others} & set(revised)
+    for revision in revised:
+        settle(database, revision, RevisionStatus.SUCCEEDED)
+    save_scores(database, [Score(revision, SCORER, 5.5) for revision in revised])
+    admit_all(database)
+    [again] = set(revised) & people.excluded_ids(database)
+    assert people.shown_pair(database, again).excluded == "ada: wrong"
+    assert people.count_excluded(database, RUN) == people.settle_exclusions(database, RUN) == 1
+    assert {pair.pair_id for pair in admitted_pairs(database)} == {*revised} - {again}
+    people.exclude(database, again, "bob", "wrong too")  # the first reason stays
+    assert people.shown_pair(database, first).excluded == "ada: wrong"
+    people.include(database, again)
+    assert people.excluded_ids(database) == set()
+    assert people.settle_exclusions(database, RUN) == 0
+    assert {pair.pair_id for pair in admitted_pairs(database)} == {*revised}
 
 
 def test_a_correction_takes_the_place_of_the_revision_is_scored_and_admitted_anew(database: Database) -> None:
