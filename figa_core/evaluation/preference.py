@@ -15,6 +15,8 @@ from figa_core.evaluation.statistics import Estimate, estimate
 UNDECIDED = 0.5
 INCONSISTENT_SHARE_MAX = 0.5
 """A judge that throws a coin chooses the same place twice for half of the prompts."""
+PLACE_LEAN_MAX = 0.2
+"""How far from 0.5 the preference for the first place may be: at 0.2 it decides two answers of five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,26 @@ class Preference:
     @property
     def doubt(self) -> str | None:
         """Why it is not to be relied on; None if nothing speaks against it."""
-        if self.asked and self.by_place / self.asked >= INCONSISTENT_SHARE_MAX:
-            place = "first" if (self.first.mean or 0) > UNDECIDED else "second"
-            one_side = f", mostly the {place}" if abs((self.first.mean or 0) - UNDECIDED) > 0.25 else ""
-            return (
-                f"position bias: for {self.by_place:,} of {self.asked:,} prompts the judge chose the same "
-                f"place in both orders{one_side}"
-            )
+        found = self._position_bias()
+        if found:
+            return f"position bias: {found}"
         if self.left_out > self.win_rate.n:
             return f"{self.left_out:,} prompts have no answer of the judge in both orders"
+        return None
+
+    def _position_bias(self) -> str | None:
+        mean = UNDECIDED if self.first.mean is None else self.first.mean
+        place, lean = "first" if mean > UNDECIDED else "second", abs(mean - UNDECIDED)
+        if self.asked and self.by_place / self.asked >= INCONSISTENT_SHARE_MAX:
+            one_side = f", mostly the {place}" if lean > PLACE_LEAN_MAX else ""
+            return (
+                f"for {self.by_place:,} of {self.asked:,} prompts the judge chose the same place in both "
+                f"orders{one_side}"
+            )
+        # A judge that says "the first" or "a tie" contradicts itself nowhere.
+        if lean > PLACE_LEAN_MAX and self.first.less(UNDECIDED).excludes_zero:
+            share = 100 * max(mean, 1 - mean)
+            return f"ties counted as half, the judge chose the {place} answer in {share:.0f} % of its answers"
         return None
 
 

@@ -44,6 +44,11 @@ class Estimate:
         interval = self.interval
         return interval is not None and (interval[0] > 0 or interval[1] < 0)
 
+    def less(self, value: float) -> "Estimate":
+        """The estimate for the values less this one."""
+        mean = None if self.mean is None else self.mean - value
+        return Estimate(mean=mean, standard_error=self.standard_error, n=self.n)
+
     def scaled(self, factor: float) -> "Estimate":
         """The estimate for the values times `factor`, such as shares shown as percentage points."""
         mean = None if self.mean is None else self.mean * factor

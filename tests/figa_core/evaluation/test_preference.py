@@ -40,6 +40,28 @@ def test_a_judge_that_always_chooses_one_place_is_not_to_be_relied_on(
     assert f"mostly the {place}" in found.doubt
 
 
+@pytest.mark.parametrize(
+    ("behind", "in_front", "place"),
+    [(0.0, 0.5, "first"), (0.5, 1.0, "first"), (1.0, 0.5, "second"), (0.5, 0.0, "second")],
+    ids=["first, tie", "tie, first", "second, tie", "tie, second"],
+)
+@pytest.mark.parametrize(("prompts", "doubted"), [(20, True), (1, False)])
+def test_a_judge_that_chooses_one_place_or_a_tie_is_not_to_be_relied_on(
+    behind: float, in_front: float, place: str, prompts: int, doubted: bool
+) -> None:
+    """It contradicts itself for no prompt. One prompt says nothing of a judge."""
+    found = preference([row(i, behind, in_front) for i in range(prompts)])
+    assert found.by_place == 0
+    said = f"position bias: ties counted as half, the judge chose the {place} answer in 75 % of its answers"
+    assert found.doubt == (said if doubted else None)
+
+
+def test_a_lean_that_may_be_chance_is_no_position_bias() -> None:
+    found = preference([row(0, 0.0, 0.5), row(1, 0.0, 1.0), row(2, 1.0, 1.0)])
+    assert found.first.mean == pytest.approx(0.75)
+    assert found.doubt is None
+
+
 def test_a_judge_that_always_prefers_one_model_has_no_position_bias() -> None:
     found = preference([row(i, 1.0, 1.0) for i in range(20)])
     assert (found.win_rate.mean, found.first.mean, found.by_place, found.doubt) == (1.0, 0.5, 0, None)
