@@ -19,7 +19,7 @@ PORT ?= 4200
 DIRECTORY ?= build/serve
 IMAGES ?= main $(if $(filter cuda,$(DEVICE)),,vllm)
 
-.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl harness trackers bench mutants lint format clean
+.PHONY: setup demo demo-real sandbox serve test test-slow real evidence domains e2e k8s images rl harness embedder trackers bench mutants lint format clean
 
 setup: $(STAMPS)/main $(STAMPS)/vllm  ## both environments, from the lock files
 
@@ -68,7 +68,7 @@ $(STAMPS)/harness: docker/harness.lock.txt | $(STAMPS)/main $(STAMPS)/vllm
 
 $(STAMPS)/moto: | $(STAMPS)/s3
 
-$(STAMPS)/cluster $(STAMPS)/s3 $(STAMPS)/moto $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
+$(STAMPS)/cluster $(STAMPS)/s3 $(STAMPS)/moto $(STAMPS)/e2e $(STAMPS)/k8s $(STAMPS)/kubernetes $(STAMPS)/mutants $(STAMPS)/real $(STAMPS)/domains $(STAMPS)/embedder: $(STAMPS)/%: docker/%.lock.txt | $(STAMPS)/main
 	@$(BIN)/$(PIP) --no-deps -r $<
 	@touch $@
 
@@ -152,6 +152,8 @@ serve: setup  ## server with UI, deployments and workers on this machine, until 
 rl: setup $(STAMPS)/trl $(STAMPS)/ppo  ## reinforcement learning for `figa compare`: TRL for grpo, rloo and ppo
 
 harness: setup $(STAMPS)/harness  ## lm-eval, with which runs benchmark their models
+
+embedder: setup $(STAMPS)/embedder  ## the sentence encoder of `figa study shift`, 84 MB to download
 
 bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision

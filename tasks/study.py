@@ -21,6 +21,7 @@ from figa_core.study import shift
 from figa_core.study.answers import AnswerShift, Embed, HeldOutAnswer, answer_shifts
 from figa_core.study.data import ShiftStudy
 from figa_core.study.mmd import Discrepancy, discrepancy
+from figa_core.study.sentence_encoder import NAME, installed_encoder
 from figa_core.training import reference_log_probs
 from figa_core.training.objectives.base import Answer
 from figa_core.training.reference_process import run_log_probs
@@ -48,6 +49,8 @@ def study_shift(
 ) -> tuple[ShiftStudy, Path]:
     """Measure the distribution shift of a run's pairs, and write a page and JSON to WORKSPACE/studies.
 
+    `embedder`: by default the installed sentence encoder, or else the base model.
+
     The log-probabilities that it needs are kept beside the shards: a second study computes none. Nothing is
     generated: the held-out answers are those that are stored.
 
@@ -66,15 +69,15 @@ def study_shift(
     shards, of_pairs = _shards(workspace, run)
     workspace.check_writable()
     base = whole_model(workspace, config.generation.model)
-    embedder = embedder or base
-    embed = Embedder(embedder)  # before the passes, which take longer
+    encoder, encoder_name = _encoder(embedder, base)
+    embed = Embedder(encoder)  # before the passes, which take longer
     models = studied_models(workspace, run, config)
     pairs = list(islice((pair for table in iter_tables(shards) for pair in pairs_of(table)), PAIRS_MAX))
     nll = {
         label: _nll(workspace, shards, model, config, len(pairs), tell)
         for label, model in {BASE_LABEL: base, **{each.label: each.model for each in models}}.items()
     }
-    tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {embedder}")
+    tell(f"embeddings of at most {_EMBEDDED_MAX:,} pairs by {encoder_name}")
     compared = with_all_answers(pairs)
     study = _study(
         run,
@@ -83,11 +86,21 @@ def study_shift(
         nll,
         _discrepancies(compared, load_chat_format(base).decode, embed),
         _rewards(workspace, run, pairs),
-        str(embedder),
+        encoder_name,
         {each.label: each.pairs for each in models if each.pairs is not None},
         held_out_shifts(workspace, run, config, models, embed),
     )
     return study, write_shift(workspace, study)
+
+
+def _encoder(given: Path | None, base: Path) -> tuple[Path, str]:
+    """What embeds, and what it is called."""
+    if given is not None:
+        return given, str(given)
+    installed = installed_encoder()
+    if installed is not None:
+        return installed, NAME
+    return base, f"the base model ({base}), as no sentence encoder is installed (make embedder) or given"
 
 
 def with_all_answers(pairs: Sequence[WeighedPair]) -> Sequence[WeighedPair]:

@@ -28,7 +28,8 @@ def shift(
         Path | None,
         typer.Option(
             "--embedder",
-            help="Hugging Face directory of a sentence encoder (mean pooling); by default the base model.",
+            help="Hugging Face directory of a sentence encoder (mean pooling); by default the one that "
+            "`make embedder` installs, or else the base model.",
         ),
     ] = None,
 ) -> None:

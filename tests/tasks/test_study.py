@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from figa_core.config import PipelineConfig, WorkspaceConfig
-from figa_core.errors import InputError
+from figa_core.errors import ConfigError, InputError
 from figa_core.file_hashes import write_sealed
 from figa_core.records import FinishReason, Response
 from figa_core.sandbox.build import Sandbox
@@ -19,6 +19,7 @@ from figa_core.storage.responses import chosen_prompts, save_responses
 from figa_core.storage.runs import Findings, find_run, save_findings, save_run
 from figa_core.study.tables import sentences
 from figa_core.training.checkpoints import MANIFEST_NAME, MODEL_NAME, TrainingManifest
+from tasks import study
 from tasks.compare import held_out, trained_generator
 from tasks.evaluate import held_out_sampling
 from tasks.generate import generator_id
@@ -26,7 +27,7 @@ from tasks.study import held_out_shifts, study_shift, with_all_answers
 from tasks.study_models import StudiedModel
 from tasks.workspace import Workspace
 from tests.tasks.conftest import RUN, Chain, MakeChain
-from tests.tasks.shard_sets import PAIR
+from tests.tasks.shard_sets import PAIR, write_set
 
 
 def nothing(_line: str) -> None: ...
@@ -36,6 +37,26 @@ def test_a_run_without_pairs_cannot_be_studied(chain: Chain) -> None:
     save_config(chain)
     with pytest.raises(InputError, match="no weighed pairs to study"):
         study_shift(chain.workspace, RUN, embedder=None, tell=nothing)
+
+
+def test_an_embedder_that_is_not_there_ends_it_before_any_pass(chain: Chain, tmp_path: Path) -> None:
+    save_config(chain)
+    write_set(chain.workspace.shards("set"), pairs=3)
+    save_findings(chain.workspace.database, RUN, Findings(shard_set_id="set"))
+    told = list[str]()
+    with pytest.raises(ConfigError, match="wrong: no such model directory"):
+        study_shift(chain.workspace, RUN, embedder=tmp_path / "wrong", tell=told.append)
+    assert told == []
+
+
+def test_the_study_says_what_embeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, given = tmp_path / "base", tmp_path / "mine"
+    assert study._encoder(given, base) == (given, str(given))
+    monkeypatch.setattr(study, "installed_encoder", lambda: None)
+    assert study._encoder(None, base)[0] == base
+    assert "make embedder" in study._encoder(None, base)[1]
+    monkeypatch.setattr(study, "installed_encoder", lambda: tmp_path)
+    assert study._encoder(None, base) == (tmp_path, "all-MiniLM-L6-v2")
 
 
 def test_edits_ngrams_and_embeddings_are_of_the_pairs_that_have_every_answer() -> None:
