@@ -23,7 +23,7 @@ from figa_core.report.methods.data import MethodsData, Outcome
 from figa_core.report.methods.text import result_sentences, table_lines
 from figa_core.shards.sizes import ShardSizes, shard_sizes
 from flows.build_dataset import build, grade_words
-from flows.checks.comparison import check_comparison
+from flows.checks.comparison import check_comparison, without_effect
 from flows.comparison.benchmarking import benchmark_methods
 from flows.comparison.contest import Contest
 from flows.progress import current
@@ -79,6 +79,8 @@ async def compare_methods(config: PipelineConfig) -> MethodsResult:
     check_comparison(config)
     for line in () if await trains_elsewhere() else missing_environments(config):
         progress.line(f"warning: {line}; the other methods are compared")
+    if line := without_effect(config):
+        progress.line(f"warning: {line}")
     with open_run(config, flow_run.name or "compare-methods", progress, reaches="methods compared") as run:
         if line := dependent_judge(config):
             progress.line(f"warning: {line} Name another reward in evaluation.reward, or a verifier.")

@@ -31,6 +31,17 @@ def check_comparison(config: PipelineConfig) -> None:
         raise ConfigError(problems_text(found))
 
 
+def without_effect(config: PipelineConfig) -> str | None:
+    """Which setting a comparison of methods does not use, though it looks as if it did; None without one."""
+    if config.evaluation.judge.model is None:
+        return None
+    by = "reward" if config.evaluation.verifier is None else "verifier"
+    return (
+        f"evaluation.judge: {config.evaluation.judge.model} is not asked here: a comparison of methods is "
+        f"judged by the {by}. `figa run` and `figa judge` ask it about the models that a run trains."
+    )
+
+
 def _prompts(config: PipelineConfig) -> str:
     if config.prompts.held_out_share > 0:
         return ""

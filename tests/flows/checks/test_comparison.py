@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from figa_core.config.file import load_config
 from figa_core.errors import ConfigError
 from flows.checks import comparison
-from flows.checks.comparison import check_comparison, models_at_once
+from flows.checks.comparison import check_comparison, models_at_once, without_effect
 from flows.cli import app
 from tests.flows.conftest import Project
 
@@ -95,3 +95,13 @@ def test_a_disk_without_room_for_the_models_is_refused(
 def test_a_model_that_is_missing_is_left_to_the_checks_of_every_run(project: Project, tmp_path: Path) -> None:
     project.settings["generation"]["model"] = str(tmp_path / "nowhere")
     check_comparison(config_of(project, {}))
+
+
+def test_a_judge_of_two_answers_is_said_to_be_without_effect(project: Project) -> None:
+    config = load_config(project.config)
+    assert without_effect(config) is None
+    judge = {"model": "gpt-4.1-mini"}
+    for verifier, by in ((None, "by the reward"), ("m:f", "by the verifier")):
+        asked = load_config(project.config, {"evaluation": {"judge": judge, "verifier": verifier or "none"}})
+        assert by in (said := without_effect(asked) or "")
+        assert said.startswith("evaluation.judge: gpt-4.1-mini is not asked here")
