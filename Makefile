@@ -98,7 +98,7 @@ CHECKERS := $(STAMPS)/hadolint $(STAMPS)/compose $(STAMPS)/k8s
 
 # Two workers, each with one file at a time: most of the time is spent waiting for processes to start.
 test: setup $(STAMPS)/moto $(CHECKERS)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not e2e and not real" -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # With Postgres and Redis (Debian: apt-get install postgresql redis-server), also on those. Prefect's Kubernetes
 # worker is not in `make test`: once installed, it makes every start of a server or worker two seconds longer.

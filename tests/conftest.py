@@ -23,6 +23,8 @@ SMALL = SandboxRecipe(
 )
 
 
+_WHOLE_RUNS = Path(__file__).parent / "flows"
+
 _before = pytest.StashKey[dict[str, str | None]]()
 
 
@@ -43,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
         os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="figa-tests-")
         tempfile.tempdir = None  # forget the cached one
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: a long file begun last would leave one of the two workers of `make test` idle."""
+    items.sort(key=lambda item: item.path.parent != _WHOLE_RUNS)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

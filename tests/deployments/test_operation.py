@@ -14,7 +14,7 @@ from figa_core.sandbox.teacher_rules import TeacherFault
 from tests.deployments.conftest import BACKENDS, form
 from tests.deployments.operation import Operation
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -159,7 +159,7 @@ def run_oracle(pairs: Sequence[WeighedPair], settings: Settings) -> tuple[Oracle
     return expected, gradients_of(module)
 
 
-@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@hypothesis_settings(max_examples=75, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(pair_lists(), all_settings, groupings)
 def test_loss_n_and_gradient_are_the_formulas_however_the_step_is_grouped(
     pairs: list[WeighedPair], settings: Settings, grouping: Grouping
