@@ -20,7 +20,7 @@ from flows.server.process import PrefectServer
 
 KEY_VARIABLE = "FIGA_TEST_KEY"
 KEY = "a-key-that-must-appear-nowhere"
-RUN_TIMEOUT_S = 240
+RUN_TIMEOUT_S = 600
 NOBODY = "http://127.0.0.1:9"
 
 
