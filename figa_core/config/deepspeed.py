@@ -50,12 +50,21 @@ _ALLOWED = (
     "log_trace_cache_warnings",
 )
 
+_DEVICES = ("cpu", "nvme", "none")
+
 
 def _leaves_the_loss_alone(settings: dict[str, Any]) -> dict[str, Any]:
     wrong = {name: _REFUSED.get(name, "not known here") for name in settings if name not in _ALLOWED}
     if wrong:
         named = "; ".join(f"{name} ({why})" for name, why in wrong.items())
         raise ValueError(f"these keys cannot be set: {named}. These can: {', '.join(_ALLOWED)}")
+    for name in ("offload_optimizer", "offload_param"):
+        offload = settings.get(name) or {}
+        if not isinstance(offload, dict) or offload.get("device", "none") not in _DEVICES:
+            raise ValueError(
+                f"{name}: {offload!r} names no place. Write a table with a device of {', '.join(_DEVICES)}, "
+                'such as { device = "cpu" }'
+            )
     return settings
 
 

@@ -30,6 +30,7 @@ from figa_core.training.change import WeightChange
 from figa_core.training.going_back import forget_going_back, steps_to_do
 from figa_core.training.held_out import HeldOut
 from figa_core.training.job import TrainingJob
+from figa_core.training.offload import OFFLOADED_NAME, optimizer_on_disk
 
 MANIFEST_NAME = "manifest.json"
 DROPPED_NAME = "dropped.json"
@@ -120,26 +121,42 @@ def checkpoint_of(job: TrainingJob, step: int, seconds: float) -> Checkpoint:
 
 
 def last_whole(job: TrainingJob) -> Checkpoint | None:
-    """The latest whole checkpoint that the job can resume, if there is one."""
+    """The latest whole checkpoint, if there is one; `check_own` says whether the job can resume it."""
     last = steps_to_do(job)
-    fitting = (c for c in whole_ones(job) if c.step <= last and _resumes(job, c))
+    fitting = (c for c in whole_ones(job) if c.step <= last)
     return max(fitting, key=lambda c: c.step, default=None)
 
 
-def _resumes(job: TrainingJob, checkpoint: Checkpoint) -> bool:
-    # What was offloaded to disk is copied as the ranks have it, and cannot be divided anew.
-    offloaded = checkpoints_dir(job) / checkpoint.tag / "offloaded_tensors"
-    return checkpoint.is_laid_out_for(job) or not offloaded.exists()
-
-
 def check_own(job: TrainingJob) -> None:
-    """Raises TrainingError for a checkpoint of another training: nobody but a person puts one there."""
+    """Raises TrainingError for a checkpoint that the job cannot resume.
+
+    It is of another training, which nobody but a person puts there; or its optimizer was offloaded to disk,
+    and the job's is not, or on other ranks, or the other way round.
+    """
     for found in whole_ones(job):
         if found.training_id not in (None, job.training_id):
             raise TrainingError(
                 f"{checkpoints_dir(job) / found.tag}: a checkpoint of training {found.training_id}, not of "
                 f"{job.training_id}. Move it away, then run again."
             )
+    last = last_whole(job)
+    if last is not None and (problem := _offload_problem(job, last)):
+        directory = checkpoints_dir(job)
+        raise TrainingError(f"{directory / last.tag}: {problem}, or remove {directory} to begin anew.")
+
+
+def _offload_problem(job: TrainingJob, checkpoint: Checkpoint) -> str | None:
+    """DeepSpeed copies what it keeps on disk as the ranks have it: it cannot be divided or read otherwise."""
+    on_disk = (checkpoints_dir(job) / checkpoint.tag / OFFLOADED_NAME).exists()
+    wanted = optimizer_on_disk(job.training)
+    setting = "training.deepspeed.zero_optimization.offload_optimizer"
+    if on_disk and not wanted:
+        return f'its optimizer was offloaded to disk. Set {setting} to {{ device = "nvme", … }} as before'
+    if wanted and not on_disk:
+        return f"its optimizer was not offloaded to disk. Leave {setting} as it was before"
+    if on_disk and not checkpoint.is_laid_out_for(job):
+        return f"an optimizer on disk resumes as it was written only. Train with {checkpoint.layout} again"
+    return None
 
 
 def remove_unfinished(job: TrainingJob) -> None:

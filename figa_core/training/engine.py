@@ -22,6 +22,7 @@ from figa_core.training.job import TrainingJob
 from figa_core.training.lora import add_lora
 from figa_core.training.micro_batch import MicroBatch
 from figa_core.training.model import WeightedTokenLogits, inputs_of, load_model, load_quantized, parameters_of
+from figa_core.training.offload import OFFLOADED_NAME
 from figa_core.training.optimizers import OptimizerFactory, optimizer_of, parameter_groups
 from figa_core.training.partitioned import (
     load_partitioned,
@@ -182,11 +183,16 @@ class ZeroEngine:
         Raises:
             UnwrittenFileError: a file of this rank cannot be written; all ranks have come to the end.
         """
+        from deepspeed.checkpoint.ds_to_universal import dp_index_to_str
+
         engine: Any = self._engine
         writer = engine.checkpoint_engine
         engine.checkpoint_engine = deferred = Deferred(writer)
-        # DeepSpeed's scripts to read its files would be copied by rank 0 alone, between two meetings.
+        # DeepSpeed's scripts to read its files would be copied by rank 0 alone, between two meetings, and
+        # what a rank has on disk before the last one.
         engine._copy_recovery_script = lambda _path: None
+        on_disk = engine.zero_nvme_offload_optimizer()
+        engine.zero_nvme_offload_optimizer = lambda: False
         try:
             engine.save_checkpoint(
                 str(directory),
@@ -196,6 +202,10 @@ class ZeroEngine:
             )
         finally:
             engine.checkpoint_engine = writer
+            del engine.zero_nvme_offload_optimizer
+        if on_disk:
+            source = Path(engine.optimizer.optimizer_swapper.swap_folder)
+            deferred.copy(source, directory / tag / OFFLOADED_NAME / f"rank{dp_index_to_str(self.rank)}")
         deferred.check()
         return deferred.files
 

@@ -35,6 +35,7 @@ from figa_core.training.memory_report import TrainingMemory
 from figa_core.training.metrics import StepMetrics, keep_until
 from figa_core.training.nodes.board import NAME, Board, OtherNodes, next_meeting
 from figa_core.training.objectives.registry import make_objective
+from figa_core.training.offload import impossible
 from figa_core.training.quantized import cannot_quantize
 from figa_core.training.ranks import Ranks, failure_of
 from figa_core.training.reference_process import rank_environment, run_log_probs
@@ -107,7 +108,7 @@ def _check_inputs(job: TrainingJob) -> None:
     """Refuse an incomplete model, and shards of another tokenizer or chat template."""
     if problems := problems_to_load(job.model, ModelRole.POLICY):
         raise TrainingError("\n".join(problems))
-    for lacks in (not_offloaded, no_compiler, not_installed, offloaded_to_disk):
+    for lacks in (impossible, not_offloaded, no_compiler, not_installed, offloaded_to_disk):
         if problem := lacks(job.training):
             raise TrainingError(problem)
     room = room_for(job, free=shutil.disk_usage(job.output.parent).free)

@@ -156,6 +156,15 @@ class Deferred:
                 self.error = error
         return None
 
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a directory of DeepSpeed's files on disk but for gradients, unless a file failed."""
+        if self.error is None:
+            try:
+                shutil.copytree(source, target, ignore=_gradients)
+            except OSError as error:
+                self.error = error
+            self.files += [path for path in target.rglob("*") if path.is_file()]
+
     def check(self) -> None:
         """Raises UnwrittenFileError if a file could not be written."""
         if self.error is not None:
@@ -163,6 +172,10 @@ class Deferred:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
+
+
+def _gradients(_directory: str, names: list[str]) -> list[str]:
+    return [name for name in names if "gradient" in name]
 
 
 def _partial(job: TrainingJob, checkpoint: Checkpoint) -> Path:

@@ -12,6 +12,7 @@ from figa_core.training.held_out import useless_setting
 from figa_core.training.learning_rate import AUTO
 from figa_core.training.objectives.base import Answer
 from figa_core.training.objectives.registry import make_objective, objective_named
+from figa_core.training.offload import impossible
 from figa_core.training.quantized import not_quantizable
 from flows.checks.facts import Facts
 
@@ -151,6 +152,7 @@ def _training(config: PipelineConfig) -> Iterator[Finding]:
         )
     for text in (
         useless_setting(training.held_out),
+        impossible(training),
         not_offloaded(training),
         offloaded_to_disk(training),
         not_quantizable(training),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from figa_core.config import CheckpointsConfig
+from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.errors import TrainingError
 from figa_core.training import checkpoints, saving
 from figa_core.training.change import WeightChange
@@ -76,15 +77,36 @@ def test_a_checkpoint_is_resumed_with_other_micro_batches_and_ranks(
     assert found.is_laid_out_for(job) == (changes not in OTHER_RANKS)
 
 
-@pytest.mark.parametrize("changes", OTHER_RANKS)
-def test_states_that_were_offloaded_to_disk_resume_with_the_same_ranks_only(
-    job: TrainingJob, changes: dict[str, Any]
-) -> None:
-    save(changed(job, processes=4), 2)
-    offloaded = save(job, 4) / "offloaded_tensors"
-    offloaded.mkdir()
-    assert last_step(job) == 4
-    assert last_step(changed(job, **changes)) == 2
+ON_DISK: dict[str, Any] = {
+    "zero_stage": 3,
+    "deepspeed": DeepSpeedConfig(
+        zero_optimization={"offload_optimizer": {"device": "nvme", "nvme_path": "/fast"}}
+    ),
+}
+
+
+def test_an_optimizer_on_disk_resumes_as_it_was_written_only(job: TrainingJob) -> None:
+    on_disk = changed(job, **ON_DISK)
+    (save(on_disk, 4) / "offloaded_tensors").mkdir()
+    checkpoints.check_own(on_disk)
+    for other in (changed(on_disk, processes=4), changed(on_disk, dtype="bfloat16")):
+        with pytest.raises(
+            TrainingError, match=r"step-00000004: an optimizer on disk .* with one rank, ZeRO-3, float32 ag"
+        ):
+            checkpoints.check_own(other)
+
+
+def test_an_offload_to_disk_is_neither_begun_nor_ended_within_a_training(job: TrainingJob) -> None:
+    on_disk, in_memory = changed(job, **ON_DISK), changed(job, zero_stage=3)
+    directory = save(in_memory, 2)
+    checkpoints.check_own(in_memory)
+    with pytest.raises(TrainingError, match=r"step-00000002: its optimizer was not offloaded to disk. Leave"):
+        checkpoints.check_own(on_disk)
+    (directory / "offloaded_tensors").mkdir()
+    with pytest.raises(
+        TrainingError, match=r"was offloaded to disk. Set .*offload_optimizer to .* as before"
+    ):
+        checkpoints.check_own(in_memory)
 
 
 def test_after_any_flipped_bit_of_a_checkpoint_the_one_before_is_used(job: TrainingJob) -> None:

@@ -90,6 +90,14 @@ TRAININGS: dict[str, dict[str, object]] = {
         }
         for stage in (2, 3)
     },
+    "offload-weights": {
+        **EVERYTHING,
+        "zero_stage": 3,
+        "checkpoint_steps": 3,
+        "deepspeed": DeepSpeedConfig(
+            zero_optimization={"offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
+        ),
+    },
     "linear": {"schedule": ScheduleConfig(kind="linear", warmup_share=0.3)},
     "warm-up": {"schedule": ScheduleConfig(warmup_share=0.5)},
     "decay": {"optimizer": OptimizerConfig(weight_decay=0.5)},
