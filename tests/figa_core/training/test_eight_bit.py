@@ -42,8 +42,8 @@ def test_its_states_cannot_be_offloaded_to_disk(make_job: MakeJob, tmp_path: Pat
     assert offloaded_to_disk(TrainingConfig(optimizer=IN_8_BITS)) is None
     assert offloaded_to_disk(TrainingConfig(optimizer=IN_8_BITS, deepspeed=offloaded_to("cpu"))) is None
     assert offloaded_to_disk(TrainingConfig(deepspeed=offloaded_to("nvme"))) is None
+    job = make_job(optimizer=IN_8_BITS, zero_stage=3, deepspeed=offloaded_to("nvme"))
     with pytest.raises(TrainingError, match="adamw_8bit has states that DeepSpeed cannot keep on disk"):
-        job = make_job(optimizer=IN_8_BITS, zero_stage=3, deepspeed=offloaded_to("nvme"))
         run_training(job, log_path=tmp_path / "log")
 
 
