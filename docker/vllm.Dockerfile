@@ -10,10 +10,11 @@ ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS python
 ARG DEBIAN_FRONTEND=noninteractive
+# libnuma1: vLLM's kernels are linked to it.
 # Debian removes a version from its archive when it has a newer one.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv tini \
+    && apt-get install --yes --no-install-recommends ca-certificates libnuma1 python3 python3-venv tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*
 
 FROM python AS build
