@@ -23,16 +23,15 @@ from tests.deployments.prefect_api import Api
 
 FILE = Path(__file__).parents[2] / "docker" / "compose.yaml"
 AUTH = "figa:another-password-that-must-appear-nowhere"
-START_TIMEOUT_S = 240.0
+START_TIMEOUT_S = 600.0
 _BOUND = ["setpriv", "--pdeathsig", "KILL"]
 
 
 class Split(Api):
-    """The Prefect server in its two parts, and workers, which have `environment` too, as from .env.keys."""
+    """The Prefect server in its two parts, and workers."""
 
-    def __init__(self, directory: Path, databases: Databases, environment: dict[str, str]) -> None:
-        self.directory = directory
-        self._port, self._environment = _free_port(), environment
+    def __init__(self, directory: Path, databases: Databases) -> None:
+        self.directory, self._port = directory, _free_port()
         self._given = {"POSTGRES_PASSWORD": PASSWORD, "FIGA_AUTH": AUTH, "FIGA_IMAGE": "none"}
         self._given["FIGA_UI"] = f"http://127.0.0.1:{self._port}"
         self._elsewhere = {
@@ -49,13 +48,13 @@ class Split(Api):
 
         Fails if it does not, with its log.
         """
-        process = self._child(self._services[service]["command"], service, service)
+        process = self._child(service)
         if self._services[service]["healthcheck"].get("disable"):
             process.wait_until(lambda: False, timeout_s=START_TIMEOUT_S)
             assert process.exit_code == 0, process.log_tail(30)
             return
         self._running[service] = process
-        healthy = process.wait_until(lambda: self.healthy(service), timeout_s=START_TIMEOUT_S, poll_s=1.0)
+        healthy = process.wait_until(lambda: self.healthy(service), timeout_s=START_TIMEOUT_S, poll_s=5.0)
         assert healthy, process.log_tail(30)
 
     def healthy(self, service: str) -> bool:
@@ -87,19 +86,17 @@ class Split(Api):
                     with contextlib.suppress(psutil.Error):
                         left.kill()
 
-    def _child(self, command: list[str], service: str, name: str) -> Child:
+    def _child(self, service: str) -> Child:
         here = {"0.0.0.0": "127.0.0.1", "4200": str(self._port)}
-        words = [here.get(word, word) for word in command]
+        words = [here.get(word, word) for word in self._services[service]["command"]]
         return Child(
-            [*_BOUND, *words], self.directory / f"{name}.log", environment=self._environment_of(service)
+            [*_BOUND, *words], self.directory / f"{service}.log", environment=self._environment_of(service)
         )
 
     def _environment_of(self, service: str) -> dict[str, str]:
         environment = {k: v for k, v in child_environment().items() if not k.startswith("PREFECT_")}
         environment |= {"PREFECT_HOME": str(self.directory / "home"), "OMP_NUM_THREADS": "1"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        if "env_file" in self._services[service]:
-            environment |= self._environment
         for name, value in self._services[service]["environment"].items():
             environment[name] = self._filled(str(value))
         return environment
@@ -118,9 +115,9 @@ class Split(Api):
 
 
 @contextlib.contextmanager
-def split(directory: Path, databases: Databases, **environment: str) -> Iterator[Split]:
+def split(directory: Path, databases: Databases) -> Iterator[Split]:
     """Everything of the compose file but databases, GPU worker and vLLM, in the order of its `depends_on`."""
-    started = Split(directory, databases, environment)
+    started = Split(directory, databases)
     try:
         for service in ("migrate", "server", "services", "deploy", "worker-cpu"):
             started.start(service)
