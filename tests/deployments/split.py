@@ -88,7 +88,8 @@ class Split(Api):
 
     def _child(self, service: str) -> Child:
         here = {"0.0.0.0": "127.0.0.1", "4200": str(self._port)}
-        words = [here.get(word, word) for word in self._services[service]["command"]]
+        command: list[str] = self._services[service]["command"]
+        words = [here.get(word, word) for word in command]
         return Child(
             [*_BOUND, *words], self.directory / f"{service}.log", environment=self._environment_of(service)
         )
