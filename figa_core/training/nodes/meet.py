@@ -18,7 +18,7 @@ from figa_core.training.failures import OtherRankError, record_failure, write_fa
 from figa_core.training.nodes.addresses import address_towards, interface_of
 from figa_core.training.nodes.bonds import ROLL_CALL_S, Bond, Hub, Member
 from figa_core.training.nodes.endings import Ending
-from figa_core.training.nodes.roll_call import node_name, presence_of
+from figa_core.training.nodes.roll_call import device_kind, node_name, presence_of
 
 _KEY = "figa/bond"
 
@@ -85,7 +85,9 @@ class Company:
             port, token = json.loads(self._store.get(_KEY))
             proof = _proof(job_path, token)
             self._bond = Member.of(os.environ["MASTER_ADDR"], port, token, on_end)
-        own = presence_of(job_path, proof.name, rank=place.rank, node=place.node, host=place.host)
+        own = presence_of(
+            job_path, proof.name, rank=place.rank, node=place.node, host=place.host, device=device_kind()
+        )
         problems = self._bond.call_roll(own)
         if place.rank == 0:
             proof.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """What every rank says of itself at the start, and why the ranks of some nodes cannot train with the others.
 
-Nodes must run the same code and libraries, and see the same files under the same paths. Rank 0 is the
-measure.
+Nodes must run the same code and libraries on the same kind of device, and see the same files under the same
+paths. Rank 0 is the measure.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _POLL_S = 0.25
 @dataclass(frozen=True, slots=True)
 class Presence:
     """A rank's answer. `versions` holds those of the code and of libraries, `digests` those of the training's
-    files by path; `unseen` are paths that this rank does not see.
+    files by path; `unseen` are paths that this rank does not see; `device` is the kind on which it trains.
     """
 
     rank: int
@@ -36,6 +36,7 @@ class Presence:
     versions: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     unseen: Sequence[str] = ()
+    device: str = ""
 
     @property
     def where(self) -> str:
@@ -70,6 +71,12 @@ def _differences(first: Presence, other: Presence) -> Iterator[str]:
                 f"{other.where} has another version of {name}: {_version(theirs)}, where {first.where} has "
                 f"{_version(ours)}. Install the same one on both."
             )
+    if other.device != first.device:
+        yield (
+            f"{other.where} trains on {other.device or 'an unknown device'}, where {first.where} trains on "
+            f"{first.device or 'an unknown device'}. Let both see GPUs, or neither: look at the drivers, the "
+            "container's devices and CUDA_VISIBLE_DEVICES."
+        )
     for path, digest in other.digests.items():
         if path not in other.unseen and digest != first.digests.get(path):
             yield f"{other.where} sees other files in {path} than {first.where}. Give both the same ones."
@@ -86,10 +93,14 @@ def presence_of(
     rank: int,
     node: int,
     host: str,
+    device: str,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Presence:
-    """That of a rank on this machine. `proof` is the name of a file that rank 0 wrote beside the job file."""
+    """That of a rank on this machine.
+
+    `proof` is the name of a file that rank 0 wrote beside the job file; `device` is from `device_kind`.
+    """
     until = clock() + _SEEN_WITHIN_S
     unseen = [
         str(path) for path in (job_path.with_name(proof), job_path) if not _is_seen(path, until, clock, sleep)
@@ -102,7 +113,14 @@ def presence_of(
                 digests[str(path)] = _listing(path)
             elif path is not None:
                 unseen.append(str(path))
-    return Presence(rank, node, host, {**code_version(), **library_versions()}, digests, unseen)
+    return Presence(rank, node, host, {**code_version(), **library_versions()}, digests, unseen, device)
+
+
+def device_kind() -> str:
+    """On what a rank trains here, in words: a GPU if PyTorch sees any."""
+    import torch
+
+    return "a GPU" if torch.cuda.device_count() else "the CPU"
 
 
 def code_version() -> dict[str, str]:

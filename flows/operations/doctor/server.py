@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 
 from prefect import __version__ as prefect_version
@@ -11,6 +11,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import Worker
 from prefect.exceptions import ObjectNotFound
 
+from figa_core.inference.devices import gpus_here
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.server.api import check_answers, configured_url
 from flows.server.names import API_URL_VARIABLE, CPU_POOL, FLOWS, GPU_POOL, VERSION_VARIABLE
@@ -97,8 +98,30 @@ async def _pool(client: PrefectClient, name: str) -> list[Line]:
     workers = await online_workers(client, name)
     if not workers:
         return [*lines, problem(about, no_worker_text(name, pool.type))]
-    versions = {worker.name: await _variable(client, worker_variable(worker.name)) for worker in workers}
-    return [*lines, *(worker_line(each, versions[each.name]) for each in workers)]
+    versions = {each.name: await _variable(client, worker_variable(each.name)) for each in workers}
+    lines += [worker_line(each, versions[each.name]) for each in workers]
+    if name != GPU_POOL:
+        return lines
+    gpus = {each.name: await _variable(client, worker_variable(each.name, "gpus")) for each in workers}
+    return [*lines, *gpu_lines(gpus, gpus_here())]
+
+
+def gpu_lines(stated: Mapping[str, str | None], here: int) -> Iterator[Line]:
+    """The workers of the pool for GPUs that see none, if others or this machine (`here`: how many) do.
+
+    `stated`: by a worker's name, how many it said it sees; None if it said nothing.
+    """
+    if here or any(count not in (None, "0") for count in stated.values()):
+        yield from (no_gpu(f"worker {name}") for name, count in stated.items() if count == "0")
+
+
+def no_gpu(about: str) -> Line:
+    """A worker of the pool for GPUs that sees none, although there are machines with some."""
+    return warning(
+        about,
+        "sees no GPU, and other machines do: runs that it takes use the CPU, and may take days. Look at its "
+        "driver, its container's devices and CUDA_VISIBLE_DEVICES, or stop it.",
+    )
 
 
 def worker_line(worker: Worker, version: str | None) -> Line:

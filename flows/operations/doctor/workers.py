@@ -14,10 +14,11 @@ from prefect.exceptions import ObjectNotFound
 
 from figa_core.artifacts.store import Store
 from figa_core.errors import WorkspaceError
+from figa_core.inference.devices import gpus_here
 from figa_core.storage.runs import latest_runs
 from flows.check_worker import WorkerFacts
 from flows.operations.doctor.lines import Line, ok, problem, warning
-from flows.operations.doctor.server import CLOCK_S, clock_line
+from flows.operations.doctor.server import CLOCK_S, clock_line, no_gpu
 from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
 from flows.server.versions import own_version
 from flows.server.workers import online_workers
@@ -111,8 +112,11 @@ async def _ask(
         return [warning(about, f"has not answered within {wait_s:.0f} s: they are busy. Ask again later.")]
     if not state.is_completed() or not state.message:
         return [problem(about, f"could not run the check ({state.name}): {state.message}")]
-    facts = WorkerFacts(**orjson.loads(state.message))
-    return list(facts_lines(about, facts, url or str(workspace), begun, time.time()))
+    answer = WorkerFacts.from_fields(orjson.loads(state.message))
+    lines = list(facts_lines(about, answer, url or str(workspace), begun, time.time()))
+    if pool == GPU_POOL and answer.gpus == 0 and gpus_here():
+        lines.append(no_gpu(f"{about} ({answer.host})"))
+    return lines
 
 
 async def _ended(client: PrefectClient, run: FlowRun, wait_s: float) -> FlowRun:

@@ -65,12 +65,13 @@ def test_the_second_waits_and_returns_the_result_of_the_first(
         "objective figa: 89,152 parameters in float32, ZeRO-1 on 1 rank(s) (cpu), 24 pairs in packed rows, "
         f"with shared beginnings; {STEPS} steps from the start"
     )
+    device = "no GPU is seen here: the training runs on the CPU"
     waits = "training training-test: another process is working on it; waiting for its result"
     room, starts, *then = log.messages
     assert room.startswith("training training-test: a checkpoint takes ")
     assert starts == f"training training-test starts; full log: {tmp_path / 'log'}"
     # A rank's messages come through its log, a little late.
-    assert sorted(line for line in then if not line.startswith(EXAMINES)) == sorted([trains, waits])
+    assert sorted(line for line in then if not line.startswith(EXAMINES)) == sorted([device, trains, waits])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from figa_core.training.nodes.roll_call import (
 )
 from tests.figa_core.training.jobs import MakeJob
 
-FIRST = Presence(0, 0, "gpu1", {"torch": "2.13.0", "deepspeed": "0.19.8"}, {"/w/model": "a"})
+FIRST = Presence(0, 0, "gpu1", {"torch": "2.13.0", "deepspeed": "0.19.8"}, {"/w/model": "a"}, device="a GPU")
 
 
 def on_gpu2(rank: int = 4, **changes: object) -> Presence:
@@ -35,7 +35,16 @@ class Time:
 
 def presence(job_path: Path, proof: str, time: Time | None = None) -> Presence:
     time = time or Time()
-    return presence_of(job_path, proof, rank=4, node=1, host="gpu2", clock=time.clock, sleep=time.sleep)
+    return presence_of(
+        job_path,
+        proof,
+        rank=4,
+        node=1,
+        host="gpu2",
+        device="the CPU",
+        clock=time.clock,
+        sleep=time.sleep,
+    )
 
 
 def written(job: TrainingJob) -> Path:
@@ -61,12 +70,19 @@ def test_every_difference_is_one_line_that_names_the_node_whatever_the_number_of
     assert len(lines) == 5
 
 
+def test_a_node_without_gpus_does_not_train_with_one_that_has_some() -> None:
+    [line] = disagreements([FIRST, on_gpu2(device="the CPU")])
+    assert line.startswith("node 1 (gpu2) trains on the CPU, where node 0 (gpu1) trains on a GPU. Let both")
+    assert disagreements([replace(FIRST, device="the CPU"), on_gpu2(device="the CPU")]) == []
+
+
 def test_a_rank_says_what_it_runs_and_sees(make_job: MakeJob) -> None:
     path = written(make_job())
     (path.parent / "proof").touch()
     found = presence(path, "proof")
     job = TrainingJob.from_json(path.read_text())
     assert found.unseen == []
+    assert found.device == "the CPU"
     assert found.versions == {**code_version(), **library_versions()}
     assert found.versions.keys() >= {"the code of figa", "torch", "deepspeed", "transformers"}
     assert found.digests.keys() == {str(job.model), str(job.shards)}

@@ -1,7 +1,7 @@
 """What the doctor says of servers, clocks, workers and what they see."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,9 +11,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from figa_core.artifacts.store import Store
 from figa_core.errors import ConfigError
+from figa_core.inference.devices import gpus_here
 from flows.check_worker import WorkerFacts, facts_of
 from flows.operations.doctor.lines import Level, Line
-from flows.operations.doctor.server import CLOCK_S, clock_line, server_lines, worker_line
+from flows.operations.doctor.server import CLOCK_S, clock_line, gpu_lines, server_lines, worker_line
 from flows.operations.doctor.workers import facts_lines
 from flows.server.versions import own_version
 
@@ -64,6 +65,31 @@ def test_a_worker_of_another_or_unknown_version_stands_out() -> None:
     assert f"figa 0.0.1, here is {own_version()}" in other.text
 
 
+@pytest.mark.parametrize(
+    ("stated", "here", "warned"),
+    [
+        ({"a": "0", "b": "2"}, 0, ["worker a"]),
+        ({"a": "0", "b": None}, 1, ["worker a"]),
+        ({"a": "0", "b": None}, 0, []),
+        ({"a": "1", "b": None}, 1, []),
+    ],
+)
+def test_a_worker_without_gpus_stands_out_where_others_have_some(
+    stated: dict[str, str | None], here: int, warned: list[str]
+) -> None:
+    lines = list(gpu_lines(stated, here))
+    assert [line.about for line in lines] == warned
+    assert all(line.level is Level.WARNING and "sees no GPU" in line.text for line in lines)
+
+
+def test_the_answer_of_a_worker_of_another_version_is_understood() -> None:
+    answer = asdict(FACTS)
+    del answer["gpus"]
+    assert WorkerFacts.from_fields({**answer, "later": 1}) == FACTS
+    with pytest.raises(TypeError):
+        WorkerFacts.from_fields({"host": "gpu1"})
+
+
 def test_a_worker_that_sees_the_workspace_is_well() -> None:
     [line] = about_facts(FACTS)
     assert line == Line(Level.OK, "a worker on gpu (gpu1)", f"sees {WORKSPACE} and writes to it, 1 TB free")
@@ -90,6 +116,7 @@ def test_a_worker_sees_only_the_very_file_that_was_written(tmp_path: Path) -> No
     found = facts_of(tmp_path, "token")
     assert (found.sees, found.writes) == (True, True)
     assert abs(found.clock - time.time()) < 60
+    assert found.gpus == gpus_here()
     assert not facts_of(tmp_path, "another").sees
     elsewhere = facts_of(tmp_path / "not-mounted", "token")
     assert (elsewhere.sees, elsewhere.writes, elsewhere.free) == (False, False, 0)
