@@ -42,6 +42,14 @@ class Workspace:
         return Database(self.directory / "figa.duckdb")
 
     @property
+    def network_permit(self) -> Path:
+        """A file that says: the database may be opened although it lies on a network file system.
+
+        A run with `storage.database_on_network` makes it, for the commands that have no settings.
+        """
+        return self.directory / "database-on-network"
+
+    @property
     def journal(self) -> Path:
         """The reviser's append-only answer journal."""
         return self.directory / "journal" / "revise.jsonl"

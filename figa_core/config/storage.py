@@ -35,5 +35,5 @@ class StorageConfig(Section):
     database_on_network: bool = nothing(
         False,
         "Open the database on a network file system such as NFS. Only where its locks hold between all "
-        "machines: without them two writers destroy the file.",
+        "machines: without them two writers destroy the file. A run with it permits it for all commands.",
     )

@@ -2,7 +2,9 @@
 
 DuckDB, the lease and the trainings rely on locks of the file system. Network file systems often have none
 that reach the other machines (NFS without its lock service, object stores behind FUSE), or lose them when a
-server restarts; SMB and NFS may also show another machine an old state of a file.
+server restarts; SMB and NFS may also show another machine an old state of a file. What a virtual machine
+shares with its host (9p, virtiofs, vboxsf) keeps locks to itself, and so does BeeGFS unless it is set up
+otherwise.
 """
 
 import os
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+_OF_THE_HOST = ("9p", "virtiofs")
+"""As the root they are the own disk of a sandbox or a small virtual machine."""
 _NETWORK = frozenset(
     [
         "nfs",
@@ -42,6 +46,13 @@ _NETWORK = frozenset(
         "geesefs",
         "curlftpfs",
         "objectivefs",
+        "beegfs",
+        "fhgfs",
+        "vboxsf",
+        "prl_fs",
+        "vmhgfs",
+        "vmhgfs-fuse",
+        *_OF_THE_HOST,
     ]
 )
 """Kinds, with "fuse." before them or without."""
@@ -57,7 +68,8 @@ class Mount:
     @property
     def is_network(self) -> bool:
         """Whether locks on it may not hold between machines."""
-        return self.kind.lower().removeprefix("fuse.") in _NETWORK
+        kind = self.kind.lower().removeprefix("fuse.")
+        return kind in _NETWORK and not (kind in _OF_THE_HOST and len(self.point.parts) == 1)
 
 
 def mount_of(path: Path, mounts: Iterable[Mount] | None = None) -> Mount | None:

@@ -33,6 +33,7 @@ from figa_core.storage.runs import (
     save_run,
 )
 from flows.checks.facts import say_nothing
+from flows.checks.workspace import permit_network
 from flows.preflight import check
 from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
@@ -174,6 +175,8 @@ def visit_run(
         if (thoughts := thoughts_of(generation_chat(config.generation))) is not None:
             progress.line(thinking_line(config.generation, thoughts))
         workspace = Workspace(directory)
+        if config.storage.database_on_network:
+            permit_network(directory)
         workspace.database.create()
         warned = frozenset(found.where for found in warnings)
         yield replace(identify(workspace, config), engines=engines, warned=warned)

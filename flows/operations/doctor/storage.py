@@ -8,7 +8,7 @@ from figa_core.processes.lease import describe_holder, is_held
 from figa_core.storage.database import Database
 from figa_core.storage.file_systems import mount_of
 from flows.checks.room import size_text
-from flows.checks.workspace import nearest_existing, network_text
+from flows.checks.workspace import nearest_existing, network_text, refused_mount
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from tasks.workspace import Workspace
 
@@ -22,8 +22,12 @@ def storage_lines(directory: Path) -> Iterator[Line]:
     free = shutil.disk_usage(nearest_existing(directory)).free
     yield (warning if free < LITTLE_BYTES else ok)("disk", f"{directory} has {size_text(free)} left")
     mount = mount_of(directory)
-    if mount is not None and mount.is_network:
-        yield warning("file system", network_text(directory, mount))
+    if (refused := refused_mount(directory)) is not None:
+        yield warning("file system", network_text(directory, refused))
+    elif mount is not None and mount.is_network:
+        yield ok(
+            "file system", f"{mount.kind}, a network file system, which {workspace.network_permit} permits"
+        )
     if not workspace.database.path.is_file():
         yield ok("workspace", f"none in {directory} yet; the first run makes it")
         return

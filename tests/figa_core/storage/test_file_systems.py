@@ -47,11 +47,22 @@ def test_this_machine_tells_the_kind_of_the_temporary_directory(tmp_path: Path) 
     assert mount_of(tmp_path, []) is None
 
 
-@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "FUSE.rclone", "gcsfuse"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "FUSE.rclone", "gcsfuse", "beegfs", "fhgfs", "vboxsf",
+        "fuse.vmhgfs-fuse", "9p", "virtiofs",
+    ],
+)  # fmt: skip
 def test_locks_of_network_file_systems_are_not_relied_on(kind: str) -> None:
     assert Mount(Path("/data"), kind).is_network
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "apfs", "overlay", "tmpfs", "fuseblk", "virtiofs"])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "apfs", "overlay", "tmpfs", "fuseblk"])
 def test_locks_of_local_file_systems_are(kind: str) -> None:
     assert not Mount(Path("/data"), kind).is_network
+
+
+@pytest.mark.parametrize("kind", ["9p", "virtiofs"])
+def test_the_root_of_a_sandbox_is_its_own_disk(kind: str) -> None:
+    assert not Mount(Path("/"), kind).is_network

@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from figa_core.errors import WorkspaceError
 from figa_core.storage import file_systems
+from figa_core.storage.database import Database
 from figa_core.storage.file_systems import Mount
-from flows.checks.workspace import check_directory, check_file_system, nearest_existing
+from flows.checks.workspace import (
+    check_directory,
+    check_file_system,
+    check_place,
+    nearest_existing,
+    permit_network,
+)
+from flows.run.existing import existing_workspace
+from tasks.workspace import Workspace
 
 from .conftest import MakeFacts
 
@@ -45,6 +55,30 @@ def test_a_network_file_system_is_refused_with_the_reason_unless_it_is_permitted
     assert list(check_file_system(facts(storage={"database_on_network": True}))) == []
     monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "ext4")])
     assert list(check_file_system(facts())) == []
+
+
+def test_a_command_without_settings_is_refused_there_until_a_run_was_permitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.directory.mkdir()
+    workspace.database.create()
+    before = workspace.database.path.stat()
+    monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "nfs4")])
+    monkeypatch.setattr(Database, "create", lambda _: pytest.fail("the database was opened"))
+    with pytest.raises(WorkspaceError, match=r"nfs4, mounted at .*touch .*/database-on-network$"):
+        existing_workspace(workspace.directory)
+    assert workspace.database.path.stat().st_mtime_ns == before.st_mtime_ns
+    monkeypatch.undo()
+    monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "nfs4")])
+    permit_network(workspace.directory)
+    assert existing_workspace(workspace.directory) == workspace
+
+
+def test_on_a_local_disk_nothing_is_permitted_or_asked_for(tmp_path: Path) -> None:
+    permit_network(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    check_place(tmp_path)
 
 
 @pytest.mark.slow

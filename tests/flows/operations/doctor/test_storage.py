@@ -8,6 +8,8 @@ import pytest
 
 from figa_core.errors import WorkspaceError
 from figa_core.processes.lease import workspace_lease
+from figa_core.storage import file_systems
+from figa_core.storage.file_systems import Mount
 from figa_core.storage.migrations import SCHEMA_VERSION
 from flows.operations.doctor.lines import Level, Line, looked_at
 from flows.operations.doctor.storage import LITTLE_BYTES, storage_lines
@@ -52,6 +54,19 @@ def test_a_schema_newer_than_the_code_is_a_problem_and_an_older_one_is_not(tmp_p
 def test_little_room_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, LITTLE_BYTES - 1))
     assert lines_by_what(tmp_path)["disk"].level is Level.WARNING
+
+
+def test_a_network_file_system_is_a_warning_until_it_is_permitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_systems, "mounts_here", lambda: [Mount(tmp_path, "nfs4")])
+    line = lines_by_what(tmp_path)["file system"]
+    assert line.level is Level.WARNING
+    assert "set storage.database_on_network = true" in line.text
+    Workspace(tmp_path).network_permit.touch()
+    line = lines_by_what(tmp_path)["file system"]
+    assert line.level is Level.OK
+    assert "permits" in line.text
 
 
 def test_an_error_in_a_look_is_a_line_after_those_before_it(tmp_path: Path) -> None:
