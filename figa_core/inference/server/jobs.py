@@ -13,10 +13,14 @@ _TEXTS_PER_REQUEST = 32
 
 
 class Work(Protocol):
-    """One kind of request. Rows and results are those of `ports`."""
+    """One kind of request. Rows and results are those of `ports`.
+
+    `by_prompt`: jobs are rows with `prompt_ids`, and those of one prompt should go to one server.
+    """
 
     path: ClassVar[str]
     rows_per_job: ClassVar[int]
+    by_prompt: ClassVar[bool]
 
     def body(self, model: str, rows: Sequence[Any]) -> bytes: ...
 
@@ -33,6 +37,7 @@ class Sampling:
 
     path: ClassVar[str] = "/v1/completions"
     rows_per_job: ClassVar[int] = 1
+    by_prompt: ClassVar[bool] = True
 
     settings: Generating
     vocabulary: int
@@ -53,6 +58,7 @@ class Rating:
 
     path: ClassVar[str] = "/classify"
     rows_per_job: ClassVar[int] = _TEXTS_PER_REQUEST
+    by_prompt: ClassVar[bool] = False
 
     label: int | None = None
 

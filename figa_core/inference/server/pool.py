@@ -13,13 +13,13 @@ others. Whether it does is tried with a request that it has answered before.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from figa_core.errors import EngineError
 from figa_core.inference.server import client as http
 from figa_core.inference.server.jobs import Job, Work
+from figa_core.inference.server.open_jobs import OpenJobs
 from figa_core.inference.server.protocol import BadAnswerError, BadSampleError, read_waiting
 from figa_core.inference.server.server import KnownGood, Server, State
 from figa_core.inference.server.survey import UnfitServerError, model_of
@@ -53,7 +53,7 @@ class Pool:
         """
         self._servers, self._all, self._work, self._longest = servers, found, work, longest
         self._deliver, self._tell = deliver, tell
-        self._open: deque[Job] = deque()
+        self._open = OpenJobs(found, by_prompt=work.by_prompt)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_up = time.monotonic()
@@ -72,7 +72,7 @@ class Pool:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def submit(self, job: Job) -> None:
-        self._open.append(job)
+        self._open.add(job)
         self._dispatch()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -93,13 +93,10 @@ class Pool:
             self._ended.set_exception(error)
 
     def _dispatch(self) -> None:
-        while self._open:
-            free = [server for server in self._all if server.has_room]
-            if not free:
-                return
-            server = min(free, key=lambda each: each.load)
+        while (taken := self._open.take()) is not None:
+            server, job = taken
             server.in_flight += 1
-            self._spawn(self._do(server, self._open.popleft()))
+            self._spawn(self._do(server, job))
 
     async def _do(self, server: Server, job: Job) -> None:
         sent, body = time.monotonic(), self._work.body(self._servers.model or "", job.rows)
@@ -138,14 +135,15 @@ class Pool:
 
     def _let_rest(self, server: Server, seconds: float) -> None:
         server.rests_until = time.monotonic() + seconds
+        self._open.leave(server)
         asyncio.get_running_loop().call_later(seconds, self._dispatch)
 
     def _again(self, job: Job) -> None:
-        self._open.appendleft(job)
+        self._open.first([job])
 
     def _split_or_fail(self, job: Job, reason: str) -> None:
         if len(job.rows) > 1:
-            self._open.extendleft(reversed(job.halves()))
+            self._open.first(job.halves())
         else:
             self._fail(job, reason)
 
@@ -156,7 +154,7 @@ class Pool:
     def _lost(self, server: Server, job: Job, reason: str) -> None:
         self.lose(server, reason)
         if server.known_good is None:  # it says nothing about the row; another is the next to be tried
-            self._open.append(job)
+            self._open.last(job)
             return
         job.losses += 1
         self._again(job) if job.losses < _LOSSES_MOST else self._fail(job, f"{reason} (each time)")
@@ -168,7 +166,7 @@ class Pool:
             healthy = not lost and (self._has_answered(server, sent) or await self._still_answers(server))
         if not healthy:
             self.lose(server, reason)
-            self._open.append(job)  # another row is the next to be tried
+            self._open.last(job)  # another row is the next to be tried
             return
         job.failures += 1
         if job.failures < _FAILURES_MOST:
@@ -206,11 +204,13 @@ class Pool:
             if server.state is State.UP:
                 self._tell(f"{server.client.root} is away: {reason}. Its rows go to the others, or wait")
             server.state = State.AWAY
+            self._open.leave(server)
             self._spawn(self._revive(server))
 
     def _out(self, server: Server, reason: str) -> None:
         if server.state is not State.OUT:
             server.state, server.trouble = State.OUT, reason
+            self._open.leave(server)
             self._tell(f"{server.client.root} is not used any more: {reason}")
         if all(each.state is State.OUT for each in self._all):
             self._end(self._no_server())

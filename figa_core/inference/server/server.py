@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,6 +11,7 @@ from typing import Any
 
 from figa_core.inference.server.client import Client
 from figa_core.inference.server.in_flight import InFlight
+from figa_core.inference.server.jobs import Job
 
 
 class State(Enum):
@@ -36,6 +38,7 @@ class Server:
     def __init__(self, client: Client, most_in_flight: int) -> None:
         self.client = client
         self.state = State.UP
+        self.own: deque[Job] = deque()  # wait for this server, because it has their prompt
         self.in_flight = 0
         self.tries = 0  # since it has last answered a job
         self.limit = InFlight(most_in_flight)
