@@ -20,10 +20,12 @@ from figa_core.errors import EngineError
 from figa_core.inference.copies import Copies
 from figa_core.inference.engine import Generating, Scoring
 from figa_core.inference.transformers import TransformersGenerator, TransformersScorer
-from figa_core.inference.vllm import VllmEngine
+from figa_core.inference.vllm import VllmEngine, worker_engine
+from figa_core.inference.vllm_process import CPU_ENVIRONMENT, ENVIRONMENT
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.models.plain_reward import write_plain_form
 from figa_core.ports import GenerationRequest, RowFailure, ScoringRequest
+from figa_core.processes.children import child_environment
 from figa_core.records import FinishReason
 from figa_core.sandbox.build import Sandbox
 from tests.figa_core.inference.outcomes import generations, rewards
@@ -235,7 +237,8 @@ PARENT = """
 import sys
 from pathlib import Path
 from figa_core.inference.engine import Generating
-from figa_core.inference.vllm import VllmEngine
+from figa_core.inference.vllm import VllmEngine, worker_engine
+from figa_core.inference.vllm_process import CPU_ENVIRONMENT, ENVIRONMENT
 from figa_core.ports import GenerationRequest
 model, scratch, python = map(Path, sys.argv[1:])
 settings = Generating(
@@ -297,3 +300,27 @@ def test_rows_that_the_engine_cannot_process_fail_alone(
     scored = [row for batch in scorer.score(texts) for row in batch]
     assert {row.row_id for row in scored if isinstance(row, RowFailure)} == {"huge", "long", "none"}
     assert len(scored) == len(texts)
+
+
+@pytest.mark.slow
+def test_samples_of_one_prompt_share_it_by_vllms_prefix_cache_and_are_those_without_it(
+    sandbox: Sandbox, chat: ChatFormat, tmp_path: Path
+) -> None:
+    # A cached block has 128 tokens on CPUs, so one of these prompts has none.
+    prompts = [[5 + (7 * place + length) % 200 for place in range(length)] for length in (300, 150, 60)]
+    settings = worker_engine(_generating(sandbox.base_model, chat.stop_token_ids, 1.0))
+    arguments = [json.dumps({**settings, "max_length": 400}), json.dumps(prompts), str(tmp_path / "found")]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [str(PYTHON), "-m", "tests.figa_core.inference.prefix_cached", *arguments],
+            env=child_environment(**ENVIRONMENT, **CPU_ENVIRONMENT, OMP_NUM_THREADS="1"),
+            stdout=output, stderr=output, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, log.read_text(errors="replace")[-3000:]
+    found = json.loads((tmp_path / "found").read_text())
+    for way, samples in found["as it comes"].items():
+        assert [ids for ids, _ in samples] == [ids for ids, _ in found["none"][way]]
+        cached = [tokens for _, tokens in samples]
+        assert min(cached[1:3]) >= 256  # of the second and third sample of the longest prompt
+    assert not any(tokens for samples in found["none"].values() for _, tokens in samples)
