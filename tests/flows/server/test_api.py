@@ -4,22 +4,18 @@ import os
 import ssl
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import prefect
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
 from figa_core.errors import ConfigError
 from flows.server.api import prefect_api
 from flows.server.process import PrefectServer
+from tests.certificates import write_certificate
 
 
 class Somebody:
@@ -122,22 +118,7 @@ def test_the_address_of_a_server_may_end_in_a_slash(prefect_server: PrefectServe
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A private certificate of this machine, with its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "figa's test")])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    return write_certificate(tmp_path / "certificate.pem")
 
 
 def test_a_private_certificate_is_trusted_if_prefects_settings_do(certificate: Path, tmp_path: Path) -> None:

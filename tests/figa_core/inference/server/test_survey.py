@@ -10,9 +10,10 @@ from figa_core.errors import EngineError
 from figa_core.inference.server.protocol import ServedModel
 from figa_core.inference.server.survey import another_name
 from figa_core.inference.servers import Servers
+from tests.certificates import write_certificate
 from tests.figa_core.inference.outcomes import generations
 
-from .asking import REQUESTS, Asking, all_of, servers_of
+from .asking import KEY, REQUESTS, Asking, all_of, servers_of
 from .stub import StubServer
 
 
@@ -108,3 +109,17 @@ def test_without_an_address_the_settings_are_named(asking: Asking) -> None:
         asking.generate(Servers(()))
     with pytest.raises(EngineError, match=r"reward.server.urls names no server"):
         asking.score(Servers(()))
+
+
+def test_a_servers_private_certificate_is_trusted_if_the_environment_names_it(
+    asking: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = StubServer()
+    stub.certificate = write_certificate(tmp_path / "certificate.pem")
+    with stub:
+        with pytest.raises(EngineError, match="certificate verify failed"):
+            asking.generate(servers_of(stub))
+        monkeypatch.setenv("SSL_CERT_FILE", str(stub.certificate))
+        found = generations(asking.generate(servers_of(stub, api_key=KEY), REQUESTS[:5]))
+    assert found == all_of(REQUESTS[:5])
+    assert {headers["Authorization"] for headers in stub.headers} == {f"Bearer {KEY}"}
