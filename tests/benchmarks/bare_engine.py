@@ -7,7 +7,10 @@ own settings of vLLM, so that the ratio is what the engine itself costs (token i
 shards, one process more), and one with vLLM's defaults, which is what a script written by hand has. The
 engine's time is measured outside, with its files; the script's inside, around the call.
 
-Prints a table and writes ``build/bench/bare_engine.json``. `--sandbox` leaves out the model of `make real`.
+The script with defaults is measured once: it decides nothing.
+
+Prints a table, and what it leaves out, and writes its figures into ``build/bench/inference.json``.
+`--sandbox` leaves out the model of `make real`.
 """
 
 import argparse
@@ -29,7 +32,7 @@ from figa_core.chat.format import ChatFormat, load_chat_format
 from figa_core.inference.checkpoint import checkpoint_dtype, weights_bytes
 from figa_core.inference.engine import Engine, Generating, Scoring, open_engine
 from figa_core.inference.vllm_process import CPU_ENVIRONMENT, ENVIRONMENT, threads_for
-from figa_core.inference.vllm_python import require_vllm_python
+from figa_core.inference.vllm_python import find_vllm_python, require_vllm_python
 from figa_core.inference.vllm_worker import cpu_settings
 from figa_core.ports import GenerationRequest, ScoringRequest
 from figa_core.processes.child import Child
@@ -37,7 +40,7 @@ from figa_core.sandbox.world import faulty_reply, sample_facts, write_request
 from tests.benchmarks import load_stubs
 from tests.benchmarks.bare_vllm import WARM_UP
 from tests.benchmarks.child import start
-from tests.benchmarks.figures import Spread, log, save, show, spread
+from tests.benchmarks.figures import Spread, add, log, show, spread
 
 _REAL = Path("build/real/smollm2-135m-instruct")  # `make real` makes it
 _START_S = 300.0
@@ -106,13 +109,13 @@ class Work:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Speeds:
-    """Rows per second of each repeat."""
+    """Rows per second of each repeat; of the script with vLLM's defaults there is one."""
 
     ours: list[float]
     same: list[float]
-    default: list[float]
+    default: float = 0.0
 
     @property
     def share(self) -> Spread:
@@ -122,7 +125,7 @@ class Speeds:
     @property
     def against_default(self) -> Spread:
         """Of the script with vLLM's defaults."""
-        return spread([own / bare for own, bare in zip(self.ours, self.default, strict=True)])
+        return spread([own / self.default for own in self.ours])
 
 
 def measure(work: Work, repeats: int, scratch: Path) -> Speeds:
@@ -135,7 +138,7 @@ def measure(work: Work, repeats: int, scratch: Path) -> Speeds:
         RuntimeError: a script failed; the message has the end of its log.
         EngineError: the engine failed.
     """
-    speeds = Speeds([], [], [])
+    speeds = Speeds([], [])
     with _script(work, scratch / "same", same=True) as same, open_engine("vllm") as engine:
         ours = _ours(engine, work, scratch / "engine")
         ours(work.rows[:WARM_UP])
@@ -148,9 +151,8 @@ def measure(work: Work, repeats: int, scratch: Path) -> Speeds:
                 f"its settings {speeds.same[-1]:.1f}"
             )
     with _script(work, scratch / "default", same=False) as default:
-        for repeat in range(repeats):
-            speeds.default.append(len(work.rows) / default())
-            log(f"{work.name}, repeat {repeat + 1}: a script with defaults {speeds.default[-1]:.1f} rows/s")
+        speeds.default = len(work.rows) / default()
+        log(f"{work.name}: a script with defaults {speeds.default:.1f} rows/s")
     return speeds
 
 
@@ -253,6 +255,9 @@ def main() -> int:
     parser.add_argument("--sandbox", action="store_true", help="without the real model")
     arguments = parser.parse_args()
     size = _QUICK if arguments.quick else _FULL
+    if find_vllm_python() is None:
+        log("left out: everything, because no environment has vLLM (`make setup` makes one)")
+        return 0
     table = Table(
         "what", "rows", "engine, rows/s", "script, same settings", "share of it", "script, defaults"
     )
@@ -260,7 +265,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         drawn, scored = sandbox_work(Path(made, "models"), size.sandbox_rows)
         works = {"sandbox": drawn, "score": scored}
-        if not arguments.sandbox and _REAL.is_dir():
+        if not _REAL.is_dir():
+            log(f"left out: share_of_bare_real, because {_REAL} is not there (`make real` makes it)")
+        elif not arguments.sandbox:
             [works["real"]] = real_work(size.real_rows)
         for key, work in works.items():
             found = measure(work, size.repeats, Path(made, key))
@@ -272,10 +279,10 @@ def main() -> int:
                 str(spread(found.ours)),
                 str(spread(found.same)),
                 str(found.share),
-                f"{spread(found.default)}; {found.against_default} of it",
+                f"{found.default:,.4g}; {found.against_default} of it",
             )
     show(table)
-    save("bare_engine-quick" if arguments.quick else "bare_engine", figures)
+    add("inference-quick" if arguments.quick else "inference", figures)
     return 0
 
 

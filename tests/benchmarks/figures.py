@@ -48,3 +48,10 @@ def save(name: str, figures: Mapping[str, float]) -> None:
     BENCH.mkdir(parents=True, exist_ok=True)
     rounded = {key: round(value, 6) for key, value in figures.items()}
     (BENCH / f"{name}.json").write_text(json.dumps(rounded, indent=2) + "\n")
+
+
+def add(name: str, figures: Mapping[str, float]) -> None:
+    """As `save`, and keep the other figures of the file: several benchmarks write into it."""
+    path = BENCH / f"{name}.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    save(name, kept | dict(figures))

@@ -6,7 +6,8 @@ The first two use stub servers of fixed latency and capacity (`stub_server.py`),
 that they measure how the work is spread and not how fast a model is. The last one needs vLLM, the model of
 `make real` (a tiny one does less work than HTTP) and a quiet machine; `--stubs` leaves it out.
 
-Prints a table and writes ``build/bench/inference.json``.
+Prints a table, and what it leaves out, and writes its figures into ``build/bench/inference.json``, as
+`bare_engine` and `owner_memory` do.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from figa_core.inference.servers import Servers
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.ports import GenerationRequest
 from figa_core.processes.child import Child
-from tests.benchmarks.figures import Spread, log, save, show, spread
+from tests.benchmarks.figures import Spread, add, log, show, spread
 from tests.benchmarks.models import QUICK_SHAPE, save_random_model
 from tests.benchmarks.stub_server import STOP
 
@@ -146,6 +147,13 @@ def _drawn_per_second(generate: Callable[[list[GenerationRequest]], Iterator[obj
     return rows / (time.perf_counter() - begun)
 
 
+def _without_vllm(model: Path) -> str:
+    """Why vLLM cannot serve the model here; empty if it can."""
+    if find_vllm_python() is None:
+        return "no environment has vLLM (`make setup` makes one)"
+    return "" if model.is_dir() else f"{model} is not there (`make real` makes it)"
+
+
 def main() -> int:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.inference")
@@ -171,12 +179,14 @@ def main() -> int:
         table.add_row("rows lost with a killed server, of two", str(killed.lost))
         table.add_row("rows drawn twice (at most in flight there)", f"{killed.twice} ({killed.in_flight})")
         real = model if arguments.quick else _REAL.absolute()
-        if not arguments.stubs and find_vllm_python() is not None and real.is_dir():
+        if why := _without_vllm(real):
+            log(f"left out: server_share_of_local, because {why}")
+        elif not arguments.stubs:
             share = _served_share(real, size, Path(made, "scratch"))
             figures |= share.named("server_share_of_local")
             table.add_row("a real server against the local engine, rows/s", str(share))
     show(table)
-    save("inference-quick" if arguments.quick else "inference", figures)
+    add("inference-quick" if arguments.quick else "inference", figures)
     return 0
 
 

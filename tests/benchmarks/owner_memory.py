@@ -3,8 +3,9 @@
     python -m tests.benchmarks.owner_memory [--quick]
 
 The stages are those of a run, with the load benchmark's stub engines, once with few prompts and once with
-twenty times as many. Prints a table and writes ``build/bench/owner_memory.json``: the most resident memory
-from the start to the end of each stage, in MB (1e6 bytes).
+twenty times as many. Prints a table and writes into ``build/bench/inference.json`` the most resident memory
+from the start to the end of each stage, in MB (1e6 bytes), as ``owner_STAGE_mb_ROWS``, and how much more
+generating and scoring take with the many rows (``owner_growth_mb``).
 """
 
 import argparse
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from figa_core.sandbox.build import Sandbox
 from tests.benchmarks.child import start, wait_for
-from tests.benchmarks.figures import log, save, show
+from tests.benchmarks.figures import add, log, show
 from tests.benchmarks.load_spec import Outcome, Spec
 from tests.benchmarks.load_stubs import models, write_prompts
 from tests.benchmarks.sampling import Sampler
@@ -26,6 +27,7 @@ _ROWS, _QUICK_ROWS = (10_000, 200_000), (100, 400)
 _LAST = "score references"
 _INFERENCE = ("generate", "score responses", "score references")
 _TIME_LIMIT_S = 3600.0
+_EVERY_S = 0.05  # between two samples: a stage of few rows is short
 
 
 def main() -> int:
@@ -44,10 +46,10 @@ def main() -> int:
         table.add_row(stage, *(f"{found[rows][stage]:.0f}" for rows in (few, many)))
     growth = max(found[many][stage] - found[few][stage] for stage in _INFERENCE)
     show(table, f"generating and scoring: at most {growth:.0f} MB more")
-    figures = {"inference_growth_mb": growth}
+    figures = {"owner_growth_mb": growth}
     for rows, stages in found.items():
-        figures |= {f"{stage.replace(' ', '_')}_mb_{rows}": mb for stage, mb in stages.items()}
-    save("owner_memory-quick" if quick else "owner_memory", figures)
+        figures |= {f"owner_{stage.replace(' ', '_')}_mb_{rows}": mb for stage, mb in stages.items()}
+    add("inference-quick" if quick else "inference", figures)
     return 0
 
 
@@ -71,7 +73,7 @@ def peaks(sandbox: Sandbox, prompts: Path, directory: Path, rows: int) -> Mappin
     asked, answered = directory / "spec", directory / "outcome"
     spec.save(asked)
     client = start("load_client", (asked, answered), directory / "log")
-    with Sampler(client=client.pid) as samples:
+    with Sampler(_EVERY_S, client=client.pid) as samples:
         wait_for(client, "the client", _TIME_LIMIT_S)
     stages = Outcome.load(answered).stages
     log(f"{rows:,} prompts: " + ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))

@@ -1,4 +1,4 @@
-"""Samples the resident memory and CPU time of other processes every second."""
+"""Samples the resident memory and CPU time of other processes, by default every second."""
 
 import threading
 import time
@@ -23,7 +23,8 @@ class Sample:
 class Sampler:
     """Samples named processes within its context, and once more at the end."""
 
-    def __init__(self, **pids: int) -> None:
+    def __init__(self, every_s: float = _EVERY_S, /, **pids: int) -> None:
+        self._every_s = every_s
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
         self.samples: dict[str, list[Sample]] = {name: [] for name in pids}
         self._stopped = threading.Event()
@@ -35,15 +36,16 @@ class Sampler:
         return samples[-1].cpu_s - samples[0].cpu_s
 
     def peak_rss_mb(self, name: str, begun: float = 0.0, ended: float = float("inf")) -> float:
-        """The peak resident memory of a process within a period; 0 if it has no sample."""
-        return max((s.rss_mb for s in self.samples[name] if begun <= s.at <= ended), default=0.0)
+        """The peak resident memory of a process within a period; of the nearest sample if it has none."""
+        within = [sample.rss_mb for sample in self.samples[name] if begun <= sample.at <= ended]
+        return max(within, default=0.0) or self.rss_mb(name, begun if begun > 0.0 else ended)
 
     def rss_mb(self, name: str, at: float) -> float:
         """The resident memory of a process in the sample nearest to a time."""
         return min(self.samples[name], key=lambda sample: abs(sample.at - at)).rss_mb
 
     def _watch(self) -> None:
-        while not self._stopped.wait(_EVERY_S):
+        while not self._stopped.wait(self._every_s):
             self._sample()
 
     def _sample(self) -> None:
