@@ -82,7 +82,8 @@ def _check_managed(section: str, config: GenerationConfig | RewardConfig) -> Ite
         yield problem(
             f"{section}.server.managed",
             f'a run starts servers for generation only. Set {section}.engine = "vllm", which keeps the model '
-            "loaded as well.",
+            "loaded as well, or start a server yourself (figa serve-model REWARD_MODEL) and give its address "
+            f"in {section}.server.urls.",
         )
         return
     if config.server.urls:

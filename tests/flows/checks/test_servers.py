@@ -86,6 +86,7 @@ def test_servers_that_a_run_starts_itself_are_for_generation_and_have_no_address
     [(is_problem, text)] = findings(facts, reward=managed)
     assert is_problem
     assert 'Set reward.engine = "vllm"' in text
+    assert "reward.server.urls" in text
     [(is_problem, text)] = findings(facts, generation=at("http://127.0.0.1:9", managed=True))
     assert is_problem
     assert "Choose one of the two" in text
