@@ -14,13 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psutil
 
 from figa_core.artifacts.store import Store
 from figa_core.errors import ArtifactsError
 from figa_core.processes import interruption
+from figa_core.processes.machine import machine_id
 
 BEAT_S = 10.0
 LOST_AFTER_S = 120.0
@@ -38,7 +38,7 @@ class Claim:
         self._about = {
             "process": os.getpid(),
             "host": socket.gethostname(),
-            "machine": _machine(),
+            "machine": machine_id(),
             "token": uuid.uuid4().hex,
         }
 
@@ -153,16 +153,8 @@ def _take(
 def _has_ended(content: bytes) -> bool:
     """Whether the holder was a process of this machine and is none any more; then nobody need wait for it."""
     found = _read(content)
-    ours = found.get("host") == socket.gethostname() and found.get("machine") == _machine() != ""
+    ours = found.get("host") == socket.gethostname() and found.get("machine") == machine_id() != ""
     return ours and isinstance(pid := found.get("process"), int) and not psutil.pid_exists(pid)
-
-
-def _machine() -> str:
-    """The start of this machine, and the container: host names and process ids alone are not unique."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    return ""
 
 
 def _holder(content: bytes | None) -> str:

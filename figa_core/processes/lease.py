@@ -2,7 +2,8 @@
 
 The lock (`filelock`) counts, and it vanishes with its process. The note, with its heartbeat, is for people
 who wait. It has one more use: locks of some network file systems do not reach other machines. So whoever gets
-the lock although the note is another host's waits for two heartbeats, and refuses if the note still changes.
+the lock although the note is another machine's waits for two heartbeats, and refuses if the note still
+changes.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 from figa_core.errors import WorkspaceBusyError, WorkspaceError
 from figa_core.files import write_whole
 from figa_core.processes import interruption
+from figa_core.processes.machine import machine_id
 
 _HEARTBEAT_S = 5.0
 _SIGNS_WAITED = 2.5
@@ -99,12 +101,12 @@ def describe_holder(directory: Path) -> str:
 
 
 def _check_nobody_elsewhere(directory: Path) -> None:
-    """Raises WorkspaceBusyError if the holder in the note runs on another host, and is alive.
+    """Raises WorkspaceBusyError if the holder in the note runs on another machine, and is alive.
 
     Clocks of two machines may differ, so a sign of life is a note that changes, not a recent time.
     """
     before = _holder(directory)
-    if before is None or before.get("host") in (None, socket.gethostname()):
+    if before is None or _is_here(before):
         return
     deadline = time.monotonic() + _SIGNS_WAITED * _HEARTBEAT_S
     while time.monotonic() < deadline:
@@ -118,6 +120,12 @@ def _check_nobody_elsewhere(directory: Path) -> None:
                 "system do not keep this machine out. Wait for it or stop it; and keep workspaces on a file "
                 "system whose locks hold between machines."
             )
+
+
+def _is_here(holder: Mapping[str, Any]) -> bool:
+    """Whether the lock would have kept this process out; hosts of one name are told apart."""
+    same_machine = holder.get("machine", machine_id()) == machine_id()
+    return holder.get("host") is None or (holder["host"] == socket.gethostname() and same_machine)
 
 
 def _holder(directory: Path) -> dict[str, Any] | None:
@@ -145,6 +153,7 @@ def _write(note: Path, owner: str, started: str) -> None:
         "owner": owner,
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "machine": machine_id(),
         "started": started,
         "heartbeat": _now(),
     }

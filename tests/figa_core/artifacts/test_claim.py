@@ -203,7 +203,7 @@ def test_a_claim_that_was_taken_over_unnoticed_is_left_alone_at_the_end(store: S
 def test_on_a_machine_that_cannot_be_told_from_others_nobody_has_ended(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_machine", lambda: "")
+    monkeypatch.setattr(module, "machine_id", lambda: "")
     about = json.loads(Claim(store, CLAIM).content())
     assert not module._has_ended(json.dumps({**about, "process": 2**22 + 1}).encode())
 

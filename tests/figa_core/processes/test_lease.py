@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -201,21 +203,24 @@ def test_a_heartbeat_that_cannot_be_written_is_not_the_last(tmp_path: Path) -> N
     assert ", since today, " in describe_holder(tmp_path)
 
 
-def _note_of_another_host(directory: Path, heartbeat: str) -> None:
-    holder = {"owner": "a run", "pid": 7, "host": "elsewhere", "started": "today", "heartbeat": heartbeat}
+def _note_of_another_host(directory: Path, heartbeat: str, host: str = "elsewhere", **more: str) -> None:
+    holder = {"owner": "a run", "pid": 7, "host": host, "started": "today", "heartbeat": heartbeat, **more}
     write_whole(directory / "lease.json", json.dumps(holder).encode())
 
 
+@pytest.mark.parametrize(
+    ("host", "more"), [("elsewhere", {}), (socket.gethostname(), {"machine": "another start"})]
+)
 def test_a_holder_on_another_host_that_the_lock_does_not_keep_out_is_noticed_by_its_signs_of_life(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: str, more: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_HEARTBEAT_S", 20.0)
-    _note_of_another_host(tmp_path, "12:00:00")  # whatever the clock here says
-    timer = threading.Timer(0.2, _note_of_another_host, [tmp_path, "12:00:05"])
+    _note_of_another_host(tmp_path, "12:00:00", host, **more)  # whatever the clock here says
+    timer = threading.Timer(0.2, _note_of_another_host, [tmp_path, "12:00:05", host], more)
     timer.start()
     with (
         pytest.raises(
-            WorkspaceBusyError, match=r"a run, process 7 on elsewhere, .* do not keep this machine"
+            WorkspaceBusyError, match=rf"a run, process 7 on {re.escape(host)}, .* do not keep this machine"
         ),
         workspace_lease(tmp_path, owner="us"),
     ):
@@ -232,6 +237,13 @@ def test_the_note_of_a_killed_holder_on_another_host_keeps_nobody_out_for_long(
     _note_of_another_host(tmp_path, "12:00:00")
     with workspace_lease(tmp_path, owner="us"):
         assert describe_holder(tmp_path).startswith("us, process")
+
+
+def test_the_note_of_an_earlier_version_on_this_host_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    _note_of_another_host(tmp_path, "12:00:00", socket.gethostname())
+    started = time.monotonic()
+    with workspace_lease(tmp_path, owner="us"):
+        assert time.monotonic() - started < lease._HEARTBEAT_S
 
 
 def test_a_holder_on_another_host_that_ends_meanwhile_keeps_nobody_out(
