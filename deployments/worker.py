@@ -23,6 +23,7 @@ from figa_core.errors import FigaError
 from figa_core.inference.devices import gpus_here
 from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
+from flows.server.clocks import check_clock
 from flows.server.names import worker_name
 from flows.server.versions import own_version, save_variable
 from flows.server.workers import worker_variable
@@ -39,9 +40,11 @@ PATIENCE = {
 async def check(pool: Pool) -> None:
     """Tell the server this worker's version and how many GPUs it sees, which `figa doctor` shows.
 
-    Raises ConfigError if the server does not answer or the pool is missing.
+    Raises ConfigError if the server does not answer, its clock differs from the one here, or the pool is
+    missing.
     """
     require_server()
+    check_clock()
     async with get_client() as client:
         await check_pool(client, pool)
         name = worker_name(pool)

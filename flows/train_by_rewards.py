@@ -15,8 +15,8 @@ from flows.progress import current
 from flows.run.parameters import absolute
 from flows.run.story import showing_stage
 from flows.server.elsewhere import started_by_worker
+from flows.server.own_worker import check_own_worker
 from flows.server.run_log import library_logs
-from flows.server.versions import check_version
 from tasks.artifacts import Artifacts
 from tasks.reinforcement import train_rl
 from tasks.workspace import Workspace
@@ -50,7 +50,7 @@ async def train_by_rewards(job: Path, artifacts: str | None = None) -> None:
         WorkspaceError: the workspace or its store cannot be read or written.
     """
     if started_by_worker():
-        check_version()
+        check_own_worker()
     job = absolute("job", job)
     workspace = Workspace.of_training(job.parent)
     workspace.check_writable()

@@ -35,8 +35,8 @@ from flows.run.parameters import absolute
 from flows.run.story import Story, showing_stage
 from flows.server.elsewhere import is_deployed, run_elsewhere, started_by_worker
 from flows.server.names import GPU_POOL, TRAIN_MODEL
+from flows.server.own_worker import check_own_worker
 from flows.server.run_log import library_logs
-from flows.server.versions import check_version
 from tasks.artifacts import Artifacts
 from tasks.results import StageCounts
 from tasks.sweep import about_rate, note_sweep, settled, sweep, sweep_file, with_rate
@@ -100,13 +100,14 @@ async def train_model(
         pairs_limit: Train on this many pairs of the set, drawn by the seed; empty for all.
 
     Raises:
-        ConfigError: a path is not valid, or a tracker's library is not installed.
+        ConfigError: a path is not valid, a tracker's library is not installed, or this worker has another
+            version or a wrong clock.
         TrainingError: the shard set is not complete or does not fit the model, or the training stopped.
         InputError: there is no model.
         WorkspaceError: the workspace or its store cannot be read or written.
     """
     if started_by_worker():
-        check_version()
+        check_own_worker()
     if problems := missing(tracking.to):
         raise ConfigError(problems_text([f"tracking.to: {each}" for each in problems]))
     spec = TrainingSpec(

@@ -9,7 +9,7 @@ from figa_core.errors import WorkspaceError
 from figa_core.models.fingerprint import model_fingerprint
 from flows.run.parameters import absolute
 from flows.server.elsewhere import started_by_worker
-from flows.server.versions import check_version
+from flows.server.own_worker import check_own_worker
 from tasks.workspace import Workspace
 
 
@@ -17,11 +17,11 @@ def workspace_here(directory: Path, remedy: str, *, is_shared: bool = True) -> W
     """The other run's workspace on this machine. `remedy` is what to do if a shared one is not here.
 
     Raises:
-        ConfigError: the path is not valid, or another version of figa runs here.
+        ConfigError: the path is not valid, or this worker cannot run it: see `check_own_worker`.
         WorkspaceError: it is shared and not here, or cannot be written.
     """
     if started_by_worker():
-        check_version()
+        check_own_worker()
     workspace = Workspace(absolute("workspace", directory))
     if is_shared and not workspace.directory.is_dir():
         raise WorkspaceError(

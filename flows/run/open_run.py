@@ -37,10 +37,10 @@ from flows.checks.workspace import permit_network
 from flows.preflight import check
 from flows.progress import Progress
 from flows.server.elsewhere import started_by_worker
+from flows.server.own_worker import check_own_worker
 from flows.server.run_log import library_logs
 from flows.server.serving_runs import PrefectServingRuns
 from flows.server.shard_runs import PrefectShardRuns
-from flows.server.versions import check_version
 from tasks.artifacts import Artifacts
 from tasks.chat_formats import generation_chat, thinking_line
 from tasks.generate import Sampling, generator_id
@@ -151,7 +151,7 @@ def visit_run(
     `needs_key`: whether the reviser will be called. Raises: see `open_run`.
     """
     if started_by_worker():
-        check_version()
+        check_own_worker()
     # The command line has already made the checks and printed its lines.
     say = progress.line if started_by_worker() else say_nothing
     warnings = check(config, needs_key=needs_key, say=say)

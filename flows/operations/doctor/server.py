@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
 
 from prefect import __version__ as prefect_version
 from prefect.client.orchestration import PrefectClient, get_client
@@ -14,12 +13,11 @@ from prefect.exceptions import ObjectNotFound
 from figa_core.inference.devices import gpus_here
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.server.api import check_answers, configured_url
+from flows.server.clocks import CLOCK_S, clock_text, difference_s
 from flows.server.names import API_URL_VARIABLE, CPU_POOL, FLOWS, GPU_POOL, VERSION_VARIABLE
 from flows.server.versions import another_version, own_version
 from flows.server.workers import no_worker_text, online_workers, worker_variable
 
-CLOCK_S = 30.0
-"""Clocks may differ by this much, in seconds: a run is taken for dead after 90 s without a sign of life."""
 _DEPLOY = "`python -m deployments.deploy` (`make serve` runs it too)"
 _LIMITS_READ = 200
 
@@ -55,20 +53,17 @@ async def _versions(client: PrefectClient, url: str) -> Iterable[Line]:
 
 
 async def _clock(client: PrefectClient) -> Line:
+    asked_at = time.time()
     response = await client.request("GET", "/health")
-    there = parsedate_to_datetime(response.headers["date"]).timestamp()
-    return clock_line("the server's clock", there - time.time())
+    ahead_s = difference_s(response.headers.get("date"), asked_at, time.time())
+    return clock_line("the server's clock", ahead_s)
 
 
 def clock_line(about: str, ahead_s: float) -> Line:
     """A clock that is ahead of the one here by so many seconds (behind it, if negative)."""
     if abs(ahead_s) <= CLOCK_S:
         return ok(about, "agrees with the one here")
-    return problem(
-        about,
-        f"is {abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the one here. Set both by NTP: "
-        "runs on a machine whose clock is wrong are taken for dead, and states come in the wrong order.",
-    )
+    return problem(about, clock_text(ahead_s))
 
 
 async def _deployments(client: PrefectClient) -> Iterable[Line]:

@@ -18,7 +18,8 @@ from figa_core.inference.devices import gpus_here
 from figa_core.storage.runs import latest_runs
 from flows.check_worker import WorkerFacts
 from flows.operations.doctor.lines import Line, ok, problem, warning
-from flows.operations.doctor.server import CLOCK_S, clock_line, no_gpu
+from flows.operations.doctor.server import clock_line, no_gpu
+from flows.server.clocks import CLOCK_S
 from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
 from flows.server.versions import own_version
 from flows.server.workers import online_workers

@@ -14,8 +14,9 @@ from figa_core.errors import ConfigError
 from figa_core.inference.devices import gpus_here
 from flows.check_worker import WorkerFacts, facts_of
 from flows.operations.doctor.lines import Level, Line
-from flows.operations.doctor.server import CLOCK_S, clock_line, gpu_lines, server_lines, worker_line
+from flows.operations.doctor.server import clock_line, gpu_lines, server_lines, worker_line
 from flows.operations.doctor.workers import facts_lines
+from flows.server.clocks import CLOCK_S
 from flows.server.versions import own_version
 
 WORKSPACE = "/data/workspace"

@@ -1,0 +1,15 @@
+"""What a run on a pool needs of the worker that executes it: see `check_own_worker`."""
+
+from flows.server.clocks import check_clock
+from flows.server.versions import check_version
+
+
+def check_own_worker() -> None:
+    """Refuse a run at its start that would end badly here.
+
+    Raises:
+        ConfigError: the deployments were made by another version than runs here, or the clocks of this
+            machine and of the Prefect server differ.
+    """
+    check_version()
+    check_clock()
