@@ -167,6 +167,7 @@ bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  #
 	@$(BIN)/python -m tests.benchmarks.inference
 	@$(BIN)/python -m tests.benchmarks.bare_engine
 	@$(BIN)/python -m tests.benchmarks.owner_memory
+	@$(BIN)/python -m tests.benchmarks.study_shift
 	@$(BIN)/python -m tests.benchmarks.annotation
 
 # PACKAGES="weighting training" for some packages, TENTHS=2 for a sample; see tests/mutants.py.
