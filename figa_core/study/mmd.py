@@ -59,7 +59,7 @@ def _kernel(vectors_ND: Vectors) -> Vectors:
 def _squared(kernel_NN: Vectors, is_one_NP: Vectors, n: int) -> Vectors:
     """MMD² of P divisions into two sets, shape [P]: a column has 1 for the `n` vectors of one set.
 
-    Sums over blocks are products of matrices: gathering the blocks of every division takes many times as long.
+    Sums over blocks are products of matrices: to gather the blocks of every division takes much longer.
     """
     m = len(kernel_NN) - n
     within_one_P = (is_one_NP * (kernel_NN @ is_one_NP)).sum(axis=0)
