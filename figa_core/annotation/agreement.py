@@ -40,6 +40,8 @@ def _judged(scheme: str, judgements: Sequence[Judgement]) -> SchemeJudged:
         worse=shares[Verdict.WORSE],
         alpha=krippendorff_alpha(judgements),
         judged_twice=sum(len(found) > 1 for found in verdicts.values()),
+        judgements=len(judgements),
+        blind=sum(judgement.blind for judgement in judgements),
     )
 
 

@@ -201,7 +201,7 @@ class SchemeJudged:
 
     `matters`, `does_not` and `worse` are shares of the changes, 0 to 1; where people differ, a change counts
     in parts. `alpha` is Krippendorff's, over the `judged_twice` changes that at least two people judged; None
-    if it is not defined.
+    if it is not defined. `blind` of the `judgements` were made with the sides hidden.
     """
 
     scheme: str
@@ -213,6 +213,8 @@ class SchemeJudged:
     worse: Estimate
     alpha: float | None
     judged_twice: int
+    judgements: int
+    blind: int
 
 
 @dataclass(frozen=True, slots=True)

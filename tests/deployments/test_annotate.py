@@ -294,6 +294,8 @@ def test_a_screen_reader_and_a_phone_get_everything(browser: "Browser", tmp_path
         page = begin(browser, url, "ada", viewport=PHONE, color_scheme="dark")
         group = page.get_by_role("group", name="“5” becomes “4”")
         assert group.get_by_role("radio").count() == 3
+        for side, said in (("#before", "[removed: 5]"), ("#after", "[added: 4]")):
+            assert said in page.locator(side).aria_snapshot().replace(" ]", "]")
         unnamed = page.evaluate(
             """[...document.querySelectorAll("button, input, textarea, progress")].filter((each) =>
                 !(each.textContent.trim() || each.labels?.length)).map((each) => each.outerHTML)"""

@@ -3,6 +3,7 @@
 Look at the screenshots in build/e2e after a change.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,15 @@ import pytest
 
 from figa_core.report.data import ReportData
 from figa_core.report.html import write_report
+from figa_core.report.methods.comparison import estimate_methods
+from figa_core.report.methods.html import render_methods
+from figa_core.study.reward.html import render_reward_study
+from figa_core.study.shift_page import render_shift
 from tests.deployments.chromium import SCREENSHOTS, chromium
 from tests.figa_core.report.conftest import make_scores, report_data
+from tests.figa_core.report.methods.test_methods import data_of, method
+from tests.figa_core.study.reward.made import study, variant
+from tests.figa_core.study.test_shift_page import trained
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page  # pyright: ignore[reportMissingImports]
@@ -22,6 +30,9 @@ __all__ = ["make_scores", "report_data"]  # fixtures
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WIDTHS = (375, 800, 1400)
+NAMES = ("report", "methods", "shift", "reward-study")
+# A4 less the margins of the style sheet, in CSS pixels.
+PAPER = {"width": round((210 - 2 * 14) / 25.4 * 96), "height": round((297 - 2 * 15) / 25.4 * 96)}
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +42,24 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="module")
-def report(report_data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a whole report."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(report_data, path)
-    return path.as_uri()
+def pages(report_data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The addresses of a whole report, of a comparison of methods and of both studies, by their names."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(report_data, folder / "report.html")
+    data = data_of(*(method(name, 80.0, pairs=pairs) for name in "AB" for pairs in (100, 200)))
+    others = {
+        "methods": render_methods(data, estimate_methods(data)),
+        "shift": render_shift(trained(), "2026-01-01 00:00 UTC"),
+        "reward-study": render_reward_study(study(variant("own", 95, 80.0), variant("tenth", 60, 70.0))),
+    }
+    for name, html in others.items():
+        (folder / f"{name}.html").write_text(html, encoding="utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in ("report", *others)}
+
+
+@pytest.fixture(scope="module")
+def report(pages: dict[str, str]) -> str:
+    return pages["report"]
 
 
 def opened(browser: "Browser", report: str, **options: Any) -> "Page":
@@ -45,6 +69,11 @@ def opened(browser: "Browser", report: str, **options: Any) -> "Page":
     page.on("pageerror", lambda error: pytest.fail(str(error)))
     page.goto(report)
     return page
+
+
+def sheets_of(pdf: bytes) -> int:
+    """How many sheets a PDF of Chromium has, whose objects for pages are not compressed."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 def headings(page: "Page") -> list[str]:
@@ -89,14 +118,17 @@ def test_the_data_of_a_figure_is_downloaded_under_its_name(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_every_width_in_light_and_dark(browser: "Browser", report: str, scheme: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_it_fits_every_width_in_light_and_dark(
+    browser: "Browser", pages: dict[str, str], name: str, scheme: str
+) -> None:
     for width in WIDTHS:
         viewport = {"width": width, "height": 1000}
-        page = opened(browser, report, viewport=viewport, color_scheme=scheme)
+        page = opened(browser, pages[name], viewport=viewport, color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(246, 247, 249)"
         assert light == (scheme == "light")
-        page.screenshot(path=SCREENSHOTS / f"report-{width}-{scheme}.png", full_page=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
         page.context.close()
 
 
@@ -110,5 +142,44 @@ def test_it_is_printed_whole_and_in_light_whatever_the_reader_likes_and_filters(
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(17, 17, 17)"
     assert len(headings(page)) == 6
     assert page.locator("nav:visible").count() == page.locator(".filter:visible").count() == 0
-    page.pdf(path=SCREENSHOTS / "report.pdf", format="A4", prefer_css_page_size=True)
-    assert (SCREENSHOTS / "report.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_paper_nothing_is_cut_off(browser: "Browser", pages: dict[str, str], name: str) -> None:
+    """It is laid out as wide as the paper between its margins, and has the sheets that its height needs."""
+    page = opened(browser, pages[name], viewport=PAPER)
+    page.emulate_media(media="print")
+    wider = page.evaluate(
+        """[...document.querySelectorAll("table, figure, pre, .side")].filter((each) =>
+            each.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+            .map((each) => each.outerHTML.slice(0, 200))"""
+    )
+    assert wider == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER["width"]
+    height = page.evaluate("document.documentElement.scrollHeight")
+    sheets = sheets_of(page.pdf(path=SCREENSHOTS / f"{name}.pdf", format="A4", prefer_css_page_size=True))
+    assert height / PAPER["height"] <= sheets <= 2 * height / PAPER["height"] + 1
+
+
+def test_the_first_sheet_has_the_answer_alone(browser: "Browser", report: str) -> None:
+    page = opened(browser, report, viewport=PAPER)
+    page.emulate_media(media="print")
+    answer = page.locator("#answer")
+    box = answer.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= PAPER["height"], "it fits on one sheet"
+    assert answer.evaluate("each => getComputedStyle(each).breakAfter") == "page"
+    whole = sheets_of(page.pdf(format="A4", prefer_css_page_size=True))
+    page.evaluate("document.querySelectorAll('#answer ~ *').forEach((each) => each.remove())")
+    page.evaluate("document.querySelectorAll('main ~ *').forEach((each) => each.remove())")
+    assert sheets_of(page.pdf(format="A4", prefer_css_page_size=True)) == 1 < whole
+
+
+def test_a_screen_reader_is_told_what_was_removed_and_added(browser: "Browser", report: str) -> None:
+    page = opened(browser, report)
+    removed, added = page.locator("#examples del").first, page.locator("#examples ins").first
+    said = page.locator("#examples").aria_snapshot().replace(" ]", "]")
+    for marked, word in ((removed, "removed"), (added, "added")):
+        text = marked.text_content()
+        assert text
+        assert f"[{word}: {text}]" in said

@@ -1,6 +1,7 @@
 """Shares and agreement against values computed by hand and from the literature."""
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -64,6 +65,12 @@ def test_shares_are_of_changes_whoever_judged_them_and_their_error_is_over_pairs
     # Pairs p (1.5 of 2) and q (0 of 1): √(2 · (0.5² + 0.5²)) / 3.
     assert found.matters.standard_error == pytest.approx(math.sqrt(2 * 0.5) / 3)
     assert found.matters.n == 2
+
+
+def test_judgements_with_hidden_sides_are_counted() -> None:
+    first, *others = said(("p", "a", "x", M), ("p", "a", "y", M), ("q", "b", "x", W))
+    [found] = judged_by_scheme([replace(first, blind=True), *others])
+    assert (found.judgements, found.blind) == (3, 1)
 
 
 def test_nobody_has_said_anything() -> None:

@@ -229,16 +229,22 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 
 
 def test_what_people_say_is_shown_by_scheme_and_only_if_somebody_has() -> None:
-    def judged(scheme: str, alpha: float | None, judged_twice: int) -> SchemeJudged:
+    def judged(scheme: str, alpha: float | None, judged_twice: int, blind: int) -> SchemeJudged:
         shares = (Estimate(0.75, 0.05, 40), Estimate(0.15, 0.04, 40), Estimate(0.1, None, 40))
-        return SchemeJudged(scheme, ("ada", "bob"), 40, 1234, *shares, alpha, judged_twice)
+        return SchemeJudged(scheme, ("ada", "bob"), 40, 1234, *shares, alpha, judged_twice, 2000, blind)
 
-    schemes = (judged("bag_of_words", None, 0), judged("levenshtein", 0.614, 80))
+    schemes = (
+        judged("bag_of_words", None, 0, 0),
+        judged("levenshtein", 0.614, 80, 700),
+        judged("reward_scaled", None, 0, 2000),
+    )
     text = render_report(dataclasses.replace(EMPTY, people=PeopleSaid(schemes, thrown_out=3, corrected=1)))
     shown = " ".join("".join(Page(text).text).split())
     assert "75.0" in shown
     assert "0.61" in shown
     assert "of 80 judged by two or more" in shown
     assert "no change judged by two" in shown
+    for cell in ("1,234none 75.0", "1,234700 of 2,000 75.0", "1,234all 75.0"):
+        assert cell in shown
     assert "People threw out 3 of the pairs and corrected 1 of the revisions." in shown
     assert "What people say" not in render_report(EMPTY)
