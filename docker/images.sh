@@ -83,6 +83,8 @@ check() {  # NAME
     root=$("${buildah[@]}" mount "$container")
     mount_into /proc "$root/proc"
     mount_into /dev "$root/dev"
+    mount_into /dev/shm "$root/dev/shm"
+    mount_into /sys "$root/sys"
     cp /etc/hosts "$root/etc/hosts"  # a container's engine gives it one
     cp -r build/sandbox "$root/data/sandbox"
     chown -R 1000:1000 "$root/data/sandbox"

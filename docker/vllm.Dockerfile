@@ -4,7 +4,8 @@
 #   docker build -f docker/vllm.Dockerfile -t figa-vllm:0.1.0-cpu .
 #   docker run --volume MODELS:/data/models:ro figa-vllm:0.1.0-cpu --model /data/models/policy
 #
-# It takes the options of `vllm serve`. The secret `pip` is as in main.Dockerfile, with PyTorch's CPU builds.
+# It takes the options of `vllm serve`. The secret `pip` is as in main.Dockerfile, with PyTorch's CPU builds. Size,
+# without compression: 2.9 GB.
 # For GPUs, vLLM's own image is better: it has the CUDA tools with which vLLM compiles kernels as it starts.
 ARG BASE=debian:bookworm-slim
 
