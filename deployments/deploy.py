@@ -30,8 +30,8 @@ from deployments.pools import Pool, PoolType, create_pool
 from deployments.server import require_server
 from deployments.worker_checks import deploy_worker_checks
 from figa_core.errors import ConfigError, FigaError
-from flows.server.names import API_URL_VARIABLE, VERSION_VARIABLE
-from flows.server.versions import own_version, save_variable
+from flows.server.names import API_URL_VARIABLE, CODE_VARIABLE, VERSION_VARIABLE
+from flows.server.versions import own_code, own_version, save_variable
 
 FILE = Path(__file__).resolve().parent / "prefect.yaml"
 ROOT = FILE.parent.parent
@@ -62,6 +62,7 @@ async def deploy(*, reset: bool = False, image: str | None = None) -> list[str]:
         automations = await create_automations(client, reset=reset)
         lines += [f"automation {name!r}: created" for name in automations]
         await save_variable(client, VERSION_VARIABLE, own_version())
+        await save_variable(client, CODE_VARIABLE, own_code())
     return lines
 
 

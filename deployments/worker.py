@@ -25,7 +25,7 @@ from figa_core.inference.vllm_python import find_vllm_python
 from figa_core.processes.children import PARENT_PID_VARIABLE, die_with_parent
 from flows.server.clocks import check_clock
 from flows.server.names import worker_name
-from flows.server.versions import own_version, save_variable
+from flows.server.versions import about_code, own_version, save_variable
 from flows.server.workers import worker_variable
 
 PATIENCE = {
@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pool = Pool(parser.parse_args(arguments).pool)
     try:
         asyncio.run(check(pool))
+        if (line := about_code()) is not None:
+            print(f"warning: {line}")
         if pool is Pool.GPU and not gpus_here():
             print(
                 "no GPU is seen here: trainings and other runs of this pool run on the CPU. If this machine "

@@ -19,7 +19,7 @@ from figa_core.errors import ArtifactsError, ConfigError, WorkspaceError
 from figa_core.inference.devices import gpus_here
 from flows.checks.workspace import nearest_existing
 from flows.server.names import CHECK_WORKER
-from flows.server.versions import own_version
+from flows.server.versions import own_code, own_version
 from tasks.workspace import Workspace
 
 
@@ -30,7 +30,7 @@ class WorkerFacts:
     `clock` in seconds since the epoch; `sees` whether the file that the asker wrote into the workspace is
     there, `writes` whether files can be written beside it, and `free` its bytes left. If the worker reaches
     the workspace's files through a store, the first two are about that, and `trouble` is its error. `gpus` is
-    how many are seen; None from a worker of an earlier version.
+    how many are seen and `code` the hash of its code; None from a worker of an earlier version.
     """
 
     host: str
@@ -42,6 +42,7 @@ class WorkerFacts:
     free: int
     trouble: str = ""
     gpus: int | None = None
+    code: str | None = None
 
     @classmethod
     def from_fields(cls, stated: Mapping[str, Any]) -> "WorkerFacts":
@@ -88,6 +89,7 @@ def facts_of(workspace: Path, token: str, artifacts: str | None = None) -> Worke
         free=shutil.disk_usage(nearest_existing(workspace)).free if there or artifacts else 0,
         trouble=trouble,
         gpus=gpus_here(),
+        code=own_code(),
     )
 
 

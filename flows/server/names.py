@@ -58,6 +58,9 @@ CHECK_WORKER = "check-worker"
 VERSION_VARIABLE = "figa_version"
 """The Prefect variable with the version of this package that made the deployments."""
 
+CODE_VARIABLE = "figa_code"
+"""The Prefect variable with the hash of the code that made the deployments."""
+
 API_URL_VARIABLE = "PREFECT_API_URL"
 """The environment variable that holds the address of the API."""
 

@@ -30,9 +30,9 @@ from figa_core.processes.children import child_environment
 from flows.progress import Lines, showing
 from flows.server import elsewhere
 from flows.server.elsewhere import run_elsewhere
-from flows.server.names import CHECK_WORKER, FLOWS, TRAIN_MODEL, VERSION_VARIABLE, worker_name
+from flows.server.names import CHECK_WORKER, CODE_VARIABLE, FLOWS, TRAIN_MODEL, VERSION_VARIABLE, worker_name
 from flows.server.process import PrefectServer
-from flows.server.versions import own_version
+from flows.server.versions import own_code, own_version
 from flows.server.workers import worker_variable
 
 NOBODY = "http://127.0.0.1:9/api"
@@ -174,6 +174,9 @@ async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_th
             found = await client.read_variable_by_name(name)
             assert found is not None
             assert found.value == own_version()
+        code = await client.read_variable_by_name(CODE_VARIABLE)
+        assert code is not None
+        assert code.value == own_code()
         gpus = await client.read_variable_by_name(worker_variable(worker_name(Pool.CPU), "gpus"))
         assert gpus is not None
         assert gpus.value == str(gpus_here())

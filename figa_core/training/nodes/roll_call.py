@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from figa_core.code_hash import code_hash
 from figa_core.errors import TrainingError
 from figa_core.training.job import TrainingJob
 
@@ -125,10 +126,7 @@ def device_kind() -> str:
 
 def code_version() -> dict[str, str]:
     """That of this package, by the contents of its files."""
-    digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes() + b"\0")
-    return {_CODE: digest.hexdigest()[:12]}
+    return {_CODE: code_hash([_PACKAGE])}
 
 
 def library_versions() -> dict[str, str]:

@@ -14,8 +14,8 @@ from figa_core.inference.devices import gpus_here
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.server.api import check_answers, configured_url
 from flows.server.clocks import CLOCK_S, clock_text, difference_s
-from flows.server.names import API_URL_VARIABLE, CPU_POOL, FLOWS, GPU_POOL, VERSION_VARIABLE
-from flows.server.versions import another_version, own_version
+from flows.server.names import API_URL_VARIABLE, CODE_VARIABLE, CPU_POOL, FLOWS, GPU_POOL, VERSION_VARIABLE
+from flows.server.versions import another_version, other_code, own_code, own_version
 from flows.server.workers import no_worker_text, online_workers, worker_variable
 
 _DEPLOY = "`python -m deployments.deploy` (`make serve` runs it too)"
@@ -48,7 +48,10 @@ async def _versions(client: PrefectClient, url: str) -> Iterable[Line]:
     )
     deployed = await _variable(client, VERSION_VARIABLE)
     if deployed in (None, own):
-        return [same("Prefect", text)]
+        code = await _variable(client, CODE_VARIABLE)
+        if code in (None, own_code()):
+            return [same("Prefect", text)]
+        return [same("Prefect", text), warning("code", other_code(own_code(), code, socket.gethostname()))]
     return [same("Prefect", text), problem("version", another_version(own, deployed, socket.gethostname()))]
 
 

@@ -21,7 +21,7 @@ from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.operations.doctor.server import clock_line, no_gpu
 from flows.server.clocks import CLOCK_S
 from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
-from flows.server.versions import own_version
+from flows.server.versions import own_code, own_version
 from flows.server.workers import online_workers
 from tasks.workspace import Workspace
 
@@ -139,6 +139,8 @@ def facts_lines(about: str, facts: WorkerFacts, place: str, begun: float, ended:
     own, where = own_version(), f"{about} ({facts.host})"
     if facts.version != own:
         yield problem(where, f"runs figa {facts.version}, here is {own}. Update it and start it again.")
+    elif facts.code not in (None, own_code()):
+        yield warning(where, f"has other code of figa {own} than is here: another commit, or edited.")
     if facts.trouble:
         yield problem(where, facts.trouble)
     elif not facts.sees:

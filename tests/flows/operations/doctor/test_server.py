@@ -17,7 +17,7 @@ from flows.operations.doctor.lines import Level, Line
 from flows.operations.doctor.server import clock_line, gpu_lines, server_lines, worker_line
 from flows.operations.doctor.workers import facts_lines
 from flows.server.clocks import CLOCK_S
-from flows.server.versions import own_version
+from flows.server.versions import own_code, own_version
 
 WORKSPACE = "/data/workspace"
 NOW = time.time()
@@ -85,7 +85,7 @@ def test_a_worker_without_gpus_stands_out_where_others_have_some(
 
 def test_the_answer_of_a_worker_of_another_version_is_understood() -> None:
     answer = asdict(FACTS)
-    del answer["gpus"]
+    del answer["gpus"], answer["code"]
     assert WorkerFacts.from_fields({**answer, "later": 1}) == FACTS
     with pytest.raises(TypeError):
         WorkerFacts.from_fields({"host": "gpu1"})
@@ -110,6 +110,13 @@ def test_what_is_wrong_with_a_worker_is_a_problem(changed: dict[str, object], wo
     problems = [line for line in about_facts(replace(FACTS, **changed)) if line.level is Level.PROBLEM]
     assert len(problems) == 1
     assert words in problems[0].text
+
+
+def test_other_code_of_the_same_version_is_a_warning() -> None:
+    other, seen = about_facts(replace(FACTS, code="0123456789ab"))
+    assert (other.level, seen.level) == (Level.WARNING, Level.OK)
+    assert "has other code of figa" in other.text
+    assert len(about_facts(replace(FACTS, code=own_code()))) == 1
 
 
 def test_a_worker_sees_only_the_very_file_that_was_written(tmp_path: Path) -> None:
