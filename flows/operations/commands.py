@@ -35,13 +35,21 @@ def doctor(
         float,
         typer.Option("--wait", min=0, help="Longest time to wait for an answer of the workers, in seconds."),
     ] = 60,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The store that workers without the workspace's disk would use; by default the one of the "
+            "latest run that names one.",
+        ),
+    ] = None,
 ) -> None:
     """Look at the installation, the Prefect server with its pools, limits and workers, and the workspace."""
     from flows.operations.doctor.examine import examine
     from flows.operations.doctor.lines import Level
 
     problems = 0
-    for line in examine(workspace.expanduser().absolute(), wait_s=wait_s):
+    for line in examine(workspace.expanduser().absolute(), wait_s=wait_s, artifacts=artifacts):
         _print([str(line)])
         problems += line.level is Level.PROBLEM
     if problems:

@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from figa_core.artifacts.store import Store
 from figa_core.processes.lease import describe_holder, is_held
 from figa_core.storage.database import Database
 from figa_core.storage.file_systems import mount_of
+from figa_core.storage.runs import all_runs
 from flows.checks.room import size_text
 from flows.checks.workspace import nearest_existing, network_text, refused_mount
 from flows.operations.doctor.lines import Line, ok, problem, warning
@@ -37,6 +39,25 @@ def storage_lines(directory: Path) -> Iterator[Line]:
     else:
         yield ok("workspace", f"{directory}, not in use")
     yield from schema_lines(workspace.database)
+
+
+def named_store(directory: Path) -> str | None:
+    """The URL of the store of the latest run in this workspace that names one."""
+    database = Workspace(directory).database
+    runs = all_runs(database) if database.path.is_file() else []
+    named = (run.config.get("storage", {}).get("artifacts") for run in runs)
+    return next((url for url in named if url), None)
+
+
+def store_lines(directory: Path, url: str | None) -> Iterator[Line]:
+    """Whether the store at `url`, or the workspace's, can be written and read here; nothing without one.
+
+    Raises ArtifactsError or ConfigError if it cannot.
+    """
+    url = url or named_store(directory)
+    if url is not None:
+        Store(url).check()
+        yield ok("store", f"{url} can be written and read here")
 
 
 def schema_lines(database: Database) -> Iterator[Line]:

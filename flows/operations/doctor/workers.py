@@ -15,45 +15,36 @@ from prefect.exceptions import ObjectNotFound
 from figa_core.artifacts.store import Store
 from figa_core.errors import WorkspaceError
 from figa_core.inference.devices import gpus_here
-from figa_core.storage.runs import latest_runs
 from flows.check_worker import WorkerFacts
 from flows.operations.doctor.lines import Line, ok, problem, warning
 from flows.operations.doctor.server import clock_line, no_gpu
+from flows.operations.doctor.storage import LITTLE_BYTES, named_store
 from flows.server.clocks import CLOCK_S
 from flows.server.names import CHECK_WORKER, CPU_POOL, GPU_POOL
 from flows.server.versions import own_code, own_version
 from flows.server.workers import online_workers
-from tasks.workspace import Workspace
 
 _POLL_S = 0.5
 
 
-def worker_lines(workspace: Path, wait_s: float) -> list[Line]:
+def worker_lines(workspace: Path, wait_s: float, artifacts: str | None) -> list[Line]:
     """What a worker of each pool that has one says of the workspace, within `wait_s` seconds.
 
-    Workers that train need its disk, or its store if the latest run names one.
+    Workers that train need its disk, or its store: the one at the URL `artifacts`, or of the latest run that
+    names one. Of a workspace that is not there yet they are not asked whether they see it.
 
     Raises:
         WorkspaceError: nothing can be written into the workspace or its store here.
         ConfigError: the library for the store is missing here.
     """
-    url = _store_of(workspace)
+    url = artifacts or named_store(workspace)
     with _token_in(workspace) as token, _token_stored(url, token):
         return asyncio.run(_ask_all(workspace, token, url, wait_s))
 
 
-def _store_of(workspace: Path) -> str | None:
-    database = Workspace(workspace).database
-    if not database.path.is_file():
-        return None
-    for run in latest_runs(database, 1):
-        return run.config.get("storage", {}).get("artifacts")
-    return None
-
-
 @contextlib.contextmanager
 def _token_stored(url: str | None, token: str) -> Iterator[None]:
-    if url is None:
+    if url is None or not token:
         yield
         return
     store = Store(url)
@@ -66,6 +57,10 @@ def _token_stored(url: str | None, token: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _token_in(workspace: Path) -> Iterator[str]:
+    """Empty if there is no such directory."""
+    if not workspace.is_dir():
+        yield ""
+        return
     token = f".doctor-{secrets.token_hex(8)}"
     path = workspace / token
     try:
@@ -102,6 +97,7 @@ async def _ask(
         deployment = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
     except ObjectNotFound:
         return [warning(about, "was not asked. `python -m deployments.deploy` creates what is needed for it")]
+    url = url if token else None
     parameters = {"pool": pool, "workspace": str(workspace), "token": token, "artifacts": url}
     run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     try:
@@ -114,7 +110,8 @@ async def _ask(
     if not state.is_completed() or not state.message:
         return [problem(about, f"could not run the check ({state.name}): {state.message}")]
     answer = WorkerFacts.from_fields(orjson.loads(state.message))
-    lines = list(facts_lines(about, answer, url or str(workspace), begun, time.time()))
+    place = (url or str(workspace)) if token else None
+    lines = list(facts_lines(about, answer, place, begun, time.time()))
     if pool == GPU_POOL and answer.gpus == 0 and gpus_here():
         lines.append(no_gpu(f"{about} ({answer.host})"))
     return lines
@@ -129,10 +126,12 @@ async def _ended(client: PrefectClient, run: FlowRun, wait_s: float) -> FlowRun:
         await asyncio.sleep(_POLL_S)
 
 
-def facts_lines(about: str, facts: WorkerFacts, place: str, begun: float, ended: float) -> Iterator[Line]:
+def facts_lines(
+    about: str, facts: WorkerFacts, place: str | None, begun: float, ended: float
+) -> Iterator[Line]:
     """What is right and wrong with a worker that was asked between `begun` and `ended` of our clock.
 
-    `place`: the workspace's directory, or the URL of its store.
+    `place`: the workspace's directory, or the URL of its store; None if there is nothing to see yet.
     """
     from flows.checks.room import size_text  # torch's sizes, which take a second to import
 
@@ -141,7 +140,9 @@ def facts_lines(about: str, facts: WorkerFacts, place: str, begun: float, ended:
         yield problem(where, f"runs figa {facts.version}, here is {own}. Update it and start it again.")
     elif facts.code not in (None, own_code()):
         yield warning(where, f"has other code of figa {own} than is here: another commit, or edited.")
-    if facts.trouble:
+    if place is None:
+        yield ok(where, "answers; it was not asked for the workspace, which is not there yet")
+    elif facts.trouble:
         yield problem(where, facts.trouble)
     elif not facts.sees:
         yield problem(
@@ -152,7 +153,9 @@ def facts_lines(about: str, facts: WorkerFacts, place: str, begun: float, ended:
     elif not facts.writes:
         yield problem(where, f"cannot write to {place}. Correct the permissions there, or the mount.")
     else:
-        yield ok(where, f"sees {place} and writes to it, {size_text(facts.free)} free")
+        text = f"sees {place} and writes to it, {size_text(facts.free)} free"
+        little = facts.free < LITTLE_BYTES
+        yield warning(where, f"{text}, which is little") if little else ok(where, text)
     behind, ahead = begun - facts.clock, facts.clock - ended
     if max(behind, ahead) > CLOCK_S:
         yield clock_line(f"the clock of {facts.host}", ahead if ahead > 0 else -behind)

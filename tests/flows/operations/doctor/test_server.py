@@ -15,6 +15,7 @@ from figa_core.inference.devices import gpus_here
 from flows.check_worker import WorkerFacts, facts_of
 from flows.operations.doctor.lines import Level, Line
 from flows.operations.doctor.server import clock_line, gpu_lines, server_lines, worker_line
+from flows.operations.doctor.storage import LITTLE_BYTES
 from flows.operations.doctor.workers import facts_lines
 from flows.server.clocks import CLOCK_S
 from flows.server.versions import own_code, own_version
@@ -94,6 +95,23 @@ def test_the_answer_of_a_worker_of_another_version_is_understood() -> None:
 def test_a_worker_that_sees_the_workspace_is_well() -> None:
     [line] = about_facts(FACTS)
     assert line == Line(Level.OK, "a worker on gpu (gpu1)", f"sees {WORKSPACE} and writes to it, 1 TB free")
+
+
+def test_little_room_where_a_worker_runs_is_a_warning() -> None:
+    [line] = about_facts(replace(FACTS, free=LITTLE_BYTES - 1))
+    assert line.level is Level.WARNING
+    assert "5 GB free, which is little" in line.text
+
+
+def test_of_a_workspace_that_is_not_there_yet_only_the_worker_is_looked_at() -> None:
+    unseen = replace(FACTS, sees=False, writes=False, free=0)
+    [line] = facts_lines("a worker on gpu", unseen, None, NOW - 1, NOW + 1)
+    assert line.level is Level.OK
+    wrong = replace(unseen, version="0.0.1", clock=NOW - 3600)
+    problems = [
+        line.level is Level.PROBLEM for line in facts_lines("a worker", wrong, None, NOW - 1, NOW + 1)
+    ]
+    assert problems == [True, False, True]
 
 
 @pytest.mark.parametrize(

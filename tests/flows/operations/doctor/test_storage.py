@@ -2,6 +2,7 @@
 
 import shutil
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from figa_core.processes.lease import workspace_lease
 from figa_core.storage import file_systems
 from figa_core.storage.file_systems import Mount
 from figa_core.storage.migrations import SCHEMA_VERSION
+from figa_core.storage.runs import save_run
 from flows.operations.doctor.lines import Level, Line, looked_at
-from flows.operations.doctor.storage import LITTLE_BYTES, storage_lines
+from flows.operations.doctor.storage import LITTLE_BYTES, named_store, storage_lines, store_lines
 from tasks.workspace import Workspace
 
 Usage = namedtuple("Usage", "total used free")
@@ -54,6 +56,23 @@ def test_a_schema_newer_than_the_code_is_a_problem_and_an_older_one_is_not(tmp_p
 def test_little_room_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, LITTLE_BYTES - 1))
     assert lines_by_what(tmp_path)["disk"].level is Level.WARNING
+
+
+def test_the_store_of_the_latest_run_that_names_one_is_looked_at(tmp_path: Path) -> None:
+    assert named_store(tmp_path) is None
+    database = Workspace(tmp_path).database
+    database.create()
+    url = f"file://{tmp_path}/store"
+    for run, storage in (("1", {"artifacts": "file:///older"}), ("2", {"artifacts": url}), ("3", {})):
+        save_run(database, run, run, {"storage": storage}, None)
+    assert named_store(tmp_path) == url
+    assert list(store_lines(tmp_path / "none", None)) == []
+    [line] = store_lines(tmp_path, None)
+    assert line == Line(Level.OK, "store", f"{url} can be written and read here")
+    (tmp_path / "file").touch()
+    [line] = looked_at("store", partial(store_lines, tmp_path, f"file://{tmp_path}/file"))
+    assert line.level is Level.PROBLEM
+    assert "cannot write" in line.text
 
 
 def test_a_network_file_system_is_a_warning_until_it_is_permitted(
