@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -52,6 +52,23 @@ async def check(pool: Pool) -> None:
         await save_variable(client, worker_variable(name, "gpus"), str(gpus_here()))
 
 
+def notes(pool: Pool) -> Iterator[str]:
+    """Lines about what is missing here or differs, with which this worker can work nevertheless."""
+    if (line := about_code()) is not None:
+        yield f"warning: {line}"
+    if pool is Pool.GPU and not gpus_here():
+        yield (
+            "no GPU is seen here: trainings and other runs of this pool run on the CPU. If this machine has "
+            "one, look at its driver, its container's devices and CUDA_VISIBLE_DEVICES."
+        )
+    if find_vllm_python() is None:
+        yield (
+            'vLLM is not installed for this worker: runs with engine = "auto" use transformers, and runs '
+            'with "vllm" end with an error. `make setup` installs it; or set FIGA_VLLM_PYTHON to an '
+            "interpreter that has it."
+        )
+
+
 def _worker_command(pool: Pool) -> list[str]:
     """Prefect's worker; one run at a time on a GPU."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
@@ -78,19 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pool = Pool(parser.parse_args(arguments).pool)
     try:
         asyncio.run(check(pool))
-        if (line := about_code()) is not None:
-            print(f"warning: {line}")
-        if pool is Pool.GPU and not gpus_here():
-            print(
-                "no GPU is seen here: trainings and other runs of this pool run on the CPU. If this machine "
-                "has one, look at its driver, its container's devices and CUDA_VISIBLE_DEVICES."
-            )
-        if find_vllm_python() is None:
-            print(
-                'vLLM is not installed for this worker: runs with engine = "auto" use transformers, and runs '
-                'with "vllm" end with an error. `make setup` installs it; or set FIGA_VLLM_PYTHON to an '
-                "interpreter that has it."
-            )
+        for line in notes(pool):
+            print(line)
     except FigaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -183,6 +183,9 @@ async def test_the_deployments_and_a_worker_tell_their_version_and_a_check_is_th
         for pool in Pool:
             check = await client.read_deployment_by_name(f"{CHECK_WORKER}/{pool}")
             assert check.work_pool_name == pool
+    for pool in Pool:
+        told = [line for line in worker.notes(pool) if line.startswith("no GPU is seen here: trainings")]
+        assert len(told) == (pool is Pool.GPU and gpus_here() == 0)
 
 
 @pytest.mark.slow
