@@ -75,7 +75,8 @@ def test_every_flow_has_its_deployment_of_the_same_name() -> None:
         flow = FLOWS[name]
         assert (ROOT / path).resolve() == Path(inspect.unwrap(flow.fn).__code__.co_filename).resolve()
         assert flow.fn.__name__ == function
-        assert deployment["description"]
+        worker = f"`python -m deployments.worker {deployment['work_pool']['name']}`"
+        assert f'If a run stays "Late", the pool has no worker: {worker}' in deployment["description"]
         assert "figa" in deployment["tags"]
         assert deployment["enforce_parameter_schema"] is True
         assert deployment["work_pool"]["name"] in list(Pool)
