@@ -16,13 +16,30 @@ from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from figa_core.artifacts.patience import Patience
-from figa_core.artifacts.trouble import Trouble, trouble_of
+from figa_core.artifacts.trouble import Trouble, is_place_missing, trouble_of
 from figa_core.errors import ArtifactsError, ConfigError, one_line
 from figa_core.files import PARTIAL, replacing
 from figa_core.processes import interruption
 
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 _VERSION_FIELDS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
+_IN_PLACE = frozenset(
+    (
+        "sftp",
+        "ssh",
+        "ftp",
+        "smb",
+        "hdfs",
+        "arrow_hdfs",
+        "webhdfs",
+        "webdav",
+        "dbfs",
+        "dropbox",
+        "gdrive",
+        "box",
+    )
+)
+"""File systems on which others see a file while it is written, or which have two of one name."""
 _PROBE = "probe-"
 _LIBRARY_RETRIES = 2
 """Of s3fs, on top of botocore's own: with more, a server that takes connections and answers nothing would
@@ -38,12 +55,19 @@ class Store:
         """Opens nothing yet.
 
         Raises:
-            ConfigError: the URL is of no known kind, or the library for it is not installed.
+            ConfigError: the URL is of no known kind, or of one that shows files before they are whole, or the
+                library for it is not installed.
         """
         self.url = url.rstrip("/")
         self._patience = Patience()
         if "://" not in url:
             raise ConfigError(f"{url!r} is no URL: write it as s3://BUCKET/PREFIX or file:///DIRECTORY.")
+        kind = url.partition("://")[0].lower()
+        if kind in _IN_PLACE:
+            raise ConfigError(
+                f"{url}: others would see a file behind {kind}:// while it is written. Use an object store "
+                "(s3://, gs://, abfs://), or mount that disk on each machine and write it as file:///DIRECTORY."
+            )
         self._open()
 
     def _open(self) -> None:
@@ -84,7 +108,8 @@ class Store:
         def find() -> dict[str, dict[str, Any]]:
             try:
                 return self._files.find(prefix, detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _check_place(error)
                 return {}
 
         found = {path.removeprefix(prefix): info for path, info in self._done(f"list {below}", find).items()}
@@ -114,7 +139,8 @@ class Store:
             try:
                 with replacing(target) as file:
                     self._files.get_file(f"{self._root}/{name}", file.name, callback=self._watch())
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _check_place(error)
                 return False
             return True
 
@@ -126,7 +152,8 @@ class Store:
         def cat() -> bytes | None:
             try:
                 return self._files.cat_file(f"{self._root}/{name}")
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _check_place(error)
                 return None
 
         return self._done(f"read {name}", cat)
@@ -144,7 +171,8 @@ class Store:
         def rm(name: str) -> None:
             try:
                 self._files.rm_file(f"{self._root}/{name}")
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _check_place(error)
                 return
 
         for name in names:
@@ -200,6 +228,12 @@ class Store:
     def _watch(self) -> Callback:
         """Ends a transfer of a patient store early; another's belongs to what must be finished first."""
         return _Stopping() if self._patience.seconds else Callback()
+
+
+def _check_place(error: FileNotFoundError) -> None:
+    """Raises the error if not only a file is missing, but the bucket: it would read as an empty store."""
+    if is_place_missing(error):
+        raise error
 
 
 class _StoppedError(Exception):

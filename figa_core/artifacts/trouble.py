@@ -39,6 +39,7 @@ _KEYS_CODES = frozenset(
         "InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch", "401", "403",
     )
 )  # fmt: skip
+_PLACE_CODES = frozenset(("NoSuchBucket", "ContainerNotFound"))
 _CLOCK_CODES = frozenset(("RequestTimeTooSkewed", "RequestInTheFuture"))
 _KEYS_TYPES = frozenset(
     (
@@ -79,6 +80,15 @@ def trouble_of(error: BaseException) -> Trouble:
             return Trouble.PASSES if passes else Trouble.LASTS
     passes = any(isinstance(each, OSError) and each.errno in _PASSING_ERRNOS for each in chain)
     return Trouble.PASSES if passes else Trouble.LASTS
+
+
+def is_place_missing(error: BaseException) -> bool:
+    """Whether an error that a file is missing says that the whole bucket or container is."""
+    return any(_code(each) in _PLACE_CODES for each in _chain(error))
+
+
+def _code(error: BaseException) -> str:
+    return _answer(error)[1] or str(getattr(error, "error_code", ""))  # the latter is azure's
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

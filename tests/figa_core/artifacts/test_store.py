@@ -1,5 +1,6 @@
 """Files behind URLs: a directory, and S3 by its protocol."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,26 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_a_url_that_cannot_be_used_is_refused_in_words(url: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         Store(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["sftp://host/runs", "SSH://host/runs", "ftp://host/runs", "smb://host/share"]
+)
+def test_a_store_on_which_files_appear_before_they_are_whole_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{url}: others would see a file .* while it is written\. Use an"):
+        Store(url)
+
+
+def test_a_bucket_that_does_not_exist_is_no_empty_store(bucket: str, tmp_path: Path) -> None:
+    missing = Store(bucket.replace("/assistant", "x/assistant"))
+    calls: dict[str, Callable[[], object]] = {
+        "list dir": lambda: missing.listing("dir"),
+        "read one": lambda: missing.read("one"),
+        "remove one": lambda: missing.remove(["one"]),
+    }
+    for what, call in calls.items():
+        with pytest.raises(ArtifactsError, match=rf"cannot {what} .*bucket does not exist.*Check the"):
+            call()
+    with pytest.raises(ArtifactsError, match="bucket does not exist"):
+        missing.fetch("one", tmp_path / "target")
+    assert not (tmp_path / "target").exists()

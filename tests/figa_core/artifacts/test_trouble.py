@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from figa_core.artifacts.trouble import Trouble, trouble_of
+from figa_core.artifacts.trouble import Trouble, is_place_missing, trouble_of
 
 
 def _named(name: str, **attributes: object) -> Exception:
@@ -91,3 +91,13 @@ def test_it_would_fail_again(error: Exception) -> None:
 
 def test_the_clock_is_wrong() -> None:
     assert trouble_of(_boto(403, "RequestTimeTooSkewed")) is Trouble.CLOCK
+
+
+def test_a_missing_bucket_is_told_from_a_missing_file() -> None:
+    azures = _because(
+        FileNotFoundError("why"), _named("ResourceNotFoundError", error_code="ContainerNotFound")
+    )
+    assert is_place_missing(azures)
+    assert is_place_missing(_boto(404, "NoSuchBucket"))
+    assert not is_place_missing(_boto(404, "NoSuchKey"))
+    assert not is_place_missing(FileNotFoundError("why"))
