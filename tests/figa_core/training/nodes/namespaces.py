@@ -73,6 +73,8 @@ def two_nodes() -> Iterator[tuple[Node, Node]]:
             stack.callback(_run, "ip", "netns", "del", node.namespace)
             peer = ("peer", "name", "eth0", "netns", node.namespace)
             _run("ip", "link", "add", node.link, "type", "veth", *peer)
+            # Without this it vanishes some time after its namespace, and the next one may not have its name.
+            stack.callback(_run, "ip", "link", "del", node.link)
             _run("ip", "link", "set", node.link, "master", bridge, "up")
             inside = ("ip", "-n", node.namespace)
             _run(*inside, "addr", "add", f"{node.address}/24", "dev", "eth0")
