@@ -16,7 +16,7 @@ WRITES_INTO = {"bare_engine": "inference", "owner_memory": "inference"}
     ("name", "unit", "figure"),
     [
         ("weighing", "pairs", "weigh_share_of_bare"),
-        ("training", "pairs", "ratio_vs_reference_2k"),
+        ("training", "pairs", "ratio_vs_reference_2k_p50"),
         ("prefix_gain", "pairs/s", "prefix_gain_50"),
         ("recomputing", "GB of activations", "memory_ratio"),
         ("memory", "plan / peak", "largest_difference"),

@@ -31,11 +31,15 @@ _OPERATION_SHARES = (0.7, 0.15, 0.15)
 
 @dataclass(frozen=True, slots=True)
 class ChatLike:
-    """`edited` is the share of the response's tokens in edit runs, `answer_median` a length in tokens."""
+    """`edited` is the share of the response's tokens in edit runs, `answer_median` a length in tokens.
+
+    With a `prompt_share` that is the length of prompt and response together, and the prompt is that share.
+    """
 
     vocabulary: int
     edited: float
     answer_median: float
+    prompt_share: float | None = None
 
 
 def draw_steps(settings: ChatLike, *, steps: int, pairs_per_step: int) -> list[list[BarePair]]:
@@ -52,10 +56,13 @@ def quantile_lengths(settings: ChatLike, count: int) -> npt.NDArray[np.int64]:
     return np.clip(np.exp(quantiles), *_ANSWER_RANGE).round().astype(np.int64)
 
 
-def draw_pair(settings: ChatLike, rng: np.random.Generator, response_length: int) -> BarePair:
-    """One pair with a response of that many tokens."""
+def draw_pair(settings: ChatLike, rng: np.random.Generator, length: int) -> BarePair:
+    """One pair with a response, or a sequence, of that many tokens."""
+    if settings.prompt_share is not None:
+        prompt = max(round(settings.prompt_share * length), 1)
+        return pair_of(settings, rng, prompt, max(length - prompt, 4))
     prompt_length = _PROMPT_MEDIAN * np.exp(_PROMPT_SIGMA * rng.standard_normal())
-    return pair_of(settings, rng, int(np.clip(prompt_length, *_PROMPT_RANGE)), response_length)
+    return pair_of(settings, rng, int(np.clip(prompt_length, *_PROMPT_RANGE)), length)
 
 
 def pair_of(

@@ -22,14 +22,19 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process to start: contender, data set, timed steps."""
+    """One process to start: contender, data set, timed steps.
+
+    `prompts`: the prompt's share of a sequence; None for short prompts as in chats.
+    """
 
     contender: Contender
     vocabulary: int
     edited: float
     steps: int
+    prompts: float | None = None
 
 
+_HALF = 0.5
 _OURS = Contender(OURS, "ours", "ours")
 _REFERENCE = Contender(REFERENCE, "reference", "reference")
 _TRL = Contender(TRL, "trl", "trl", {"row_length": 1024})
@@ -64,6 +69,9 @@ def full_runs() -> Iterator[Run]:
     yield from (Run(_OURS, large, 0.1, 3), Run(_REFERENCE, large, 0.1, 1), Run(_NONE, large, 0.1, 1))
     for vocabulary in (small, large):
         yield from (Run(_OURS, vocabulary, 0.3, 3), Run(_REFERENCE, vocabulary, 0.3, 1))
+    for _ in range(2):
+        yield from (Run(_OURS, small, 0.1, 3, _HALF), Run(_REFERENCE, small, 0.1, 2, _HALF))
+        yield from (Run(_OURS, large, 0.1, 3, _HALF), Run(_REFERENCE, large, 0.1, 1, _HALF))
 
 
 def gpu_runs() -> Iterator[Run]:
@@ -74,9 +82,12 @@ def gpu_runs() -> Iterator[Run]:
         yield from (Run(contender, vocabulary, 0.1, 6) for contender in (_OURS, _REFERENCE, trl))
         yield from (Run(contender, vocabulary, 0.1, 4) for contender in (*_LEVERS[:3], _NONE))
         yield from (Run(contender, vocabulary, 0.3, 4) for contender in (_OURS, _REFERENCE))
+        for _ in range(2):
+            yield from (Run(contender, vocabulary, 0.1, 4, _HALF) for contender in (_OURS, _REFERENCE))
 
 
 def quick_runs() -> Iterator[Run]:
     """A smoke run: every kind of contender once, on a tiny model."""
     for contender in (_OURS, _REFERENCE, _LOOPS, _NONE, _TRL):
         yield Run(contender, 2_000, 0.1, 2)
+    yield from (Run(contender, 2_000, 0.1, 2, _HALF) for contender in (_OURS, _REFERENCE))

@@ -16,11 +16,15 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tests.benchmarks.figures import save, show
-from tests.benchmarks.models import QUICK_SHAPE, Shape, save_random_model
+from tests.benchmarks.figures import save, save_part, show
+from tests.benchmarks.models import (
+    QUICK_SHAPE,
+    SMOLLM_SHAPE,
+    SMOLLM_VOCABULARY,
+    Shape,
+    save_random_model,
+)
 
-# SmolLM-135M's sizes.
-_SHAPE, _VOCABULARY = Shape(hidden=576, layers=30, heads=9, key_value_heads=3, intermediate=1536), 49_152
 _QUICK_VOCABULARY = 8000
 _WARM_UP = Shape(hidden=64, layers=1, heads=2, key_value_heads=2, intermediate=96)
 _FILES = 4
@@ -101,7 +105,7 @@ def _write(directory: Path, *, quick: bool) -> float:
     """Both models; returns the gigabytes in float32. That of the small one pays for imports."""
     from transformers import AutoModelForCausalLM
 
-    shape, vocabulary = (QUICK_SHAPE, _QUICK_VOCABULARY) if quick else (_SHAPE, _VOCABULARY)
+    shape, vocabulary = (QUICK_SHAPE, _QUICK_VOCABULARY) if quick else (SMOLLM_SHAPE, SMOLLM_VOCABULARY)
     save_random_model(directory / "warm-up", _WARM_UP, 128)
     save_random_model(directory / "whole", shape, vocabulary)
     model = AutoModelForCausalLM.from_pretrained(directory / "whole", dtype="bfloat16")
@@ -138,6 +142,7 @@ def main() -> int:
     )
     figures = {"model_gb": size, "whole_gb": whole, "part_gb": part, "loading_ratio": part / whole}
     save("loading-quick" if arguments.quick else "loading", figures)
+    save_part("training-quick" if arguments.quick else "training", "loading", figures)
     return 0
 
 

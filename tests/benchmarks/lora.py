@@ -3,8 +3,8 @@
     python -m tests.benchmarks.lora [--quick]
 
 A step is forward, backward and AdamW over 8 pairs like chat data, in fp32 on one rank, on the real model of
-135 million parameters. Each way runs in a process of its own. Prints two lines and writes
-``build/bench/lora.json``.
+135 million parameters. Each way runs in a process of its own, both in turn, the first one in turn too. Prints
+two lines, medians with the lowest and the highest, and writes ``build/bench/lora.json``.
 """
 
 import argparse
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from tests.benchmarks.chatlike import ChatLike, draw_steps, write_step_shards
 from tests.benchmarks.child import ROOT
-from tests.benchmarks.figures import log, save, show
+from tests.benchmarks.figures import log, save, save_part, show, spread
 from tests.benchmarks.models import QUICK_SHAPE, save_random_model
 from tests.benchmarks.spec import WARM_UP, Spec
 
 _SIDES = ("full", "lora")
 _RANK = 16
 _STEPS = 3
+_TURNS, _QUICK_TURNS = 4, 2
 _EDITED = 0.1
 
 
@@ -94,17 +95,29 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="figa-bench-") as scratch:
         spec = Path(scratch) / "spec.json"
         spec_of(Path(scratch), quick=arguments.quick).save(spec)
-        found = {side: _in_a_process(side, spec) for side in _SIDES}
-    full, lora = found["full"], found["lora"]
-    figures = {
-        **{f"{name}_{side}": value for side, values in found.items() for name, value in values.items()},
-        "lora_gain": lora["pairs_per_second"] / full["pairs_per_second"],
-        "lora_memory_ratio": lora["peak_gb"] / full["peak_gb"],
-    }
-    for name, unit in (("pairs_per_second", "pairs/s"), ("peak_gb", "GB at most")):
-        show(f"{unit}: {lora[name]:.3g} LoRA, {full[name]:.3g} all weights, {lora[name] / full[name]:.2f}")
+        turns = _QUICK_TURNS if arguments.quick else _TURNS
+        found = [_turn(number, spec) for number in range(turns)]
+    figures: dict[str, float] = {}
+    for side in _SIDES:
+        for name in found[0][side]:
+            figures |= spread([turn[side][name] for turn in found]).named(f"{name}_{side}")
+    for name, ratio, unit in (
+        ("pairs_per_second", "lora_gain", "pairs/s"),
+        ("peak_gb", "lora_memory_ratio", "GB at most"),
+    ):
+        full, lora = (spread([turn[side][name] for turn in found]) for side in _SIDES)
+        ratios = spread([turn["lora"][name] / turn["full"][name] for turn in found])
+        figures |= ratios.named(ratio)
+        show(f"{unit}: {lora} LoRA, {full} all weights, {ratios} of it in the same turn")
     save("lora-quick" if arguments.quick else "lora", figures)
+    save_part("training-quick" if arguments.quick else "training", "lora", figures)
     return 0
+
+
+def _turn(number: int, spec: Path) -> dict[str, dict[str, float]]:
+    """Both sides, one after the other."""
+    order = _SIDES if number % 2 == 0 else _SIDES[::-1]
+    return {side: _in_a_process(side, spec) for side in order}
 
 
 def _in_a_process(side: str, spec: Path) -> dict[str, float]:

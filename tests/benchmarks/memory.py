@@ -21,9 +21,9 @@ from typing import Any, Literal
 import numpy as np
 from rich.table import Table
 
-from tests.benchmarks.figures import save, show
+from tests.benchmarks.figures import save, save_part, show
 from tests.benchmarks.loading import Peak
-from tests.benchmarks.models import CPU_SHAPE, QUICK_SHAPE, Shape, save_random_model
+from tests.benchmarks.models import CPU_SHAPE, QUICK_SHAPE, SMOLLM_SHAPE, Shape, save_random_model
 
 _RANKS, _STEPS, _MICRO_BATCHES = 2, 2, 2
 _PIECES, _PIECE_TOKENS = 8, 128
@@ -31,7 +31,7 @@ _VOCABULARY, _QUICK_VOCABULARY = 32_000, 8000
 _SIZES = {
     "small": Shape(hidden=256, layers=6, heads=4, key_value_heads=4, intermediate=768),
     "medium": CPU_SHAPE,
-    "large": Shape(hidden=576, layers=30, heads=9, key_value_heads=3, intermediate=1536),
+    "large": SMOLLM_SHAPE,
 }
 _QUICK_SIZES = {"tiny": QUICK_SHAPE}
 Stage = Literal[1, 2, 3]
@@ -139,7 +139,9 @@ def main() -> int:
             table.add_row(name, case, *megabytes, f"{ratio:.2f}")
     worst = max(abs(value - 1) for name, value in figures.items() if name.endswith("_ratio"))
     show(table, f"the plan is within {worst:.0%} of the peak")
-    save("memory-quick" if arguments.quick else "memory", {**figures, "largest_difference": worst})
+    figures["largest_difference"] = worst
+    save("memory-quick" if arguments.quick else "memory", figures)
+    save_part("training-quick" if arguments.quick else "training", "memory_plan", figures)
     return 0
 
 

@@ -24,6 +24,9 @@ class Shape:
 
 CPU_SHAPE = Shape(hidden=384, layers=8, heads=6, key_value_heads=6, intermediate=1024)
 CUDA_SHAPE = Shape(hidden=2048, layers=16, heads=32, key_value_heads=8, intermediate=8192)
+SMOLLM_SHAPE = Shape(hidden=576, layers=30, heads=9, key_value_heads=3, intermediate=1536)
+"""SmolLM-135M's."""
+SMOLLM_VOCABULARY = 49_152
 QUICK_SHAPE = Shape(hidden=64, layers=2, heads=2, key_value_heads=2, intermediate=128)
 
 

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
-from tests.benchmarks.bare_pairs import BarePair
-from tests.benchmarks.chatlike import ChatLike, pair_of, quantile_lengths, write_step_shards
+from tests.benchmarks.chatlike import ChatLike, draw_steps, write_step_shards
 from tests.benchmarks.child import start, wait_for
 from tests.benchmarks.figures import log, save, show, spread
 from tests.benchmarks.json_file import JsonFile
@@ -116,19 +114,6 @@ def sizes_here(*, quick: bool) -> Sizes:
     return Sizes(CPU_SHAPE, 32_000, 8, 4096, 4, 350, bfloat16=False)
 
 
-def draw_steps(sizes: Sizes, prompt_share: float) -> list[list[BarePair]]:
-    """The pairs of each step: sequences like chat data, of which the prompt is this share."""
-    settings = ChatLike(sizes.vocabulary, _EDITED, answer_median=sizes.sequence_median)
-    rng = np.random.default_rng([0, round(100 * prompt_share)])
-    lengths = [int(length) for length in quantile_lengths(settings, sizes.pairs_per_step)]
-
-    def pair(length: int) -> BarePair:
-        prompt = max(round(prompt_share * length), 1)
-        return pair_of(settings, rng, prompt, max(length - prompt, 4))
-
-    return [[pair(length) for length in lengths] for _ in range(sizes.steps + WARM_UP)]
-
-
 def measure(sizes: Sizes, directory: Path) -> dict[float, Gains]:
     """By the prompt's share, each in a process of its own."""
     model = directory / "prefix-model"
@@ -138,7 +123,9 @@ def measure(sizes: Sizes, directory: Path) -> dict[float, Gains]:
 
 def _measured(sizes: Sizes, prompt_share: float, model: Path, directory: Path) -> Gains:
     shards = directory / f"prefix-shards-{round(100 * prompt_share)}"
-    write_step_shards(shards, draw_steps(sizes, prompt_share))
+    settings = ChatLike(sizes.vocabulary, _EDITED, sizes.sequence_median, prompt_share)
+    steps = draw_steps(settings, steps=sizes.steps + WARM_UP, pairs_per_step=sizes.pairs_per_step)
+    write_step_shards(shards, steps)
     training = TrainingSpec(
         kind="ours",
         model=str(model),

@@ -14,7 +14,7 @@ from tests.benchmarks.measure import Outcome
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Model, shard set and bare pairs for a vocabulary and edited share; tokens of an average pair."""
+    """Model, shard set and bare pairs of a case; tokens of an average pair."""
 
     model: Path
     shards: Path
@@ -27,12 +27,15 @@ class Case(NamedTuple):
 
     vocabulary: int
     edited: float
+    prompts: float | None = None
 
     @property
     def suffix(self) -> str:
-        """``_32k``, or ``_32k_30`` if the edited share is not 10 %."""
+        """``_32k``; ``_32k_30`` if not 10 % are edited, ``_32k_p50`` if prompts are half of a sequence."""
         percent = round(100 * self.edited)
-        return f"_{self.vocabulary // 1000}k" + ("" if percent == 10 else f"_{percent}")
+        edited = "" if percent == 10 else f"_{percent}"
+        prompts = "" if self.prompts is None else f"_p{round(100 * self.prompts)}"
+        return f"_{self.vocabulary // 1000}k{edited}{prompts}"
 
 
 class Measured(NamedTuple):
@@ -72,19 +75,23 @@ class Results:
 
     def add(self, run: Run, measured: Measured) -> None:
         """Add one process."""
-        self.outcomes.setdefault((run.contender, Case(run.vocabulary, run.edited)), []).append(measured)
+        case = Case(run.vocabulary, run.edited, run.prompts)
+        self.outcomes.setdefault((run.contender, case), []).append(measured)
 
     def rows(self) -> list[Row]:
         """One for each contender and case; by case, with the reference first."""
         rows = [_row(contender, case, measured) for (contender, case), measured in self.outcomes.items()]
-        return sorted(
-            rows, key=lambda row: (row.case.edited, row.case.vocabulary, row.contender.key != "reference")
-        )
+        return sorted(rows, key=_place)
 
     @property
     def matmul_peak(self) -> float:
         """The fastest measured speed; others are lower because the machine had other work."""
         return max(self.matmul)
+
+
+def _place(row: Row) -> tuple[float, float, int, bool]:
+    case = row.case
+    return case.prompts or 0.0, case.edited, case.vocabulary, row.contender.key != "reference"
 
 
 def _row(contender: Contender, case: Case, measured: list[Measured]) -> Row:
@@ -105,7 +112,7 @@ def table(results: Results, tokens_per_pair: dict[Case, float]) -> Table:
     """One line for each contender and case."""
     rows = results.rows()
     shown = Table(title="training: steps of forward, backward and AdamW on the same pairs, without the gate")
-    for heading in ("contender", "vocabulary", "edited"):
+    for heading in ("contender", "vocabulary", "edited", "prompts"):
         shown.add_column(heading, no_wrap=True)
     shown.add_column("pairs/s, median [min..max]", justify="right", no_wrap=True)
     for heading in (
@@ -125,6 +132,7 @@ def table(results: Results, tokens_per_pair: dict[Case, float]) -> Table:
             row.contender.name,
             f"{row.case.vocabulary:,}",
             f"{row.case.edited:.0%}",
+            "as in chats" if row.case.prompts is None else f"{row.case.prompts:.0%}",
             f"{row.rate:.3f} [{min(row.rates):.3f}..{max(row.rates):.3f}]",
             str(len(row.rates)),
             f"{row.rate * tokens_per_pair[row.case]:,.0f}",

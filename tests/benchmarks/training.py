@@ -1,9 +1,10 @@
 """Training: ours against the reference recipe and TRL, on the same pairs, model and dtype.
 
-    python -m tests.benchmarks.training [--quick] [--float32]
+    python -m tests.benchmarks.training [--quick] [--float32] [--half-prompts]
 
 On a GPU it uses a model with a billion parameters in bfloat16 (with --float32: in float32). Every contender
-runs in its own process. Prints one table and writes ``build/bench/training.json``.
+runs in its own process. Prints one table and writes ``build/bench/training.json``, which keeps what the
+benchmarks of parts of a training put into it (`figures.save_part`).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from tests.benchmarks.bare_pairs import write_steps
 from tests.benchmarks.chatlike import ChatLike, draw_steps, write_step_shards
 from tests.benchmarks.child import ROOT, start, wait_for
 from tests.benchmarks.contenders import Run, full_runs, gpu_runs, quick_runs
-from tests.benchmarks.figures import log, save, show
+from tests.benchmarks.figures import PARTS, log, save, save_part, show
 from tests.benchmarks.flops import matmul_peak
 from tests.benchmarks.measure import Agreement, Outcome
 from tests.benchmarks.models import CPU_SHAPE, CUDA_SHAPE, QUICK_SHAPE, Shape, save_random_model
@@ -30,6 +31,7 @@ from tests.benchmarks.summary import Case, DataSet, Measured, Results, figures, 
 
 _DISTURBED_CORES = 0.25
 _ATTEMPTS = 2
+_HALF_PROMPTS = "_p50"
 _TRL_PYTHON = ROOT / ".venv-trl" / "bin" / "python"
 _MODULES = {"ours": "ours", "reference": "reference_run", "trl": "trl_sft"}
 
@@ -44,18 +46,19 @@ class Bench:
     tokens_per_batch: int
     steps: int
     answer_median: float
+    sequence_median: float
     directory: Path
-    made: dict[tuple[int, float], DataSet] = field(default_factory=dict)
+    made: dict[Case, DataSet] = field(default_factory=dict)
 
-    def data_set(self, vocabulary: int, edited: float) -> DataSet:
+    def data_set(self, case: Case) -> DataSet:
         """Model, shards and bare pairs, made once."""
-        if (vocabulary, edited) not in self.made:
-            self.made[vocabulary, edited] = self._make(vocabulary, edited)
-        return self.made[vocabulary, edited]
+        if case not in self.made:
+            self.made[case] = self._make(case)
+        return self.made[case]
 
     def spec(self, run: Run) -> Spec:
         """The spec of the run's process."""
-        data = self.data_set(run.vocabulary, run.edited)
+        data = self.data_set(Case(run.vocabulary, run.edited, run.prompts))
         settings: dict[str, Any] = {
             "pairs_per_step": self.pairs_per_step,
             "tokens_per_batch": self.tokens_per_batch,
@@ -72,13 +75,14 @@ class Bench:
             **(settings | run.contender.settings),
         )
 
-    def _make(self, vocabulary: int, edited: float) -> DataSet:
-        name = f"{vocabulary}-{round(100 * edited)}"
+    def _make(self, case: Case) -> DataSet:
+        name, vocabulary = case.suffix, case.vocabulary
         model = self.directory / f"model-{vocabulary}"
-        shards, pairs = self.directory / f"shards-{name}", self.directory / f"pairs-{name}.parquet"
+        shards, pairs = self.directory / f"shards{name}", self.directory / f"pairs{name}.parquet"
         if not (model / "config.json").is_file():
             save_random_model(model, self.shape, vocabulary)
-        settings = ChatLike(vocabulary, edited, answer_median=self.answer_median)
+        median = self.answer_median if case.prompts is None else self.sequence_median
+        settings = ChatLike(vocabulary, case.edited, median, case.prompts)
         steps = draw_steps(settings, steps=self.steps, pairs_per_step=self.pairs_per_step)
         write_step_shards(shards, steps)
         write_steps(pairs, steps)
@@ -139,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.training", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run on a tiny model; no real figures")
     parser.add_argument("--float32", action="store_true", help="on a GPU; the default there is bfloat16")
+    parser.add_argument("--half-prompts", action="store_true", help="only prompts of half a sequence")
     arguments = parser.parse_args()
     quick: bool = arguments.quick
     import torch
@@ -147,6 +152,9 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     bfloat16 = cuda and not arguments.float32
     runs = list(quick_runs() if quick else gpu_runs() if cuda else full_runs())
+    if arguments.half_prompts:
+        runs = [run for run in runs if run.prompts is not None]
+    name = f"training{'-float32' * (cuda and not bfloat16)}{'-quick' * quick}"
     with tempfile.TemporaryDirectory(prefix="figa-bench-") as scratch:
         bench = Bench(
             shape=QUICK_SHAPE if quick else CUDA_SHAPE if cuda else CPU_SHAPE,
@@ -155,24 +163,37 @@ def main() -> None:
             tokens_per_batch=16_384 if cuda else 4096,
             steps=max(run.steps for run in runs) + WARM_UP,
             answer_median=30 if quick else 250,
+            sequence_median=60 if quick else 350,
             directory=Path(scratch),
         )
-        spec = replace(bench.spec(runs[0]), bfloat16=False)
-        agreement = Agreement.load(_in_process("agreement", spec, bench.directory))
         results = run_all(bench, runs)
-        sizes = prefix_gain.sizes_here(quick=quick)
-        gains = prefix_gain.measure(sizes, bench.directory)
-        tokens = {Case(*case): data.tokens_per_pair for case, data in bench.made.items()}
+        tokens = {case: data.tokens_per_pair for case, data in bench.made.items()}
+        show(table(results, tokens))
+        measured = figures(results, tokens)
+        if arguments.half_prompts:
+            save_part(
+                name, "", {key: value for key, value in measured.items() if key.endswith(_HALF_PROMPTS)}
+            )
+        else:
+            save(name, measured | _others(bench, runs[0], quick=quick), keeping=PARTS)
     show(
-        table(results, tokens),
-        prefix_gain.table(gains, sizes.pairs_per_step),
-        f"our gradient differs from the reference's, with the same N, by {agreement.gradient_difference:.1e} "
-        "of its largest entry",
         f"matmul {min(results.matmul) / 1e9:,.0f} to {results.matmul_peak / 1e9:,.0f} GFLOP/s over the run "
         f"(shares are of the latter); {time.perf_counter() - begun:.0f} s in total",
     )
-    numbers = figures(results, tokens) | asdict(agreement) | prefix_gain.figures(gains)
-    save(f"training{'-float32' * (cuda and not bfloat16)}{'-quick' * quick}", numbers)
+
+
+def _others(bench: Bench, run: Run, *, quick: bool) -> dict[str, float]:
+    """Whether the gradients agree, and what sharing beginnings gains."""
+    spec = replace(bench.spec(run), bfloat16=False)
+    agreement = Agreement.load(_in_process("agreement", spec, bench.directory))
+    sizes = prefix_gain.sizes_here(quick=quick)
+    gains = prefix_gain.measure(sizes, bench.directory)
+    show(
+        prefix_gain.table(gains, sizes.pairs_per_step),
+        f"our gradient differs from the reference's, with the same N, by {agreement.gradient_difference:.1e} "
+        "of its largest entry",
+    )
+    return asdict(agreement) | prefix_gain.figures(gains)
 
 
 if __name__ == "__main__":
