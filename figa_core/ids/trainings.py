@@ -44,7 +44,10 @@ def training_id(
 ) -> str:
     """Recipe 1: the model's fingerprint, the shard set, the steps, and the settings that change the result.
 
-    ZeRO stage, ranks and micro-batch size change it only by rounding. `smaller_last_steps`: the last step of
+    ZeRO stage, ranks, micro-batch size and shared beginnings change it only by rounding, and by the random
+    numbers of dropout, if there is any: these depend on ranks and micro-batches, and answers that share a
+    beginning share those of it. So `training.prefix_sharing` is one of the settings where it is true in spite
+    of dropout. `smaller_last_steps`: the last step of
     an epoch is smaller. Up to release 0.1 it was filled with pairs of the next epoch; those trainings have
     ids without the field.
     """

@@ -15,6 +15,8 @@ from figa_core.config import AlarmsConfig, LossConfig, PipelineConfig, TrackingC
 from figa_core.config.decisions import settings_of, values_in_id
 from figa_core.config.section import Section
 from figa_core.config.storage import Url
+from figa_core.models.adapter import underlying
+from figa_core.models.dropout import has_dropout
 from figa_core.training.job_files import JobFiles, not_a_job
 from figa_core.training.objectives.registry import make_objective, objective_named
 from figa_core.training.schedule import learning_rate_at
@@ -60,11 +62,24 @@ class TrainingSpec(Section):
     pairs_limit: int | None = Field(default=None, ge=1)
 
     def settings_in_id(self) -> dict[str, Any]:
-        """The settings in a training's id, by name, but for the epochs: the id has the number of steps."""
+        """The settings in a training's id, by name, but for the epochs: the id has the number of steps.
+
+        Raises:
+            EngineError: `training.prefix_sharing` is true, and the model's config.json cannot be read.
+        """
         settings = values_in_id(settings_of(self, *_SECTIONS))
         if self.pairs_limit is not None:
             settings["pairs_limit"] = self.pairs_limit
+        if self._shares_dropout():
+            settings["training.prefix_sharing"] = True
         return {name: value for name, value in settings.items() if name not in _BECOME_STEPS}
+
+    def _shares_dropout(self) -> bool:
+        """Whether answers share the random numbers of their beginnings because the setting insists."""
+        if self.training.prefix_sharing is not True:
+            return False
+        lora = self.training.lora
+        return (lora.rank is not None and lora.dropout > 0) or has_dropout(underlying(self.model))
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of `train-model`, as JSON values."""

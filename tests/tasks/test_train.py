@@ -26,14 +26,17 @@ def training_id(tmp_path: Path, loss: LossConfig | None = None, **settings: Any)
     return job_of(tmp_path, loss, **settings).training_id
 
 
-def job_of(tmp_path: Path, loss: LossConfig | None = None, **settings: Any) -> TrainingJob:
-    config = TrainingConfig.model_validate(settings)
+def job_of(
+    tmp_path: Path, loss: LossConfig | None = None, config: dict[str, Any] | None = None, **settings: Any
+) -> TrainingJob:
+    """Of a model with this config.json."""
+    training = TrainingConfig.model_validate(settings)
     shards = write_set(tmp_path / "shards" / "set")
     model = tmp_path / "base"
     model.mkdir(exist_ok=True)
-    (model / "config.json").write_text("{}")
+    (model / "config.json").write_text(json.dumps(config or {}))
     (model / "model.safetensors").write_bytes(b"weights")
-    spec = TrainingSpec(shards=shards, model=model, loss=loss or LossConfig(), training=config)
+    spec = TrainingSpec(shards=shards, model=model, loss=loss or LossConfig(), training=training)
     return training_job(Workspace(tmp_path), spec)
 
 
@@ -101,6 +104,31 @@ def test_what_changes_only_speed_changes_no_id(tmp_path: Path, settings: dict[st
 )
 def test_what_changes_the_result_changes_the_id(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert training_id(tmp_path, **settings) != training_id(tmp_path)
+
+
+WITH_DROPOUT = {"model_type": "gpt2", "resid_pdrop": 0.1}
+WITHOUT = {"model_type": "gpt2", **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("model", "lora", "other"),
+    [
+        (WITH_DROPOUT, {}, True),
+        ({"model_type": "gpt2"}, {}, True),  # by transformers' defaults
+        ({"model_type": "of nobody", "text_config": {"attention_dropout": 0.2}}, {}, True),
+        (WITHOUT | {"summary_first_dropout": 0.0}, {"rank": 4, "dropout": 0.1}, True),
+        (WITHOUT | {"summary_first_dropout": 0.0}, {}, False),
+        ({"model_type": "llama"}, {"rank": 4}, False),
+    ],
+)
+def test_answers_that_share_dropout_make_another_training(
+    tmp_path: Path, model: dict[str, Any], lora: dict[str, Any], other: bool
+) -> None:
+    def named(**settings: Any) -> str:
+        return training_id(tmp_path, config=model, lora=lora, **settings)
+
+    assert (named(prefix_sharing=True) != named()) is other
+    assert named(prefix_sharing=False) == named(prefix_sharing="auto") == named()
 
 
 def test_pairs_that_are_kept_apart_make_no_steps_and_too_few_are_an_error(tmp_path: Path) -> None:
