@@ -36,6 +36,7 @@ from figa_core.training.metrics import StepMetrics, keep_until
 from figa_core.training.nodes.board import NAME, Board, OtherNodes, next_meeting
 from figa_core.training.objectives.registry import make_objective
 from figa_core.training.offload import impossible
+from figa_core.training.other_dtype import begun_in_other_dtype
 from figa_core.training.quantized import cannot_quantize
 from figa_core.training.ranks import Ranks, failure_of
 from figa_core.training.reference_process import rank_environment, run_log_probs
@@ -200,6 +201,8 @@ def _run(job: TrainingJob, reports: "_Reports", log_path: Path, others: OtherNod
         _LOGGER.warning("%s", damage)
     resumed = checkpoints.last_whole(job)
     done = resumed.step if resumed else 0
+    if resumed is None and (other := begun_in_other_dtype(job)):
+        _LOGGER.warning("training %s begins anew. %s", job.training_id, other)
     keep_until(job.metrics_path, done)
     job_path = _write_job(job)
     _LOGGER.info("training %s starts; full log: %s", job.training_id, log_path)

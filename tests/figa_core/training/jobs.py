@@ -158,7 +158,7 @@ class PlainEngine:
 
 
 def step_of_all_ranks(
-    engine: PlainEngine, data: PairData, pairs: range, objective: Objective, ranks: int, **how: Any
+    engine: PlainEngine, data: PairData, pairs: Sequence[int], objective: Objective, ranks: int, **how: Any
 ) -> tuple[list[StepPlan], list[Terms]]:
     """The micro-batches of every rank, one rank after another in this process."""
     plans = [plan_step(data, pairs, objective, rank=rank, ranks=ranks, **how) for rank in range(ranks)]
