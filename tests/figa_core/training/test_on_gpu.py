@@ -98,7 +98,7 @@ def test_a_stopped_training_resumes_to_the_same_losses(
 
 def test_more_ranks_than_gpus_are_an_error(make_job: MakeJob) -> None:
     ranks = torch.cuda.device_count() + 1
-    with pytest.raises(TrainingError, match=f"training.processes is {ranks}, each rank needs a GPU of its own"):
+    with pytest.raises(TrainingError, match="each rank needs a GPU of its own"):
         train(make_job(processes=ranks))
 
 
