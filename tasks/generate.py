@@ -27,7 +27,7 @@ from tasks.chat_formats import generation_chat, template_variables
 from tasks.engines import sampled_length
 from tasks.results import StageCounts, no_progress
 from tasks.row_failures import Failures
-from tasks.server_settings import copies_of, generating_engine, servers_of
+from tasks.server_settings import copies_of, generating_engine, loads_adapter, servers_of
 from tasks.whole_models import whole_model
 from tasks.workspace import Workspace
 
@@ -132,6 +132,9 @@ def _settings(
     stop_token_ids: tuple[int, ...],
     max_prompt_tokens: int,
 ) -> Generating:
+    servers = servers_of(config)
+    if servers is not None and loads_adapter(config, model):
+        servers = replace(servers, loads=True)
     return Generating(
         model=model,
         temperature=sampling.temperature,
@@ -142,7 +145,7 @@ def _settings(
         max_prompt_tokens=max_prompt_tokens,
         rows_per_shard=config.rows_per_shard,
         gpu_memory_share=config.gpu_memory_share,
-        servers=servers_of(config),
+        servers=servers,
         copies=copies_of(config),
     )
 

@@ -6,6 +6,7 @@ from figa_core.config import GenerationConfig, PipelineConfig, RewardConfig
 from figa_core.inference.copies import Copies
 from figa_core.inference.engine import AUTO, SERVER
 from figa_core.inference.servers import Servers
+from figa_core.models.adapter import is_adapter, underlying
 from tasks.api_keys import api_key_of, names_a_key
 
 
@@ -42,6 +43,17 @@ def copies_of(config: GenerationConfig | RewardConfig) -> Copies:
 
 
 def generating_engine(config: GenerationConfig, model: Path) -> str:
-    """The engine that samples this model: servers that run elsewhere have no trained one."""
+    """The engine that samples this model: servers that run elsewhere have no trained one, unless they load
+    adapters.
+    """
     elsewhere = config.engine == SERVER and not config.server.managed
-    return AUTO if elsewhere and model != config.model else config.engine
+    there = not elsewhere or model == config.model or loads_adapter(config, model)
+    return config.engine if there else AUTO
+
+
+def loads_adapter(config: GenerationConfig, model: Path) -> bool:
+    """Whether servers that run elsewhere load this trained model."""
+    server = config.server
+    if config.engine != SERVER or server.managed or not server.load_adapters or model == config.model:
+        return False
+    return is_adapter(model) and underlying(model).resolve() == config.model.resolve()

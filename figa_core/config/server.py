@@ -32,6 +32,10 @@ class ServerConfig(Section):
     model: Name | None = nothing(
         None, 'The name under which they serve it; "none" for the only one that a server lists.'
     )
+    load_adapters: bool = nothing(
+        False,
+        "They load the adapters that LoRA trains: they have --lora-rank, and see the workspace's paths.",
+    )
     api_key_env: Annotated[str | None, AfterValidator(_environment_variable)] = nothing(
         None, 'Name of the environment variable that holds their key; "none" for no key.'
     )

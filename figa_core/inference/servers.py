@@ -15,6 +15,7 @@ class Servers:
         timeout_s: for one request, with the time that it waits in the server's queue.
         patience_s: how long a run waits while none of them answers.
         section: of the configuration, for messages.
+        loads: the model of the settings is an adapter, which they are to load.
         managed: the engine starts servers of its own on this machine, and there are no `urls` yet.
     """
 
@@ -26,3 +27,4 @@ class Servers:
     patience_s: float = 120.0
     section: str = "generation.server"
     managed: bool = False
+    loads: bool = False

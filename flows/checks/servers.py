@@ -110,6 +110,9 @@ def _check(section: str, config: GenerationConfig | RewardConfig, longest: int) 
                 f'is not used: {section}.engine is "{config.engine}", not "{SERVER}".',
             )
         return
+    if config.server.load_adapters and (config.server.managed or not isinstance(config, GenerationConfig)):
+        why = "managed servers always do" if config.server.managed else "reward models have none"
+        yield warning(f"{section}.server.load_adapters", f"is not used: {why}.")
     if config.server.managed:
         yield from _check_managed(section, config)
         return

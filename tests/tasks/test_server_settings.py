@@ -1,6 +1,7 @@
 """The servers of an engine, from the settings and the environment."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from figa_core.config import GenerationConfig, PipelineConfig, RewardConfig
 from figa_core.errors import ConfigError
 from figa_core.inference.copies import Copies
 from figa_core.inference.servers import Servers
-from tasks.server_settings import adapter_rank, copies_of, generating_engine, servers_of
+from tasks.server_settings import adapter_rank, copies_of, generating_engine, loads_adapter, servers_of
 from tests.figa_core.config.other_values import NEEDED
 
 URLS = ("http://one:8000", "http://two:8000")
@@ -55,6 +56,21 @@ def test_servers_sample_the_model_to_align_and_a_trained_one_is_sampled_here() -
     assert generating_engine(generation(), Path("base")) == "server"
     assert generating_engine(generation(), Path("trained")) == "auto"
     assert generating_engine(generation(engine="vllm"), Path("trained")) == "vllm"
+
+
+def test_servers_that_load_adapters_sample_those_of_the_model_to_align(tmp_path: Path) -> None:
+    base, adapter, other = tmp_path / "base", tmp_path / "adapter", tmp_path / "other"
+    for directory, of in ((adapter, base), (other, tmp_path / "another")):
+        directory.mkdir()
+        named = json.dumps({"base_model_name_or_path": str(of)})
+        (directory / "adapter_config.json").write_text(named, encoding="utf-8")
+        of.mkdir()
+    loading = generation(model=base, server={"urls": URLS, "load_adapters": True})
+    engines = {model: generating_engine(loading, model) for model in (base, adapter, other, tmp_path)}
+    assert engines == {base: "server", adapter: "server", other: "auto", tmp_path: "auto"}
+    assert loads_adapter(loading, adapter)
+    assert not loads_adapter(loading, base)
+    assert generating_engine(generation(model=base), adapter) == "auto"
 
 
 def test_servers_of_the_run_sample_every_model() -> None:

@@ -11,6 +11,7 @@ from figa_core.errors import EngineError
 from figa_core.inference.engine import FURTHER, Engine, Generating, Scoring, Tell
 from figa_core.inference.row_checks import problem_of
 from figa_core.inference.server import protocol
+from figa_core.inference.server.adapters import with_adapter
 from figa_core.inference.server.bridge import Deliver, in_thread, results
 from figa_core.inference.server.client import Client, UnreachableError, clients, open_session
 from figa_core.inference.server.here import ServersHere
@@ -82,6 +83,8 @@ class ServerEngine(Engine):
     def _with_servers(self, settings: Generating, scratch: Path) -> Generating:
         """The settings with the addresses of our own servers, which are started if they are not up."""
         servers = settings.servers
+        if servers is not None and servers.loads:
+            return replace(settings, servers=with_adapter(servers, settings.model))
         if servers is None or not servers.managed:
             return settings
         if self._served is None or not self._served.claim(settings):

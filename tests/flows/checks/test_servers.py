@@ -96,6 +96,23 @@ def test_servers_that_a_run_starts_itself_are_for_generation_and_have_no_address
     assert text.startswith("generation.server.managed: no environment with vLLM")
 
 
+@pytest.mark.parametrize(
+    ("section", "server", "why"),
+    [
+        ("generation", {"managed": True}, "managed servers always do"),
+        ("reward", {"urls": ["http://127.0.0.1:9"]}, "reward models have none"),
+    ],
+)
+def test_adapters_that_nobody_would_load_are_a_warning(
+    facts: MakeFacts, monkeypatch: pytest.MonkeyPatch, section: str, server: dict[str, Any], why: str
+) -> None:
+    monkeypatch.setattr("flows.checks.servers.find_vllm_python", lambda: sys.executable)
+    settings = {"engine": "server", "server": {**server, "load_adapters": True}}
+    is_problem, text = findings(facts, **{section: settings})[0]
+    assert not is_problem
+    assert text == f"{section}.server.load_adapters: is not used: {why}."
+
+
 @pytest.fixture
 def of_workers(facts: MakeFacts) -> Callable[..., list[tuple[bool, str]]]:
     def found(**sections: dict[str, Any]) -> list[tuple[bool, str]]:

@@ -54,6 +54,8 @@ class StubServer:
         self.delay_s = 0.0
         self.resets = False  # every request for samples or rewards, as a proxy without a server behind it
         self.adapters: dict[str, str] = {}
+        self.has_room_for_adapters = True
+        self.loads = 0
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
@@ -132,6 +134,9 @@ class StubServer:
         return web.json_response({"object": "list", "data": [card, *loras]})
 
     async def _load(self, request: web.Request) -> web.Response:
+        if not self.has_room_for_adapters:
+            raise web.HTTPNotFound
+        self.loads += 1
         body = await request.json()
         self.adapters[body["lora_name"]] = body["lora_path"]
         return web.Response(text="Success")
