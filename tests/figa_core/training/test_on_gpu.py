@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from figa_core.config import LoraConfig
+from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.errors import TrainingError
 from figa_core.training import stop, varlen
 from figa_core.training.attention import use_packed_attention
@@ -47,14 +49,24 @@ def train(job: TrainingJob, *, stop_at: int | None = None) -> tuple[TrainingMani
     return result, list(read_metrics(job.metrics_path))
 
 
+def train_on_the_cpu(job: TrainingJob) -> list[StepMetrics]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        return train(job)[1]
+
+
 @pytest.fixture(scope="module")
 def on_the_cpu(
     model_dir: Path, shards_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[StepMetrics]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        output = tmp_path_factory.mktemp("cpu") / "training"
-        return train(training_job(model_dir, shards_dir, output, processes=1))[1]
+    output = tmp_path_factory.mktemp("cpu") / "training"
+    return train_on_the_cpu(training_job(model_dir, shards_dir, output, processes=1))
+
+
+def assert_losses(found: list[StepMetrics], expected: list[StepMetrics], rounding: float) -> None:
+    largest = max(abs(step.loss) for step in expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert abs(ours.loss - theirs.loss) <= rounding * largest, ours.step
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -70,12 +82,70 @@ def test_a_training_has_the_losses_of_the_cpu(
     job = make_job(dtype=dtype, zero_stage=zero_stage)
     result, steps = train(job)
     assert result.overflowed_steps == result.skipped_steps == 0
-    largest = max(abs(step.loss) for step in on_the_cpu)
-    for ours, theirs in zip(steps, on_the_cpu, strict=True):
-        assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
+    assert_losses(steps, on_the_cpu, ROUNDING[dtype])
     assert any("(cuda)" in message for message in caplog.messages)
     model = LlamaForCausalLM.from_pretrained(job.model_dir)
     assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+
+
+def offload(*parts: str) -> DeepSpeedConfig:
+    return DeepSpeedConfig(zero_optimization={part: {"device": "cpu"} for part in parts})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "levers",
+    [
+        {"activation_checkpointing": "auto"},
+        {"activation_checkpointing": False},
+        {"zero_stage": 2, "deepspeed": offload("offload_optimizer")},
+        {"zero_stage": 3, "deepspeed": offload("offload_optimizer")},
+        {"zero_stage": 3, "deepspeed": offload("offload_param")},
+        {"zero_stage": 3, "deepspeed": offload("offload_optimizer", "offload_param")},
+    ],
+    ids=["recomputed", "kept", "optimizer-zero2", "optimizer-zero3", "weights", "optimizer-and-weights"],
+)
+def test_what_saves_memory_leaves_the_losses_alone(
+    make_job: MakeJob,
+    on_the_cpu: list[StepMetrics],
+    caplog: pytest.LogCaptureFixture,
+    dtype: str,
+    levers: dict[str, Any],
+) -> None:
+    caplog.set_level(logging.INFO, logger="figa_core")
+    _, steps = train(make_job(dtype=dtype, **levers))
+    assert_losses(steps, on_the_cpu, ROUNDING[dtype])
+    recomputed = "with activations computed again" in caplog.text
+    assert recomputed is (levers.get("activation_checkpointing", "auto") == "auto")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+def test_lora_has_the_losses_of_the_cpu(
+    make_job: MakeJob, tmp_path: Path, dtype: str, zero_stage: int
+) -> None:
+    job = make_job(dtype=dtype, zero_stage=zero_stage, lora=LoraConfig(rank=4))
+    expected = train_on_the_cpu(changed(job, output=tmp_path / "cpu", dtype="float32"))
+    assert_losses(train(job)[1], expected, ROUNDING[dtype])
+    assert (job.model_dir / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("recompute", ["auto", False])
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_qlora_begins_near_the_whole_weights_and_learns(
+    make_job: MakeJob, on_the_cpu: list[StepMetrics], zero_stage: int, recompute: object
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    lora = LoraConfig(rank=4, quantize=True)
+    job = make_job(dtype="bfloat16", zero_stage=zero_stage, lora=lora, activation_checkpointing=recompute)
+    result, steps = train(job)
+    assert result.overflowed_steps == result.skipped_steps == 0
+    largest = max(abs(step.loss) for step in on_the_cpu)
+    assert abs(steps[0].loss - on_the_cpu[0].loss) <= 0.2 * largest, "4 bits round the weights"
+    first, last = steps[0].figures["positive_nll"], steps[-1].figures["positive_nll"]
+    assert first is not None
+    assert last is not None
+    assert last < first
 
 
 @pytest.mark.parametrize(
@@ -90,10 +160,7 @@ def test_a_stopped_training_resumes_to_the_same_losses(
         train(stopped, stop_at=15)
     _, resumed = train(stopped)
     assert [step.step for step in resumed] == [step.step for step in whole]
-    largest = max(abs(step.loss) for step in whole)
-    # A GPU adds in another order each time.
-    for ours, theirs in zip(resumed, whole, strict=True):
-        assert abs(ours.loss - theirs.loss) <= ROUNDING[dtype] * largest, ours.step
+    assert_losses(resumed, whole, ROUNDING[dtype])  # a GPU adds in another order each time
 
 
 def test_more_ranks_than_gpus_are_an_error(make_job: MakeJob) -> None:
