@@ -16,7 +16,7 @@ from typing import Any
 
 PROMPTS, TOKENS = ["Hello", "What is a list?", "Why?"], 12
 KEY = "key-of-the-check"
-START_S = 600.0
+START_S = 900.0
 COMMAND = ("python", "-m", "figa_core.inference.vllm_server", "--enforce-eager")
 """As in the image's entry point."""
 MIDDLEWARE = ("--middleware", "figa_core.inference.vllm_key.RequireKey")
