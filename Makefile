@@ -155,7 +155,7 @@ harness: setup $(STAMPS)/harness  ## lm-eval, with which runs benchmark their mo
 
 embedder: setup $(STAMPS)/embedder  ## the sentence encoder of `figa study shift`, 84 MB to download
 
-bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
+bench: setup $(STAMPS)/trl $(STAMPS)/harness $(STAMPS)/e2e $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  ## speed and memory beside other tools; JSON in build/bench/
 	@$(BIN)/python -m tests.benchmarks.revision
 	@$(BIN)/python -m tests.benchmarks.weighing
 	@$(BIN)/python -m tests.benchmarks.training
@@ -169,6 +169,7 @@ bench: setup $(STAMPS)/trl $(STAMPS)/bench-curator $(STAMPS)/bench-distilabel  #
 	@$(BIN)/python -m tests.benchmarks.owner_memory
 	@$(BIN)/python -m tests.benchmarks.study_shift
 	@$(BIN)/python -m tests.benchmarks.annotation
+	@$(BIN)/python -m tests.benchmarks.harness
 
 # PACKAGES="weighting training" for some packages, TENTHS=2 for a sample; see tests/mutants.py.
 mutants: setup $(STAMPS)/mutants  ## mutation testing; an hour or more
