@@ -7,11 +7,13 @@ import pytest
 
 from figa_core.errors import EngineError
 from figa_core.harness.environment import PYTHON_VARIABLE, find_harness
+from figa_core.harness.request import TRANSFORMERS, VLLM
 from figa_core.sandbox.benchmark import GROUP, WRITTEN, write_tasks
 from tests.figa_core.harness.lm_eval_program import asked, use_program
 
 from .conftest import Project
 
+ENGINES = [TRANSFORMERS, VLLM]
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
@@ -81,16 +83,21 @@ def test_a_comparison_asks_the_base_and_each_methods_model_once(
 
 
 @pytest.mark.harness
-def test_lm_eval_benchmarks_a_run(served_project: Project, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lm_eval_benchmarks_a_run(served_project: Project, tmp_path: Path, engine: str) -> None:
     try:
         harness = find_harness()
     except EngineError as error:
         pytest.skip(str(error))
+    if engine == VLLM and not harness.has_vllm:
+        pytest.skip("no vLLM in lm-eval's environment")
     project, folder = served_project, tmp_path / "tasks"
     write_tasks(folder, questions=12)
     project.environment[PYTHON_VARIABLE] = str(harness.python)
-    short(project, folder, tasks=[GROUP, WRITTEN])
-    done = project.run()
+    short(project, folder, tasks=[GROUP, WRITTEN], engine=engine)
+    # Two models, and vLLM takes minutes to start on cores that others use.
+    done = project.figa("run", "--config", str(project.config), timeout_s=1500)
     assert done.returncode in (0, 3), done.stdout
     found = {(row["task"], row["model"]): row for row in scores_of(project)}
     assert found[GROUP, "FIGA"]["questions"] == 24
