@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from figa_core.sandbox.build import Sandbox
+from figa_core.storage.runs import all_runs
+from figa_core.storage.summary import counts
+from tasks.workspace import Workspace
 from tests.deployments.conftest import form
 from tests.deployments.two_hosts import TwoHosts
 from tests.figa_core.training.nodes.namespaces import reason_against, two_nodes
@@ -57,10 +61,17 @@ class Run:
         return training["id"]
 
     def is_whole(self) -> None:
-        """Every row was paid for once, and every step of the one training was made once."""
+        """Every kept row was paid for and weighted once, and every step of the training was made once."""
+        workspace = Workspace(self.workspace)
+        [stored] = all_runs(workspace.database)
+        found = counts(workspace.database, stored.run_id, stored.found.generator)
         paid = self._asked()[len(self._asked_before) :]
-        assert paid
-        assert len(paid) == len(set(paid))
+        assert len(paid) == len(set(paid)) == found.kept > 0
+        assert found.revised + sum(found.not_revised.values()) == found.kept
+        assert found.weighted + sum(found.not_weighted.values()) == found.admitted
+        [shards] = self.workspace.glob("shards/*/manifest.json")
+        rows = [id_ for file in shards.parent.glob("*.parquet") for id_ in _pair_ids(file)]
+        assert len(rows) == len(set(rows)) == found.weighted > 0
         [metrics] = self.workspace.glob("trainings/*/metrics.jsonl")
         steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
         assert steps == sorted(set(steps))
@@ -71,6 +82,10 @@ class Run:
         if not self._hosts.requests.exists():
             return []
         return [json.loads(line)["message_sha256"] for line in self._hosts.requests.read_text().splitlines()]
+
+
+def _pair_ids(shard: Path) -> list[str]:
+    return pq.read_table(shard, columns=["pair_id"]).column(0).to_pylist()
 
 
 @pytest.fixture
@@ -85,11 +100,21 @@ def test_a_cable_that_is_plugged_in_again_ends_nothing(hosts: TwoHosts, run: Run
     hosts.nodes[cut].unplug()
     time.sleep(AWAY_S)
     hosts.nodes[cut].plug_in()
-    hosts.in_state(training, "Running", "Completed", timeout_s=TRUE_WITHIN_S)
+    _states_become_true(hosts, run.id, training)
     for each in (run.id, training):
         ended = hosts.in_state(each, "Completed", "Failed", timeout_s=900)
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
     run.is_whole()
+
+
+def _states_become_true(hosts: TwoHosts, *runs: str) -> None:
+    """From two minutes after a cable is plugged in on: a state that is true before may be an old one."""
+    deadline = time.monotonic() + TRUE_WITHIN_S
+    while time.monotonic() < deadline:
+        if all(hosts.flow_run(run)["state_name"] == "Completed" for run in runs):
+            return
+        time.sleep(1.0)
+    hosts.wait_for(lambda: hosts.states_are_true(*runs), 20)  # a run may end between two looks
 
 
 def test_a_host_that_is_gone_for_good_is_told_and_retry_continues_on_another(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -52,6 +53,11 @@ class TwoHosts(Api):
         """Whether a process was started by another."""
         return self._processes[name].pid in [each.pid for each in psutil.Process(pid).parents()]
 
+    def states_are_true(self, *runs: str) -> bool:
+        """Whether each of these runs is Running if its process lives, and Completed if not."""
+        found = [self.flow_run(run) for run in runs]
+        return all(each["state_name"] == ("Running" if _lives(each) else "Completed") for each in found)
+
     def lose(self, name: str) -> None:
         """Kill a process and all below it, as at the end of its machine."""
         process = self._processes.pop(name)
@@ -88,3 +94,10 @@ class TwoHosts(Api):
             self._processes[name] = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
             )
+
+
+def _lives(run: dict[str, Any]) -> bool:
+    try:
+        return psutil.Process(int(run["infrastructure_pid"])).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
