@@ -29,7 +29,7 @@ from figa_core.storage.pairs import RunScores, iter_candidates
 from figa_core.storage.runs import find_run
 from figa_core.study.reward import length
 from figa_core.study.reward.degrade import FULL, TRAINED, Degradation, parts
-from figa_core.study.reward.pairs import PreferencePair, read_pairs, write_table
+from figa_core.study.reward.pairs import PreferencePair, write_table
 from figa_core.study.reward.settings import RewardStudySettings
 from figa_core.study.reward.thresholds import as_quantiles
 from figa_core.study.reward.train import PAIRS_PER_STEP, HeadJob, train_head
@@ -160,11 +160,6 @@ def store_pairs(
         ) from error
     counts = (len(training), len(held_out))
     return StudyPairs(set_id, directory / "training.parquet", directory / "held-out.parquet", counts, source)
-
-
-def file_pairs(path: Path) -> list[PreferencePair]:
-    """A person's own pairs. Raises InputError if the file has none, or rows that are none."""
-    return read_pairs(path)
 
 
 def head_job(
