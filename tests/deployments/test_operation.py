@@ -13,6 +13,8 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from tests.deployments.conftest import BACKENDS, form
 from tests.deployments.operation import Operation
+from tests.flows.conftest import KEY
+from tests.traces import files_with, process_listing
 
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
 
@@ -76,7 +78,7 @@ def test_retry_asks_only_for_the_failed_rows_and_continues_to_train_on_the_gpu_p
     open_rows = int(failed["state"]["message"].split("OpenRevisionsError: ")[1].split()[0])
     assert "server_error" in serving.artifacts(run)["figa-failures"]["data"]
 
-    with TeacherProcess(port=port) as teacher:
+    with TeacherProcess(port=port) as teacher, process_listing() as listing:
         serving.retry(run)
         serving.in_state(run, "Running")
         ended = serving.ended(run)
@@ -91,6 +93,7 @@ def test_retry_asks_only_for_the_failed_rows_and_continues_to_train_on_the_gpu_p
     assert any("objective figa" in line and "ZeRO-2 on 2 rank(s)" in line for line in lines)
     assert not any("Warning" in line for line in lines)
     _shows_what_people_look_at(serving, run, training["id"])
+    _shows_the_key_nowhere(serving, [run, training["id"]], listing, tmp_path)
 
     [model] = tmp_path.glob("workspace/trainings/*/model")
     judged = serving.run("evaluate-model", workspace=str(tmp_path / "workspace"), model=str(model))
@@ -102,6 +105,15 @@ def test_retry_asks_only_for_the_failed_rows_and_continues_to_train_on_the_gpu_p
     refused = serving.ended(taken)
     assert refused["state_type"] == "FAILED"
     assert "Choose another label" in refused["state"]["message"]
+
+
+def _shows_the_key_nowhere(serving: Operation, runs: list[str], listing: set[str], directory: Path) -> None:
+    assert any("figa_core.training" in line for line in listing)
+    assert KEY not in "".join(listing)
+    assert files_with(KEY, serving.directory, directory) == []
+    for run in runs:  # which may be in a database elsewhere
+        shown = [serving.flow_run(run), *serving.logs(run), *serving.artifacts(run).values()]
+        assert KEY not in str(shown)
 
 
 def _shows_what_people_look_at(serving: Operation, run: str, training: str) -> None:

@@ -1,10 +1,8 @@
 """Open rows are shown, and a retry asks only for them; Ctrl-C loses nothing."""
 
 import signal
-import time
 from collections.abc import Iterator
 
-import psutil
 import pytest
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -16,6 +14,7 @@ from figa_core.sandbox.teacher_process import TeacherProcess
 from figa_core.sandbox.teacher_rules import TeacherFault
 from flows.server.process import PrefectServer
 from tests.figa_core.llm.runs import calls_in_flight
+from tests.traces import files_with, process_listing
 
 from .conftest import KEY, KEY_VARIABLE, Project, find, wait_until
 
@@ -99,19 +98,14 @@ def test_the_key_is_in_no_output_file_database_artifact_or_process_listing(
     with TeacherProcess(api_key_env=variable, environment={variable: "another-key"}) as teacher:
         served_project.settings["revision"]["base_url"] = teacher.base_url
         process = served_project.start_run()
-        listing = set[str]()
-        while process.poll() is None:
-            listing |= {" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
-            time.sleep(0.1)
-        output, _ = process.communicate()
+        with process_listing() as listing:
+            output, _ = process.communicate()
     assert process.returncode == 1
     assert "Check the API key" in output
     assert any("flows.cli" in line for line in listing)
     assert KEY not in output + "".join(listing)
     assert KEY not in str(find(prefect_server, "logs")) + str(find(prefect_server, "artifacts"))
-    for directory in (served_project.workspace, prefect_server.directory):
-        for path in directory.rglob("*"):
-            assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    assert files_with(KEY, served_project.workspace, prefect_server.directory) == []
 
 
 @pytest.mark.slow
