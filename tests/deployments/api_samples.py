@@ -57,7 +57,9 @@ def sampling(api_url: str, auth: tuple[str, str]) -> Iterator[Samples]:
 
 def _ask(samples: Samples, done: threading.Event, route: str, api_url: str, auth: tuple[str, str]) -> None:
     body = ROUTES[route]
-    with httpx.Client(base_url=api_url, auth=auth, timeout=_TIMEOUT_S) as client:
+    # A new connection for each: a server may close an idle one at the moment it is used again.
+    anew = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=api_url, auth=auth, timeout=_TIMEOUT_S, limits=anew) as client:
         while not done.is_set():
             began = time.perf_counter()
             try:
