@@ -21,6 +21,9 @@ from flows.server.names import API_URL_VARIABLE, REPORTS_ROUTE
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
+_AWAITED_KEPT = "P7D"
+"""How long the server keeps what its automations wait for after the time is up (ISO 8601). By the default
+of a minute, a run that dies while the server is away for longer would be Running for ever."""
 
 
 class PrefectServer:
@@ -56,6 +59,7 @@ class PrefectServer:
             PREFECT_UI_ENABLED=str(int(port is not None)),
             PREFECT_UI_API_URL=self.api_url,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER=_AWAITED_KEPT,
             PREFECT_LOGGING_SERVER_LEVEL="WARNING",
             DO_NOT_TRACK="1",
             **{**in_directory(directory), **(databases or {})},
