@@ -31,6 +31,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
         yield each
 
 
+def test_both_processes_of_the_api_start_on_an_empty_database(server: Split) -> None:
+    """Without `deployments.migrate` they often do not: each adds the types of blocks, and one fails."""
+    log = (server.directory / "server.log").read_text()
+    assert "UniqueViolation" not in log
+    assert "registered" in (server.directory / "migrate.log").read_text()
+
+
 def start_check(server: Split, workspace: Path) -> str:
     """Start a run of `check-worker`, the lightest of ours, in a process as every run is."""
     check = server.get("/deployments/name/check-worker/cpu")
