@@ -151,7 +151,8 @@ class VllmWorker:
         return self._process is not None and self._process.exit_code is None
 
     def start(self) -> None:
-        """Start it; jobs can be sent at once. Raises EngineError if the interpreter cannot be started."""
+        """Start it, also again; jobs can be sent at once. Raises EngineError if its interpreter cannot be."""
+        self.stop()  # one that has ended
         _LOGGER.info("vLLM starts for %s; full log: %s", self.engine["model"], self.log_path)
         environment = child_environment(**ENVIRONMENT, **self.place.environment)
         for name, value in {**CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._threads)}.items():

@@ -26,8 +26,8 @@ def as_in_draft(text: str, draft: str, reference: str | None) -> str:
         return text
     known = draft + (reference or "")
     text = _same_line_ends(text, draft)
-    text = _same_normal_form(text, draft, reference or "")
     text = _INVISIBLE.sub(lambda found: found[0] if _belongs(found[0], text, known) else "", text)
+    text = _same_normal_form(text, draft, reference or "")  # one of them may have parted letter and accent
     if not _SPACES.search(known):
         text = _SPACES.sub(" ", text)
     if not _SPACES_AT_LINE_END.search(known):

@@ -12,9 +12,8 @@ import pytest
 from filelock import FileLock
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Crashed, Running
 
 from figa_core.errors import ConfigError, TrainingError
@@ -144,33 +143,33 @@ async def test_a_pool_that_runs_too_few_at_a_time_is_refused_with_the_command_th
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "started_by_worker", lambda: True)
-    await _pool_of(1)
     remedy = "prefect work-pool update gpu --concurrency-limit 2"
-    with showing(Lines(lambda _: None)), pytest.raises(ConfigError, match=remedy):
-        async with further_nodes(Workspace(tmp_path), 2, "train"):
-            pass
+    async with _pool_of(1):
+        with showing(Lines(lambda _: None)), pytest.raises(ConfigError, match=remedy):
+            async with further_nodes(Workspace(tmp_path), 2, "train"):
+                pass
 
 
 async def test_a_second_training_on_several_machines_is_refused_and_leaves_the_first_its_board(
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "started_by_worker", lambda: True)
-    await _pool_of(2)
     workspace = Workspace(tmp_path)
     board = Board(workspace.nodes_board, "first")
     board.clear()
     refused = pytest.raises(TrainingError, match="another training on several machines is under way")
-    with FileLock(f"{board.path}.lock"), showing(Lines(lambda _: None)), refused:
-        async with further_nodes(workspace, 2, "train"):
-            pass
+    async with _pool_of(2):
+        with FileLock(f"{board.path}.lock"), showing(Lines(lambda _: None)), refused:
+            async with further_nodes(workspace, 2, "train"):
+                pass
     assert board.read() == Notice("first")
 
 
-async def _pool_of(limit: int) -> None:
+@asynccontextmanager
+async def _pool_of(limit: int) -> AsyncIterator[None]:
     async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name=GPU_POOL, type="process", concurrency_limit=limit))
         try:
-            await client.create_work_pool(
-                WorkPoolCreate(name=GPU_POOL, type="process", concurrency_limit=limit)
-            )
-        except ObjectAlreadyExists:
-            await client.update_work_pool(GPU_POOL, WorkPoolUpdate(concurrency_limit=limit))
+            yield
+        finally:
+            await client.delete_work_pool(GPU_POOL)

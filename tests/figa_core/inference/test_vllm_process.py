@@ -168,6 +168,18 @@ def test_a_worker_that_was_killed_between_two_jobs_is_replaced(keeper: VllmKeepe
     assert place.job(keeper)[1] != pid
 
 
+def test_a_worker_that_has_ended_and_is_started_again_leaves_nothing_open(
+    keeper: VllmKeeper, place: Place
+) -> None:
+    _, pid = place.job(keeper)
+    with place.worker(keeper) as worker:
+        os.kill(pid, signal.SIGKILL)
+        assert _gone(pid)
+        worker.start()  # a pipe that stayed open would be a ResourceWarning, and so an error
+        worker.send({"do": "write", "output": str(place.folder / "again")})
+        wait_for(worker, place.folder / "again")
+
+
 def test_a_worker_that_is_killed_during_a_job_is_an_error(keeper: VllmKeeper, place: Place) -> None:
     _, pid = place.job(keeper)
     with place.worker(keeper) as worker:

@@ -94,9 +94,10 @@ def _end_soon() -> float:
 
 
 def _scribble() -> float:
-    for number in range(3, 40):
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
         try:
-            os.write(number, b"nonsense\n")
+            if number > 2:
+                os.write(number, b"nonsense\n")
         except OSError:
             continue
     return 1.0
