@@ -1,5 +1,6 @@
 """The page's requests: who may make them, and what wrong ones get."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,10 @@ async def test_a_pair_is_thrown_out_put_back_and_corrected(client: httpx.AsyncCl
 def test_a_port_that_is_taken_is_reported() -> None:
     with server.listen(0) as taken, pytest.raises(ConfigError, match="Choose another, or 0"):
         server.listen(taken.getsockname()[1])
+
+
+def test_no_part_of_an_answer_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    with server.listen(0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
