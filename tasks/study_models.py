@@ -43,6 +43,8 @@ def studied_models(workspace: Workspace, run: Run, config: PipelineConfig) -> li
     """
     objectives = dict.fromkeys((config.loss.objective, *config.evaluation.baselines))
     own = {run.found.trainings.get(each): each for each in objectives if trained_model(workspace, run, each)}
+    jobs = [checkpoints.finished_job(workspace.training(each)) for each in own if each is not None]
+    bases = {job.model.name for job in jobs if job is not None}
     found = [
         _studied(workspace, workspace.training(training_id), label_of(objective))
         for training_id, objective in own.items()
@@ -52,9 +54,9 @@ def studied_models(workspace: Workspace, run: Run, config: PipelineConfig) -> li
     for training_id in sorted(trainings_of(workspace.database, run.run_id, run.found.shard_set_id)):
         output = workspace.training(training_id)
         job = None if training_id in own else checkpoints.finished_job(output)
-        if job is None or job.shards.name != run.found.shard_set_id:
+        if job is None or job.shards.name != run.found.shard_set_id or job.model.name not in bases:
             continue
-        if _trained_on(workspace, job) in sizes:
+        if _trained_on(workspace, job, output) in sizes:
             label = f"{label_of(job.objective)}, rate {job.learning_rate:g}, seed {job.training.seed}"
             found.append(_studied(workspace, output, _unused(label, [each.label for each in found])))
     return found
@@ -62,7 +64,7 @@ def studied_models(workspace: Workspace, run: Run, config: PipelineConfig) -> li
 
 def _studied(workspace: Workspace, output: Path, label: str) -> StudiedModel:
     job = checkpoints.finished_job(output)
-    pairs = None if job is None else _trained_on(workspace, job)
+    pairs = None if job is None else _trained_on(workspace, job, output)
     return StudiedModel(label, output, whole_model(workspace, output / checkpoints.MODEL_NAME), pairs)
 
 
@@ -73,8 +75,11 @@ def _unused(label: str, used: list[str]) -> str:
     return next(name for n in range(2, len(used) + 3) if (name := f"{label} ({n})") not in used)
 
 
-def _trained_on(workspace: Workspace, job: TrainingJob) -> int | None:
-    """How many pairs it learnt from: those drawn and not kept apart that have an answer that it reads."""
+def _trained_on(workspace: Workspace, job: TrainingJob, output: Path) -> int | None:
+    """How many pairs it learnt from: those drawn and not kept apart that have an answer that it reads.
+
+    It has not seen all of them if its steps ended before.
+    """
     shards = workspace.shards(job.shards.name)  # where the workspace is now
     if not shards.is_dir():
         return None
@@ -82,7 +87,9 @@ def _trained_on(workspace: Workspace, job: TrainingJob) -> int | None:
     answered_AP = [_has(shards, answer) for answer in objective.answers]
     usable_P = np.all(answered_AP, axis=0) if objective.whole_pairs else np.any(answered_AP, axis=0)
     trained = select_pairs(job.model_copy(update={"shards": shards})).trained
-    return int(usable_P.sum() if trained is None else usable_P[trained].sum())
+    usable = int(usable_P.sum() if trained is None else usable_P[trained].sum())
+    manifest = checkpoints.read_manifest(output)
+    return usable if manifest is None else min(usable, manifest.steps * job.pairs_per_step)
 
 
 def _has(shards: Path, answer: str) -> npt.NDArray[np.bool_]:

@@ -120,13 +120,15 @@ class Desk:
     def judge(
         self, shard_set_id: str, pair_id: str, change: str, annotator: str, verdict: Verdict, *, blind: bool
     ) -> bool:
-        """Store what a person says of a change as it was shown; returns whether the pair is finished.
+        """Store what a person says of a change; returns whether the pair is finished.
+
+        `blind`: whether its sides were hidden when it was shown, also by an earlier `figa annotate`.
 
         Raises:
             AnotherJobError: the job is another one, or has no such pair.
             InputError: the pair has no such change.
         """
-        place, name, blind = self._place(shard_set_id, pair_id), checked_name(annotator), blind or self.blind
+        place, name = self._place(shard_set_id, pair_id), checked_name(annotator)
         keys = keys_of(self._stretches(place))
         if change not in keys:
             raise InputError(

@@ -30,6 +30,10 @@ TASK, METRIC = "human_eval", "pass_at_1"
 LIMITS = Limits()
 MAX_TOKENS = 512
 
+RULES = 2
+"""Raised with every change of how an answer is judged: a task that was written before is refused."""
+
+_BODY = re.compile(r"\n*[ \t]+\S")
 _AFTER_THE_BODY = re.compile(r"\n(?=\S)")
 # The end of the answer is found in the text: a model that chats begins with a definition.
 _YAML = f"""\
@@ -61,7 +65,7 @@ from figa_core.domains.human_eval import is_solved
 
 
 def process_results(doc, results):
-    return {{"{METRIC}": float(is_solved(doc, results[0]))}}
+    return {{"{METRIC}": float(is_solved(doc, results[0], rules={RULES}))}}
 '''
 
 
@@ -88,17 +92,31 @@ def write_task(
     (folder / f"{TASK}.jsonl").write_text(lines, encoding="utf-8")
 
 
-def is_solved(row: Mapping[str, str], text: str) -> bool:
-    """Whether every assertion of a problem's tests holds for an answer; `row` is one of the task's file."""
+def is_solved(row: Mapping[str, str], text: str, *, rules: int = RULES) -> bool:
+    """Whether every assertion of a problem's tests holds for an answer; `row` is one of the task's file.
+
+    Raises:
+        ValueError: the task was written when answers were judged by other rules.
+    """
+    if rules != RULES:
+        raise ValueError(
+            "the task human_eval was written by another version of figa, which judges differently: write it "
+            "again (python -m figa_core.domains.human_eval --folder DIR)"
+        )
     problem = problem_of(row)
     return share_passed(problem, _code(problem, text), LIMITS) == 1.0
 
 
 def _code(problem: CodeProblem, text: str) -> str:
-    """The whole function that an answer means."""
+    """The whole function that an answer means, whatever is said before or after it."""
+    continued = problem.prompt + _AFTER_THE_BODY.split(text, maxsplit=1)[0]
+    if _BODY.match(text) and defines(continued, problem.function):
+        return continued
     written = text[slice(*code_span(text))]
-    if defines(written, problem.function):
-        return written
+    lines = written.splitlines()
+    for end in range(len(lines), 0, -1):
+        if defines(whole := "\n".join(lines[:end]), problem.function):
+            return whole
     return problem.prompt + _AFTER_THE_BODY.split(written, maxsplit=1)[0]
 
 

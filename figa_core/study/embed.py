@@ -36,13 +36,14 @@ class Embedder:
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineError(f"{directory}: cannot load the model for embeddings: {error}") from error
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.to(self._device).eval()
+        self._model = model.eval()  # on the device when it is used: until then others need its memory
         places = getattr(self._model.config, "max_position_embeddings", None) or _MAX_TOKENS
         self._max_tokens = min(_MAX_TOKENS, int(places))
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Unit vectors, shape [N, D]. Of a longer text only its first 512 tokens are read."""
+        self._model.to(self._device)
         batches = [texts[first : first + _AT_ONCE] for first in range(0, len(texts), _AT_ONCE)]
         return np.concatenate([self._embed(batch) for batch in batches])
 

@@ -215,6 +215,24 @@ def test_what_waits_for_another_run_is_kept_until_it_is_shown_again(
     assert stored(theirs) == {("ada", "pair-a"): ["does not"]}
 
 
+def test_a_newer_choice_takes_the_place_of_one_that_waits_for_its_run(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    with served(new_desk(mine)) as url:
+        page = begin(browser, url, "ada")
+        port = int(url.rsplit(":", 1)[1].strip("/"))
+    with served(new_desk(theirs, shards="shards-2"), port):
+        page.keyboard.press("1")
+        page.get_by_role("alert").get_by_text("What you chose is kept in this browser").wait_for()
+    with served(open_desk(mine), port):
+        page.keyboard.press("2")  # the page was not loaded again
+        page.get_by_text("Stored. 1 of 1 changes judged.").wait_for()
+        page.reload()
+        page.get_by_text("1 of 3 pairs").wait_for()
+    assert stored(mine) == {("ada", "pair-a"): ["does not"]}
+
+
 def test_what_is_judged_of_a_pair_that_is_not_shown_for_now_is_kept(
     browser: "Browser", tmp_path: Path
 ) -> None:

@@ -38,13 +38,13 @@ def write_model(directory: Path) -> None:
 
 
 def trained(
-    workspace: Workspace, objective: str, pairs_limit: int | None = None, **training: Any
+    workspace: Workspace, objective: str, pairs_limit: int | None = None, base: str = "base", **training: Any
 ) -> TrainingJob:
     """A finished and recorded training."""
     config = config_of()
     spec = TrainingSpec(
         shards=workspace.shards("set"),
-        model=workspace.directory / "base",
+        model=workspace.directory / base,
         loss=config.loss.model_copy(update={"objective": objective}),
         training=config.training.model_copy(update={"learning_rate": 1e-4, **training}),
         pairs_limit=pairs_limit,
@@ -91,6 +91,21 @@ def test_a_model_that_was_dropped_and_one_of_another_shard_set_are_left_out(work
     own, dropped = trained(workspace, "figa"), trained(workspace, "sft_revised")
     (dropped.output / "manifest.json").unlink()
     write_set(workspace.directory / "shards" / "other", pairs=10)
+    assert studied(workspace, own, config=with_baselines()) == {"FIGA": 10}
+
+
+def test_a_training_that_ended_before_it_had_seen_all_pairs_had_fewer(workspace: Workspace) -> None:
+    own = trained(workspace, "figa", pairs_per_step=4)
+    trained(workspace, "sft_revised", pairs_per_step=4, max_steps=2)
+    assert studied(workspace, own, config=with_baselines()) == {"FIGA": 10}
+    short = trained(workspace, "dpo", pairs_per_step=4, max_steps=2)
+    assert studied(workspace, own, short, config=with_baselines("dpo"))["DPO"] == 8
+
+
+def test_a_training_of_another_model_is_left_out(workspace: Workspace) -> None:
+    own = trained(workspace, "figa")
+    write_model(workspace.directory / "larger")
+    trained(workspace, "sft_revised", base="larger")
     assert studied(workspace, own, config=with_baselines()) == {"FIGA": 10}
 
 

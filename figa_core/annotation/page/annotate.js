@@ -55,7 +55,10 @@ const queue = {
   sending: null,
   notNow: new Set(), // refused because the server has another job, or shows fewer pairs, than this page knows
   add(judgement) {
-    memory.set("unsent", [...memory.get("unsent", []), { id: crypto.randomUUID(), judgement }]);
+    const same = (old) => ["shard_set_id", "pair_id", "annotator", "change"].every((name) => old[name] === judgement[name]);
+    const others = memory.get("unsent", []).filter(({ judgement: old }) => !same(old));
+    memory.set("unsent", [...others, { id: crypto.randomUUID(), judgement }]);
+    this.notNow.clear(); // the server may show their job again
     return this.send();
   },
   remove(done) { // by its id, because another tab may send the same ones

@@ -105,6 +105,15 @@ def test_a_desk_that_hides_the_sides_does_so_whatever_the_page_asks(tmp_path: Pa
     assert new_desk(tmp_path, blind=True).pair(0, "ada", blind=False)["rewards"] is None
 
 
+def test_a_judgement_counts_as_its_pair_was_shown_even_if_the_sides_are_hidden_by_now(tmp_path: Path) -> None:
+    pairs = {f"p{place}": ("ax", "ay") for place in range(12)}
+    desk = new_desk(tmp_path, pairs, blind=True)
+    for place in range(12):
+        judge_all(desk, place, "ada", MATTERS, blind=False)
+    stored = JudgementFile(tmp_path / "annotations.sqlite").all()
+    assert [(each.verdict, each.blind) for each in stored] == [(MATTERS, False)] * 12
+
+
 def test_a_page_of_another_run_or_scheme_stores_nothing(tmp_path: Path) -> None:
     desk = new_desk(tmp_path)
     for shards, pair in (("shards-2", "pair-a"), (SHARDS, "pair-z")):
