@@ -62,14 +62,18 @@ class Waiting:
     Attributes:
         paths: in the workspace, those that they name.
         run_ids: the beginnings of the ids of runs that they continue; "" for the latest run.
+        all_runs: whether they may continue any run: which one is not known here.
     """
 
     paths: frozenset[Path] = frozenset()
     run_ids: frozenset[str] = frozenset()
+    all_runs: bool = False
 
     def continues(self, run: Run, *, is_latest: bool) -> bool:
-        """Whether one of them continues this run."""
-        return any(run.run_id.startswith(each) if each else is_latest for each in self.run_ids)
+        """Whether one of them continues this run, or may."""
+        return self.all_runs or any(
+            run.run_id.startswith(each) if each else is_latest for each in self.run_ids
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Store:
         self._patience = Patience()
         if "://" not in url:
             raise ConfigError(f"{url!r} is no URL: write it as s3://BUCKET/PREFIX or file:///DIRECTORY.")
-        kind = url.partition("://")[0].lower()
+        kind = _kind_of(url).lower()
         if kind in _IN_PLACE:
             raise ConfigError(
                 f"{url}: others would see a file behind {kind}:// while it is written. Use an object store "
@@ -72,7 +72,7 @@ class Store:
 
     def _open(self) -> None:
         """With the credentials that this machine has now."""
-        protocol = self.url.partition("://")[0]
+        protocol = _kind_of(self.url)
         try:
             # A listing must be what is there now, and another thread's connections are its own.
             options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
@@ -228,6 +228,11 @@ class Store:
     def _watch(self) -> Callback:
         """Ends a transfer of a patient store early; another's belongs to what must be finished first."""
         return _Stopping() if self._patience.seconds else Callback()
+
+
+def _kind_of(url: str) -> str:
+    """Of chained URLs, such as simplecache::s3://bucket, that of the last, where the files are."""
+    return url.rpartition("::")[2].partition("://")[0]
 
 
 def _check_place(error: FileNotFoundError) -> None:

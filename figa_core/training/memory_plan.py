@@ -273,9 +273,12 @@ def _logits(shape: ModelShape, setup: Setup) -> int:
 
 
 def _loading(shape: ModelShape, setup: Setup) -> int:
+    """The weights in float32, and once more those that are trained and would be rounded."""
     if setup.stage == 3 and setup.weights_at != "disk":
         return 4 * (-(-shape.parameters // setup.ranks) + shape.largest)
-    return 4 * shape.parameters * (2 if setup.rounds else 1)
+    if setup.quantize:  # read one by one, each quantized on the GPU before the next
+        return 4 * shape.largest
+    return 4 * (shape.parameters + (_trained(shape, setup) if setup.rounds else 0))
 
 
 def _at(place: Place, setup: Setup) -> Place:

@@ -110,7 +110,7 @@ class TrainingMemory:
         share = self.setup.weighted_share
         if share is None:
             return "The logits are at most so many, if every token counts."
-        return f"The logits are of {share:.0%} of the tokens: no more count, by the shards."
+        return f"The logits are of {share:.0%} of the tokens, the most in the first steps of the shards."
 
     def _verdict(self) -> str:
         if lacking := self._too_few_devices():
@@ -143,7 +143,7 @@ class TrainingMemory:
         """
         if self.setup.stage == 3 or self._stored_in != "float32":
             return self.plan.loading
-        return self.plan.loading // 2 if self.setup.rounds else 0
+        return max(self.plan.loading - 4 * self.shape.parameters, 0)
 
     def _devices(self) -> str:
         if self.devices.kind == "gpu":

@@ -6,11 +6,12 @@ This module imports no torch.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
 from typing import Protocol
 
-from figa_core.errors import DivergedTrainingError, TrainingError
+from figa_core.errors import DivergedTrainingError, FigaError, TrainingError
 from figa_core.files import last_lines
 from figa_core.processes import interruption
 from figa_core.training import stop
@@ -132,7 +133,9 @@ class Ranks:
         """The time that the ranks get; none if no step would be lost."""
         if self._last_step <= self._done_before:
             return 0.0
-        size, written = bytes_of_checkpoint(self._job), whole_ones(self._job)
+        size, written = 0, whole_ones(self._job)
+        with suppress(FigaError, OSError):  # the model's directory may be away
+            size = bytes_of_checkpoint(self._job)
         last_s = written[-1].write_seconds if written else None
         seconds = seconds_to_stop(size, last_checkpoint_s=last_s, slowest_step_s=self._slowest_s)
         _LOGGER.info(

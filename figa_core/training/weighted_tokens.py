@@ -39,5 +39,5 @@ def most_weighted_tokens(job: TrainingJob) -> int | None:
                 tail_cut=job.levers.tail_cut,
                 grain=GRAIN if shares else None,
             )
-            most = max(most, *(len(batch.weights_K) for batch in plan.micro_batches))
+            most = max([most, *(len(batch.weights_K) for batch in plan.micro_batches)])
     return most

@@ -39,6 +39,7 @@ def needed_by_waiting_runs(directory: Path) -> Waiting:
     return Waiting(
         frozenset(path for parameters in found for path in paths_below(directory, parameters)),
         frozenset(run for parameters in found for run in runs_of(directory, parameters)),
+        any(may_continue_any(directory, parameters) for parameters in found),
     )
 
 
@@ -56,16 +57,22 @@ def paths_below(directory: Path, value: Any) -> Iterator[Path]:
 
 def runs_of(directory: Path, parameters: dict[str, Any]) -> Iterator[str]:
     """What a run with these parameters continues in the directory: a run's id, or "" for the latest run."""
-    config, run_id = parameters.get("config"), parameters.get("run_id")
-    named = [parameters.get("workspace")]
-    if isinstance(config, dict) and isinstance(section := config.get("workspace"), dict):
-        named.append(section.get("path"))
-    if any(isinstance(text, str) and _is_this(directory, text) for text in named):
+    run_id = parameters.get("run_id")
+    if _is_this(directory, parameters.get("workspace")):
         yield run_id if isinstance(run_id, str) else ""
 
 
-def _is_this(directory: Path, text: str) -> bool:
+def may_continue_any(directory: Path, parameters: dict[str, Any]) -> bool:
+    """Whether a run has settings of this directory: it continues the run with the same, whichever that is."""
+    config = parameters.get("config")
+    section = config.get("workspace") if isinstance(config, dict) else None
+    return isinstance(section, dict) and _is_this(directory, section.get("path"))
+
+
+def _is_this(directory: Path, text: Any) -> bool:
     """Whether a text may mean this directory; one that is relative, if the directory's path ends in it."""
+    if not isinstance(text, str):
+        return False
     path = _path(text)
     if path.is_absolute():
         return path in (directory, directory.resolve()) or _resolved(path) == directory.resolve()

@@ -264,6 +264,16 @@ def test_a_run_that_a_waiting_run_continues_is_kept_with_its_trainings(
     assert planned.kept_runs == ((f"run-{kept}",) if kept else ())
 
 
+def test_all_runs_are_kept_if_a_waiting_run_may_continue_any(old: Old) -> None:
+    for name in ("a", "b"):
+        old.shards(name)
+        old.run(f"run-{name}", ended=LONG_AGO, shard_set_id=name, trainings={})
+    old.age()
+    planned = plan_cleaning(old.workspace, BEFORE, Waiting(all_runs=True))
+    assert sorted(planned.kept_runs) == ["run-a", "run-b"]
+    assert planned.removable == ()
+
+
 def test_a_reward_model_of_a_list_is_kept_as_the_only_one_is(old: Old) -> None:
     for name in ("judging", "other"):
         old.training(name, "old")

@@ -2,20 +2,17 @@
 
 import asyncio
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
 from figa_core.errors import EngineError
-from figa_core.file_hashes import hashes_of_files
+from figa_core.inference.server.adapter_names import name_of
 from figa_core.inference.server.bridge import in_thread
 from figa_core.inference.server.client import Client, ServerError, UnreachableError, clients, open_session
 from figa_core.inference.server.launch import rank_of
 from figa_core.inference.server.protocol import BadAnswerError, read_models
 from figa_core.inference.servers import Servers
-from figa_core.models.adapter import WEIGHTS
-from figa_core.models.weight_files import ADAPTER
 
 _LOAD_S = 300.0
 
@@ -29,15 +26,9 @@ def with_adapter(servers: Servers, adapter: Path) -> Servers:
         EngineError: a server refuses it.
         OSError: its files cannot be read.
     """
-    name = _name_of(adapter)
+    name = name_of(adapter)
     in_thread(lambda: _load(servers, name, adapter))
     return replace(servers, model=name)
-
-
-def _name_of(adapter: Path) -> str:
-    """By its content, so that another adapter at the same path is another model."""
-    hashes = hashes_of_files(adapter, (ADAPTER, WEIGHTS))
-    return f"figa-{sha256(orjson.dumps(hashes, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
 
 
 async def _load(servers: Servers, name: str, adapter: Path) -> None:

@@ -198,7 +198,11 @@ class Pool:
         return min(self._servers.timeout_s, max(_PROBE_LEAST_S, _PROBE_TIMES * before_s))
 
     def lose(self, server: Server, reason: str) -> None:
-        """The server does not answer: it is asked again until it does."""
+        """The server does not answer: it is asked again until it does, unless it is out, for a reason that
+        stays.
+        """
+        if server.state is State.OUT:
+            return
         server.trouble = reason
         if server.state in (State.UP, State.TRIAL):
             if server.state is State.UP:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from figa_core.inference.server.adapter_names import is_of_adapter
 from figa_core.inference.server.client import (
     Client,
     RefusedError,
@@ -83,6 +84,7 @@ def _named(found: list[ServedModel], wanted: str | None, root: str, section: str
             f"{root} has no model called {wanted!r}; it has {names}. Start the server with that model, or "
             f"correct {section}.model; without it, the name is the one that the servers had at first."
         )
-    if len(found) != 1:
+    bases = [model for model in found if not is_of_adapter(model.name)] or found
+    if len(bases) != 1:
         raise UnfitServerError(f"{root} has several models ({names}). Name one: {section}.model.")
-    return found[0]
+    return bases[0]

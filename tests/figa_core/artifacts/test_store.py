@@ -129,7 +129,14 @@ def test_a_url_that_cannot_be_used_is_refused_in_words(url: str, reason: str) ->
 
 
 @pytest.mark.parametrize(
-    "url", ["sftp://host/runs", "SSH://host/runs", "ftp://host/runs", "smb://host/share"]
+    "url",
+    [
+        "sftp://host/runs",
+        "SSH://host/runs",
+        "ftp://host/runs",
+        "smb://host/share",
+        "simplecache::sftp://host/runs",
+    ],
 )
 def test_a_store_on_which_files_appear_before_they_are_whole_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=rf"{url}: others would see a file .* while it is written\. Use an"):

@@ -128,6 +128,17 @@ def test_loading_takes_a_part_and_one_weight_only_with_zero_3() -> None:
     assert memory_plan(SHAPE, replace(SETUP, stage=3)).loading == whole // 4 + 4 * SHAPE.largest
 
 
+def test_weights_that_are_quantized_are_loaded_one_by_one() -> None:
+    setup = replace(SETUP, lora_rank=16, quantize=True, rounds=True)
+    assert memory_plan(SHAPE, setup).loading == 4 * SHAPE.largest
+
+
+def test_loading_copies_only_weights_that_are_trained() -> None:
+    shape = replace(SHAPE, edges=500_000)
+    setup = replace(SETUP, lora_rank=16, rounds=True)
+    assert memory_plan(shape, setup).loading == 4 * (shape.parameters + 16 * shape.edges)
+
+
 def test_lora_holds_the_weights_and_what_adamw_needs_of_the_updates() -> None:
     shape = replace(SHAPE, edges=500_000)
     updates = 16 * shape.edges

@@ -8,11 +8,12 @@ import pytest
 from figa_core.config.deepspeed import DeepSpeedConfig
 from figa_core.config.training import TrainingConfig
 from figa_core.errors import TrainingError
+from figa_core.records import EditClass, WeighedPair
 from figa_core.training import launch
 from figa_core.training.device_memory import Devices, gpus_of
 from figa_core.training.memory_report import TrainingMemory
 from figa_core.training.weighted_tokens import most_weighted_tokens
-from tests.figa_core.training.jobs import MakeJob
+from tests.figa_core.training.jobs import MakeJob, write_set
 
 TRAINING = TrainingConfig(dtype="float32", zero_stage=3, processes=2)
 
@@ -109,9 +110,28 @@ def test_the_logits_are_those_of_the_shards_where_they_are_known(model_dir: Path
     assert tokens is not None
     assert 0 < tokens < 70
     found = TrainingMemory(job.training, job.model, gpus_of(80, 2), weighted_tokens=tokens)
-    assert f"The logits are of {tokens / 70:.0%} of the tokens" in " ".join(found.lines())
+    assert (
+        f"The logits are of {tokens / 70:.0%} of the tokens, the most in the first steps of the"
+        in " ".join(found.lines())
+    )
     of_others = make_job(objective="coh")
     assert most_weighted_tokens(of_others) is None
+
+
+def test_pairs_without_any_weight_have_no_logits(
+    make_job: MakeJob, pairs: list[WeighedPair], tmp_path: Path
+) -> None:
+    none = [
+        replace(
+            pair,
+            response_classes=(EditClass.UNIMPORTANT,) * len(pair.response_ids),
+            revision_classes=(EditClass.UNIMPORTANT,) * len(pair.revision_ids),
+        )
+        for pair in pairs
+    ]
+    (tmp_path / "shards").mkdir()
+    write_set(tmp_path / "shards", none)
+    assert most_weighted_tokens(make_job(shards=tmp_path / "shards")) == 0
 
 
 def test_gpus_of_unknown_memory_refuse_nothing(model_dir: Path) -> None:

@@ -144,6 +144,13 @@ def test_a_small_training_is_killed_after_a_minute_and_two_steps(one_step_done: 
     assert stopped(one_step_done, SlowLauncher(one_step_done, 80.0)).killed_at == pytest.approx(1070, abs=1)
 
 
+def test_a_training_whose_models_directory_is_away_gets_its_time_all_the_same(
+    one_step_done: TrainingJob, tmp_path: Path
+) -> None:
+    away = one_step_done.model_copy(update={"model": tmp_path / "away"})
+    assert not stopped(away, SlowLauncher(away, 69.0)).killed_at
+
+
 def test_a_training_without_a_new_step_has_nothing_to_write(one_step_done: TrainingJob) -> None:
     assert stopped(one_step_done, SlowLauncher(one_step_done, 9.0), done_before=1).killed_at == 1000
 

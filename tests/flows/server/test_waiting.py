@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Scheduled
 
 from figa_core.errors import ConfigError
-from flows.server.waiting import needed_by_waiting_runs, paths_below, runs_of
+from flows.server.waiting import may_continue_any, needed_by_waiting_runs, paths_below, runs_of
 from tasks.retention import Waiting
 
 
@@ -65,7 +65,6 @@ def test_a_path_below_the_home_is_found(tmp_path: Path, monkeypatch: pytest.Monk
         ({"workspace": "runs/assistant"}, [""]),
         ({"workspace": "./runs/assistant/", "run_id": "run-1"}, ["run-1"]),
         ({"workspace": "../assistant", "run_id": None}, [""]),
-        ({"config": {"workspace": {"path": "runs/assistant"}}}, [""]),
         ({"workspace": "runs/other", "run_id": "run-1"}, []),
         ({"workspace": "/somewhere/runs/assistant"}, []),
         ({"config": "none", "workspace": 3}, []),
@@ -76,6 +75,24 @@ def test_a_run_that_is_continued_here_is_known(
     parameters: dict[str, object], found: list[str], tmp_path: Path
 ) -> None:
     assert list(runs_of(tmp_path / "runs" / "assistant", parameters)) == found
+
+
+@pytest.mark.parametrize(
+    ("config", "any_run"),
+    [
+        ({"workspace": {"path": "runs/assistant"}}, True),
+        ({"workspace": {"path": "runs/other"}}, False),
+        ({"workspace": {"path": None}}, False),
+        ({"workspace": "runs/assistant"}, False),
+        ("none", False),
+    ],
+)
+def test_a_run_with_settings_of_this_workspace_may_continue_any_run(
+    config: object, any_run: bool, tmp_path: Path
+) -> None:
+    directory, parameters = tmp_path / "runs" / "assistant", {"config": config}
+    assert may_continue_any(directory, parameters) is any_run
+    assert list(runs_of(directory, parameters)) == []
 
 
 def test_without_a_server_nothing_waits(tmp_path: Path) -> None:
@@ -116,3 +133,16 @@ def test_a_training_that_waits_is_known_and_one_that_has_ended_is_not(
     run("another flow's", _other)
     client.set_flow_run_state(run("done"), Completed(), force=True)
     assert needed_by_waiting_runs(tmp_path).paths == {tmp_path / "shards" / "waits"}
+
+
+@flow(name="figa")
+def _figa(config: dict[str, object]) -> None: ...
+
+
+def test_a_run_that_waits_with_settings_of_this_workspace_needs_all_its_runs(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    assert not needed_by_waiting_runs(tmp_path).all_runs
+    parameters = {"config": {"workspace": {"path": str(tmp_path)}}}
+    client.create_flow_run(_figa, parameters=parameters, state=Scheduled())  # pyright: ignore
+    assert needed_by_waiting_runs(tmp_path).all_runs

@@ -32,8 +32,8 @@ class Asking:
         self.sandbox, self.scratch = sandbox, scratch
         self.told: list[str] = []
 
-    def generate(self, servers: Servers, requests: Iterable[GenerationRequest] = REQUESTS) -> Rows:
-        settings = Generating(
+    def generating(self, servers: Servers) -> Generating:
+        return Generating(
             self.sandbox.base_model,
             (STOP,),
             max_tokens=8,
@@ -41,6 +41,9 @@ class Asking:
             rows_per_shard=32,
             servers=servers,
         )
+
+    def generate(self, servers: Servers, requests: Iterable[GenerationRequest] = REQUESTS) -> Rows:
+        settings = self.generating(servers)
         return open_engine("server", self.told.append).generator(settings, self.scratch).generate(requests)
 
     def score(self, servers: Servers, requests: Iterable[ScoringRequest] = TEXTS) -> Any:

@@ -56,6 +56,15 @@ def test_another_adapter_at_the_same_path_is_another_model(
     assert server.loads == len(server.adapters) == 2
 
 
+def test_a_server_with_a_loaded_adapter_is_still_asked_by_its_only_own_model(
+    adapter: Path, sandbox: Sandbox, server: StubServer, tmp_path: Path
+) -> None:
+    drawn(adapter, servers_of(server, loads=True), tmp_path)
+    sent = len(server.bodies)
+    assert drawn(sandbox.base_model, servers_of(server), tmp_path) == all_of(REQUESTS)
+    assert {body["model"] for body in server.bodies[sent:]} == {server.name}
+
+
 def test_a_server_that_loads_no_adapters_says_what_it_needs(
     adapter: Path, server: StubServer, tmp_path: Path
 ) -> None:

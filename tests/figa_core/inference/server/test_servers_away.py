@@ -10,6 +10,10 @@ import pytest
 from aiohttp import web
 
 from figa_core.errors import EngineError
+from figa_core.inference.server.client import clients, open_session
+from figa_core.inference.server.jobs import Sampling
+from figa_core.inference.server.pool import Pool
+from figa_core.inference.server.server import Server, State
 from tests.figa_core.inference.outcomes import generations
 
 from .asking import KEY, REQUESTS, Asking, all_of, servers_of
@@ -240,3 +244,23 @@ def test_a_redirect_is_not_followed(asking: Asking, server: StubServer, other_se
     with pytest.raises(EngineError, match="HTTP 307"):
         list(asking.generate(servers_of(server, api_key=KEY)))
     assert other_server.bodies == []
+
+
+def test_a_server_that_is_out_keeps_the_reason_when_a_last_request_is_lost(
+    asking: Asking, server: StubServer
+) -> None:
+    async def lost() -> Server:
+        servers, told = servers_of(server), asking.told.append
+        session = open_session(servers)
+        try:
+            found = Server(clients(servers, session)[0], 16)
+            found.state, found.trouble = State.OUT, "HTTP 401"
+            work = Sampling(asking.generating(servers), 300)
+            Pool(servers, [found], work, 300, lambda _: None, told).lose(found, "no connection")
+        finally:
+            await session.close()
+        return found
+
+    found = asyncio.run(lost())
+    assert (found.state, found.trouble) == (State.OUT, "HTTP 401")
+    assert asking.told == []
