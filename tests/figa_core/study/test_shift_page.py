@@ -79,6 +79,17 @@ def test_models_at_equal_data_and_answers_after_training_are_shown_on_the_page_a
     assert "After the training" in page
 
 
+def test_a_terminal_of_80_columns_shows_every_figure_whole() -> None:
+    console = Console(record=True, width=80, file=StringIO())
+    for each in shown(trained()):
+        console.print(each, highlight=False)
+    text = console.export_text()
+    assert "…" not in text
+    assert text.count("+0.500 (0.298") == 3  # Ỹ − Ŷ of three models
+    for whole in ("0.0123", "0.002 *", "40.0%"):
+        assert whole in text
+
+
 def test_models_that_cannot_be_compared_are_said_with_their_pairs() -> None:
     unequal = trained(trained_on={"FIGA": 30, "SFT on Y": 20}, equal_data=())
     assert any("No two models were trained on equally many pairs (FIGA 30, SFT on Y 20)" in line
