@@ -1,6 +1,6 @@
 """The annotation page over HTTP, on this machine only.
 
-The page's three files are static; all that comes from rows is JSON, which the script puts into text nodes, so
+The page's files are static; all that comes from rows is JSON, which the script puts into text nodes, so
 that markup in it stays text. The policy in the headers allows no other script. Requests for another host, or
 from another site's page, are refused: a browser would otherwise let any page that the person visits write
 here.
@@ -25,13 +25,15 @@ from starlette.routing import Route
 from figa_core.annotation.changes import Verdict
 from figa_core.annotation.desk import Desk
 from figa_core.errors import AnotherJobError, ConfigError, FigaError, InputError, WorkspaceBusyError
+from figa_core.report.html import TEMPLATES
 
 HOST = "127.0.0.1"
 _PAGE = Path(__file__).parent / "page"
 _FILES = {
-    "/": ("index.html", "text/html"),
-    "/annotate.js": ("annotate.js", "text/javascript"),
-    "/annotate.css": ("annotate.css", "text/css"),
+    "/": (_PAGE / "index.html", "text/html"),
+    "/annotate.js": (_PAGE / "annotate.js", "text/javascript"),
+    "/annotate.css": (_PAGE / "annotate.css", "text/css"),
+    "/spoken_edits.css": (TEMPLATES / "spoken_edits.css", "text/css"),  # the report's, too
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -121,8 +123,8 @@ async def _guarded(request: Request, call_next: RequestResponseEndpoint) -> Resp
 
 
 async def _file(request: Request) -> Response:
-    name, kind = _FILES[request.url.path]
-    return Response((_PAGE / name).read_bytes(), media_type=kind)
+    file, kind = _FILES[request.url.path]
+    return Response(file.read_bytes(), media_type=kind)
 
 
 _Answer = Callable[[Desk, Any], Any]

@@ -36,7 +36,7 @@ from figa_core.report.preferences import judge_sentences
 from figa_core.report.sentences import comparison_sentences, duration, verdict_sentences
 from figa_core.report.svg import Cell, Table
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(data: ReportData) -> str:
@@ -69,7 +69,7 @@ def render_report(data: ReportData) -> str:
             for section, settings in data.configuration.items()
         },
         EditClass=EditClass,
-        script=(_TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
     )
 
 
@@ -84,7 +84,7 @@ def write_report(data: ReportData, path: Path) -> None:
 def environment() -> Environment:
     """The templates of all pages, with their filters."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -23,7 +23,7 @@ _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _AWAITED_KEPT = "P7D"
 """How long the server keeps what its automations wait for after the time is up (ISO 8601). By the default
-of a minute, a run that dies while the server is away for longer would be Running for ever."""
+of a minute, a run that dies while the server is away for longer would never leave the state Running."""
 
 
 class PrefectServer:

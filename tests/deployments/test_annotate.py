@@ -44,6 +44,10 @@ def served(desk: Desk, port: int = 0) -> Iterator[str]:
             thread.join(10)
 
 
+def port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1].strip("/"))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     with chromium() as started:
@@ -176,7 +180,7 @@ def test_what_is_judged_while_the_server_is_away_is_kept_over_a_reload_and_sent(
 ) -> None:
     with served(new_desk(tmp_path)) as url:
         page = begin(browser, url, "ada")
-        port = int(url.rsplit(":", 1)[1].strip("/"))
+        port = port_of(url)
     page.keyboard.press("1")
     page.get_by_text("What you chose is kept in this browser").wait_for()
     assert stored(tmp_path) == {}
@@ -192,7 +196,7 @@ def test_what_waits_for_another_run_is_kept_until_it_is_shown_again(
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     with served(new_desk(mine)) as url:
         page = begin(browser, url, "ada")
-        port = int(url.rsplit(":", 1)[1].strip("/"))
+        port = port_of(url)
     page.keyboard.press("1")
     page.get_by_text("What you chose is kept in this browser").wait_for()
     with served(new_desk(theirs, shards="shards-2"), port):
@@ -221,7 +225,7 @@ def test_a_newer_choice_takes_the_place_of_one_that_waits_for_its_run(
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     with served(new_desk(mine)) as url:
         page = begin(browser, url, "ada")
-        port = int(url.rsplit(":", 1)[1].strip("/"))
+        port = port_of(url)
     with served(new_desk(theirs, shards="shards-2"), port):
         page.keyboard.press("1")
         page.get_by_role("alert").get_by_text("What you chose is kept in this browser").wait_for()
@@ -241,7 +245,7 @@ def test_what_is_judged_of_a_pair_that_is_not_shown_for_now_is_kept(
         page.goto(f"{url}#3")
         page.get_by_role("heading", name="Pair 3 of 3").wait_for()
         number = page.locator("fieldset").count()
-        port = int(url.rsplit(":", 1)[1].strip("/"))
+        port = port_of(url)
     for _ in range(number):
         page.keyboard.press("1")
     page.get_by_text("What you chose is kept in this browser").wait_for()

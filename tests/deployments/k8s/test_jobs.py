@@ -1,4 +1,4 @@
-"""The Job that Prefect's own worker sends to Kubernetes, received by a stand-in for Kubernetes' API."""
+"""The Job that Prefect's own worker sends to Kubernetes, received by a fake Kubernetes API."""
 
 import json
 import re

@@ -31,7 +31,7 @@ async def test_a_pair_is_shown_and_judged(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/state", params={"annotator": "ada"})).json()["done"] == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/annotate.js", "/annotate.css"])
+@pytest.mark.parametrize("path", ["/", "/annotate.js", "/annotate.css", "/spoken_edits.css"])
 async def test_no_script_but_the_page_s_own_may_run(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 200

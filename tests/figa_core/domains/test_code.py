@@ -85,7 +85,7 @@ def test_a_correction_keeps_what_surrounds_the_code_and_the_lines_that_do_no_har
 
 
 def test_a_text_without_code_is_not_edited_into_code(truncate):
-    draft = "You can take the number and subtract from it everything that stands before the decimal point."
+    draft = "You can take the number and subtract from it everything before the decimal point."
     assert correct(truncate[1], draft, truncate[0]["reference"]) is None
 
 

@@ -22,7 +22,7 @@ KILLED = State(type=StateType.CRASHED, message="Flow run infrastructure exited w
 
 
 class Server:
-    """Answers each request for the run with the next state or error, and the last one for ever."""
+    """Answers each request for the run with the next state or error, and then repeats the last one."""
 
     api_url = "http://server/api"
 
